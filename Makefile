@@ -1,0 +1,43 @@
+# Sets up, runs and checks Gavel. Everything lands in .venv; nothing global, nothing that git shows as untracked.
+SHELL := /bin/bash
+PYTHON ?= python3
+ARGS ?=
+BIN := .venv/bin
+STAMP := .venv/.installed
+PACKAGES := runtime aggregates agents solvers projections gateway
+
+.PHONY: install run test bench soak fmt
+
+install: $(STAMP)
+
+# Pip runs only when the pinned set changed. The build backend is installed first, from the same pins, so that
+# nothing is resolved in an isolated build of its own.
+$(STAMP): pyproject.toml constraints.txt $(wildcard solvers/*.py)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Gavel needs Python 3.11 or newer; say which with make PYTHON=…")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@cat pyproject.toml constraints.txt | cmp -s - .venv/.pins || { \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt hatchling editables && \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation -c constraints.txt -e '.[dev]' && \
+		cat pyproject.toml constraints.txt > .venv/.pins; }
+	@if test -f solvers/warm.py; then $(BIN)/python -m solvers.warm; fi
+	@touch $(STAMP)
+
+run: install
+	@$(BIN)/gavel demo $(ARGS)
+
+test: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -W error $(PACKAGES:%=--cov=%) --cov-branch --cov-report=term $(ARGS)
+
+soak: install
+	$(BIN)/python -m pytest -W error --soak $(ARGS)
+
+bench: install
+	@$(BIN)/gavel bench $(ARGS)
+
+fmt: install
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .

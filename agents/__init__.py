@@ -1,0 +1,1 @@
+"""Who does it: the actors, and the roster that lists them."""

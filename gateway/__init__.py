@@ -1,0 +1,1 @@
+"""The door: routes, authentication, limits, the live feed, the command line."""

@@ -1,0 +1,1 @@
+"""What people see: read models, one module a table or a few."""

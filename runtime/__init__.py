@@ -1,0 +1,1 @@
+"""The engine: actors, the journal, projections' engine, the clock; nothing of the domain."""

@@ -1,0 +1,1 @@
+"""What is tested, in the same folders as what it tests."""
