@@ -1,1 +1,1 @@
-"""Numbers: arrays in, arrays out; long work in slices."""
+"""Numbers: pure optimization code on arrays. Importing the package loads nothing, so `gavel --help` stays quick."""

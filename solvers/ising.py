@@ -1,0 +1,47 @@
+"""A QUBO as spins to maximize over, in the number type that the kernels run fastest on."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from solvers.qubo import Convention, Qubo, row_sums
+
+Array = NDArray[Any]
+
+KERNEL_INTEGER_MAX = 2**29  # of a row's magnitudes: a gain and its doubled change then fit an int32
+
+
+@dataclass(frozen=True, eq=False)
+class Ising:
+    """`maximize Σ_{i<j} J_ij s_i s_j + Σ_i h_i s_i`, where x = (1 + s) / 2; both arrays int32 or float64."""
+
+    indptr: NDArray[np.int64]
+    indices: NDArray[np.uint32]
+    weights: Array
+    fields: Array
+
+    @property
+    def is_symmetric(self) -> bool:
+        """Whether flipping all spins changes nothing."""
+        return not self.fields.any()
+
+
+def to_ising(qubo: Qubo) -> Ising:
+    """Four times the value, without its constant, divided by the common divisor, signed to be maximized.
+
+    With x = (1 + s) / 2: `4 x_i x_j = 1 + s_i + s_j + s_i s_j` and `4 [x_i ≠ x_j] = 2 - 2 s_i s_j`.
+    """
+    sign = 1 if qubo.sense == "max" else -1
+    if qubo.convention is Convention.MAX_CUT:
+        weights, fields = -2 * sign * qubo.weights, 0 * qubo.linear
+    else:
+        weights = sign * (2 if qubo.convention is Convention.COUNTED_TWICE else 1) * qubo.weights
+        fields = 2 * sign * qubo.linear + row_sums(qubo.indptr, weights)
+    if qubo.is_integer:
+        divisor = max(1, int(np.gcd(np.gcd.reduce(weights, initial=0), np.gcd.reduce(fields, initial=0))))
+        weights, fields = weights // divisor, fields // divisor
+    largest = (row_sums(qubo.indptr, np.abs(weights)) + np.abs(fields)).max(initial=0)
+    kind = np.int32 if qubo.is_integer and largest < KERNEL_INTEGER_MAX else np.float64
+    return Ising(qubo.indptr, qubo.indices.astype(np.uint32), weights.astype(kind), fields.astype(kind))
