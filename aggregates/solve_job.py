@@ -1,0 +1,178 @@
+"""A solve job: one run of a solver on one problem, with its seed, its counted work and its result."""
+
+from collections.abc import Sequence
+from enum import Enum
+from typing import Annotated, get_args
+
+from msgspec import Meta, Struct
+from msgspec.structs import replace
+
+from aggregates.values.ids import Digest, JobId, ProblemId
+from aggregates.values.numbers import Count, NonNegative, Seed
+from aggregates.values.qubo import Finite, Format, Sense
+from aggregates.values.text import Note
+from runtime.errors import Refused
+from runtime.records import Command, Event, House, State
+
+RULES = 1
+
+SolveSeconds = Annotated[float, Meta(ge=0.05, le=600)]
+Assignment = Annotated[str, Meta(max_length=64 * 1024)]
+"""The packed bits of the variables in base64: half a million variables at most."""
+
+
+class Stage(str, Enum):
+    """Where a job stands."""
+
+    UNKNOWN = "unknown"
+    QUEUED = "queued"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class SolveJob(State, frozen=True, kw_only=True):
+    """What decisions about one job need to know."""
+
+    stage: Stage = Stage.UNKNOWN
+    queued: "SolveQueued | None" = None
+    best: float | None = None
+    work: int = 0
+    outcome: "SolveCompleted | None" = None
+
+
+initial = SolveJob()
+
+
+class SolveAccepted(Struct, frozen=True, kw_only=True):
+    """The job stands as asked."""
+
+    job_id: JobId
+
+
+class ProblemFacts(Struct, frozen=True, kw_only=True):
+    """What was known of the problem when the job was queued, read at `position` of the log."""
+
+    name: str
+    blob: Digest
+    format: Format
+    sense: Sense
+    variables: int
+    position: int
+
+
+class QueueSolve(Command[SolveAccepted], frozen=True, kw_only=True):
+    """Solve a problem for so many seconds. Sent by whoever may submit tasks; by the solver actor for a task that it won.
+
+    The solver actor sets `problem`. Without a seed, one is made from the job's id.
+    """
+
+    job_id: House[JobId]
+    problem_id: ProblemId
+    problem: House[ProblemFacts | None] = None
+    seconds: SolveSeconds
+    seed: Seed | None = None
+    target: Finite | None = None
+    task_id: House[str] = ""
+    token: House[int] = 0
+
+
+class StartSolve(Command[None], frozen=True, kw_only=True):
+    """A worker thread takes the job. Sent by the solver actor alone."""
+
+    job_id: House[JobId]
+
+
+class ReportSolve(Command[None], frozen=True, kw_only=True):
+    """A better value was found. Sent by the solver actor alone, at most twice a second."""
+
+    job_id: House[JobId]
+    value: House[float]
+    work: House[Count]
+    seconds: House[NonNegative]
+
+
+class CompleteSolve(Command[None], frozen=True, kw_only=True):
+    """The time is up or the target reached. Sent by the solver actor alone."""
+
+    job_id: House[JobId]
+    value: House[float]
+    assignment: House[Assignment]
+    work: House[Count]
+    seconds: House[NonNegative]
+    algorithm: House[str]
+    seed: House[Seed]
+    input_digest: House[Digest]
+
+
+class FailSolve(Command[None], frozen=True, kw_only=True):
+    """The job cannot be done. Sent by the solver actor alone."""
+
+    job_id: House[JobId]
+    reason: House[Note]
+
+
+class CancelSolve(Command[SolveAccepted], frozen=True, kw_only=True):
+    """Nobody needs the result any more. Sent by whoever may submit tasks; by the solver actor when the job's task is lost."""
+
+    job_id: House[JobId]
+    reason: Note = ""
+
+
+class SolveQueued(Event, frozen=True, kw_only=True):
+    job_id: JobId
+    problem_id: ProblemId
+    problem: ProblemFacts
+    seconds: float
+    seed: int
+    target: float | None
+    task_id: str
+    token: int
+
+
+class SolveStarted(Event, frozen=True, kw_only=True):
+    job_id: JobId
+    started_at: float
+
+
+class SolveProgressed(Event, frozen=True, kw_only=True):
+    job_id: JobId
+    value: float
+    work: int
+    seconds: float
+
+
+class SolveCompleted(Event, frozen=True, kw_only=True):
+    """`quantum_advantage` is measured by a comparison with a classical run; a single run claims none."""
+
+    job_id: JobId
+    value: float
+    assignment: str
+    work: int
+    seconds: float
+    algorithm: str
+    seed: int
+    input_digest: str
+    quantum_advantage: float | None = None
+
+
+class SolveFailed(Event, frozen=True, kw_only=True):
+    job_id: JobId
+    reason: str
+
+
+class SolveCancelled(Event, frozen=True, kw_only=True):
+    job_id: JobId
+    reason: str
+
+
+SolveCommand = QueueSolve | StartSolve | ReportSolve | CompleteSolve | FailSolve | CancelSolve
+SolveEvent = SolveQueued | SolveStarted | SolveProgressed | SolveCompleted | SolveFailed | SolveCancelled
+COMMANDS = get_args(SolveCommand)
+EVENTS = get_args(SolveEvent)
+
+
+def stream(job_id: str) -> str:
+    """The stream of a job."""
+    return f"solve_job-{job_id}"

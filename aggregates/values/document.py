@@ -1,0 +1,49 @@
+"""Free JSON objects inside commands: what they may hold, and how long they may be."""
+
+import math
+from typing import Any
+
+import msgspec
+
+DOCUMENT_BYTES_MAX = 64 * 1024
+DOCUMENT_DEPTH_MAX = 32
+
+Document = dict[str, Any]
+"""A JSON object. Its keys are written in sorted order, so that equal documents have equal bytes."""
+
+_encoder = msgspec.msgpack.Encoder(order="deterministic")
+
+
+def faults(name: str, document: Document) -> list[str]:
+    """What keeps `document` from being recorded, one sentence a fault; `name` says which field it is."""
+    found = _fault(document, name, 1)
+    if found:
+        return [found]
+    size = len(_encoder.encode(document))
+    return [f"{name} takes {size} bytes; {DOCUMENT_BYTES_MAX} is the most"] if size > DOCUMENT_BYTES_MAX else []
+
+
+def encoded(document: object) -> bytes:
+    """The same bytes for equal documents, whatever the order of their keys."""
+    return _encoder.encode(document)
+
+
+def _fault(value: object, path: str, depth: int) -> str:
+    if depth > DOCUMENT_DEPTH_MAX:
+        return f"{path} is nested more than {DOCUMENT_DEPTH_MAX} levels deep"
+    match value:
+        case None | bool() | str():
+            return ""
+        case int():
+            return "" if -(2**63) <= value < 2**64 else f"{path} does not fit in 64 bits"
+        case float():
+            return "" if math.isfinite(value) else f"{path} is not a finite number"
+        case list() | tuple():
+            return next(filter(None, (_fault(item, f"{path}/{i}", depth + 1) for i, item in enumerate(value))), "")
+        case dict():
+            odd = next((key for key in value if not isinstance(key, str)), None)
+            if odd is not None:
+                return f"{path} has the key {odd!r}, which is no text"
+            return next(filter(None, (_fault(item, f"{path}/{key}", depth + 1) for key, item in value.items())), "")
+        case _:
+            return f"{path} is a {type(value).__name__}, which JSON does not have"

@@ -1,0 +1,17 @@
+"""How things are named: ids that are safe in a stream's name, a file's name and a URL."""
+
+from typing import Annotated
+
+from msgspec import Meta
+
+# `$` alone would let a trailing newline pass.
+Id = Annotated[str, Meta(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$(?!\n)")]
+
+TaskId = Id
+AgentId = Id
+KeyId = Id
+ProblemId = Id
+JobId = Id
+
+Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$(?!\n)")]
+"""The sha256 of a blob, in hexadecimal digits."""

@@ -1,0 +1,24 @@
+"""What is said about QUBO files: how they are written, which way is better, how a value is bounded."""
+
+from enum import Enum
+from typing import Annotated
+
+from msgspec import Meta
+
+Finite = Annotated[float, Meta(ge=-1e300, le=1e300)]
+
+
+class Format(str, Enum):
+    """How the file is written."""
+
+    GSET = "gset"
+    BQP = "bqp"
+    QBSOLV = "qbsolv"
+    JSON = "json"
+
+
+class Sense(str, Enum):
+    """Which way is better, in the file's own terms."""
+
+    MIN = "min"
+    MAX = "max"

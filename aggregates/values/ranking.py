@@ -1,0 +1,128 @@
+"""Who wins a book: bids and the bidders' facts in, a total order with its reasons out.
+
+Half of a score is the agent (the weights of `AGENT_WEIGHTS`), half its bid (`BID_WEIGHTS`), and a specialist of the task's type or
+skills gains `SPECIALIST_BONUS`. Every term lies between 0 and 1, more is better. The order is total: score, then lower price, sooner,
+surer, larger capacity offered, and at last the agent's id; the order in which bids came plays no part.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+LOAD_WEIGHT, PERFORMANCE_WEIGHT, SUCCESS_WEIGHT, RESPONSE_WEIGHT = 0.3, 0.25, 0.25, 0.2
+PRICE_WEIGHT, SPEED_WEIGHT, CONFIDENCE_WEIGHT = 0.4, 0.4, 0.2
+AGENT_SHARE = 0.5
+SPECIALIST_BONUS = 0.05
+SCORE_DIGITS = 6
+
+Fault = Literal["", "agent_gone", "slots_full", "bid_expired", "eta_over_budget"]
+"""Why a bid cannot win; empty when it can."""
+
+
+class Bid(Struct, frozen=True, kw_only=True):
+    """One agent's standing offer."""
+
+    agent_id: str
+    price: float
+    eta_seconds: float
+    confidence: float
+    capacity_offer: float
+    expires_at: float | None
+
+
+class BidderFacts(Struct, frozen=True, kw_only=True):
+    """An active agent as it stood at `position` of the log: its load, its lease term, and what its past attempts add up to.
+
+    `kept_sum` adds min(1, promised / needed seconds) over the completed tasks; `answer_seconds_sum` adds the seconds from each call
+    to the agent's first bid on it.
+    """
+
+    agent_id: str
+    slots: int
+    running: int
+    lease_seconds: float
+    specializations: tuple[str, ...] = ()
+    completed: int = 0
+    failed: int = 0
+    kept_sum: float = 0.0
+    answers: int = 0
+    answer_seconds_sum: float = 0.0
+    position: int
+
+
+class Ranked(Struct, frozen=True, kw_only=True):
+    """A bid's place in the ranking: its score, the terms that make it, or the fault that it lost by."""
+
+    agent_id: str
+    score: float = 0.0
+    price_term: float = 0.0
+    speed_term: float = 0.0
+    confidence_term: float = 0.0
+    load_term: float = 0.0
+    performance_term: float = 0.0
+    success_term: float = 0.0
+    response_term: float = 0.0
+    specialist: bool = False
+    lost: Fault = ""
+
+
+def rank(
+    bids: Sequence[Bid], bidders: Iterable[BidderFacts], *, at: float, budget_seconds: float, topics: Iterable[str]
+) -> tuple[Ranked, ...]:
+    """The bids from best to worst, those that cannot win last; `topics` are the task's type and skills."""
+    facts_by_agent = {facts.agent_id: facts for facts in bidders}
+    subjects = frozenset(topics)
+    faults = {bid.agent_id: _fault(bid, facts_by_agent.get(bid.agent_id), at, budget_seconds) for bid in bids}
+    fit = [bid for bid in bids if not faults[bid.agent_id]]
+    lowest = min((bid.price for bid in fit), default=0.0)
+    quickest = min((bid.eta_seconds for bid in fit), default=0.0)
+    scored = [(bid, _scored(bid, facts_by_agent[bid.agent_id], lowest, quickest, subjects)) for bid in fit]
+    scored.sort(key=lambda pair: _order(*pair))
+    losers = sorted((bid.agent_id for bid in bids if faults[bid.agent_id]))
+    return tuple(ranked for _, ranked in scored) + tuple(
+        Ranked(agent_id=agent_id, lost=faults[agent_id]) for agent_id in losers
+    )
+
+
+def _order(bid: Bid, ranked: Ranked) -> tuple[float, float, float, float, float, str]:
+    return (-ranked.score, bid.price, bid.eta_seconds, -bid.confidence, -bid.capacity_offer, bid.agent_id)
+
+
+def _fault(bid: Bid, facts: BidderFacts | None, at: float, budget_seconds: float) -> Fault:
+    if facts is None:
+        return "agent_gone"
+    if facts.running >= facts.slots:
+        return "slots_full"
+    if bid.expires_at is not None and bid.expires_at < at:
+        return "bid_expired"
+    return "eta_over_budget" if bid.eta_seconds > budget_seconds else ""
+
+
+def _scored(bid: Bid, facts: BidderFacts, lowest: float, quickest: float, topics: frozenset[str]) -> Ranked:
+    terms = Ranked(
+        agent_id=bid.agent_id,
+        price_term=lowest / bid.price if bid.price else 1.0,
+        speed_term=quickest / bid.eta_seconds,
+        confidence_term=bid.confidence,
+        load_term=1 - facts.running / facts.slots,
+        # A newcomer stands half way: neither trusted like the proven nor shut out for ever.
+        performance_term=(facts.kept_sum + 1) / (facts.completed + 2),
+        success_term=(facts.completed + 1) / (facts.completed + facts.failed + 2),
+        response_term=1 / (1 + facts.answer_seconds_sum / facts.answers) if facts.answers else 0.5,
+        specialist=not topics.isdisjoint(facts.specializations),
+    )
+    agent = (
+        LOAD_WEIGHT * terms.load_term
+        + PERFORMANCE_WEIGHT * terms.performance_term
+        + SUCCESS_WEIGHT * terms.success_term
+        + RESPONSE_WEIGHT * terms.response_term
+    )
+    offer = (
+        PRICE_WEIGHT * terms.price_term
+        + SPEED_WEIGHT * terms.speed_term
+        + CONFIDENCE_WEIGHT * terms.confidence_term
+    )
+    score = AGENT_SHARE * agent + (1 - AGENT_SHARE) * offer + (SPECIALIST_BONUS if terms.specialist else 0.0)
+    return replace(terms, score=round(score, SCORE_DIGITS))
