@@ -1,0 +1,355 @@
+"""Gavel's settings: one definition each; defaults, a TOML file, `--config` files and the environment give the values.
+
+A setting marked `used=False` is read and checked, so that the files and environments that people have keep working, but
+no part acts on it; the listing says so.
+"""
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+import platformdirs
+from msgspec import Struct, field, structs
+
+from runtime.settings import Resolved, Row, about, environment_source, file_source, markdown, resolve
+from runtime.settings import rows as rows_of
+
+PREFIX = "GAVEL_"
+SHARES_TOLERANCE = 1e-9  # of the sum of weights: 0.1 and its like have no exact binary form
+
+Share = float  # a part of one, from 0 to 1
+
+
+class _Weights(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Shares that have to add up to one."""
+
+    def __post_init__(self) -> None:
+        total = sum(structs.astuple(self))
+        if abs(total - 1.0) > SHARES_TOLERANCE:
+            raise ValueError(f"the weights add up to {total:g}, not to 1")
+
+
+class PerformanceWeight(_Weights, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How much each measure of an agent counts when bids are ranked."""
+
+    current_load: Share = 0.3
+    performance_score: Share = 0.25
+    success_rate: Share = 0.25
+    response_time: Share = 0.2
+
+
+class DecisionWeight(_Weights, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How much each objective counts when the learner decides."""
+
+    performance: Share = 0.3
+    cost: Share = 0.2
+    reliability: Share = 0.25
+    risk: Share = 0.25
+
+
+class RedundancyLevels(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How many copies a part of each criticality gets."""
+
+    critical: Annotated[int, about("copies of what is critical", ge=1)] = 3
+    high: Annotated[int, about("copies of what matters much", ge=1)] = 2
+    medium: Annotated[int, about("copies of what matters", ge=1)] = 1
+
+
+def _data_folder() -> Path:
+    return Path(platformdirs.user_data_dir("gavel", appauthor=False))
+
+
+class GavelSettings(Struct, frozen=True, kw_only=True):
+    """All settings of a node."""
+
+    # The node and its door
+    data: Annotated[
+        Path,
+        about(
+            "folder of the journal, the read models, the blobs and the admin's key",
+            default_shown="the platform's user data folder",
+        ),
+    ] = field(default_factory=_data_folder)
+    bind: Annotated[
+        str, about("address that the door listens on, HOST:PORT", pattern=r"^(\[[0-9a-fA-F:.]+\]|[^:\s]+):\d{1,5}$")
+    ] = "127.0.0.1:8070"
+    insecure: Annotated[bool, about("allow to listen beyond loopback without TLS")] = False
+    request_body_bytes_max: Annotated[int, about("longest body of a request, blobs aside", ge=1024)] = 1 << 20
+    blob_bytes_max: Annotated[int, about("largest blob", ge=0)] = 1 << 30
+    connections_max: Annotated[int, about("open connections at a time", ge=1)] = 1000
+    log_format: Annotated[Literal["console", "json"], about("how log lines are written")] = "console"
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error", "critical"], about("least severe log line that is written")
+    ] = "info"
+
+    # Actors and the journal
+    mailbox_max: Annotated[int, about("messages that wait in front of one actor", ge=1)] = 1024
+    ask_seconds_max: Annotated[float, about("longest wait for an actor's answer", gt=0)] = 30.0
+    batch_events_max: Annotated[int, about("events in one transaction of the journal", ge=1)] = 4096
+    state_cache_max: Annotated[int, about("states of aggregates that are kept in memory", ge=1)] = 50_000
+    pending_commands_max: Annotated[int, about("commands that wait for the journal", ge=1)] = 10_000
+
+    # Agents, tasks and bids
+    lease_seconds: Annotated[
+        float, about("how long a task stays with a silent agent", "agents.heartbeat_timeout", gt=0)
+    ] = 120.0
+    bidding_seconds_max: Annotated[float, about("how long a book stays open for bids", gt=0)] = 10.0
+    coordination_interval_seconds: Annotated[
+        float,
+        about(
+            "time between two looks at what is overdue", "COORDINATION_INTERVAL", "coordination.interval_seconds", gt=0
+        ),
+    ] = 30.0
+    task_retries_max: Annotated[
+        int, about("times that a failed task is tried again", "MAX_TASK_RETRIES", "tasks.max_retries", ge=0)
+    ] = 3
+    task_timeout_seconds: Annotated[
+        float, about("time budget of a task that names none", "TASK_TIMEOUT", "tasks.default_timeout", gt=0)
+    ] = 3600.0
+    tasks_running_max: Annotated[
+        int, about("tasks of one tenant that run at a time", "coordination.max_concurrent_tasks", used=False, ge=1)
+    ] = 100
+    tasks_aging_factor: Annotated[
+        float,
+        about("how fast the priority of a waiting task grows", "tasks.priority_aging_factor", used=False, ge=0),
+    ] = 0.1
+    agent_capacity: Annotated[
+        float, about("capacity of an agent that names none", "agents.max_capacity_default", used=False, gt=0)
+    ] = 100.0
+    performance_weight: Annotated[
+        PerformanceWeight, about("what counts when bids are ranked", "agents.performance_weight", used=False)
+    ] = PerformanceWeight()
+    consensus_threshold: Annotated[
+        Share,
+        about("share of votes that carries a proposal", "coordination.consensus_threshold", used=False, ge=0, le=1),
+    ] = 0.7
+    tenants_max: Annotated[int, about("tenants of this node", "MAX_TENANTS", used=False, ge=1)] = 1000
+
+    # Learning and planning
+    learning_rate: Annotated[float, about("step of an adaptation", "LEARNING_RATE", used=False, gt=0, le=1)] = 0.1
+    adaptation_threshold: Annotated[
+        Share, about("confidence from which an adaptation is made", "ADAPTATION_THRESHOLD", used=False, ge=0, le=1)
+    ] = 0.8
+    retraining_interval_hours: Annotated[
+        float, about("time between two trainings of a model", "RETRAINING_INTERVAL", used=False, gt=0)
+    ] = 24.0
+    experiences_max: Annotated[
+        int, about("experiences that the learner keeps", "learning.experience_buffer_size", used=False, ge=1)
+    ] = 10_000
+    pattern_experiences_min: Annotated[
+        int,
+        about(
+            "experiences before patterns are looked for",
+            "learning.pattern_recognition.min_experiences",
+            used=False,
+            ge=1,
+        ),
+    ] = 10
+    pattern_algorithm: Annotated[
+        Literal["kmeans"],
+        about("how experiences are grouped", "learning.pattern_recognition.clustering_algorithm", used=False),
+    ] = "kmeans"
+    pattern_anomaly_share: Annotated[
+        Share,
+        about(
+            "share of experiences taken for anomalies",
+            "learning.pattern_recognition.anomaly_threshold",
+            used=False,
+            ge=0,
+            le=1,
+        ),
+    ] = 0.1
+    prediction_model: Annotated[
+        Literal["random_forest"], about("model that predicts outcomes", "learning.prediction.model_type", used=False)
+    ] = "random_forest"
+    prediction_training_share: Annotated[
+        Share,
+        about(
+            "share of experiences to train with, the rest tests",
+            "learning.prediction.train_test_split",
+            used=False,
+            gt=0,
+            le=1,
+        ),
+    ] = 0.8
+    prediction_folds: Annotated[
+        int, about("folds of the cross validation", "learning.prediction.cross_validation_folds", used=False, ge=2)
+    ] = 5
+    decision_weight: Annotated[
+        DecisionWeight,
+        about("what counts when the learner decides", "learning.decision_making.multi_objective_weights", used=False),
+    ] = DecisionWeight()
+    plan_days: Annotated[
+        int, about("horizon of a plan", "strategic_planning.default_horizon_days", used=False, ge=1)
+    ] = 90
+    plan_phase_weeks: Annotated[
+        int, about("length of a plan's phase", "strategic_planning.phase_duration_weeks", used=False, ge=1)
+    ] = 4
+    plan_risks: Annotated[
+        bool, about("assess the risks of a plan", "strategic_planning.risk_assessment_enabled", used=False)
+    ] = True
+
+    # The optimizer of the node itself
+    optimization_interval_seconds: Annotated[
+        float, about("time between two optimizations", "OPTIMIZATION_INTERVAL", used=False, gt=0)
+    ] = 300.0
+    optimization_enabled: Annotated[
+        bool, about("apply what the optimizer finds", "optimization.auto_optimization_enabled", used=False)
+    ] = True
+    optimization_risk_max: Annotated[
+        Share, about("risk from which a change is not made", "optimization.max_risk_level", used=False, ge=0, le=1)
+    ] = 0.3
+    optimization_gain_min: Annotated[
+        Share,
+        about(
+            "gain below which a change is not made", "optimization.min_improvement_threshold", used=False, ge=0, le=1
+        ),
+    ] = 0.1
+    cpu_percent_max: Annotated[
+        float,
+        about(
+            "load of the processors that calls for action",
+            "optimization.performance.cpu_threshold",
+            used=False,
+            ge=0,
+            le=100,
+        ),
+    ] = 80.0
+    memory_percent_max: Annotated[
+        float,
+        about(
+            "use of memory that calls for action", "optimization.performance.memory_threshold", used=False, ge=0, le=100
+        ),
+    ] = 85.0
+    disk_percent_max: Annotated[
+        float,
+        about(
+            "use of the disk that calls for action", "optimization.performance.disk_threshold", used=False, ge=0, le=100
+        ),
+    ] = 90.0
+    monitoring_enabled: Annotated[bool, about("watch the node's performance", "MONITORING_ENABLED", used=False)] = True
+    metrics_interval_seconds: Annotated[
+        float, about("time between two measurements", "monitoring.metrics_collection_interval", used=False, gt=0)
+    ] = 30.0
+    anomaly_algorithm: Annotated[
+        Literal["isolation_forest"],
+        about("how odd measurements are found", "monitoring.anomaly_detection.algorithm", used=False),
+    ] = "isolation_forest"
+    anomaly_share: Annotated[
+        Share,
+        about(
+            "share of measurements taken for odd",
+            "monitoring.anomaly_detection.contamination",
+            used=False,
+            gt=0,
+            le=0.5,
+        ),
+    ] = 0.1
+    baseline_interval_seconds: Annotated[
+        float, about("time between two new baselines", "monitoring.baseline_update_interval", used=False, gt=0)
+    ] = 3600.0
+    reliability_interval_seconds: Annotated[
+        float, about("time between two checks of reliability", "RELIABILITY_CHECK_INTERVAL", used=False, gt=0)
+    ] = 3600.0
+    health_interval_seconds: Annotated[
+        float, about("time between two checks of health", "reliability.health_check_interval", used=False, gt=0)
+    ] = 300.0
+    reliability_cost_max: Annotated[
+        Share,
+        about(
+            "cost from which an enhancement is not made",
+            "reliability.enhancement_cost_threshold",
+            used=False,
+            ge=0,
+            le=1,
+        ),
+    ] = 0.3
+    redundancy_levels: Annotated[
+        RedundancyLevels, about("copies by criticality", "reliability.redundancy_levels", used=False)
+    ] = RedundancyLevels()
+
+    # Scaling, marketplace, sign-in, quantum hardware
+    phase2_enabled: Annotated[
+        bool, about("offer the optimization of several objectives and dimensions", "PHASE2_ENABLED", used=False)
+    ] = True
+    quantum_backend: Annotated[
+        str, about("where quantum jobs are sent; empty: nowhere", "QUANTUM_BACKEND", used=False)
+    ] = ""
+    scaling_models: Annotated[
+        Path | None, about("folder of the models that predict load", "ML_MODEL_PATH", used=False)
+    ] = None
+    scaling_horizon_hours: Annotated[
+        float, about("how far ahead load is predicted", "PREDICTION_HORIZON", used=False, gt=0)
+    ] = 24.0
+    scaling_algorithm: Annotated[
+        str, about("how a scaling plan is searched", "SCALING_OPTIMIZATION_ALGORITHM", used=False)
+    ] = "genetic"
+    marketplace_enabled: Annotated[
+        bool, about("offer the marketplace of algorithms", "MARKETPLACE_ENABLED", used=False)
+    ] = True
+    marketplace_files: Annotated[
+        Path | None, about("folder of the marketplace's algorithms", "ALGORITHM_STORAGE_PATH", used=False)
+    ] = None
+    forum_enabled: Annotated[bool, about("offer the community's forum", "COMMUNITY_FORUM_ENABLED", used=False)] = True
+    sso_provider: Annotated[
+        str, about("protocol of the single sign-on; empty: none", "ENTERPRISE_SSO_PROVIDER", "SSO_PROVIDER", used=False)
+    ] = ""
+    saml_certificate: Annotated[
+        Path | None, about("file of the identity provider's certificate", "SAML_CERT_PATH", used=False)
+    ] = None
+    compliance_frameworks: Annotated[
+        tuple[str, ...], about("frameworks that reports are made for", "COMPLIANCE_FRAMEWORKS", used=False)
+    ] = ()
+
+    # Servers beside the node
+    postgres_host: Annotated[str, about("host of the PostgreSQL server", "POSTGRES_HOST", used=False)] = "localhost"
+    postgres_port: Annotated[
+        int, about("port of the PostgreSQL server", "POSTGRES_PORT", used=False, ge=1, le=65535)
+    ] = 5432
+    postgres_database: Annotated[str, about("database of the journal", "POSTGRES_DB", used=False)] = "gavel"
+    postgres_user: Annotated[str, about("user of the database", "POSTGRES_USER", used=False)] = "gavel"
+    postgres_password: Annotated[str, about("password of that user", "POSTGRES_PASSWORD", used=False, secret=True)] = ""
+    redis_host: Annotated[str, about("host of the Redis server", "REDIS_HOST", used=False)] = "localhost"
+    redis_port: Annotated[int, about("port of the Redis server", "REDIS_PORT", used=False, ge=1, le=65535)] = 6379
+
+
+def resolved(
+    environ: Mapping[str, str], toml_path: Path | None = None, config_paths: Sequence[Path] = ()
+) -> Resolved[GavelSettings]:
+    """Read all sources; `SettingsFaulty` names every fault. With no TOML file given, GAVEL_SETTINGS may name one."""
+    if toml_path is None and environ.get(f"{PREFIX}SETTINGS"):
+        toml_path = Path(environ[f"{PREFIX}SETTINGS"])
+    files = [path for path in (toml_path, *config_paths) if path is not None]
+    sources = [file_source(GavelSettings, path) for path in files]
+    return resolve(GavelSettings, [*sources, environment_source(GavelSettings, environ, PREFIX)])
+
+
+def load(environ: Mapping[str, str], toml_path: Path | None = None, config_paths: Sequence[Path] = ()) -> GavelSettings:
+    """Read the settings that hold."""
+    return resolved(environ, toml_path, config_paths).settings
+
+
+def rows(environ: Mapping[str, str], toml_path: Path | None = None, config_paths: Sequence[Path] = ()) -> list[Row]:
+    """List every setting with its type, default, meaning, other names, value and the source of the value."""
+    return rows_of(resolved(environ, toml_path, config_paths), PREFIX)
+
+
+def page() -> str:
+    """Render docs/settings.md."""
+    return f"{PAGE_HEAD}\n{markdown(rows({}))}"
+
+
+PAGE_HEAD = """\
+# Settings
+
+Written by `python -m gateway.settings`; a test compares. `gavel settings` shows the same with the values that hold.
+
+Later sources win: the defaults below, the TOML file that `GAVEL_SETTINGS` names, each `--config FILE` (YAML or TOML) in
+order, the environment. Files know a setting by its own name (`lease_seconds`) or by the dotted key in the last column.
+An environment name in the last column is taken where the one in the first column is not set. An empty environment
+value counts as not set. Unknown keys in files, wrong types and values out of bounds are refused, all at once.
+"""
+
+if __name__ == "__main__":
+    sys.stdout.write(page())

@@ -1,0 +1,118 @@
+"""Gavel's settings: every name that people have in files and environments is read, and the listing is honest."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from gateway.settings import GavelSettings, load, page, rows
+from runtime.settings import SettingsFaulty
+
+ROOT = Path(__file__).parents[2]
+CONFIG = Path(__file__).parent / "config"
+CONFIG_PATHS = tuple(
+    CONFIG / name for name in ("multi-agent.yaml", "adaptive-learning.yaml", "production-optimizer.yaml")
+)
+STOREYS = ("runtime", "aggregates", "agents", "solvers", "projections", "gateway")
+
+# Each environment name that deployments set, with a value other than the default, and the setting that it sets.
+ENVIRONMENT = {
+    "REDIS_HOST": ("redis.example", "redis_host", "redis.example"),
+    "REDIS_PORT": ("6380", "redis_port", 6380),
+    "POSTGRES_HOST": ("db.example", "postgres_host", "db.example"),
+    "POSTGRES_PORT": ("5433", "postgres_port", 5433),
+    "POSTGRES_DB": ("nexus_architect", "postgres_database", "nexus_architect"),
+    "POSTGRES_USER": ("nexus_user", "postgres_user", "nexus_user"),
+    "POSTGRES_PASSWORD": ("sesame", "postgres_password", "sesame"),
+    "COORDINATION_INTERVAL": ("31", "coordination_interval_seconds", 31.0),
+    "MAX_TASK_RETRIES": ("4", "task_retries_max", 4),
+    "TASK_TIMEOUT": ("60", "task_timeout_seconds", 60.0),
+    "LEARNING_RATE": ("0.2", "learning_rate", 0.2),
+    "ADAPTATION_THRESHOLD": ("0.9", "adaptation_threshold", 0.9),
+    "RETRAINING_INTERVAL": ("12", "retraining_interval_hours", 12.0),
+    "OPTIMIZATION_INTERVAL": ("301", "optimization_interval_seconds", 301.0),
+    "RELIABILITY_CHECK_INTERVAL": ("3601", "reliability_interval_seconds", 3601.0),
+    "MONITORING_ENABLED": ("false", "monitoring_enabled", False),
+    "PHASE2_ENABLED": ("false", "phase2_enabled", False),
+    "MAX_TENANTS": ("7", "tenants_max", 7),
+    "QUANTUM_BACKEND": ("dynex", "quantum_backend", "dynex"),
+    "ENTERPRISE_SSO_PROVIDER": ("saml", "sso_provider", "saml"),
+    "SSO_PROVIDER": ("saml", "sso_provider", "saml"),
+    "SAML_CERT_PATH": ("/path/to/saml/cert.pem", "saml_certificate", Path("/path/to/saml/cert.pem")),
+    "COMPLIANCE_FRAMEWORKS": ("SOC2,ISO27001,GDPR", "compliance_frameworks", ("SOC2", "ISO27001", "GDPR")),
+    "ML_MODEL_PATH": ("/path/to/scaling/models", "scaling_models", Path("/path/to/scaling/models")),
+    "PREDICTION_HORIZON": ("48", "scaling_horizon_hours", 48.0),
+    "SCALING_OPTIMIZATION_ALGORITHM": ("tabu", "scaling_algorithm", "tabu"),
+    "MARKETPLACE_ENABLED": ("false", "marketplace_enabled", False),
+    "ALGORITHM_STORAGE_PATH": ("/path/to/algorithms", "marketplace_files", Path("/path/to/algorithms")),
+    "COMMUNITY_FORUM_ENABLED": ("false", "forum_enabled", False),
+}
+
+
+@pytest.mark.parametrize("name", ENVIRONMENT)
+def test_each_environment_name_sets_its_setting(name: str):
+    text, setting, value = ENVIRONMENT[name]
+    assert getattr(load({name: text}), setting) == value
+    assert getattr(load({}), setting) != value
+
+
+def test_no_environment_alias_is_left_untested():
+    assert {alias for row in rows({}) for alias in row.environment[1:]} == set(ENVIRONMENT)
+
+
+def test_the_three_yaml_files_are_read_as_they_stand_and_hold_the_defaults():
+    assert load({}, config_paths=CONFIG_PATHS) == load({})
+
+
+def test_each_key_of_the_yaml_files_is_in_the_listing():
+    listing = rows({}, config_paths=CONFIG_PATHS)
+    named = {key for row in listing for key in row.keys if row.source.endswith(f"({key})")}
+    assert named == {key for row in listing for key in row.keys}
+
+
+def test_a_yaml_file_with_other_numbers_is_obeyed(tmp_path: Path):
+    text = (CONFIG / "multi-agent.yaml").read_text(encoding="utf-8")
+    path = tmp_path / "multi-agent.yaml"
+    path.write_text(text.replace("heartbeat_timeout: 120", "heartbeat_timeout: 5"), encoding="utf-8")
+    assert load({}, config_paths=[path]).lease_seconds == 5.0
+
+
+def test_weights_that_do_not_add_up_to_one_are_refused(tmp_path: Path):
+    path = tmp_path / "a.yaml"
+    path.write_text("agents:\n  performance_weight:\n    current_load: 0.4\n", encoding="utf-8")
+    with pytest.raises(SettingsFaulty, match=r"agents\.performance_weight: the weights add up to 1\.1, not to 1"):
+        load({}, config_paths=[path])
+
+
+def test_the_environment_may_name_the_toml_file(tmp_path: Path):
+    path = tmp_path / "gavel.toml"
+    path.write_text("mailbox_max = 8\n", encoding="utf-8")
+    assert load({"GAVEL_SETTINGS": str(path)}).mailbox_max == 8
+    assert load({"GAVEL_SETTINGS": str(path), "GAVEL_MAILBOX_MAX": "9"}).mailbox_max == 9
+
+
+@pytest.mark.parametrize("bind", ["127.0.0.1:8070", "[::1]:0", "localhost:80", "0.0.0.0:65535"])
+def test_an_address_with_a_port_is_taken(bind: str):
+    assert load({"GAVEL_BIND": bind}).bind == bind
+
+
+@pytest.mark.parametrize("bind", ["127.0.0.1", "8070", ":8070", "::1:8070", "localhost:port", "a b:1"])
+def test_an_address_without_host_or_port_is_refused(bind: str):
+    with pytest.raises(SettingsFaulty, match="GAVEL_BIND"):
+        load({"GAVEL_BIND": bind})
+
+
+def test_the_page_of_settings_is_up_to_date():
+    assert (ROOT / "docs" / "settings.md").read_text(encoding="utf-8") == page()
+
+
+def code() -> str:
+    own = ROOT / "gateway" / "settings.py"
+    paths = sorted(path for storey in STOREYS for path in (ROOT / storey).rglob("*.py") if path != own)
+    return "\n".join(path.read_text(encoding="utf-8") for path in paths)
+
+
+def test_the_listing_says_of_each_setting_whether_a_part_acts_on_it():
+    text = code()
+    read = {name for name in GavelSettings.__struct_fields__ if re.search(rf"\bsettings\.{name}\b", text)}
+    assert {row.name for row in rows({}) if row.used} == read
