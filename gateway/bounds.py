@@ -1,0 +1,135 @@
+"""What a request may cost: the size and the time of its body, one clear framing, and a number of requests at once."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import inf
+
+import trio
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from gateway.problems import status_problem
+
+NEVER_LIMITED = frozenset({"/livez", "/readyz"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class BodyLimit:
+    """The most bytes that a body may have, and the most seconds from the first wait for it to its end."""
+
+    bytes_max: int = 2**20
+    seconds_max: float = 30.0
+
+
+class BodyTooLarge(HTTPException):
+    """The body has, or announces, more bytes than the limit."""
+
+    def __init__(self, limit: BodyLimit) -> None:
+        super().__init__(413, f"at most {limit.bytes_max} bytes are taken", {"Connection": "close"})
+
+
+class BodyTooSlow(HTTPException):
+    """The body had not arrived in time."""
+
+    def __init__(self, limit: BodyLimit) -> None:
+        super().__init__(408, f"the body was not here after {limit.seconds_max:g} s", {"Connection": "close"})
+
+
+class BodyBounds:
+    """Bounds each body by `limit`, or by that of the longest path prefix in `limit_by_prefix`."""
+
+    def __init__(self, app: ASGIApp, limit: BodyLimit, limit_by_prefix: Mapping[str, BodyLimit] | None = None) -> None:
+        self.app = app
+        self.limit = limit
+        prefixes = sorted((limit_by_prefix or {}).items(), key=lambda item: -len(item[0]))
+        self.limit_by_prefix = dict(prefixes)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        body = _Body(self._limit_of(scope["path"]), receive)
+        started = False
+
+        async def watched_send(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            body.check_announced(scope)
+            await self.app(scope, body.receive, watched_send)
+        except (BodyTooLarge, BodyTooSlow) as error:
+            if started:
+                raise
+            answer = status_problem(error.status_code, detail=error.detail, headers=error.headers)
+            await answer(scope, receive, send)
+
+    def _limit_of(self, path: str) -> BodyLimit:
+        return next((limit for prefix, limit in self.limit_by_prefix.items() if path.startswith(prefix)), self.limit)
+
+
+@dataclass
+class _Body:
+    """One request's body as it arrives."""
+
+    limit: BodyLimit
+    wire: Receive
+    size: int = 0
+    deadline: float = field(default=0.0)
+
+    def check_announced(self, scope: Scope) -> None:
+        for name, value in scope["headers"]:
+            if name == b"content-length" and int(value) > self.limit.bytes_max:
+                raise BodyTooLarge(self.limit)
+
+    async def receive(self) -> Message:
+        self.deadline = self.deadline or trio.current_time() + self.limit.seconds_max
+        with trio.move_on_at(self.deadline):
+            message = await self.wire()
+            self.size += len(message.get("body", b""))
+            if self.size > self.limit.bytes_max:
+                raise BodyTooLarge(self.limit)
+            if not message.get("more_body", False):
+                self.deadline = inf  # what may still come is the client's leaving
+            return message
+        raise BodyTooSlow(self.limit)
+
+
+class ClearFraming:
+    """Refuses a request with both Content-Length and Transfer-Encoding: a proxy in front may have read another body than we."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            names = {name for name, _ in scope["headers"]}
+            if b"content-length" in names and b"transfer-encoding" in names:
+                detail = "Content-Length and Transfer-Encoding exclude each other"
+                await status_problem(400, detail=detail, headers={"Connection": "close"})(scope, receive, send)
+                return
+        await self.app(scope, receive, send)
+
+
+class AtOnce:
+    """Bounds the requests, and apart from them the sockets, that are served at once. The health checks are never refused."""
+
+    def __init__(self, app: ASGIApp, *, requests_max: int, sockets_max: int) -> None:
+        self.app = app
+        self.max_by_type = {"http": requests_max, "websocket": sockets_max}
+        self.now_by_type = {"http": 0, "websocket": 0}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        kind = scope["type"]
+        if kind not in self.max_by_type or scope["path"] in NEVER_LIMITED:
+            await self.app(scope, receive, send)
+        elif self.now_by_type[kind] >= self.max_by_type[kind]:
+            detail = f"{self.max_by_type[kind]} are served at once"
+            await status_problem(503, detail=detail, headers={"Retry-After": "1"})(scope, receive, send)
+        else:
+            self.now_by_type[kind] += 1
+            try:
+                await self.app(scope, receive, send)
+            finally:
+                self.now_by_type[kind] -= 1

@@ -1,0 +1,169 @@
+"""Failures as RFC 9457 problem documents: one shape for every refusal, and the mapping from what was raised to what is answered."""
+
+import secrets
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any, TypedDict
+
+import msgspec
+import structlog
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import ExceptionHandler
+
+from runtime.errors import Conflict, Crashed, NotAnswered, Overloaded, Refused, Unreachable
+
+MEDIA_TYPE = "application/problem+json"
+CHALLENGE = 'Bearer realm="gavel"'
+UNREACHABLE_RETRY_SECONDS = 1
+LOGGED = "logged as error "
+
+log = structlog.get_logger("gateway.problems")
+
+
+class Fault(TypedDict):
+    """One thing that is wrong with a body: where (a JSON pointer, empty for the whole body), and what."""
+
+    pointer: str
+    detail: str
+
+
+class BadRequest(Exception):
+    """The body is no command yet: 400 when it can't be read at all, 413 or 415 as they say, 422 when its content is wrong."""
+
+    def __init__(self, faults: Sequence[Fault], *, status: int = 422) -> None:
+        super().__init__("; ".join(f"{fault['pointer']} {fault['detail']}" for fault in faults))
+        self.faults = list(faults)
+        self.status = status
+
+
+def document(
+    status: int, code: str, title: str, *, detail: str = "", errors: Sequence[Fault] = (), **more: Any
+) -> dict[str, Any]:
+    """The members of a problem document; empty ones are left out."""
+    members = {
+        "type": f"urn:gavel:problem:{code}",
+        "title": title,
+        "status": status,
+        "detail": detail,
+        "errors": list(errors),
+    }
+    return {name: value for name, value in (members | more).items() if value not in ("", [])}
+
+
+def problem(
+    status: int,
+    code: str,
+    title: str,
+    *,
+    detail: str = "",
+    errors: Sequence[Fault] = (),
+    headers: Mapping[str, str] | None = None,
+    **more: Any,
+) -> Response:
+    """The response that says so. `more` are further members, as the `error_id` of a crash."""
+    body = msgspec.json.encode(document(status, code, title, detail=detail, errors=errors, **more))
+    challenge = {"WWW-Authenticate": CHALLENGE} if status == HTTPStatus.UNAUTHORIZED else {}
+    return Response(body, status, challenge | dict(headers or {}), MEDIA_TYPE)
+
+
+def status_document(status: int) -> bytes:
+    """The encoded document of a failure of which nothing but the status is known."""
+    code, title = _name(status)
+    return msgspec.json.encode(document(status, code, title))
+
+
+def status_problem(status: int, *, detail: str = "", headers: Mapping[str, str] | None = None) -> Response:
+    """The response for a failure that the status names well enough: 404, 405, 413, …"""
+    code, title = _name(status)
+    return problem(status, code, title, detail="" if detail == title else detail, headers=headers)
+
+
+def _name(status: int) -> tuple[str, str]:
+    """413 → ("request_entity_too_large", "Request Entity Too Large")"""
+    try:
+        phrase = HTTPStatus(status).phrase
+    except ValueError:
+        phrase = "Failure"
+    return phrase.lower().replace(" ", "_").replace("-", "_").replace("'", ""), phrase
+
+
+def _sentence(code: str) -> str:
+    return code.replace("_", " ").capitalize()
+
+
+async def _handle_http(request: Request, error: HTTPException) -> Response:
+    if error.status_code in {204, 304}:
+        return Response(status_code=error.status_code, headers=error.headers)
+    return status_problem(error.status_code, detail=error.detail, headers=error.headers)
+
+
+async def _handle_refused(request: Request, error: Refused) -> Response:
+    return problem(error.status, error.code, _sentence(error.code), detail=error.detail)
+
+
+async def _handle_conflict(request: Request, error: Conflict) -> Response:
+    return problem(409, "conflict", "Conflict", detail=str(error))
+
+
+async def _handle_overloaded(request: Request, error: Overloaded) -> Response:
+    return problem(503, "overloaded", "Overloaded", detail=str(error), headers=_retry_after(error.retry_seconds))
+
+
+async def _handle_unreachable(request: Request, error: Unreachable) -> Response:
+    headers = _retry_after(UNREACHABLE_RETRY_SECONDS)
+    if isinstance(error, NotAnswered):
+        return problem(503, "not_answered", "Not answered", detail=str(error), headers=headers, begun=error.begun)
+    return problem(503, "unreachable", "Unreachable", detail=str(error), headers=headers)
+
+
+async def _handle_crashed(request: Request, error: Crashed) -> Response:
+    return _crash(error.error_id)
+
+
+async def _handle_bad_request(request: Request, error: BadRequest) -> Response:
+    codes = {400: ("body_unreadable", "The body can't be read"), 422: ("body_invalid", "The body is not valid")}
+    code, title = codes.get(error.status) or _name(error.status)
+    return problem(error.status, code, title, errors=error.faults)
+
+
+async def _handle_client_gone(request: Request, error: ClientDisconnect) -> Response:
+    return problem(400, "body_incomplete", "The body is incomplete", headers={"Connection": "close"})
+
+
+async def handle_unexpected(request: Request, error: Exception) -> Response:
+    """A bug or a broken world: logged with its traceback under an id, and the id alone is answered."""
+    error_id = secrets.token_hex(8)
+    log.error("unexpected", error_id=error_id, method=request.method, path=request.url.path, exc_info=error)
+    error.add_note(LOGGED + error_id)
+    return _crash(error_id)
+
+
+def was_logged(error: BaseException) -> bool:
+    """Whether `handle_unexpected` has logged the error, or all of a group: whoever meets it later need not."""
+    if isinstance(error, BaseExceptionGroup):
+        return all(was_logged(one) for one in error.exceptions)
+    return any(note.startswith(LOGGED) for note in getattr(error, "__notes__", ()))
+
+
+def _crash(error_id: str) -> Response:
+    return problem(500, "crashed", "The server failed", detail="The log has it under this error id.", error_id=error_id)
+
+
+def _retry_after(seconds: float) -> dict[str, str]:
+    return {"Retry-After": str(max(1, -int(-seconds // 1)))}
+
+
+exception_handlers: Mapping[Any, ExceptionHandler] = {
+    HTTPException: _handle_http,
+    Refused: _handle_refused,
+    Conflict: _handle_conflict,
+    Overloaded: _handle_overloaded,
+    Unreachable: _handle_unreachable,
+    Crashed: _handle_crashed,
+    BadRequest: _handle_bad_request,
+    ClientDisconnect: _handle_client_gone,
+    Exception: handle_unexpected,
+}  # type: ignore[dict-item]  # Starlette hands each handler its own type of exception
+"""For `Starlette(exception_handlers=…)`."""
