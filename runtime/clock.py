@@ -1,0 +1,49 @@
+"""The time that the runtime stamps: it never goes back, and follows the machine's clock only forward."""
+
+import time
+from typing import Protocol
+
+import trio
+
+
+class Clock(Protocol):
+    """Seconds since the epoch (UTC), never below what was told before."""
+
+    def now(self) -> float: ...
+
+    async def sleep_until(self, at: float) -> None: ...
+
+
+class SystemClock:
+    """Wall time taken once, carried on by the monotonic clock: a clock that is set back or forth changes no lease and no deadline."""
+
+    def __init__(self) -> None:
+        self._origin = time.time() - time.monotonic()
+
+    def now(self) -> float:
+        return round(self._origin + time.monotonic(), 6)
+
+    def catch_up(self, seconds_min: float = 5.0) -> float:
+        """After a suspended machine wakes: moves forward to wall time when it is ahead by more than `seconds_min`; returns by how much."""
+        ahead = time.time() - self.now()
+        if ahead < seconds_min:
+            return 0.0
+        self._origin += ahead
+        return ahead
+
+    async def sleep_until(self, at: float) -> None:
+        await trio.sleep(max(0.0, at - self.now()))
+
+
+class FixedClock:
+    """A clock that stands where it is put: for tests and for records that must come out byte for byte."""
+
+    def __init__(self, at: float = 1_700_000_000.0) -> None:
+        self.at = at
+
+    def now(self) -> float:
+        return self.at
+
+    async def sleep_until(self, at: float) -> None:
+        self.at = max(self.at, at)
+        await trio.lowlevel.checkpoint()

@@ -1,0 +1,59 @@
+"""The expected failures: four families that callers can tell apart; everything else is a bug or a broken world."""
+
+
+class Failure(Exception):
+    """What a caller of an actor may expect to catch."""
+
+
+class Refused(Failure):
+    """The domain says no: `code` is a fact in snake_case, `status` the HTTP status that says the same (403, 404, 409 or 422)."""
+
+    def __init__(self, code: str, detail: str = "", *, status: int = 409) -> None:
+        super().__init__(f"{code}: {detail}" if detail else code)
+        self.code = code
+        self.detail = detail
+        self.status = status
+
+
+class Conflict(Failure):
+    """The race was lost: somebody else wrote what this command relied on. Reading again and trying again may help."""
+
+
+class Overloaded(Failure):
+    """There is no room now; `retry_seconds` says when to try again. Nothing of the command was recorded."""
+
+    def __init__(self, detail: str, *, retry_seconds: float = 1.0) -> None:
+        super().__init__(detail)
+        self.retry_seconds = retry_seconds
+
+
+class Unreachable(Failure):
+    """Nobody is there to answer: the actor or the node is stopped, or no actor takes this type of message."""
+
+
+class NotAnswered(Unreachable):
+    """The deadline passed. `begun` tells whether the message had been begun (it will complete and be recorded) or was withdrawn."""
+
+    def __init__(self, detail: str, *, begun: bool) -> None:
+        super().__init__(detail)
+        self.begun = begun
+
+
+class NotCommitted(Overloaded):
+    """The journal could not commit the batch; nothing of it is recorded, the reason is in the text."""
+
+
+class Crashed(Failure):
+    """The actor failed while it handled the message; `error_id` finds the stack in the log."""
+
+    def __init__(self, error_id: str) -> None:
+        super().__init__(f"the actor failed (error {error_id})")
+        self.error_id = error_id
+
+
+class Exhausted(Exception):
+    """An actor failed more often than its restart budget allows; the node stops."""
+
+
+class Fenced(Exception):
+    """A second writer has written to this journal; this node stops before it can do harm."""

@@ -1,0 +1,130 @@
+"""What is said and what is recorded: states, commands and events, each defined once for body, schema and disk.
+
+The same class is the HTTP body (without its house fields), its JSON schema, its validation and its bytes on disk.
+Write `frozen=True, kw_only=True` on every class line: neither mypy nor msgspec inherits them.
+"""
+
+from collections.abc import Callable, Sequence
+from types import ModuleType
+from typing import Annotated, Any, Generic, Protocol, TypeVar, get_args
+
+import msgspec
+
+R = TypeVar("R")
+T = TypeVar("T")
+
+HOUSE = "x-house"
+"""The key in a field's JSON schema that marks it as set by the house."""
+
+House = Annotated[T, msgspec.Meta(extra_json_schema={HOUSE: True})]
+"""A field that the house sets from credentials or context; no body may carry it."""
+
+
+class State(msgspec.Struct, frozen=True, kw_only=True):
+    """What decisions about one stream need to know, and no more."""
+
+
+class Command(msgspec.Struct, Generic[R], frozen=True, kw_only=True):
+    """Something that is asked for; `R` is the type of its reply.
+
+    `at` (seconds since the epoch, UTC) and `tenant` are stamped by the runtime when a handler begins; nobody else sets them.
+    """
+
+    at: House[float] = 0.0
+    tenant: House[str] = ""
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that happened; never changed once released."""
+
+
+class CommandRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A command as it stands on disk, once, with the first event that it caused."""
+
+    name: str
+    rules: int
+    data: msgspec.Raw
+    key: str = ""
+
+
+class Meta(msgspec.Struct, frozen=True, kw_only=True):
+    """Who, when and why: the same for all events of one command, but for `command`, which only the first carries.
+
+    `id` names the command; `cause` is the id of the command or `@position` of the event that led to it; `correlation` is the id
+    of the first message of the chain. `at` is when the decision was made, `recorded_at` when its batch was handed to the disk
+    (both in seconds since the epoch, UTC).
+    """
+
+    id: str
+    cause: str
+    correlation: str
+    tenant: str
+    principal: str
+    at: float
+    recorded_at: float = 0.0
+    command: CommandRecord | None = None
+
+
+class Recorded(msgspec.Struct, frozen=True, kw_only=True):
+    """An event with its place in the journal."""
+
+    position: int
+    stream: str
+    version: int
+    kind: str
+    event: Event
+    meta: Meta
+
+
+class Aggregate(Protocol):
+    """What every module in `aggregates/` offers. Streams are named `<module>-<id>`, kinds `<module>.<Event>`."""
+
+    __name__: str
+    initial: Any
+    EVENTS: tuple[Any, ...]
+    COMMANDS: tuple[Any, ...]
+    RULES: int
+    decide: Callable[[Any, Any], Sequence[Any]]
+    evolve: Callable[[Any, Any], Any]
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """One row change of a projection: the engine groups equal shapes into one `executemany`."""
+
+    table: Any
+    values: dict[str, Any]
+
+
+class Insert(Change, frozen=True, kw_only=True):
+    """A new row; an existing row of the same primary key is replaced, so that a repeat does no harm."""
+
+
+class Update(Change, frozen=True, kw_only=True):
+    """Sets `values` in the rows where the columns of `where` have these values."""
+
+    where: dict[str, Any]
+
+
+class Add(Change, frozen=True, kw_only=True):
+    """Adds each number in `values` to its column in the rows where the columns of `where` have these values."""
+
+    where: dict[str, Any]
+
+
+class Delete(Change, frozen=True, kw_only=True):
+    """Deletes the rows where the columns of `where` have these values (`values` is empty)."""
+
+    where: dict[str, Any]
+
+
+def noun(aggregate: Aggregate | ModuleType) -> str:
+    """The aggregate's name on disk: the last part of its module's name."""
+    return aggregate.__name__.rpartition(".")[2]
+
+
+def reply_type(command_type: type[Command[Any]]) -> Any:
+    """The `R` of a command class `Command[R]`."""
+    for base in getattr(command_type, "__orig_bases__", ()):
+        if getattr(base, "__origin__", None) is Command:
+            return get_args(base)[0]
+    raise TypeError(f"{command_type.__qualname__} does not name its reply: derive it from Command[…]")

@@ -1,0 +1,1 @@
+"""Where records rest: recorders of the `eventsourcing` library, tuned by subclassing."""

@@ -1,0 +1,240 @@
+"""A journal in one SQLite file: batches in, records out, sealed by a Merkle tree; one writing process, held by a lock."""
+
+import fcntl
+import os
+import secrets
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+from eventsourcing.persistence import IntegrityError, PersistenceError, StoredEvent
+
+from runtime.codec import Codec
+from runtime.errors import Fenced
+from runtime.records import Meta, Recorded
+from runtime.store.recorder import JournalDatastore, JournalRecorder, Rows
+from runtime.transparency import Signer, Tree, leaf_hash
+
+FORMAT = 1
+MILESTONE_POSITIONS = 1024
+REPLY_SECONDS = 24 * 3600.0
+
+
+class Locked(Exception):
+    """Another process writes to this journal."""
+
+
+class Unreadable(Exception):
+    """The file is not a journal that this program can write to."""
+
+
+class Draft(NamedTuple):
+    """A record on its way to the disk: all but the batch's time is fixed."""
+
+    position: int
+    stream: str
+    version: int
+    kind: str
+    meta: Meta
+    data: bytes
+
+
+@dataclass(slots=True)
+class Batch:
+    """What one transaction commits: contiguous drafts, and the replies and reactions that go with them."""
+
+    drafts: list[Draft]
+    replies: list[tuple[str, str, bytes, bytes, int, float]]
+    reactions: list[tuple[str, str, int]]
+    recorded_at: float
+
+
+class Memory(NamedTuple):
+    """A saved fold of one actor."""
+
+    actor: str
+    key: str
+    shape: str
+    position: int
+    memory: bytes
+
+
+class SqliteStore:
+    """The file, its lock, its tree. Its methods block: the journal calls `append` on its writer thread, the rest on reader threads."""
+
+    def __init__(self, path: Path, codec: Codec, signer: Signer, *, name: str = "main") -> None:
+        self.path = path
+        self.codec = codec
+        self.signer = signer
+        self._lock = _lock(path)
+        try:
+            self._recorder = JournalRecorder(JournalDatastore(str(path)))
+            self._recorder.create_table()
+            self.origin = self._check_facts(name)
+            self.position: int = self._one("SELECT COALESCE(MAX(rowid), 0) FROM stored_events")
+            self._newest: int = self._one("SELECT COALESCE(MAX(size), 0) FROM checkpoints")
+            self._tree = self._load_tree()
+        except BaseException:
+            os.close(self._lock)
+            raise
+
+    def _check_facts(self, name: str) -> str:
+        facts = dict(self.query("SELECT name, value FROM facts"))
+        if not facts:
+            facts = {
+                "format": str(FORMAT),
+                "origin": f"gavel/{name}/{secrets.token_hex(8)}",
+                "public_key": self.signer.public_key,
+            }
+            with self._recorder.datastore.transaction(commit=True) as cursor:
+                cursor.executemany("INSERT INTO facts VALUES (?,?)", sorted(facts.items()))
+        if facts["format"] != str(FORMAT):
+            raise Unreadable(f"{self.path} has format {facts['format']}, this program writes format {FORMAT}")
+        if facts["public_key"] != self.signer.public_key:
+            raise Unreadable(f"{self.path} is signed with another key than the one beside it")
+        return str(facts["origin"])
+
+    def _load_tree(self) -> Tree:
+        if self._newest != self.position:
+            raise Unreadable(f"{self.path} holds {self.position} records, its newest checkpoint says {self._newest}")
+        return Tree.load(self.position, lambda node: bytes(self._one("SELECT hash FROM nodes WHERE id=?", (node,))))
+
+    def query(self, statement: str, parameters: Sequence[object] = ()) -> list[Any]:
+        """Rows of a reading statement."""
+        with self._recorder.datastore.transaction(commit=False) as cursor:
+            cursor.execute(statement, parameters)
+            return [tuple(row) for row in cursor.fetchall()]
+
+    def _one(self, statement: str, parameters: Sequence[object] = ()) -> Any:
+        return self.query(statement, parameters)[0][0]
+
+    def append(self, batch: Batch) -> None:
+        """Commits a batch. Raises PersistenceError where nothing was stored, Fenced where another writer has been here."""
+        stored, rows, tree = self._seal(batch)
+        first = self.position + 1
+        try:
+            self._recorder.insert_events(stored, first=first, rows=rows)
+        except IntegrityError as error:
+            raise Fenced(f"somebody else wrote to {self.path}: {error}") from error
+        except PersistenceError:
+            if not self._stands(stored, first):
+                raise
+        self.position += len(stored)
+        self._tree = tree
+        if rows.checkpoint is not None:
+            self._newest = rows.checkpoint[0]
+
+    def _seal(self, batch: Batch) -> tuple[list[StoredEvent], Rows, Tree]:
+        stored: list[StoredEvent] = []
+        nodes: list[tuple[int, bytes]] = []
+        tree = self._tree.fork()
+        for position, stream, version, kind, meta, data in batch.drafts:
+            body = self.codec.body(msgspec.structs.replace(meta, recorded_at=batch.recorded_at), data)
+            stored.append(StoredEvent(stream, version, kind, body))
+            nodes += tree.append(leaf_hash(position, stream, version, kind, body))
+        rows = Rows(nodes=nodes, replies=batch.replies, reactions=batch.reactions)
+        if stored:
+            root = tree.root()
+            rows.checkpoint = (tree.size, root, batch.recorded_at, self.signer.sign(self.origin, tree.size, root))
+            if self._newest and self._newest // MILESTONE_POSITIONS == tree.size // MILESTONE_POSITIONS:
+                rows.superseded = self._newest
+        return stored, rows, tree
+
+    def _stands(self, stored: Sequence[StoredEvent], first: int) -> bool:
+        """After an error at commit only the file knows: reads back whether the batch is in it."""
+        if not stored:
+            return False
+        rows = self._recorder.select_notifications(first, len(stored))
+        found = [(n.originator_id, n.originator_version, n.topic, n.state) for n in rows]
+        return found == [(s.originator_id, s.originator_version, s.topic, s.state) for s in stored]
+
+    def read(self, after: int, limit: int) -> list[Recorded]:
+        """Up to `limit` records past a position, in order. Raises UnknownKind, naming the position."""
+        return [
+            self._open(n.id, str(n.originator_id), n.originator_version, n.topic, n.state)
+            for n in self._recorder.select_notifications(after, limit, inclusive_of_start=False)
+        ]
+
+    def read_stream(self, stream: str) -> list[Recorded]:
+        """All records of one stream, in order."""
+        rows = self.query(
+            "SELECT rowid, originator_version, topic, state FROM stored_events WHERE originator_id=? ORDER BY originator_version",
+            (stream,),
+        )
+        return [self._open(position, stream, version, kind, body) for position, version, kind, body in rows]
+
+    def _open(self, position: int, stream: str, version: int, kind: str, body: bytes) -> Recorded:
+        try:
+            meta, event = self.codec.open(kind, body)
+        except Exception as error:
+            raise Unreadable(f"record {position} ({kind}) of {self.path} can't be read: {error}") from error
+        return Recorded(position=position, stream=stream, version=version, kind=kind, event=event, meta=meta)
+
+    def find_reply(self, tenant: str, key: str) -> tuple[bytes, bytes] | None:
+        """Digest and stored reply of an idempotency key."""
+        rows = self.query("SELECT digest, reply FROM commands WHERE tenant=? AND key=?", (tenant, key))
+        return (bytes(rows[0][0]), bytes(rows[0][1])) if rows else None
+
+    def forget_replies(self, before: float) -> None:
+        """Drops the replies of keys older than `before`."""
+        with self._recorder.datastore.transaction(commit=True) as cursor:
+            cursor.execute("DELETE FROM commands WHERE at<?", (before,))
+
+    def reactions(self) -> dict[tuple[str, str], int]:
+        """Up to where each actor has reacted."""
+        return {(actor, key): position for actor, key, position in self.query("SELECT * FROM reactions")}
+
+    def memories(self) -> list[Memory]:
+        """All saved folds."""
+        return [Memory(*row) for row in self.query("SELECT actor, key, shape, position, memory FROM snapshots")]
+
+    def save(self, memories: Sequence[Memory], reactions: Sequence[tuple[str, str, int]]) -> None:
+        """Saves folds and how far was reacted, between batches."""
+        with self._recorder.datastore.transaction(commit=True) as cursor:
+            cursor.executemany("INSERT OR REPLACE INTO snapshots VALUES (?,?,?,?,?)", memories)
+            cursor.executemany("INSERT OR REPLACE INTO reactions VALUES (?,?,?)", reactions)
+
+    def checkpoint(self) -> str | None:
+        """The newest signed checkpoint."""
+        rows = self.query("SELECT note FROM checkpoints ORDER BY size DESC LIMIT 1")
+        return rows[0][0] if rows else None
+
+    def backup(self, target: Path) -> None:
+        """A whole copy while the journal is in use, by SQLite's own online backup (a plain file copy loses the WAL's tail)."""
+        copy_database(self.path, target)
+
+    def close(self) -> None:
+        """Closes the file and gives up the lock."""
+        self._recorder.datastore.close()
+        os.close(self._lock)
+
+
+def copy_database(source: Path, target: Path) -> None:
+    """Copies a live SQLite database into a new file, which is complete when it appears."""
+    if target.exists():
+        raise FileExistsError(f"{target} exists")
+    partial = target.with_name(target.name + ".partial")
+    origin = sqlite3.connect(f"file:{source}?mode=ro", uri=True)
+    copy = sqlite3.connect(partial)
+    try:
+        origin.backup(copy)
+        copy.execute("PRAGMA journal_mode=DELETE")
+    finally:
+        copy.close()
+        origin.close()
+    partial.rename(target)
+
+
+def _lock(path: Path) -> int:
+    """One writing process: the lock file's lock ends with the process, however it ends."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(handle)
+        raise Locked(f"{path} is in use by another process") from error
+    return handle

@@ -1,0 +1,238 @@
+"""Actors over a real journal file: asks, effects, refusals, reactions, restarts, and what is left after each."""
+
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import trio
+from eventsourcing.persistence import OperationalError
+
+from runtime.clock import SystemClock
+from runtime.codec import Codec
+from runtime.errors import Conflict, Crashed, Exhausted, NotAnswered, NotCommitted, Overloaded, Refused, Unreachable
+from runtime.ids import Ids
+from runtime.journal import Context
+from runtime.store.sqlite import Locked, SqliteStore
+from runtime.system import DEFAULT_BOUNDS, Bounds, Role, System, open_system
+from runtime.transparency import Signer
+from tests.runtime.bank import Ask, Balance, Break, Deposit, Greeted, Teller, Transfer, Withdraw
+
+BANK = sys.modules["tests.runtime.bank"]
+TELLER = Role(Teller)
+ANN = Context(tenant="t1", principal="ann")
+
+
+@asynccontextmanager
+async def bank(folder: Path, bounds: Bounds = DEFAULT_BOUNDS, role: Role = TELLER) -> AsyncIterator[System]:
+    clock = SystemClock()
+    store = SqliteStore(folder / "journal.db", Codec([BANK]), Signer.load_or_make(folder / "journal-key"))
+    try:
+        async with open_system(store, [role], clock=clock, ids=Ids(clock), bounds=bounds) as system:
+            yield system
+    finally:
+        store.close()
+
+
+async def test_an_answer_comes_after_the_commit(tmp_path: Path) -> None:
+    async with bank(tmp_path) as system:
+        assert await system.ask(Deposit(account="a", cents=5), ANN) == Balance(5)
+        (record,) = system.journal.store.read(0, 10)
+        assert (record.position, record.stream, record.version, record.kind) == (1, "bank-a", 1, "bank.Deposited")
+        assert record.meta.tenant == "t1"
+        assert record.meta.principal == "ann"
+        assert record.meta.command is not None
+        command = system.journal.codec.command(record.meta.command)
+        assert command == Deposit(account="a", cents=5, at=record.meta.at, tenant="t1")
+
+
+async def test_one_refusal_drops_all_decisions_of_a_message(tmp_path: Path) -> None:
+    async with bank(tmp_path) as system:
+        await system.ask(Deposit(account="a", cents=5), ANN)
+        with pytest.raises(Refused, match="funds_missing"):
+            await system.ask(Transfer(source="a", target="b", cents=6), ANN)
+        assert system.journal.position == 1
+        assert await system.ask(Ask(account="b"), ANN) == Balance(0)
+        assert await system.ask(Transfer(source="a", target="b", cents=4), ANN) == Balance(1)
+        assert system.journal.position == 3
+
+
+async def test_memories_and_states_survive_a_restart_and_add_no_event(tmp_path: Path) -> None:
+    async with bank(tmp_path) as system:
+        for cents in (5, 7):
+            await system.ask(Deposit(account="a", cents=cents), ANN)
+    for drop in (False, True):
+        if drop:
+            _drop_snapshots(tmp_path)
+        async with bank(tmp_path) as system:
+            assert await system.ask(Ask(account="a"), ANN) == Balance(12)
+            assert system.journal.position == 2
+    async with bank(tmp_path) as system:
+        await system.ask(Withdraw(account="a", cents=12), ANN)
+        with pytest.raises(Refused):
+            await system.ask(Withdraw(account="a", cents=1), ANN)
+
+
+def _drop_snapshots(folder: Path) -> None:
+    clock = SystemClock()
+    store = SqliteStore(folder / "journal.db", Codec([BANK]), Signer.load_or_make(folder / "journal-key"))
+    with store._recorder.datastore.transaction(commit=True) as cursor:
+        cursor.execute("DELETE FROM snapshots")
+    store.close()
+    del clock
+
+
+async def test_a_reaction_is_recorded_once_with_its_cause(tmp_path: Path) -> None:
+    async with bank(tmp_path) as system:
+        await system.ask(Deposit(account="a", cents=1_000_000), ANN)
+        await system.journal.wait_past(1)
+        deposited, greeted = system.journal.store.read(0, 10)
+        assert isinstance(greeted.event, Greeted)
+        assert greeted.meta.cause == "@1"
+        assert greeted.meta.correlation == deposited.meta.correlation
+        assert greeted.meta.principal == "actor:teller"
+    for _ in range(2):
+        async with bank(tmp_path) as system:
+            await system.ask(Deposit(account="b", cents=1), ANN)
+            assert sum(r.kind == "bank.Greeted" for r in system.journal.store.read(0, 100)) == 1
+
+
+async def test_a_thousand_callers_share_few_commits(tmp_path: Path) -> None:
+    async with bank(tmp_path) as system:
+        async with trio.open_nursery() as nursery:
+            for number in range(1000):
+                nursery.start_soon(system.ask, Deposit(account=f"a{number % 100}", cents=1), ANN)
+        assert system.journal.position == 1000
+        assert system.journal.commits < 200
+        assert await system.ask(Ask(account="a7"), ANN) == Balance(10)
+
+
+async def test_a_repeat_under_the_same_key_gets_the_same_answer(tmp_path: Path) -> None:
+    keyed = Context(tenant="t1", principal="ann", key="k1", digest=b"one")
+    for _ in range(2):
+        async with bank(tmp_path) as system:
+            answers: list[Balance] = []
+
+            async def again(system: System = system, answers: list[Balance] = answers) -> None:
+                answers.append(await system.ask(Deposit(account="a", cents=5), keyed))
+
+            async with trio.open_nursery() as nursery:
+                for _ in range(3):
+                    nursery.start_soon(again)
+            assert answers == [Balance(5)] * 3
+            assert system.journal.position == 1
+            other = Context(tenant="t1", principal="ann", key="k1", digest=b"two")
+            with pytest.raises(Refused, match="key_reused"):
+                await system.ask(Deposit(account="a", cents=6), other)
+
+
+async def test_another_tenants_stream_looks_absent(tmp_path: Path) -> None:
+    bob = Context(tenant="t2", principal="bob")
+    async with bank(tmp_path) as system:
+        await system.ask(Deposit(account="a", cents=5), ANN)
+        with pytest.raises(Refused, match="has 0"):
+            await system.ask(Withdraw(account="a", cents=1), bob)
+        with pytest.raises(Conflict):
+            await system.ask(Deposit(account="a", cents=1), bob)
+        assert await system.ask(Ask(account="a"), bob) == Balance(0)
+        assert system.journal.position == 1
+
+
+async def test_an_actor_that_crashes_is_restarted_from_its_records(tmp_path: Path) -> None:
+    async with bank(tmp_path) as system:
+        await system.ask(Deposit(account="a", cents=5), ANN)
+        for how in ("handler", "work", "handler"):
+            if how == "work":
+                await system.ask(Break(how=how), ANN)
+            else:
+                with pytest.raises(Crashed):
+                    await system.ask(Break(how=how), ANN)
+            assert await system.ask(Ask(account="a"), ANN) == Balance(5)
+        assert await system.ask(Deposit(account="a", cents=5), ANN) == Balance(10)
+
+
+async def test_an_actor_that_crashes_too_often_ends_the_system(tmp_path: Path) -> None:
+    async def break_it() -> None:
+        async with bank(tmp_path, role=Role(Teller, restarts_max=2)) as system:
+            for _ in range(4):
+                with pytest.raises(Crashed):
+                    await system.ask(Break(how="again"), ANN)
+            await trio.sleep_forever()
+
+    with pytest.raises(BaseExceptionGroup) as failure:
+        await break_it()
+    assert failure.group_contains(Exhausted)
+
+
+async def test_a_failed_commit_is_told_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with bank(tmp_path) as system:
+        await system.ask(Deposit(account="a", cents=5), ANN)
+        insert = system.journal.store._recorder._insert_events
+
+        def full(*args: object, **kwargs: object) -> None:
+            insert(*args, **kwargs)  # type: ignore[arg-type]
+            raise OperationalError("database or disk is full")
+
+        monkeypatch.setattr(system.journal.store._recorder, "_insert_events", full)
+        async with trio.open_nursery() as nursery:
+            for account in ("a", "b", "c"):
+                nursery.start_soon(_deposit_in_vain, system, account)
+        monkeypatch.undo()
+        assert await system.ask(Ask(account="a"), ANN) == Balance(5)
+        assert await system.ask(Deposit(account="a", cents=1), ANN) == Balance(6)
+        assert [r.position for r in system.journal.store.read(0, 10)] == [1, 2]
+
+
+async def _deposit_in_vain(system: System, account: str) -> None:
+    with pytest.raises(NotCommitted, match="disk is full"):
+        await system.ask(Deposit(account=account, cents=1), ANN)
+
+
+async def test_a_cancelled_ask_that_had_not_begun_is_withdrawn(tmp_path: Path) -> None:
+    async with bank(tmp_path) as system:
+        await system.ask(Deposit(account="a", cents=1), ANN)
+        cell = system.cells["teller", "t1"]
+        cell.blocked = True
+        with trio.move_on_after(0):
+            await system.ask(Deposit(account="a", cents=1), ANN)
+        with pytest.raises(NotAnswered) as late:
+            await system.ask(Deposit(account="a", cents=1), ANN, seconds=0.01)
+        assert not late.value.begun
+        cell.blocked = False
+        assert await system.ask(Ask(account="a"), ANN) == Balance(1)
+
+
+async def test_a_full_mailbox_refuses_a_tell_and_lets_an_ask_wait(tmp_path: Path) -> None:
+    async with bank(tmp_path, Bounds(mailbox_max=2)) as system:
+        await system.ask(Deposit(account="a", cents=1), ANN)
+        cell = system.cells["teller", "t1"]
+        cell.blocked = True
+        system.tell(Deposit(account="a", cents=1), ANN)
+        system.tell(Deposit(account="a", cents=1), ANN)
+        with pytest.raises(Overloaded):
+            system.tell(Deposit(account="a", cents=1), ANN)
+        async with trio.open_nursery() as nursery:
+            for _ in range(5):
+                nursery.start_soon(system.ask, Deposit(account="a", cents=1), ANN)
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            assert len(cell.mailbox) == 2
+            cell.blocked = False
+            system._schedule(cell)
+        assert await system.ask(Ask(account="a"), ANN) == Balance(8)
+
+
+async def test_nobody_takes_an_unknown_message(tmp_path: Path) -> None:
+    class Unknown(Ask, frozen=True, kw_only=True):
+        pass
+
+    async with bank(tmp_path) as system:
+        with pytest.raises(Unreachable, match="Unknown"):
+            await system.ask(Unknown(account="a"), ANN)
+
+
+async def test_a_second_process_on_the_same_file_is_refused(tmp_path: Path) -> None:
+    async with bank(tmp_path):
+        with pytest.raises(Locked):
+            async with bank(tmp_path):
+                pass
