@@ -41,7 +41,7 @@ class Convention(Enum):
 
 @dataclass(frozen=True, eq=False)
 class Qubo:
-    """`variables` bits to choose; `weights[k]` couples row i with `indices[k]` in the file's terms, stored in both rows."""
+    """`weights[k]` couples row i with `indices[k]` in the file's terms, stored in both rows."""
 
     name: str
     variables: int

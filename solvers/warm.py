@@ -1,0 +1,27 @@
+"""Compiles every kernel into numba's cache, so that no user waits for it: `python -m solvers.warm`.
+
+The cache lies beside the modules where that folder can be written, else in the user's cache folder (`NUMBA_CACHE_DIR`
+overrides both), as numba has it: an installed, read-only package works, warmed once for each user.
+"""
+
+import numpy as np
+
+from solvers.annealing import solve
+from solvers.formats import parse, write_rudy
+from solvers.generators import palubeckis, sparse_random
+from solvers.qubo import Qubo
+
+WORK = 50_000  # enough for an anneal and a crossing
+
+
+def warm() -> None:
+    """Runs each kernel once in each of its number types."""
+    cut = sparse_random(50, 4.0, 1)
+    whole = parse(write_rudy(cut), "warm")
+    broken = Qubo.from_dense(np.array([[0.5, 1.5], [0.0, -2.5]]))
+    for qubo in (whole, palubeckis(20, 50, 1), broken):
+        solve(qubo, seconds=60, seed=1, work_max=WORK)
+
+
+if __name__ == "__main__":
+    warm()
