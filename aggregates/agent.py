@@ -1,25 +1,27 @@
 """An agent: it registers with its skills, is heard from or lost, and leaves."""
 
 from collections.abc import Sequence
-from enum import Enum
+from enum import StrEnum
 from typing import Annotated, get_args
 
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
-from aggregates.values.ids import AgentId, KeyId
-from aggregates.values.numbers import Count, Instant, NonNegative, Positive
+from aggregates.values.ids import AgentId
+from aggregates.values.numbers import Instant, NonNegative, Positive
 from aggregates.values.skills import Skills
-from aggregates.values.text import Label, Name, Note
+from aggregates.values.text import Name, Note
 from runtime.errors import Refused
 from runtime.records import Command, Event, House, State
 
 RULES = 1
 
+HOUSE_PREFIX = "house-"
+
 Slots = Annotated[int, Meta(ge=1, le=64)]
 
 
-class AgentType(str, Enum):
+class AgentType(StrEnum):
     """The eight kinds of agents; the kind says what an agent is for, its skills say what it can do."""
 
     DECISION_ENGINE = "decision_engine"
@@ -32,7 +34,7 @@ class AgentType(str, Enum):
     PERFORMANCE = "performance"
 
 
-class Stage(str, Enum):
+class Stage(StrEnum):
     """Where an agent stands."""
 
     UNKNOWN = "unknown"
@@ -88,12 +90,13 @@ class HeartbeatAck(Struct, frozen=True, kw_only=True):
 class RegisterAgent(Command[AgentAccepted], frozen=True, kw_only=True):
     """An agent offers its services. Sent by whoever holds an enrolment, operator or admin key; and by the house for its own solver.
 
-    The coordinator sets `lease_seconds`, and decides `IssueKey` for `key_id` in the same step.
+    The coordinator sets `lease_seconds`, and decides `IssueKey` for `key_id` in the same step. The house's own agents have no key, and
+    the ids that begin with `house-` to themselves.
     """
 
     agent_id: House[AgentId]
-    key_id: House[KeyId]
-    key_digest: House[bytes]
+    key_id: House[str] = ""
+    key_digest: House[bytes] = b""
     lease_seconds: House[Positive] = 120.0
     name: Name
     agent_type: AgentType
@@ -212,12 +215,14 @@ def stream(tenant: str, agent_id: str) -> str:
 
 def decide(agent: Agent, command: AgentCommand) -> Sequence[AgentEvent]:
     match agent.stage, command:
-        case (Stage.UNKNOWN | Stage.LOST | Stage.DEREGISTERED), RegisterAgent():
+        case _, RegisterAgent() if command.agent_id.startswith(HOUSE_PREFIX) and command.key_id:
+            raise Refused("agent_id_reserved", f"ids that begin with {HOUSE_PREFIX} are the house's", status=422)
+        case ((Stage.UNKNOWN | Stage.LOST | Stage.DEREGISTERED), RegisterAgent()):
             return [_registered(agent, command)]
-        case _, RegisterAgent() if _registered(replace(agent, generation=agent.generation - 1), command) == _now(agent, command):
-            return []
         case stage, RegisterAgent():
-            raise Refused("agent_exists", f"{command.agent_id} is {stage.value}; update it, or deregister it first")
+            if command.key_id == agent.key_id and _profile(command) == _profile(agent):
+                return []
+            raise Refused("agent_exists", f"{command.agent_id} is {stage.value}; update it or deregister it")
         case Stage.UNKNOWN, _:
             raise Refused("agent_unknown", command.agent_id, status=404)
         case Stage.DEREGISTERED, DeregisterAgent():
@@ -227,22 +232,98 @@ def decide(agent: Agent, command: AgentCommand) -> Sequence[AgentEvent]:
         case _, UpdateAgent():
             updated = _updated(agent, command)
             return [] if evolve(agent, updated) == agent else [updated]
-        case Stage.DRAINING, DrainAgent():
-            return []
-        case Stage.ACTIVE, DrainAgent():
-            return [AgentDraining(agent_id=command.agent_id, reason=command.reason)]
-        case _, DrainAgent():
+        case Stage.LOST, DrainAgent():
             raise Refused("agent_is_lost", command.agent_id)
+        case stage, DrainAgent():
+            draining = AgentDraining(agent_id=command.agent_id, reason=command.reason)
+            return [] if stage is Stage.DRAINING else [draining]
         case _, DeregisterAgent():
             return [AgentDeregistered(agent_id=command.agent_id, reason=command.reason)]
-        case Stage.LOST, LoseAgent():
-            return []
-        case _, LoseAgent():
-            if command.last_heard_at + agent.lease_seconds > command.at:
-                raise Refused("agent_was_heard", f"{command.agent_id} was heard within its {agent.lease_seconds} s")
-            return [AgentLost(agent_id=command.agent_id, last_heard_at=command.last_heard_at)]
-        case Stage.LOST, ReturnAgent():
-            return [AgentReturned(agent_id=command.agent_id, generation=agent.generation + 1)]
-        case _, ReturnAgent():
-            return []
-    raise AssertionError(f"no row for {command}")
+        case stage, LoseAgent():
+            return [] if stage is Stage.LOST else [_lost(agent, command)]
+        case stage, ReturnAgent():
+            returned = AgentReturned(agent_id=command.agent_id, generation=agent.generation + 1)
+            return [returned] if stage is Stage.LOST else []
+
+
+def _profile(source: RegisterAgent | Agent) -> tuple[object, ...]:
+    """What an agent says of itself, in one order, so that two registrations can be compared."""
+    skills = (tuple(sorted(set(source.capabilities))), tuple(sorted(set(source.specializations))))
+    figures = (source.max_capacity, source.slots, source.price)
+    return (source.name, source.agent_type, *skills, *figures, source.description)
+
+
+def _registered(agent: Agent, command: RegisterAgent) -> AgentRegistered:
+    return AgentRegistered(
+        agent_id=command.agent_id,
+        key_id=command.key_id,
+        name=command.name,
+        agent_type=command.agent_type,
+        capabilities=tuple(sorted(set(command.capabilities))),
+        specializations=tuple(sorted(set(command.specializations))),
+        max_capacity=command.max_capacity,
+        slots=command.slots,
+        price=command.price,
+        description=command.description,
+        generation=agent.generation + 1,
+        lease_seconds=command.lease_seconds,
+    )
+
+
+def _updated(agent: Agent, command: UpdateAgent) -> AgentUpdated:
+    capabilities = agent.capabilities if command.capabilities is None else command.capabilities
+    specializations = agent.specializations if command.specializations is None else command.specializations
+    return AgentUpdated(
+        agent_id=command.agent_id,
+        name=agent.name if command.name is None else command.name,
+        capabilities=tuple(sorted(set(capabilities))),
+        specializations=tuple(sorted(set(specializations))),
+        max_capacity=agent.max_capacity if command.max_capacity is None else command.max_capacity,
+        slots=agent.slots if command.slots is None else command.slots,
+        price=agent.price if command.price is None else command.price,
+        description=agent.description if command.description is None else command.description,
+    )
+
+
+def _lost(agent: Agent, command: LoseAgent) -> AgentLost:
+    if command.last_heard_at + agent.lease_seconds > command.at:
+        raise Refused("agent_was_heard", f"{command.agent_id} was heard within its {agent.lease_seconds:g} s")
+    return AgentLost(agent_id=command.agent_id, last_heard_at=command.last_heard_at)
+
+
+def evolve(agent: Agent, event: AgentEvent) -> Agent:
+    match event:
+        case AgentRegistered():
+            return Agent(
+                stage=Stage.ACTIVE,
+                generation=event.generation,
+                key_id=event.key_id,
+                lease_seconds=event.lease_seconds,
+                name=event.name,
+                agent_type=event.agent_type,
+                capabilities=event.capabilities,
+                specializations=event.specializations,
+                max_capacity=event.max_capacity,
+                slots=event.slots,
+                price=event.price,
+                description=event.description,
+            )
+        case AgentUpdated():
+            return replace(
+                agent,
+                name=event.name,
+                capabilities=event.capabilities,
+                specializations=event.specializations,
+                max_capacity=event.max_capacity,
+                slots=event.slots,
+                price=event.price,
+                description=event.description,
+            )
+        case AgentDraining():
+            return replace(agent, stage=Stage.DRAINING)
+        case AgentDeregistered():
+            return replace(agent, stage=Stage.DEREGISTERED)
+        case AgentLost():
+            return replace(agent, stage=Stage.LOST)
+        case AgentReturned():
+            return replace(agent, stage=Stage.ACTIVE, generation=event.generation)

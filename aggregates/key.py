@@ -1,13 +1,13 @@
 """A key: it lets one principal in, in one role, until it is revoked or expires."""
 
 from collections.abc import Sequence
-from enum import Enum
+from enum import StrEnum
 from typing import Annotated, get_args
 
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
-from aggregates.values.ids import AgentId, KeyId
+from aggregates.values.ids import KeyId
 from aggregates.values.numbers import Instant
 from aggregates.values.text import Label, Note
 from runtime.errors import Refused
@@ -19,7 +19,7 @@ KeyDigest = Annotated[bytes, Meta(min_length=32, max_length=32)]
 """The sha256 of the whole token; the token itself is never recorded."""
 
 
-class Role(str, Enum):
+class Role(StrEnum):
     """What a key is good for."""
 
     ADMIN = "admin"
@@ -32,7 +32,7 @@ class Role(str, Enum):
     """One agent's own: its socket, bids and results, and what its tenant may read."""
 
 
-class Stage(str, Enum):
+class Stage(StrEnum):
     """Where a key stands; that it expired shows in `expires_at`."""
 
     UNKNOWN = "unknown"
@@ -115,3 +115,45 @@ EVENTS = get_args(KeyEvent)
 def stream(key_id: str) -> str:
     """The stream of a key."""
     return f"key-{key_id}"
+
+
+def decide(key: Key, command: KeyCommand) -> Sequence[KeyEvent]:
+    match key.stage, command:
+        case Stage.UNKNOWN, IssueKey():
+            _check(command)
+            return [_issued(command)]
+        case Stage.ISSUED, IssueKey() if evolve(initial, _issued(command)) == key:
+            return []
+        case stage, IssueKey():
+            raise Refused("key_exists", f"{command.key_id} is {stage.value}")
+        case Stage.UNKNOWN, RevokeKey():
+            raise Refused("key_unknown", command.key_id, status=404)
+        case stage, RevokeKey():
+            revoked = KeyRevoked(key_id=command.key_id, reason=command.reason)
+            return [] if stage is Stage.REVOKED else [revoked]
+
+
+def _check(command: IssueKey) -> None:
+    if (command.role is Role.AGENT_OWN) != bool(command.agent_id):
+        raise Refused("role_needs_registration", "an agent's own key comes with its registration", status=422)
+    if command.expires_at is not None and command.expires_at <= command.at:
+        raise Refused("expiry_passed", "the key would be dead at birth", status=422)
+
+
+def _issued(command: IssueKey) -> KeyIssued:
+    return KeyIssued(
+        key_id=command.key_id,
+        role=command.role,
+        digest=command.digest,
+        agent_id=command.agent_id,
+        label=command.label,
+        expires_at=command.expires_at,
+    )
+
+
+def evolve(key: Key, event: KeyEvent) -> Key:
+    match event:
+        case KeyIssued():
+            return Key(stage=Stage.ISSUED, role=event.role, digest=event.digest, agent_id=event.agent_id)
+        case KeyRevoked():
+            return replace(key, stage=Stage.REVOKED)

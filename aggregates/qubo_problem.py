@@ -13,6 +13,7 @@ from runtime.records import Command, Event, House, State
 
 RULES = 1
 
+
 class Problem(State, frozen=True, kw_only=True):
     """What decisions about one problem need to know: whether it is there, and what it is."""
 

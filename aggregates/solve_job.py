@@ -1,7 +1,9 @@
 """A solve job: one run of a solver on one problem, with its seed, its counted work and its result."""
 
+import operator
 from collections.abc import Sequence
-from enum import Enum
+from enum import StrEnum
+from hashlib import sha256
 from typing import Annotated, get_args
 
 from msgspec import Meta, Struct
@@ -21,7 +23,7 @@ Assignment = Annotated[str, Meta(max_length=64 * 1024)]
 """The packed bits of the variables in base64: half a million variables at most."""
 
 
-class Stage(str, Enum):
+class Stage(StrEnum):
     """Where a job stands."""
 
     UNKNOWN = "unknown"
@@ -176,3 +178,90 @@ EVENTS = get_args(SolveEvent)
 def stream(job_id: str) -> str:
     """The stream of a job."""
     return f"solve_job-{job_id}"
+
+
+def decide(job: SolveJob, command: SolveCommand) -> Sequence[SolveEvent]:
+    match job.stage, command:
+        case Stage.UNKNOWN, QueueSolve():
+            return [_queued(command)]
+        case stage, QueueSolve():
+            if job.queued == _queued(command):
+                return []
+            raise Refused("job_exists", f"{command.job_id} is another job, {stage.value}")
+        case Stage.UNKNOWN, _:
+            raise Refused("job_unknown", command.job_id, status=404)
+        case Stage.QUEUED, StartSolve():
+            return [SolveStarted(job_id=command.job_id, started_at=command.at)]
+        case Stage.RUNNING, StartSolve():
+            return []
+        case Stage.RUNNING, ReportSolve():
+            return _reported(job, command)
+        case Stage.RUNNING, CompleteSolve():
+            return [_completed(command)]
+        case Stage.COMPLETED, CompleteSolve() if job.outcome == _completed(command):
+            return []
+        case ((Stage.QUEUED | Stage.RUNNING), FailSolve()):
+            return [SolveFailed(job_id=command.job_id, reason=command.reason)]
+        case Stage.FAILED, FailSolve():
+            return []
+        case ((Stage.QUEUED | Stage.RUNNING), CancelSolve()):
+            return [SolveCancelled(job_id=command.job_id, reason=command.reason)]
+        case Stage.CANCELLED, CancelSolve():
+            return []
+        case stage, _:
+            raise Refused(f"job_is_{stage.value}", command.job_id)
+
+
+def _queued(command: QueueSolve) -> SolveQueued:
+    if command.problem is None:
+        raise Refused("problem_unknown", command.problem_id, status=404)
+    seed = command.seed
+    if seed is None:
+        seed = int.from_bytes(sha256(command.job_id.encode()).digest()[:4], "big")
+    return SolveQueued(
+        job_id=command.job_id,
+        problem_id=command.problem_id,
+        problem=command.problem,
+        seconds=command.seconds,
+        seed=seed,
+        target=command.target,
+        task_id=command.task_id,
+        token=command.token,
+    )
+
+
+def _reported(job: SolveJob, command: ReportSolve) -> Sequence[SolveProgressed]:
+    assert job.queued is not None
+    worse = operator.ge if job.queued.problem.sense is Sense.MIN else operator.le
+    if job.best is not None and worse(command.value, job.best):
+        return []
+    return [SolveProgressed(job_id=command.job_id, value=command.value, work=command.work, seconds=command.seconds)]
+
+
+def _completed(command: CompleteSolve) -> SolveCompleted:
+    return SolveCompleted(
+        job_id=command.job_id,
+        value=command.value,
+        assignment=command.assignment,
+        work=command.work,
+        seconds=command.seconds,
+        algorithm=command.algorithm,
+        seed=command.seed,
+        input_digest=command.input_digest,
+    )
+
+
+def evolve(job: SolveJob, event: SolveEvent) -> SolveJob:
+    match event:
+        case SolveQueued():
+            return SolveJob(stage=Stage.QUEUED, queued=event)
+        case SolveStarted():
+            return replace(job, stage=Stage.RUNNING)
+        case SolveProgressed():
+            return replace(job, best=event.value, work=event.work)
+        case SolveCompleted():
+            return replace(job, stage=Stage.COMPLETED, best=event.value, work=event.work, outcome=event)
+        case SolveFailed():
+            return replace(job, stage=Stage.FAILED)
+        case SolveCancelled():
+            return replace(job, stage=Stage.CANCELLED)

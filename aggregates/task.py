@@ -1,20 +1,23 @@
 """A task: agents bid for it, one wins, and someone finishes it.
 
-This module says what may be said; `decide` and `evolve` stand at its end. A house field holds a fact that the coordinator read,
+Longer than other modules, since the whole vocabulary of the contract net stands here: state, commands, events, `decide`, `evolve`.
+A house field holds a fact that the coordinator read,
 with the position of the log at which it read it; what follows from the facts is computed here, so that a replay proves something.
 """
 
 from collections.abc import Sequence
-from enum import Enum
+from enum import StrEnum
+from hashlib import sha256
 from typing import Annotated, Literal, get_args
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, field
+from msgspec.structs import asdict, replace
 
-from aggregates.values.document import Document
+from aggregates.values.document import Document, encoded, faults
 from aggregates.values.ids import AgentId, TaskId
 from aggregates.values.numbers import Count, Instant, NonNegative, Positive, Priority, Share, Token
-from aggregates.values.ranking import Bid, BidderFacts, Ranked
-from aggregates.values.skills import Skills
+from aggregates.values.ranking import Bid, BidderFacts, Ranked, rank
+from aggregates.values.skills import Skills, missing
 from aggregates.values.text import Note
 from runtime.errors import Refused
 from runtime.records import Command, Event, House, State
@@ -35,7 +38,7 @@ Round = Annotated[int, Meta(ge=0, le=2**31)]
 """A book's number within its task, from 1; 0 in a command stands for the book that is open now."""
 
 
-class TaskType(str, Enum):
+class TaskType(StrEnum):
     """What kind of work it is; any agent with the skills may bid."""
 
     ANALYSIS = "analysis"
@@ -49,7 +52,7 @@ class TaskType(str, Enum):
     VERIFICATION = "verification"
 
 
-class Stage(str, Enum):
+class Stage(StrEnum):
     """Where a task stands."""
 
     UNKNOWN = "unknown"
@@ -157,7 +160,7 @@ class SubmitTask(Command[TaskAccepted], frozen=True, kw_only=True):
     task_type: TaskType
     description: Note = ""
     capabilities: Skills = ()
-    requirements: Document = {}
+    requirements: Document = field(default_factory=dict)
     priority: Priority = 3
     dependencies: Links = ()
     independent_of: Links = ()
@@ -165,7 +168,7 @@ class SubmitTask(Command[TaskAccepted], frozen=True, kw_only=True):
     bidding_seconds: BiddingSeconds = 2.0
     deadline: Instant | None = None
     estimated_duration: Positive | None = None
-    payload: Document = {}
+    payload: Document = field(default_factory=dict)
     attempts_max: Attempts = 3
     submitted_by: House[str] = ""
     dependency_facts: House[tuple[DependencyFact, ...]] = ()
@@ -251,7 +254,7 @@ class CompleteTask(Command[TaskAccepted], frozen=True, kw_only=True):
     task_id: TaskId
     agent_id: House[AgentId]
     token: Token
-    result: Document = {}
+    result: Document = field(default_factory=dict)
 
 
 class FailTask(Command[TaskAccepted], frozen=True, kw_only=True):
@@ -491,3 +494,418 @@ EVENTS = get_args(TaskEvent)
 def stream(task_id: str) -> str:
     """The stream of a task."""
     return f"task-{task_id}"
+
+
+def decide(task: Task, command: TaskCommand) -> Sequence[TaskEvent]:
+    match task.stage, command:
+        case Stage.UNKNOWN, SubmitTask():
+            return _submit(command)
+        case stage, SubmitTask():
+            if _documents_fit(command) and task.digest == _digest(command):
+                return []
+            raise Refused("task_exists", f"{command.task_id} is another task, {stage.value}")
+        case Stage.UNKNOWN, _:
+            raise Refused("task_unknown", command.task_id, status=404)
+        case _, UnblockTask():
+            return _unblock(task, command)
+        case Stage.BLOCKED, FailDependent() if command.dependency in task.waiting_for:
+            reason = f"dependency_failed: {command.dependency} is {command.stage.value}"
+            return [TaskFailed(task_id=command.task_id, agent_id="", token=0, reason=reason, final=True)]
+        case _, FailDependent():
+            return []
+        case Stage.SUBMITTED, OpenBook() if command.round == task.round + 1:
+            return _open(task, command)
+        case _, OpenBook():
+            return []
+        case Stage.BIDDING, (PlaceBid() | WithdrawBid() | RefuseBid()):
+            return _answer(task, command)
+        case stage, (PlaceBid() | WithdrawBid() | RefuseBid()):
+            raise Refused("book_closed", f"{command.task_id} is {stage.value}")
+        case Stage.BIDDING, AwardTask() if command.round == task.round:
+            return _award(task, command)
+        case _, AwardTask():
+            return []
+        case stage, StartTask():
+            _check_lease(task, command)
+            started = TaskStarted(
+                task_id=command.task_id, agent_id=command.agent_id, token=command.token, started_at=command.at
+            )
+            return [] if stage is Stage.RUNNING else [started]
+        case Stage.COMPLETED, CompleteTask() if _completed_so(task, command):
+            return []
+        case _, CompleteTask():
+            _check_lease(task, command)
+            return _complete(task, command)
+        case _, FailTask():
+            _check_lease(task, command)
+            return _fail(task, command, command.reason or "failed")
+        case _, (ExpireLease() | EndOverrun()) if task.stage not in HELD or command.token != task.attempt:
+            return []
+        case _, ExpireLease():
+            return _expire_lease(task, command)
+        case _, EndOverrun():
+            return _end_overrun(task, command)
+        case Stage.CANCELLED, CancelTask():
+            return []
+        case Stage.EXPIRED, ExpireTask():
+            return []
+        case stage, CancelTask():
+            _check_open(stage, command.task_id)
+            return [TaskCancelled(task_id=command.task_id, reason=command.reason)]
+        case stage, ExpireTask():
+            _check_open(stage, command.task_id)
+            return _expire(task, command)
+
+
+def _digest(command: SubmitTask) -> bytes:
+    """The sha256 of what was asked for, without what the house knew at the time."""
+    told = {"at", "tenant", "submitted_by", "dependency_facts", "skills_never_offered", "budget_seconds_max"}
+    asked = {name: value for name, value in asdict(command).items() if name not in told}
+    return sha256(encoded(asked)).digest()
+
+
+def _documents_fit(command: SubmitTask) -> bool:
+    return not (faults("requirements", command.requirements) or faults("payload", command.payload))
+
+
+def _submit(command: SubmitTask) -> Sequence[TaskEvent]:
+    found = _submission_faults(command)
+    if found:
+        detail = "; ".join(f"{code}: {text}" for code, text in found)
+        raise Refused(found[0][0], detail if len(found) > 1 else found[0][1], status=422)
+    waiting_for = sorted({fact.task_id for fact in command.dependency_facts if fact.stage is not Stage.COMPLETED})
+    return [
+        TaskSubmitted(
+            task_id=command.task_id,
+            task_type=command.task_type,
+            description=command.description,
+            capabilities=tuple(sorted(set(command.capabilities))),
+            requirements=command.requirements,
+            priority=command.priority,
+            dependencies=tuple(sorted(set(command.dependencies))),
+            independent_of=tuple(sorted(set(command.independent_of))),
+            waiting_for=tuple(waiting_for),
+            budget_seconds=command.budget_seconds,
+            bidding_seconds=command.bidding_seconds,
+            deadline=command.deadline,
+            estimated_duration=command.estimated_duration,
+            payload=command.payload,
+            attempts_max=command.attempts_max,
+            submitted_by=command.submitted_by,
+            submitted_at=command.at,
+            digest=_digest(command),
+        )
+    ]
+
+
+def _submission_faults(command: SubmitTask) -> list[tuple[str, str]]:
+    """Everything that is wrong with a submission: code and explanation."""
+    stages = {fact.task_id: fact.stage for fact in command.dependency_facts}
+    found = [("dependency_unknown", name) for name, stage in stages.items() if stage is Stage.UNKNOWN]
+    found += [
+        ("dependency_failed", f"{name} is {stage.value}")
+        for name, stage in stages.items()
+        if stage in ENDED and stage is not Stage.COMPLETED
+    ]
+    found += [("dependency_unknown", name) for name in command.dependencies if name not in stages]
+    if unclear := missing(command.independent_of, command.dependencies):
+        text = f"independent_of must name dependencies, since nobody knows yet who does {', '.join(unclear)}"
+        found.append(("independence_unclear", text))
+    if command.skills_never_offered:
+        text = f"no agent has ever offered {', '.join(command.skills_never_offered)}"
+        found.append(("skill_unknown", text))
+    if command.deadline is not None and command.deadline <= command.at:
+        found.append(("deadline_passed", f"{command.at - command.deadline:.0f} s ago"))
+    if command.budget_seconds > command.budget_seconds_max:
+        found.append(("budget_too_long", f"{command.budget_seconds_max:g} s is the most"))
+    found += [("requirements_unfit", fault) for fault in faults("requirements", command.requirements)]
+    found += [("payload_unfit", fault) for fault in faults("payload", command.payload)]
+    return found
+
+
+def _unblock(task: Task, command: UnblockTask) -> Sequence[TaskEvent]:
+    if command.dependency not in task.waiting_for or task.stage is not Stage.BLOCKED:
+        return []
+    met = DependencyMet(task_id=command.task_id, dependency=command.dependency)
+    return [met] if len(task.waiting_for) > 1 else [met, TaskUnblocked(task_id=command.task_id)]
+
+
+def _open(task: Task, command: OpenBook) -> Sequence[TaskEvent]:
+    excluded = {doer.agent_id for doer in command.doers if doer.task_id in task.independent_of}
+    eligible = sorted(
+        candidate.agent_id
+        for candidate in command.candidates
+        if candidate.agent_id not in excluded
+        and candidate.running < candidate.slots
+        and not missing(task.capabilities, candidate.capabilities)
+    )
+    if not eligible:
+        raise Refused("nobody_eligible", command.task_id)
+    return [
+        BookOpened(
+            task_id=command.task_id,
+            round=task.round + 1,
+            attempt=task.attempt + 1,
+            eligible=tuple(eligible),
+            closes_at=command.at + task.bidding_seconds,
+            task_type=task.task_type,
+            capabilities=task.capabilities,
+            priority=task.priority,
+            budget_seconds=task.budget_seconds,
+        )
+    ]
+
+
+def _answer(task: Task, command: PlaceBid | WithdrawBid | RefuseBid) -> Sequence[TaskEvent]:
+    if command.agent_id not in task.eligible:
+        raise Refused("agent_not_eligible", f"{command.agent_id} was not called for {command.task_id}", status=403)
+    if command.round not in (0, task.round) or command.at > task.closes_at:
+        raise Refused("book_closed", f"round {command.round or task.round} of {command.task_id} is over")
+    match command:
+        case PlaceBid():
+            return _place_bid(task, command)
+        case WithdrawBid():
+            if any(bid.agent_id == command.agent_id for bid in task.bids):
+                return [BidWithdrawn(task_id=command.task_id, round=task.round, agent_id=command.agent_id)]
+            if command.agent_id in task.refused:
+                return []
+            raise Refused("bid_unknown", f"{command.agent_id} has no bid for {command.task_id}", status=404)
+        case RefuseBid():
+            refused = BidRefused(
+                task_id=command.task_id, round=task.round, agent_id=command.agent_id, reason=command.reason
+            )
+            return [] if command.agent_id in task.refused else [refused]
+
+
+def _place_bid(task: Task, command: PlaceBid) -> Sequence[TaskEvent]:
+    if command.expires_at is not None and command.expires_at <= command.at:
+        raise Refused("bid_expired", "expires_at has passed", status=422)
+    if task.deadline is not None and command.at + command.eta_seconds > task.deadline:
+        raise Refused("eta_past_deadline", f"{task.deadline - command.at:.1f} s are left", status=422)
+    placed = BidPlaced(
+        task_id=command.task_id,
+        round=task.round,
+        agent_id=command.agent_id,
+        price=command.price,
+        eta_seconds=command.eta_seconds,
+        confidence=command.confidence,
+        capacity_offer=command.capacity_offer,
+        expires_at=command.expires_at,
+        placed_at=command.at,
+    )
+    return [] if _bid(placed) in task.bids else [placed]
+
+
+def _award(task: Task, command: AwardTask) -> Sequence[TaskEvent]:
+    answered = {bid.agent_id for bid in task.bids} | set(task.refused)
+    if command.at < task.closes_at and missing(task.eligible, answered):
+        raise Refused("book_open", f"not all eligible agents of {command.task_id} have answered")
+    topics = (task.task_type.value, *task.capabilities)
+    ranking = rank(task.bids, command.bidders, at=command.at, budget_seconds=task.budget_seconds, topics=topics)
+    if not ranking or ranking[0].lost:
+        return _void(task, command, ranking)
+    best = ranking[0]
+    bid = next(bid for bid in task.bids if bid.agent_id == best.agent_id)
+    facts = next(facts for facts in command.bidders if facts.agent_id == best.agent_id)
+    return [
+        TaskAwarded(
+            task_id=command.task_id,
+            round=task.round,
+            attempt=task.attempt + 1,
+            agent_id=best.agent_id,
+            token=task.attempt + 1,
+            lease_seconds=facts.lease_seconds,
+            budget_seconds=task.budget_seconds,
+            awarded_at=command.at,
+            price=bid.price,
+            eta_seconds=bid.eta_seconds,
+            ranking=ranking,
+            reason=_why(ranking),
+        )
+    ]
+
+
+def _why(ranking: Sequence[Ranked]) -> str:
+    best = ranking[0]
+    if len(ranking) == 1 or ranking[1].lost:
+        return f"{best.agent_id} scored {best.score:g}; no other bid could win"
+    second = ranking[1]
+    if second.score == best.score:
+        return f"{best.agent_id} and {second.agent_id} both scored {best.score:g}; the tie-break decided"
+    return f"{best.agent_id} scored {best.score:g}, {second.agent_id} {second.score:g}"
+
+
+def _void(task: Task, command: AwardTask, ranking: tuple[Ranked, ...]) -> Sequence[TaskEvent]:
+    reason: VoidReason = "none_fit"
+    if not ranking:
+        reason = "no_bids" if missing(task.eligible, task.refused) else "all_refused"
+    voids = task.voids + 1
+    voided = BookVoided(task_id=command.task_id, round=task.round, reason=reason, voids=voids, ranking=ranking)
+    if voids < VOIDS_MAX:
+        return [voided]
+    return [voided, TaskDeadLettered(task_id=command.task_id, reason=f"no winner in {voids} rounds")]
+
+
+def _check_lease(task: Task, command: StartTask | CompleteTask | FailTask) -> None:
+    """Only the holder of the newest token may speak for the task."""
+    if command.token > task.attempt:
+        raise Refused("token_unknown", f"{command.task_id} was awarded {task.attempt} times", status=422)
+    if command.token < task.attempt or task.stage in (Stage.SUBMITTED, Stage.BIDDING):
+        raise Refused("token_stale", f"{command.task_id} was taken from the holder of token {command.token}")
+    if task.stage not in HELD:
+        raise Refused(f"task_is_{task.stage.value}", command.task_id)
+    if command.agent_id != task.assignee:
+        raise Refused("not_the_holder", f"{command.task_id} was awarded to another agent", status=403)
+
+
+def _check_open(stage: Stage, task_id: str) -> None:
+    if stage in ENDED:
+        raise Refused(f"task_is_{stage.value}", task_id)
+
+
+def _completed_so(task: Task, command: CompleteTask) -> bool:
+    same = command.token == task.attempt and command.agent_id == task.assignee
+    return same and not faults("result", command.result) and _result_digest(command) == task.result_digest
+
+
+def _result_digest(command: CompleteTask) -> bytes:
+    return sha256(encoded(command.result)).digest()
+
+
+def _complete(task: Task, command: CompleteTask) -> Sequence[TaskEvent]:
+    if found := faults("result", command.result):
+        raise Refused("result_unfit", "; ".join(found), status=422)
+    if task.deadline is not None and command.at > task.deadline:
+        raise Refused("deadline_passed", f"{command.at - task.deadline:.1f} s ago")
+    return [
+        TaskCompleted(
+            task_id=command.task_id,
+            agent_id=command.agent_id,
+            token=command.token,
+            result=command.result,
+            result_digest=_result_digest(command),
+            seconds=command.at - task.awarded_at,
+        )
+    ]
+
+
+def _fail(task: Task, command: FailTask | EndOverrun, reason: str) -> Sequence[TaskEvent]:
+    failed = TaskFailed(task_id=command.task_id, agent_id=task.assignee, token=task.attempt, reason=reason, final=False)
+    return [failed, _again(task, command.task_id, reason)]
+
+
+def _again(task: Task, task_id: str, reason: str) -> TaskReopened | TaskDeadLettered:
+    if task.attempt < task.attempts_max:
+        return TaskReopened(task_id=task_id, attempt=task.attempt + 1, reason=reason)
+    return TaskDeadLettered(task_id=task_id, reason=f"attempt {task.attempt} of {task.attempts_max}: {reason}")
+
+
+def _expire_lease(task: Task, command: ExpireLease) -> Sequence[TaskEvent]:
+    if not command.agent_gone_position and command.last_heard_at + task.lease_seconds > command.at:
+        raise Refused("lease_held", f"{task.assignee} was heard within its {task.lease_seconds:g} s")
+    expired = LeaseExpired(
+        task_id=command.task_id, agent_id=task.assignee, token=task.attempt, last_heard_at=command.last_heard_at
+    )
+    return [expired, _again(task, command.task_id, "lease_expired")]
+
+
+def _end_overrun(task: Task, command: EndOverrun) -> Sequence[TaskEvent]:
+    if command.at < task.awarded_at + task.budget_seconds + BUDGET_GRACE_SECONDS:
+        raise Refused("within_budget", command.task_id)
+    return _fail(task, command, "over_budget")
+
+
+def _expire(task: Task, command: ExpireTask) -> Sequence[TaskEvent]:
+    if task.deadline is None or command.at < task.deadline:
+        raise Refused("deadline_ahead", command.task_id)
+    return [TaskExpired(task_id=command.task_id, deadline=task.deadline)]
+
+
+def evolve(task: Task, event: TaskEvent) -> Task:
+    match event:
+        case TaskSubmitted():
+            return _submitted(event)
+        case DependencyMet():
+            return replace(task, waiting_for=tuple(name for name in task.waiting_for if name != event.dependency))
+        case TaskUnblocked():
+            return replace(task, stage=Stage.SUBMITTED, waiting_for=())
+        case BookOpened():
+            return replace(
+                task,
+                stage=Stage.BIDDING,
+                round=event.round,
+                eligible=event.eligible,
+                closes_at=event.closes_at,
+                bids=(),
+                refused=(),
+            )
+        case BidPlaced():
+            bids = (*_without(task.bids, event.agent_id), _bid(event))
+            refused = tuple(name for name in task.refused if name != event.agent_id)
+            return replace(task, bids=tuple(sorted(bids, key=lambda bid: bid.agent_id)), refused=refused)
+        case BidWithdrawn() | BidRefused():
+            refused = tuple(sorted({*task.refused, event.agent_id}))
+            return replace(task, bids=_without(task.bids, event.agent_id), refused=refused)
+        case BookVoided():
+            return replace(_closed(task), stage=Stage.SUBMITTED, voids=event.voids)
+        case TaskAwarded():
+            return replace(
+                _closed(task),
+                stage=Stage.AWARDED,
+                attempt=event.attempt,
+                voids=0,
+                assignee=event.agent_id,
+                awarded_at=event.awarded_at,
+                lease_seconds=event.lease_seconds,
+            )
+        case TaskStarted():
+            return replace(task, stage=Stage.RUNNING)
+        case TaskCompleted():
+            return replace(task, stage=Stage.COMPLETED, result_digest=event.result_digest)
+        case TaskFailed() if event.final:
+            return replace(_closed(task), stage=Stage.FAILED)
+        case TaskFailed() | LeaseExpired():
+            return replace(task, assignee="")
+        case TaskReopened():
+            return replace(task, stage=Stage.SUBMITTED)
+        case TaskDeadLettered():
+            return replace(_closed(task), stage=Stage.DEAD_LETTERED)
+        case TaskCancelled():
+            return replace(_closed(task), stage=Stage.CANCELLED)
+        case TaskExpired():
+            return replace(_closed(task), stage=Stage.EXPIRED)
+
+
+def _submitted(event: TaskSubmitted) -> Task:
+    return Task(
+        stage=Stage.BLOCKED if event.waiting_for else Stage.SUBMITTED,
+        digest=event.digest,
+        task_type=event.task_type,
+        capabilities=event.capabilities,
+        priority=event.priority,
+        independent_of=event.independent_of,
+        waiting_for=event.waiting_for,
+        budget_seconds=event.budget_seconds,
+        bidding_seconds=event.bidding_seconds,
+        deadline=event.deadline,
+        attempts_max=event.attempts_max,
+    )
+
+
+def _closed(task: Task) -> Task:
+    return replace(task, eligible=(), closes_at=0.0, bids=(), refused=())
+
+
+def _bid(event: BidPlaced) -> Bid:
+    return Bid(
+        agent_id=event.agent_id,
+        price=event.price,
+        eta_seconds=event.eta_seconds,
+        confidence=event.confidence,
+        capacity_offer=event.capacity_offer,
+        expires_at=event.expires_at,
+    )
+
+
+def _without(bids: tuple[Bid, ...], agent_id: str) -> tuple[Bid, ...]:
+    return tuple(bid for bid in bids if bid.agent_id != agent_id)

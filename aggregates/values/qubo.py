@@ -1,6 +1,6 @@
 """What is said about QUBO files: how they are written, which way is better, how a value is bounded."""
 
-from enum import Enum
+from enum import StrEnum
 from typing import Annotated
 
 from msgspec import Meta
@@ -8,7 +8,7 @@ from msgspec import Meta
 Finite = Annotated[float, Meta(ge=-1e300, le=1e300)]
 
 
-class Format(str, Enum):
+class Format(StrEnum):
     """How the file is written."""
 
     GSET = "gset"
@@ -17,7 +17,7 @@ class Format(str, Enum):
     JSON = "json"
 
 
-class Sense(str, Enum):
+class Sense(StrEnum):
     """Which way is better, in the file's own terms."""
 
     MIN = "min"

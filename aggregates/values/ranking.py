@@ -80,7 +80,7 @@ def rank(
     quickest = min((bid.eta_seconds for bid in fit), default=0.0)
     scored = [(bid, _scored(bid, facts_by_agent[bid.agent_id], lowest, quickest, subjects)) for bid in fit]
     scored.sort(key=lambda pair: _order(*pair))
-    losers = sorted((bid.agent_id for bid in bids if faults[bid.agent_id]))
+    losers = sorted(bid.agent_id for bid in bids if faults[bid.agent_id])
     return tuple(ranked for _, ranked in scored) + tuple(
         Ranked(agent_id=agent_id, lost=faults[agent_id]) for agent_id in losers
     )
@@ -120,9 +120,7 @@ def _scored(bid: Bid, facts: BidderFacts, lowest: float, quickest: float, topics
         + RESPONSE_WEIGHT * terms.response_term
     )
     offer = (
-        PRICE_WEIGHT * terms.price_term
-        + SPEED_WEIGHT * terms.speed_term
-        + CONFIDENCE_WEIGHT * terms.confidence_term
+        PRICE_WEIGHT * terms.price_term + SPEED_WEIGHT * terms.speed_term + CONFIDENCE_WEIGHT * terms.confidence_term
     )
     score = AGENT_SHARE * agent + (1 - AGENT_SHARE) * offer + (SPECIALIST_BONUS if terms.specialist else 0.0)
     return replace(terms, score=round(score, SCORE_DIGITS))
