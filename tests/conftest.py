@@ -1,0 +1,121 @@
+"""What holds for all tests: the time budget of each folder, soak and rotating tests, and how random tests are run.
+
+What takes too long for every run carries a mark. `soak`: it runs under `--soak` alone. `rotate(keep)`: of a
+parametrized family only `keep` cases run, chosen by the commit, so that a few commits cover all of them; under `--soak`
+the family is whole. The header names the commit; `--rotate-by COMMIT` runs its choice again.
+"""
+
+import hashlib
+import shutil
+import subprocess
+from collections import defaultdict
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+# Seconds that the tests of each group of folders may take together on two cores.
+BUDGET_SECONDS_BY_FOLDERS = {
+    ("runtime",): 150,
+    ("aggregates", "projections"): 40,
+    ("agents",): 60,
+    ("solvers",): 90,
+    ("gateway",): 120,
+    ("stories", "contract"): 60,
+    ("simulation",): 50,
+}
+
+# No deadline: the machine may be busy, and a slow example is no fault. Seeds are fresh each time and printed on failure.
+hypothesis.settings.register_profile("gavel", deadline=None, derandomize=False, print_blob=True)
+hypothesis.settings.load_profile("gavel")
+
+seconds_by_folder_key = pytest.StashKey[defaultdict[str, float]]()
+commit_key = pytest.StashKey[str]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("gavel")
+    group.addoption("--soak", action="store_true", help="run everything: soak tests and whole rotating families")
+    group.addoption("--strict-budgets", action="store_true", help="fail when a folder exceeds its time budget")
+    group.addoption("--rotate-by", metavar="COMMIT", help="choose the rotating cases as this commit does")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[seconds_by_folder_key] = defaultdict(float)
+    config.stash[commit_key] = config.getoption("--rotate-by") or commit_at(ROOT)
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    return f"rotating cases: all, or those of commit {config.stash[commit_key] or '(none)'}"
+
+
+def commit_at(folder: Path) -> str:
+    """Name the commit that is checked out; outside a repository there is none, and the choice is a fixed one."""
+    git = shutil.which("git")
+    if git is None:
+        return ""
+    answer = subprocess.run([git, "-C", folder, "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    return answer.stdout.strip()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--soak"):
+        return
+    for item in items:
+        if item.get_closest_marker("soak"):
+            item.add_marker(pytest.mark.skip(reason="runs under --soak"))
+    left_out = rotated_out(items, config.stash[commit_key])
+    config.hook.pytest_deselected(items=[item for item in items if item in left_out])
+    items[:] = [item for item in items if item not in left_out]
+
+
+def rotated_out(items: list[pytest.Item], commit: str) -> set[pytest.Item]:
+    """Find the cases that this commit leaves out: a family is ordered by a hash of commit and case, its first ones run."""
+    family_by_name: dict[str, list[pytest.Item]] = defaultdict(list)
+    for item in items:
+        if item.get_closest_marker("rotate"):
+            family_by_name[item.nodeid.partition("[")[0]].append(item)
+    left_out: set[pytest.Item] = set()
+    for family in family_by_name.values():
+        mark = family[0].get_closest_marker("rotate")
+        assert mark is not None
+        ordered = sorted(family, key=lambda item: hashlib.sha256(f"{commit} {item.nodeid}".encode()).digest())
+        left_out.update(ordered[mark.kwargs["keep"] :])
+    return left_out
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
+    item.config.stash[seconds_by_folder_key][folder_of(item.nodeid)] += call.duration
+    return (yield)
+
+
+def folder_of(nodeid: str) -> str:
+    """Name the folder below tests/ that a test is in; the tests beside this file are of none."""
+    parts = nodeid.partition("::")[0].split("/")
+    return parts[1] if len(parts) > 2 else ""
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    seconds_by_folder = config.stash[seconds_by_folder_key]
+    terminalreporter.section("time budgets")
+    for folders, budget in BUDGET_SECONDS_BY_FOLDERS.items():
+        seconds = sum(seconds_by_folder[folder] for folder in folders)
+        line = f"{' and '.join(folders):28} {seconds:6.1f} of {budget} s"
+        if seconds > budget and not config.getoption("--soak"):
+            terminalreporter.write_line(f"{line}: OVER BUDGET", red=True, bold=True)
+        else:
+            terminalreporter.write_line(line)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    config = session.config
+    seconds_by_folder = config.stash[seconds_by_folder_key]
+    over = any(
+        sum(seconds_by_folder[folder] for folder in folders) > budget
+        for folders, budget in BUDGET_SECONDS_BY_FOLDERS.items()
+    )
+    if over and config.getoption("--strict-budgets") and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
