@@ -1,0 +1,224 @@
+"""Request bodies: the body type of a command is the command without what the house sets, and a bad body is told every fault.
+
+The fast path is one typed decode by msgspec, which stops at the first fault. Only when it fails are all faults looked for, by
+JSON schema over the same type, and then field by field by msgspec itself for what a schema can't say.
+"""
+
+import json
+import math
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import aclosing
+from functools import lru_cache
+from itertools import islice
+from typing import Any, TypeVar, get_args, get_origin
+
+import msgpack
+import msgspec
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+
+from gateway.faults import child, schema_faults
+from gateway.problems import BadRequest, Fault
+from runtime.records import HOUSE, Command
+
+T = TypeVar("T")
+C = TypeVar("C", bound=Command[Any])
+
+JSON, MSGPACK = "application/json", "application/msgpack"
+BODY_BYTES_MAX = 8 * 2**20
+FAULTS_MAX = 100
+STEP = re.compile(r"\.([^.\[]+)|\[(\d+)\]|(\[\.\.\.\])")
+
+
+class _Taken(msgspec.Struct, frozen=True):
+    """Base of all body types; `elsewhere` says who sets the fields that a body may not carry."""
+
+
+@lru_cache(maxsize=None)
+def body_type(command_type: type[Command[Any]], *, path: tuple[str, ...] = ()) -> type[msgspec.Struct]:
+    """The HTTP body of a command: without its house fields and those named in `path`, with unknown fields forbidden."""
+    elsewhere: dict[str, str] = {}
+    fields: list[Any] = []
+    for field in msgspec.structs.fields(command_type):
+        if _is_house(field.type):
+            elsewhere[field.encode_name] = "the house"
+        elif field.name in path:
+            elsewhere[field.encode_name] = "the path"
+        else:
+            fields.append((field.name, field.type, _default(field)))
+    return msgspec.defstruct(
+        f"{command_type.__name__}Body",
+        fields,
+        bases=(_Taken,),
+        namespace={"elsewhere": elsewhere, "__doc__": command_type.__doc__},
+        module=command_type.__module__,
+        frozen=True,
+        kw_only=True,
+        forbid_unknown_fields=True,
+    )
+
+
+def to_command(command_type: type[C], body: msgspec.Struct, **others: Any) -> C:
+    """The command made of a body and of what the house and the path add."""
+    return command_type(**msgspec.structs.asdict(body), **others)
+
+
+async def decode(request: Request, body: type[T], *, bytes_max: int = BODY_BYTES_MAX) -> T:
+    """The request's body as a value of that type. Raises `BadRequest` (400, 422) or `HTTPException` (413, 415)."""
+    media_type = _media_type(request.headers)
+    return parse(await _read(request, bytes_max), body, media_type=media_type)
+
+
+def parse(raw: bytes, body: type[T], *, media_type: str = JSON) -> T:
+    """Decodes bytes (JSON or msgpack) into a value of that type, or raises `BadRequest` with every fault."""
+    first: msgspec.ValidationError | None = None
+    try:
+        value = _decoder(body, media_type)(raw)
+    except msgspec.ValidationError as error:
+        first = error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise _unreadable(error) from error
+    tree, is_odd = _tree(raw, media_type)
+    if first is None and not is_odd:
+        return value
+    raise BadRequest(list(islice(_faults(tree, body, first, is_odd), FAULTS_MAX)))
+
+
+def _is_house(annotation: Any) -> bool:
+    metas = get_args(annotation)[1:] if get_origin(annotation) is not None or get_args(annotation) else ()
+    return any(isinstance(meta, msgspec.Meta) and (meta.extra_json_schema or {}).get(HOUSE) for meta in metas)
+
+
+def _default(field: msgspec.structs.FieldInfo) -> Any:
+    return msgspec.field(name=field.encode_name, default=field.default, default_factory=field.default_factory)  # type: ignore[misc]
+
+
+def _media_type(headers: Mapping[str, str]) -> str:
+    media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
+    accepts = {"Accept": f"{JSON}, {MSGPACK}"}
+    if media_type not in {JSON, MSGPACK}:
+        raise HTTPException(415, f"the body must be {JSON} or {MSGPACK}, not {media_type or 'unnamed'}", accepts)
+    if headers.get("content-encoding", "identity").strip().lower() != "identity":
+        raise HTTPException(415, "the body must not be compressed", {**accepts, "Accept-Encoding": "identity"})
+    return media_type
+
+
+async def _read(request: Request, bytes_max: int) -> bytes:
+    body = bytearray()
+    async with aclosing(request.stream()) as parts:
+        async for part in parts:
+            body += part
+            if len(body) > bytes_max:
+                raise HTTPException(413, f"at most {bytes_max} bytes are taken", {"Connection": "close"})
+    return bytes(body)
+
+
+@lru_cache(maxsize=None)
+def _decoder(body: type[T], media_type: str) -> Callable[[bytes], T]:
+    return msgspec.json.Decoder(body).decode if media_type == JSON else msgspec.msgpack.Decoder(body).decode
+
+
+def _unreadable(error: Exception) -> BadRequest:
+    match error:
+        case RecursionError() | msgpack.StackError():
+            detail = "is nested too deeply"
+        case UnicodeDecodeError():
+            detail = f"is not UTF-8: {error.reason} at byte {error.start} of a text"
+        case _:
+            detail = f"can't be read: {error}"
+    return BadRequest([Fault(pointer="", detail=detail)], status=400)
+
+
+class _Doubled(dict[str, Any]):
+    """An object in which keys stand twice: two readers may each take another of the values."""
+
+    keys_twice: tuple[str, ...] = ()
+
+
+def _tree(raw: bytes, media_type: str) -> tuple[Any, bool]:
+    """The body as plain values, and whether it holds what no type refuses: a key twice, a number that is none."""
+    odd: list[bool] = []
+
+    def to_object(pairs: list[tuple[Any, Any]]) -> Mapping[str, Any]:
+        made = dict(pairs)
+        if len(made) == len(pairs):
+            return made
+        odd.append(True)
+        doubled = _Doubled(made)
+        names = [str(name) for name, _ in pairs]
+        doubled.keys_twice = tuple(sorted({name for name in names if names.count(name) > 1}))
+        return doubled
+
+    try:
+        if media_type == JSON:
+            return json.loads(raw.decode(), object_pairs_hook=to_object), bool(odd)
+        tree = msgpack.unpackb(raw, object_pairs_hook=to_object, strict_map_key=False)
+        return tree, bool(odd) or any(True for _ in _oddities(tree, ""))
+    except (ValueError, RecursionError, msgpack.StackError) as error:
+        raise _unreadable(error) from error
+
+
+def _oddities(tree: Any, pointer: str) -> Iterator[Fault]:
+    match tree:
+        case float() if not math.isfinite(tree):
+            yield Fault(pointer=pointer, detail="must be a finite number")
+        case dict():
+            for name in tree.keys_twice if isinstance(tree, _Doubled) else ():
+                yield Fault(pointer=child(pointer, name), detail="stands twice")
+            for name, value in tree.items():
+                yield from _oddities(value, child(pointer, name))
+        case list():
+            for index, value in enumerate(tree):
+                yield from _oddities(value, child(pointer, index))
+
+
+def _faults(tree: Any, body: Any, first: msgspec.ValidationError | None, is_odd: bool) -> Iterator[Fault]:
+    found: list[Fault] = []
+    for fault in _all_faults(tree, body, first, is_odd):
+        if fault not in found:
+            found.append(fault)
+            yield fault
+    if not found and first is not None:
+        yield _from_msgspec(first, "")
+
+
+def _all_faults(tree: Any, body: Any, first: msgspec.ValidationError | None, is_odd: bool) -> Iterator[Fault]:
+    if is_odd:
+        yield from _oddities(tree, "")
+    if first is None:
+        return
+    named: list[str] = []
+    for fault in schema_faults(tree, _schema(body), getattr(body, "elsewhere", {})):
+        named.append(fault["pointer"])
+        yield fault
+    yield from _field_faults(tree, body, named)
+
+
+def _field_faults(tree: Any, body: Any, named: Iterable[str]) -> Iterator[Fault]:
+    """The first fault of each field of which the schema found none."""
+    if not isinstance(tree, dict) or not isinstance(body, type) or not issubclass(body, msgspec.Struct):
+        return
+    done = {pointer.split("/")[1] for pointer in named if pointer}
+    for field in msgspec.structs.fields(body):
+        if field.encode_name in tree and field.encode_name not in done:
+            try:
+                msgspec.convert(tree[field.encode_name], field.type, str_keys=True)
+            except msgspec.ValidationError as error:
+                yield _from_msgspec(error, child("", field.encode_name))
+
+
+@lru_cache(maxsize=None)
+def _schema(body: Any) -> dict[str, Any]:
+    return msgspec.json.schema(body)
+
+
+def _from_msgspec(error: msgspec.ValidationError, pointer: str) -> Fault:
+    """`Expected `int`, got `str` - at `$.items[0].count`` → /items/0/count; a step that msgspec doesn't name ends the pointer."""
+    detail, _, place = str(error).partition(" - at `$")
+    for step in STEP.finditer(place.rstrip("`")):
+        name = step[1] or step[2]
+        if name is None:
+            break
+        pointer = child(pointer, name)
+    return Fault(pointer=pointer, detail=detail)
