@@ -40,7 +40,7 @@ _encode = msgspec.msgpack.Encoder().encode
 _FORBIDDEN = re.compile(r"[\x00-\x09\x0b-\x1f\ud800-\udfff]")
 _SIGNATURE = re.compile(r"\u2014 ([^\s+]+) (\S+)")
 _VKEY = re.compile(r"([^\s+]+)\+([0-9a-f]{8})\+(\S+)")
-_BODY = re.compile(r"([^\n]+)\n(0|[1-9][0-9]{0,18})\n([^\n]+)\n(?:[^\n]+\n)*")
+_BODY = re.compile(r"([^\n]+)\n(0|[1-9][0-9]{0,17})\n([^\n]+)\n(?:[^\n]+\n)*")
 
 
 class NotANote(ValueError):
@@ -69,6 +69,15 @@ def stored_count(size: int) -> int:
 def stored_index(level: int, n: int) -> int:
     """The id of the `n`-th node of a level: it covers the leaves from `n * 2**level` up to `(n + 1) * 2**level`."""
     return stored_count(((n + 1) << level) - 1) + level
+
+
+def split_index(node: int) -> tuple[int, int]:
+    """Level and number of a stored node: the inverse of `stored_index`."""
+    n = node // 2
+    while stored_count(n + 1) <= node:
+        n += 1
+    level = node - stored_count(n)
+    return level, n >> level
 
 
 class Tree:
@@ -138,7 +147,7 @@ class Checkpoint:
 
 
 class PublicKey:
-    """A key that checks notes. Its text is a C2SP vkey (`name+id+key`), or the last part alone, which takes any name."""
+    """A key that checks notes. Its text is a C2SP vkey (`name+id+key`), or its last part, which takes any name."""
 
     def __init__(self, text: str) -> None:
         text = text.strip()
@@ -155,6 +164,10 @@ class PublicKey:
     def vkey(self, name: str) -> str:
         """The text that auditors keep: under its own name, or under `name` where it has none."""
         return _vkey(self.name or name, self._raw)
+
+    def nameless(self) -> str:
+        """The last part of the text, as the journal's facts hold it."""
+        return _base64(ED25519 + self._raw)
 
     def check(self, text: str, signatures: Iterable[tuple[str, bytes]], name: str) -> None:
         """Raises NotSigned unless this key has signed. Signatures of other keys (witnesses) are passed over."""

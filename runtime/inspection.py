@@ -1,0 +1,300 @@
+"""Walks a journal's records, stored nodes and signed checkpoints in step, and notes what disagrees.
+
+It decodes no record and keeps a constant amount in memory. Each leaf is computed again from all five columns and compared
+with the stored node; each root is compared with the signed checkpoint of its size. The stored leaves tell what was altered:
+where they still hash to a signed root, exactly the records that differ from them are wrong; where they do not, they were
+rewritten too, and only the signed sizes bound the place.
+"""
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from runtime.evidence import Unreadable
+from runtime.transparency import (
+    Checkpoint,
+    NotANote,
+    NotSigned,
+    PublicKey,
+    Tree,
+    leaf_hash,
+    split_index,
+    stored_count,
+    stored_index,
+    verify_note,
+)
+
+PAGE_RECORDS = 1024
+FAULTS_MAX = 20
+DIFFERING_MAX = 10_000
+POSITION_MAX = 2**62
+UNSEALABLE = bytes(32)
+"""Stands for the leaf of a record that has none: its text is not UTF-8."""
+
+RECORDS = (
+    "SELECT rowid, originator_id, originator_version, topic, state FROM stored_events "
+    "WHERE rowid > ? AND rowid <= ? ORDER BY rowid LIMIT ?"
+)
+NODES = "SELECT id, CASE typeof(hash) WHEN 'blob' THEN hash END FROM nodes WHERE id >= ? AND id < ? ORDER BY id"
+CHECKPOINTS = (
+    "SELECT size, CASE typeof(root) WHEN 'blob' THEN root END, CASE typeof(note) WHEN 'text' THEN CAST(note AS BLOB) END "
+    "FROM checkpoints ORDER BY size"
+)
+UNIQUE_INDEX = (
+    "SELECT count(*) FROM pragma_index_list('stored_events') AS listed WHERE listed.\"unique\" AND NOT listed.partial AND "
+    "(SELECT group_concat(name) FROM pragma_index_info(listed.name)) = 'originator_id,originator_version'"
+)
+STREAM_WITH_GAP = (
+    "SELECT 1 FROM stored_events GROUP BY originator_id "
+    "HAVING min(originator_version) <> 1 OR max(originator_version) <> count(*) LIMIT 1"
+)
+VERSION_GAPS = (
+    "SELECT rowid, originator_version FROM stored_events AS later WHERE originator_version < 1 OR originator_version > 1 "
+    "AND NOT EXISTS (SELECT 1 FROM stored_events AS earlier WHERE earlier.originator_id = later.originator_id "
+    "AND earlier.originator_version = later.originator_version - 1) ORDER BY rowid LIMIT ?"
+)
+
+
+class Inspection:
+    """One walk. `faults` says what disagrees and `first_bad` the first position where.
+
+    `records_hold` and `leaves_hold` are the largest sizes for which the records, or the stored leaves, hash to a signed root.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, key: PublicKey, origin: str) -> None:
+        self.connection, self.key, self.origin = connection, key, origin
+        self.tree = Tree()
+        self.last = 0
+        self.count = 0
+        self.newest = 0
+        self.signed = 0
+        self.records_hold = self.leaves_hold = 0
+        self.missing: int | None = None
+        self.outside: Checkpoint | None = None
+        self.outside_holds = False
+        self.faults: list[str] = []
+        self.faults_count = 0
+        self.first_bad: int | None = None
+        self.root: bytes | None = None
+        self._leaves = Tree()
+        self._differing: dict[int, bool] = {}  # node → whether one of its children differs, which explains it
+        self._differing_count = 0
+
+    def expect(self, note: str, outside: Checkpoint) -> None:
+        """Takes a checkpoint that was kept elsewhere."""
+        self.outside = outside
+        if outside.origin != self.origin:
+            self.fault(f"the given checkpoint is of another journal, {outside.origin}")
+        else:
+            try:
+                verify_note(note, self.key)
+            except NotSigned as error:
+                self.fault(f"the given checkpoint: {error}")
+
+    def run(self) -> None:
+        for size, root, outside in self._stops():
+            self._grow(size)
+            self._check_root(size, root, outside)
+        self._grow(POSITION_MAX * 2 - 1)
+        self.root = None if self.missing else self.tree.root()
+        self._check_tail()
+        self._tell_differing()
+        self._check_versions()
+        self._check_file()
+
+    def fault(self, text: str, position: int | None = None) -> None:
+        """Notes what is wrong, and the first position where."""
+        self.faults_count += 1
+        if len(self.faults) < FAULTS_MAX:
+            self.faults.append(text)
+        if position is not None and (self.first_bad is None or position < self.first_bad):
+            self.first_bad = position
+
+    # --- checkpoints
+
+    def _stops(self) -> Iterator[tuple[int, bytes, bool]]:
+        """Sizes and roots to compare, ascending: the signed ones of the file, and the one from outside."""
+        waiting = self.outside if self.outside is not None and self.outside.origin == self.origin else None
+        for size, root, note in self.connection.execute(CHECKPOINTS):
+            if waiting is not None and waiting.size <= size:
+                yield waiting.size, waiting.root, True
+                waiting = None
+            self.newest = max(self.newest, size)
+            checkpoint = self._open(size, root, note)
+            if checkpoint is not None:
+                self.signed += 1
+                yield size, checkpoint.root, False
+        if waiting is not None:
+            yield waiting.size, waiting.root, True
+
+    def _open(self, size: int, root: object, note: object) -> Checkpoint | None:
+        try:
+            checkpoint = verify_note(note.decode("utf-8", "replace") if isinstance(note, bytes) else "", self.key)
+        except (NotANote, NotSigned) as error:
+            self.fault(f"the checkpoint stored for {size} records: {error}", max(size, 1))
+            return None
+        if (checkpoint.origin, checkpoint.size) != (self.origin, size):
+            self.fault(f"the checkpoint stored for {size} records is another one: {checkpoint.text()!r}", max(size, 1))
+            return None
+        if checkpoint.root != root:
+            self.fault(f"the root stored for {size} records is not the one in its signed note", max(size, 1))
+        return checkpoint
+
+    def _check_root(self, size: int, root: bytes, outside: bool) -> None:
+        if self.missing is None and self.tree.size == size and self.tree.root() == root:
+            self.records_hold = self.leaves_hold = size
+            self.outside_holds = self.outside_holds or outside
+            return
+        whose = "given" if outside else "signed"
+        if self.last < size:
+            self._miss(self.last + 1, size, f"the {whose} checkpoint covers {size}")
+        leaves = self._leaves_root(size)
+        if leaves == root:
+            self.leaves_hold = size
+        elif leaves is not None or self.missing is None:
+            bound = 1 if outside else max(self.records_hold, self.leaves_hold) + 1
+            text = f"the root of the first {size} records is not the one in the {whose} checkpoint"
+            self.fault(f"{text}: something from position {bound} to {size} is altered", self.missing or bound)
+
+    def _leaves_root(self, size: int) -> bytes | None:
+        """The root of the first `size` stored leaves, None where they are not all there. Sizes must ascend."""
+        first = stored_count(self._leaves.size)
+        for node, digest in self.connection.execute(NODES, (first, min(stored_count(size), POSITION_MAX))):
+            if node == stored_count(self._leaves.size):
+                self._leaves.append(digest or UNSEALABLE)
+        return self._leaves.root() if self._leaves.size == size else None
+
+    # --- records
+
+    def _grow(self, size: int) -> None:
+        """Takes the records up to a position, page by page."""
+        while page := self._page(size):
+            if page[-1][0] - self.last == len(page) and self.missing is None:
+                self._take(page)
+            else:
+                for row in page:
+                    self._take_alone(row)
+            self.last = page[-1][0]
+            self.count += len(page)
+
+    def _page(self, size: int) -> list[tuple[Any, ...]]:
+        try:
+            page = self.connection.execute(RECORDS, (self.last, size, PAGE_RECORDS)).fetchall()
+        except sqlite3.OperationalError:
+            if self.connection.text_factory is not str:
+                raise
+            self.connection.text_factory = _any_text  # some text is not UTF-8: slower from here, but it is named
+            return self._page(size)
+        before = self.last
+        for position, *_ in page:
+            if type(position) is not int or position <= before:
+                raise Unreadable(f"the file is damaged: its positions are out of order after {before}")
+            before = position
+        return page
+
+    def _take(self, page: Sequence[tuple[Any, ...]]) -> None:
+        first = stored_count(self.tree.size)
+        nodes = self.tree.extend([_leaf(row) for row in page])
+        stored = self.connection.execute(NODES, (first, first + len(nodes))).fetchall()
+        if nodes != stored:
+            hash_by_node = dict(stored)
+            for node, digest in nodes:
+                if hash_by_node.get(node) != digest:
+                    self._differ(node)
+
+    def _take_alone(self, row: tuple[Any, ...]) -> None:
+        """A record at or after a gap: no root can be computed, but its leaf still has a place."""
+        position = row[0]
+        following = self.tree.size + 1 if self.missing is None else self.last + 1
+        if position != following:
+            self._miss(following, position - 1, "later ones are there")
+        leaf = _leaf(row)
+        if self.missing is None:
+            self._take([row])
+        else:
+            node = min(stored_index(0, position - 1), POSITION_MAX)
+            if self.connection.execute(NODES, (node, node + 1)).fetchall() != [(node, leaf)]:
+                self._differ(node)
+        self.last = position
+
+    def _miss(self, first: int, final: int, reason: str) -> None:
+        what = f"position {first} is" if first == final else f"positions {first} to {final} are"
+        self.fault(f"{what} missing: {reason}", first)
+        self.missing = self.missing or first
+
+    def _differ(self, node: int) -> None:
+        self._differing_count += 1
+        if len(self._differing) < DIFFERING_MAX:
+            level, n = split_index(node)
+            children = (stored_index(level - 1, 2 * n), stored_index(level - 1, 2 * n + 1)) if level else ()
+            self._differing[node] = any(child in self._differing for child in children)
+
+    def _tell_differing(self) -> None:
+        """Says for each node that differs whether the record was altered or the node; what a child explains is left out."""
+        for node, explained in self._differing.items():
+            level, n = split_index(node)
+            first, final = (n << level) + 1, (n + 1) << level
+            if explained:
+                continue
+            if final <= self.records_hold or (level and final <= self.leaves_hold):
+                over = f"position {first}" if first == final else f"positions {first} to {final}"
+                self.fault(f"the stored node {node} over {over} is altered; the records hold", first)
+            elif level:
+                self.fault(
+                    f"the stored node {node} does not fit what lies under it, positions {first} to {final}", first
+                )
+            elif first <= self.leaves_hold:
+                self.fault(f"position {first}: the record is not the one that was sealed", first)
+            else:
+                self.fault(f"position {first}: the record and its stored leaf differ", first)
+        self.faults_count += self._differing_count - len(self._differing)
+
+    # --- what else must agree
+
+    def _check_tail(self) -> None:
+        held = max(self.records_hold, self.leaves_hold)
+        if held < self.last:
+            text = f"no valid checkpoint covers positions {held + 1} to {self.last}"
+            self.fault(text, None if self.missing is not None and self.missing > held else held + 1)
+        beyond = self._one(
+            "SELECT count(*) FROM nodes WHERE id < 0 OR id >= ?", min(stored_count(self.last), POSITION_MAX)
+        )
+        if beyond:
+            self.fault(f"{beyond} stored nodes belong to no record", self.last + 1)
+        early = self._one("SELECT min(rowid) FROM stored_events WHERE rowid < 1")
+        if early is not None:
+            self.fault(f"a record stands before the first position, at {early}", early)
+
+    def _check_versions(self) -> None:
+        if not self._one(UNIQUE_INDEX):
+            self.fault("the index that keeps versions unique is not there")
+        elif self._one(STREAM_WITH_GAP) is not None:
+            for position, version in self.connection.execute(VERSION_GAPS, (FAULTS_MAX,)):
+                self.fault(
+                    f"position {position}: version {version} of its stream follows no version before it", position
+                )
+
+    def _check_file(self) -> None:
+        """SQLite's own counter and its own check: an index that disagrees with its table would mislead readers."""
+        if self._one("SELECT count(*) FROM sqlite_schema WHERE name = 'sqlite_sequence'"):
+            ever = self._one("SELECT max(seq) FROM sqlite_sequence WHERE name = 'stored_events'")
+            if isinstance(ever, int) and ever > self.last:
+                self.fault(f"the file has held {ever} records, and holds {self.last}", self.last + 1)
+        for (finding,) in self.connection.execute(f"PRAGMA integrity_check({FAULTS_MAX})"):
+            if finding != "ok":
+                self.fault(f"SQLite finds: {finding}")
+
+    def _one(self, statement: str, *parameters: object) -> Any:
+        row = self.connection.execute(statement, parameters).fetchone()
+        return None if row is None else row[0]
+
+
+def _leaf(row: tuple[Any, ...]) -> bytes:
+    try:
+        return leaf_hash(*row)
+    except UnicodeEncodeError:
+        return UNSEALABLE
+
+
+def _any_text(raw: bytes) -> str:
+    return raw.decode("utf-8", "surrogateescape")
