@@ -1,0 +1,222 @@
+"""Row changes in few statements: those of equal shape become one `executemany`, and no row sees them in another order.
+
+One `execute` for each change costs about 50 µs, in a group about 3. The rule that makes grouping safe: two changes of a
+table commute when they name different values for a part of the primary key, since no row can be touched by both. The
+planner takes the part of the key that all changes of the batch name (when that is nothing, no change of the table is
+moved), and lets a change join the first group of its shape before which everything of the same key stands. (To join the
+newest such group makes as many groups as rows, when one shape comes twice in the life of a row.) Tables may therefore
+carry no unique constraint besides their primary key and no foreign key, and no change may move a row to another key.
+"""
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
+from operator import itemgetter
+from typing import Any, NamedTuple
+
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Connection,
+    Float,
+    Integer,
+    LargeBinary,
+    String,
+    Table,
+    bindparam,
+    delete,
+    update,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.schema import UniqueConstraint
+from sqlalchemy.sql import ClauseElement
+
+from runtime.records import Add, Change, Delete, Insert, Update
+
+STATEMENTS_MAX = 4096
+"""How many distinct statements are kept compiled; a projection has about one for each event that it knows."""
+
+PLAIN = (String, Integer, Float, Boolean, LargeBinary)
+"""The column types (and those derived from them, such as Text) that every driver takes as Python has them."""
+
+Row = dict[str, Any]
+_WHERE = "where_"
+
+
+class FaultyChange(Exception):
+    """A change that no table can carry out: a mistake of the projection that made it."""
+
+
+class Shape(NamedTuple):
+    """What changes have in common that one statement can make: everything but the values."""
+
+    kind: type[Change]
+    table: Table
+    columns: tuple[str, ...]
+    where: tuple[str, ...]
+
+
+class Group(NamedTuple):
+    """Changes of one shape, in order: the rows of one `executemany`."""
+
+    shape: Shape
+    changes: list[Change]
+
+
+class _Place:
+    """Where a table's changes stand: the groups of each shape, in order, and the last group that touched each key."""
+
+    def __init__(self) -> None:
+        self.groups: dict[Shape, list[int]] = {}
+        self.last: dict[Any, int] = {}
+
+
+def plan(changes: Sequence[Change]) -> list[Group]:
+    """Puts changes into groups that, carried out one after the other, do what the changes would one by one."""
+    shapes = [_shape(change) for change in changes]
+    key_by_shape = _keys(set(shapes))
+    places = {shape.table: _Place() for shape in key_by_shape}
+    groups: list[Group] = []
+    for shape, change in zip(shapes, changes, strict=True):
+        place = places[shape.table]
+        key = key_by_shape[shape](change)
+        same = place.groups.setdefault(shape, [])
+        first = bisect_left(same, place.last.get(key, 0))
+        if first == len(same):
+            same.append(len(groups))
+            groups.append(Group(shape, []))
+        place.last[key] = same[first]
+        groups[same[first]].changes.append(change)
+    return groups
+
+
+def _shape(change: Change) -> Shape:
+    kind = type(change)
+    if kind is Insert:
+        return Shape(Insert, change.table, (), ())
+    return Shape(kind, change.table, tuple(change.values), tuple(_where(change)))
+
+
+def _where(change: Change) -> Row:
+    assert isinstance(change, (Update, Add, Delete)), f"no change of a row: {change!r}"
+    return change.where
+
+
+def _keys(shapes: set[Shape]) -> dict[Shape, Callable[[Change], Any]]:
+    """For each shape, what reads the part of the primary key that all shapes of the same table name."""
+    named: dict[Table, set[str]] = {}
+    for shape in shapes:
+        columns = set(_key_columns(shape.table))
+        if shape.kind is not Insert:
+            columns &= set(shape.where)
+        named[shape.table] = named.get(shape.table, columns) & columns
+    return {shape: _key_reader(shape, sorted(named[shape.table])) for shape in shapes}
+
+
+def _key_columns(table: Table) -> list[str]:
+    return [column.name for column in table.primary_key]
+
+
+def _key_reader(shape: Shape, key: list[str]) -> Callable[[Change], Any]:
+    if not key:
+        return lambda change: ()
+    read = itemgetter(*key)
+    return (lambda change: read(change.values)) if shape.kind is Insert else (lambda change: read(_where(change)))
+
+
+class Statements:
+    """The statements of one database, compiled once for each shape.
+
+    They go to the driver as they are: SQLAlchemy's own way from a statement to `executemany` costs 3 µs a row more.
+    Columns whose types convert values on their way in are therefore not for projections; `check` refuses them.
+    """
+
+    def __init__(self) -> None:
+        self._compiled: dict[Shape, tuple[str, Callable[[Row], Any]]] = {}
+
+    def write(self, connection: Connection, changes: Sequence[Change]) -> None:
+        """Carries out the changes in as few statements as their order allows. Raises FaultyChange or DBAPIError."""
+        for group in plan(changes):
+            text, parameters = self._compile(connection, group.shape)
+            rows = _inserted(group) if group.shape.kind is Insert else map(_matched, group.changes)
+            connection.exec_driver_sql(text, [parameters(row) for row in rows])
+
+    def _compile(self, connection: Connection, shape: Shape) -> tuple[str, Callable[[Row], Any]]:
+        found = self._compiled.get(shape)
+        if found is None:
+            compiled = statement(shape, connection.dialect.name).compile(dialect=connection.dialect)
+            order = getattr(compiled, "positiontup", None)
+            found = str(compiled), dict if order is None else _in_order(order)
+            if len(self._compiled) >= STATEMENTS_MAX:
+                self._compiled.clear()
+            self._compiled[shape] = found
+        return found
+
+
+def _in_order(names: list[str]) -> Callable[[Row], Any]:
+    if len(names) < 2:
+        return lambda row: tuple(row[name] for name in names)
+    return itemgetter(*names)
+
+
+def _inserted(group: Group) -> Iterator[Row]:
+    """An insert replaces the whole row, so it names every column; one that is left out has its default, or nothing."""
+    table = group.shape.table
+    blank = {column.name: getattr(column.default, "arg", None) for column in table.columns}
+    for change in group.changes:
+        if not change.values.keys() <= blank.keys():
+            raise FaultyChange(f"{table.name}: no such columns: {sorted(change.values.keys() - blank.keys())}")
+        yield blank | change.values
+
+
+def _matched(change: Change) -> Row:
+    row = dict(change.values)
+    for name, value in _where(change).items():
+        if value is None:
+            raise FaultyChange(f"{change.table.name}.{name}: nothing is equal to None")
+        row[_WHERE + name] = value
+    return row
+
+
+def statement(shape: Shape, dialect: str) -> ClauseElement:
+    """The SQL of a shape; `dialect` is `sqlite` or `postgresql`. Raises FaultyChange where the table lacks a column."""
+    table = shape.table
+    if missing := {*shape.columns, *shape.where} - set(table.columns.keys()):
+        raise FaultyChange(f"{table.name}: no such columns: {sorted(missing)}")
+    if moved := set(shape.columns) & set(_key_columns(table)):
+        raise FaultyChange(f"{table.name}: a key never changes: {sorted(moved)}")
+    matches = [table.c[name] == bindparam(_WHERE + name, type_=table.c[name].type) for name in shape.where]
+    if shape.kind is Insert:
+        return _upsert(table, dialect)
+    if shape.kind is Delete:
+        return delete(table).where(*matches)
+    return update(table).where(*matches).values({name: _assigned(shape, table.c[name]) for name in shape.columns})
+
+
+def _assigned(shape: Shape, column: Column[Any]) -> Any:
+    value = bindparam(column.name, type_=column.type)
+    return column + value if shape.kind is Add else value
+
+
+def _upsert(table: Table, dialect: str) -> ClauseElement:
+    insert = postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
+    key = _key_columns(table)
+    rest = {column.name: insert.excluded[column.name] for column in table.columns if column.name not in key}
+    insert = insert.values({column.name: bindparam(column.name, type_=column.type) for column in table.columns})
+    if not rest:
+        return insert.on_conflict_do_nothing(index_elements=key)
+    return insert.on_conflict_do_update(index_elements=key, set_=rest)
+
+
+def check(table: Table) -> None:
+    """Refuses a table on which grouping would not be safe. Raises FaultyChange."""
+    unique = [str(index.name) for index in table.indexes if index.unique]
+    unique += [str(constraint.name) for constraint in table.constraints if isinstance(constraint, UniqueConstraint)]
+    converted = [column.name for column in table.columns if not isinstance(column.type, PLAIN)]
+    faults = {
+        "no primary key": not table.primary_key.columns,
+        f"unique besides its key: {unique}": bool(unique),
+        f"foreign keys: {len(table.foreign_keys)}": bool(table.foreign_keys),
+        f"types that convert values: {converted}": bool(converted),
+    }
+    if any(faults.values()):
+        raise FaultyChange(f"{table.name}: {'; '.join(fault for fault, holds in faults.items() if holds)}")

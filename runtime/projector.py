@@ -1,0 +1,173 @@
+"""Read models kept in step with the journal: from where they stand through the log, then live, in one commit for all.
+
+Writing has a thread of its own; questions run on a few others and see one moment of the database each. Who must read what it
+has just written waits for its position.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+import structlog
+import trio
+from sqlalchemy import Connection
+from sqlalchemy.exc import OperationalError
+
+from runtime.errors import Unreachable
+from runtime.read_models import Digests, Projection, ReadModels, Standing, digests, open_database
+from runtime.records import Recorded
+from runtime.threads import Worker
+
+BATCH_EVENTS_MAX = 2000
+READERS_MAX = 4
+RETRY_SECONDS = 1.0
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+Read = Callable[[int, int], Awaitable[Sequence[Recorded]]]
+
+
+class Log(Protocol):
+    """The journal, as far as it is followed."""
+
+    @property
+    def position(self) -> int: ...
+
+    async def wait_past(self, position: int, /) -> object: ...
+
+    async def read(self, after: int, limit: int, /) -> Sequence[Recorded]: ...
+
+
+class ProjectionStopped(Unreachable):
+    """The projection that was waited for has stopped; its `standing` says where and why."""
+
+    def __init__(self, standing: Standing) -> None:
+        super().__init__(f"{standing.name} stopped at position {standing.stopped_at}: {standing.reason}")
+        self.standing = standing
+
+
+class Projector:
+    """Follows a journal with some projections into one database (a path for SQLite, or a URL)."""
+
+    def __init__(
+        self,
+        place: Path | str,
+        projections: Sequence[Projection],
+        log: Log,
+        *,
+        origin: str = "",
+        batch_events_max: int = BATCH_EVENTS_MAX,
+        readers_max: int = READERS_MAX,
+        retry_seconds: float = RETRY_SECONDS,
+    ) -> None:
+        """`origin` names the journal: read models that were made from another one are made anew."""
+        self.trouble = ""
+        """Why the database can't be written now; empty while it can."""
+        self._engine = open_database(place, connections_max=readers_max + 1)
+        self._models = ReadModels(self._engine, projections, origin)
+        self._log = log
+        self._batch_events_max = batch_events_max
+        self._retry_seconds = retry_seconds
+        self._readers = trio.CapacityLimiter(readers_max)
+        self._moved = trio.Event()
+        self._closed = False
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Follows until cancelled; reports that it has started once the models stand where the journal stood."""
+        worker = Worker("projector")
+        try:
+            await worker.run(self._models.open, self._log.position)
+            goal = self._log.position
+            while (position := self._models.position()) is not None and position < goal:
+                await self._step(worker, position)
+            task_status.started()
+            while (position := self._models.position()) is not None:
+                await self._log.wait_past(position)
+                await self._step(worker, position)
+            await trio.sleep_forever()
+        finally:
+            self._closed = True
+            self._moved.set()
+            worker.close()
+            self._engine.dispose()
+
+    async def _step(self, worker: Worker, position: int) -> None:
+        batch = await self._log.read(position, self._batch_events_max)
+        going = {standing.name for standing in self.status() if not standing.reason}
+        try:
+            await worker.run(self._models.write, batch)
+        except OperationalError as error:
+            await self._hold(str(error.orig))
+            return
+        self.trouble = ""
+        for standing in self.status():
+            if standing.reason and standing.name in going:
+                log.error("projection_stopped", name=standing.name, at=standing.stopped_at, reason=standing.reason)
+        self._moved.set()
+        self._moved = trio.Event()
+
+    async def _hold(self, trouble: str) -> None:
+        """What the database can't take now is tried again: the journal keeps it, and only readers fall behind."""
+        if not self.trouble:
+            log.error("read_models_not_writable", reason=trouble)
+        self.trouble = trouble
+        await trio.sleep(self._retry_seconds)
+
+    def status(self) -> tuple[Standing, ...]:
+        """Where each projection stands, those that have stopped with position and reason."""
+        return tuple(self._models.standings.values())
+
+    async def wait_for(self, position: int, *projections: Projection) -> None:
+        """Waits until these projections (all that go on, if none is named) show everything up to a position.
+
+        Raises ProjectionStopped where a named one never will, and Unreachable when the projector has ended.
+        """
+        names = {projection.NAME for projection in projections}
+        while any(self._waits(standing, position, names) for standing in self.status()):
+            if self._closed:
+                raise Unreachable("the projector has ended")
+            await self._moved.wait()
+
+    def _waits(self, standing: Standing, position: int, names: set[str]) -> bool:
+        if standing.position >= position or (names and standing.name not in names):
+            return False
+        if names and standing.reason:
+            raise ProjectionStopped(standing)
+        return not standing.reason
+
+    async def query(self, question: Callable[[Connection], T]) -> T:
+        """Runs `question(connection)` on a reader thread, in one read transaction."""
+        return await trio.to_thread.run_sync(self._ask, question, limiter=self._readers)
+
+    def _ask(self, question: Callable[[Connection], T]) -> T:
+        with self._engine.begin() as connection:
+            return question(connection)
+
+    async def digests(self) -> Digests:
+        """What each table holds, all at one moment, to be compared with `rebuild`'s."""
+        return await trio.to_thread.run_sync(digests, self._engine, self._models.projections, limiter=self._readers)
+
+
+async def rebuild(
+    read: Read,
+    place: Path | str,
+    projections: Sequence[Projection],
+    *,
+    upto: int,
+    origin: str = "",
+    batch_events_max: int = BATCH_EVENTS_MAX,
+) -> Digests:
+    """Makes fresh read models elsewhere from the log up to a position, and returns what their tables hold."""
+    engine = open_database(place, connections_max=1)
+    try:
+        models = ReadModels(engine, projections, origin)
+        await trio.to_thread.run_sync(models.open, 0)
+        while (position := models.position()) is not None and position < upto:
+            batch = await read(position, min(batch_events_max, upto - position))
+            if not batch:
+                break
+            await trio.to_thread.run_sync(models.write, batch)
+        return await trio.to_thread.run_sync(digests, engine, models.projections)
+    finally:
+        engine.dispose()

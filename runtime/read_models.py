@@ -1,0 +1,225 @@
+"""A database of read models: each projection's tables with the position that they stand at, moved in one commit.
+
+1. A projection's rows and its position change in the same transaction, so that a process killed anywhere goes on where it was.
+2. Each projection writes within a savepoint. One that fails is undone, run again event by event to find the one that it fails
+   at, and stops there alone; the others go on. It is tried again at the next start.
+3. What the database can't do for reasons of its own (no room, no access) is nobody's fault: the whole batch is undone and raised.
+4. A projection is known by its NAME, which changes with its shape, and by the journal that it reads. Tables of others are dropped.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+from sqlalchemy import Column, Connection, Engine, Integer, MetaData, Table, Text, create_engine, event, select
+from sqlalchemy.exc import OperationalError
+
+from runtime.changes import FaultyChange, Statements, check
+from runtime.records import Change, Delete, Insert, Recorded, Update
+
+BUSY_SECONDS_MAX = 5.0
+WAL_PAGES_MAX = 4000
+"""Pages in SQLite's write-ahead log before it is carried over (16 MB): more often costs syncs, more seldom costs reads."""
+
+positions = Table(
+    "positions",
+    MetaData(),
+    Column("name", Text, primary_key=True),
+    Column("origin", Text, nullable=False),
+    Column("position", Integer, nullable=False),
+    Column("tables", Text, nullable=False),
+)
+
+
+class Projection(Protocol):
+    """What every module in `projections/` offers; `NAME` changes whenever the shape of its tables or their meaning does."""
+
+    @property
+    def NAME(self) -> str: ...
+
+    @property
+    def TABLES(self) -> tuple[Table, ...]: ...
+
+    def apply(self, recorded: Recorded, /) -> Sequence[Change]: ...
+
+
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a projection is: all up to `position` is in its tables. With a `reason` it has stopped, at `stopped_at`."""
+
+    name: str
+    position: int = 0
+    stopped_at: int = 0
+    reason: str = ""
+
+
+class TableDigest(msgspec.Struct, frozen=True, kw_only=True):
+    """What a table holds: as many rows, of this hash in the order of their keys, at this position of the journal."""
+
+    projection: str
+    position: int
+    rows: int
+    sha256: str
+
+
+Digests = Mapping[str, TableDigest]
+
+
+def open_database(place: Path | str, *, connections_max: int = 5) -> Engine:
+    """The database at a path (SQLite) or URL, with at most so many connections."""
+    url = place if isinstance(place, str) and "://" in place else f"sqlite:///{place}"
+    engine = create_engine(url, pool_size=connections_max, max_overflow=0)
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _tune)
+        event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _tune(connection: Any, record: object) -> None:
+    # Without this the driver begins and commits by its own rules, and savepoints don't hold.
+    connection.isolation_level = None
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute(
+        "PRAGMA synchronous = NORMAL"
+    )  # read models are rebuilt, should the machine lose their last moments
+    connection.execute(f"PRAGMA busy_timeout = {int(BUSY_SECONDS_MAX * 1000)}")
+    connection.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES_MAX}")
+
+
+def _begin(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN")
+
+
+class ReadModels:
+    """The tables of some projections in one database. Not for two threads at once; `standings` may be read from anywhere."""
+
+    def __init__(self, engine: Engine, projections: Sequence[Projection], origin: str = "") -> None:
+        """`origin` names the journal that they are made from."""
+        names = [table.name for projection in projections for table in projection.TABLES]
+        if len(set(names)) < len(names):
+            raise FaultyChange(f"a table of two projections: {sorted(name for name in names if names.count(name) > 1)}")
+        for projection in projections:
+            for table in projection.TABLES:
+                check(table)
+        self.engine = engine
+        self.projections = tuple(projections)
+        self.standings = {projection.NAME: Standing(name=projection.NAME) for projection in projections}
+        self._origin = origin
+        self._statements = Statements()
+
+    def open(self, position: int) -> None:
+        """Makes tables that are missing, and drops those that were made otherwise, elsewhere, or past the journal's `position`."""
+        with self.engine.begin() as connection:
+            positions.create(connection, checkfirst=True)
+            kept: dict[str, int] = {}
+            for row in connection.execute(select(positions)).all():
+                if self._stands(row, position):
+                    kept[row.name] = row.position
+                else:
+                    self._drop(connection, row)
+            for projection in self.projections:
+                if projection.NAME not in kept:
+                    self._create(connection, projection)
+        self.standings = {p.NAME: Standing(name=p.NAME, position=kept.get(p.NAME, 0)) for p in self.projections}
+
+    def _stands(self, row: Any, position: int) -> bool:
+        tables_by_name = {projection.NAME: _table_names(projection) for projection in self.projections}
+        same = row.origin == self._origin and row.tables == tables_by_name.get(row.name)
+        return same and row.position <= position
+
+    def _drop(self, connection: Connection, row: Any) -> None:
+        for name in row.tables.split():
+            Table(name, MetaData()).drop(connection, checkfirst=True)
+        self._statements.write(connection, [Delete(table=positions, values={}, where={"name": row.name})])
+
+    def _create(self, connection: Connection, projection: Projection) -> None:
+        for table in projection.TABLES:
+            table.drop(connection, checkfirst=True)
+            table.create(connection)
+        first = {"name": projection.NAME, "origin": self._origin, "position": 0, "tables": _table_names(projection)}
+        self._statements.write(connection, [Insert(table=positions, values=first)])
+
+    def position(self) -> int | None:
+        """Where the hindmost of the projections that go on stands; None when all have stopped."""
+        return min((standing.position for standing in self.standings.values() if not standing.reason), default=None)
+
+    def write(self, batch: Sequence[Recorded]) -> None:
+        """Applies the events that each projection has not seen yet, in one commit. Raises OperationalError and changes nothing."""
+        with self.engine.begin() as connection:
+            moved = [self._advance(connection, projection, batch) for projection in self.projections]
+            self._statements.write(connection, [_moved(standing) for standing in moved])
+        self.standings = {standing.name: standing for standing in moved}
+
+    def _advance(self, connection: Connection, projection: Projection, batch: Sequence[Recorded]) -> Standing:
+        standing = self.standings[projection.NAME]
+        due = batch
+        if batch and batch[0].position <= standing.position:
+            due = [recorded for recorded in batch if recorded.position > standing.position]
+        if standing.reason or not due:
+            return standing
+        if self._fault(connection, projection, due) is None:
+            return Standing(name=standing.name, position=due[-1].position)
+        return self._advance_singly(connection, projection, due)
+
+    def _advance_singly(self, connection: Connection, projection: Projection, due: Sequence[Recorded]) -> Standing:
+        for recorded in due:
+            fault = self._fault(connection, projection, [recorded])
+            if fault is not None:
+                reason = f"{recorded.kind}: {type(fault).__name__}: {fault}"
+                before = recorded.position - 1
+                return Standing(name=projection.NAME, position=before, stopped_at=recorded.position, reason=reason)
+        return Standing(name=projection.NAME, position=due[-1].position)
+
+    def _fault(self, connection: Connection, projection: Projection, due: Sequence[Recorded]) -> Exception | None:
+        """Applies events, all or nothing; returns what kept the projection from it."""
+        try:
+            changes = [change for recorded in due for change in projection.apply(recorded)]
+        except Exception as error:  # noqa: BLE001 — whatever a projection does wrong, it stops alone
+            return error
+        if not changes:
+            return None
+        savepoint = connection.begin_nested()
+        try:
+            self._statements.write(connection, changes)
+        except OperationalError:
+            raise  # SQLite may have undone everything already, the savepoint included
+        except Exception as error:  # noqa: BLE001 — as above
+            savepoint.rollback()
+            return error
+        savepoint.commit()
+        return None
+
+
+def _table_names(projection: Projection) -> str:
+    return " ".join(table.name for table in projection.TABLES)
+
+
+def _moved(standing: Standing) -> Change:
+    return Update(table=positions, values={"position": standing.position}, where={"name": standing.name})
+
+
+def digests(engine: Engine, projections: Sequence[Projection]) -> dict[str, TableDigest]:
+    """What each table of the projections holds, all read at one moment."""
+    with engine.begin() as connection:
+        found = connection.execute(select(positions.c.name, positions.c.position)).all()
+        position_by_name = {row.name: row.position for row in found}
+        return {
+            table.name: _digest(connection, table, projection.NAME, position_by_name.get(projection.NAME, 0))
+            for projection in projections
+            for table in projection.TABLES
+        }
+
+
+def _digest(connection: Connection, table: Table, name: str, position: int) -> TableDigest:
+    state, rows = hashlib.sha256(), 0
+    encoder = msgspec.msgpack.Encoder()
+    for row in connection.execute(select(table).order_by(*table.primary_key)):
+        state.update(encoder.encode(tuple(row)))
+        rows += 1
+    return TableDigest(projection=name, position=position, rows=rows, sha256=state.hexdigest())
+
+
+def compare(ours: Digests, theirs: Digests) -> dict[str, bool]:
+    """For each table, whether both hold the same at the same position."""
+    return {name: ours.get(name) == theirs.get(name) for name in sorted({*ours, *theirs})}

@@ -1,0 +1,154 @@
+"""Grouped row changes do what the same changes do one by one."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import Column, Connection, Float, ForeignKey, Integer, MetaData, Table, Text, create_engine, select
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.types import JSON
+
+from runtime.changes import FaultyChange, Group, Shape, Statements, check, plan, statement
+from runtime.records import Add, Change, Delete, Insert, Update
+
+metadata = MetaData()
+shelves = Table(
+    "shelves",
+    metadata,
+    Column("room", Text, primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("label", Text),
+    Column("books", Integer, default=0),
+    Column("weight", Float, default=0.5),
+)
+rooms = Table("rooms", metadata, Column("room", Text, primary_key=True))
+
+room = st.sampled_from("ab")
+number = st.integers(0, 2)
+where = st.fixed_dictionaries({}, optional={"room": room, "number": number, "label": st.sampled_from("xyz")})
+some_values = st.fixed_dictionaries({}, optional={"label": st.sampled_from("xyz"), "books": st.integers(0, 9)})
+values = some_values.filter(bool)
+whole_key = st.fixed_dictionaries({"room": room, "number": number})
+inserts = st.builds(lambda key, rest: Insert(table=shelves, values=key | rest), whole_key, some_values)
+changes = st.one_of(
+    inserts,
+    inserts,
+    st.builds(lambda values, where: Update(table=shelves, values=values, where=where), values, whole_key | where),
+    st.builds(lambda n, where: Add(table=shelves, values={"books": n}, where=where), number, whole_key | where),
+    st.builds(lambda where: Delete(table=shelves, values={}, where=where), whole_key | where),
+    st.builds(lambda room: Insert(table=rooms, values={"room": room}), room),
+)
+
+
+def one_by_one(connection: Connection, changes: Sequence[Change]) -> None:
+    """The slow twin: each change by itself, in order, in SQLAlchemy's plainest way."""
+    for change in changes:
+        table: Table = change.table
+        match change:
+            case Insert():
+                key = [table.c[column.name] == change.values[column.name] for column in table.primary_key]
+                connection.execute(table.delete().where(*key))
+                connection.execute(table.insert().values(change.values))
+            case Update():
+                matches = [table.c[name] == value for name, value in change.where.items()]
+                connection.execute(table.update().where(*matches).values(change.values))
+            case Add():
+                matches = [table.c[name] == value for name, value in change.where.items()]
+                added = {name: table.c[name] + value for name, value in change.values.items()}
+                connection.execute(table.update().where(*matches).values(added))
+            case Delete():
+                matches = [table.c[name] == value for name, value in change.where.items()]
+                connection.execute(table.delete().where(*matches))
+
+
+def rows_after(write, changes: Sequence[Change]) -> list[list[tuple[Any, ...]]]:
+    engine = create_engine("sqlite://")
+    with engine.begin() as connection:
+        metadata.create_all(connection)
+        write(connection, changes)
+        found = [sorted(map(tuple, connection.execute(select(table)))) for table in (shelves, rooms)]
+    engine.dispose()
+    return found
+
+
+@given(st.lists(changes, max_size=30))
+def test_grouped_changes_leave_the_rows_that_single_ones_leave(changes):
+    assert rows_after(Statements().write, changes) == rows_after(one_by_one, changes)
+
+
+@given(st.lists(changes, max_size=30))
+def test_no_change_is_lost_or_invented(changes):
+    planned = [change for group in plan(changes) for change in group.changes]
+    assert sorted(map(id, planned)) == sorted(map(id, changes))
+
+
+def test_interleaved_rows_need_only_as_many_statements_as_one_row():
+    many = [
+        change
+        for n in range(100)
+        for change in (
+            Insert(table=shelves, values={"room": "a", "number": n}),
+            Add(table=shelves, values={"books": 2}, where={"room": "a", "number": n}),
+            Update(table=shelves, values={"label": "x"}, where={"room": "a", "number": n}),
+            Add(table=shelves, values={"books": 3}, where={"room": "a", "number": n}),
+        )
+    ]
+    assert [(group.shape.kind, len(group.changes)) for group in plan(many)] == [
+        (Insert, 100),
+        (Add, 100),
+        (Update, 100),
+        (Add, 100),
+    ]
+
+
+def test_changes_of_whole_rooms_stay_in_order_with_those_of_their_shelves_alone():
+    placed = [Insert(table=shelves, values={"room": room, "number": 1}) for room in "ab"]
+    emptied = [Update(table=shelves, values={"label": "x"}, where={"room": room}) for room in "ab"]
+    mixed = [placed[0], emptied[0], placed[1], emptied[1]]
+    assert [group.changes for group in plan(mixed)] == [placed, emptied]
+
+
+@pytest.mark.parametrize(
+    "change, fault",
+    [
+        (Insert(table=rooms, values={"room": "a", "size": 1}), r"rooms: no such columns: \['size'\]"),
+        (Update(table=shelves, values={"sise": 1}, where={"room": "a"}), r"shelves: no such columns: \['sise'\]"),
+        (
+            Update(table=shelves, values={"number": 1}, where={"room": "a"}),
+            r"shelves: a key never changes: \['number'\]",
+        ),
+        (Delete(table=shelves, values={}, where={"room": None}), r"shelves.room: nothing is equal to None"),
+    ],
+)
+def test_a_change_that_cannot_be_carried_out_is_named(change, fault):
+    with pytest.raises(FaultyChange, match=fault):
+        rows_after(Statements().write, [change])
+
+
+@pytest.mark.parametrize(
+    "columns, fault",
+    [
+        ([Column("a", Text)], "no primary key"),
+        ([Column("a", Text, primary_key=True), Column("b", Text, unique=True)], "unique besides its key"),
+        ([Column("a", Text, ForeignKey("rooms.room"), primary_key=True)], "foreign keys: 1"),
+        ([Column("a", Text, primary_key=True), Column("b", JSON)], r"types that convert values: \['b'\]"),
+    ],
+)
+def test_a_table_on_which_grouping_is_unsafe_is_refused(columns, fault):
+    with pytest.raises(FaultyChange, match=fault):
+        check(Table("faulty", MetaData(), *columns))
+
+
+def test_every_statement_can_be_said_to_postgresql_as_well():
+    group = Group(Shape(Insert, shelves, (), ()), [])
+    said = str(statement(group.shape, "postgresql").compile(dialect=postgresql.dialect()))
+    assert "ON CONFLICT (room, number) DO UPDATE SET label = excluded.label" in said
+    said = str(
+        statement(Shape(Add, shelves, ("books",), ("room",)), "postgresql").compile(dialect=postgresql.dialect())
+    )
+    assert (
+        said
+        == "UPDATE shelves SET books=(shelves.books + %(books)s::INTEGER) WHERE shelves.room = %(where_room)s::VARCHAR"
+    )

@@ -1,0 +1,278 @@
+"""The projector keeps read models in step with the journal, whatever happens to it in between."""
+
+import sqlite3
+import subprocess
+import sys
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import trio
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import Connection, create_engine, inspect, select
+
+from runtime.changes import FaultyChange
+from runtime.errors import Unreachable
+from runtime.projector import ProjectionStopped, Projector, rebuild
+from runtime.read_models import ReadModels, compare, digests, open_database
+from tests.runtime.ledger import Balances, Lines, MemoryLog, Moved, Opened, Renamed, story
+
+ROOT = Path(__file__).parents[2]
+
+
+@asynccontextmanager
+async def following(path, projections, log, **options):
+    """A projector that has caught up, and goes on."""
+    projector = Projector(path, projections, log, **options)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(projector.run)
+        yield projector
+        nursery.cancel_scope.cancel()
+
+
+def rows(table):
+    return lambda connection: [tuple(row) for row in connection.execute(select(table).order_by(*table.primary_key))]
+
+
+def names_of_tables(connection: Connection) -> list[str]:
+    return sorted(inspect(connection).get_table_names())
+
+
+async def test_it_has_caught_up_when_it_says_that_it_has_started(tmp_path):
+    lines = Lines()
+    async with following(tmp_path / "read.db", (lines,), MemoryLog(story(50)), batch_events_max=7) as projector:
+        assert [position for position, _ in await projector.query(rows(lines.table))] == list(range(1, 51))
+
+
+async def test_who_waits_for_a_position_reads_what_was_written_there(tmp_path):
+    balances, log = Balances(), MemoryLog()
+    async with following(tmp_path / "read.db", (balances,), log) as projector:
+        await projector.wait_for(log.append(Opened(account="a"), Moved(account="a", amount=2.5)))
+        assert await projector.query(rows(balances.table)) == [("a", None, 2.5, 1)]
+        await projector.wait_for(log.append(Moved(account="a", amount=0.5), Renamed(account="a", name="A")))
+        assert await projector.query(rows(balances.table)) == [("a", "A", 3.0, 2)]
+
+
+async def test_many_can_wait_for_different_positions_at_once(tmp_path):
+    lines, log, seen = Lines(), MemoryLog(), []
+
+    async def wait(projector, position):
+        await projector.wait_for(position)
+        found = await projector.query(rows(lines.table))
+        seen.append(len(found) >= position)
+
+    async with following(tmp_path / "read.db", (lines,), log, batch_events_max=3) as projector:
+        async with trio.open_nursery() as nursery:
+            for position in range(1, 30):
+                nursery.start_soon(wait, projector, position)
+            await trio.testing.wait_all_tasks_blocked()
+            log.append(*(recorded.event for recorded in story(30)))
+    assert seen == [True] * 29
+
+
+async def test_it_goes_on_where_it_was_and_applies_nothing_twice(tmp_path):
+    balances, log = Balances(), MemoryLog(story(40))
+    async with following(tmp_path / "read.db", (balances,), log):
+        pass
+    log.reads.clear()
+    log.append(*(Moved(account="a0", amount=1.0) for _ in range(3)))
+    async with following(tmp_path / "read.db", (balances,), log) as projector:
+        assert log.reads[0][0] == 40
+        live = await projector.digests()
+    assert all(compare(live, await rebuild(log.read, tmp_path / "again.db", (balances,), upto=43)).values())
+
+
+@pytest.mark.parametrize("badly", [False, True], ids=["apply raises", "the change is faulty"])
+async def test_a_failing_projection_stops_alone_with_position_and_reason(tmp_path, badly):
+    lines, balances = Lines(fails_at=23, badly=badly), Balances()
+    async with following(tmp_path / "read.db", (lines, balances), MemoryLog(story(50))) as projector:
+        stopped, going = projector.status()
+        assert (stopped.position, stopped.stopped_at, going.position, going.reason) == (22, 23, 50, "")
+        assert ("no such columns: ['size']" if badly else "ValueError: it can't be read") in stopped.reason
+        assert len(await projector.query(rows(lines.table))) == 22
+        await projector.wait_for(22, lines)
+        await projector.wait_for(50)
+        with pytest.raises(ProjectionStopped, match=r"lines/1 stopped at position 23"):
+            await projector.wait_for(23, lines)
+
+
+async def test_a_projection_that_was_mended_goes_on_at_the_event_that_stopped_it(tmp_path):
+    log = MemoryLog(story(50))
+    async with following(tmp_path / "read.db", (Lines(fails_at=23),), log):
+        pass
+    async with following(tmp_path / "read.db", (Lines(),), log) as projector:
+        live = await projector.digests()
+    assert all(compare(live, await rebuild(log.read, tmp_path / "again.db", (Lines(),), upto=50)).values())
+
+
+async def test_when_all_projections_have_stopped_the_projector_stays_to_answer(tmp_path):
+    lines, log = Lines(fails_at=1), MemoryLog()
+    async with following(tmp_path / "read.db", (lines,), log) as projector:
+        log.append(Opened(account="a"))
+        with pytest.raises(ProjectionStopped):
+            await projector.wait_for(1, lines)
+        assert await projector.query(rows(lines.table)) == []
+
+
+async def test_a_new_name_rebuilds_that_projection_and_no_other(tmp_path):
+    log, applied = MemoryLog(story(30)), []
+
+    class Counted(Lines):
+        def apply(self, recorded):
+            applied.append(recorded.position)
+            return super().apply(recorded)
+
+    async with following(tmp_path / "read.db", (Balances("balances/1"), Counted()), log):
+        pass
+    async with following(tmp_path / "read.db", (Balances("balances/2"), Counted()), log) as projector:
+        assert [(standing.name, standing.position) for standing in projector.status()] == [
+            ("balances/2", 30),
+            ("lines/1", 30),
+        ]
+        live = await projector.digests()
+    assert applied == list(range(1, 31))
+    fresh = await rebuild(log.read, tmp_path / "again.db", (Balances("balances/2"), Lines()), upto=30)
+    assert all(compare(live, fresh).values())
+
+
+async def test_tables_of_projections_that_are_gone_are_dropped(tmp_path):
+    log = MemoryLog(story(5))
+    async with following(tmp_path / "read.db", (Balances(), Lines()), log):
+        pass
+    async with following(tmp_path / "read.db", (Balances(),), log) as projector:
+        assert await projector.query(names_of_tables) == ["balances", "positions"]
+
+
+@pytest.mark.parametrize("origin, count", [("another", 30), ("one", 20)], ids=["another journal", "a shorter one"])
+async def test_read_models_of_another_journal_are_made_anew(tmp_path, origin, count):
+    lines = Lines()
+    async with following(tmp_path / "read.db", (lines,), MemoryLog(story(30)), origin="one"):
+        pass
+    log = MemoryLog([*story(count)])
+    async with following(tmp_path / "read.db", (lines,), log, origin=origin) as projector:
+        assert log.reads[0][0] == 0
+        assert len(await projector.query(rows(lines.table))) == count
+
+
+async def test_a_database_that_takes_nothing_is_tried_again_and_nothing_is_lost(tmp_path):
+    # SQLite's own bound on the size of a file stands in for a full disk: the error is the same.
+    lines, log = Lines(), MemoryLog(story(10))
+    async with following(tmp_path / "read.db", (lines,), log, retry_seconds=0.0) as projector:
+        await projector.query(lambda connection: connection.exec_driver_sql("PRAGMA max_page_count = 1"))
+        log.reads.clear()
+        log.append(*(Opened(account="a") for _ in range(1500)))
+        await log.wait_reads(3)
+        assert log.reads[0] == log.reads[2]
+        assert projector.trouble == "database or disk is full"
+        assert len(await projector.query(rows(lines.table))) == 10
+        await projector.query(lambda connection: connection.exec_driver_sql("PRAGMA max_page_count = 1000000"))
+        await projector.wait_for(log.position)
+        assert projector.trouble == ""
+        assert len(await projector.query(rows(lines.table))) == log.position
+
+
+async def test_who_waits_when_the_projector_ends_is_told(tmp_path):
+    told = trio.Event()
+
+    async def wait(projector):
+        with pytest.raises(Unreachable):
+            await projector.wait_for(1)
+        told.set()
+
+    async with trio.open_nursery() as nursery:
+        async with following(tmp_path / "read.db", (Lines(),), MemoryLog()) as projector:
+            nursery.start_soon(wait, projector)
+            await trio.testing.wait_all_tasks_blocked()
+        await told.wait()
+
+
+async def test_a_question_sees_one_moment(tmp_path):
+    lines, log = Lines(), MemoryLog(story(5))
+    async with following(tmp_path / "read.db", (lines,), log) as projector:
+
+        def twice(connection):
+            before = rows(lines.table)(connection)
+            trio.from_thread.run(grow)
+            return before == rows(lines.table)(connection)
+
+        async def grow():
+            await projector.wait_for(log.append(Opened(account="b")))
+
+        assert await projector.query(twice)
+        assert len(await projector.query(rows(lines.table))) == 6
+
+
+def test_two_projections_cannot_share_a_table(tmp_path):
+    engine = open_database(tmp_path / "read.db")
+    with pytest.raises(FaultyChange, match=r"a table of two projections: \['balances', 'balances'\]"):
+        ReadModels(engine, (Balances("x/1"), Balances("y/1")))
+    engine.dispose()
+
+
+def test_digests_tell_which_table_differs(tmp_path):
+    projections = (Balances(), Lines())
+    found = []
+    for name, extra in (("a.db", []), ("b.db", ["UPDATE balances SET moves = moves + 1 WHERE account = 'a1'"])):
+        engine = open_database(tmp_path / name)
+        models = ReadModels(engine, projections)
+        models.open(20)
+        models.write(story(20))
+        with engine.begin() as connection:
+            for text in extra:
+                connection.exec_driver_sql(text)
+        found.append(digests(engine, projections))
+        engine.dispose()
+    assert compare(*found) == {"balances": False, "lines": True}
+
+
+@given(st.lists(st.integers(1, 15), max_size=12), st.lists(st.integers(0, 3), max_size=12))
+def test_any_batches_in_any_incarnations_leave_the_same_rows(sizes, restarts):
+    def run(sizes, restarts):
+        engine = create_engine("sqlite://")
+        projections = (Balances(), Lines())
+        models = ReadModels(engine, projections)
+        models.open(len(records))
+        for size, restart in zip(sizes, restarts, strict=True):
+            after = models.position()
+            models.write(records[max(0, after - restart) : after + size])
+            if restart:
+                models = ReadModels(engine, projections)
+                models.open(len(records))
+        models.write(records[models.position() :])
+        found = digests(engine, projections)
+        engine.dispose()
+        return found
+
+    records = story(60)
+    sizes = sizes[: len(restarts)]
+    assert run(sizes, restarts[: len(sizes)]) == run([1] * 60, [0] * 60)
+
+
+def start(command: list[str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+
+
+@pytest.mark.parametrize("kills", [6])
+async def test_killed_again_and_again_it_ends_where_a_rebuild_ends(tmp_path, kills):
+    count, path = 3000, str(tmp_path / "read.db")
+    command = [sys.executable, "-m", "tests.runtime.ledger", path, str(count)]
+    for n in range(kills):
+        process = await trio.to_thread.run_sync(start, command)
+        assert process.stdout is not None
+        with process.stdout:
+            for _ in range(1 + 17 * n):
+                reached = int(process.stdout.readline())
+            process.kill()
+        process.wait()
+        assert reached < count
+    log = MemoryLog(story(count))
+    with sqlite3.connect(path) as connection:
+        assert 0 < min(connection.execute("SELECT position FROM positions"))[0] < count
+    connection.close()
+    async with following(path, (Balances(), Lines()), log) as projector:
+        live = await projector.digests()
+    assert log.reads[0][0] > 0
+    assert all(
+        compare(live, await rebuild(log.read, tmp_path / "again.db", (Balances(), Lines()), upto=count)).values()
+    )
