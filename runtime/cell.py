@@ -45,6 +45,7 @@ class Cell:
         self.crashes: deque[float] = deque()
         self.work: set[trio.CancelScope] = set()
         self.queued = False
+        self.waking = False
         self.blocked = True
         self.due: float | None = None
         self.context = Context(tenant=key, principal=f"actor:{name}")
@@ -79,7 +80,9 @@ class Cell:
     def perform(self, item: Item) -> None:
         """One step, without await: from an item to proposed records, or to a wait for a state, or to a restart."""
         settle: Settle = _nobody
-        if isinstance(item, Envelope):
+        if isinstance(item, Wake):
+            self.waking = False
+        elif isinstance(item, Envelope):
             if item.result is not None:
                 return
             settle = item.settle
@@ -133,6 +136,7 @@ class Cell:
 
     def _fetch(self, item: Item, missing: Sequence[str]) -> None:
         self._again = item
+        self.waking = isinstance(item, Wake)
         self.system.fetch(self, missing, self.context)
 
     def _when_committed(

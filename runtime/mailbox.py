@@ -55,14 +55,13 @@ class Envelope:
 class Mailbox:
     """First in, first out. Senders that found no room are admitted in their order when half of it is free; newcomers can't overtake."""
 
-    __slots__ = ("_parked", "_promised", "_queue", "messages_max", "peak")
+    __slots__ = ("_parked", "_queue", "messages_max", "peak")
 
     def __init__(self, messages_max: int) -> None:
         self.messages_max = messages_max
         self.peak = 0
         self._queue: deque[Any] = deque()
-        self._parked: deque[trio.Event] = deque()
-        self._promised = 0
+        self._parked: deque[tuple[Envelope, trio.Event]] = deque()
 
     def __len__(self) -> int:
         return len(self._queue)
@@ -70,7 +69,7 @@ class Mailbox:
     @property
     def full(self) -> bool:
         """Whether a newcomer would have to wait."""
-        return bool(self._parked) or len(self._queue) + self._promised >= self.messages_max
+        return bool(self._parked) or len(self._queue) >= self.messages_max
 
     def put(self, envelope: Envelope) -> None:
         """Appends where there is room; raises Overloaded where there is none."""
@@ -79,21 +78,17 @@ class Mailbox:
         self._append(envelope)
 
     async def put_when_free(self, envelope: Envelope) -> None:
-        """Appends as soon as there is room."""
-        if self.full:
-            await self._park()
-        self._append(envelope)
-
-    async def _park(self) -> None:
-        turn = trio.Event()
-        self._parked.append(turn)
+        """Appends as soon as there is room. A sender that is cancelled before leaves nothing behind."""
+        if not self.full:
+            self._append(envelope)
+            return
+        place = (envelope, trio.Event())
+        self._parked.append(place)
         try:
-            await turn.wait()
-        finally:
-            if turn.is_set():
-                self._promised -= 1
-            else:
-                self._parked.remove(turn)
+            await place[1].wait()
+        except BaseException:
+            self._parked.remove(place)
+            raise
 
     def _append(self, envelope: Envelope) -> None:
         self._queue.append(envelope)
@@ -111,9 +106,11 @@ class Mailbox:
 
     def pop(self) -> Any:
         """The next message or signal."""
-        envelope = self._queue.popleft()
-        if self._parked and len(self._queue) + self._promised <= self.messages_max // 2:
-            while self._parked and len(self._queue) + self._promised < self.messages_max:
-                self._parked.popleft().set()
-                self._promised += 1
-        return envelope
+        item = self._queue.popleft()
+        if self._parked and len(self._queue) <= self.messages_max // 2:
+            # Put in here, not by the senders: the tasks of one tick run in no particular order.
+            while self._parked and len(self._queue) < self.messages_max:
+                envelope, admitted = self._parked.popleft()
+                self._append(envelope)
+                admitted.set()
+        return item

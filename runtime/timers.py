@@ -33,7 +33,7 @@ class Timers:
 
     def refresh(self, cell: "Cell") -> None:
         """Takes note of when the cell's actor is due now."""
-        due = cell.actor.due() if cell.actor is not None else None
+        due = cell.actor.due() if cell.actor is not None and not cell.waking else None
         if due == cell.due:
             return
         cell.due = due
@@ -77,4 +77,5 @@ class Timers:
             if cell.due == due:
                 # Forgotten until the wake has been handled: then the actor is asked again.
                 cell.due = None
+                cell.waking = True
                 self._system.wake(cell)

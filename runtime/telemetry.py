@@ -1,0 +1,31 @@
+"""Structured logs: one line an event, on stderr, as JSON or for a person's eyes; never on stdout, which belongs to answers."""
+
+import logging
+import sys
+from typing import Literal, TextIO
+
+import structlog
+
+LogFormat = Literal["json", "console"]
+
+
+def configure(log_format: LogFormat = "json", level: str = "info", stream: TextIO | None = None) -> None:
+    """Sends all logs to `stream` (default: stderr), from `level` (debug, info, warning, error) upwards."""
+    number = logging.getLevelNamesMapping()[level.upper()]
+    target = stream or sys.stderr
+    renderer: structlog.typing.Processor = structlog.processors.JSONRenderer()
+    if log_format == "console":
+        renderer = structlog.dev.ConsoleRenderer(colors=target.isatty())
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            *([] if log_format == "console" else [structlog.processors.format_exc_info]),
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=structlog.PrintLoggerFactory(target),
+        cache_logger_on_first_use=False,
+    )
+    logging.basicConfig(stream=target, level=max(number, logging.WARNING), format="%(message)s", force=True)
