@@ -11,7 +11,8 @@ PACKAGES := runtime aggregates agents solvers projections gateway
 install: $(STAMP)
 
 # Pip runs only when the pinned set changed. The build backend is installed first, from the same pins, so that
-# nothing is resolved in an isolated build of its own.
+# nothing is resolved in an isolated build of its own. Kernels are compiled anew when a solver changed: numba does not
+# see that a kernel in another file, which it inlined, is a different one now.
 $(STAMP): pyproject.toml constraints.txt $(wildcard solvers/*.py)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Gavel needs Python 3.11 or newer; say which with make PYTHON=…")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -19,7 +20,8 @@ $(STAMP): pyproject.toml constraints.txt $(wildcard solvers/*.py)
 		$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt hatchling editables && \
 		$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation -c constraints.txt -e '.[dev]' && \
 		cat pyproject.toml constraints.txt > .venv/.pins; }
-	@if test -f solvers/warm.py; then $(BIN)/python -m solvers.warm; fi
+	@rm -f solvers/__pycache__/*.nb[ci]
+	@$(BIN)/python -m solvers.warm
 	@touch $(STAMP)
 
 run: install
