@@ -1,0 +1,53 @@
+"""Blobs: whole or absent, checked on the way in and out."""
+
+from collections.abc import AsyncIterator
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from runtime.blobs import Blobs, TooLarge, WrongDigest
+
+CONTENT = b"x" * 100_000
+DIGEST = sha256(CONTENT).hexdigest()
+
+
+async def _chunks(*chunks: bytes) -> AsyncIterator[bytes]:
+    for chunk in chunks:
+        yield chunk
+
+
+def _files(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.rglob("*") if path.is_file())
+
+
+async def test_a_blob_comes_back_as_it_was(tmp_path: Path) -> None:
+    blobs = Blobs(tmp_path, blob_bytes_max=200_000)
+    assert await blobs.put(DIGEST, _chunks(CONTENT[:5], CONTENT[5:]))
+    assert not await blobs.put(DIGEST, _chunks(CONTENT))
+    assert blobs.read(DIGEST) == CONTENT
+    assert blobs.store(CONTENT) == DIGEST
+    assert _files(tmp_path) == [DIGEST]
+
+
+async def test_wrong_or_too_much_content_leaves_nothing(tmp_path: Path) -> None:
+    blobs = Blobs(tmp_path, blob_bytes_max=1000)
+    with pytest.raises(WrongDigest, match=sha256(b"abc").hexdigest()):
+        await blobs.put(DIGEST, _chunks(b"abc"))
+    with pytest.raises(TooLarge):
+        await blobs.put(DIGEST, _chunks(CONTENT))
+    for name in ("", "..", "A" * 64, DIGEST + "/..", "../" + DIGEST):
+        with pytest.raises(ValueError, match="hex"):
+            blobs.path(name)
+    assert _files(tmp_path) == []
+
+
+async def test_an_altered_file_is_not_given_out(tmp_path: Path) -> None:
+    blobs = Blobs(tmp_path, blob_bytes_max=1_000_000)
+    digest = blobs.store(CONTENT)
+    blobs.path(digest).write_bytes(CONTENT[:-1] + b"y")
+    with pytest.raises(WrongDigest):
+        blobs.read(digest)
+    (tmp_path / "left.partial").write_bytes(b"of a crash")
+    Blobs(tmp_path, blob_bytes_max=1)
+    assert _files(tmp_path) == [digest]
