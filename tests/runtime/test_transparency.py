@@ -4,6 +4,7 @@ import base64
 import os
 import stat
 from hashlib import sha256
+from typing import Any
 
 import msgspec
 import pytest
@@ -111,7 +112,12 @@ def test_batches_make_the_same_nodes_as_single_appends(first, second):
 def test_a_loaded_tree_goes_on_like_the_one_that_stored_it(size):
     tree, stored = grown(size)
     reads = []
-    loaded = Tree.load(size, lambda node: reads.append(node) or stored[node])
+
+    def read(node):
+        reads.append(node)
+        return stored[node]
+
+    loaded = Tree.load(size, read)
     assert loaded.root() == tree.root()
     assert loaded.append(EMPTY_ROOT) == tree.append(EMPTY_ROOT)
     assert len(reads) == size.bit_count()
@@ -163,12 +169,13 @@ def test_stored_nodes_are_enough_for_inclusion_and_consistency(data):
 
 
 def test_leaf_covers_all_five_columns_and_their_types():
-    record = (7, "task-1", 3, "task.BidPlaced", b"\x81")
+    record: tuple[Any, ...] = (7, "task-1", 3, "task.BidPlaced", b"\x81")
     assert leaf_hash(*record) == sha256(b"\x00" + msgspec.msgpack.encode(list(record))).digest()
     others = [(8, 1), ("task-2", 7), (4, "3"), ("task.BidLost", b"task.BidPlaced"), (b"\x82", "\x81")]
     for column, values in enumerate(others):
         for value in values:
-            assert leaf_hash(*record[:column], value, *record[column + 1 :]) != leaf_hash(*record)
+            changed: Any = (*record[:column], value, *record[column + 1 :])
+            assert leaf_hash(*changed) != leaf_hash(*record)
 
 
 def test_keys_and_signatures_are_those_of_the_reference_implementation():
