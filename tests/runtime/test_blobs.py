@@ -1,6 +1,7 @@
 """Blobs: whole or absent, checked on the way in and out."""
 
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from hashlib import sha256
 from pathlib import Path
 
@@ -34,8 +35,9 @@ async def test_wrong_or_too_much_content_leaves_nothing(tmp_path: Path) -> None:
     blobs = Blobs(tmp_path, blob_bytes_max=1000)
     with pytest.raises(WrongDigest, match=sha256(b"abc").hexdigest()):
         await blobs.put(DIGEST, _chunks(b"abc"))
-    with pytest.raises(TooLarge):
-        await blobs.put(DIGEST, _chunks(CONTENT))
+    async with aclosing(_chunks(CONTENT)) as chunks:
+        with pytest.raises(TooLarge):
+            await blobs.put(DIGEST, chunks)
     for name in ("", "..", "A" * 64, DIGEST + "/..", "../" + DIGEST):
         with pytest.raises(ValueError, match="hex"):
             blobs.path(name)
