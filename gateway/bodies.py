@@ -9,9 +9,9 @@ import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import aclosing
-from functools import lru_cache
+from functools import cache
 from itertools import islice
-from typing import Any, TypeVar, get_args, get_origin
+from typing import Any, TypeVar, cast, get_args, get_origin
 
 import msgpack
 import msgspec
@@ -35,7 +35,7 @@ class _Taken(msgspec.Struct, frozen=True):
     """Base of all body types; `elsewhere` says who sets the fields that a body may not carry."""
 
 
-@lru_cache(maxsize=None)
+@cache
 def body_type(command_type: type[Command[Any]], *, path: tuple[str, ...] = ()) -> type[msgspec.Struct]:
     """The HTTP body of a command: without its house fields and those named in `path`, with unknown fields forbidden."""
     elsewhere: dict[str, str] = {}
@@ -74,7 +74,7 @@ def parse(raw: bytes, body: type[T], *, media_type: str = JSON) -> T:
     """Decodes bytes (JSON or msgpack) into a value of that type, or raises `BadRequest` with every fault."""
     first: msgspec.ValidationError | None = None
     try:
-        value = _decoder(body, media_type)(raw)
+        value: T = _decoder(cast(Any, body), media_type)(raw)
     except msgspec.ValidationError as error:
         first = error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -91,7 +91,9 @@ def _is_house(annotation: Any) -> bool:
 
 
 def _default(field: msgspec.structs.FieldInfo) -> Any:
-    return msgspec.field(name=field.encode_name, default=field.default, default_factory=field.default_factory)  # type: ignore[misc]
+    if field.default_factory is not msgspec.NODEFAULT:
+        return msgspec.field(name=field.encode_name, default_factory=field.default_factory)
+    return msgspec.field(name=field.encode_name, default=field.default)
 
 
 def _media_type(headers: Mapping[str, str]) -> str:
@@ -114,8 +116,8 @@ async def _read(request: Request, bytes_max: int) -> bytes:
     return bytes(body)
 
 
-@lru_cache(maxsize=None)
-def _decoder(body: type[T], media_type: str) -> Callable[[bytes], T]:
+@cache
+def _decoder(body: Any, media_type: str) -> Callable[[bytes], Any]:
     return msgspec.json.Decoder(body).decode if media_type == JSON else msgspec.msgpack.Decoder(body).decode
 
 
@@ -208,7 +210,7 @@ def _field_faults(tree: Any, body: Any, named: Iterable[str]) -> Iterator[Fault]
                 yield _from_msgspec(error, child("", field.encode_name))
 
 
-@lru_cache(maxsize=None)
+@cache
 def _schema(body: Any) -> dict[str, Any]:
     return msgspec.json.schema(body)
 

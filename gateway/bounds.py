@@ -1,4 +1,4 @@
-"""What a request may cost: the size and the time of its body, one clear framing, and a number of requests at once."""
+"""What clients may cost: connections, bytes, seconds, requests at once; and the counts of what went beyond."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,6 +19,33 @@ class BodyLimit:
 
     bytes_max: int = 2**20
     seconds_max: float = 30.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bounds:
+    """What one server grants its clients together (`connections_max`) and each (all others)."""
+
+    connections_max: int = 800  # below the usual limit of 1,024 open files
+    requests_per_connection_max: int = 100_000
+    header_bytes_max: int = 16_384
+    message_bytes_max: int = 2**20  # one websocket message, over all its fragments
+    inbox_messages_max: int = 8  # what a handler has not yet received; the client waits after that
+    idle_seconds_max: float = 20.0  # between requests, and for a whole request head to arrive
+    send_seconds_max: float = 10.0
+    linger_seconds_max: float = 2.0  # reading on after our last byte, or the client might lose it to a reset
+    shutdown_seconds_max: float = 2.0
+
+
+@dataclass(kw_only=True)
+class Counts:
+    """What the server has seen since its start."""
+
+    opened: int = 0
+    refused: int = 0  # no room
+    evicted: int = 0  # idle, closed to make room
+    faults: int = 0  # a connection that the protocol code could not survive
+    stalled: int = 0  # a client that stopped reading
+    handler_faults: int = 0
 
 
 class BodyTooLarge(HTTPException):
@@ -97,7 +124,7 @@ class _Body:
 
 
 class ClearFraming:
-    """Refuses a request with both Content-Length and Transfer-Encoding: a proxy in front may have read another body than we."""
+    """Refuses Content-Length beside Transfer-Encoding: a proxy in front may have read another body than we."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -113,7 +140,7 @@ class ClearFraming:
 
 
 class AtOnce:
-    """Bounds the requests, and apart from them the sockets, that are served at once. The health checks are never refused."""
+    """Bounds the requests, and apart from them the sockets, served at once. Health checks are never refused."""
 
     def __init__(self, app: ASGIApp, *, requests_max: int, sockets_max: int) -> None:
         self.app = app

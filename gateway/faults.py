@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from jsonschema import Draft202012Validator
@@ -48,14 +48,14 @@ def _say(error: ValidationError, base: str, elsewhere: Mapping[str, str]) -> Ite
     pointer = base
     for step in error.relative_path:
         pointer = child(pointer, step)
-    found, wanted = error.instance, error.validator_value
+    found, wanted, schema = cast(Any, error.instance), cast(Any, error.validator_value), cast(Any, error.schema)
     match error.validator:
         case "required":
             for name in wanted:
                 if name not in found:
                     yield Fault(pointer=child(pointer, name), detail="is missing")
         case "additionalProperties":
-            for name in sorted(found.keys() - error.schema["properties"].keys(), key=str):
+            for name in sorted(found.keys() - schema["properties"].keys(), key=str):
                 setter = elsewhere.get(name) if not pointer else None
                 detail = f"is set by {setter}" if setter else "is not a known field"
                 yield Fault(pointer=child(pointer, name), detail=detail)
@@ -73,15 +73,16 @@ def _say(error: ValidationError, base: str, elsewhere: Mapping[str, str]) -> Ite
 
 def _say_union(error: ValidationError, pointer: str, elsewhere: Mapping[str, str]) -> Iterator[Fault]:
     """The faults of the branch that was meant: the one with the right tag, or the first whose type fits."""
+    union = cast(Mapping[str, Any], error.schema)
     branches: dict[int, list[ValidationError]] = {}
     for inner in error.context or ():
         branches.setdefault(int(inner.relative_schema_path[0]), []).append(inner)
-    meant = [errors for errors in branches.values() if not any(_is_misfit(inner, error.schema) for inner in errors)]
+    meant = [errors for errors in branches.values() if not any(_is_misfit(inner, union) for inner in errors)]
     if meant:
         for inner in meant[0]:
             yield from _say(inner, pointer, elsewhere)
         return
-    tag = error.schema.get("discriminator")
+    tag = union.get("discriminator")
     if tag and isinstance(error.instance, dict):
         names = ", ".join(map(_show, tag["mapping"]))
         yield Fault(pointer=child(pointer, tag["propertyName"]), detail=_cut(f"must be one of {names}"))
@@ -93,11 +94,12 @@ def _say_union(error: ValidationError, pointer: str, elsewhere: Mapping[str, str
 
 def _is_misfit(inner: ValidationError, union: Mapping[str, Any]) -> bool:
     """Whether the error says that this branch of the union was not meant at all."""
-    path = list(inner.relative_path)
-    if not path:
-        tag = union.get("discriminator", {}).get("propertyName")
-        return inner.validator == "type" or (inner.validator == "required" and tag not in {None, *inner.instance})
-    return path == [union.get("discriminator", {}).get("propertyName")]
+    tag = union.get("discriminator", {}).get("propertyName")
+    if inner.relative_path:
+        return list(inner.relative_path) == [tag]
+    if inner.validator == "required" and tag is not None:
+        return tag not in cast(Any, inner.instance)
+    return inner.validator == "type"
 
 
 def _type_words(wanted: Any) -> str:

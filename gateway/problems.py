@@ -1,9 +1,9 @@
-"""Failures as RFC 9457 problem documents: one shape for every refusal, and the mapping from what was raised to what is answered."""
+"""Failures as RFC 9457 problem documents: one shape for every refusal, and which is made of which exception."""
 
 import secrets
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from typing import Any, TypedDict
+from typing import Any, TypedDict, cast
 
 import msgspec
 import structlog
@@ -30,7 +30,7 @@ class Fault(TypedDict):
 
 
 class BadRequest(Exception):
-    """The body is no command yet: 400 when it can't be read at all, 413 or 415 as they say, 422 when its content is wrong."""
+    """The body is no command yet: 400 when it can't be read at all, 422 when what it says is wrong."""
 
     def __init__(self, faults: Sequence[Fault], *, status: int = 422) -> None:
         super().__init__("; ".join(f"{fault['pointer']} {fault['detail']}" for fault in faults))
@@ -155,7 +155,7 @@ def _retry_after(seconds: float) -> dict[str, str]:
     return {"Retry-After": str(max(1, -int(-seconds // 1)))}
 
 
-exception_handlers: Mapping[Any, ExceptionHandler] = {
+_HANDLERS = {
     HTTPException: _handle_http,
     Refused: _handle_refused,
     Conflict: _handle_conflict,
@@ -165,5 +165,6 @@ exception_handlers: Mapping[Any, ExceptionHandler] = {
     BadRequest: _handle_bad_request,
     ClientDisconnect: _handle_client_gone,
     Exception: handle_unexpected,
-}  # type: ignore[dict-item]  # Starlette hands each handler its own type of exception
+}
+exception_handlers = cast(dict[Any, ExceptionHandler], _HANDLERS)
 """For `Starlette(exception_handlers=…)`."""

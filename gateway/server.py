@@ -1,6 +1,7 @@
-"""The door itself: takes connections up to a bound, serves an ASGI app on each behind its fence, and shuts down in time.
+"""The door itself: takes connections up to a bound, serves an app on each behind its fence, and shuts down in time.
 
-When all places are taken, the connection that has been idle longest makes room; when none is idle, the new one is refused with 503.
+When all places are taken, the connection that has been idle longest makes room; when none is idle, the new one is refused
+with 503.
 Nothing here handles ASGI's lifespan: the node opens and closes its parts by itself.
 """
 
@@ -13,8 +14,10 @@ import structlog
 import trio
 from starlette.types import ASGIApp
 
-from gateway.fences import Bounds, Connection, Counts, House, WireConfig
+from gateway.bounds import Bounds, Counts
+from gateway.fences import Connection, House
 from gateway.problems import MEDIA_TYPE, status_document
+from gateway.wire import WireConfig
 
 __all__ = ["Bounds", "Counts", "PortTaken", "serve"]
 
@@ -42,11 +45,11 @@ async def serve(
     counts: Counts | None = None,
     task_status: trio.TaskStatus[tuple[str, int]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Serves `app` on `bind` (HOST:PORT, port 0 takes a free one) until `shutdown` is set, then ends within `shutdown_seconds_max`.
+    """Serves `app` on `bind` (HOST:PORT, port 0 takes a free one) until `shutdown` is set.
 
     Reports (host, port) through `task_status`. Raises `PortTaken`, or `ValueError` for a `bind` that is not an address.
-    At shutdown idle connections close, handlers of websockets and event streams are cancelled, and a response under way may
-    end within the time that is left.
+    At shutdown idle connections close, handlers of websockets and event streams are cancelled, a response under way may
+    still end, and what has not ended after `shutdown_seconds_max` is cancelled.
     """
     bounds = bounds or Bounds()
     house = House(app=app, bounds=bounds, counts=counts or Counts(), config=WireConfig(bounds))
@@ -114,9 +117,9 @@ def _make_room(house: House) -> bool:
 
 async def _refuse(stream: trio.SocketStream) -> None:
     body = status_document(503)
-    head = f"HTTP/1.1 503 \r\ncontent-type: {MEDIA_TYPE}\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: {len(body)}\r\n\r\n"
+    fields = f"content-type: {MEDIA_TYPE}\r\ncontent-length: {len(body)}\r\nretry-after: 1\r\nconnection: close"
     with trio.move_on_after(REFUSAL_SECONDS_MAX), suppress(OSError, trio.BrokenResourceError, trio.BusyResourceError):
-        await stream.send_all(head.encode() + body)
+        await stream.send_all(f"HTTP/1.1 503 \r\n{fields}\r\n\r\n".encode() + body)
         await stream.send_eof()
         while await stream.receive_some(65_536):
             pass

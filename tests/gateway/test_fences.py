@@ -1,0 +1,75 @@
+"""Fences: clients that are slow, silent, gone or rude end their own connection and nothing else."""
+
+import pytest
+import trio
+import trio.testing
+
+from tests.gateway.raw import Witness, bounded, make_app, read_all, request, reset, served, upgrade
+
+
+async def test_slow_head_is_cut_off() -> None:
+    async with served(idle_seconds_max=0.3) as server, await server.connect() as stream:
+        await stream.send_all(b"GET /hello HTTP/1.1\r\nHost:")
+        assert (await read_all(stream)).startswith(b"HTTP/1.1 408")
+
+
+async def test_silent_client_is_cut_off() -> None:
+    async with served(idle_seconds_max=0.3) as server, await server.connect() as stream:
+        assert await read_all(stream) == b""
+
+
+async def test_slow_body_is_cut_off() -> None:
+    async with served(bounded(make_app(Witness()), body_seconds_max=0.3)) as server, await server.connect() as stream:
+        await stream.send_all(request("POST", "/echo", "Content-Length: 100") + b"x")
+        answer = await read_all(stream)
+        assert answer.startswith(b"HTTP/1.1 408")
+        assert b"urn:gavel:problem:request_timeout" in answer
+
+
+@pytest.mark.parametrize("path", ["/big", "/flood"])
+async def test_client_that_stops_reading_is_dropped(path: str) -> None:
+    async with served(send_seconds_max=0.3) as server, await server.connect() as stream:
+        await stream.send_all(request("GET", path))
+        await stream.receive_some(1)
+        while not server.counts.stalled:
+            await trio.testing.wait_all_tasks_blocked(0.05)
+
+
+@pytest.mark.parametrize("path", ["/big", "/flood", "/ws/push"])
+async def test_client_that_stops_reading_does_not_delay_the_shutdown(path: str) -> None:
+    async with served() as server, await server.connect() as stream:
+        await stream.send_all(upgrade(path) if path.startswith("/ws") else request("GET", path))
+        await stream.receive_some(1)
+        await server.answers()
+        server.shutdown.set()
+
+
+async def test_half_closed_client_gets_its_answer() -> None:
+    async with served() as server, await server.connect() as stream:
+        await stream.send_all(request("GET", "/held"))
+        await stream.send_eof()
+        await server.witness.begun.wait()
+        server.witness.release.set()
+        assert (await read_all(stream)).endswith(b"released")
+
+
+@pytest.mark.parametrize(
+    "begin",
+    [
+        b"",
+        b"GET /he",
+        request("POST", "/echo", "Content-Length: 100") + b"x",
+        request("GET", "/flood"),
+        upgrade("/ws"),
+        upgrade("/ws/push"),
+    ],
+    ids=["at_once", "in_the_head", "in_the_body", "in_the_response", "in_a_socket", "while_pushed_to"],
+)
+async def test_reset_in_the_middle_ends_that_connection_alone(begin: bytes) -> None:
+    async with served() as server:
+        for _ in range(20):
+            stream = await server.connect()
+            await stream.send_all(begin)
+            await server.answers()
+            reset(stream)
+        assert server.counts.faults == 0
