@@ -23,6 +23,7 @@ from scipy import sparse
 
 VARIABLES_MAX = 2**31 - 1  # an index is an int32
 MAGNITUDE_MAX = 2**60  # of the sum of all integer coefficients: four of these still fit an int64
+FLOAT_MAGNITUDE_MAX = 1e300  # the same for floats
 MEMORY_BYTES_MAX = 2 * 2**30
 BYTES_PER_VARIABLE = 64
 BYTES_PER_COUPLING = 96  # both directions of the stored model, and the arrays that exist only while it is built
@@ -109,7 +110,10 @@ class Qubo:
     ) -> "Qubo":
         """From (row, column, weight) from zero, in either triangle; repeated ones are summed, row = column is linear."""
         rows, columns, weights = (np.asarray(part) for part in terms)
+        if not len(rows) == len(columns) == len(weights):
+            raise ValueError(f"{len(rows)} rows, {len(columns)} columns and {len(weights)} weights: as many of each")
         check_size(variables, len(rows), memory_bytes_max)
+        rows, columns = _whole(rows), _whole(columns)
         _check_indices(variables, rows, columns)
         weights, offset = _coefficients(weights, offset)
         diagonal = rows == columns
@@ -118,8 +122,6 @@ class Qubo:
             np.add.at(linear, rows[diagonal], weights[diagonal])
         low, high = np.minimum(rows, columns)[~diagonal], np.maximum(rows, columns)[~diagonal]
         merged = _merged(variables, low, high, weights[~diagonal])
-        if not np.isfinite(linear).all() or not np.isfinite(merged[2]).all():
-            raise ValueError("repeated coefficients add up to infinity")
         indptr, indices, both = _symmetric(variables, *merged)
         return cls(name, variables, sense, convention, indptr, indices, both, linear, offset)
 
@@ -205,6 +207,14 @@ def _check_indices(variables: int, rows: Array, columns: Array) -> None:
             raise ValueError(f"index {wrong} is out of range: there are {variables} variables, counted from 0")
 
 
+def _whole(indices: Array) -> Array:
+    if len(indices) == 0:
+        return np.zeros(0, np.int32)  # an empty list has no type of its own
+    if indices.dtype.kind not in "iu":
+        raise ValueError(f"indices are whole numbers of at most 64 bits, not {indices.dtype}")
+    return indices
+
+
 def _coefficients(weights: Array, offset: int | float) -> tuple[Array, int | float]:
     """All as int64 where all are whole by type, else all as float64; checked for NaN, infinity and overflow."""
     if weights.dtype == object:
@@ -213,8 +223,9 @@ def _coefficients(weights: Array, offset: int | float) -> tuple[Array, int | flo
         raise ValueError(f"coefficients are numbers, not {weights.dtype}")
     if len(weights) == 0:
         weights = np.zeros(0, np.int64)
-    magnitude = float(np.abs(weights.astype(np.float64)).sum()) + abs(offset)
-    if not math.isfinite(magnitude):
+    with np.errstate(over="ignore"):  # found out below
+        magnitude = float(np.abs(weights.astype(np.float64)).sum()) + abs(offset)
+    if not magnitude < FLOAT_MAGNITUDE_MAX:
         raise ValueError("a coefficient is NaN or infinite, or all together overflow")
     if weights.dtype.kind == "f" or isinstance(offset, float):
         return weights.astype(np.float64), float(offset)

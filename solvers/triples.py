@@ -65,7 +65,7 @@ def lines(data: bytes, start: int = 0) -> Iterator[Line]:
 def read_triples(data: bytes, start: int, count: int, variables: int, base: int) -> tuple[Array, Array, Array, int]:
     """`count` lines from an offset: zero-based rows and columns, weights, and the offset behind the last."""
     if count * LINE_BYTES_MIN > len(data) - start + 1:
-        number = data.count(b"\n", 0, start)
+        number = max(1, data.count(b"\n", 0, start))
         room = (len(data) - start + 1) // LINE_BYTES_MIN
         raise FormatError(number, f"{count} lines of terms are announced; the file has room for at most {room}")
     rows, columns = np.empty(count, np.int32), np.empty(count, np.int32)

@@ -1,0 +1,106 @@
+"""Kernels against their slow twins, bit for bit on the same random stream."""
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import sparse
+
+from solvers.spins import LOG_TABLE, WORK, _anneal, _cross, _load, _random, _randomize, seeded_state
+from tests.solvers.twins import obvious_anneal, obvious_cross, obvious_gains, obvious_objective, random_word
+
+FOREVER = 2**62
+
+
+@st.composite
+def spin_problems(draw, variables_max=9):
+    """A symmetric matrix with a zero diagonal, fields (or none), and spins."""
+    n = draw(st.integers(1, variables_max))
+    weight = st.integers(-4, 4) if draw(st.booleans()) else st.sampled_from([0, 0, 1, -1])
+    upper = np.triu(np.array(draw(st.lists(weight, min_size=n * n, max_size=n * n)), int).reshape(n, n), 1)
+    fields = np.array(draw(st.lists(st.integers(-3, 3), min_size=n, max_size=n)), int) * draw(st.integers(0, 1))
+    return upper + upper.T, fields, random_spins(draw, n)
+
+
+def random_spins(draw, n):
+    return np.array(draw(st.lists(st.sampled_from([-1, 1]), min_size=n, max_size=n)), np.int8)
+
+
+def csr(matrix, kind):
+    rows = sparse.csr_array(matrix)
+    return rows.indptr.astype(np.int64), rows.indices.astype(np.uint32), rows.data.astype(kind)
+
+
+@given(spin_problems(), st.sampled_from([np.int32, np.float64]), st.integers(0, 2**64 - 1), st.integers(1, 12))
+@settings(max_examples=400, deadline=None)
+def test_the_annealing_kernel_is_its_twin(problem, kind, seed, sweeps):
+    matrix, fields, spins = problem
+    arrays = csr(matrix, kind)
+    temperatures = np.linspace(3.0, 0.0, sweeps).astype(np.float32)
+    state, cursor, gains = seeded_state(seed), np.zeros(3, np.int64), np.zeros(len(spins), kind)
+    twin_spins, twin_state = spins.astype(int), [int(word) for word in state]
+    _load(spins, gains, *arrays, fields.astype(kind))
+    _anneal(spins, gains, *arrays, LOG_TABLE, state, temperatures, cursor, FOREVER)
+    work = obvious_anneal(matrix, fields, twin_spins, temperatures, twin_state, LOG_TABLE)
+    assert spins.tolist() == twin_spins.tolist()
+    assert [int(word) for word in state] == twin_state
+    assert cursor[WORK] == work
+    assert gains.tolist() == obvious_gains(matrix, fields, twin_spins).tolist()
+
+
+@given(spin_problems(), st.sampled_from([np.int32, np.float64]))
+@settings(max_examples=200, deadline=None)
+def test_loading_gives_the_gains_and_twice_the_objective(problem, kind):
+    matrix, fields, spins = problem
+    gains = np.zeros(len(spins), kind)
+    twice = _load(spins, gains, *csr(matrix, kind), fields.astype(kind))
+    wide = spins.astype(int)
+    assert gains.tolist() == obvious_gains(matrix, fields, wide).tolist()
+    assert twice == 2 * obvious_objective(matrix, fields, wide)
+
+
+@given(spin_problems(variables_max=14), st.data())
+@settings(max_examples=400, deadline=None)
+def test_the_crossover_is_its_twin_and_never_loses(problem, data):
+    matrix, fields, best = problem
+    other = random_spins(data.draw, len(best))
+    child = best.copy()
+    mark, stack = np.zeros(len(best), np.uint8), np.zeros(len(best), np.int32)
+    arrays = csr(matrix, np.int32)
+    gain = _cross(child, other, *arrays, fields.astype(np.int32), not fields.any(), mark, stack)
+    wide_best, wide_child = best.astype(int), child.astype(int)
+    assert child.tolist() == obvious_cross(matrix, fields, wide_best, other.astype(int)).tolist()
+    before, after = (obvious_objective(matrix, fields, spins) for spins in (wide_best, wide_child))
+    assert after - before == 2 * gain >= 0
+
+
+@given(spin_problems(), st.integers(0, 2**64 - 1), st.lists(st.integers(1, 40), max_size=30))
+@settings(max_examples=100, deadline=None)
+def test_where_the_kernel_is_cut_changes_nothing(problem, seed, stops):
+    matrix, fields, spins = problem
+    arrays, kind = csr(matrix, np.int32), np.int32
+    temperatures = np.linspace(3.0, 0.5, 10).astype(np.float32)
+
+    def run(stops):
+        own, gains, state, cursor = spins.copy(), np.zeros(len(spins), kind), seeded_state(seed), np.zeros(3, np.int64)
+        _load(own, gains, *arrays, fields.astype(kind))
+        for stop in [*stops, FOREVER]:
+            _anneal(own, gains, *arrays, LOG_TABLE, state, temperatures, cursor, min(int(cursor[WORK]) + stop, FOREVER))
+        return own.tobytes(), gains.tobytes(), state.tobytes(), cursor.tobytes()
+
+    assert run(stops) == run([])
+
+
+@given(st.integers(0, 2**64 - 1), st.integers(0, 100))
+def test_the_random_stream_is_its_twin(seed, stream):
+    state = seeded_state(seed, stream)
+    twin = [int(word) for word in state]
+    words = [int(_random(state)) for _ in range(20)]
+    assert words == [random_word(twin) for _ in range(20)]
+
+
+def test_streams_of_one_seed_differ_and_random_spins_are_balanced():
+    spins = [np.zeros(10_000, np.int8) for _ in range(2)]
+    for stream, own in enumerate(spins):
+        _randomize(own, seeded_state(1, stream))
+        assert abs(int(own.sum())) < 500
+    assert abs(int((spins[0] == spins[1]).sum()) - 5_000) < 250
