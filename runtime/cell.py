@@ -109,6 +109,8 @@ class Cell:
         if missing := journal.missing(streams, context):
             self._fetch(item, missing)
             return
+        if isinstance(item, Envelope):
+            item.begun = True
         self.handled += 1
         proposal = journal.decide(effect.decisions, context, at)
         value = effect.answer(proposal.recorded).value if effect.answer is not None else None
@@ -167,7 +169,6 @@ class Cell:
     def _handle(self, item: Item, at: float) -> Effect | Reply | None:
         assert self.actor is not None
         if isinstance(item, Envelope):
-            item.begun = True
             self.system.journal.admit()
             message = msgspec.structs.replace(item.message, at=at, tenant=item.context.tenant)
             return self.actor.handle(message)

@@ -99,9 +99,12 @@ class Mailbox:
         self._queue.append(signal)
 
     def clear(self) -> list[Any]:
-        """Takes everything out."""
-        taken = list(self._queue)
+        """Takes everything out, and whoever waits for room with it."""
+        taken = [*self._queue, *(envelope for envelope, _ in self._parked)]
+        for _, admitted in self._parked:
+            admitted.set()
         self._queue.clear()
+        self._parked.clear()
         return taken
 
     def pop(self) -> Any:

@@ -295,6 +295,7 @@ class System:
 
     async def _rebuild(self, cell: Cell) -> None:
         name, journal = (cell.name, cell.key), self.journal
+        failures = journal.failures
         saved = await journal.read_with(journal.store.memories)
         durable = await journal.read_with(journal.store.reactions)
         reacted = durable if cell.reacted < 0 else {name: cell.reacted}
@@ -302,6 +303,10 @@ class System:
         position = await self._replay(recovery)
         for record in journal.provisional(position):
             recovery.take(record, committed=record.position <= journal.position)
+        if journal.failures > failures:
+            # A commit failed meanwhile: what had been reacted to may be lost with it.
+            await self._rebuild(cell)
+            return
         self._incarnate(cell, recovery.folds[name])
         self._schedule(cell)
 

@@ -222,6 +222,26 @@ async def test_a_full_mailbox_refuses_a_tell_and_lets_an_ask_wait(tmp_path: Path
         assert await system.ask(Ask(account="a"), ANN) == Balance(8)
 
 
+async def test_whoever_waits_when_the_system_ends_is_told(tmp_path: Path) -> None:
+    told: list[str] = []
+
+    async def ask(system: System) -> None:
+        with pytest.raises(Unreachable) as gone:
+            await system.ask(Deposit(account="a", cents=1), ANN)
+        told.append(str(gone.value))
+
+    async with trio.open_nursery() as nursery:
+        async with bank(tmp_path, Bounds(mailbox_max=2)) as system:
+            await system.ask(Ask(account="a"), ANN)
+            system.cells["teller", "t1"].blocked = True
+            for _ in range(5):
+                nursery.start_soon(ask, system)
+            await trio.testing.wait_all_tasks_blocked(0.01)
+    assert told == ["the node is stopping"] * 5
+    async with bank(tmp_path) as system:
+        assert system.journal.position == 0
+
+
 async def test_nobody_takes_an_unknown_message(tmp_path: Path) -> None:
     class Unknown(Ask, frozen=True, kw_only=True):
         pass
