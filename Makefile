@@ -4,7 +4,6 @@ PYTHON ?= python3
 ARGS ?=
 BIN := .venv/bin
 STAMP := .venv/.installed
-PACKAGES := runtime aggregates agents solvers projections gateway
 
 .PHONY: install run test bench soak fmt
 
@@ -32,7 +31,7 @@ test: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -W error $(PACKAGES:%=--cov=%) --cov-branch --cov-report=term $(ARGS)
+	$(BIN)/python -m pytest -W error --cov --cov-branch --cov-report=term $(ARGS)
 
 soak: install
 	$(BIN)/python -m pytest -W error --soak $(ARGS)
