@@ -18,6 +18,9 @@ from runtime.records import Command, Event, House, State
 
 RULES = 1
 
+STARTS_MAX = 3
+"""A job that keeps ending its node is not started for ever."""
+
 SolveSeconds = Annotated[float, Meta(ge=0.05, le=600)]
 Assignment = Annotated[str, Meta(max_length=64 * 1024)]
 """The packed bits of the variables in base64: half a million variables at most."""
@@ -39,6 +42,7 @@ class SolveJob(State, frozen=True, kw_only=True):
 
     stage: Stage = Stage.UNKNOWN
     queued: "SolveQueued | None" = None
+    starts: int = 0
     best: float | None = None
     work: int = 0
     outcome: "SolveCompleted | None" = None
@@ -81,9 +85,10 @@ class QueueSolve(Command[SolveAccepted], frozen=True, kw_only=True):
 
 
 class StartSolve(Command[None], frozen=True, kw_only=True):
-    """A worker thread takes the job. Sent by the solver actor alone."""
+    """A worker thread takes the job; again after a restart of the node. Sent by the solver actor alone."""
 
     job_id: House[JobId]
+    start: House[Count] = 1
 
 
 class ReportSolve(Command[None], frozen=True, kw_only=True):
@@ -134,7 +139,10 @@ class SolveQueued(Event, frozen=True, kw_only=True):
 
 
 class SolveStarted(Event, frozen=True, kw_only=True):
+    """`start` counts from 1: a job that its node did not survive is started again."""
+
     job_id: JobId
+    start: int
     started_at: float
 
 
@@ -190,10 +198,8 @@ def decide(job: SolveJob, command: SolveCommand) -> Sequence[SolveEvent]:
             raise Refused("job_exists", f"{command.job_id} is another job, {stage.value}")
         case Stage.UNKNOWN, _:
             raise Refused("job_unknown", command.job_id, status=404)
-        case Stage.QUEUED, StartSolve():
-            return [SolveStarted(job_id=command.job_id, started_at=command.at)]
-        case Stage.RUNNING, StartSolve():
-            return []
+        case ((Stage.QUEUED | Stage.RUNNING), StartSolve()):
+            return _started(job, command)
         case Stage.RUNNING, ReportSolve():
             return _reported(job, command)
         case Stage.RUNNING, CompleteSolve():
@@ -230,6 +236,14 @@ def _queued(command: QueueSolve) -> SolveQueued:
     )
 
 
+def _started(job: SolveJob, command: StartSolve) -> Sequence[SolveEvent]:
+    if command.start <= job.starts:
+        return []
+    if job.starts == STARTS_MAX:
+        return [SolveFailed(job_id=command.job_id, reason=f"its node ended {STARTS_MAX} times during it")]
+    return [SolveStarted(job_id=command.job_id, start=job.starts + 1, started_at=command.at)]
+
+
 def _reported(job: SolveJob, command: ReportSolve) -> Sequence[SolveProgressed]:
     assert job.queued is not None
     worse = operator.ge if job.queued.problem.sense is Sense.MIN else operator.le
@@ -256,7 +270,7 @@ def evolve(job: SolveJob, event: SolveEvent) -> SolveJob:
         case SolveQueued():
             return SolveJob(stage=Stage.QUEUED, queued=event)
         case SolveStarted():
-            return replace(job, stage=Stage.RUNNING)
+            return replace(job, stage=Stage.RUNNING, starts=event.start, best=None, work=0)
         case SolveProgressed():
             return replace(job, best=event.value, work=event.work)
         case SolveCompleted():

@@ -739,7 +739,8 @@ def _void(task: Task, command: AwardTask, ranking: tuple[Ranked, ...]) -> Sequen
     reason: VoidReason = "none_fit"
     if not ranking:
         reason = "no_bids" if missing(task.eligible, task.refused) else "all_refused"
-    voids = task.voids + 1
+    # A book that found everybody busy says nothing against the task.
+    voids = task.voids + (not any(ranked.lost == "slots_full" for ranked in ranking))
     voided = BookVoided(task_id=command.task_id, round=task.round, reason=reason, voids=voids, ranking=ranking)
     if voids < VOIDS_MAX:
         return [voided]

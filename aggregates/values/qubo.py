@@ -11,7 +11,7 @@ Finite = Annotated[float, Meta(ge=-1e300, le=1e300)]
 class Format(StrEnum):
     """How the file is written."""
 
-    GSET = "gset"
+    RUDY = "rudy"
     BQP = "bqp"
     QBSOLV = "qbsolv"
     JSON = "json"

@@ -1,0 +1,480 @@
+"""The coordinator of one tenant: calls for proposals, awards tasks, watches leases, budgets and deadlines.
+
+What follows at once follows by `react`: complete books are awarded, dependents unblocked, freed slots offered. What follows from time
+alone follows by `wake`. Heartbeats are volatile: the last one of each agent lives in `heard`; after a start or a pause the `floor` stands
+for what was not heard, so that every agent and every lease has one full term before it can end.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+from msgspec.structs import replace
+
+from agents.alarms import Alarm, Alarms, Due
+from agents.open_tasks import AgentEntry, OpenTasks, TaskEntry, remember
+from aggregates import agent as agents
+from aggregates import key as keys
+from aggregates import task as tasks
+from aggregates.agent import (
+    AgentAccepted,
+    AgentCommand,
+    AgentDeregistered,
+    AgentLost,
+    AgentRegistered,
+    AgentReturned,
+    DeregisterAgent,
+    DrainAgent,
+    Heartbeat,
+    HeartbeatAck,
+    LeaseLeft,
+    LoseAgent,
+    RegisterAgent,
+    ReturnAgent,
+    UpdateAgent,
+)
+from aggregates.key import IssueKey, RevokeKey, Role
+from aggregates.task import (
+    BUDGET_GRACE_SECONDS,
+    HELD,
+    AwardTask,
+    BidAccepted,
+    BidPlaced,
+    BidRefused,
+    BidWithdrawn,
+    BookOpened,
+    BookVoided,
+    CancelTask,
+    Candidate,
+    CompleteTask,
+    DependencyFact,
+    EndOverrun,
+    ExpireLease,
+    ExpireTask,
+    FailDependent,
+    FailTask,
+    OpenBook,
+    PlaceBid,
+    RefuseBid,
+    Stage,
+    StartTask,
+    SubmitTask,
+    TaskAccepted,
+    TaskAwarded,
+    TaskSubmitted,
+    UnblockTask,
+    WithdrawBid,
+)
+from aggregates.values.ranking import BidderFacts
+from aggregates.values.skills import missing
+from runtime.actor import Actor, Effect, Reply, Surroundings, reply
+from runtime.errors import Overloaded, Refused
+from runtime.records import Command, Recorded
+
+AGENTS_MAX = 10_000
+TASKS_OPEN_MAX = 10_000
+CANDIDATES_MAX = 256
+"""How many agents are called for one task; the least loaded first."""
+OPENINGS_MAX = 32
+"""How many books are opened in one step; the next step opens more."""
+ALARMS_SLACK = 4096
+SECOND_LOOK_SECONDS = 1.0
+"""When an alarm that was acted on is looked at again, in case the action was refused or its commit failed."""
+
+CoordinatorCommand = (
+    RegisterAgent
+    | UpdateAgent
+    | DrainAgent
+    | DeregisterAgent
+    | Heartbeat
+    | SubmitTask
+    | PlaceBid
+    | WithdrawBid
+    | RefuseBid
+    | StartTask
+    | CompleteTask
+    | FailTask
+    | CancelTask
+)
+Decision = tuple[str, Command[Any]]
+
+
+class Terms(NamedTuple):
+    """What the operator may set."""
+
+    lease_seconds: float = 120.0
+    budget_seconds_max: float = 3600.0
+    cycle_seconds: float = 30.0
+
+
+DEFAULT_TERMS = Terms()
+
+
+class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
+    """One for each tenant. Commands that it decides by itself (`OpenBook`, `AwardTask`, `ExpireLease`, …) are taken from nobody."""
+
+    takes = (
+        RegisterAgent,
+        UpdateAgent,
+        DrainAgent,
+        DeregisterAgent,
+        Heartbeat,
+        SubmitTask,
+        PlaceBid,
+        WithdrawBid,
+        RefuseBid,
+        StartTask,
+        CompleteTask,
+        FailTask,
+        CancelTask,
+    )
+    hears = (*agents.EVENTS, *tasks.EVENTS)
+
+    def __init__(self, here: Surroundings, terms: Terms = DEFAULT_TERMS) -> None:
+        super().__init__(here)
+        self.terms = terms
+        self.heard: dict[str, float] = {}
+        self.floor = 0.0
+        self.alarms = Alarms()
+
+    @staticmethod
+    def fresh() -> OpenTasks:
+        return OpenTasks()
+
+    @staticmethod
+    def remember(memory: OpenTasks, recorded: Recorded) -> OpenTasks:
+        return remember(memory, recorded)
+
+    # ---- what is asked for
+
+    def handle(self, message: CoordinatorCommand) -> Effect | Reply:
+        match message:
+            case RegisterAgent():
+                return self._register(message)
+            case UpdateAgent() | DrainAgent():
+                return Effect([self._on_agent(message)], self._agent_stands(message))
+            case DeregisterAgent():
+                return self._deregister(message)
+            case Heartbeat():
+                return self._heartbeat(message)
+            case SubmitTask():
+                return self._submit(message)
+            case PlaceBid() | WithdrawBid() | RefuseBid():
+                return self._answer_call(message)
+            case StartTask() | CompleteTask() | FailTask():
+                self._hear(message.agent_id, message.at)
+                return self._on_task(message)
+            case CancelTask():
+                return self._on_task(message)
+
+    def _register(self, command: RegisterAgent) -> Effect:
+        known = self.memory.agents.get(command.agent_id)
+        if known is None and len(self.memory.agents) >= AGENTS_MAX:
+            raise Refused("agents_too_many", f"{AGENTS_MAX} are registered; deregister some")
+        self.heard[command.agent_id] = command.at
+        decisions: list[Decision] = [self._on_agent(replace(command, lease_seconds=self.terms.lease_seconds))]
+        if command.key_id:
+            own = IssueKey(
+                key_id=command.key_id,
+                role=Role.AGENT_OWN,
+                digest=command.key_digest,
+                agent_id=command.agent_id,
+                label=command.name,
+            )
+            decisions.append((keys.stream(command.key_id), own))
+        if known is not None and known.key_id not in ("", command.key_id):
+            decisions.append(_revoked(known.key_id, "registered anew"))
+        return Effect(decisions, self._agent_stands(command))
+
+    def _deregister(self, command: DeregisterAgent) -> Effect:
+        decisions: list[Decision] = [self._on_agent(command)]
+        known = self.memory.agents.get(command.agent_id)
+        if known is not None and known.key_id:
+            decisions.append(_revoked(known.key_id, "deregistered"))
+        return Effect(decisions, self._agent_stands(command))
+
+    def _on_agent(self, command: AgentCommand) -> Decision:
+        return (agents.stream(self.here.key, command.agent_id), command)
+
+    def _agent_stands(
+        self, command: RegisterAgent | UpdateAgent | DrainAgent | DeregisterAgent
+    ) -> Callable[[Sequence[Recorded]], Reply]:
+        known = self.memory.agents.get(command.agent_id)
+        generation, key_id = (known.generation, known.key_id) if known is not None else (0, "")
+
+        def answer(recorded: Sequence[Recorded]) -> Reply:
+            made = next((record.event for record in recorded if isinstance(record.event, AgentRegistered)), None)
+            number, own = (made.generation, made.key_id) if made is not None else (generation, key_id)
+            return reply(command, AgentAccepted(agent_id=command.agent_id, generation=number, key_id=own))
+
+        return answer
+
+    def _heartbeat(self, command: Heartbeat) -> Effect | Reply:
+        agent = self.memory.agents.get(command.agent_id)
+        if agent is None or agent.stage is agents.Stage.DEREGISTERED:
+            raise Refused("agent_unknown", command.agent_id, status=404)
+        self.heard[command.agent_id] = command.at
+        if agent.stage is agents.Stage.LOST:
+            back = HeartbeatAck(lease_seconds=agent.lease_seconds)
+            again = ReturnAgent(agent_id=command.agent_id)
+            return Effect([self._on_agent(again)], lambda recorded: reply(command, back))
+        held = [self.memory.tasks[name] for name in sorted(agent.held)]
+        leases = tuple(
+            LeaseLeft(task_id=task.task_id, token=task.token, seconds_left=task.lease_seconds) for task in held
+        )
+        return reply(command, HeartbeatAck(lease_seconds=agent.lease_seconds, leases=leases))
+
+    def _submit(self, command: SubmitTask) -> Effect:
+        if command.task_id not in self.memory.tasks and len(self.memory.tasks) >= TASKS_OPEN_MAX:
+            raise Overloaded(f"{TASKS_OPEN_MAX} tasks are open", retry_seconds=self.terms.cycle_seconds)
+        facts = tuple(self._dependency(name) for name in sorted(set(command.dependencies)))
+        known = self.memory.skills
+        told = replace(
+            command,
+            dependency_facts=facts,
+            skills_never_offered=missing(command.capabilities, known) if known else (),
+            budget_seconds_max=self.terms.budget_seconds_max,
+        )
+        return self._on_task(told)
+
+    def _dependency(self, task_id: str) -> DependencyFact:
+        entry = self.memory.tasks.get(task_id) or self.memory.ended.get(task_id)
+        if entry is None:
+            return DependencyFact(task_id=task_id, stage=Stage.UNKNOWN, position=0)
+        return DependencyFact(task_id=task_id, stage=entry.stage, position=entry.position)
+
+    def _on_task(self, command: SubmitTask | StartTask | CompleteTask | FailTask | CancelTask) -> Effect:
+        accepted = TaskAccepted(task_id=command.task_id)
+        return Effect([(tasks.stream(command.task_id), command)], lambda recorded: reply(command, accepted))
+
+    def _answer_call(self, command: PlaceBid | WithdrawBid | RefuseBid) -> Effect:
+        self._hear(command.agent_id, command.at)
+        task = self.memory.tasks.get(command.task_id)
+        number = command.round or (task.round if task is not None else 0)
+        accepted = BidAccepted(task_id=command.task_id, agent_id=command.agent_id, round=number)
+        return Effect([(tasks.stream(command.task_id), command)], lambda recorded: reply(command, accepted))
+
+    def _hear(self, agent_id: str, at: float) -> None:
+        if agent_id in self.memory.agents:
+            self.heard[agent_id] = at
+
+    # ---- what follows from what happened
+
+    def react(self, recorded: Recorded) -> Effect | None:
+        self._set_alarms(recorded)
+        decisions = [*self._consequences(recorded), *self._openings(recorded.meta.at)]
+        return Effect(decisions) if decisions else None
+
+    def _consequences(self, recorded: Recorded) -> list[Decision]:
+        event = recorded.event
+        match event:
+            case AgentLost() | AgentDeregistered():
+                return self._take_back(event.agent_id, recorded.position)
+            case BidPlaced() | BidRefused() | BidWithdrawn():
+                task = self.memory.tasks.get(event.task_id)
+                complete = task is not None and task.round == event.round and self.memory.complete(task)
+                return [self._award(task)] if task is not None and complete else []
+        ended = self.memory.ended.get(getattr(event, "task_id", ""))
+        if ended is None or ended.position != recorded.position:
+            return []
+        return self._tell_dependents(recorded.event.task_id, ended.stage, recorded.position)  # type: ignore[attr-defined]
+
+    def _take_back(self, agent_id: str, position: int) -> list[Decision]:
+        agent = self.memory.agents.get(agent_id)
+        held = [self.memory.tasks[name] for name in sorted(agent.held)] if agent is not None else []
+        heard_at = self._heard_at(agent) if agent is not None else 0.0
+        return [_expired(task, heard_at, position) for task in held]
+
+    def _tell_dependents(self, task_id: str, stage: Stage, position: int) -> list[Decision]:
+        decisions: list[Decision] = []
+        for name in self.memory.dependents.get(task_id, ()):
+            command: Command[Any]
+            if stage is Stage.COMPLETED:
+                command = UnblockTask(task_id=name, dependency=task_id, position=position)
+            else:
+                command = FailDependent(task_id=name, dependency=task_id, stage=stage, position=position)
+            decisions.append((tasks.stream(name), command))
+        return decisions
+
+    def _award(self, task: TaskEntry) -> Decision:
+        found = (self.memory.agents.get(name) for name in sorted(task.bidders))
+        bidders = tuple(_facts(agent) for agent in found if agent is not None and agent.stage is agents.Stage.ACTIVE)
+        return (tasks.stream(task.task_id), AwardTask(task_id=task.task_id, round=task.round, bidders=bidders))
+
+    def _openings(self, at: float) -> list[Decision]:
+        """Calls for the waiting tasks, most urgent first: as many books as those whom they call have slots for."""
+        memory = self.memory
+        if not memory.waiting:
+            return []
+        free = sorted(
+            (agent for agent in memory.agents.values() if agent.free), key=lambda a: (len(a.held), a.agent_id)
+        )
+        slots = sum(agent.free for agent in free)
+        called = [frozenset(memory.tasks[name].eligible) for name in memory.books]
+        fitting: dict[tuple[str, ...], list[AgentEntry]] = {}
+        decisions: list[Decision] = []
+        for _, _, task_id in memory.waiting:
+            if len(called) >= slots or len(decisions) == OPENINGS_MAX:
+                break
+            task = memory.tasks[task_id]
+            if not memory.ready(task, at):
+                continue
+            if task.capabilities not in fitting:
+                fitting[task.capabilities] = [a for a in free if not missing(task.capabilities, a.capabilities)]
+            doers = {doer.agent_id for doer in task.doers}
+            chosen = [agent for agent in fitting[task.capabilities] if agent.agent_id not in doers][:CANDIDATES_MAX]
+            names = frozenset(agent.agent_id for agent in chosen)
+            if sum(not names.isdisjoint(others) for others in called) >= sum(agent.free for agent in chosen):
+                continue
+            called.append(names)
+            decisions.append((tasks.stream(task_id), _call(task, chosen)))
+        return decisions
+
+    # ---- what follows from time
+
+    def started(self, at: float) -> None:
+        self.floor = at
+        self._reset_alarms(at)
+
+    def paused(self, at: float, seconds: float) -> None:
+        self.floor = at
+
+    def due(self) -> float | None:
+        return self.alarms.soonest()
+
+    def wake(self, at: float) -> Effect | None:
+        while (alarm := self.alarms.take(at)) is not None:
+            if decisions := self._on_alarm(alarm, at):
+                self.alarms.set(at + SECOND_LOOK_SECONDS, alarm.due, alarm.name)
+                return Effect(decisions)
+        return None
+
+    def _on_alarm(self, alarm: Alarm, at: float) -> list[Decision]:
+        """What is to be done about it now. One whose time has moved is set again; one whose subject has ended is dropped."""
+        if alarm.due is Due.CYCLE:
+            self.alarms.set(at + self.terms.cycle_seconds, Due.CYCLE, "")
+            return self._openings(at)
+        if alarm.due is Due.SILENCE:
+            agent = self.memory.agents.get(alarm.name)
+            return self._on_silence(agent, at) if agent is not None else []
+        task = self.memory.tasks.get(alarm.name)
+        due_at = self._due_at(task, alarm.due) if task is not None else None
+        if task is None or due_at is None:
+            return []
+        if due_at > at:
+            self.alarms.set(due_at, alarm.due, alarm.name)
+            return []
+        return self._on_task_alarm(task, alarm.due, at)
+
+    def _due_at(self, task: TaskEntry, due: Due) -> float | None:
+        """When this is due for the task as it stands now; None when it no longer is."""
+        match due:
+            case Due.BOOK:
+                return task.closes_at if task.stage is Stage.BIDDING else None
+            case Due.BUDGET if task.stage in HELD:
+                over = task.awarded_at + task.budget_seconds + BUDGET_GRACE_SECONDS
+                return max(over, self.floor + task.lease_seconds)
+            case Due.DEADLINE:
+                return task.deadline
+            case Due.RETRY:
+                return task.retry_at if task.stage is Stage.SUBMITTED else None
+            case _:
+                return None
+
+    def _on_task_alarm(self, task: TaskEntry, due: Due, at: float) -> list[Decision]:
+        stream = tasks.stream(task.task_id)
+        match due:
+            case Due.BOOK:
+                return [self._award(task)]
+            case Due.BUDGET:
+                return [(stream, EndOverrun(task_id=task.task_id, token=task.token))]
+            case Due.DEADLINE:
+                return [(stream, ExpireTask(task_id=task.task_id))]
+            case _:
+                return self._openings(at)
+
+    def _on_silence(self, agent: AgentEntry, at: float) -> list[Decision]:
+        if agent.stage not in (agents.Stage.ACTIVE, agents.Stage.DRAINING):
+            return []
+        heard_at = self._heard_at(agent)
+        if heard_at + agent.lease_seconds > at:
+            self.alarms.set(heard_at + agent.lease_seconds, Due.SILENCE, agent.agent_id)
+            return []
+        held = [self.memory.tasks[name] for name in sorted(agent.held)]
+        lost = LoseAgent(agent_id=agent.agent_id, last_heard_at=heard_at)
+        return [*(_expired(task, heard_at) for task in held), self._on_agent(lost)]
+
+    def _heard_at(self, agent: AgentEntry) -> float:
+        return max(self.heard.get(agent.agent_id, 0.0), self.floor, agent.since)
+
+    def _set_alarms(self, recorded: Recorded) -> None:
+        """The alarms that an event calls for."""
+        event = recorded.event
+        match event:
+            case AgentRegistered() | AgentReturned():
+                self._watch_agents([self.memory.agents.get(event.agent_id)])
+            case TaskSubmitted() | BookOpened() | TaskAwarded() | BookVoided():
+                self._watch_tasks([self.memory.tasks.get(event.task_id)])
+            case AgentDeregistered():
+                self.heard.pop(event.agent_id, None)
+        if len(self.alarms) > 4 * (len(self.memory.tasks) + len(self.memory.agents)) + ALARMS_SLACK:
+            self._reset_alarms(recorded.meta.at)
+
+    def _reset_alarms(self, at: float) -> None:
+        self.alarms.clear()
+        self.alarms.set(at + self.terms.cycle_seconds, Due.CYCLE, "")
+        self._watch_agents(self.memory.agents.values())
+        self._watch_tasks(self.memory.tasks.values())
+
+    def _watch_agents(self, entries: Iterable[AgentEntry | None]) -> None:
+        for agent in entries:
+            if agent is not None:
+                self.alarms.set(self._heard_at(agent) + agent.lease_seconds, Due.SILENCE, agent.agent_id)
+
+    def _watch_tasks(self, entries: Iterable[TaskEntry | None]) -> None:
+        for task in entries:
+            if task is None:
+                continue
+            for due in (Due.BOOK, Due.BUDGET, Due.DEADLINE, Due.RETRY):
+                if at := self._due_at(task, due):
+                    self.alarms.set(at, due, task.task_id)
+
+
+def _revoked(key_id: str, reason: str) -> Decision:
+    return (keys.stream(key_id), RevokeKey(key_id=key_id, reason=reason))
+
+
+def _expired(task: TaskEntry, heard_at: float, gone_position: int = 0) -> Decision:
+    command = ExpireLease(
+        task_id=task.task_id, token=task.token, last_heard_at=heard_at, agent_gone_position=gone_position
+    )
+    return (tasks.stream(task.task_id), command)
+
+
+def _call(task: TaskEntry, chosen: Sequence[AgentEntry]) -> OpenBook:
+    candidates = tuple(
+        Candidate(
+            agent_id=agent.agent_id,
+            capabilities=agent.capabilities,
+            slots=agent.slots,
+            running=len(agent.held),
+            position=agent.position,
+        )
+        for agent in chosen
+    )
+    return OpenBook(task_id=task.task_id, round=task.round + 1, candidates=candidates, doers=tuple(task.doers))
+
+
+def _facts(agent: AgentEntry) -> BidderFacts:
+    return BidderFacts(
+        agent_id=agent.agent_id,
+        slots=agent.slots,
+        running=len(agent.held),
+        lease_seconds=agent.lease_seconds,
+        specializations=agent.specializations,
+        completed=agent.completed,
+        failed=agent.failed,
+        kept_sum=agent.kept_sum,
+        answers=agent.answers,
+        answer_seconds_sum=agent.answer_seconds_sum,
+        position=agent.position,
+    )

@@ -1,0 +1,13 @@
+"""Every actor there is: which, one for each tenant or one for the node."""
+
+from agents.coordinator import Coordinator
+from agents.security import Security
+from agents.solver import Solver
+from runtime.system import Role
+
+ROSTER = (
+    Role(Coordinator, key="tenant"),
+    Role(Security, key="node"),
+    # Made by the node, which knows where blobs are read.
+    Role(Solver, key="tenant"),
+)

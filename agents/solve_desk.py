@@ -1,0 +1,148 @@
+"""What the solver actor keeps at hand: problems, jobs under way, and tasks that it could do; a fold of the journal."""
+
+from msgspec import Struct, field
+
+from aggregates import solve_job as jobs
+from aggregates.agent import AgentDeregistered, AgentRegistered
+from aggregates.qubo_problem import ProblemRegistered
+from aggregates.solve_job import (
+    ProblemFacts,
+    SolveCancelled,
+    SolveCompleted,
+    SolveFailed,
+    SolveQueued,
+    SolveStarted,
+)
+from aggregates.task import (
+    LeaseExpired,
+    TaskAwarded,
+    TaskCancelled,
+    TaskCompleted,
+    TaskDeadLettered,
+    TaskExpired,
+    TaskFailed,
+    TaskSubmitted,
+    TaskType,
+)
+from runtime.records import Recorded
+
+HOUSE_SOLVER = "house-solver"
+SECONDS_MIN, SECONDS_MAX = 0.05, 600.0
+SEED_MAX = 2**32 - 1
+
+
+class Wanted(Struct, frozen=True, kw_only=True):
+    """What an open optimization task asks for, as far as the solver can do it."""
+
+    problem_id: str
+    seconds: float
+    seed: int | None
+    budget_seconds: float
+
+
+class OpenJob(Struct, kw_only=True):
+    """A job that has not ended."""
+
+    queued: SolveQueued
+    starts: int = 0
+
+
+class TaskReport(Struct, frozen=True, kw_only=True):
+    """How the job for a task ended, kept until the task's own record says so."""
+
+    token: int
+    variables: int
+    completed: SolveCompleted | None
+    reason: str = ""
+
+
+class Desk(Struct, kw_only=True):
+    """The solver's memory of one tenant. Dicts are for look-ups; nothing depends on their order."""
+
+    problems: dict[str, ProblemFacts] = field(default_factory=dict)
+    jobs: dict[str, OpenJob] = field(default_factory=dict)
+    wanted: dict[str, Wanted] = field(default_factory=dict)
+    held: dict[str, int] = field(default_factory=dict)
+    """The tokens of the tasks that the house solver holds."""
+    reports: dict[str, TaskReport] = field(default_factory=dict)
+    lease_seconds: float = 0.0
+    """The house solver's lease as an agent; 0 while it is not one."""
+    dismissed: bool = False
+    """It was deregistered: it stays away until somebody registers it again."""
+    completed: int = 0
+    failed: int = 0
+
+
+def remember(memory: Desk, recorded: Recorded) -> Desk:
+    """Folds an event of a problem, a job, a task or the house solver's own registration."""
+    event = recorded.event
+    match event:
+        case ProblemRegistered():
+            memory.problems[event.problem_id] = ProblemFacts(
+                name=event.name,
+                blob=event.blob,
+                format=event.format,
+                sense=event.sense,
+                variables=event.variables,
+                position=recorded.position,
+            )
+        case AgentRegistered() if event.agent_id == HOUSE_SOLVER:
+            memory.lease_seconds, memory.dismissed = event.lease_seconds, False
+        case AgentDeregistered() if event.agent_id == HOUSE_SOLVER:
+            memory.lease_seconds, memory.dismissed = 0.0, True
+        case TaskSubmitted() if event.task_type is TaskType.OPTIMIZATION:
+            if (wanted := _wanted(event)) is not None:
+                memory.wanted[event.task_id] = wanted
+        case TaskAwarded() if event.agent_id == HOUSE_SOLVER:
+            memory.held[event.task_id] = event.token
+        case LeaseExpired():
+            _let_go(memory, event.task_id)
+        case TaskFailed() if not event.final:
+            _let_go(memory, event.task_id)
+        case TaskCompleted() | TaskFailed() | TaskCancelled() | TaskExpired() | TaskDeadLettered():
+            _let_go(memory, event.task_id)
+            memory.wanted.pop(event.task_id, None)
+        case SolveQueued():
+            memory.jobs[event.job_id] = OpenJob(queued=event)
+        case SolveStarted() if event.job_id in memory.jobs:
+            memory.jobs[event.job_id].starts = event.start
+        case SolveCompleted():
+            memory.completed += 1
+            _end(memory, event.job_id, event)
+        case SolveFailed():
+            memory.failed += 1
+            _end(memory, event.job_id, reason=event.reason)
+        case SolveCancelled():
+            _end(memory, event.job_id, reason=event.reason or "cancelled")
+    return memory
+
+
+def _let_go(memory: Desk, task_id: str) -> None:
+    memory.held.pop(task_id, None)
+    memory.reports.pop(task_id, None)
+
+
+def _end(memory: Desk, job_id: str, completed: SolveCompleted | None = None, reason: str = "") -> None:
+    job = memory.jobs.pop(job_id, None)
+    if job is None:
+        return
+    task_id, token = job.queued.task_id, job.queued.token
+    if task_id and memory.held.get(task_id) == token:
+        variables = job.queued.problem.variables
+        memory.reports[task_id] = TaskReport(token=token, variables=variables, completed=completed, reason=reason)
+
+
+def _wanted(event: TaskSubmitted) -> Wanted | None:
+    """What the payload asks for; None when it does not name a problem, or asks for what no solve can do."""
+    problem_id, seconds = event.payload.get("problem_id"), event.payload.get("seconds")
+    seed = event.payload.get("seed")
+    if not isinstance(problem_id, str) or isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        return None
+    if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed <= SEED_MAX):
+        return None
+    if not SECONDS_MIN <= seconds <= SECONDS_MAX:
+        return None
+    return Wanted(problem_id=problem_id, seconds=float(seconds), seed=seed, budget_seconds=event.budget_seconds)
+
+
+JOB_EVENTS = jobs.EVENTS

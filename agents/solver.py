@@ -1,0 +1,373 @@
+"""The solver of one tenant: it runs solve jobs on worker threads, and bids for optimization tasks as an agent of the house.
+
+A job's kernel runs in slices; it is asked to stop by an event that it looks at between them. A job that its node did not survive is
+started again with the same seed. As an agent, `house-solver` answers every call that lists it, and lives by heartbeats like any other.
+"""
+
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from threading import Event as ThreadEvent
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import trio
+from msgspec.structs import replace
+
+from agents.solve_desk import HOUSE_SOLVER, Desk, OpenJob, TaskReport, Wanted, remember
+from aggregates import qubo_problem as problems
+from aggregates import solve_job as jobs
+from aggregates.agent import AgentDeregistered, AgentRegistered, AgentType, Heartbeat, RegisterAgent
+from aggregates.qubo_problem import ProblemAccepted, RegisterProblem
+from aggregates.solve_job import (
+    CancelSolve,
+    CompleteSolve,
+    FailSolve,
+    QueueSolve,
+    ReportSolve,
+    SolveAccepted,
+    SolveCancelled,
+    SolveCompleted,
+    SolveFailed,
+    SolveQueued,
+    SolveStarted,
+    StartSolve,
+)
+from aggregates.task import (
+    BookOpened,
+    CompleteTask,
+    FailTask,
+    LeaseExpired,
+    PlaceBid,
+    RefuseBid,
+    StartTask,
+    TaskAwarded,
+    TaskCancelled,
+    TaskCompleted,
+    TaskDeadLettered,
+    TaskExpired,
+    TaskFailed,
+    TaskSubmitted,
+)
+from runtime.actor import Actor, Effect, Reply, Surroundings, reply
+from runtime.errors import Failure, Overloaded, Refused
+from runtime.records import Command, Recorded
+
+if TYPE_CHECKING:
+    from solvers.annealing import Best, Solution
+
+NOTE_MAX = 2000
+PROBLEMS_MAX = 10_000
+JOBS_MAX = 1_000
+REPORT_SECONDS_MIN = 0.5
+READING_SECONDS = 1.0
+"""What the house solver allows in its bids for reading the problem, beside the time asked for."""
+SECOND_LOOK_SECONDS = 5.0
+
+SolverCommand = RegisterProblem | QueueSolve | StartSolve | ReportSolve | CompleteSolve | FailSolve | CancelSolve
+
+
+class House(NamedTuple):
+    """The house solver's standing as an agent, as the operator sets it."""
+
+    bids: bool = True
+    slots: int = 1
+    price: float = 1.0
+
+
+DEFAULT_HOUSE = House()
+
+
+class Solver(Actor[SolverCommand, Desk]):
+    """One for each tenant; `threads` bounds the kernels of all of them together."""
+
+    takes = (RegisterProblem, QueueSolve, StartSolve, ReportSolve, CompleteSolve, FailSolve, CancelSolve)
+    hears = (
+        AgentRegistered,
+        AgentDeregistered,
+        *problems.EVENTS,
+        *jobs.EVENTS,
+        TaskSubmitted,
+        BookOpened,
+        TaskAwarded,
+        LeaseExpired,
+        TaskCompleted,
+        TaskFailed,
+        TaskCancelled,
+        TaskExpired,
+        TaskDeadLettered,
+    )
+
+    def __init__(
+        self,
+        here: Surroundings,
+        read_blob: Callable[[str], bytes],
+        *,
+        house: House = DEFAULT_HOUSE,
+        threads: trio.CapacityLimiter | None = None,
+    ) -> None:
+        super().__init__(here)
+        self.read_blob = read_blob
+        self.house = house
+        self.threads = threads or trio.CapacityLimiter(max(1, (os.cpu_count() or 2) - 1))
+        self.stops: dict[str, ThreadEvent] = {}
+        self.beat_at: float | None = None
+
+    @staticmethod
+    def fresh() -> Desk:
+        return Desk()
+
+    @staticmethod
+    def remember(memory: Desk, recorded: Recorded) -> Desk:
+        return remember(memory, recorded)
+
+    # ---- what is asked for
+
+    def handle(self, message: SolverCommand) -> Effect | Reply:
+        match message:
+            case RegisterProblem():
+                if message.problem_id not in self.memory.problems and len(self.memory.problems) >= PROBLEMS_MAX:
+                    raise Refused("problems_too_many", f"{PROBLEMS_MAX} are registered")
+                stands = ProblemAccepted(problem_id=message.problem_id)
+                stream = problems.stream(message.problem_id)
+                return Effect([(stream, message)], lambda recorded: reply(message, stands))
+            case QueueSolve():
+                if message.job_id not in self.memory.jobs and len(self.memory.jobs) >= JOBS_MAX:
+                    raise Overloaded(f"{JOBS_MAX} jobs wait")
+                told = replace(message, problem=self.memory.problems.get(message.problem_id))
+                return self._accept(told)
+            case CancelSolve():
+                return self._accept(message)
+            case StartSolve() | ReportSolve() | CompleteSolve() | FailSolve():
+                return Effect([(jobs.stream(message.job_id), message)], lambda recorded: reply(message, None))
+
+    def _accept(self, command: QueueSolve | CancelSolve) -> Effect:
+        accepted = SolveAccepted(job_id=command.job_id)
+        return Effect([(jobs.stream(command.job_id), command)], lambda recorded: reply(command, accepted))
+
+    # ---- what follows from what happened
+
+    def react(self, recorded: Recorded) -> Effect | None:
+        event = recorded.event
+        match event:
+            case SolveQueued():
+                self._take_up(event.job_id)
+            case SolveStarted():
+                return self._say_started(event.job_id)
+            case SolveCompleted() | SolveFailed() | SolveCancelled():
+                if (stop := self.stops.get(event.job_id)) is not None:
+                    stop.set()
+                return self._telling(*self._reports_due())
+            case AgentRegistered() if event.agent_id == HOUSE_SOLVER and self.house.bids:
+                self.beat_at = recorded.meta.at + event.lease_seconds / 3
+            case BookOpened() if self.house.bids and HOUSE_SOLVER in event.eligible:
+                return self._telling(self._answer_call(event))
+            case TaskAwarded() if event.agent_id == HOUSE_SOLVER:
+                return self._begin(event)
+            case LeaseExpired() | TaskFailed() | TaskCancelled() | TaskExpired() | TaskDeadLettered():
+                return self._give_up(event.task_id)
+        return None
+
+    def _say_started(self, job_id: str) -> Effect | None:
+        job = self.memory.jobs.get(job_id)
+        if job is None or not job.queued.task_id:
+            return None
+        return self._telling(StartTask(task_id=job.queued.task_id, agent_id=HOUSE_SOLVER, token=job.queued.token))
+
+    def _reports_due(self) -> list[Command[Any]]:
+        reports = self.memory.reports
+        return [_report_on_task(task_id, reports[task_id]) for task_id in sorted(reports)]
+
+    def _telling(self, *messages: Command[Any]) -> Effect:
+        """Tells once what was recorded stands; a message that finds no room is lost, and timers make up for it."""
+
+        def after(recorded: Any) -> None:
+            for message in messages:
+                try:
+                    self.here.tell(message)
+                except Failure:
+                    return
+
+        return Effect(after=after)
+
+    def _answer_call(self, event: BookOpened) -> PlaceBid | RefuseBid:
+        wanted = self.memory.wanted.get(event.task_id)
+        refusal = RefuseBid(task_id=event.task_id, agent_id=HOUSE_SOLVER, round=event.round)
+        if wanted is None or wanted.problem_id not in self.memory.problems:
+            return replace(refusal, reason="no registered problem that this solver can solve")
+        eta_seconds = self._eta_seconds(wanted)
+        if eta_seconds > wanted.budget_seconds:
+            return replace(refusal, reason=f"would take {eta_seconds:.1f} s")
+        return PlaceBid(
+            task_id=event.task_id,
+            agent_id=HOUSE_SOLVER,
+            round=event.round,
+            price=self.house.price,
+            eta_seconds=eta_seconds,
+            confidence=(self.memory.completed + 1) / (self.memory.completed + self.memory.failed + 1),
+        )
+
+    def _eta_seconds(self, wanted: Wanted) -> float:
+        ahead = sum(self.memory.jobs[name].queued.seconds for name in sorted(self.memory.jobs))
+        return wanted.seconds + READING_SECONDS + ahead / max(1, int(self.threads.total_tokens))
+
+    def _begin(self, event: TaskAwarded) -> Effect:
+        wanted = self.memory.wanted.get(event.task_id)
+        problem = self.memory.problems.get(wanted.problem_id) if wanted is not None else None
+        if wanted is None or problem is None:
+            lost = FailTask(task_id=event.task_id, agent_id=HOUSE_SOLVER, token=event.token, reason="problem_unknown")
+            return self._telling(lost)
+        job_id = self.here.ids.new()
+        queue = QueueSolve(
+            job_id=job_id,
+            problem_id=wanted.problem_id,
+            problem=problem,
+            seconds=wanted.seconds,
+            seed=wanted.seed,
+            task_id=event.task_id,
+            token=event.token,
+        )
+        return Effect([(jobs.stream(job_id), queue)])
+
+    def _give_up(self, task_id: str) -> Effect | None:
+        """The task was taken from the house solver: what it does for it is of no use any more."""
+        names = sorted(name for name, job in self.memory.jobs.items() if job.queued.task_id == task_id)
+        decisions = [(jobs.stream(name), CancelSolve(job_id=name, reason="its task was taken away")) for name in names]
+        return Effect(decisions) if decisions else None
+
+    # ---- being an agent
+
+    def started(self, at: float) -> None:
+        self.beat_at = at if self.house.bids else None
+        for job_id in sorted(self.memory.jobs):
+            self._take_up(job_id)
+
+    def due(self) -> float | None:
+        return self.beat_at
+
+    def wake(self, at: float) -> Effect | None:
+        """Registers the house solver, or is heard as an agent three times in a lease."""
+        if self.memory.dismissed:
+            self.beat_at = None
+            return None
+        self.beat_at = at + (self.memory.lease_seconds / 3 or SECOND_LOOK_SECONDS)
+        if self.memory.lease_seconds:
+            return self._telling(Heartbeat(agent_id=HOUSE_SOLVER), *self._reports_due())
+        registration = RegisterAgent(
+            agent_id=HOUSE_SOLVER,
+            name="The house's own solver",
+            agent_type=AgentType.PERFORMANCE,
+            capabilities=("optimization", "qubo"),
+            slots=self.house.slots,
+            price=self.house.price,
+            description="Anneals QUBO and max-cut problems on this node's own threads",
+        )
+        return self._telling(registration)
+
+    # ---- running jobs
+
+    def _take_up(self, job_id: str) -> None:
+        if job_id in self.memory.jobs and job_id not in self.stops:
+            self.stops[job_id] = ThreadEvent()
+            self.here.run(self._work, job_id)
+
+    async def _work(self, job_id: str) -> None:
+        """One job, from a free thread to its last word."""
+        stop = self.stops[job_id]
+        try:
+            async with self.threads:
+                job = self.memory.jobs.get(job_id)
+                if job is not None:
+                    await self._solve(job, stop)
+        except Failure:
+            # The job ended meanwhile (cancelled, or its node is stopping): its record has the last word already.
+            return
+        finally:
+            stop.set()
+            self.stops.pop(job_id, None)
+
+    async def _solve(self, job: OpenJob, stop: ThreadEvent) -> None:
+        queued = job.queued
+        await self.here.ask(StartSolve(job_id=queued.job_id, start=job.starts + 1))
+        if queued.job_id not in self.memory.jobs:
+            return
+        news: list[Best] = []
+        began_at = self.here.clock.now()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._report, queued.job_id, news, began_at)
+            outcome = await trio.to_thread.run_sync(_run, queued, self.read_blob, stop, news, abandon_on_cancel=True)
+            nursery.cancel_scope.cancel()
+        if stop.is_set():
+            return
+        if isinstance(outcome, str):
+            await self.here.ask(FailSolve(job_id=queued.job_id, reason=outcome[:NOTE_MAX]))
+        else:
+            await self.here.ask(_completion(queued, outcome))
+
+    async def _report(self, job_id: str, news: "list[Best]", began_at: float) -> None:
+        while True:
+            await trio.sleep(REPORT_SECONDS_MIN)
+            if not news:
+                continue
+            best = news.pop()
+            seconds = self.here.clock.now() - began_at
+            report = ReportSolve(job_id=job_id, value=float(best.value), work=best.work, seconds=seconds)
+            with suppress(Overloaded):  # the next report says more
+                self.here.tell(report)
+
+
+def _run(
+    queued: SolveQueued, read_blob: Callable[[str], bytes], stop: ThreadEvent, news: "list[Best]"
+) -> "Solution | str":
+    """On the worker thread: the solution, or why there is none. The kernels are loaded here, so that nobody else waits for them."""
+    from solvers import annealing, formats
+
+    problem = queued.problem
+    try:
+        qubo = formats.parse(read_blob(problem.blob), problem.name, format=problem.format.value)
+    except (ValueError, LookupError, OSError, MemoryError) as error:
+        return f"{problem.name} can't be read: {error}"
+
+    def improved(best: "Best") -> None:
+        news[:] = [best]
+
+    return annealing.solve(
+        qubo,
+        seconds=queued.seconds,
+        seed=queued.seed,
+        target=queued.target,
+        should_stop=stop.is_set,
+        on_improvement=improved,
+    )
+
+
+def _completion(queued: SolveQueued, solution: "Solution") -> CompleteSolve:
+    from solvers.verify import encode_assignment
+
+    return CompleteSolve(
+        job_id=queued.job_id,
+        value=float(solution.value),
+        assignment=encode_assignment(solution.assignment),
+        work=solution.work,
+        seconds=solution.seconds,
+        algorithm=solution.algorithm,
+        seed=solution.seed,
+        input_digest=queued.problem.blob,
+    )
+
+
+def _report_on_task(task_id: str, report: TaskReport) -> CompleteTask | FailTask:
+    """What the house solver says of a task whose job has ended."""
+    done = report.completed
+    if done is None:
+        return FailTask(task_id=task_id, agent_id=HOUSE_SOLVER, token=report.token, reason=report.reason)
+    value = int(done.value) if done.value.is_integer() else done.value
+    result = {
+        "value": value,
+        "assignment": done.assignment,
+        "variables": report.variables,
+        "work": done.work,
+        "algorithm": done.algorithm,
+        "seed": done.seed,
+        "seconds": done.seconds,
+    }
+    return CompleteTask(task_id=task_id, agent_id=HOUSE_SOLVER, token=report.token, result=result)
