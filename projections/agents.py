@@ -1,0 +1,184 @@
+"""Agents: who is there, what each can do, what it does now and what came of its work."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Table, func, select
+from sqlalchemy.sql import FromClause
+
+from aggregates.agent import (
+    AgentDeregistered,
+    AgentDraining,
+    AgentLost,
+    AgentRegistered,
+    AgentReturned,
+    AgentUpdated,
+    Stage,
+)
+from aggregates.task import (
+    BidPlaced,
+    LeaseExpired,
+    TaskAwarded,
+    TaskCancelled,
+    TaskCompleted,
+    TaskDeadLettered,
+    TaskExpired,
+    TaskFailed,
+)
+from projections import schema
+from projections.schema import Row, document, encoded, key, number, text, whole
+from runtime.records import Add, Change, Delete, Insert, Recorded, Update
+
+NAME = "agents/1"
+
+agents = schema.table(
+    "agents",
+    key("agent_id"),
+    text("name"),
+    text("agent_type"),
+    text("status"),
+    document("capabilities"),
+    document("specializations"),
+    number("max_capacity"),
+    whole("slots"),
+    number("price"),
+    text("description"),
+    text("key_id"),
+    number("lease_seconds"),
+    whole("generation"),
+    text("reason"),
+    whole("bids", default=0),
+    whole("won", default=0),
+    whole("completed", default=0),
+    whole("failed", default=0),
+    whole("leases_lost", default=0),
+    number("registered_at"),
+    number("last_event_at"),
+    paged_by=("status",),
+)
+
+leases = schema.table("agent_leases", key("task_id"), text("agent_id"), paged_by=("agent_id",))
+"""The tasks that agents hold. An end of a task doesn't say who held it; which agents it frees is known from here."""
+
+TABLES: tuple[Table, ...] = (agents, leases)
+
+
+def apply(recorded: Recorded) -> Sequence[Change]:
+    event = recorded.event
+    match event:
+        case AgentRegistered():
+            return [_registered(recorded, event)]
+        case AgentUpdated():
+            return [_changed(recorded, event.agent_id, _offer(event))]
+        case AgentDraining():
+            return [_changed(recorded, event.agent_id, {"status": Stage.DRAINING.value, "reason": event.reason})]
+        case AgentDeregistered():
+            return [_changed(recorded, event.agent_id, {"status": Stage.DEREGISTERED.value, "reason": event.reason})]
+        case AgentLost():
+            return [_changed(recorded, event.agent_id, {"status": Stage.LOST.value, "reason": "not heard from"})]
+        case AgentReturned():
+            back = {"status": Stage.ACTIVE.value, "reason": "", "generation": event.generation}
+            return [_changed(recorded, event.agent_id, back)]
+        case BidPlaced():
+            return [*_counted(recorded, event.agent_id, "bids")]
+        case TaskAwarded():
+            return [_held(recorded, event), *_counted(recorded, event.agent_id, "won")]
+        case TaskCompleted():
+            return [_freed(recorded, event.task_id), *_counted(recorded, event.agent_id, "completed")]
+        case TaskFailed():
+            return [_freed(recorded, event.task_id), *_counted(recorded, event.agent_id, "failed")]
+        case LeaseExpired():
+            return [_freed(recorded, event.task_id), *_counted(recorded, event.agent_id, "leases_lost")]
+        case TaskDeadLettered() | TaskCancelled() | TaskExpired():
+            return [_freed(recorded, event.task_id)]
+    return ()
+
+
+def _offer(event: AgentRegistered | AgentUpdated) -> dict[str, Any]:
+    return {
+        "name": event.name,
+        "capabilities": encoded(event.capabilities),
+        "specializations": encoded(event.specializations),
+        "max_capacity": event.max_capacity,
+        "slots": event.slots,
+        "price": event.price,
+        "description": event.description,
+    }
+
+
+def _registered(recorded: Recorded, event: AgentRegistered) -> Change:
+    """An agent that was there before keeps what it has earned."""
+    known = {
+        **_offer(event),
+        "agent_type": event.agent_type.value,
+        "status": Stage.ACTIVE.value,
+        "key_id": event.key_id,
+        "lease_seconds": event.lease_seconds,
+        "generation": event.generation,
+        "reason": "",
+        "registered_at": recorded.meta.at,
+    }
+    if event.generation > 1:
+        return _changed(recorded, event.agent_id, known)
+    made = {"first_position": recorded.position, **_moved(recorded)}
+    return Insert(table=agents, values={**_key(recorded, event.agent_id), **known, **made})
+
+
+def _key(recorded: Recorded, agent_id: str) -> dict[str, Any]:
+    return {"tenant_id": recorded.meta.tenant, "agent_id": agent_id}
+
+
+def _moved(recorded: Recorded) -> dict[str, Any]:
+    return {"last_event_at": recorded.meta.at, "last_position": recorded.position}
+
+
+def _changed(recorded: Recorded, agent_id: str, values: dict[str, Any]) -> Change:
+    return Update(table=agents, values={**values, **_moved(recorded)}, where=_key(recorded, agent_id))
+
+
+def _counted(recorded: Recorded, agent_id: str, column: str) -> Sequence[Change]:
+    where = _key(recorded, agent_id)
+    added = Add(table=agents, values={column: 1}, where=where)
+    return added, Update(table=agents, values=_moved(recorded), where=where)
+
+
+def _held(recorded: Recorded, event: TaskAwarded) -> Change:
+    positions = {"first_position": recorded.position, "last_position": recorded.position}
+    lease = {"tenant_id": recorded.meta.tenant, "task_id": event.task_id, "agent_id": event.agent_id}
+    return Insert(table=leases, values={**lease, **positions})
+
+
+def _freed(recorded: Recorded, task_id: str) -> Change:
+    return Delete(table=leases, values={}, where={"tenant_id": recorded.meta.tenant, "task_id": task_id})
+
+
+def _shown() -> FromClause:
+    """The agents with `running`, the number of tasks that each holds."""
+    held = leases.c.tenant_id == agents.c.tenant_id, leases.c.agent_id == agents.c.agent_id
+    running = select(func.count()).select_from(leases).where(*held).scalar_subquery()
+    return select(agents, running.label("running")).subquery()
+
+
+_agents = _shown()
+
+
+def find(connection: Connection, tenant_id: str, agent_id: str) -> Row | None:
+    """An agent, with the number of tasks that it holds as `running`; None when this tenant has no such agent."""
+    return schema.find_row(connection, _agents, {"tenant_id": tenant_id, "agent_id": agent_id})
+
+
+def newest(
+    connection: Connection, tenant_id: str, *, status: str | None = None, before: int | None = None, limit: int = 100
+) -> list[Row]:
+    """A page of agents, the last registered first."""
+    return schema.newest_rows(
+        connection, _agents, {"tenant_id": tenant_id, "status": status}, before=before, limit=limit
+    )
+
+
+def count(connection: Connection, tenant_id: str, *, status: str | None = None) -> int:
+    return schema.count_rows(connection, agents, {"tenant_id": tenant_id, "status": status})
+
+
+def count_by_status(connection: Connection, tenant_id: str) -> dict[str, int]:
+    return schema.count_rows_by(connection, agents, "status", {"tenant_id": tenant_id})

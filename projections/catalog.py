@@ -1,0 +1,7 @@
+"""Every projection there is."""
+
+from types import ModuleType
+
+from projections import agents, audit, bids, keys, problems, solves, tasks
+
+PROJECTIONS: tuple[ModuleType, ...] = (agents, audit, bids, keys, problems, solves, tasks)

@@ -1,0 +1,72 @@
+"""Keys: who was let in, in which role, and until when. Neither a token nor its digest stands here."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, Table
+
+from aggregates.key import KeyIssued, KeyRevoked, Stage
+from projections import schema
+from projections.schema import Row, key, number, text
+from runtime.records import Change, Insert, Recorded, Update
+
+NAME = "keys/1"
+
+keys = schema.table(
+    "keys",
+    key("key_id"),
+    text("role"),
+    text("status"),
+    text("agent_id"),
+    text("label"),
+    text("reason"),
+    number("expires_at"),
+    number("issued_at"),
+    number("revoked_at"),
+    paged_by=("role",),
+)
+
+TABLES: tuple[Table, ...] = (keys,)
+
+
+def apply(recorded: Recorded) -> Sequence[Change]:
+    event, at = recorded.event, recorded.meta.at
+    match event:
+        case KeyIssued():
+            return [_issued(recorded, event)]
+        case KeyRevoked():
+            ended = {"status": Stage.REVOKED.value, "reason": event.reason, "revoked_at": at}
+            where = {"tenant_id": recorded.meta.tenant, "key_id": event.key_id}
+            return [Update(table=keys, values={**ended, "last_position": recorded.position}, where=where)]
+    return ()
+
+
+def _issued(recorded: Recorded, event: KeyIssued) -> Change:
+    values = {
+        "tenant_id": recorded.meta.tenant,
+        "key_id": event.key_id,
+        "role": event.role.value,
+        "status": Stage.ISSUED.value,
+        "agent_id": event.agent_id or None,
+        "label": event.label,
+        "expires_at": event.expires_at,
+        "issued_at": recorded.meta.at,
+        "first_position": recorded.position,
+        "last_position": recorded.position,
+    }
+    return Insert(table=keys, values=values)
+
+
+def find(connection: Connection, tenant_id: str, key_id: str) -> Row | None:
+    """A key; None when this tenant has no such key."""
+    return schema.find_row(connection, keys, {"tenant_id": tenant_id, "key_id": key_id})
+
+
+def newest(
+    connection: Connection, tenant_id: str, *, role: str | None = None, before: int | None = None, limit: int = 100
+) -> list[Row]:
+    """A page of keys, the last issued first."""
+    return schema.newest_rows(connection, keys, {"tenant_id": tenant_id, "role": role}, before=before, limit=limit)
+
+
+def count(connection: Connection, tenant_id: str, *, role: str | None = None) -> int:
+    return schema.count_rows(connection, keys, {"tenant_id": tenant_id, "role": role})

@@ -1,0 +1,108 @@
+"""What all tables have in common: how columns are made, how rows are found, paged and given out.
+
+Times are seconds since the epoch, enums stand as their values, structures as JSON text with sorted keys. Rows are found by
+tenant and key alone, so that what belongs to others looks like what does not exist. Pages go from the newest row to the
+oldest by `first_position`, the position of the event that made the row: the last row's is the next page's `before`.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+from sqlalchemy import Column, Connection, Float, Index, Integer, MetaData, Table, Text, func, select
+from sqlalchemy.sql import ColumnElement, FromClause
+
+LIMIT_MAX = 500
+"""How many rows a page holds at most; who asks for more gets as many."""
+
+JSON = "json"
+"""The key in a column's `info` that marks text as JSON, decoded on its way out."""
+
+Row = dict[str, Any]
+Where = Mapping[str, str | int | None]
+_encoder = msgspec.json.Encoder(order="deterministic")
+
+
+def encoded(value: object) -> str:
+    """The JSON text of a value: the same for equal values."""
+    return _encoder.encode(value).decode()
+
+
+def key(name: str) -> Column[Any]:
+    return Column(name, Text, primary_key=True)
+
+
+def text(name: str) -> Column[Any]:
+    return Column(name, Text)
+
+
+def number(name: str) -> Column[Any]:
+    return Column(name, Float)
+
+
+def whole(name: str, *, default: int | None = None) -> Column[Any]:
+    return Column(name, Integer, default=default)
+
+
+def document(name: str) -> Column[Any]:
+    return Column(name, Text, info={JSON: True})
+
+
+def table(name: str, *columns: Column[Any], paged_by: Sequence[str] = ()) -> Table:
+    """A table of things that belong to a tenant, made and last changed by events at these positions.
+
+    `paged_by` names the columns by which pages may be narrowed.
+    """
+    positions = (whole("first_position"), whole("last_position"))
+    made = Table(name, MetaData(), key("tenant_id"), *columns, *positions)
+    for column in ("", *paged_by):
+        Index(f"{name}_by_{column or 'age'}", *filter(None, ("tenant_id", column, "first_position")), _table=made)
+    return made
+
+
+def find_row(connection: Connection, source: FromClause, where: Where) -> Row | None:
+    """The one row of this key, or None."""
+    found = connection.execute(select(source).where(*_matches(source, where))).mappings().one_or_none()
+    return None if found is None else _plain(source, found)
+
+
+def newest_rows(
+    connection: Connection,
+    source: FromClause,
+    where: Where,
+    *,
+    before: int | None,
+    limit: int,
+    by: str = "first_position",
+    without: Sequence[str] = (),
+) -> list[Row]:
+    """A page of rows, newest first, narrowed to those whose columns have these values (None: any); some columns left out."""
+    columns = [column for column in source.c if column.name not in without]
+    chosen = select(*columns).where(*_matches(source, where))
+    if before is not None:
+        chosen = chosen.where(source.c[by] < before)
+    page = chosen.order_by(source.c[by].desc()).limit(max(0, min(limit, LIMIT_MAX)))
+    return [_plain(source, row) for row in connection.execute(page).mappings()]
+
+
+def count_rows(connection: Connection, source: FromClause, where: Where) -> int:
+    """How many rows have these values in their columns (None: any)."""
+    return connection.execute(select(func.count()).select_from(source).where(*_matches(source, where))).scalar_one()
+
+
+def count_rows_by(connection: Connection, source: FromClause, column: str, where: Where) -> dict[str, int]:
+    """How many rows there are for each value of a column."""
+    chosen = select(source.c[column], func.count()).where(*_matches(source, where)).group_by(source.c[column])
+    return dict(map(tuple, connection.execute(chosen.order_by(source.c[column]))))
+
+
+def _matches(source: FromClause, where: Where) -> list[ColumnElement[bool]]:
+    return [source.c[name] == value for name, value in where.items() if value is not None]
+
+
+def _plain(source: FromClause, row: Mapping[Any, Any]) -> Row:
+    """A row as JSON has it."""
+    return {
+        name: msgspec.json.decode(value) if value is not None and source.c[name].info.get(JSON) else value
+        for name, value in row.items()
+    }

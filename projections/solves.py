@@ -1,0 +1,148 @@
+"""Solves: the runs of solvers on problems, with seed, counted work and result."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Table
+
+from aggregates.solve_job import (
+    SolveCancelled,
+    SolveCompleted,
+    SolveFailed,
+    SolveProgressed,
+    SolveQueued,
+    SolveStarted,
+    Stage,
+)
+from projections import schema
+from projections.schema import Row, key, number, text, whole
+from runtime.records import Change, Insert, Recorded, Update
+
+NAME = "solves/1"
+
+solves = schema.table(
+    "solves",
+    key("job_id"),
+    text("problem_id"),
+    text("problem"),
+    text("blob"),
+    text("format"),
+    text("sense"),
+    whole("variables"),
+    number("seconds"),
+    whole("seed"),
+    number("target"),
+    text("task_id"),
+    whole("token"),
+    text("stage"),
+    number("value"),
+    whole("work"),
+    number("seconds_taken"),
+    text("assignment"),
+    text("algorithm"),
+    text("input_digest"),
+    number("quantum_advantage"),
+    text("reason"),
+    number("queued_at"),
+    number("started_at"),
+    number("ended_at"),
+    number("last_event_at"),
+    paged_by=("problem_id", "task_id", "stage"),
+)
+"""`seconds` is what was asked for, `seconds_taken` what it took; `value` the best so far; `problem` the problem's name."""
+
+TABLES: tuple[Table, ...] = (solves,)
+
+LONG = ("assignment",)
+"""Columns that may hold much, left out of pages; `find` shows them."""
+
+
+def apply(recorded: Recorded) -> Sequence[Change]:
+    event, at = recorded.event, recorded.meta.at
+    match event:
+        case SolveQueued():
+            return [_queued(recorded, event)]
+        case SolveStarted():
+            return [_changed(recorded, event.job_id, stage=Stage.RUNNING.value, started_at=event.started_at)]
+        case SolveProgressed():
+            best = {"value": event.value, "work": event.work, "seconds_taken": event.seconds}
+            return [_changed(recorded, event.job_id, **best)]
+        case SolveCompleted():
+            return [_completed(recorded, event)]
+        case SolveFailed():
+            ended = {"stage": Stage.FAILED.value, "reason": event.reason, "ended_at": at}
+            return [_changed(recorded, event.job_id, **ended)]
+        case SolveCancelled():
+            ended = {"stage": Stage.CANCELLED.value, "reason": event.reason, "ended_at": at}
+            return [_changed(recorded, event.job_id, **ended)]
+    return ()
+
+
+def _queued(recorded: Recorded, event: SolveQueued) -> Change:
+    values = {
+        "tenant_id": recorded.meta.tenant,
+        "job_id": event.job_id,
+        "problem_id": event.problem_id,
+        "problem": event.problem.name,
+        "blob": event.problem.blob,
+        "format": event.problem.format.value,
+        "sense": event.problem.sense.value,
+        "variables": event.problem.variables,
+        "seconds": event.seconds,
+        "seed": event.seed,
+        "target": event.target,
+        "task_id": event.task_id or None,
+        "token": event.token or None,
+        "stage": Stage.QUEUED.value,
+        "queued_at": recorded.meta.at,
+        "last_event_at": recorded.meta.at,
+        "first_position": recorded.position,
+        "last_position": recorded.position,
+    }
+    return Insert(table=solves, values=values)
+
+
+def _completed(recorded: Recorded, event: SolveCompleted) -> Change:
+    return _changed(
+        recorded,
+        event.job_id,
+        stage=Stage.COMPLETED.value,
+        value=event.value,
+        assignment=event.assignment,
+        work=event.work,
+        seconds_taken=event.seconds,
+        algorithm=event.algorithm,
+        seed=event.seed,
+        input_digest=event.input_digest,
+        quantum_advantage=event.quantum_advantage,
+        ended_at=recorded.meta.at,
+    )
+
+
+def _changed(recorded: Recorded, job_id: str, **values: Any) -> Change:
+    values |= {"last_event_at": recorded.meta.at, "last_position": recorded.position}
+    return Update(table=solves, values=values, where={"tenant_id": recorded.meta.tenant, "job_id": job_id})
+
+
+def find(connection: Connection, tenant_id: str, job_id: str) -> Row | None:
+    """A run with all that is known of it; None when this tenant has no such run."""
+    return schema.find_row(connection, solves, {"tenant_id": tenant_id, "job_id": job_id})
+
+
+def newest(
+    connection: Connection,
+    tenant_id: str,
+    *,
+    problem_id: str | None = None,
+    task_id: str | None = None,
+    stage: str | None = None,
+    before: int | None = None,
+    limit: int = 100,
+) -> list[Row]:
+    """A page of runs without their LONG columns, the last queued first."""
+    where = {"tenant_id": tenant_id, "problem_id": problem_id, "task_id": task_id, "stage": stage}
+    return schema.newest_rows(connection, solves, where, before=before, limit=limit, without=LONG)
+
+
+def count(connection: Connection, tenant_id: str, *, stage: str | None = None) -> int:
+    return schema.count_rows(connection, solves, {"tenant_id": tenant_id, "stage": stage})

@@ -1,0 +1,227 @@
+"""Tasks: what was asked for, where each stands, who does it and what came of it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Table
+
+from aggregates.task import (
+    BookOpened,
+    BookVoided,
+    DependencyMet,
+    LeaseExpired,
+    Stage,
+    TaskAwarded,
+    TaskCancelled,
+    TaskCompleted,
+    TaskDeadLettered,
+    TaskExpired,
+    TaskFailed,
+    TaskReopened,
+    TaskStarted,
+    TaskSubmitted,
+    TaskUnblocked,
+)
+from projections import schema
+from projections.schema import Row, document, encoded, key, number, text, whole
+from runtime.records import Add, Change, Insert, Recorded, Update
+
+NAME = "tasks/1"
+
+tasks = schema.table(
+    "tasks",
+    key("task_id"),
+    text("task_type"),
+    text("stage"),
+    text("description"),
+    document("capabilities"),
+    document("requirements"),
+    whole("priority"),
+    document("dependencies"),
+    document("independent_of"),
+    whole("waiting"),
+    number("budget_seconds"),
+    number("bidding_seconds"),
+    number("deadline"),
+    number("estimated_duration"),
+    document("payload"),
+    whole("attempts_max"),
+    text("submitted_by"),
+    whole("attempt", default=0),
+    whole("round", default=0),
+    document("eligible"),
+    number("closes_at"),
+    text("agent_id"),
+    whole("token"),
+    number("lease_seconds"),
+    number("price"),
+    number("eta_seconds"),
+    text("award_reason"),
+    document("ranking"),
+    text("reason"),
+    document("result"),
+    number("seconds"),
+    number("submitted_at"),
+    number("unblocked_at"),
+    number("opened_at"),
+    number("awarded_at"),
+    number("started_at"),
+    number("ended_at"),
+    number("last_event_at"),
+    paged_by=("stage", "agent_id"),
+)
+"""`waiting` counts the dependencies that are not complete. `agent_id` and `token` tell who holds the task, or held it when it
+ended. `reason` says why it last ended, failed, or found no winner; `award_reason` and `ranking` why the holder won."""
+
+TABLES: tuple[Table, ...] = (tasks,)
+
+LONG = ("requirements", "payload", "ranking", "result")
+"""Columns that may hold much, left out of pages; `find` shows them."""
+
+
+def apply(recorded: Recorded) -> Sequence[Change]:
+    event, at = recorded.event, recorded.meta.at
+    match event:
+        case TaskSubmitted():
+            return [_submitted(recorded, event)]
+        case DependencyMet():
+            where = _key(recorded, event.task_id)
+            return [Add(table=tasks, values={"waiting": -1}, where=where), _changed(recorded, event.task_id)]
+        case TaskUnblocked():
+            return [_changed(recorded, event.task_id, stage=Stage.SUBMITTED.value, unblocked_at=at)]
+        case BookOpened():
+            return [_opened(recorded, event)]
+        case BookVoided():
+            return [_changed(recorded, event.task_id, stage=Stage.SUBMITTED.value, closes_at=None, reason=event.reason)]
+        case TaskAwarded():
+            return [_awarded(recorded, event)]
+        case TaskStarted():
+            return [_changed(recorded, event.task_id, stage=Stage.RUNNING.value, started_at=at)]
+        case TaskCompleted():
+            return [_completed(recorded, event)]
+        case TaskFailed() if event.final:
+            return [_ended(recorded, event.task_id, Stage.FAILED, event.reason)]
+        case TaskFailed():
+            return [_changed(recorded, event.task_id, agent_id=None, reason=event.reason)]
+        case LeaseExpired():
+            return [_changed(recorded, event.task_id, agent_id=None, reason="lease_expired")]
+        case TaskReopened():
+            return [_changed(recorded, event.task_id, stage=Stage.SUBMITTED.value, reason=event.reason)]
+        case TaskDeadLettered():
+            return [_ended(recorded, event.task_id, Stage.DEAD_LETTERED, event.reason)]
+        case TaskCancelled():
+            return [_ended(recorded, event.task_id, Stage.CANCELLED, event.reason)]
+        case TaskExpired():
+            return [_ended(recorded, event.task_id, Stage.EXPIRED, "deadline_passed")]
+    return ()
+
+
+def _submitted(recorded: Recorded, event: TaskSubmitted) -> Change:
+    values = {
+        **_key(recorded, event.task_id),
+        "task_type": event.task_type.value,
+        "stage": (Stage.BLOCKED if event.waiting_for else Stage.SUBMITTED).value,
+        "description": event.description,
+        "capabilities": encoded(event.capabilities),
+        "requirements": encoded(event.requirements),
+        "priority": event.priority,
+        "dependencies": encoded(event.dependencies),
+        "independent_of": encoded(event.independent_of),
+        "waiting": len(event.waiting_for),
+        "budget_seconds": event.budget_seconds,
+        "bidding_seconds": event.bidding_seconds,
+        "deadline": event.deadline,
+        "estimated_duration": event.estimated_duration,
+        "payload": encoded(event.payload),
+        "attempts_max": event.attempts_max,
+        "submitted_by": event.submitted_by,
+        "submitted_at": event.submitted_at,
+        "first_position": recorded.position,
+        "last_position": recorded.position,
+        "last_event_at": recorded.meta.at,
+    }
+    return Insert(table=tasks, values=values)
+
+
+def _opened(recorded: Recorded, event: BookOpened) -> Change:
+    return _changed(
+        recorded,
+        event.task_id,
+        stage=Stage.BIDDING.value,
+        round=event.round,
+        eligible=encoded(event.eligible),
+        closes_at=event.closes_at,
+        opened_at=recorded.meta.at,
+    )
+
+
+def _awarded(recorded: Recorded, event: TaskAwarded) -> Change:
+    return _changed(
+        recorded,
+        event.task_id,
+        stage=Stage.AWARDED.value,
+        attempt=event.attempt,
+        agent_id=event.agent_id,
+        token=event.token,
+        lease_seconds=event.lease_seconds,
+        price=event.price,
+        eta_seconds=event.eta_seconds,
+        award_reason=event.reason,
+        ranking=encoded(event.ranking),
+        closes_at=None,
+        reason=None,
+        awarded_at=event.awarded_at,
+        started_at=None,
+    )
+
+
+def _completed(recorded: Recorded, event: TaskCompleted) -> Change:
+    return _changed(
+        recorded,
+        event.task_id,
+        stage=Stage.COMPLETED.value,
+        result=encoded(event.result),
+        seconds=event.seconds,
+        ended_at=recorded.meta.at,
+    )
+
+
+def _ended(recorded: Recorded, task_id: str, stage: Stage, reason: str) -> Change:
+    ended = {"stage": stage.value, "reason": reason, "closes_at": None, "ended_at": recorded.meta.at}
+    return _changed(recorded, task_id, **ended)
+
+
+def _key(recorded: Recorded, task_id: str) -> dict[str, Any]:
+    return {"tenant_id": recorded.meta.tenant, "task_id": task_id}
+
+
+def _changed(recorded: Recorded, task_id: str, **values: Any) -> Change:
+    values |= {"last_event_at": recorded.meta.at, "last_position": recorded.position}
+    return Update(table=tasks, values=values, where=_key(recorded, task_id))
+
+
+def find(connection: Connection, tenant_id: str, task_id: str) -> Row | None:
+    """A task with all that is known of it; None when this tenant has no such task."""
+    return schema.find_row(connection, tasks, {"tenant_id": tenant_id, "task_id": task_id})
+
+
+def newest(
+    connection: Connection,
+    tenant_id: str,
+    *,
+    stage: str | None = None,
+    agent_id: str | None = None,
+    before: int | None = None,
+    limit: int = 100,
+) -> list[Row]:
+    """A page of tasks without their LONG columns, the last submitted first."""
+    where = {"tenant_id": tenant_id, "stage": stage, "agent_id": agent_id}
+    return schema.newest_rows(connection, tasks, where, before=before, limit=limit, without=LONG)
+
+
+def count(connection: Connection, tenant_id: str, *, stage: str | None = None) -> int:
+    return schema.count_rows(connection, tasks, {"tenant_id": tenant_id, "stage": stage})
+
+
+def count_by_stage(connection: Connection, tenant_id: str) -> dict[str, int]:
+    return schema.count_rows_by(connection, tasks, "stage", {"tenant_id": tenant_id})
