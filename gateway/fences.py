@@ -162,6 +162,7 @@ class Connection:
     async def _end_sending(self) -> None:
         """Says that nothing more comes, and lets the reader drain what does: a reset could cost the client our answer."""
         self.expire(self.bounds.linger_seconds_max)
+        self.broken = True  # a handler that still sends must not meet the end of file half way
         try:
             await self.stream.send_eof()
         except (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError):

@@ -193,9 +193,9 @@ class Protocol(H11Protocol):
     def has_part_of_a_head(self) -> bool:
         return self.stream is None and self.connection.trailing_data[0] != b""
 
-    async def refuse(self, status: int) -> None:
+    async def refuse(self, status: int, *, method: bytes = b"") -> None:
         """Answers what is not a request that we serve, where an answer is still possible, and closes."""
-        if self.connection.our_state in {h11.IDLE, h11.SEND_RESPONSE} and not self._head:
+        if self.connection.our_state in {h11.IDLE, h11.SEND_RESPONSE} and not self._head and method != b"HEAD":
             await self._send_error_response(status)
         await self.send(Closed())
 
@@ -228,7 +228,7 @@ class Protocol(H11Protocol):
 
     async def _create_stream(self, request: h11.Request) -> None:
         if request.http_version not in {b"1.0", b"1.1"}:
-            await self.refuse(505)
+            await self.refuse(505, method=request.method)
             return
         kind: type[Exchange] | type[Socket] = Exchange
         if _asks_for_socket(request):

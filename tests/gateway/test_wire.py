@@ -1,18 +1,22 @@
 """The wire under attack: what is not clean HTTP/1.1 or a clean websocket is answered, and the next client is served."""
 
 import struct
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
+from random import Random
 from zlib import compressobj
 
 import hpack
 import hyperframe.frame as h2
 import pytest
+import trio
 from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, BytesMessage, CloseConnection, Ping, Pong, RejectConnection, TextMessage
 from wsproto.events import Request as Upgrade
 
 from tests.gateway.raw import (
+    Served,
     Witness,
     bounded,
     frame,
@@ -21,6 +25,7 @@ from tests.gateway.raw import (
     read_all,
     read_head,
     request,
+    reset,
     served,
     upgrade,
 )
@@ -181,3 +186,62 @@ async def test_a_refused_socket_gets_a_problem_document() -> None:
         client.send(Upgrade(host="gavel", target="/ws/refuse"))
         client.receive_data(answer)
         assert isinstance(next(client.events()), RejectConnection)
+
+
+# Anything at all
+
+
+def mutate(random: Random, says: bytes) -> bytes:
+    """Changes, drops, inserts and repeats a few bytes."""
+    data = bytearray(says[:5000])
+    for _ in range(random.choice([0, 1, 1, 2, 5, 20])):
+        place, length = random.randrange(len(data) + 1), random.randrange(1, 30)
+        match random.randrange(4):
+            case 0:
+                data[place : place + 1] = random.randbytes(1)
+            case 1:
+                del data[place : place + length]
+            case 2:
+                data[place:place] = random.randbytes(length)
+            case _:
+                data[place:place] = data[length:][:50]
+    return bytes(data)
+
+
+async def say_and_leave(server: Served, random: Random, says: bytes) -> None:
+    stream = await server.connect()
+    cut = random.randrange(len(says) + 1)
+    with suppress(trio.BrokenResourceError), trio.move_on_after(random.choice([0.01, 0.1])):
+        await stream.send_all(says[:cut])
+        await trio.lowlevel.checkpoint()
+        await stream.send_all(says[cut:])
+        if random.random() < 0.3:
+            await stream.send_eof()
+        if random.random() < 0.7:
+            await read_all(stream)
+    reset(stream)
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_mutated_messages_hurt_nobody(seed: int) -> None:
+    random = Random(seed)
+    socket_says = [frame(1, b"hello") + frame(9, b"ping") + frame(8, b"\x03\xe8"), *(attack.says for attack in FRAMES)]
+    says = [attack.says for attack in ANSWERED]
+    says += [upgrade(path) + frames for path in ("/ws", "/ws/push", "/ws/refuse") for frames in socket_says]
+    says += [request("GET", path) for path in ("/hello", "/events", "/flood", "/big", "/until_gone", "/nowhere")]
+    says += [
+        request("POST", "/echo", body=b"abc") * 3,
+        request("HEAD", "/hello"),
+        b"HEAD /hello HTTP/3.0\r\nHost: x\r\n\r\n",
+    ]
+    places = trio.CapacityLimiter(20)
+
+    async def one(message: bytes) -> None:
+        async with places:
+            await say_and_leave(server, random, message)
+
+    async with served(bounded(make_app(Witness())), connections_max=100, send_seconds_max=1.0) as server:
+        async with trio.open_nursery() as nursery:
+            for _ in range(300):
+                nursery.start_soon(one, mutate(random, random.choice(says)))
+        assert (server.counts.faults, server.counts.handler_faults) == (0, 0)
