@@ -11,8 +11,9 @@ Time only decides when to stop. A run stops where a kernel call ended; the work 
 """
 
 from collections.abc import Callable, Generator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from functools import partial
 from threading import Event
 from time import perf_counter
 
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 from solvers.ising import Ising, to_ising
 from solvers.qubo import Qubo
 from solvers.search import AnnealingOptions, Search, schedule, temperature_range
-from solvers.spins import SWEEP, WORK, _random, _randomize, seeded_state
+from solvers.spins import CURSOR_SIZE, WORK, _random, _randomize, seeded_state
 
 SLICE_SECONDS_MAX = 0.05
 CALLS_PER_SLICE = 4  # one kernel call aims at this part of a slice, so that none overshoots it by much
@@ -79,7 +80,7 @@ class Annealing:
         self.best = Best(qubo.value(nothing), nothing, 0)
         self.trace: list[tuple[int, int | float]] = [(0, self.best.value)]
         self._state = seeded_state(seed, stream)
-        self._cursor = np.zeros(3, np.int64)
+        self._cursor = np.zeros(CURSOR_SIZE, np.int64)
         self._work_per_call = WORK_PER_CALL_FIRST
         self._course = self._run(to_ising(qubo))
 
@@ -93,7 +94,7 @@ class Annealing:
 
     @property
     def work(self) -> int:
-        """Spins visited and neighbors updated so far."""
+        """Spins visited and neighbors looked at so far."""
         return int(self._cursor[WORK])
 
     def run_slice(self, seconds_max: float = SLICE_SECONDS_MAX) -> bool:
@@ -134,26 +135,34 @@ class Annealing:
 
     def _round(self, search: Search, temperatures: NDArray[np.float32]) -> Generator[bool, None, None]:
         """One anneal of the search's spins, a descent to a local optimum, and the crossing with the best."""
-        search.load()
-        yield from self._sweeps(search, temperatures)
+        first = not search.has_best
+        yield from self._finish(search, search.load)
+        yield from self._finish(search, partial(search.anneal, temperatures))
         for _ in range(DESCENT_SWEEPS_MAX):
             if not search.can_gain():
                 break
-            yield from self._sweeps(search, DESCENT)
-        if search.keep_better():
-            assignment = (search.best > 0).astype(np.uint8)
-            value = self.qubo.value(assignment)
-            if self.qubo.better(value, self.best.value):
-                self.best = Best(value, assignment, self.work)
-                self.trace.append((self.work, value))
-        yield True
+            yield from self._finish(search, partial(search.anneal, DESCENT))
+        yield from self._finish(search, search.load)
+        gained = search.keep_better()
+        if not first:
+            yield from self._finish(search, search.cross)
+            gained = search.keep_crossed() or gained
+        if gained:
+            self._record((search.best > 0).astype(np.uint8))
 
-    def _sweeps(self, search: Search, temperatures: NDArray[np.float32]) -> Generator[bool, None, None]:
-        """One sweep for each temperature, left after each kernel call."""
-        self._cursor[:WORK] = 0
-        while self._cursor[SWEEP] < len(temperatures):
-            search.anneal(temperatures, min(self.work + self._work_per_call, self.work_max))
+    def _finish(self, search: Search, step: Callable[[int], bool]) -> Generator[bool, None, None]:
+        """A step of the search to its end, left after each kernel call."""
+        search.begin()
+        done = False
+        while not done:
+            done = step(min(self.work + self._work_per_call, self.work_max))
             yield True
+
+    def _record(self, assignment: NDArray[np.uint8]) -> None:
+        value = self.qubo.value(assignment)
+        if self.qubo.better(value, self.best.value):
+            self.best = Best(value, assignment, self.work)
+            self.trace.append((self.work, value))
 
 
 def solve(
@@ -205,8 +214,7 @@ def solve(
         try:
             while not finished(islands[0]) and islands[0].run_slice():
                 report()
-            while not all(other.done() for other in others):
-                halt.wait(0.02)
+            while wait(others, SLICE_SECONDS_MAX).not_done:
                 report()
         finally:
             if any(not other.done() for other in others):

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from solvers.ising import Ising
 from solvers.qubo import row_sums
-from solvers.spins import LOG_TABLE, WORK, _anneal, _cross, _load
+from solvers.spins import CROSSED, LOG_TABLE, POSITION, SIZE, SWEEP, TWICE, WORK, _anneal, _cross, _differ, _load
 
+SAMPLE = 1_000_000  # couplings that are enough to know their quantiles
 CURVED_RATIO = 64.0  # hottest over coldest, above which the temperature falls geometrically and not linearly
 
 
@@ -32,7 +33,11 @@ class AnnealingOptions:
 
 
 class Search:
-    """The arrays of a run, and the kernels applied to them."""
+    """The arrays of a run, and the kernels applied to them.
+
+    `load`, `anneal` and `cross` work until the count reaches a given one, and are called again until they are done;
+    each call counts some work. `begin` comes before the first.
+    """
 
     def __init__(self, ising: Ising, state: NDArray[np.uint64], cursor: NDArray[np.int64]) -> None:
         size = len(ising.fields)
@@ -41,37 +46,59 @@ class Search:
         self._symmetric = ising.is_symmetric
         self._state = state
         self._cursor = cursor
+        self._sums = np.zeros(3, np.int64 if ising.fields.dtype.kind == "i" else np.float64)
         self._gains = np.zeros(size, ising.fields.dtype)
         self._mark = np.zeros(size, np.uint8)
         self._stack = np.zeros(size, np.int32)
-        self._pass = size + len(ising.indices)  # the work of looking at everything once
         self._best_twice: int | float = -math.inf
         self.spins = np.ones(size, np.int8)
         self.best = np.ones(size, np.int8)
 
-    def load(self) -> int | float:
-        self._cursor[WORK] += self._pass
-        twice: int | float = _load(self.spins, self._gains, *self._matrix, self._fields)
-        return twice
+    @property
+    def has_best(self) -> bool:
+        return self._best_twice > -math.inf
 
-    def anneal(self, temperatures: NDArray[np.float32], work_stop: int) -> None:
+    def begin(self) -> None:
+        self._cursor[:WORK] = 0
+
+    def load(self, work_stop: int) -> bool:
+        """Gains and objective of the spins; true when done."""
+        if self._cursor[POSITION] == 0:
+            self._sums[TWICE] = 0
+        _load(self.spins, self._gains, *self._matrix, self._fields, self._cursor, self._sums, work_stop)
+        return bool(self._cursor[POSITION] == len(self.spins))
+
+    def anneal(self, temperatures: NDArray[np.float32], work_stop: int) -> bool:
+        """One sweep for each temperature; true when done."""
         _anneal(self.spins, self._gains, *self._matrix, LOG_TABLE, self._state, temperatures, self._cursor, work_stop)
+        return bool(self._cursor[SWEEP] == len(temperatures))
 
     def can_gain(self) -> bool:
         return bool(self._gains.max() > 0)
 
     def keep_better(self) -> bool:
-        """The better of spins and best, improved by the other's better parts, becomes the best; true if that gained."""
-        before = self._best_twice
-        found = self.load()
-        if found > before:
-            self.spins, self.best = self.best, self.spins
-            self._best_twice = found
-        if before > -math.inf:
-            self._cursor[WORK] += self._pass
-            cross = _cross(self.best, self.spins, *self._matrix, self._fields, self._symmetric, self._mark, self._stack)
-            self._best_twice += 4 * cross
-        return self._best_twice > before
+        """The better of best and spins, just loaded, becomes the best, the other the spins; true if that gained."""
+        found = self._sums[TWICE].item()
+        if found <= self._best_twice:
+            return False
+        self.spins, self.best = self.best, self.spins
+        self._best_twice = found
+        return True
+
+    def cross(self, work_stop: int) -> bool:
+        """The best is improved by the better parts of the spins; true when done."""
+        if self._cursor[POSITION] == 0 and self._cursor[SIZE] == 0:
+            self._cursor[WORK] += len(self.best)
+            self._sums[CROSSED] = 0
+            _differ(self.best, self.spins, self._symmetric, self._mark)
+        cursor, sums = self._cursor, self._sums
+        _cross(self.best, *self._matrix, self._fields, self._mark, self._stack, cursor, sums, work_stop)
+        return bool(cursor[POSITION] == len(self.best))
+
+    def keep_crossed(self) -> bool:
+        """After a crossing: true if it gained."""
+        self._best_twice += 4 * self._sums[CROSSED].item()
+        return bool(self._sums[CROSSED] > 0)
 
 
 def temperature_range(ising: Ising, options: AnnealingOptions) -> tuple[float, float]:
@@ -80,7 +107,8 @@ def temperature_range(ising: Ising, options: AnnealingOptions) -> tuple[float, f
     strengths = strengths[strengths > 0]
     if len(strengths) == 0:
         return 0.0, 0.0  # no couplings: each spin follows its field
-    couplings = np.abs(ising.weights[ising.weights != 0]).astype(np.float64)
+    every = len(ising.weights) // SAMPLE + 1
+    couplings = np.abs(ising.weights[::every]).astype(np.float64)
     coldest = max(
         options.coldest_field * float(np.quantile(strengths, 0.5)),
         options.coldest_coupling * float(np.quantile(couplings, 0.1)),

@@ -1,11 +1,26 @@
 """Kernels against their slow twins, bit for bit on the same random stream."""
 
+from typing import Any
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from solvers.spins import LOG_TABLE, WORK, _anneal, _cross, _load, _random, _randomize, seeded_state
+from solvers.spins import (
+    CROSSED,
+    CURSOR_SIZE,
+    LOG_TABLE,
+    TWICE,
+    WORK,
+    _anneal,
+    _cross,
+    _differ,
+    _load,
+    _random,
+    _randomize,
+    seeded_state,
+)
 from tests.solvers.twins import obvious_anneal, obvious_cross, obvious_gains, obvious_objective, random_word
 
 FOREVER = 2**62
@@ -25,9 +40,21 @@ def random_spins(draw, n):
     return np.array(draw(st.lists(st.sampled_from([-1, 1]), min_size=n, max_size=n)), np.int8)
 
 
-def csr(matrix, kind):
+def csr(matrix, kind) -> tuple[Any, Any, Any]:
     rows = sparse.csr_array(matrix)
     return rows.indptr.astype(np.int64), rows.indices.astype(np.uint32), rows.data.astype(kind)
+
+
+def sums_of(kind):
+    return np.zeros(3, np.int64 if kind is np.int32 else np.float64)
+
+
+def loaded(spins: Any, arrays: tuple[Any, Any, Any], fields: Any, kind: Any, stops: Any = ()) -> tuple[Any, Any]:
+    """(gains, twice the objective), computed in calls that stop after so much work each."""
+    gains, cursor, sums = np.zeros(len(spins), kind), np.zeros(CURSOR_SIZE, np.int64), sums_of(kind)
+    for stop in (*stops, FOREVER):
+        _load(spins, gains, *arrays, fields.astype(kind), cursor, sums, min(int(cursor[WORK]) + stop, FOREVER))
+    return gains, sums[TWICE].item()
 
 
 @given(spin_problems(), st.sampled_from([np.int32, np.float64]), st.integers(0, 2**64 - 1), st.integers(1, 12))
@@ -36,9 +63,9 @@ def test_the_annealing_kernel_is_its_twin(problem, kind, seed, sweeps):
     matrix, fields, spins = problem
     arrays = csr(matrix, kind)
     temperatures = np.linspace(3.0, 0.0, sweeps).astype(np.float32)
-    state, cursor, gains = seeded_state(seed), np.zeros(3, np.int64), np.zeros(len(spins), kind)
+    state, cursor = seeded_state(seed), np.zeros(CURSOR_SIZE, np.int64)
     twin_spins, twin_state = spins.astype(int), [int(word) for word in state]
-    _load(spins, gains, *arrays, fields.astype(kind))
+    gains, _ = loaded(spins, arrays, fields, kind)
     _anneal(spins, gains, *arrays, LOG_TABLE, state, temperatures, cursor, FOREVER)
     work = obvious_anneal(matrix, fields, twin_spins, temperatures, twin_state, LOG_TABLE)
     assert spins.tolist() == twin_spins.tolist()
@@ -47,33 +74,38 @@ def test_the_annealing_kernel_is_its_twin(problem, kind, seed, sweeps):
     assert gains.tolist() == obvious_gains(matrix, fields, twin_spins).tolist()
 
 
-@given(spin_problems(), st.sampled_from([np.int32, np.float64]))
+STOPS = st.lists(st.integers(1, 40), max_size=30)
+
+
+@given(spin_problems(), st.sampled_from([np.int32, np.float64]), STOPS)
 @settings(max_examples=200, deadline=None)
-def test_loading_gives_the_gains_and_twice_the_objective(problem, kind):
+def test_loading_gives_the_gains_and_twice_the_objective(problem, kind, stops):
     matrix, fields, spins = problem
-    gains = np.zeros(len(spins), kind)
-    twice = _load(spins, gains, *csr(matrix, kind), fields.astype(kind))
+    gains, twice = loaded(spins, csr(matrix, kind), fields, kind, stops)
     wide = spins.astype(int)
     assert gains.tolist() == obvious_gains(matrix, fields, wide).tolist()
     assert twice == 2 * obvious_objective(matrix, fields, wide)
 
 
-@given(spin_problems(variables_max=14), st.data())
+@given(spin_problems(variables_max=14), st.sampled_from([np.int32, np.float64]), STOPS, st.data())
 @settings(max_examples=400, deadline=None)
-def test_the_crossover_is_its_twin_and_never_loses(problem, data):
+def test_the_crossover_is_its_twin_and_never_loses(problem, kind, stops, data):
     matrix, fields, best = problem
     other = random_spins(data.draw, len(best))
-    child = best.copy()
+    child, arrays = best.copy(), csr(matrix, kind)
     mark, stack = np.zeros(len(best), np.uint8), np.zeros(len(best), np.int32)
-    arrays = csr(matrix, np.int32)
-    gain = _cross(child, other, *arrays, fields.astype(np.int32), not fields.any(), mark, stack)
+    cursor, sums = np.zeros(CURSOR_SIZE, np.int64), sums_of(kind)
+    _differ(child, other, not fields.any(), mark)
+    for stop in (*stops, FOREVER):
+        until = min(int(cursor[WORK]) + stop, FOREVER)
+        _cross(child, *arrays, fields.astype(kind), mark, stack, cursor, sums, until)
     wide_best, wide_child = best.astype(int), child.astype(int)
     assert child.tolist() == obvious_cross(matrix, fields, wide_best, other.astype(int)).tolist()
     before, after = (obvious_objective(matrix, fields, spins) for spins in (wide_best, wide_child))
-    assert after - before == 2 * gain >= 0
+    assert after - before == 2 * sums[CROSSED] >= 0
 
 
-@given(spin_problems(), st.integers(0, 2**64 - 1), st.lists(st.integers(1, 40), max_size=30))
+@given(spin_problems(), st.integers(0, 2**64 - 1), STOPS)
 @settings(max_examples=100, deadline=None)
 def test_where_the_kernel_is_cut_changes_nothing(problem, seed, stops):
     matrix, fields, spins = problem
@@ -81,8 +113,8 @@ def test_where_the_kernel_is_cut_changes_nothing(problem, seed, stops):
     temperatures = np.linspace(3.0, 0.5, 10).astype(np.float32)
 
     def run(stops):
-        own, gains, state, cursor = spins.copy(), np.zeros(len(spins), kind), seeded_state(seed), np.zeros(3, np.int64)
-        _load(own, gains, *arrays, fields.astype(kind))
+        own, state, cursor = spins.copy(), seeded_state(seed), np.zeros(CURSOR_SIZE, np.int64)
+        gains, _ = loaded(own, arrays, fields, kind)
         for stop in [*stops, FOREVER]:
             _anneal(own, gains, *arrays, LOG_TABLE, state, temperatures, cursor, min(int(cursor[WORK]) + stop, FOREVER))
         return own.tobytes(), gains.tobytes(), state.tobytes(), cursor.tobytes()

@@ -13,7 +13,7 @@ def test_an_assignment_survives_its_text(bits):
     text = encode_assignment(bits)
     assert decode_assignment(text, len(bits)).tolist() == bits
     if bits:
-        with pytest.raises(ValueError, match="not those of|behind"):
+        with pytest.raises(ValueError, match=r"not those of|behind"):
             decode_assignment(text, len(bits) + 24)
 
 
