@@ -1,0 +1,106 @@
+"""How everything is measured: both sides in one run, interleaved, several rounds, medians; and the machine's own speed beside it.
+
+A row names what a goal speaks of. `ratio` says how many times better ours is than theirs: rates are ours over theirs, costs theirs
+over ours. A value that was not reached counts as 0, so that a row is never left out.
+"""
+
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from typing import Literal
+
+import msgspec
+
+CALIBRATION_STEPS = 200_000
+
+
+class NotMeasurable(Exception):
+    """This row can't be measured here; the text says why."""
+
+
+class Measured(msgspec.Struct, frozen=True, kw_only=True):
+    """What each round gave, for us and for the peer, in the row's unit."""
+
+    ours: list[float]
+    theirs: list[float]
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True):
+    """A line of a bench: `measure` runs it; `better` says whether more or less of the unit is better."""
+
+    name: str
+    measure: Callable[[], Measured]
+    peer: str
+    unit: str
+    better: Literal["more", "less"]
+    goal: float | None = None
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True):
+    """A measured row as it is printed."""
+
+    name: str
+    ours: float
+    peer: str
+    theirs: float
+    ratio: float | None
+    value: float
+    unit: str
+    better: Literal["more", "less"]
+    goal: float | None
+    met: bool | None
+
+
+def run(row: Row) -> Result:
+    """Measures a row. Raises NotMeasurable."""
+    return _result(row, row.measure())
+
+
+def not_reached(row: Row) -> Result:
+    """A row that could not be measured: it counts as 0."""
+    return _result(row, Measured(ours=[0.0], theirs=[0.0]))
+
+
+def _result(row: Row, measured: Measured) -> Result:
+    ours, theirs = statistics.median(measured.ours), statistics.median(measured.theirs)
+    over, under = (ours, theirs) if row.better == "more" else (theirs, ours)
+    ratio = over / under if under > 0 else 0.0
+    return Result(
+        name=row.name,
+        ours=ours,
+        peer=row.peer,
+        theirs=theirs,
+        ratio=ratio if row.goal is not None else None,
+        value=ours,
+        unit=row.unit,
+        better=row.better,
+        goal=row.goal,
+        met=None if row.goal is None else ratio >= row.goal,
+    )
+
+
+def interleaved(ours: Callable[[], float], theirs: Callable[[], float], rounds: int) -> Measured:
+    """Both sides in turn, so that what else happens on the machine hits both."""
+    pairs = [(ours(), theirs()) for _ in range(rounds)]
+    return Measured(ours=[pair[0] for pair in pairs], theirs=[pair[1] for pair in pairs])
+
+
+def machine() -> dict[str, object]:
+    """What this was measured on, with a calibration: the time of a fixed loop in plain Python."""
+    return {
+        "cpu": platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "system": platform.system(),
+        "calibration_ms": round(statistics.median(_calibrate() for _ in range(5)), 3),
+    }
+
+
+def _calibrate() -> float:
+    started = time.process_time()
+    total = 0
+    for number in range(CALIBRATION_STEPS):
+        total += number & 7
+    return (time.process_time() - started) * 1000

@@ -1,0 +1,82 @@
+"""The command line: one module a command, loaded only when it is asked for, so that `gavel --help` answers at once.
+
+Each module of `gateway/commands/` offers `arguments(parser)` and `run(options) -> exit code`. Exit codes: 0 fine, 1 the answer is
+no, 2 the question was wrong. With `--json` a command writes one JSON object to stdout and nothing else; logs go to stderr.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
+
+COMMANDS = {
+    "serve": "run a node until it is told to stop",
+    "demo": "watch agents bid for real problems, solve and check them, and see the log proven",
+    "solve": "solve one problem file",
+    "log": "follow, export or replay the log",
+    "audit": "judge a journal from the outside",
+    "backup": "copy the journal of a node, running or not",
+    "keys": "create, list and revoke keys",
+    "actors": "show the actors of the running node",
+    "settings": "list every setting with its type, default, meaning and value",
+    "bench": "measure this program against others, in the same run",
+    "work": "do one task of the demo: the task's JSON in, the result's JSON out",
+}
+
+FINE, NO, WRONG = 0, 1, 2
+INTERRUPTED = 130
+
+
+class Wrong(Exception):
+    """The question was wrong: the text says what to change. Ends the program with exit code 2."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    options = build_parser(_named(given)).parse_args(given)
+    try:
+        code: int = options.run(options)
+        sys.stdout.flush()
+        return code
+    except Wrong as error:
+        print(f"gavel: {error}", file=sys.stderr)
+        return WRONG
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has enough. Python would write the rest while it ends, and complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FINE
+
+
+def build_parser(name: str = "") -> argparse.ArgumentParser:
+    """The parser of all commands, in which the named one is complete."""
+    parser = argparse.ArgumentParser(prog="gavel", description="An event-sourced, actor-based runtime for agents.")
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and end")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for command, meaning in COMMANDS.items():
+        own = commands.add_parser(command, help=meaning, description=f"{meaning[0].upper()}{meaning[1:]}.")
+        if command == name:
+            module = import_module(f"gateway.commands.{command}")
+            module.arguments(own)
+            own.set_defaults(run=module.run)
+    return parser
+
+
+def _named(given: Sequence[str]) -> str:
+    return next((word for word in given if not word.startswith("-")), "")
+
+
+class _Version(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        from importlib.metadata import version  # costs more than all of --help
+
+        print(f"gavel {version('gavel-runtime')}")
+        parser.exit()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

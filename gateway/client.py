@@ -1,0 +1,84 @@
+"""A client of a node's door, for commands and for the demo: plain blocking calls, and the node that runs on a data folder."""
+
+import http.client
+import os
+from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.request import Request, urlopen
+
+import msgspec
+
+from gateway.folder import DataFolder
+
+CALL_SECONDS_MAX = 60.0
+
+
+class NotReached(Exception):
+    """Nobody answers at the address."""
+
+
+class Denied(Exception):
+    """The node said no: its problem document in one line. `status` is the HTTP status."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+class Client:
+    """Calls the node at `url` with one key."""
+
+    def __init__(self, url: str, key: str) -> None:
+        self.url = url.rstrip("/")
+        self._key = key
+
+    def get(self, path: str) -> Any:
+        """The JSON at a path."""
+        return msgspec.json.decode(self.send("GET", path))
+
+    def post(self, path: str, body: object, *, once: str = "") -> Any:
+        """The answer to a JSON body; `once` is its idempotency key."""
+        headers = {"Content-Type": "application/json"} | ({"Idempotency-Key": once} if once else {})
+        return msgspec.json.decode(self.send("POST", path, msgspec.json.encode(body), headers))
+
+    def send(self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None) -> bytes:
+        """The bytes of an answer. Raises Denied or NotReached."""
+        given = {"Authorization": f"Bearer {self._key}", **(headers or {})}
+        request = Request(self.url + path, data=body, method=method, headers=given)
+        try:
+            with urlopen(request, timeout=CALL_SECONDS_MAX) as answer:
+                content: bytes = answer.read()
+                return content
+        except HTTPError as error:
+            with error:
+                raise Denied(error.code, _reason(error)) from error
+        except (URLError, http.client.HTTPException, OSError) as error:
+            reason = error.reason if isinstance(error, URLError) else error
+            raise NotReached(f"no node answers at {self.url}: {reason}") from error
+
+
+def _reason(error: HTTPError) -> str:
+    try:
+        problem = msgspec.json.decode(error.read())
+        faults = [
+            f"{fault.get('pointer', '')} {fault.get('detail', '')}".strip() for fault in problem.get("errors", ())
+        ]
+        title = problem.get("detail") or problem.get("title") or problem.get("code") or error.reason
+        return "; ".join([f"{error.code} {title}", *faults])
+    except (msgspec.DecodeError, AttributeError, OSError, http.client.HTTPException):
+        return f"{error.code} {error.reason}"
+
+
+def running_node(folder: DataFolder) -> Client | None:
+    """A client of the node that runs on a data folder now, with the admin's key; None when none runs."""
+    try:
+        node = msgspec.json.decode(folder.node.read_bytes())
+        os.kill(node["pid"], 0)
+        return Client(node["url"], read_admin_key(folder))
+    except (OSError, msgspec.DecodeError, KeyError, TypeError):
+        return None
+
+
+def read_admin_key(folder: DataFolder) -> str:
+    """The admin's key of a data folder."""
+    return folder.admin_key.read_text().strip()

@@ -1,0 +1,58 @@
+"""What commands share: how answers are printed, and how settings are read from the options."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec.structs import replace
+
+from gateway.cli import Wrong
+from gateway.settings import GavelSettings, load
+from runtime.settings import SettingsFaulty
+from runtime.telemetry import configure
+
+T = TypeVar("T")
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """The option that makes stdout hold one JSON object and nothing else."""
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def add_settings(parser: argparse.ArgumentParser) -> None:
+    """The options that say where settings come from and where the data lies."""
+    parser.add_argument("--data", type=Path, metavar="DIR", help="the data folder (GAVEL_DATA)")
+    parser.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="a settings file, TOML or YAML; repeatable",
+    )
+
+
+def read_settings(options: argparse.Namespace, **given: Any) -> GavelSettings:
+    """The settings that hold, those `given` (None: not given) over all others; logs go to stderr from here on."""
+    try:
+        settings = load(os.environ, config_paths=options.config)
+    except (SettingsFaulty, OSError) as error:
+        raise Wrong(f"settings: {error}") from error
+    changed = {name: value for name, value in {"data": options.data, **given}.items() if value is not None}
+    settings = replace(settings, **changed)
+    configure(settings.log_format, settings.log_level)
+    return settings
+
+
+def print_json(answer: object) -> None:
+    """Writes the one JSON object that stdout holds."""
+    sys.stdout.write(msgspec.json.encode(answer).decode() + "\n")
+    sys.stdout.flush()
+
+
+def say(line: str) -> None:
+    """Writes a line for a person; stdout is for answers."""
+    print(line, file=sys.stderr, flush=True)
