@@ -17,6 +17,8 @@ T = TypeVar("T")
 
 MAGIC = b"SQLite format 3\x00"
 SIDECARS = ("-wal", "-journal")
+BROKEN = (sqlite3.Error, UnicodeDecodeError)
+"""What a damaged file raises; the second where SQLite's own message quotes bytes of a damaged schema."""
 
 
 class Unreadable(Exception):
@@ -62,7 +64,7 @@ def _look(path: Path, mode: str, look: Callable[[sqlite3.Connection], T]) -> T:
     with closing(_open(path, mode)) as connection:
         try:
             return look(connection)
-        except sqlite3.Error as error:
+        except BROKEN as error:
             raise Unreadable(f"{path} is damaged: {error}") from error
 
 
@@ -74,7 +76,7 @@ def _open(path: Path, mode: str) -> sqlite3.Connection:
         connection.execute("BEGIN")
         connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()  # the snapshot begins with the first read
         return connection
-    except sqlite3.Error as error:
+    except BROKEN as error:
         if connection is not None:
             connection.close()
         if getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
