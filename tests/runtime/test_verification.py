@@ -450,7 +450,7 @@ def test_a_flipped_byte_of_the_file_is_found_or_changes_nothing(original, data):
 def test_a_damaged_schema_is_unreadable(journal):
     raw = journal.read_bytes()
     journal.write_bytes(raw.replace(b"CREATE TABLE nodes", b"CREATE TABL\xff nodes"))
-    with pytest.raises(Unreadable, match="journal.db"):
+    with pytest.raises(Unreadable, match=r"malformed|opened|damaged"):
         verify(journal)
 
 
