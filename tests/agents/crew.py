@@ -1,0 +1,122 @@
+"""A running system with the real actors over a real journal file, and agents that say what they are told."""
+
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, TypeVar
+
+from msgspec.structs import replace
+
+from agents.coordinator import Coordinator, Terms
+from agents.roster import ROSTER
+from agents.solver import House, Solver
+from aggregates.agent import AgentAccepted, RegisterAgent
+from aggregates.catalog import AGGREGATES
+from aggregates.task import BookOpened, PlaceBid, RefuseBid, SubmitTask, TaskAwarded
+from runtime.clock import SystemClock
+from runtime.codec import Codec
+from runtime.ids import Ids
+from runtime.journal import Context
+from runtime.records import Command, Event, Recorded
+from runtime.store.sqlite import SqliteStore
+from runtime.system import Role, System, open_system
+from runtime.transparency import Signer
+from tests.examples import TENANT, command_by_type
+
+R = TypeVar("R")
+E = TypeVar("E", bound=Event)
+
+BRISK = Terms(lease_seconds=0.5, budget_seconds_max=100.0, cycle_seconds=1.0)
+CALM = Terms(lease_seconds=60.0, budget_seconds_max=100.0, cycle_seconds=30.0)
+IDLE_HOUSE = House(bids=False)
+
+
+def roster(terms: Terms, read_blob: Callable[[str], bytes], house: House) -> tuple[Role, ...]:
+    """The roster with these terms, and with blobs from there."""
+    made: dict[type[Any], Any] = {
+        Coordinator: lambda here: Coordinator(here, terms),
+        Solver: lambda here: Solver(here, read_blob, house=house),
+    }
+    return tuple(role._replace(make=made.get(role.actor)) for role in ROSTER)
+
+
+def no_blobs(digest: str) -> bytes:
+    raise FileNotFoundError(digest)
+
+
+class Crew:
+    """What a test says to the system, in the name of the agents."""
+
+    def __init__(self, system: System) -> None:
+        self.system = system
+        self.read = 0
+
+    async def ask(self, command: Command[R], tenant: str = TENANT) -> R:
+        return await self.system.ask(command, Context(tenant=tenant, principal="test"))
+
+    async def register(self, agent_id: str, **changes: Any) -> AgentAccepted:
+        command: RegisterAgent = command_by_type[RegisterAgent]
+        digest = sha256(agent_id.encode()).digest()
+        fields = {"agent_id": agent_id, "key_id": f"key-{agent_id}", "key_digest": digest, "slots": 1} | changes
+        return await self.ask(replace(command, **fields))
+
+    async def submit(self, task_id: str, **changes: Any) -> None:
+        command: SubmitTask = command_by_type[SubmitTask]
+        await self.ask(replace(command, task_id=task_id, **({"payload": {}} | changes)))
+
+    async def bid(self, call: BookOpened, agent_id: str, **changes: Any) -> None:
+        command: PlaceBid = command_by_type[PlaceBid]
+        fields = {"task_id": call.task_id, "agent_id": agent_id, "round": call.round} | changes
+        await self.ask(replace(command, **fields))
+
+    async def refuse(self, call: BookOpened, agent_id: str) -> None:
+        await self.ask(RefuseBid(task_id=call.task_id, agent_id=agent_id, round=call.round))
+
+    async def awarded(self, task_id: str, agent_id: str) -> TaskAwarded:
+        """The task's next award, once this agent, which is called alone, has bid for it."""
+        call = await self.next(BookOpened, task_id=task_id)
+        await self.bid(call, agent_id)
+        return await self.next(TaskAwarded, task_id=task_id)
+
+    async def next(self, kind: type[E], **fields: Any) -> E:
+        """The next event of this kind with these fields, from where the last one was found."""
+        event = (await self.next_record(kind, **fields)).event
+        assert isinstance(event, kind)
+        return event
+
+    async def next_record(self, kind: type[E], **fields: Any) -> Recorded:
+        while True:
+            for record in await self.system.journal.read(self.read):
+                self.read = record.position
+                event = record.event
+                if isinstance(event, kind) and all(getattr(event, name) == value for name, value in fields.items()):
+                    return record
+            await self.system.journal.wait_past(self.read)
+
+    async def events(self) -> list[Event]:
+        """Everything that is recorded."""
+        return [record.event for record in await self.system.journal.read(0, 10_000)]
+
+
+def kinds(events: Iterable[Event]) -> list[str]:
+    """The names of the events' types."""
+    return [type(event).__name__ for event in events]
+
+
+@asynccontextmanager
+async def open_crew(
+    folder: Path,
+    terms: Terms = CALM,
+    *,
+    read_blob: Callable[[str], bytes] = no_blobs,
+    house: House = IDLE_HOUSE,
+) -> AsyncIterator[Crew]:
+    """A node without a door."""
+    clock = SystemClock()
+    store = SqliteStore(folder / "journal.db", Codec(AGGREGATES), Signer.load_or_make(folder / "journal-key"))
+    try:
+        async with open_system(store, roster(terms, read_blob, house), clock=clock, ids=Ids(clock)) as system:
+            yield Crew(system)
+    finally:
+        store.close()

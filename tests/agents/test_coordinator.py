@@ -1,0 +1,349 @@
+"""The contract net at work: calls, bids, awards, leases, dependencies, and what a restart leaves of them."""
+
+from pathlib import Path
+
+import pytest
+import trio
+from msgspec.structs import replace
+
+from agents.coordinator import Coordinator, Terms
+from aggregates.agent import (
+    AgentLost,
+    AgentReturned,
+    DeregisterAgent,
+    DrainAgent,
+    Heartbeat,
+    ReturnAgent,
+)
+from aggregates.key import Authenticate, KeyRevoked
+from aggregates.task import (
+    BidPlaced,
+    BookOpened,
+    BookVoided,
+    CancelTask,
+    CompleteTask,
+    FailTask,
+    LeaseExpired,
+    StartTask,
+    SubmitTask,
+    TaskAccepted,
+    TaskAwarded,
+    TaskCompleted,
+    TaskExpired,
+    TaskFailed,
+    TaskReopened,
+    TaskSubmitted,
+    TaskUnblocked,
+)
+from runtime.errors import Refused, Unreachable
+from tests.agents.crew import BRISK, CALM, Crew, kinds, open_crew
+from tests.examples import TENANT, command_by_type
+
+
+async def test_a_task_is_called_bid_for_awarded_and_done(tmp_path: Path) -> None:
+    async with open_crew(tmp_path) as crew:
+        await crew.register("ann")
+        await crew.submit("t1")
+        award = await crew.awarded("t1", "ann")
+        assert (award.token, award.agent_id, award.ranking[0].agent_id) == (1, "ann", "ann")
+        await crew.ask(StartTask(task_id="t1", agent_id="ann", token=1))
+        done = CompleteTask(task_id="t1", agent_id="ann", token=1, result={"value": 1})
+        assert await crew.ask(done) == TaskAccepted(task_id="t1")
+        assert await crew.ask(done) == TaskAccepted(task_id="t1")
+        assert kinds(await crew.events()) == [
+            "AgentRegistered",
+            "KeyIssued",
+            "TaskSubmitted",
+            "BookOpened",
+            "BidPlaced",
+            "TaskAwarded",
+            "TaskStarted",
+            "TaskCompleted",
+        ]
+
+
+async def test_the_book_closes_as_soon_as_all_have_answered(tmp_path: Path) -> None:
+    async with open_crew(tmp_path) as crew:
+        for name in ("ann", "bob", "eve"):
+            await crew.register(name)
+        await crew.submit("t1", bidding_seconds=60.0)
+        call = await crew.next(BookOpened)
+        assert call.eligible == ("ann", "bob", "eve")
+        await crew.bid(call, "bob", price=3.0)
+        await crew.refuse(call, "eve")
+        await crew.bid(call, "ann", price=1.0)
+        award = await crew.next(TaskAwarded)
+        assert [ranked.agent_id for ranked in award.ranking] == ["ann", "bob"]
+
+
+async def test_a_silent_agent_does_not_hold_the_book_open(tmp_path: Path) -> None:
+    async with open_crew(tmp_path) as crew:
+        await crew.register("ann")
+        await crew.register("bob")
+        await crew.submit("t1", bidding_seconds=0.1)
+        await crew.bid(await crew.next(BookOpened), "ann")
+        assert (await crew.next(TaskAwarded)).agent_id == "ann"
+
+
+async def test_a_late_bid_is_refused(tmp_path: Path) -> None:
+    async with open_crew(tmp_path) as crew:
+        await crew.register("ann")
+        await crew.submit("t1")
+        await crew.awarded("t1", "ann")
+        with pytest.raises(Refused, match="book_closed"):
+            await crew.bid(await _call(crew), "ann")
+
+
+async def _call(crew: Crew) -> BookOpened:
+    return next(event for event in await crew.events() if isinstance(event, BookOpened))
+
+
+async def test_a_book_without_bids_is_void_and_opened_again_when_an_agent_appears(tmp_path: Path) -> None:
+    async with open_crew(tmp_path) as crew:
+        await crew.register("ann")
+        await crew.submit("t1")
+        await crew.refuse(await crew.next(BookOpened), "ann")
+        assert (await crew.next(BookVoided)).reason == "all_refused"
+        await crew.register("bob")
+        again = await crew.next(BookOpened)
+        assert (again.round, again.eligible) == (2, ("ann", "bob"))
+
+
+async def test_a_book_without_bids_is_opened_again_after_a_pause(tmp_path: Path) -> None:
+    async with open_crew(tmp_path) as crew:
+        await crew.register("ann")
+        await crew.submit("t1", bidding_seconds=0.05)
+        assert (await crew.next(BookVoided)).reason == "no_bids"
+        assert (await crew.next(BookOpened)).round == 2
+
+
+async def test_nobody_is_called_who_lacks_a_skill_or_has_no_free_slot(tmp_path: Path) -> None:
+    async with open_crew(tmp_path) as crew:
+        await crew.register("ann", capabilities=("analysis",))
+        await crew.register("bob", capabilities=("qubo",))
+        await crew.submit("t1")
+        assert (await crew.next(BookOpened)).eligible == ("bob",)
+        await crew.bid(await _call(crew), "bob")
+        await crew.next(TaskAwarded)
+        await crew.submit("t2")
+        await crew.register("eve", capabilities=("qubo",))
+        assert (await crew.next(BookOpened, task_id="t2")).eligible == ("eve",)
+
+
+async def test_no_agent_holds_more_tasks_than_it_has_slots(tmp_path: Path) -> None:
+    async with open_crew(tmp_path) as crew:
+        await crew.register("ann", slots=2)
+        for number in range(5):
+            await crew.submit(f"t{number}")
+        for _ in range(2):
+            await crew.bid(await crew.next(BookOpened), "ann")
+        for _ in range(2):
+            await crew.next(TaskAwarded)
+        assert kinds(await crew.events()).count("BookOpened") == 2
+        await crew.ask(CompleteTask(task_id="t0", agent_id="ann", token=1))
+        assert (await crew.next(BookOpened)).task_id == "t2"
+
+
+async def test_the_urgent_goes_first(tmp_path: Path) -> None:
+    async with open_crew(tmp_path) as crew:
+        await crew.register("ann")
+        await crew.submit("t0")
+        await crew.awarded("t0", "ann")
+        await crew.submit("low", priority=1)
+        await crew.submit("high", priority=5)
+        await crew.ask(CompleteTask(task_id="t0", agent_id="ann", token=1))
+        assert (await crew.next(BookOpened)).task_id == "high"
+
+
+async def test_a_lost_agent_loses_its_task_which_is_awarded_anew_and_the_old_token_is_stale(tmp_path: Path) -> None:
+    async with open_crew(tmp_path, BRISK) as crew:
+        await crew.register("ann")
+        await crew.submit("t1")
+        await crew.awarded("t1", "ann")
+        expired = await crew.next_record(LeaseExpired)
+        lost = await crew.next_record(AgentLost)
+        assert expired.meta.at >= expired.event.last_heard_at + BRISK.lease_seconds
+        assert lost.position > expired.position
+        await crew.register("bob")
+        award = await crew.awarded("t1", "bob")
+        assert award.token == 2
+        with pytest.raises(Refused, match="token_stale"):
+            await crew.ask(CompleteTask(task_id="t1", agent_id="ann", token=1, result={"value": 9}))
+        await crew.ask(CompleteTask(task_id="t1", agent_id="bob", token=2, result={"value": 1}))
+
+
+async def test_heartbeats_keep_the_lease_and_record_nothing(tmp_path: Path) -> None:
+    async with open_crew(tmp_path, BRISK) as crew:
+        await crew.register("ann")
+        await crew.submit("t1")
+        await crew.awarded("t1", "ann")
+        position = crew.system.journal.position
+        for _ in range(12):
+            await trio.sleep(BRISK.lease_seconds / 6)  # the passing of time is what this is about
+            ack = await crew.ask(Heartbeat(agent_id="ann"))
+            assert [(lease.task_id, lease.token) for lease in ack.leases] == [("t1", 1)]
+        assert crew.system.journal.position == position
+
+
+async def test_a_lost_agent_that_is_heard_again_returns_in_a_new_generation(tmp_path: Path) -> None:
+    async with open_crew(tmp_path, BRISK) as crew:
+        await crew.register("ann")
+        await crew.next(AgentLost)
+        await crew.ask(Heartbeat(agent_id="ann"))
+        assert (await crew.next(AgentReturned)).generation == 2
+        await crew.submit("t1")
+        assert (await crew.next(BookOpened)).eligible == ("ann",)
+
+
+async def test_a_deregistered_agent_loses_its_task_and_its_key_at_once(tmp_path: Path) -> None:
+    async with open_crew(tmp_path) as crew:
+        await crew.register("ann")
+        await crew.submit("t1")
+        await crew.awarded("t1", "ann")
+        await crew.ask(DeregisterAgent(agent_id="ann", reason="enough"))
+        assert (await crew.next(KeyRevoked)).key_id == "key-ann"
+        assert (await crew.next(LeaseExpired)).token == 1
+        assert (await crew.next(TaskReopened)).attempt == 2
+        with pytest.raises(Refused, match="agent_unknown"):
+            await crew.ask(Heartbeat(agent_id="ann"))
+        assert (await crew.register("ann", key_id="key-ann-2", key_digest=b"x" * 32)).generation == 2
+
+
+async def test_a_draining_agent_finishes_and_is_called_no_more(tmp_path: Path) -> None:
+    async with open_crew(tmp_path) as crew:
+        await crew.register("ann", slots=2)
+        await crew.submit("t1")
+        await crew.awarded("t1", "ann")
+        await crew.ask(DrainAgent(agent_id="ann"))
+        await crew.submit("t2")
+        await crew.ask(CompleteTask(task_id="t1", agent_id="ann", token=1))
+        await crew.register("bob")
+        assert (await crew.next(BookOpened, task_id="t2")).eligible == ("bob",)
+
+
+async def test_a_dependent_waits_and_is_never_done_by_the_doer_that_it_must_be_independent_of(tmp_path: Path) -> None:
+    async with open_crew(tmp_path) as crew:
+        await crew.register("ann", slots=4)
+        await crew.submit("t1")
+        await crew.submit("t2", dependencies=("t1",), independent_of=("t1",))
+        await crew.awarded("t1", "ann")
+        await crew.ask(CompleteTask(task_id="t1", agent_id="ann", token=1))
+        await crew.next(TaskUnblocked, task_id="t2")
+        await crew.register("bob")
+        assert (await crew.next(BookOpened, task_id="t2")).eligible == ("bob",)
+
+
+async def test_dependents_of_a_task_without_result_fail_with_it_down_the_line(tmp_path: Path) -> None:
+    async with open_crew(tmp_path) as crew:
+        await crew.submit("t1")
+        await crew.submit("t2", dependencies=("t1",))
+        await crew.submit("t3", dependencies=("t2",))
+        await crew.ask(CancelTask(task_id="t1"))
+        assert (await crew.next(TaskFailed, task_id="t2")).final
+        assert "t2 is failed" in (await crew.next(TaskFailed, task_id="t3")).reason
+        with pytest.raises(Refused, match="dependency_failed"):
+            await crew.submit("t4", dependencies=("t3",))
+
+
+async def test_a_submission_is_told_all_its_faults_at_once(tmp_path: Path) -> None:
+    async with open_crew(tmp_path) as crew:
+        await crew.register("ann")
+        with pytest.raises(Refused) as caught:
+            await crew.submit(
+                "t1", dependencies=("nowhere",), capabilities=("juggling",), deadline=1.0, budget_seconds=101.0
+            )
+        assert caught.value.status == 422
+        for code in ("dependency_unknown", "skill_unknown: no agent has ever offered juggling", "deadline_passed"):
+            assert code in caught.value.detail
+        assert "budget_too_long" in caught.value.detail
+
+
+async def test_a_failing_task_is_tried_again_until_its_attempts_are_used_up(tmp_path: Path) -> None:
+    async with open_crew(tmp_path) as crew:
+        await crew.register("ann")
+        await crew.submit("t1", attempts_max=2)
+        for token in (1, 2):
+            assert (await crew.awarded("t1", "ann")).token == token
+            await crew.ask(FailTask(task_id="t1", agent_id="ann", token=token, reason="oops"))
+        assert kinds(await crew.events())[-2:] == ["TaskFailed", "TaskDeadLettered"]
+
+
+async def test_the_deadline_ends_a_task_wherever_it_stands(tmp_path: Path) -> None:
+    async with open_crew(tmp_path) as crew:
+        await crew.register("ann")
+        await crew.submit("t1", deadline=crew.system.clock.now() + 0.3)
+        call = await crew.next(BookOpened)
+        await crew.bid(call, "ann", eta_seconds=0.01)
+        await crew.next(TaskExpired)
+        with pytest.raises(Refused, match="task_is_expired"):
+            await crew.ask(CompleteTask(task_id="t1", agent_id="ann", token=1))
+
+
+async def test_a_second_registration_is_refused_and_issues_no_key(tmp_path: Path) -> None:
+    async with open_crew(tmp_path) as crew:
+        await crew.register("ann")
+        assert (await crew.register("ann")).generation == 1
+        with pytest.raises(Refused, match="agent_exists"):
+            await crew.register("ann", key_id="another", key_digest=b"y" * 32)
+        assert kinds(await crew.events()) == ["AgentRegistered", "KeyIssued"]
+
+
+async def test_registering_gives_a_key_that_is_good_for_that_agent(tmp_path: Path) -> None:
+    async with open_crew(tmp_path) as crew:
+        await crew.register("ann", key_digest=b"d" * 32)
+        principal = await crew.ask(Authenticate(digest=b"d" * 32))
+        assert (principal.name, principal.tenant, principal.agent_id) == ("agent:ann", TENANT, "ann")
+
+
+async def test_an_id_of_the_house_is_not_for_others(tmp_path: Path) -> None:
+    async with open_crew(tmp_path) as crew:
+        with pytest.raises(Refused, match="agent_id_reserved"):
+            await crew.register("house-solver")
+
+
+async def test_what_the_coordinator_decides_by_itself_is_taken_from_nobody(tmp_path: Path) -> None:
+    async with open_crew(tmp_path) as crew:
+        with pytest.raises(Unreachable):
+            await crew.ask(ReturnAgent(agent_id="ann"))
+
+
+async def test_after_a_restart_every_lease_has_a_full_term_and_the_work_goes_on(tmp_path: Path) -> None:
+    patient = Terms(lease_seconds=0.6, budget_seconds_max=100.0, cycle_seconds=30.0)
+    async with open_crew(tmp_path, patient) as crew:
+        await crew.register("ann")
+        await crew.submit("t1")
+        await crew.awarded("t1", "ann")
+        await trio.sleep(0.4)  # most of the term passes before the node ends
+    async with open_crew(tmp_path, patient) as crew:
+        began_at = crew.system.clock.now()
+        record = await crew.next_record(LeaseExpired)
+        assert record.meta.at >= began_at + 0.5
+        assert kinds(await crew.events()).count("LeaseExpired") == 1
+
+
+async def test_restarts_without_snapshots_add_no_event(tmp_path: Path) -> None:
+    async with open_crew(tmp_path) as crew:
+        await crew.register("ann")
+        await crew.submit("t1")
+        await crew.submit("t2", dependencies=("t1",))
+        await crew.awarded("t1", "ann")
+        before = await crew.events()
+    for _ in range(2):
+        async with open_crew(tmp_path, CALM) as crew:
+            await crew.ask(Heartbeat(agent_id="ann"))
+            assert await crew.events() == before
+
+
+async def test_tenants_do_not_meet(tmp_path: Path) -> None:
+    async with open_crew(tmp_path) as crew:
+        await crew.register("ann")
+        submit: SubmitTask = command_by_type[SubmitTask]
+        await crew.ask(replace(submit, payload={}), tenant="other")
+        with pytest.raises(Refused, match="task_unknown"):
+            await crew.ask(CancelTask(task_id="t1"))
+        assert "BookOpened" not in kinds(await crew.events())
+        assert [record.meta.tenant for record in await crew.system.journal.read(0)] == [TENANT, TENANT, "other"]
+
+
+def test_the_coordinator_hears_all_that_it_must_remember() -> None:
+    assert {TaskSubmitted, TaskCompleted, BidPlaced, AgentLost} <= set(Coordinator.hears)
