@@ -82,7 +82,9 @@ class Annealing:
         self._state = seeded_state(seed, stream)
         self._cursor = np.zeros(CURSOR_SIZE, np.int64)
         self._work_per_call = WORK_PER_CALL_FIRST
-        self._course = self._run(to_ising(qubo))
+        self._ising = to_ising(qubo)
+        self._nothing_value = self.best.value
+        self._course = self._run(self._ising)
 
     @property
     def best_value(self) -> int | float:
@@ -148,7 +150,7 @@ class Annealing:
             yield from self._finish(search, search.cross)
             gained = search.keep_crossed() or gained
         if gained:
-            self._record((search.best > 0).astype(np.uint8))
+            self._record(search)
 
     def _finish(self, search: Search, step: Callable[[int], bool]) -> Generator[bool, None, None]:
         """A step of the search to its end, left after each kernel call."""
@@ -158,8 +160,13 @@ class Annealing:
             done = step(min(self.work + self._work_per_call, self.work_max))
             yield True
 
-    def _record(self, assignment: NDArray[np.uint8]) -> None:
-        value = self.qubo.value(assignment)
+    def _record(self, search: Search) -> None:
+        """Integers need no second sum: it takes longer than a slice on large dense problems. `solve` makes it once."""
+        assignment = (search.best > 0).astype(np.uint8)
+        if self._ising.is_exact:
+            value = self._nothing_value + self._ising.gained(int(search.best_twice))
+        else:
+            value = self.qubo.value(assignment)
         if self.qubo.better(value, self.best.value):
             self.best = Best(value, assignment, self.work)
             self.trace.append((self.work, value))
@@ -255,6 +262,8 @@ def _solution(qubo: Qubo, islands: list[Annealing], seconds: float, seed: int) -
     winner = islands[leader]
     works = tuple(island.work for island in islands)
     best = winner.best
+    if qubo.value(best.assignment) != best.value:
+        raise AssertionError("the value of the best assignment is not what was kept for it")
     return Solution(
         best.value, best.assignment, works[leader], works, leader, seconds, ALGORITHM, seed, list(winner.trace)
     )

@@ -21,6 +21,16 @@ class Ising:
     indices: NDArray[np.uint32]
     weights: Array
     fields: Array
+    unit: int  # what the objective was multiplied by, signed, to give four times the value
+
+    @property
+    def is_exact(self) -> bool:
+        return self.fields.dtype.kind == "i"
+
+    def gained(self, twice: int) -> int:
+        """By how much the value differs from that of all x = 0, where twice the objective is known and whole."""
+        nothing = int(self.weights.sum(dtype=np.int64)) - 2 * int(self.fields.sum(dtype=np.int64))
+        return self.unit * (twice - nothing) // 8
 
     @property
     def is_symmetric(self) -> bool:
@@ -39,6 +49,7 @@ def to_ising(qubo: Qubo) -> Ising:
     else:
         weights = sign * (2 if qubo.convention is Convention.COUNTED_TWICE else 1) * qubo.weights
         fields = 2 * sign * qubo.linear + row_sums(qubo.indptr, weights)
+    divisor = 1
     if qubo.is_integer:
         divisor = max(1, int(np.gcd(np.gcd.reduce(weights, initial=0), np.gcd.reduce(fields, initial=0))))
         weights, fields = weights // divisor, fields // divisor
@@ -47,4 +58,4 @@ def to_ising(qubo: Qubo) -> Ising:
         scale = -int(np.frexp(largest)[1])
         weights, fields = np.ldexp(weights, scale), np.ldexp(fields, scale)
     kind = np.int32 if qubo.is_integer and largest < KERNEL_INTEGER_MAX else np.float64
-    return Ising(qubo.indptr, qubo.indices.astype(np.uint32), weights.astype(kind), fields.astype(kind))
+    return Ising(qubo.indptr, qubo.indices.astype(np.uint32), weights.astype(kind), fields.astype(kind), sign * divisor)

@@ -56,7 +56,11 @@ class Search:
 
     @property
     def has_best(self) -> bool:
-        return self._best_twice > -math.inf
+        return self.best_twice > -math.inf
+
+    @property
+    def best_twice(self) -> int | float:
+        return self._best_twice
 
     def begin(self) -> None:
         self._cursor[:WORK] = 0
