@@ -15,11 +15,14 @@ from sqlalchemy.sql import ColumnElement, FromClause
 LIMIT_MAX = 500
 """How many rows a page holds at most; who asks for more gets as many."""
 
-JSON = "json"
-"""The key in a column's `info` that marks text as JSON, decoded on its way out."""
-
 Row = dict[str, Any]
 Where = Mapping[str, str | int | None]
+
+
+class JsonText(Text):
+    """Text that holds JSON, decoded on its way out. It is written as text, since the engine hands values to drivers as they are."""
+
+
 _encoder = msgspec.json.Encoder(order="deterministic")
 
 
@@ -45,7 +48,7 @@ def whole(name: str, *, default: int | None = None) -> Column[Any]:
 
 
 def document(name: str) -> Column[Any]:
-    return Column(name, Text, info={JSON: True})
+    return Column(name, JsonText)
 
 
 def table(name: str, *columns: Column[Any], paged_by: Sequence[str] = ()) -> Table:
@@ -103,6 +106,6 @@ def _matches(source: FromClause, where: Where) -> list[ColumnElement[bool]]:
 def _plain(source: FromClause, row: Mapping[Any, Any]) -> Row:
     """A row as JSON has it."""
     return {
-        name: msgspec.json.decode(value) if value is not None and source.c[name].info.get(JSON) else value
+        name: msgspec.json.decode(value) if value is not None and isinstance(source.c[name].type, JsonText) else value
         for name, value in row.items()
     }

@@ -1,0 +1,266 @@
+"""Journals as they could have come about: random commands of two tenants, decided by the aggregates, recorded as events."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from hashlib import sha256
+from random import Random
+from types import ModuleType
+from typing import Any
+
+from aggregates import agent, key, qubo_problem, solve_job, task
+from aggregates.catalog import AGGREGATES
+from aggregates.values.qubo import Format, Sense
+from aggregates.values.ranking import BidderFacts
+from runtime.codec import Codec
+from runtime.errors import Refused
+from runtime.records import Command, Meta, Recorded
+
+TENANTS = ("ours", "theirs")
+AGENTS = ("ada", "ben", "cleo")
+BLOB = sha256(b"a problem").hexdigest()
+FORMAT = Format.BQP
+START = 1_700_000_000.0
+codec = Codec(AGGREGATES)
+
+
+@dataclass
+class Story:
+    """What was recorded, and the state of each tenant's streams after it."""
+
+    records: list[Recorded] = field(default_factory=list)
+    states: dict[tuple[str, str], Any] = field(default_factory=dict)
+    at: float = START
+    commands: int = 0
+
+    def state(self, tenant: str, stream: str) -> Any:
+        return self.states.get((tenant, stream))
+
+    def tell(self, module: ModuleType, stream: str, command: Command[Any]) -> bool:
+        """Decides a command; whether it was accepted."""
+        name = (command.tenant, stream)
+        try:
+            events = module.decide(self.states.get(name, module.initial), command)
+        except Refused:
+            return False
+        self.commands += 1
+        self.at = max(self.at, command.at)
+        for number, event in enumerate(events):
+            state = self.states.get(name, module.initial)
+            self.states[name] = module.evolve(state, event)
+            self._record(stream, command, event, first=number == 0)
+        return True
+
+    def _record(self, stream: str, command: Command[Any], event: Any, *, first: bool) -> None:
+        meta = Meta(
+            id=f"command-{self.commands}",
+            cause=f"@{len(self.records) // 2}",
+            correlation=f"chain-{self.commands // 3}",
+            tenant=command.tenant,
+            principal="operator:one",
+            at=command.at,
+            recorded_at=command.at + 0.25,
+            command=codec.command_record(command) if first else None,
+        )
+        position = len(self.records) + 1
+        version = 1 + sum(record.stream == stream for record in self.records)
+        self.records.append(
+            Recorded(position=position, stream=stream, version=version, kind=codec.kind(event), event=event, meta=meta)
+        )
+
+
+def told(seed: int, steps: int) -> Story:
+    """A story of so many commands, most of them accepted; the same for the same seed."""
+    random, story = Random(seed), Story()
+    for step in range(steps):
+        story.at += random.choice((0.01, 0.02, 0.05))
+        tenant = random.choice(TENANTS)
+        random.choices(TELLERS, WEIGHTS)[0](story, random, tenant, step)
+    return story
+
+
+def _agent(story: Story, random: Random, tenant: str, step: int) -> None:
+    agent_id = random.choice(AGENTS)
+    common: dict[str, Any] = {"at": story.at, "tenant": tenant, "agent_id": agent_id}
+    command: Command[Any] = random.choice(
+        (
+            agent.RegisterAgent(
+                **common,
+                key_id=f"key-{agent_id}",
+                key_digest=bytes(32),
+                name=agent_id.title(),
+                agent_type=agent.AgentType.OPERATIONS,
+                capabilities=("solve", "verify"),
+                specializations=("solve",),
+                slots=random.randint(1, 4),
+            ),
+            agent.UpdateAgent(**common, price=float(random.randint(0, 9))),
+            agent.DrainAgent(**common, reason="rest"),
+            agent.DeregisterAgent(**common, reason="gone"),
+            agent.LoseAgent(**common, last_heard_at=story.at - random.choice((1.0, 1000.0))),
+            agent.ReturnAgent(**common),
+        )
+    )
+    story.tell(agent, agent.stream(tenant, agent_id), command)
+
+
+def _submit(story: Story, random: Random, tenant: str, step: int) -> None:
+    task_id = f"task-{step}"
+    dependencies = tuple(
+        sorted({random.choice(_tasks(story, tenant) or ("none",)) for _ in range(random.randint(0, 2))})
+    )
+    facts = tuple(
+        task.DependencyFact(task_id=name, stage=story.states[tenant, task.stream(name)].stage, position=1)
+        for name in dependencies
+        if name != "none"
+    )
+    command = task.SubmitTask(
+        at=story.at,
+        tenant=tenant,
+        task_id=task_id,
+        task_type=random.choice(tuple(task.TaskType)),
+        description=f"Task {step}",
+        capabilities=("solve",),
+        requirements={"memory": 2, "disks": [1.5, None]},
+        dependencies=dependencies if facts else (),
+        budget_seconds=random.choice((0.5, 60.0)),
+        deadline=random.choice((None, None, story.at + 5.0)),
+        payload={"b": 1, "a": {"d": 2.0, "c": "ü"}},
+        attempts_max=random.randint(1, 3),
+        submitted_by="agent:ada",
+        dependency_facts=facts,
+    )
+    story.tell(task, task.stream(task_id), command)
+
+
+def _tasks(story: Story, tenant: str) -> list[str]:
+    return [name.removeprefix("task-") for owner, name in story.states if owner == tenant and name.startswith("task-")]
+
+
+def _task(story: Story, random: Random, tenant: str, step: int) -> None:
+    """One of the commands that may follow for a task; what does not is refused."""
+    names = [name for name in _tasks(story, tenant) if story.states[tenant, task.stream(name)].stage not in task.ENDED]
+    if not names:
+        return
+    task_id = random.choice(names[-3:])
+    state = story.states[tenant, task.stream(task_id)]
+    common: dict[str, Any] = {"at": story.at, "tenant": tenant, "task_id": task_id}
+    commands = [command for stages, command in _following(state, random, common) if state.stage in stages]
+    if commands:
+        story.tell(task, task.stream(task_id), random.choice(commands))
+
+
+def _following(state: task.Task, random: Random, common: dict[str, Any]) -> list[tuple[Any, Command[Any]]]:
+    stage, at, agent_id = task.Stage, common["at"], random.choice(AGENTS)
+    holder: dict[str, Any] = {"agent_id": state.assignee or "nobody", "token": max(1, state.attempt)}
+    dependency = random.choice(state.waiting_for or ("none",))
+    candidates = tuple(
+        task.Candidate(agent_id=name, capabilities=("solve",), slots=9, running=0, position=1) for name in AGENTS
+    )
+    bidders = tuple(
+        BidderFacts(agent_id=name, slots=random.choice((1, 3)), running=1, lease_seconds=2.0, position=1)
+        for name in AGENTS
+    )
+    place = task.PlaceBid(
+        **common, agent_id=agent_id, price=float(random.randint(0, 5)), eta_seconds=random.random() + 0.1
+    )
+    any_stage = tuple(stage)
+
+    def rarely(stages: tuple[task.Stage, ...]) -> tuple[task.Stage, ...]:
+        return stages if random.random() < 0.1 else ()
+
+    return [
+        ((stage.BLOCKED,), task.UnblockTask(**common, dependency=dependency, position=1)),
+        ((stage.BLOCKED,), task.UnblockTask(**common, dependency=dependency, position=1)),
+        ((stage.BLOCKED,), task.FailDependent(**common, dependency=dependency, stage=stage.FAILED, position=1)),
+        ((stage.SUBMITTED,), task.OpenBook(**common, round=state.round + 1, candidates=candidates)),
+        ((stage.BIDDING,), place),
+        ((stage.BIDDING,), place),
+        ((stage.BIDDING,), task.RefuseBid(**common, agent_id=agent_id, reason="busy")),
+        ((stage.BIDDING,), task.WithdrawBid(**common, agent_id=agent_id)),
+        ((stage.BIDDING,), task.AwardTask(**{**common, "at": at + 3.0}, round=state.round, bidders=bidders)),
+        ((stage.AWARDED,), task.StartTask(**common, **holder)),
+        (task.HELD, task.CompleteTask(**common, **holder, result={"value": 2, "parts": {"y": 1, "x": [True]}})),
+        (task.HELD, task.FailTask(**common, **holder, reason="no memory")),
+        (task.HELD, task.ExpireLease(**common, token=holder["token"], last_heard_at=at - 3.0)),
+        (rarely(task.HELD), task.EndOverrun(**{**common, "at": at + 9.0}, token=holder["token"])),
+        (rarely(any_stage), task.ExpireTask(**{**common, "at": at + 9.0})),
+        (rarely(any_stage), task.CancelTask(**common, reason="no longer needed")),
+    ]
+
+
+def _solve(story: Story, random: Random, tenant: str, step: int) -> None:
+    jobs = [
+        name.removeprefix("solve_job-")
+        for owner, name in story.states
+        if owner == tenant and name.startswith("solve_job-")
+    ]
+    job_id = random.choice([*jobs[-3:], f"job-{step}"])
+    common: dict[str, Any] = {"at": story.at, "tenant": tenant, "job_id": job_id}
+    facts = solve_job.ProblemFacts(name="grid", blob=BLOB, format=FORMAT, sense=Sense.MAX, variables=9, position=1)
+    value, seconds = float(random.randint(0, 99)), random.random()
+    command = random.choice(
+        (
+            solve_job.QueueSolve(**common, problem_id="grid", problem=facts, seconds=1.0, seed=7, task_id="t", token=1),
+            solve_job.StartSolve(**common),
+            solve_job.ReportSolve(**common, value=value, work=random.randint(0, 9), seconds=seconds),
+            solve_job.CompleteSolve(
+                **common,
+                value=value,
+                assignment="AAAA",
+                work=10,
+                seconds=seconds,
+                algorithm="annealing",
+                seed=7,
+                input_digest=BLOB,
+            ),
+            solve_job.FailSolve(**common, reason="unreadable"),
+            solve_job.CancelSolve(**common, reason="not needed"),
+        )
+    )
+    story.tell(solve_job, solve_job.stream(job_id), command)
+
+
+def _problem(story: Story, random: Random, tenant: str, step: int) -> None:
+    command = qubo_problem.RegisterProblem(
+        at=story.at,
+        tenant=tenant,
+        problem_id=f"problem-{step}",
+        name=random.choice(("grid", "G1")),
+        format=FORMAT,
+        blob=BLOB,
+        best_known=random.choice((None, 12.0)),
+        variables=9,
+        couplings=12,
+        sense=Sense.MAX,
+    )
+    story.tell(qubo_problem, qubo_problem.stream(command.problem_id), command)
+
+
+def _key(story: Story, random: Random, tenant: str, step: int) -> None:
+    key_id = f"key-{random.randint(0, 9)}"
+    common: dict[str, Any] = {"at": story.at, "tenant": tenant, "key_id": key_id}
+    command = random.choice(
+        (
+            key.IssueKey(**common, role=key.Role.AUDITOR, digest=bytes(32), label="for the auditor"),
+            key.RevokeKey(**common, reason="leaked"),
+        )
+    )
+    story.tell(key, key.stream(key_id), command)
+
+
+TELLERS: tuple[Callable[[Story, Random, str, int], None], ...] = (_agent, _submit, _task, _solve, _problem, _key)
+WEIGHTS = (3, 2, 16, 4, 1, 1)
+
+
+def from_disk(record: Recorded) -> Recorded:
+    """The record as it comes back after its bytes were written and read."""
+    body = codec.body(record.meta, codec.pack(record.event))
+    meta, event = codec.open(record.kind, body)
+    return Recorded(
+        position=record.position,
+        stream=record.stream,
+        version=record.version,
+        kind=record.kind,
+        event=event,
+        meta=meta,
+    )

@@ -1,0 +1,226 @@
+"""The laws that every projection keeps, over journals made by random commands."""
+
+import functools
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sqlalchemy import create_engine
+
+from aggregates import task
+from aggregates.catalog import AGGREGATES
+from projections import agents, audit, bids, keys, problems, solves, tasks
+from projections.catalog import PROJECTIONS
+from runtime.read_models import ReadModels, compare, digests
+from tests.projections.stories import AGENTS, TENANTS, from_disk, told
+
+STEPS = 400
+seeds = st.integers(0, 2**32 - 1)
+
+
+@functools.cache
+def story(seed: int, steps: int = STEPS):
+    return told(seed, steps)
+
+
+def filled(records, sizes=()):
+    """Read models of the records, applied in batches of these sizes, the rest at once."""
+    engine = create_engine("sqlite://")
+    models = ReadModels(engine, PROJECTIONS)
+    models.open(len(records))
+    for size in sizes:
+        models.write(records[models.position() :][:size])
+    models.write(records[models.position() :])
+    assert [standing.reason for standing in models.standings.values()] == [""] * len(PROJECTIONS)
+    return engine
+
+
+def asked(engine, question, *arguments, **named):
+    with engine.begin() as connection:
+        return question(connection, *arguments, **named)
+
+
+@pytest.fixture(scope="module")
+def read():
+    engine = filled(story(1).records)
+    yield functools.partial(asked, engine)
+    engine.dispose()
+
+
+def test_every_event_of_every_aggregate_is_applied_by_every_projection():
+    kinds = {record.kind for seed in range(12) for record in story(seed).records}
+    assert kinds == {
+        f"{module.__name__.rpartition('.')[2]}.{event.__name__}" for module in AGGREGATES for event in module.EVENTS
+    }
+    for seed in range(12):
+        filled(story(seed).records).dispose()
+
+
+@settings(max_examples=25, deadline=None)
+@given(seeds, st.lists(st.integers(1, 40), max_size=20))
+def test_what_is_rebuilt_from_the_disk_equals_what_was_made_live(seed, sizes):
+    records = told(seed, 150).records
+    live, fresh = filled(records, sizes), filled([from_disk(record) for record in records])
+    assert all(compare(digests(live, PROJECTIONS), digests(fresh, PROJECTIONS)).values())
+    live.dispose()
+    fresh.dispose()
+
+
+@settings(max_examples=25, deadline=None)
+@given(seeds)
+def test_rows_say_what_the_aggregates_states_say(seed):
+    told_story = told(seed, 250)
+    engine = filled(told_story.records)
+    with engine.begin() as connection:
+        for (tenant, stream), state in told_story.states.items():
+            noun, _, name = stream.partition("-")
+            match noun:
+                case "agent":
+                    row = agents.find(connection, tenant, name.partition(":")[2])
+                    assert row is not None
+                    offer = (row["status"], row["generation"], row["slots"], row["price"], row["key_id"])
+                    assert offer == (state.stage.value, state.generation, state.slots, state.price, state.key_id)
+                    assert row["capabilities"] == list(state.capabilities)
+                case "task":
+                    row = tasks.find(connection, tenant, name)
+                    assert row is not None
+                    shown = (row["stage"], row["attempt"], row["round"], row["agent_id"] or "")
+                    assert shown == (state.stage.value, state.attempt, state.round, state.assignee)
+                    assert row["waiting"] == len(state.waiting_for) or state.stage is not task.Stage.BLOCKED
+                    assert row["closes_at"] == (state.closes_at or None)
+                    placed = bids.newest(connection, tenant, task_id=name)
+                    open_bids = sorted(row["agent_id"] for row in placed if row["state"] == bids.PLACED)
+                    assert open_bids == [bid.agent_id for bid in state.bids]
+                case "key":
+                    row = keys.find(connection, tenant, name)
+                    assert row is not None
+                    assert (row["status"], row["role"]) == (state.stage.value, state.role.value)
+                case "solve_job":
+                    row = solves.find(connection, tenant, name)
+                    assert row is not None
+                    assert row["stage"] == state.stage.value
+        for tenant in TENANTS:
+            for agent_id in AGENTS:
+                row = agents.find(connection, tenant, agent_id)
+                held = [
+                    state
+                    for (owner, stream), state in told_story.states.items()
+                    if owner == tenant and stream.startswith("task-") and state.stage in task.HELD
+                ]
+                assert row is None or row["running"] == sum(state.assignee == agent_id for state in held)
+    engine.dispose()
+
+
+FINDS = {
+    agents: (agents.find, ("agent_id",)),
+    audit: (audit.find, ("position",)),
+    bids: (bids.find, ("task_id", "round", "agent_id")),
+    keys: (keys.find, ("key_id",)),
+    problems: (problems.find, ("problem_id",)),
+    solves: (solves.find, ("job_id",)),
+    tasks: (tasks.find, ("task_id",)),
+}
+everywhere = pytest.mark.parametrize("projection", PROJECTIONS, ids=lambda module: module.__name__.rpartition(".")[2])
+
+
+@everywhere
+def test_what_is_found_is_what_the_page_shows(read, projection):
+    find, names = FINDS[projection]
+    page = read(projection.newest, "ours", limit=500)
+    assert page
+    for row in page:
+        found = read(find, "ours", *(row[name] for name in names))
+        assert row.items() <= found.items()
+
+
+@everywhere
+def test_an_unknown_id_finds_none(read, projection):
+    find, names = FINDS[projection]
+    assert read(find, "ours", *(10**6 if name in ("round", "position") else "nobody" for name in names)) is None
+
+
+@everywhere
+def test_rows_of_another_tenant_are_as_if_they_were_not_there(read, projection):
+    find, names = FINDS[projection]
+    ours, theirs = (read(projection.newest, tenant, limit=500) for tenant in TENANTS)
+    assert {row["tenant_id"] for row in ours} == {"ours"}
+    assert read(projection.count, "ours") == len(ours)
+    assert read(projection.newest, "nobody") == []
+    assert read(projection.count, "nobody") == 0
+    keys_of_ours = {tuple(row[name] for name in names) for row in ours}
+    for row in theirs:
+        wanted = tuple(row[name] for name in names)
+        found = read(find, "ours", *wanted)
+        assert (found is not None) == (wanted in keys_of_ours)
+        assert found is None or found["tenant_id"] == "ours"
+
+
+@everywhere
+def test_pages_show_each_row_once_from_the_newest_to_the_oldest(read, projection):
+    cursor = "position" if projection is audit else "first_position"
+    everything = read(projection.newest, "ours", limit=500)
+    paged, before = [], None
+    while page := read(projection.newest, "ours", before=before, limit=3):
+        assert len(page) <= 3
+        paged += page
+        before = page[-1][cursor]
+    assert paged == everything == sorted(everything, key=lambda row: -row[cursor])
+
+
+@everywhere
+def test_a_page_holds_no_more_than_its_bound_and_nothing_when_asked_for_nothing(read, projection):
+    assert read(projection.newest, "ours", limit=0) == []
+    assert read(projection.newest, "ours", limit=-1) == []
+
+
+def test_a_page_of_more_than_the_bound_is_cut():
+    engine = filled(story(3, 3000).records)
+    assert len(asked(engine, audit.newest, "ours", limit=10**6)) == 500 < asked(engine, audit.count, "ours")
+    engine.dispose()
+
+
+NARROWED = [
+    (agents, "status"),
+    (audit, "stream"),
+    (audit, "correlation"),
+    (audit, "kind"),
+    (audit, "principal"),
+    (bids, "task_id"),
+    (bids, "agent_id"),
+    (keys, "role"),
+    (problems, "name"),
+    (solves, "stage"),
+    (solves, "problem_id"),
+    (solves, "task_id"),
+    (tasks, "stage"),
+    (tasks, "agent_id"),
+]
+
+
+@pytest.mark.parametrize(
+    "projection, column", NARROWED, ids=[f"{module.__name__.rpartition('.')[2]}-{name}" for module, name in NARROWED]
+)
+def test_pages_can_be_narrowed(read, projection, column):
+    everything = read(projection.newest, "ours", limit=500)
+    for value in {row[column] for row in everything if row[column] is not None}:
+        assert read(projection.newest, "ours", limit=500, **{column: value}) == [
+            row for row in everything if row[column] == value
+        ]
+
+
+def test_counts_by_stage_status_and_kind_add_up(read):
+    for projection, counts in (
+        (agents, agents.count_by_status),
+        (tasks, tasks.count_by_stage),
+        (audit, audit.count_by_kind),
+    ):
+        assert sum(read(counts, "ours").values()) == read(projection.count, "ours")
+    for stage, number in read(tasks.count_by_stage, "ours").items():
+        assert read(tasks.count, "ours", stage=stage) == number
+
+
+def test_rows_can_be_said_in_json(read):
+    for projection in PROJECTIONS:
+        page = read(projection.newest, "ours", limit=500)
+        assert msgspec.json.decode(msgspec.json.encode(page)) == page
