@@ -1,14 +1,14 @@
 """Failures as RFC 9457 problem documents: one shape for every refusal, and which is made of which exception."""
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, TypedDict, cast
 
 import msgspec
 import structlog
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.responses import Response
 from starlette.types import ExceptionHandler
 
@@ -135,7 +135,8 @@ async def _handle_client_gone(request: Request, error: ClientDisconnect) -> Resp
 async def handle_unexpected(request: Request, error: Exception) -> Response:
     """A bug or a broken world: logged with its traceback under an id, and the id alone is answered."""
     error_id = secrets.token_hex(8)
-    log.error("unexpected", error_id=error_id, method=request.method, path=request.url.path, exc_info=error)
+    method = request.scope.get("method", "websocket")
+    log.error("unexpected", error_id=error_id, method=method, path=request.url.path, exc_info=error)
     error.add_note(LOGGED + error_id)
     return _crash(error_id)
 
@@ -168,3 +169,10 @@ _HANDLERS = {
 }
 exception_handlers = cast(dict[Any, ExceptionHandler], _HANDLERS)
 """For `Starlette(exception_handlers=…)`."""
+
+
+async def document_of(error: Exception, connection: HTTPConnection) -> Response:
+    """The problem document of a failure, for whoever has no application between itself and the client."""
+    kind = next(kind for kind in type(error).__mro__ if kind in exception_handlers)
+    handle = cast(Callable[[HTTPConnection, Exception], Awaitable[Response]], exception_handlers[kind])
+    return await handle(connection, error)

@@ -94,7 +94,7 @@ class GavelSettings(Struct, frozen=True, kw_only=True):
     lease_seconds: Annotated[
         float, about("how long a task stays with a silent agent", "agents.heartbeat_timeout", gt=0)
     ] = 120.0
-    bidding_seconds_max: Annotated[float, about("how long a book stays open for bids", gt=0)] = 10.0
+    bidding_seconds_max: Annotated[float, about("how long a book stays open for bids", used=False, gt=0)] = 10.0
     coordination_interval_seconds: Annotated[
         float,
         about(
@@ -102,11 +102,12 @@ class GavelSettings(Struct, frozen=True, kw_only=True):
         ),
     ] = 30.0
     task_retries_max: Annotated[
-        int, about("times that a failed task is tried again", "MAX_TASK_RETRIES", "tasks.max_retries", ge=0)
+        int, about("times that a failed task is tried again", "MAX_TASK_RETRIES", "tasks.max_retries", used=False, ge=0)
     ] = 3
     task_timeout_seconds: Annotated[
-        float, about("time budget of a task that names none", "TASK_TIMEOUT", "tasks.default_timeout", gt=0)
+        float, about("longest time budget that a task may ask for", "TASK_TIMEOUT", "tasks.default_timeout", gt=0)
     ] = 3600.0
+    house_solver: Annotated[bool, about("let the node's own solver bid for optimization tasks")] = True
     tasks_running_max: Annotated[
         int, about("tasks of one tenant that run at a time", "coordination.max_concurrent_tasks", used=False, ge=1)
     ] = 100

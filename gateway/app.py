@@ -1,0 +1,93 @@
+"""The table of routes, and the application that is made of it: bounds first, then credentials, then the route."""
+
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
+
+from starlette.applications import Starlette
+from starlette.datastructures import MutableHeaders
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route, WebSocketRoute
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.websockets import WebSocket
+
+from gateway.bounds import AtOnce, BodyBounds, BodyLimit, ClearFraming
+from gateway.calls import Endpoint, SocketEndpoint, answer, answer_socket
+from gateway.parts import Node
+from gateway.problems import exception_handlers
+from gateway.routes import agents, bids, health, keys, session, sockets, tasks
+
+ENDPOINTS: tuple[Endpoint, ...] = (
+    *health.routes,
+    *session.routes,
+    *keys.routes,
+    *agents.routes,
+    *tasks.routes,
+    *bids.routes,
+)
+SOCKETS: tuple[SocketEndpoint, ...] = (*sockets.routes,)
+
+BLOBS = "/v1/blobs/"
+BLOB_SECONDS_MAX = 600.0
+REQUESTS_AT_ONCE_MAX = 600
+SOCKETS_AT_ONCE_MAX = 600
+HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",  # a sign-in link must not travel on
+    "X-Frame-Options": "DENY",
+}
+
+
+def make_app(node: Node) -> Starlette:
+    """The application of one node."""
+    bodies = BodyLimit(bytes_max=node.settings.request_body_bytes_max)
+    blobs = BodyLimit(bytes_max=node.settings.blob_bytes_max, seconds_max=BLOB_SECONDS_MAX)
+    middleware = [
+        Middleware(Headers),
+        Middleware(ClearFraming),
+        Middleware(AtOnce, requests_max=REQUESTS_AT_ONCE_MAX, sockets_max=SOCKETS_AT_ONCE_MAX),
+        Middleware(BodyBounds, limit=bodies, limit_by_prefix={BLOBS: blobs}),
+    ]
+    app = Starlette(
+        routes=[*_routes(ENDPOINTS), *(_socket(line) for line in SOCKETS)],
+        middleware=middleware,
+        exception_handlers=exception_handlers,
+    )
+    app.state.node = node
+    return app
+
+
+def _routes(endpoints: Iterable[Endpoint]) -> list[BaseRoute]:
+    """One route for each path, so that a wrong method is told all that are right."""
+    by_path: dict[str, dict[str, Endpoint]] = {}
+    for endpoint in endpoints:
+        by_path.setdefault(endpoint.path, {})[endpoint.method] = endpoint
+    return [_route(path, by_method) for path, by_method in by_path.items()]
+
+
+def _route(path: str, by_method: dict[str, Endpoint]) -> Route:
+    handle: Callable[[Request], Awaitable[Response]] = partial(answer, by_method)
+    return Route(path, handle, methods=list(by_method))
+
+
+def _socket(line: SocketEndpoint) -> WebSocketRoute:
+    handle: Callable[[WebSocket], Awaitable[None]] = partial(answer_socket, line)
+    return WebSocketRoute(line.path, handle)
+
+
+class Headers:
+    """Adds to each response what browsers must be told, unless the route has said it otherwise."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        await self.app(scope, receive, send_with_headers)

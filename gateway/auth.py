@@ -1,0 +1,114 @@
+"""Who is asking: bearer keys and session cookies become a Principal, and a table says which role may do what.
+
+A token is `gvl_<key id>_<secret>`, its secret derived from the key's id and the node's secret: a registration that is
+repeated gets the same token, although only its sha256 is ever recorded. Each request asks the security actor, so that a
+revocation holds from the next request on.
+"""
+
+import base64
+import hmac
+import re
+from hashlib import sha256
+from typing import Protocol
+from urllib.parse import urlsplit
+
+from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection
+
+from aggregates.key import Authenticate, Principal, Role
+from gateway.sessions import COOKIE, Sessions
+from runtime.errors import Refused
+from runtime.journal import Context
+from runtime.system import System
+
+SECRET_CHARACTERS = 32
+TOKEN = re.compile(r"gvl_([0-9a-f]{8})([0-9a-f]{4})([0-9a-f]{4})([0-9a-f]{4})([0-9a-f]{12})_[A-Za-z0-9_-]{32}")
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+KNOCKING = Context(tenant="", principal="gateway")
+
+EVERYBODY = frozenset(Role)
+ADMINS = frozenset({Role.ADMIN})
+OPERATORS = frozenset({Role.ADMIN, Role.OPERATOR})
+ENROLLERS = frozenset({Role.ADMIN, Role.AGENT})
+SUBMITTERS = frozenset({Role.ADMIN, Role.OPERATOR, Role.AGENT})
+AGENTS = frozenset({Role.AGENT_OWN})
+KEEPERS = OPERATORS | AGENTS
+"""Who looks after an agent: operators, and the agent itself (its own key is good for that agent alone)."""
+UPLOADERS = SUBMITTERS | AGENTS
+AUDITORS = OPERATORS | {Role.AUDITOR}
+WATCHERS = AUDITORS
+"""Who may see how the node is inside."""
+
+
+class Doorkeeper(Protocol):
+    """What authentication needs of the node."""
+
+    @property
+    def system(self) -> System: ...
+
+    @property
+    def sessions(self) -> Sessions: ...
+
+
+class Tokens:
+    """Makes the token of a key from its id; nobody without the node's secret can."""
+
+    def __init__(self, secret: bytes) -> None:
+        self._secret = secret
+
+    def token(self, key_id: str) -> str:
+        """The token of this key, the same at every call."""
+        mac = hmac.digest(self._secret, key_id.encode(), "sha256")
+        return f"gvl_{key_id.replace('-', '')}_{base64.urlsafe_b64encode(mac).decode()[:SECRET_CHARACTERS]}"
+
+
+def digest_of(token: str) -> bytes:
+    """What stands in the log for a token."""
+    return sha256(token.encode()).digest()
+
+
+def key_id_of(token: str) -> str | None:
+    """The id of the key that a token is of; None where the text is no token."""
+    parts = TOKEN.fullmatch(token)
+    return "-".join(parts.groups()) if parts else None
+
+
+async def authenticate(connection: HTTPConnection, node: Doorkeeper) -> Principal:
+    """Who sent this request or asks for this websocket. Raises `HTTPException` 401, or 403 for a page from elsewhere."""
+    header = connection.headers.get("authorization")
+    if header is not None:
+        scheme, _, token = header.partition(" ")
+        if scheme.lower() != "bearer" or key_id_of(token.strip()) is None:
+            raise HTTPException(401, "the Authorization header must be: Bearer KEY")
+        return await whose(digest_of(token.strip()), node)
+    digest = node.sessions.digest_of(connection.cookies.get(COOKIE, ""))
+    if digest is None:
+        raise HTTPException(401, "send the header Authorization: Bearer KEY, or sign in")
+    _check_origin(connection)
+    return await whose(digest, node)
+
+
+async def whose(digest: bytes, node: Doorkeeper) -> Principal:
+    """Whose token has this digest. Raises `HTTPException` 401 where the key is unknown, expired or revoked."""
+    try:
+        return await node.system.ask(Authenticate(digest=digest), KNOCKING)
+    except Refused as refused:
+        raise HTTPException(401, f"this key opens nothing: {refused.code.replace('_', ' ')}") from refused
+
+
+def _check_origin(connection: HTTPConnection) -> None:
+    """A cookie travels with what other pages of the same site send; what changes something must come from our own page."""
+    if connection.scope["type"] == "http" and connection.scope["method"] in SAFE_METHODS:
+        return
+    origin = connection.headers.get("origin")
+    if origin is None or urlsplit(origin).netloc != connection.headers.get("host"):
+        raise HTTPException(403, "with a session cookie, this is taken from the node's own page alone")
+
+
+def check_role(principal: Principal, who: frozenset[Role], agent_id: str | None) -> None:
+    """Raises `HTTPException` 403 unless the role may do this, and an agent's own key is used for that agent."""
+    if principal.role not in who:
+        roles = ", ".join(sorted(role.value for role in who))
+        raise HTTPException(403, f"a key of the role {principal.role.value} may not do this; {roles} may")
+    if principal.role is Role.AGENT_OWN and agent_id not in (None, principal.agent_id):
+        raise HTTPException(403, f"this key is good for the agent {principal.agent_id} alone")

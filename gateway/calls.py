@@ -1,0 +1,229 @@
+"""One request on its way through a route: who calls, what is asked of the node, how it is answered.
+
+A route parses, asks and renders. What all routes do alike stands here: credentials and roles, idempotency keys, the
+position that a read waits for, JSON out.
+"""
+
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from enum import StrEnum
+from hashlib import sha256
+from typing import Any, NamedTuple, TypeVar
+
+import msgspec
+import trio
+from sqlalchemy import Connection
+from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import Response
+from starlette.websockets import WebSocket
+
+from aggregates.key import Principal, Role
+from gateway.auth import EVERYBODY, authenticate, check_role
+from gateway.bodies import decode
+from gateway.parts import Node
+from gateway.problems import document_of
+from runtime.errors import Overloaded, Refused
+from runtime.journal import Context
+from runtime.records import Command
+
+R = TypeVar("R")
+T = TypeVar("T")
+
+POSITION_HEADER = "Gavel-Position"
+IDEMPOTENCY_HEADER = "Idempotency-Key"
+IDEMPOTENCY_KEY = re.compile(r"[!-~]{1,200}")
+TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
+CATCH_UP_SECONDS_MAX = 5.0
+PAGE_MAX = 500
+PAGE_DEFAULT = 100
+POSITION_MAX = 2**63 - 1
+REASON_CHARACTERS_MAX = 2000
+
+_deterministic = msgspec.msgpack.Encoder(order="deterministic")
+
+
+class Endpoint(NamedTuple):
+    """A line in the table of routes. `who` is None where no credentials are needed; `body` and `reply` are for the API document.
+
+    Where not everybody may, a path's `{agent_id}` binds an agent's own key: it is taken for that agent alone.
+    """
+
+    method: str
+    path: str
+    handle: "Callable[[Call], Awaitable[Response]]"
+    who: frozenset[Role] | None
+    body: Any = None
+    reply: Any = None
+    status: int = 200
+
+
+class SocketEndpoint(NamedTuple):
+    """A line in the table of websockets; the handler accepts."""
+
+    path: str
+    handle: Callable[[WebSocket, Node, Principal], Awaitable[None]]
+    who: frozenset[Role]
+
+
+class Call:
+    """A request, its caller, and the node that it is for."""
+
+    def __init__(self, request: Request, node: Node, principal: Principal | None) -> None:
+        self.request = request
+        self.node = node
+        self._principal = principal
+        self._asked_for: Any = None
+
+    @property
+    def principal(self) -> Principal:
+        """Who calls; only where the endpoint asks for credentials."""
+        assert self._principal is not None
+        return self._principal
+
+    @property
+    def tenant(self) -> str:
+        """The caller's tenant."""
+        return self.principal.tenant
+
+    @property
+    def path(self) -> Mapping[str, str]:
+        """The path's parameters."""
+        return self.request.path_params
+
+    @property
+    def query(self) -> Mapping[str, str]:
+        """The query's parameters."""
+        return self.request.query_params
+
+    # ---- in
+
+    async def body(self, kind: type[T]) -> T:
+        """The body as a value of that type."""
+        value = await decode(self.request, kind, bytes_max=self.node.settings.request_body_bytes_max)
+        self._asked_for = value
+        return value
+
+    async def body_or(self, kind: type[T]) -> T:
+        """The body as a value of that type; where there is none, the type's defaults."""
+        headers = self.request.headers
+        if headers.get("content-length", "0") == "0" and "transfer-encoding" not in headers:
+            return kind()
+        return await self.body(kind)
+
+    def integer(self, name: str, default: int, *, least: int = 0, most: int = POSITION_MAX) -> int:
+        """A number of the query. Raises Refused where it is none or out of bounds."""
+        text = self.query.get(name)
+        if text is None:
+            return default
+        if not (text.isascii() and text.isdigit() and least <= int(text[:20]) <= most):
+            raise Refused("query_invalid", f"{name} must be an integer from {least} to {most}", status=422)
+        return int(text)
+
+    def choice(self, name: str, choices: type[StrEnum]) -> str | None:
+        """One of these values of the query, or None where it is not given. Raises Refused for another."""
+        value = self.query.get(name)
+        if value is not None and value not in set(choices):
+            raise Refused("query_invalid", f"{name} must be one of {', '.join(choices)}", status=422)
+        return value
+
+    @property
+    def limit(self) -> int:
+        """How many rows a page may have."""
+        return self.integer("limit", PAGE_DEFAULT, least=1, most=PAGE_MAX)
+
+    @property
+    def cursor(self) -> int | None:
+        """Where the page goes on: what the one before told as `next`."""
+        return self.integer("after", 0) if "after" in self.query else None
+
+    def next(self, rows: Sequence[Mapping[str, Any]]) -> int | None:
+        """The cursor of the page after these rows; None where there is none."""
+        return rows[-1]["first_position"] if len(rows) == self.limit else None
+
+    @property
+    def reason(self) -> str:
+        """Why something is ended, as the query says."""
+        reason = self.query.get("reason", "")
+        if len(reason) > REASON_CHARACTERS_MAX:
+            raise Refused("query_invalid", f"reason may have {REASON_CHARACTERS_MAX} characters", status=422)
+        return reason
+
+    # ---- asking
+
+    async def ask(self, message: Command[R]) -> R:
+        """Asks the node on the caller's behalf, once for each idempotency key."""
+        return await self.node.system.ask(message, self.context())
+
+    def context(self) -> Context:
+        """On whose behalf, and why."""
+        trace = TRACEPARENT.fullmatch(self.request.headers.get("traceparent", ""))
+        key = self.request.headers.get(IDEMPOTENCY_HEADER, "")
+        if key and not IDEMPOTENCY_KEY.fullmatch(key):
+            raise HTTPException(400, f"{IDEMPOTENCY_HEADER} takes 1 to 200 printable ASCII characters without spaces")
+        asked_for = (self.request.method, self.request.url.path, self.request.url.query, self._asked_for)
+        return Context(
+            tenant=self.tenant,
+            principal=self.principal.name,
+            correlation=trace[1] if trace else "",
+            key=f"{self.principal.key_id} {self.request.method} {self.request.url.path} {key}" if key else "",
+            digest=sha256(_deterministic.encode(asked_for)).digest() if key else b"",
+        )
+
+    async def read(self, question: Callable[..., T], *arguments: Any, **named: Any) -> T:
+        """A projection's query as of now (or of `?after_position=`), on a reader thread: whoever has written reads it back."""
+        position = self.integer("after_position", self.node.system.journal.position)
+        with trio.move_on_after(CATCH_UP_SECONDS_MAX) as scope:
+            await self.node.projector.wait_for(position)
+        if scope.cancelled_caught:
+            raise Overloaded(f"the read models have not reached position {position} yet")
+
+        def ask(connection: Connection) -> T:
+            return question(connection, *arguments, **named)
+
+        return await self.node.projector.query(ask)
+
+    # ---- out
+
+    def reply(self, value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+        """JSON, with the position that a reader has to wait for to see it."""
+        named = {POSITION_HEADER: str(self.node.system.journal.position)} | dict(headers or {})
+        return Response(msgspec.json.encode(value), status, named, "application/json")
+
+
+def found(value: T | None, what: str, name: str) -> T:
+    """The value. Raises `HTTPException` 404 where there is none, be it absent or another tenant's."""
+    if value is None:
+        raise HTTPException(404, f"there is no {what} {name}")
+    return value
+
+
+async def admit(connection: HTTPConnection, node: Node, who: frozenset[Role]) -> Principal:
+    """Who calls; raises `HTTPException` 401 or 403 unless this endpoint is for them."""
+    principal = await authenticate(connection, node)
+    check_role(principal, who, None if who == EVERYBODY else connection.path_params.get("agent_id"))
+    return principal
+
+
+async def answer(endpoints: Mapping[str, Endpoint], request: Request) -> Response:
+    """Runs the endpoint of the request's method."""
+    node = request.app.state.node
+    endpoint = endpoints["GET" if request.method == "HEAD" else request.method]
+    principal = await admit(request, node, endpoint.who) if endpoint.who is not None else None
+    return await endpoint.handle(Call(request, node, principal))
+
+
+async def answer_socket(endpoint: SocketEndpoint, websocket: WebSocket) -> None:
+    """Runs a websocket's handler; what fails before it accepts is told as a problem document instead of the handshake."""
+    node = websocket.app.state.node
+    try:
+        principal = await admit(websocket, node, endpoint.who)
+        await endpoint.handle(websocket, node, principal)
+    except Exception as error:
+        if not _can_be_denied(websocket):
+            raise
+        await websocket.send_denial_response(await document_of(error, websocket))
+
+
+def _can_be_denied(websocket: WebSocket) -> bool:
+    return websocket.application_state.name == "CONNECTING" and websocket.client_state.name == "CONNECTING"

@@ -1,0 +1,92 @@
+"""What an agent's websocket carries: the frames that agents send, each the body of a command, and the bytes of both protocols."""
+
+from typing import Any, NamedTuple, cast
+
+import msgspec
+
+from aggregates.agent import Heartbeat
+from aggregates.task import CompleteTask, FailTask, PlaceBid, RefuseBid, StartTask, WithdrawBid
+from gateway.bodies import JSON, MSGPACK, body_type, parse
+from gateway.problems import BadRequest, Fault
+from runtime.records import Command
+
+FrameId = str | int | None
+
+COMMAND_BY_TYPE: dict[str, type[Command[Any]]] = {
+    "bid": PlaceBid,
+    "withdraw": WithdrawBid,
+    "refuse": RefuseBid,
+    "start": StartTask,
+    "complete": CompleteTask,
+    "fail": FailTask,
+    "heartbeat": Heartbeat,
+}
+
+
+def _frame(name: str, command: type[Command[Any]]) -> type[msgspec.Struct]:
+    """The frame of a command: its body, with `type`, and an `id` that the answer carries again."""
+    return msgspec.defstruct(
+        f"{command.__name__}Frame",
+        [("id", FrameId, None)],
+        bases=(body_type(command),),
+        module=__name__,
+        tag_field="type",
+        tag=name,
+        frozen=True,
+        kw_only=True,
+        forbid_unknown_fields=True,
+    )
+
+
+FRAME_BY_TYPE = {name: _frame(name, command) for name, command in COMMAND_BY_TYPE.items()}
+_COMMAND_BY_FRAME = {frame: COMMAND_BY_TYPE[name] for name, frame in FRAME_BY_TYPE.items()}
+
+
+class Tag(msgspec.Struct, frozen=True):
+    """What is read of a frame first: whose answer it wants, and which type it is."""
+
+    type: Any = None
+    id: Any = None
+
+
+class Protocol(NamedTuple):
+    """A websocket subprotocol."""
+
+    name: str
+    media_type: str
+
+    @property
+    def is_text(self) -> bool:
+        """Whether its messages are text."""
+        return self.media_type == JSON
+
+    def encode(self, frame: Any) -> bytes:
+        """The bytes of a frame that the house sends."""
+        return msgspec.json.encode(frame) if self.is_text else msgspec.msgpack.encode(frame)
+
+    def read(self, raw: bytes) -> tuple[FrameId, Any]:
+        """A frame's id, and the frame or the `BadRequest` that says what is wrong with it."""
+        try:
+            tag = parse(raw, Tag, media_type=self.media_type)
+            frame_id = tag.id if isinstance(tag.id, (str, int)) else None
+        except BadRequest as fault:
+            return None, fault
+        kind = FRAME_BY_TYPE.get(tag.type) if isinstance(tag.type, str) else None
+        if kind is None:
+            known = ", ".join(FRAME_BY_TYPE)
+            return frame_id, BadRequest([Fault(pointer="/type", detail=f"must be one of {known}")])
+        try:
+            return frame_id, parse(raw, kind, media_type=self.media_type)
+        except BadRequest as fault:
+            return frame_id, fault
+
+
+PROTOCOLS = (Protocol("gavel.v1.json", JSON), Protocol("gavel.v1.msgpack", MSGPACK))
+
+
+def command_of(frame: msgspec.Struct, agent_id: str) -> Command[Any]:
+    """The command that a frame is."""
+    fields = msgspec.structs.asdict(frame)
+    del fields["id"]
+    command: Any = _COMMAND_BY_FRAME[type(frame)]
+    return cast(Command[Any], command(agent_id=agent_id, **fields))

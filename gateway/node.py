@@ -1,0 +1,178 @@
+"""Opens a node: the one place that knows every part, and the order in which they start and stop.
+
+Start: store, actors (their memories folded from the log), read models caught up, then the door. Stop: the reverse; the
+door closes first, the journal last.
+"""
+
+import ipaddress
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+
+import msgspec
+import structlog
+import trio
+
+from agents.coordinator import Coordinator, Terms
+from agents.roster import ROSTER
+from agents.solver import House, Solver
+from aggregates.catalog import AGGREGATES
+from aggregates.key import IssueKey
+from aggregates.key import Role as KeyRole
+from gateway.app import make_app
+from gateway.auth import digest_of, key_id_of
+from gateway.bounds import Bounds as DoorBounds
+from gateway.folder import DataFolder, FolderUnusable, write_private
+from gateway.parts import Node
+from gateway.server import PortTaken, serve
+from gateway.settings import GavelSettings
+from projections.catalog import PROJECTIONS
+from runtime.blobs import Blobs
+from runtime.clock import SystemClock
+from runtime.codec import Codec
+from runtime.errors import Refused
+from runtime.ids import Ids
+from runtime.journal import Context
+from runtime.projector import Projector
+from runtime.store.sqlite import SqliteStore
+from runtime.system import Bounds, Role, open_system
+from runtime.transparency import Signer
+
+__all__ = ["TENANT", "Exposed", "FolderUnusable", "Node", "PortTaken", "open_node"]
+
+TENANT = "default"
+"""The tenant of the first admin key, and so of whatever it makes."""
+
+log = structlog.get_logger("gateway.node")
+
+
+class Exposed(Exception):
+    """The door would listen beyond this machine without TLS, and nobody has said that it may."""
+
+
+@asynccontextmanager
+async def open_node(settings: GavelSettings, *, door: bool = True) -> AsyncIterator[Node]:
+    """A running node over the data folder of the settings; without `door` nobody can reach it but the caller.
+
+    Raises FolderUnusable, Locked (another process has the journal), Exposed or PortTaken before it runs; Exhausted or Fenced when it
+    has to stop.
+    """
+    if door and not settings.insecure and not _is_loopback(settings.bind):
+        raise Exposed(f"{settings.bind} can be reached from other machines, and keys would travel in the clear")
+    folder = DataFolder(settings.data)
+    folder.make()
+    try:
+        async with _open_parts(settings, folder) as node:
+            await _admit_admin(node)
+            if not door:
+                yield node
+                return
+            async with _open_door(node):
+                yield node
+    except BaseExceptionGroup as group:
+        alone = _alone(group)
+        if alone is None:
+            raise
+        raise alone from None
+
+
+@asynccontextmanager
+async def _open_parts(settings: GavelSettings, folder: DataFolder) -> AsyncIterator[Node]:
+    clock = SystemClock()
+    signer = Signer.load_or_make(folder.journal_key)
+    store = SqliteStore(folder.journal, Codec(AGGREGATES), signer)
+    try:
+        blobs = Blobs(folder.blobs, blob_bytes_max=settings.blob_bytes_max)
+        threads = trio.CapacityLimiter(max(1, (os.cpu_count() or 2) - 1))
+        roster = [_hired(role, settings, blobs, threads) for role in ROSTER]
+        async with open_system(store, roster, clock=clock, ids=Ids(clock), bounds=_bounds(settings)) as system:
+            projector = Projector(folder.read_models, PROJECTIONS, system.journal, origin=store.origin)
+            async with trio.open_nursery() as nursery:
+                await nursery.start(projector.run)
+                yield Node(settings, folder, store, system, projector, blobs)
+                nursery.cancel_scope.cancel()
+    finally:
+        store.close()
+
+
+def _hired(role: Role, settings: GavelSettings, blobs: Blobs, threads: trio.CapacityLimiter) -> Role:
+    """A line of the roster, with what its actor is told of this node."""
+    if role.actor is Coordinator:
+        terms = Terms(
+            lease_seconds=settings.lease_seconds,
+            budget_seconds_max=settings.task_timeout_seconds,
+            cycle_seconds=settings.coordination_interval_seconds,
+        )
+        return role._replace(make=lambda here: Coordinator(here, terms))
+    if role.actor is Solver:
+        house = House(bids=settings.house_solver)
+        return role._replace(make=lambda here: Solver(here, blobs.read, house=house, threads=threads))
+    return role
+
+
+def _bounds(settings: GavelSettings) -> Bounds:
+    return Bounds(
+        mailbox_max=settings.mailbox_max,
+        ask_seconds_max=settings.ask_seconds_max,
+        batch_events_max=settings.batch_events_max,
+        state_cache_max=settings.state_cache_max,
+        pending_commands_max=settings.pending_commands_max,
+    )
+
+
+async def _admit_admin(node: Node) -> None:
+    """Sees to it that the key in the data folder opens the door; a crash between file and record is mended by the next start."""
+    token = node.folder.admin_token(node.tokens.token(node.system.ids.new()))
+    key_id = key_id_of(token)
+    if key_id is None:
+        raise FolderUnusable(
+            f"{node.folder.admin_key} holds no key; without the file a new one is made at the next start"
+        )
+    issue = IssueKey(key_id=key_id, role=KeyRole.ADMIN, digest=digest_of(token), label="made at the first start")
+    try:
+        await node.system.ask(issue, Context(tenant=TENANT, principal="node"))
+    except Refused as refused:
+        log.warning("admin_key_opens_nothing", file=str(node.folder.admin_key), reason=str(refused))
+    node.admin_token = token
+
+
+@asynccontextmanager
+async def _open_door(node: Node) -> AsyncIterator[None]:
+    shutdown = trio.Event()
+    bounds = DoorBounds(connections_max=node.settings.connections_max)
+    door = partial(serve, make_app(node), bind=node.settings.bind, shutdown=shutdown, bounds=bounds, counts=node.counts)
+    async with trio.open_nursery() as nursery:
+        host, port = await nursery.start(door)
+        node.url = f"http://{_reachable(host)}:{port}"
+        note = msgspec.json.encode({"url": node.url, "pid": os.getpid()}).decode()
+        write_private(node.folder.node, note + "\n")
+        try:
+            yield
+        finally:
+            node.folder.node.unlink(missing_ok=True)
+            shutdown.set()
+
+
+def _is_loopback(bind: str) -> bool:
+    host = bind.rpartition(":")[0].removeprefix("[").removesuffix("]")
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _reachable(host: str) -> str:
+    """The address under which this machine reaches a door that listens on `host`."""
+    address = ipaddress.ip_address(host)
+    if address.is_unspecified:
+        return "127.0.0.1" if address.version == 4 else "[::1]"
+    return host if address.version == 4 else f"[{host}]"
+
+
+def _alone(group: BaseExceptionGroup[BaseException]) -> BaseException | None:
+    """The one exception of a group that holds no other: nurseries wrap even that."""
+    if len(group.exceptions) != 1:
+        return None
+    inner = group.exceptions[0]
+    return _alone(inner) if isinstance(inner, BaseExceptionGroup) else inner

@@ -1,0 +1,111 @@
+"""Agents: they register and get a key of their own, change, drain, leave, and are heard from."""
+
+from typing import Any
+
+import msgspec
+from starlette.responses import Response
+
+from aggregates.agent import (
+    AgentAccepted,
+    DeregisterAgent,
+    DrainAgent,
+    Heartbeat,
+    HeartbeatAck,
+    RegisterAgent,
+    Stage,
+    UpdateAgent,
+)
+from aggregates.values.ids import AgentId
+from gateway.auth import AGENTS, ENROLLERS, EVERYBODY, KEEPERS, digest_of
+from gateway.bodies import body_type, to_command
+from gateway.calls import Call, Endpoint, found
+from projections import agents
+
+
+class Registered(msgspec.Struct, frozen=True):
+    """What an agent needs from now on: its id, its own key, and where its websocket is."""
+
+    agent_id: str
+    generation: int
+    key: str
+    ws: str
+
+
+class AgentPage(msgspec.Struct, frozen=True):
+    """Agents, the last registered first; `next` is the `after` of the next page."""
+
+    agents: list[dict[str, Any]]
+    next: int | None
+
+
+RegisterAgentBody = msgspec.defstruct(
+    "RegisterAgentBody",
+    [("id", AgentId | None, None)],
+    bases=(body_type(RegisterAgent),),
+    namespace={"__doc__": "An agent that registers; without an `id` it is given one."},
+    module=__name__,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+)
+
+
+async def register(call: Call) -> Response:
+    """Registers an agent and gives it the key that is its own."""
+    body: Any = await call.body(RegisterAgentBody)
+    fields = msgspec.structs.asdict(body)
+    agent_id, key_id = fields.pop("id") or call.node.system.ids.new(), call.node.system.ids.new()
+    digest = digest_of(call.node.tokens.token(key_id))
+    accepted = await call.ask(RegisterAgent(agent_id=agent_id, key_id=key_id, key_digest=digest, **fields))
+    key = call.node.tokens.token(accepted.key_id)
+    path = f"/v1/agents/{accepted.agent_id}"
+    return call.reply(
+        Registered(accepted.agent_id, accepted.generation, key, f"{path}/ws"), 201, headers={"Location": path}
+    )
+
+
+async def page(call: Call) -> Response:
+    """The tenant's agents."""
+    status = call.choice("status", Stage)
+    rows = await call.read(agents.newest, call.tenant, status=status, before=call.cursor, limit=call.limit)
+    return call.reply(AgentPage(rows, call.next(rows)))
+
+
+async def find(call: Call) -> Response:
+    """One agent."""
+    name = call.path["agent_id"]
+    return call.reply(found(await call.read(agents.find, call.tenant, name), "agent", name))
+
+
+async def update(call: Call) -> Response:
+    """Changes what the body gives and leaves the rest."""
+    body: Any = await call.body(body_type(UpdateAgent))
+    return call.reply(await call.ask(to_command(UpdateAgent, body, agent_id=call.path["agent_id"])))
+
+
+async def drain(call: Call) -> Response:
+    """No new tasks for the agent; it finishes those that it holds."""
+    body: Any = await call.body_or(body_type(DrainAgent))
+    return call.reply(await call.ask(to_command(DrainAgent, body, agent_id=call.path["agent_id"])))
+
+
+async def deregister(call: Call) -> Response:
+    """The agent leaves; what it holds is offered to others, and its key opens nothing any more."""
+    return call.reply(await call.ask(DeregisterAgent(agent_id=call.path["agent_id"], reason=call.reason)))
+
+
+async def heartbeat(call: Call) -> Response:
+    """The agent is there, and keeps its leases. For agents without a websocket."""
+    return call.reply(await call.ask(Heartbeat(agent_id=call.path["agent_id"])))
+
+
+AGENT = "/v1/agents/{agent_id}"
+routes = (
+    Endpoint("POST", "/v1/agents", register, ENROLLERS, RegisterAgentBody, Registered, 201),
+    Endpoint("GET", "/v1/agents", page, EVERYBODY, reply=AgentPage),
+    Endpoint("GET", AGENT, find, EVERYBODY, reply=dict[str, Any]),
+    Endpoint("PATCH", AGENT, update, KEEPERS, body_type(UpdateAgent), AgentAccepted),
+    Endpoint("DELETE", AGENT, deregister, KEEPERS, reply=AgentAccepted),
+    Endpoint("POST", f"{AGENT}/drain", drain, KEEPERS, body_type(DrainAgent), AgentAccepted),
+    Endpoint("POST", f"{AGENT}/heartbeat", heartbeat, AGENTS, reply=HeartbeatAck),
+)

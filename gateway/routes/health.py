@@ -1,0 +1,25 @@
+"""Whether the node lives and is ready: for whoever starts, watches or balances it. No credentials, no limits."""
+
+from starlette.responses import Response
+
+from gateway.calls import Call, Endpoint
+from gateway.problems import problem
+
+
+async def live(call: Call) -> Response:
+    """The process answers."""
+    return call.reply({"live": True})
+
+
+async def ready(call: Call) -> Response:
+    """The journal commits, and what people read has caught up with it."""
+    faults = call.node.faults()
+    if faults:
+        return problem(503, "not_ready", "Not ready", detail="; ".join(faults), headers={"Retry-After": "1"})
+    return call.reply({"ready": True})
+
+
+routes = (
+    Endpoint("GET", "/livez", live, None),
+    Endpoint("GET", "/readyz", ready, None),
+)

@@ -1,0 +1,65 @@
+"""Keys: an admin issues them and takes them back. A token is told once, in the answer that makes it."""
+
+from typing import Any
+
+import msgspec
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from aggregates.key import IssueKey, RevokeKey, Role
+from gateway.auth import ADMINS, digest_of
+from gateway.bodies import body_type, to_command
+from gateway.calls import Call, Endpoint, found
+from projections import keys
+
+
+class KeyMade(msgspec.Struct, frozen=True):
+    """A new key's id, and its token."""
+
+    key_id: str
+    key: str
+
+
+class KeyPage(msgspec.Struct, frozen=True):
+    """Keys, the last issued first; `next` is the `after` of the next page."""
+
+    keys: list[dict[str, Any]]
+    next: int | None
+
+
+async def issue(call: Call) -> Response:
+    """Issues a key of the caller's tenant."""
+    body: Any = await call.body(body_type(IssueKey))
+    key_id = call.node.system.ids.new()
+    token = call.node.tokens.token(key_id)
+    accepted = await call.ask(to_command(IssueKey, body, key_id=key_id, digest=digest_of(token)))
+    return call.reply(KeyMade(accepted.key_id, call.node.tokens.token(accepted.key_id)), 201)
+
+
+async def page(call: Call) -> Response:
+    """The tenant's keys, without their tokens, which nobody keeps."""
+    role = call.choice("role", Role)
+    rows = await call.read(keys.newest, call.tenant, role=role, before=call.cursor, limit=call.limit)
+    return call.reply(KeyPage(rows, call.next(rows)))
+
+
+async def find(call: Call) -> Response:
+    """One key."""
+    key_id = call.path["key_id"]
+    return call.reply(found(await call.read(keys.find, call.tenant, key_id), "key", key_id))
+
+
+async def revoke(call: Call) -> Response:
+    """Revokes a key; it opens nothing from now on."""
+    key_id = call.path["key_id"]
+    if key_id == call.principal.key_id:
+        raise HTTPException(409, "a key can't revoke itself; use another admin key")
+    return call.reply(await call.ask(RevokeKey(key_id=key_id, reason=call.reason)))
+
+
+routes = (
+    Endpoint("POST", "/v1/keys", issue, ADMINS, body_type(IssueKey), KeyMade, 201),
+    Endpoint("GET", "/v1/keys", page, ADMINS, reply=KeyPage),
+    Endpoint("GET", "/v1/keys/{key_id}", find, ADMINS, reply=dict[str, Any]),
+    Endpoint("DELETE", "/v1/keys/{key_id}", revoke, ADMINS),
+)

@@ -1,0 +1,128 @@
+"""Tasks: submitted, looked at, cancelled; the winner says that it has begun, is done, or gives up."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+import msgspec
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from aggregates.key import Role
+from aggregates.task import CancelTask, CompleteTask, FailTask, Stage, StartTask, SubmitTask, TaskAccepted
+from aggregates.values.document import Document
+from aggregates.values.numbers import Instant, Token
+from aggregates.values.text import Note
+from gateway.auth import AGENTS, EVERYBODY, SUBMITTERS
+from gateway.bodies import body_type
+from gateway.calls import Call, Endpoint, found
+from projections import bids, tasks
+from runtime.records import Command
+
+BIDS_SHOWN_MAX = 100
+
+Moment = Annotated[datetime, msgspec.Meta(tz=True)]
+
+
+class Submitted(msgspec.Struct, frozen=True):
+    """The task is in the log. Its stage moves on from here by itself."""
+
+    task_id: str
+    stage: str
+
+
+class TaskPage(msgspec.Struct, frozen=True):
+    """Tasks without their long fields, the last submitted first; `next` is the `after` of the next page."""
+
+    tasks: list[dict[str, Any]]
+    next: int | None
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the winner says of its task, with the token of its award."""
+
+    status: Literal["started", "completed", "failed"]
+    token: Token
+    result: Document = {}
+    reason: Note = ""
+
+
+SubmitTaskBody = msgspec.defstruct(
+    "SubmitTaskBody",
+    [("deadline", Instant | Moment | None, None)],
+    bases=(body_type(SubmitTask),),
+    namespace={"__doc__": "Work to be done. A deadline is seconds since the epoch, or a moment as RFC 3339 writes it."},
+    module=__name__,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+)
+
+
+async def submit(call: Call) -> Response:
+    """Takes a task on; agents with its skills are called for bids."""
+    body: Any = await call.body(SubmitTaskBody)
+    fields = msgspec.structs.asdict(body)
+    if isinstance(body.deadline, datetime):
+        fields["deadline"] = body.deadline.timestamp()
+    task_id = call.node.system.ids.new()
+    accepted = await call.ask(SubmitTask(task_id=task_id, submitted_by=call.principal.name, **fields))
+    location = {"Location": f"/v1/tasks/{accepted.task_id}"}
+    return call.reply(Submitted(accepted.task_id, Stage.SUBMITTED.value), 202, headers=location)
+
+
+async def page(call: Call) -> Response:
+    """The tenant's tasks."""
+    rows = await call.read(
+        tasks.newest,
+        call.tenant,
+        stage=call.choice("stage", Stage),
+        agent_id=call.query.get("agent_id"),
+        before=call.cursor,
+        limit=call.limit,
+    )
+    return call.reply(TaskPage(rows, call.next(rows)))
+
+
+async def find(call: Call) -> Response:
+    """One task with all that is known of it, and its newest bids."""
+    task_id = call.path["task_id"]
+    row = found(await call.read(tasks.find, call.tenant, task_id), "task", task_id)
+    answers = await call.read(bids.newest, call.tenant, task_id=task_id, limit=BIDS_SHOWN_MAX)
+    return call.reply({**row, "bids": answers})
+
+
+async def cancel(call: Call) -> Response:
+    """Nobody needs the task any more. An enrolment key may cancel what it has submitted."""
+    task_id = call.path["task_id"]
+    if call.principal.role is Role.AGENT:
+        row = found(await call.read(tasks.find, call.tenant, task_id), "task", task_id)
+        if row["submitted_by"] != call.principal.name:
+            raise HTTPException(403, "another key has submitted this task")
+    return call.reply(await call.ask(CancelTask(task_id=task_id, reason=call.reason)))
+
+
+async def report(call: Call) -> Response:
+    """The winner reports; a token that is not the newest is refused with 409."""
+    status = await call.body(Status)
+    return call.reply(await call.ask(_command(call, status)))
+
+
+def _command(call: Call, status: Status) -> Command[TaskAccepted]:
+    task_id, agent_id = call.path["task_id"], call.principal.agent_id
+    match status.status:
+        case "started":
+            return StartTask(task_id=task_id, agent_id=agent_id, token=status.token)
+        case "completed":
+            return CompleteTask(task_id=task_id, agent_id=agent_id, token=status.token, result=status.result)
+        case "failed":
+            return FailTask(task_id=task_id, agent_id=agent_id, token=status.token, reason=status.reason)
+
+
+TASK = "/v1/tasks/{task_id}"
+routes = (
+    Endpoint("POST", "/v1/tasks", submit, SUBMITTERS, SubmitTaskBody, Submitted, 202),
+    Endpoint("GET", "/v1/tasks", page, EVERYBODY, reply=TaskPage),
+    Endpoint("GET", TASK, find, EVERYBODY, reply=dict[str, Any]),
+    Endpoint("DELETE", TASK, cancel, SUBMITTERS, reply=TaskAccepted),
+    Endpoint("PUT", f"{TASK}/status", report, AGENTS, Status, TaskAccepted),
+)

@@ -1,0 +1,225 @@
+"""An agent's own websocket: records become frames for it, its frames become commands of its own.
+
+The log is the queue: a socket reads it at its client's pace, one page at a time, from the position that the client names.
+So a slow client costs no memory, a client that comes back misses nothing, and an answer that was lost on the way is in
+the log. Every frame of the client counts as a heartbeat.
+"""
+
+from contextlib import aclosing
+from typing import Any
+
+import msgspec
+import trio
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.websockets import WebSocket
+
+from aggregates.agent import Heartbeat, HeartbeatAck
+from aggregates.key import KeyRevoked, Principal
+from gateway.frames import PROTOCOLS, FrameId, Protocol, command_of
+from gateway.live import follow
+from gateway.problems import BadRequest, Fault, document_of
+from gateway.translator import Frame, Translator
+from runtime.errors import Failure, Refused
+from runtime.journal import Context
+from runtime.system import System
+
+FAULTS_MAX = 20
+"""Frames in which something is wrong, before the socket is closed."""
+
+POSITION_SECONDS = 5.0
+"""How often the client is told how far it has come when nothing else tells it."""
+
+HEARTBEAT_SECONDS_MIN = 1.0
+"""Heartbeats that come faster are answered without asking."""
+
+HEARTBEATS_IN_TERM = 4
+"""How many heartbeats a client is told to send in a lease's term."""
+
+GOODBYE_SECONDS_MAX = 1.0
+POLICY_VIOLATION = 1008
+REPLACED = 4409
+
+
+class Sockets:
+    """The agents' websockets of a node, one for each agent: the newest is the good one."""
+
+    def __init__(self, system: System) -> None:
+        self.system = system
+        self.translator = Translator(system.journal)
+        self._socket_by_agent: dict[tuple[str, str], AgentSocket] = {}
+
+    def __len__(self) -> int:
+        return len(self._socket_by_agent)
+
+    async def serve(self, websocket: WebSocket, principal: Principal) -> None:
+        """Serves an agent until either side ends. Raises, before it accepts, what the client has to be told."""
+        protocol = _chosen(websocket)
+        after = _after(websocket, self.system.journal.position)
+        socket = AgentSocket(self, websocket, principal, protocol, after)
+        beat = await socket.beat()
+        await websocket.accept(subprotocol=protocol.name if websocket.scope["subprotocols"] else None)
+        name = (principal.tenant, principal.agent_id)
+        if (earlier := self._socket_by_agent.get(name)) is not None:
+            earlier.end(REPLACED, "another socket of this agent was opened")
+        self._socket_by_agent[name] = socket
+        try:
+            await socket.run(beat)
+        finally:
+            if self._socket_by_agent.get(name) is socket:
+                del self._socket_by_agent[name]
+
+
+class AgentSocket:
+    """One connection of one agent."""
+
+    def __init__(
+        self, sockets: Sockets, websocket: WebSocket, principal: Principal, protocol: Protocol, after: int
+    ) -> None:
+        self.sockets = sockets
+        self.websocket = websocket
+        self.principal = principal
+        self.protocol = protocol
+        self.position = after
+        self._context = Context(tenant=principal.tenant, principal=principal.name)
+        self._scope = trio.CancelScope()
+        self._ending: tuple[int, str] | None = None
+        self._faults = 0
+        self._told_at = 0.0
+        self._beat: HeartbeatAck | None = None
+        self._beat_at = 0.0
+
+    def end(self, code: int, reason: str) -> None:
+        """Ends the connection with a close frame that says why."""
+        self._ending = self._ending or (code, reason)
+        self._scope.cancel()
+
+    async def run(self, beat: HeartbeatAck) -> None:
+        """Welcomes the agent, then speaks and listens until the client leaves or `end` is called."""
+        with self._scope:
+            await self._welcome(beat)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._tell)
+                await self._listen()
+                nursery.cancel_scope.cancel()
+        if self._ending is not None:
+            with trio.move_on_after(GOODBYE_SECONDS_MAX):
+                await self.websocket.close(*self._ending)
+
+    async def beat(self) -> HeartbeatAck:
+        """The agent was heard. Raises what the coordinator refuses it for."""
+        now = trio.current_time()
+        if self._beat is None or now >= self._beat_at + HEARTBEAT_SECONDS_MIN:
+            heartbeat = Heartbeat(agent_id=self.principal.agent_id)
+            self._beat = await self.sockets.system.ask(heartbeat, self._context)
+            self._beat_at = now
+        return self._beat
+
+    # ---- what the log has for it
+
+    async def _welcome(self, beat: HeartbeatAck) -> None:
+        leases = []
+        for lease in beat.leases:
+            award = await self.sockets.translator.lease(lease.task_id, lease.token)
+            leases += [award | {"seconds_left": lease.seconds_left}] if award is not None else []
+        welcome = {
+            "type": "welcome",
+            "agent_id": self.principal.agent_id,
+            "position": self.position,
+            "lease_seconds": beat.lease_seconds,
+            "heartbeat_seconds": beat.lease_seconds / HEARTBEATS_IN_TERM,
+            "leases": leases,
+        }
+        await self._send(welcome)
+
+    async def _tell(self) -> None:
+        journal, tenant = self.sockets.system.journal, self.principal.tenant
+        async with aclosing(follow(journal, self.position, tenant, beat_seconds=POSITION_SECONDS)) as pages:
+            async for position, records in pages:
+                for recorded in records:
+                    if isinstance(recorded.event, KeyRevoked) and recorded.event.key_id == self.principal.key_id:
+                        self.end(POLICY_VIOLATION, f"the key was revoked: {recorded.event.reason}"[:120])
+                    for frame in await self.sockets.translator.frames(recorded, self.principal.agent_id):
+                        await self._send(frame)
+                self.position = position
+                if trio.current_time() >= self._told_at + POSITION_SECONDS:
+                    await self._send({"type": "position", "position": position})
+
+    async def _send(self, frame: Frame) -> None:
+        if "position" in frame:
+            self._told_at = trio.current_time()
+        encoded = self.protocol.encode(frame)
+        if self.protocol.is_text:
+            await self.websocket.send_text(encoded.decode())
+        else:
+            await self.websocket.send_bytes(encoded)
+
+    # ---- what it says
+
+    async def _listen(self) -> None:
+        while True:
+            message = await self.websocket.receive()
+            if message["type"] == "websocket.disconnect":
+                return
+            await self._take(message)
+
+    async def _take(self, message: Any) -> None:
+        frame_id: FrameId = None
+        try:
+            beat = await self.beat()
+            frame_id, frame = self._read(message)
+            if isinstance(frame, BadRequest):
+                raise frame
+            command = command_of(frame, self.principal.agent_id)
+            heard = isinstance(command, Heartbeat)
+            reply = beat if heard else await self.sockets.system.ask(command, self._context)
+            await self._send({"type": "ack", "id": frame_id, **msgspec.to_builtins(reply)})
+        except (Failure, BadRequest) as error:
+            await self._send(await self._problem(frame_id, error))
+            self._count(error)
+
+    def _read(self, message: Any) -> tuple[FrameId, Any]:
+        raw = message.get("text") if self.protocol.is_text else message.get("bytes")
+        if raw is None:
+            wanted = "text" if self.protocol.is_text else "binary"
+            raise BadRequest([Fault(pointer="", detail=f"{self.protocol.name} takes {wanted} frames")])
+        return self.protocol.read(raw.encode() if isinstance(raw, str) else raw)
+
+    def _count(self, error: Exception) -> None:
+        self._faults += isinstance(error, BadRequest)
+        if self._faults >= FAULTS_MAX:
+            self.end(POLICY_VIOLATION, f"{FAULTS_MAX} faulty frames")
+
+    async def _problem(self, frame_id: FrameId, error: Exception) -> Frame:
+        """The problem document of a failure, as a frame."""
+        response: Response = await document_of(error, self.websocket)
+        members = msgspec.json.decode(response.body)
+        return {
+            "type": "problem",
+            "id": frame_id,
+            "status": members["status"],
+            "code": members["type"].rpartition(":")[2],
+            "detail": members.get("detail", members["title"]),
+            "errors": members.get("errors", []),
+        }
+
+
+def _chosen(websocket: WebSocket) -> Protocol:
+    """The first of our protocols that the client offers; one that names none speaks JSON."""
+    offered = websocket.scope["subprotocols"]
+    if not offered:
+        return PROTOCOLS[0]
+    for protocol in PROTOCOLS:
+        if protocol.name in offered:
+            return protocol
+    raise HTTPException(400, f"this socket speaks {' or '.join(protocol.name for protocol in PROTOCOLS)}")
+
+
+def _after(websocket: WebSocket, newest: int) -> int:
+    """The position from which the client goes on; now, where it names none."""
+    text = websocket.query_params.get("after")
+    if text is None:
+        return newest
+    if not (text.isascii() and text.isdigit() and int(text[:20]) <= newest):
+        raise Refused("position_unknown", f"after must be a position of this journal, 0 to {newest}", status=422)
+    return int(text)

@@ -1,0 +1,186 @@
+"""What the log means to one agent: records in, frames for its websocket out.
+
+Frames are made of records alone, never of read models, which may lag: what a record does not carry (a task's payload, the
+results that it builds on, who held it) is read from the streams as of that record.
+"""
+
+from collections import OrderedDict
+from typing import Any
+
+import msgspec
+
+from aggregates import task as tasks
+from aggregates.task import (
+    HELD,
+    BookOpened,
+    BookVoided,
+    LeaseExpired,
+    Task,
+    TaskAwarded,
+    TaskCancelled,
+    TaskCompleted,
+    TaskDeadLettered,
+    TaskExpired,
+    TaskFailed,
+    TaskSubmitted,
+)
+from runtime.journal import Journal
+from runtime.records import Recorded
+
+TASKS_KEPT_MAX = 500
+STATES_KEPT_MAX = 500
+INPUT_BYTES_MAX = 512 * 1024
+"""What the results in one award may take together, below the bound that clients commonly set on a message."""
+
+Frame = dict[str, Any]
+
+
+class Translator:
+    """Shared by all agents' websockets of a node: what one of them has read, the next need not read again."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._submitted: OrderedDict[str, TaskSubmitted] = OrderedDict()
+        self._states: OrderedDict[int, Task] = OrderedDict()
+
+    async def frames(self, recorded: Recorded, agent_id: str) -> list[Frame]:
+        """What the record has to say to this agent: mostly nothing."""
+        event = recorded.event
+        match event:
+            case TaskSubmitted():
+                _keep(self._submitted, event.task_id, event, TASKS_KEPT_MAX)
+            case BookOpened() if agent_id in event.eligible:
+                return [await self._call(recorded, event)]
+            case TaskAwarded() if event.agent_id == agent_id:
+                return [await self.award(recorded, event)]
+            case TaskAwarded() | BookVoided():
+                return _lost(recorded, event, agent_id)
+            case LeaseExpired() if event.agent_id == agent_id:
+                return [_revoked(recorded, event.task_id, event.token, "lease_expired")]
+            case TaskFailed() if event.agent_id == agent_id and recorded.meta.principal != f"agent:{agent_id}":
+                return [_revoked(recorded, event.task_id, event.token, event.reason)]
+            case TaskCancelled():
+                return await self._ended(recorded, event.task_id, agent_id, "task_cancelled")
+            case TaskExpired():
+                return await self._ended(recorded, event.task_id, agent_id, "task_expired")
+            case TaskDeadLettered():
+                return await self._ended(recorded, event.task_id, agent_id, "task_dead_lettered")
+        return []
+
+    async def lease(self, task_id: str, token: int) -> Frame | None:
+        """The award that gave a lease, as it was told; None where the log has no such award."""
+        for recorded in await self._read(task_id):
+            if isinstance(recorded.event, TaskAwarded) and recorded.event.token == token:
+                return await self.award(recorded, recorded.event)
+        return None
+
+    async def award(self, recorded: Recorded, event: TaskAwarded) -> Frame:
+        """The frame that tells the winner."""
+        task = await self._task(event.task_id)
+        inputs, left_out = await self._inputs(task)
+        frame = {
+            "type": "award",
+            "position": recorded.position,
+            "task_id": event.task_id,
+            "token": event.token,
+            "attempt": event.attempt,
+            "lease_seconds": event.lease_seconds,
+            "budget_seconds": event.budget_seconds,
+            "task_type": task.task_type,
+            "description": task.description,
+            "payload": task.payload,
+            "inputs": inputs,
+        }
+        return frame | ({"inputs_left_out": left_out} if left_out else {})
+
+    async def _call(self, recorded: Recorded, event: BookOpened) -> Frame:
+        task = await self._task(event.task_id)
+        return {
+            "type": "call",
+            "position": recorded.position,
+            "task_id": event.task_id,
+            "round": event.round,
+            "attempt": event.attempt,
+            "task_type": event.task_type,
+            "capabilities": event.capabilities,
+            "priority": event.priority,
+            "budget_seconds": event.budget_seconds,
+            "closes_at": event.closes_at,
+            "closes_in": max(0.0, round(event.closes_at - self._journal.clock.now(), 3)),
+            "description": task.description,
+            "payload": task.payload,
+        }
+
+    async def _inputs(self, task: TaskSubmitted) -> tuple[dict[str, Any], list[str]]:
+        """The results of the dependencies, and the names of those that would have made the frame too long."""
+        inputs: dict[str, Any] = {}
+        left_out: list[str] = []
+        size = 0
+        for name in task.dependencies:
+            result = await self._result(name)
+            size += len(msgspec.json.encode(result))
+            if size <= INPUT_BYTES_MAX:
+                inputs[name] = result
+            else:
+                left_out.append(name)
+        return inputs, left_out
+
+    async def _result(self, task_id: str) -> Any:
+        completed = [record.event for record in await self._read(task_id) if isinstance(record.event, TaskCompleted)]
+        return completed[-1].result if completed else None
+
+    async def _ended(self, recorded: Recorded, task_id: str, agent_id: str, reason: str) -> list[Frame]:
+        """An end that names no agent: told to whoever held the task or had a bid on it."""
+        state = await self._before(recorded, task_id)
+        if state.stage in HELD and state.assignee == agent_id:
+            return [_revoked(recorded, task_id, state.attempt, reason)]
+        if any(bid.agent_id == agent_id for bid in state.bids):
+            return [_no_winner(recorded, task_id, reason)]
+        return []
+
+    async def _before(self, recorded: Recorded, task_id: str) -> Task:
+        """The task's state before this record."""
+        state = self._states.get(recorded.position)
+        if state is None:
+            state = tasks.initial
+            for record in await self._read(task_id):
+                if record.version < recorded.version:
+                    state = tasks.evolve(state, record.event)  # type: ignore[arg-type]  # a task's stream holds its events
+            _keep(self._states, recorded.position, state, STATES_KEPT_MAX)
+        return state
+
+    async def _task(self, task_id: str) -> TaskSubmitted:
+        task = self._submitted.get(task_id)
+        if task is None:
+            first = (await self._read(task_id))[0].event
+            assert isinstance(first, TaskSubmitted)
+            task = first
+            _keep(self._submitted, task_id, task, TASKS_KEPT_MAX)
+        return task
+
+    async def _read(self, task_id: str) -> list[Recorded]:
+        records: list[Recorded] = await self._journal.read_with(self._journal.store.read_stream, tasks.stream(task_id))
+        return records
+
+
+def _lost(recorded: Recorded, event: TaskAwarded | BookVoided, agent_id: str) -> list[Frame]:
+    """Why a bid did not win; nothing for those who made none."""
+    ranked = next((ranked for ranked in event.ranking if ranked.agent_id == agent_id), None)
+    if ranked is None:
+        return []
+    lost = _no_winner(recorded, event.task_id, ranked.lost or "outscored")
+    return [lost | {"winner": event.agent_id} if isinstance(event, TaskAwarded) else lost]
+
+
+def _no_winner(recorded: Recorded, task_id: str, reason: str) -> Frame:
+    return {"type": "lost", "position": recorded.position, "task_id": task_id, "winner": "", "reason": reason}
+
+
+def _revoked(recorded: Recorded, task_id: str, token: int, reason: str) -> Frame:
+    return {"type": "revoked", "position": recorded.position, "task_id": task_id, "token": token, "reason": reason}
+
+
+def _keep(cache: OrderedDict[Any, Any], name: Any, value: Any, kept_max: int) -> None:
+    cache[name] = value
+    while len(cache) > kept_max:
+        cache.popitem(last=False)
