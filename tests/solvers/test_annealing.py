@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from solvers.annealing import WORK_PER_CALL_FIRST, Annealing, Best, replay, solve
-from solvers.formats import read, recognise, write_json
+from solvers.documents import write_json
+from solvers.formats import read, recognise
 from solvers.generators import palubeckis, sparse_random, toroidal_grid
 from solvers.qubo import Convention, Qubo
 from solvers.spins import BLOCK

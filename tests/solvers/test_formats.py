@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from solvers.formats import FILE_BYTES_MAX, parse, parse_all, read, recognise, write_bqp, write_json, write_rudy
+from solvers.documents import write_json
+from solvers.formats import FILE_BYTES_MAX, parse, parse_all, read, recognise, write_bqp, write_rudy
 from solvers.qubo import Convention
 from solvers.triples import FormatError
 from solvers.verify import recompute, same_value
