@@ -7,6 +7,7 @@ started again with the same seed. As an agent, `house-solver` answers every call
 import os
 from collections.abc import Callable
 from contextlib import suppress
+from hashlib import sha256
 from threading import Event as ThreadEvent
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -216,7 +217,8 @@ class Solver(Actor[SolverCommand, Desk]):
         if wanted is None or problem is None:
             lost = FailTask(task_id=event.task_id, agent_id=HOUSE_SOLVER, token=event.token, reason="problem_unknown")
             return self._telling(lost)
-        job_id = self.here.ids.new()
+        # Not a fresh id: a step may run again before it is decided, and must then mean the same stream.
+        job_id = sha256(f"{event.task_id}.{event.token}".encode()).hexdigest()[:32]
         queue = QueueSolve(
             job_id=job_id,
             problem_id=wanted.problem_id,

@@ -1,0 +1,157 @@
+"""The house's solver: jobs on worker threads, and tasks that it wins like any other agent."""
+
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from agents.solve_desk import HOUSE_SOLVER
+from agents.solver import House
+from aggregates.agent import AgentRegistered, DeregisterAgent
+from aggregates.qubo_problem import ProblemAccepted, RegisterProblem
+from aggregates.solve_job import (
+    CancelSolve,
+    QueueSolve,
+    SolveCancelled,
+    SolveCompleted,
+    SolveFailed,
+    SolveProgressed,
+    SolveStarted,
+)
+from aggregates.task import BidRefused, CancelTask, TaskAwarded, TaskCompleted
+from aggregates.values.qubo import Format, Sense
+from runtime.errors import Refused
+from solvers import formats
+from solvers.annealing import replay
+from solvers.verify import decode_assignment, recompute
+from tests.agents.crew import Crew, open_crew
+
+# A triangle and a tail: the best cut takes three of the four edges.
+TRIANGLE = b"4 4\n1 2 1\n2 3 1\n1 3 1\n3 4 1\n"
+BLOB = sha256(TRIANGLE).hexdigest()
+PROBLEM = RegisterProblem(
+    problem_id="p1", name="triangle", format=Format.RUDY, blob=BLOB, variables=4, couplings=4, sense=Sense.MAX
+)
+HOUSE = House(bids=True, slots=1, price=1.0)
+QUICK = QueueSolve(job_id="j1", problem_id="p1", seconds=0.05, seed=7)
+LONG = QueueSolve(job_id="j2", problem_id="p1", seconds=600.0, seed=7)
+
+
+def blobs(digest: str) -> bytes:
+    if digest != BLOB:
+        raise FileNotFoundError(digest)
+    return TRIANGLE
+
+
+async def with_problem(crew: Crew) -> None:
+    assert await crew.ask(PROBLEM) == ProblemAccepted(problem_id="p1")
+
+
+async def test_a_job_is_solved_and_its_record_replays_to_the_same_answer(tmp_path: Path) -> None:
+    async with open_crew(tmp_path, read_blob=blobs) as crew:
+        await with_problem(crew)
+        await crew.ask(QUICK)
+        done = await crew.next(SolveCompleted)
+    assert (done.value, done.seed, done.input_digest, done.quantum_advantage) == (3.0, 7, BLOB, None)
+    bits = decode_assignment(done.assignment, 4)
+    assert recompute(TRIANGLE, bits, format="rudy") == 3
+    value, again = replay(formats.parse(TRIANGLE, "triangle"), 7, done.work)
+    assert (value, again.tolist()) == (3, bits.tolist())
+
+
+async def test_a_job_for_an_unknown_problem_is_refused(tmp_path: Path) -> None:
+    async with open_crew(tmp_path, read_blob=blobs) as crew:
+        with pytest.raises(Refused, match="problem_unknown"):
+            await crew.ask(QUICK)
+
+
+async def test_a_blob_that_cannot_be_read_fails_the_job_and_says_why(tmp_path: Path) -> None:
+    async with open_crew(tmp_path, read_blob=lambda digest: b"3 9\n1 2 x\n") as crew:
+        await with_problem(crew)
+        await crew.ask(QUICK)
+        assert "triangle can't be read: " in (await crew.next(SolveFailed)).reason
+
+
+async def test_a_running_job_is_cancelled_and_its_thread_is_free_for_the_next(tmp_path: Path) -> None:
+    async with open_crew(tmp_path, read_blob=blobs) as crew:
+        await with_problem(crew)
+        await crew.ask(LONG)
+        await crew.next(SolveStarted, job_id="j2")
+        await crew.ask(CancelSolve(job_id="j2", reason="enough"))
+        await crew.next(SolveCancelled)
+        await crew.ask(QUICK)
+        assert (await crew.next(SolveCompleted)).job_id == "j1"
+
+
+async def test_a_job_that_its_node_did_not_survive_is_started_again(tmp_path: Path) -> None:
+    async with open_crew(tmp_path, read_blob=blobs) as crew:
+        await with_problem(crew)
+        await crew.ask(LONG)
+        await crew.next(SolveStarted)
+    async with open_crew(tmp_path, read_blob=blobs) as crew:
+        assert (await crew.next(SolveStarted, start=2)).job_id == "j2"
+        await crew.ask(CancelSolve(job_id="j2"))
+
+
+async def test_better_values_are_reported_while_the_job_runs(tmp_path: Path) -> None:
+    async with open_crew(tmp_path, read_blob=blobs) as crew:
+        await with_problem(crew)
+        await crew.ask(LONG)
+        assert (await crew.next(SolveProgressed)).value == 3.0
+        await crew.ask(CancelSolve(job_id="j2"))
+
+
+async def test_the_house_solver_wins_a_task_and_completes_it(tmp_path: Path) -> None:
+    async with open_crew(tmp_path, read_blob=blobs, house=HOUSE) as crew:
+        await with_problem(crew)
+        assert (await crew.next(AgentRegistered)).agent_id == HOUSE_SOLVER
+        await crew.submit(
+            "t1", capabilities=("optimization",), payload={"problem_id": "p1", "seconds": 0.05, "seed": 3}
+        )
+        assert (await crew.next(TaskAwarded)).agent_id == HOUSE_SOLVER
+        done = await crew.next(TaskCompleted)
+        assert done.result["value"] == 3
+        assert done.result["seed"] == 3
+        assert recompute(TRIANGLE, decode_assignment(done.result["assignment"], 4), format="rudy") == 3
+
+
+async def test_the_house_solver_refuses_what_it_cannot_solve(tmp_path: Path) -> None:
+    async with open_crew(tmp_path, read_blob=blobs, house=HOUSE) as crew:
+        await with_problem(crew)
+        await crew.next(AgentRegistered)
+        await crew.submit("t1", capabilities=("optimization",), payload={"problem_id": "p9", "seconds": 1})
+        assert "no registered problem" in (await crew.next(BidRefused)).reason
+        await crew.submit("t2", payload={"problem_id": "p1", "seconds": 9}, capabilities=("qubo",), budget_seconds=1.0)
+        assert "would take" in (await crew.next(BidRefused, task_id="t2")).reason
+
+
+async def test_the_house_solver_stops_work_on_a_task_that_was_taken_away(tmp_path: Path) -> None:
+    async with open_crew(tmp_path, read_blob=blobs, house=HOUSE) as crew:
+        await with_problem(crew)
+        await crew.next(AgentRegistered)
+        await crew.submit("t1", capabilities=("qubo",), payload={"problem_id": "p1", "seconds": 50})
+        await crew.next(SolveStarted)
+        await crew.ask(CancelTask(task_id="t1"))
+        assert (await crew.next(SolveCancelled)).reason == "its task was taken away"
+
+
+async def test_the_house_solver_survives_a_restart_with_its_task(tmp_path: Path) -> None:
+    payload = {"problem_id": "p1", "seconds": 1.0}
+    async with open_crew(tmp_path, read_blob=blobs, house=HOUSE) as crew:
+        await with_problem(crew)
+        await crew.next(AgentRegistered)
+        await crew.submit("t1", capabilities=("qubo",), payload=payload)
+        await crew.next(SolveStarted)
+    async with open_crew(tmp_path, read_blob=blobs, house=HOUSE) as crew:
+        assert (await crew.next(TaskCompleted)).token == 1
+
+
+async def test_a_house_solver_that_was_deregistered_stays_away(tmp_path: Path) -> None:
+    async with open_crew(tmp_path, read_blob=blobs, house=HOUSE) as crew:
+        await with_problem(crew)
+        await crew.next(AgentRegistered)
+        await crew.ask(DeregisterAgent(agent_id=HOUSE_SOLVER))
+        position = crew.system.journal.position
+    async with open_crew(tmp_path, read_blob=blobs, house=HOUSE) as crew:
+        await crew.ask(PROBLEM)
+        assert crew.system.journal.position == position
