@@ -56,11 +56,14 @@ agents = schema.table(
     number("last_event_at"),
     paged_by=("status",),
 )
+"""`last_event_at` tells of the agent's own stream: what happens to its tasks is counted alone."""
 
 leases = schema.table("agent_leases", key("task_id"), text("agent_id"), paged_by=("agent_id",))
 """The tasks that agents hold. An end of a task doesn't say who held it; which agents it frees is known from here."""
 
 TABLES: tuple[Table, ...] = (agents, leases)
+
+NOTHING = {"bids": 0, "won": 0, "completed": 0, "failed": 0, "leases_lost": 0}
 
 
 def apply(recorded: Recorded) -> Sequence[Change]:
@@ -80,15 +83,15 @@ def apply(recorded: Recorded) -> Sequence[Change]:
             back = {"status": Stage.ACTIVE.value, "reason": "", "generation": event.generation}
             return [_changed(recorded, event.agent_id, back)]
         case BidPlaced():
-            return [*_counted(recorded, event.agent_id, "bids")]
+            return [_counted(recorded, event.agent_id, "bids")]
         case TaskAwarded():
-            return [_held(recorded, event), *_counted(recorded, event.agent_id, "won")]
+            return [_held(recorded, event), _counted(recorded, event.agent_id, "won")]
         case TaskCompleted():
-            return [_freed(recorded, event.task_id), *_counted(recorded, event.agent_id, "completed")]
+            return [_freed(recorded, event.task_id), _counted(recorded, event.agent_id, "completed")]
         case TaskFailed():
-            return [_freed(recorded, event.task_id), *_counted(recorded, event.agent_id, "failed")]
+            return [_freed(recorded, event.task_id), _counted(recorded, event.agent_id, "failed")]
         case LeaseExpired():
-            return [_freed(recorded, event.task_id), *_counted(recorded, event.agent_id, "leases_lost")]
+            return [_freed(recorded, event.task_id), _counted(recorded, event.agent_id, "leases_lost")]
         case TaskDeadLettered() | TaskCancelled() | TaskExpired():
             return [_freed(recorded, event.task_id)]
     return ()
@@ -136,10 +139,9 @@ def _changed(recorded: Recorded, agent_id: str, values: dict[str, Any]) -> Chang
     return Update(table=agents, values={**values, **_moved(recorded)}, where=_key(recorded, agent_id))
 
 
-def _counted(recorded: Recorded, agent_id: str, column: str) -> Sequence[Change]:
-    where = _key(recorded, agent_id)
-    added = Add(table=agents, values={column: 1}, where=where)
-    return added, Update(table=agents, values=_moved(recorded), where=where)
+def _counted(recorded: Recorded, agent_id: str, column: str) -> Change:
+    """Counts what happened. All counters are named, so that all counting is of one shape: agents are few and their events many."""
+    return Add(table=agents, values={**NOTHING, column: 1}, where=_key(recorded, agent_id))
 
 
 def _held(recorded: Recorded, event: TaskAwarded) -> Change:

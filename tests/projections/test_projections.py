@@ -1,6 +1,7 @@
 """The laws that every projection keeps, over journals made by random commands."""
 
 import functools
+from collections import Counter
 
 import msgspec
 import pytest
@@ -10,10 +11,13 @@ from sqlalchemy import create_engine
 
 from aggregates import task
 from aggregates.catalog import AGGREGATES
+from aggregates.task import BidPlaced, LeaseExpired, TaskAwarded, TaskCompleted, TaskFailed
 from projections import agents, audit, bids, keys, problems, solves, tasks
 from projections.catalog import PROJECTIONS
 from runtime.read_models import ReadModels, compare, digests
-from tests.projections.stories import AGENTS, TENANTS, from_disk, told
+from runtime.records import Meta, Recorded
+from tests import examples
+from tests.projections.stories import AGENTS, TENANTS, codec, from_disk, told
 
 STEPS = 400
 seeds = st.integers(0, 2**32 - 1)
@@ -55,6 +59,38 @@ def test_every_event_of_every_aggregate_is_applied_by_every_projection():
     }
     for seed in range(12):
         filled(story(seed).records).dispose()
+
+
+def test_the_example_of_every_event_is_applied_by_every_projection_in_any_place():
+    meta = Meta(id="c1", cause="", correlation="c1", tenant=examples.TENANT, principal="admin:k1", at=examples.AT)
+    both_ways = (*examples.EVENTS, *reversed(examples.EVENTS))
+    filled(
+        [
+            Recorded(position=n, stream="s", version=n, kind=codec.kind(event), event=event, meta=meta)
+            for n, event in enumerate(both_ways, 1)
+        ]
+    ).dispose()
+
+
+@settings(max_examples=25, deadline=None)
+@given(seeds)
+def test_what_an_agent_did_is_counted(seed):
+    records = told(seed, 250).records
+    engine = filled(records)
+    for tenant in TENANTS:
+        for agent_id in AGENTS:
+            row = asked(engine, agents.find, tenant, agent_id)
+            if row is None:
+                continue
+            since = [record for record in records if record.position > row["first_position"]]
+            happened = Counter(
+                type(record.event)
+                for record in since
+                if record.meta.tenant == tenant and getattr(record.event, "agent_id", "") == agent_id
+            )
+            counted = [happened[kind] for kind in (BidPlaced, TaskAwarded, TaskCompleted, TaskFailed, LeaseExpired)]
+            assert [row[name] for name in ("bids", "won", "completed", "failed", "leases_lost")] == counted
+    engine.dispose()
 
 
 @settings(max_examples=25, deadline=None)
