@@ -1,0 +1,72 @@
+"""A job's life: every command decides, was already so, or is refused."""
+
+import pytest
+from msgspec.structs import replace
+
+from aggregates import solve_job
+from aggregates.solve_job import (
+    STARTS_MAX,
+    CancelSolve,
+    CompleteSolve,
+    FailSolve,
+    QueueSolve,
+    ReportSolve,
+    SolveQueued,
+    StartSolve,
+)
+from aggregates.values.qubo import Sense
+from runtime.errors import Refused
+from tests.aggregates.outcomes import Outcome, check, named, state
+from tests.examples import PROBLEM, command_by_type
+
+QUEUE: QueueSolve = command_by_type[QueueSolve]
+START: StartSolve = command_by_type[StartSolve]
+REPORT: ReportSolve = command_by_type[ReportSolve]
+COMPLETE: CompleteSolve = command_by_type[CompleteSolve]
+FAIL: FailSolve = command_by_type[FailSolve]
+CANCEL: CancelSolve = command_by_type[CancelSolve]
+
+OUTCOMES = (
+    Outcome(QUEUE, ["SolveQueued"], [], [QUEUE], "job_exists", [replace(QUEUE, seconds=2.0)]),
+    Outcome(START, ["SolveStarted"], [QUEUE], [QUEUE, START], "job_is_cancelled", [QUEUE, CANCEL]),
+    Outcome(REPORT, ["SolveProgressed"], [QUEUE, START], [QUEUE, START, REPORT], "job_is_queued", [QUEUE]),
+    Outcome(COMPLETE, ["SolveCompleted"], [QUEUE, START], [QUEUE, START, COMPLETE], "job_is_failed", [QUEUE, FAIL]),
+    Outcome(FAIL, ["SolveFailed"], [QUEUE, START], [QUEUE, FAIL], "job_is_completed", [QUEUE, START, COMPLETE]),
+    Outcome(CANCEL, ["SolveCancelled"], [QUEUE], [QUEUE, CANCEL], "job_unknown", []),
+)
+
+
+@pytest.mark.parametrize("outcome", OUTCOMES, ids=named)
+def test_every_command_has_three_outcomes(outcome: Outcome) -> None:
+    check(solve_job, outcome)
+
+
+def test_every_command_is_in_the_table() -> None:
+    assert {type(outcome.command) for outcome in OUTCOMES} == set(solve_job.COMMANDS)
+
+
+def test_a_job_without_a_known_problem_is_refused() -> None:
+    with pytest.raises(Refused, match="problem_unknown"):
+        solve_job.decide(solve_job.initial, replace(QUEUE, problem=None))
+
+
+def test_without_a_seed_one_is_made_from_the_id_and_recorded() -> None:
+    seeds = []
+    for job_id in ("j1", "j1", "j2"):
+        (queued,) = solve_job.decide(solve_job.initial, replace(QUEUE, seed=None, job_id=job_id))
+        assert isinstance(queued, SolveQueued)
+        seeds.append(queued.seed)
+    assert seeds[0] == seeds[1] != seeds[2]
+
+
+@pytest.mark.parametrize("sense, worse, better", [(Sense.MAX, 0.0, 2.0), (Sense.MIN, 2.0, 0.0)])
+def test_only_a_better_value_is_recorded(sense: Sense, worse: float, better: float) -> None:
+    running = state(solve_job, replace(QUEUE, problem=replace(PROBLEM, sense=sense)), START, REPORT)
+    assert solve_job.decide(running, replace(REPORT, value=worse)) == []
+    assert len(solve_job.decide(running, replace(REPORT, value=better))) == 1
+
+
+def test_a_job_that_keeps_ending_its_node_fails() -> None:
+    starts = [replace(START, start=number) for number in range(1, STARTS_MAX + 1)]
+    (failed,) = solve_job.decide(state(solve_job, QUEUE, *starts), replace(START, start=STARTS_MAX + 1))
+    assert isinstance(failed, solve_job.SolveFailed)

@@ -1,0 +1,249 @@
+"""A task's life: every command decides, was already so, or is refused."""
+
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from aggregates import task
+from aggregates.task import (
+    VOIDS_MAX,
+    AwardTask,
+    CancelTask,
+    CompleteTask,
+    DependencyFact,
+    EndOverrun,
+    ExpireLease,
+    ExpireTask,
+    FailDependent,
+    FailTask,
+    OpenBook,
+    PlaceBid,
+    RefuseBid,
+    Stage,
+    StartTask,
+    SubmitTask,
+    TaskAwarded,
+    TaskSubmitted,
+    UnblockTask,
+    WithdrawBid,
+)
+from runtime.errors import Refused
+from runtime.records import Command
+from tests.aggregates.outcomes import Outcome, check, named, state
+from tests.examples import AT, command_by_type
+
+SUBMIT: SubmitTask = command_by_type[SubmitTask]
+UNBLOCK: UnblockTask = command_by_type[UnblockTask]
+FAIL_DEPENDENT: FailDependent = command_by_type[FailDependent]
+OPEN: OpenBook = command_by_type[OpenBook]
+BID: PlaceBid = command_by_type[PlaceBid]
+WITHDRAW: WithdrawBid = command_by_type[WithdrawBid]
+REFUSE: RefuseBid = command_by_type[RefuseBid]
+AWARD: AwardTask = command_by_type[AwardTask]
+START: StartTask = command_by_type[StartTask]
+COMPLETE: CompleteTask = command_by_type[CompleteTask]
+FAIL: FailTask = command_by_type[FailTask]
+EXPIRE_LEASE: ExpireLease = command_by_type[ExpireLease]
+OVERRUN: EndOverrun = command_by_type[EndOverrun]
+CANCEL: CancelTask = command_by_type[CancelTask]
+EXPIRE: ExpireTask = command_by_type[ExpireTask]
+
+WAITS = replace(
+    SUBMIT,
+    dependencies=("t0",),
+    independent_of=("t0",),
+    dependency_facts=(DependencyFact(task_id="t0", stage=Stage.RUNNING, position=5),),
+)
+DEADLINE = replace(SUBMIT, deadline=AT + 100)
+BIDDING: tuple[Command[Any], ...] = (SUBMIT, OPEN, BID, REFUSE)
+AWARDED: tuple[Command[Any], ...] = (*BIDDING, AWARD)
+REOPENED: tuple[Command[Any], ...] = (*AWARDED, FAIL)
+EARLY = replace(AWARD, at=AT + 1)
+
+OUTCOMES = (
+    Outcome(SUBMIT, ["TaskSubmitted"], [], [SUBMIT], "task_exists", [WAITS]),
+    Outcome(UNBLOCK, ["DependencyMet", "TaskUnblocked"], [WAITS], [WAITS, UNBLOCK], "task_unknown", []),
+    Outcome(FAIL_DEPENDENT, ["TaskFailed"], [WAITS], [WAITS, FAIL_DEPENDENT], "task_unknown", []),
+    Outcome(OPEN, ["BookOpened"], [SUBMIT], [SUBMIT, OPEN], "nobody_eligible", [replace(SUBMIT, capabilities=("x",))]),
+    Outcome(BID, ["BidPlaced"], [SUBMIT, OPEN], [SUBMIT, OPEN, BID], "book_closed", AWARDED),
+    Outcome(WITHDRAW, ["BidWithdrawn"], BIDDING, [*BIDDING, WITHDRAW], "bid_unknown", [SUBMIT, OPEN]),
+    Outcome(REFUSE, ["BidRefused"], [SUBMIT, OPEN], [SUBMIT, OPEN, REFUSE], "book_closed", [SUBMIT]),
+    Outcome(EARLY, ["TaskAwarded"], BIDDING, [*BIDDING, EARLY], "book_open", [SUBMIT, OPEN, BID]),
+    Outcome(START, ["TaskStarted"], AWARDED, [*AWARDED, START], "token_stale", REOPENED),
+    Outcome(COMPLETE, ["TaskCompleted"], AWARDED, [*AWARDED, COMPLETE], "token_stale", REOPENED),
+    Outcome(EXPIRE_LEASE, ["LeaseExpired", "TaskReopened"], AWARDED, REOPENED, "task_unknown", []),
+    Outcome(OVERRUN, ["TaskFailed", "TaskReopened"], AWARDED, REOPENED, "task_unknown", []),
+    Outcome(CANCEL, ["TaskCancelled"], AWARDED, [SUBMIT, CANCEL], "task_is_completed", [*AWARDED, COMPLETE]),
+    Outcome(EXPIRE, ["TaskExpired"], [DEADLINE], [DEADLINE, EXPIRE], "deadline_ahead", [SUBMIT]),
+)
+
+
+@pytest.mark.parametrize("outcome", OUTCOMES, ids=named)
+def test_every_command_has_three_outcomes(outcome: Outcome) -> None:
+    check(task, outcome)
+
+
+def test_every_command_is_in_the_table() -> None:
+    # A failure reported twice can't be told from a stale token: it has two outcomes.
+    assert {type(outcome.command) for outcome in OUTCOMES} | {FailTask} == set(task.COMMANDS)
+
+
+def refusal(command: Command[Any], *before: Command[Any]) -> Refused:
+    with pytest.raises(Refused) as caught:
+        task.decide(state(task, *before), command)  # type: ignore[arg-type]
+    return caught.value
+
+
+def test_a_failed_attempt_reopens_the_task_until_attempts_are_used_up() -> None:
+    reopened = state(task, *REOPENED)
+    assert (reopened.stage, reopened.attempt) == (Stage.SUBMITTED, 1)
+    again = (replace(OPEN, round=2), replace(BID, round=2), replace(AWARD, round=2))
+    dead = state(task, *REOPENED, *again, replace(FAIL, token=2))
+    assert (dead.stage, dead.attempt) == (Stage.DEAD_LETTERED, 2)
+
+
+def test_a_failure_with_an_old_token_is_refused() -> None:
+    assert refusal(FAIL, *REOPENED).code == "token_stale"
+
+
+def test_only_the_holder_speaks_for_the_task() -> None:
+    assert refusal(replace(COMPLETE, agent_id="bob"), *AWARDED).code == "not_the_holder"
+    assert refusal(replace(COMPLETE, token=2), *AWARDED).code == "token_unknown"
+
+
+def test_a_second_result_that_differs_is_refused() -> None:
+    assert refusal(replace(COMPLETE, result={"value": 2}), *AWARDED, COMPLETE).code == "task_is_completed"
+
+
+def test_a_result_after_the_deadline_is_refused() -> None:
+    assert refusal(replace(COMPLETE, at=AT + 101), DEADLINE, OPEN, BID, REFUSE, AWARD).code == "deadline_passed"
+
+
+@pytest.mark.parametrize(
+    "result, fault",
+    [
+        ({"a": "x" * 70_000}, "takes 70"),
+        ({"a": float("nan")}, "result/a is not a finite number"),
+        ({"a": [1, 2**70]}, "result/a/1 does not fit in 64 bits"),
+        ({"a": b"raw"}, "result/a is a bytes"),
+        ({1: 2}, "has the key 1"),
+    ],
+)
+def test_a_result_that_cannot_be_recorded_is_refused(result: dict[Any, Any], fault: str) -> None:
+    refused = refusal(replace(COMPLETE, result=result), *AWARDED)
+    assert (refused.code, refused.status) == ("result_unfit", 422)
+    assert fault in refused.detail
+
+
+def test_documents_are_not_nested_for_ever() -> None:
+    deep: dict[str, Any] = {}
+    for _ in range(40):
+        deep = {"a": deep}
+    assert "nested" in refusal(replace(SUBMIT, payload=deep)).detail
+    assert refusal(replace(SUBMIT, payload=deep), SUBMIT).code == "task_exists"
+
+
+def test_a_submission_names_all_its_faults() -> None:
+    wrong = replace(
+        SUBMIT,
+        dependencies=("gone", "lost"),
+        independent_of=("elsewhere",),
+        dependency_facts=(
+            DependencyFact(task_id="gone", stage=Stage.UNKNOWN, position=0),
+            DependencyFact(task_id="lost", stage=Stage.EXPIRED, position=4),
+        ),
+        skills_never_offered=("qubo",),
+        deadline=AT - 5,
+        budget_seconds=4000.0,
+    )
+    refused = refusal(wrong)
+    assert (refused.code, refused.status) == ("dependency_unknown", 422)
+    codes = ["dependency_unknown", "dependency_failed", "independence_unclear", "skill_unknown", "deadline_passed"]
+    assert all(f"{code}: " in refused.detail for code in [*codes, "budget_too_long"])
+
+
+def test_a_completed_dependency_does_not_block() -> None:
+    done = replace(WAITS, dependency_facts=(DependencyFact(task_id="t0", stage=Stage.COMPLETED, position=5),))
+    assert state(task, done).stage is Stage.SUBMITTED
+    assert state(task, WAITS).stage is Stage.BLOCKED
+
+
+def test_whoever_did_what_it_must_be_independent_of_is_not_called() -> None:
+    doer = replace(OPEN.doers[0], agent_id="ann")
+    assert state(task, WAITS, UNBLOCK, replace(OPEN, doers=(doer,))).eligible == ("bob",)
+
+
+def test_the_full_are_not_called() -> None:
+    full = replace(OPEN.candidates[0], running=2)
+    assert state(task, SUBMIT, replace(OPEN, candidates=(full, OPEN.candidates[1]))).eligible == ("bob",)
+
+
+def test_a_bid_of_one_who_was_not_called_is_refused() -> None:
+    assert refusal(replace(BID, agent_id="eve"), SUBMIT, OPEN).code == "agent_not_eligible"
+
+
+def test_a_bid_for_another_round_or_after_its_end_is_refused() -> None:
+    assert refusal(replace(BID, round=2), SUBMIT, OPEN).code == "book_closed"
+    assert refusal(replace(BID, at=AT + 2.1), SUBMIT, OPEN).code == "book_closed"
+
+
+def test_a_bid_that_cannot_hold_is_refused() -> None:
+    assert refusal(replace(BID, expires_at=AT), SUBMIT, OPEN).code == "bid_expired"
+    assert refusal(replace(BID, eta_seconds=101.0), DEADLINE, OPEN).code == "eta_past_deadline"
+
+
+def test_a_second_bid_replaces_the_first_and_a_refusal() -> None:
+    after = state(task, SUBMIT, OPEN, REFUSE, replace(BID, agent_id="bob"), BID, replace(BID, price=0.5))
+    assert [(bid.agent_id, bid.price) for bid in after.bids] == [("ann", 0.5), ("bob", 1.0)]
+    assert after.refused == ()
+
+
+def test_a_book_without_winner_is_void_for_a_reason() -> None:
+    late = replace(AWARD, at=AT + 3)
+    for before, reason in (
+        ([], "no_bids"),
+        ([REFUSE, replace(REFUSE, agent_id="ann")], "all_refused"),
+        ([replace(BID, eta_seconds=61.0)], "none_fit"),
+    ):
+        (voided,) = task.decide(state(task, SUBMIT, OPEN, *before), late)
+        assert isinstance(voided, task.BookVoided)
+        assert (voided.reason, voided.voids) == (reason, 1)
+
+
+def test_a_task_that_nobody_ever_takes_is_given_up() -> None:
+    rounds = [(replace(OPEN, round=n), replace(AWARD, round=n, at=AT + 3)) for n in range(1, VOIDS_MAX + 1)]
+    after = state(task, SUBMIT, *(command for pair in rounds for command in pair))
+    assert after.stage is Stage.DEAD_LETTERED
+
+
+def test_a_book_that_found_all_busy_says_nothing_against_the_task() -> None:
+    busy = tuple(replace(facts, running=facts.slots) for facts in AWARD.bidders)
+    (voided,) = task.decide(state(task, *BIDDING), replace(AWARD, bidders=busy))
+    assert isinstance(voided, task.BookVoided)
+    assert (voided.voids, voided.ranking[0].lost) == (0, "slots_full")
+
+
+def test_a_lease_that_was_renewed_does_not_expire_unless_its_holder_is_gone() -> None:
+    heard = replace(EXPIRE_LEASE, last_heard_at=AT + 10)
+    assert refusal(heard, *AWARDED).code == "lease_held"
+    assert len(task.decide(state(task, *AWARDED), replace(heard, agent_gone_position=9))) == 2
+
+
+def test_an_attempt_within_its_budget_goes_on() -> None:
+    assert refusal(replace(OVERRUN, at=AT + 66.9), *AWARDED).code == "within_budget"
+
+
+def test_the_award_says_why() -> None:
+    (alone,) = task.decide(state(task, *BIDDING), AWARD)
+    assert isinstance(alone, TaskAwarded)
+    assert "no other bid could win" in alone.reason
+    (beaten,) = task.decide(state(task, SUBMIT, OPEN, BID, replace(BID, agent_id="bob", price=9.0)), AWARD)
+    assert isinstance(beaten, TaskAwarded)
+    assert beaten.reason.startswith("ann scored 0.")
+
+
+def test_what_was_submitted_is_recorded_in_one_order() -> None:
+    (submitted,) = task.decide(task.initial, replace(SUBMIT, capabilities=("b", "a", "a")))
+    assert isinstance(submitted, TaskSubmitted)
+    assert submitted.capabilities == ("a", "b")
