@@ -30,7 +30,7 @@ class Client:
 
     def __init__(self, url: str, key: str) -> None:
         self.url = url.rstrip("/")
-        self._key = key
+        self.headers = {"Authorization": f"Bearer {key}"}
 
     def get(self, path: str) -> Any:
         """The JSON at a path."""
@@ -43,7 +43,7 @@ class Client:
 
     def send(self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None) -> bytes:
         """The bytes of an answer. Raises Denied or NotReached."""
-        given = {"Authorization": f"Bearer {self._key}", **(headers or {})}
+        given = {**self.headers, **(headers or {})}
         request = Request(self.url + path, data=body, method=method, headers=given)
         try:
             with urlopen(request, timeout=CALL_SECONDS_MAX) as answer:

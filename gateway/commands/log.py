@@ -1,0 +1,132 @@
+"""`gavel log tail|export|replay`: looks at the log, takes it out, or rebuilds the read models from it and compares."""
+
+import argparse
+import hashlib
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+from urllib.request import Request, urlopen
+
+import msgspec
+
+from gateway.cli import FINE, NO, Wrong
+from gateway.client import Client, Denied, NotReached
+from gateway.commands.backup import copy_journal
+from gateway.commands.common import add_json, add_settings, print_json, read_settings, say
+from gateway.commands.reach import reach, running
+from gateway.exports import FORMAT, open_journal, write_export
+from gateway.folder import DataFolder
+
+TAIL = 20
+PAGE = 500
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(metavar="ACTION", required=True)
+    tail = actions.add_parser("tail", help="show the newest records")
+    tail.add_argument("--after", type=int, metavar="N", help=f"those past this position (default: the newest {TAIL})")
+    tail.add_argument("--follow", action="store_true", help="go on as records come, until Ctrl-C")
+    tail.set_defaults(act=_tail)
+    export = actions.add_parser("export", help=f"write records as a stream of msgpack values ({FORMAT})")
+    export.add_argument("file", type=Path, nargs="?", metavar="FILE", help="by default stdout")
+    export.add_argument("--from", type=int, default=1, dest="first", metavar="P", help="first position")
+    export.add_argument("--to", type=int, dest="last", metavar="P", help="last position")
+    export.set_defaults(act=_export)
+    replay = actions.add_parser(
+        "replay", help="rebuild the read models from the log and compare them with the live ones"
+    )
+    replay.set_defaults(act=_replay)
+    for action in (tail, export, replay):
+        add_settings(action)
+        add_json(action)
+
+
+def run(options: argparse.Namespace) -> int:
+    code: int = options.act(options)
+    return code
+
+
+def _tail(options: argparse.Namespace) -> int:
+    if options.follow:
+        if options.json:
+            raise Wrong("--follow has no end, --json writes one object: use one of them")
+        return _follow(running(options), options.after)
+    answer = reach(options, lambda client: _read_tail(client, options.after))
+    if options.json:
+        print_json(answer)
+    else:
+        for record in answer["records"]:
+            print(shown(record))
+    return FINE
+
+
+def _read_tail(client: Client, after: int | None) -> dict[str, Any]:
+    position = client.get("/v1/log?limit=1")["position"]
+    reached = max(0, position - TAIL) if after is None else after
+    records: list[dict[str, Any]] = []
+    while reached < position:
+        page = client.get(f"/v1/log?after={reached}&limit={PAGE}")
+        records += page["records"]
+        reached = page["next"] if page["next"] > reached else position
+    return {"records": records, "position": position}
+
+
+def _follow(client: Client, after: int | None) -> int:
+    """Reads the node's server-sent events, a line at a time."""
+    start = client.get("/v1/log?limit=1")["position"] - TAIL if after is None else after
+    request = Request(f"{client.url}/v1/feed?after={max(0, start)}", headers=client.headers)
+    try:
+        with urlopen(request) as feed:
+            for line in feed:
+                if line.startswith(b"data: {"):
+                    print(shown(msgspec.json.decode(line[6:])), flush=True)
+    except (Denied, NotReached, OSError) as error:
+        raise Wrong(f"the feed ended: {error}") from error
+    say("the node has closed the feed")
+    return NO
+
+
+def shown(record: dict[str, Any]) -> str:
+    """A record in one line."""
+    at = time.strftime("%H:%M:%S", time.localtime(record["at"]))
+    data = msgspec.json.encode(record["data"]).decode()
+    return f"{record['position']:>6} {at} {record['stream']} {record['kind']} by {record['principal']} {data}"
+
+
+def _export(options: argparse.Namespace) -> int:
+    journal = DataFolder(read_settings(options, log_level="warning").data).journal
+    if options.file is None and options.json:
+        raise Wrong("with --json stdout holds the answer: name a FILE for the records")
+    if options.file is not None and options.file.exists():
+        raise Wrong(f"{options.file} exists")
+    target = options.file or Path("/dev/stdout")
+    with open_journal(journal) as connection, target.open("wb") as file:
+        records = write_export(connection, file, options.first, options.last)
+    if options.json:
+        digest = hashlib.sha256(options.file.read_bytes()).hexdigest()
+        print_json({"file": str(options.file), "format": FORMAT, "records": records, "sha256": digest})
+    else:
+        say(f"{records} records")
+    return FINE
+
+
+def _replay(options: argparse.Namespace) -> int:
+    """Works on copies, so that it makes no difference whether a node runs; read models may lag, so they are copied first."""
+    from gateway.replay import replay_copies
+
+    folder = DataFolder(read_settings(options, log_level="warning").data)
+    with tempfile.TemporaryDirectory() as name:
+        read_models, journal = Path(name) / "read.db", Path(name) / "journal.db"
+        copy_journal(folder.read_models, read_models)
+        copy_journal(folder.journal, journal)
+        answer = replay_copies(journal, read_models, Path(name) / "rebuilt.db")
+    if options.json:
+        print_json(answer)
+    else:
+        for table, finding in answer.tables.items():
+            print(f"{table}: {finding.rows} rows, {'equal' if finding.equal else 'DIFFERENT'}")
+        print(
+            f"{answer.records} records replayed in {answer.seconds:.2f} s: {'equal' if answer.equal else 'DIFFERENT'}"
+        )
+    return FINE if answer.equal else NO

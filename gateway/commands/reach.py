@@ -1,0 +1,45 @@
+"""A node to talk to: the one that runs on the data folder, else one that is opened for as long as the question takes."""
+
+import argparse
+from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
+
+import trio
+from msgspec.structs import replace
+
+from gateway.cli import Wrong
+from gateway.client import Client, Denied, NotReached, running_node
+from gateway.commands.common import read_settings
+from gateway.folder import DataFolder, FolderUnusable
+from gateway.settings import GavelSettings
+from runtime.store.sqlite import Locked, Unreadable
+
+T = TypeVar("T")
+
+
+def reach(options: argparse.Namespace, question: Callable[[Client], T]) -> T:
+    """The answer to `question(client)`, asked with the admin's key. Raises Wrong when there is none."""
+    settings = read_settings(options, log_level="warning")
+    try:
+        client = running_node(DataFolder(settings.data))
+        return question(client) if client is not None else trio.run(partial(_reach_closed, settings, question))
+    except (FolderUnusable, Locked, Unreadable, Denied, NotReached) as error:
+        raise Wrong(str(error)) from error
+
+
+def running(options: argparse.Namespace) -> Client:
+    """The node that runs. Raises Wrong where none does."""
+    settings = read_settings(options, log_level="warning")
+    client = running_node(DataFolder(settings.data))
+    if client is None:
+        raise Wrong(f"no node runs on {settings.data}")
+    return client
+
+
+async def _reach_closed(settings: GavelSettings, question: Callable[[Client], T]) -> T:
+    from gateway.node import open_node  # loads every part of a node, which a running one makes unnecessary
+
+    async with open_node(replace(settings, bind="127.0.0.1:0")) as node:
+        client = Client(node.url, node.admin_token)
+        return await trio.to_thread.run_sync(question, client)

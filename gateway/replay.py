@@ -1,0 +1,72 @@
+"""Rebuilds the read models from the log alone, and compares them with those that grew as it happened."""
+
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import msgspec
+import trio
+
+from aggregates.catalog import AGGREGATES
+from gateway.exports import RECORDS, open_journal
+from projections.catalog import PROJECTIONS
+from runtime.codec import Codec
+from runtime.projector import rebuild
+from runtime.read_models import Digests, compare, digests, open_database
+from runtime.records import Recorded
+
+
+class TableFinding(msgspec.Struct, frozen=True):
+    """A table that was rebuilt, and whether it holds what the live one holds."""
+
+    rows: int
+    equal: bool
+
+
+class Replay(msgspec.Struct, frozen=True, kw_only=True):
+    """What a replay found; `records` were folded."""
+
+    equal: bool
+    records: int
+    seconds: float
+    tables: dict[str, TableFinding]
+
+
+async def replay(
+    live: Digests, read: Callable[[int, int], Awaitable[Sequence[Recorded]]], place: Path, origin: str
+) -> Replay:
+    """Folds the log up to where the live read models stand into a new file at `place`, and compares."""
+    upto = max((digest.position for digest in live.values()), default=0)
+    started = time.perf_counter()
+    rebuilt = await rebuild(read, place, PROJECTIONS, upto=upto, origin=origin)
+    seconds = time.perf_counter() - started
+    equal = compare(live, rebuilt)
+    tables = {name: TableFinding(rebuilt[name].rows if name in rebuilt else 0, same) for name, same in equal.items()}
+    return Replay(equal=all(equal.values()), records=upto, seconds=round(seconds, 3), tables=tables)
+
+
+def replay_copies(journal: Path, read_models: Path, place: Path) -> Replay:
+    """The same on copies of a data folder's files."""
+    return trio.run(partial(_replay_copies, journal, read_models, place))
+
+
+async def _replay_copies(journal: Path, read_models: Path, place: Path) -> Replay:
+    engine = open_database(read_models, connections_max=1)
+    live = digests(engine, PROJECTIONS)
+    engine.dispose()
+    codec = Codec(AGGREGATES)
+    with open_journal(journal) as connection:
+        origin = connection.execute("SELECT value FROM facts WHERE name = 'origin'").fetchone()[0]
+        newest = connection.execute("SELECT COALESCE(MAX(rowid), 0) FROM stored_events").fetchone()[0]
+
+        async def read(after: int, limit: int) -> list[Recorded]:
+            rows = connection.execute(RECORDS, (after, newest, limit)).fetchall()
+            return [_recorded(codec, *row) for row in rows]
+
+        return await replay(live, read, place, origin)
+
+
+def _recorded(codec: Codec, position: int, stream: str, version: int, kind: str, body: bytes) -> Recorded:
+    meta, event = codec.open(kind, body)
+    return Recorded(position=position, stream=stream, version=version, kind=kind, event=event, meta=meta)
