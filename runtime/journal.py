@@ -329,6 +329,9 @@ class Journal:
             except (PersistenceError, OSError) as error:
                 self._fail(error)
                 return
+            for draft in drafts:
+                # What is told from memory is what a reader of the file will find; nobody has seen these records yet.
+                msgspec.structs.force_setattr(draft.meta, "recorded_at", batch.recorded_at)
             self.commits += 1
             self._reactions.clear()
         self._succeed()

@@ -15,7 +15,9 @@ def configure(log_format: LogFormat = "json", level: str = "info", stream: TextI
     target = stream or sys.stderr
     renderer: structlog.typing.Processor = structlog.processors.JSONRenderer()
     if log_format == "console":
-        renderer = structlog.dev.ConsoleRenderer(colors=target.isatty())
+        # Plain tracebacks: structlog's own show every local variable, keys and passwords among them.
+        plain = structlog.dev.plain_traceback
+        renderer = structlog.dev.ConsoleRenderer(colors=target.isatty(), exception_formatter=plain)
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
