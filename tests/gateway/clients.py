@@ -1,0 +1,201 @@
+"""Clients of a real node over real sockets: HTTP by httpx2, websockets by wsproto, both on Trio."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx2
+import msgspec
+import trio
+from wsproto import ConnectionType, WSConnection
+from wsproto.events import (
+    AcceptConnection,
+    BytesMessage,
+    CloseConnection,
+    Event,
+    Message,
+    Ping,
+    RejectConnection,
+    RejectData,
+    Request,
+    TextMessage,
+)
+
+from aggregates.key import IssueKey, Role
+from gateway.auth import digest_of
+from gateway.node import Node, open_node
+from gateway.settings import GavelSettings
+from runtime.journal import Context
+
+GUARD_SECONDS = 30  # no assertion about speed: only that the test ends
+AGENT = {"name": "Solver", "agent_type": "performance", "capabilities": ["cutting"]}
+TASK = {"task_type": "analysis", "capabilities": ["cutting"], "payload": {"n": 1}, "bidding_seconds": 10.0}
+BID = {"price": 1.0, "eta_seconds": 5.0}
+
+
+def settings_of(folder: Path, **changed: Any) -> GavelSettings:
+    return GavelSettings(data=folder / "data", **{"bind": "127.0.0.1:0", "house_solver": False, **changed})
+
+
+@dataclass
+class Client:
+    """Somebody with a key."""
+
+    node: Node
+    http: httpx2.AsyncClient
+    key: str
+
+    async def ask(self, method: str, path: str, body: Any = None, **headers: str) -> httpx2.Response:
+        named = {"Authorization": f"Bearer {self.key}"} | {k.replace("_", "-"): v for k, v in headers.items()}
+        return await self.http.request(method, self.node.url + path, json=body, headers=named)
+
+    async def get(self, path: str) -> Any:
+        answer = await self.ask("GET", path)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    async def submit(self, **changed: Any) -> str:
+        answer = await self.ask("POST", "/v1/tasks", TASK | changed)
+        assert answer.status_code == 202, answer.text
+        task_id: str = answer.json()["task_id"]
+        return task_id
+
+    async def register(self, agent_id: str, **changed: Any) -> "AgentClient":
+        answer = await self.ask("POST", "/v1/agents", AGENT | {"id": agent_id} | changed)
+        assert answer.status_code == 201, answer.text
+        return AgentClient(self.node, self.http, answer.json()["key"], agent_id)
+
+    async def with_role(self, role: Role, tenant: str = "default") -> "Client":
+        """A client with a new key; of another tenant where one is named."""
+        key_id = self.node.system.ids.new()
+        token = self.node.tokens.token(key_id)
+        issue = IssueKey(key_id=key_id, role=role, digest=digest_of(token))
+        await self.node.system.ask(issue, Context(tenant=tenant, principal="test"))
+        return Client(self.node, self.http, token)
+
+
+@dataclass
+class AgentClient(Client):
+    """A registered agent with its own key."""
+
+    agent_id: str
+
+    @asynccontextmanager
+    async def socket(
+        self, after: int | None = None, protocol: str = "gavel.v1.json", agent_id: str = ""
+    ) -> AsyncIterator["Socket"]:
+        query = "" if after is None else f"?after={after}"
+        path = f"/v1/agents/{agent_id or self.agent_id}/ws{query}"
+        async with open_socket(self.node, path, self.key, protocol) as socket:
+            yield socket
+
+
+class Denied(Exception):
+    """The handshake was refused, with this status and problem document."""
+
+    def __init__(self, status: int, document: Any) -> None:
+        super().__init__(f"{status}: {document}")
+        self.status = status
+        self.document = document
+
+
+class Closed(Exception):
+    """The server has closed the socket."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(f"{code} {reason}")
+        self.code = code
+
+
+class Socket:
+    """A websocket client that speaks frames."""
+
+    def __init__(self, stream: trio.SocketStream, is_text: bool) -> None:
+        self.stream = stream
+        self.wire = WSConnection(ConnectionType.CLIENT)
+        self.is_text = is_text
+        self._events: list[Event] = []
+
+    async def event(self) -> Event:
+        while not self._events:
+            data = await self.stream.receive_some(65_536)
+            self.wire.receive_data(data or None)
+            self._events = list(self.wire.events())
+        return self._events.pop(0)
+
+    async def send_event(self, event: Event) -> None:
+        await self.stream.send_all(self.wire.send(event))
+
+    async def send(self, **frame: Any) -> None:
+        if self.is_text:
+            await self.send_event(TextMessage(data=msgspec.json.encode(frame).decode()))
+        else:
+            await self.send_event(BytesMessage(data=msgspec.msgpack.encode(frame)))
+
+    async def receive(self) -> dict[str, Any]:
+        """The next frame."""
+        received: str | bytes = "" if self.is_text else b""
+        while True:
+            event = await self.event()
+            match event:
+                case Message():
+                    received += event.data
+                    if event.message_finished:
+                        decode: Any = msgspec.json.decode if self.is_text else msgspec.msgpack.decode
+                        frame: dict[str, Any] = decode(received)
+                        return frame
+                case Ping():
+                    await self.send_event(event.response())
+                case CloseConnection():
+                    raise Closed(event.code, event.reason or "")
+
+    async def next(self, kind: str) -> dict[str, Any]:
+        """The next frame that says more than how far the log is; it must be of this type."""
+        frame = await self.receive()
+        while frame["type"] == "position":
+            frame = await self.receive()
+        assert frame["type"] == kind, frame
+        return frame
+
+    async def ask(self, **frame: Any) -> dict[str, Any]:
+        """Sends a frame and returns its ack or problem; nothing else may come between."""
+        await self.send(id="asked", **frame)
+        answer = await self.receive()
+        while answer["type"] == "position":
+            answer = await self.receive()
+        assert answer.pop("id") == "asked", answer
+        return answer
+
+
+@asynccontextmanager
+async def open_socket(node: Node, path: str, key: str, protocol: str = "gavel.v1.json") -> AsyncIterator[Socket]:
+    address = urlsplit(node.url)
+    stream = await trio.open_tcp_stream(address.hostname or "", address.port or 0)
+    async with stream:
+        socket = Socket(stream, is_text=protocol != "gavel.v1.msgpack")
+        headers = [(b"Authorization", f"Bearer {key}".encode())]
+        offered = [protocol] if protocol else []
+        request = Request(host=address.netloc, target=path, subprotocols=offered, extra_headers=headers)
+        await socket.send_event(request)
+        match await socket.event():
+            case AcceptConnection() as accepted:
+                assert accepted.subprotocol == (protocol or None)
+            case RejectConnection() as rejected:
+                body = b""
+                while isinstance(event := await socket.event(), RejectData):
+                    body += event.data
+                    if event.body_finished:
+                        break
+                raise Denied(rejected.status_code, msgspec.json.decode(body))
+        yield socket
+
+
+@asynccontextmanager
+async def open_client(settings: GavelSettings) -> AsyncIterator[Client]:
+    """A node, and its admin."""
+    with trio.fail_after(GUARD_SECONDS):
+        async with open_node(settings) as node, httpx2.AsyncClient(timeout=GUARD_SECONDS) as http:
+            yield Client(node, http, node.admin_token)

@@ -1,0 +1,172 @@
+"""Who gets in: keys in every role, revoked and expired ones, sign-in links and cookies, pages from elsewhere."""
+
+import pytest
+
+from aggregates.key import IssueKey, Role
+from gateway import auth
+from gateway.app import ENDPOINTS, SOCKETS
+from gateway.auth import Tokens, digest_of, key_id_of
+from gateway.sessions import COOKIE, SESSIONS_MAX, TICKETS_MAX, Sessions
+from runtime.journal import Context
+from tests.gateway.clients import Client
+
+KEY_ID = "01a1fc4c-cc6c-7000-997f-07977eb6e4bf"
+
+
+def test_a_token_names_its_key_and_comes_out_the_same_again() -> None:
+    tokens = Tokens(b"s" * 32)
+    token = tokens.token(KEY_ID)
+    assert token == Tokens(b"s" * 32).token(KEY_ID)
+    assert key_id_of(token) == KEY_ID
+    assert token != Tokens(b"t" * 32).token(KEY_ID)
+    assert token != tokens.token(KEY_ID[:-1] + "e")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "gvl_", "gvl_x_y", f"gvl_{KEY_ID}_{'a' * 32}", "GVL_" + "0" * 32 + "_" + "a" * 32]
+)
+def test_other_text_is_no_token(text: str) -> None:
+    assert key_id_of(text) is None
+
+
+def test_every_endpoint_says_who_may() -> None:
+    open_to_all = {(line.method, line.path) for line in ENDPOINTS if line.who is None}
+    assert {("GET", "/livez"), ("GET", "/readyz"), ("GET", "/session")} <= open_to_all
+    changing = {(line.method, line.path) for line in ENDPOINTS if line.who is None and line.method != "GET"}
+    assert changing == set()
+    for line in ENDPOINTS:
+        if line.method != "GET" and line.path != "/session":
+            assert line.who is not None
+            assert Role.AUDITOR not in line.who, line.path
+    assert all(line.who for line in SOCKETS)
+
+
+@pytest.mark.parametrize(
+    "header", ["", "Bearer", "Bearer nonsense", "Basic YTpi", f"Bearer gvl_{'0' * 32}_{'a' * 32}", "Bearer \u00e9"]
+)
+async def test_what_is_no_good_key_is_unauthorized(admin: Client, header: str) -> None:
+    answer = await admin.http.get(f"{admin.node.url}/v1/tasks", headers=[(b"Authorization", header.encode("latin1"))])
+    assert answer.status_code == 401
+    assert answer.headers["www-authenticate"].startswith("Bearer")
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+async def test_a_request_without_credentials_is_told_what_to_send(admin: Client) -> None:
+    answer = await admin.http.get(f"{admin.node.url}/v1/tasks")
+    assert answer.status_code == 401
+    assert "Authorization: Bearer KEY" in answer.json()["detail"]
+
+
+async def test_a_revoked_key_opens_nothing_from_the_next_request_on(admin: Client) -> None:
+    made = (await admin.ask("POST", "/v1/keys", {"role": "operator", "label": "ops"})).json()
+    operator = Client(admin.node, admin.http, made["key"])
+    assert (await operator.ask("GET", "/v1/tasks")).status_code == 200
+    assert (await admin.ask("DELETE", f"/v1/keys/{made['key_id']}")).status_code == 200
+    assert (await operator.ask("GET", "/v1/tasks")).status_code == 401
+    row = await admin.get(f"/v1/keys/{made['key_id']}")
+    assert row["status"] == "revoked"
+    assert made["key"] not in str(row)
+
+
+async def test_an_expired_key_opens_nothing(admin: Client) -> None:
+    system = admin.node.system
+    key_id = system.ids.new()
+    token = admin.node.tokens.token(key_id)
+    soon = system.clock.now() + 0.05
+    issue = IssueKey(key_id=key_id, role=Role.ADMIN, digest=digest_of(token), expires_at=soon)
+    await system.ask(issue, Context(tenant="default", principal="test"))
+    await system.clock.sleep_until(soon + 0.01)
+    assert (await Client(admin.node, admin.http, token).ask("GET", "/v1/tasks")).status_code == 401
+
+
+async def test_each_role_may_do_what_its_line_says(admin: Client) -> None:
+    register = {"name": "a", "agent_type": "operations", "capabilities": ["x"]}
+    submit = {"task_type": "analysis"}
+    allowed = {
+        Role.ADMIN: (201, 202, 200),
+        Role.OPERATOR: (403, 202, 403),
+        Role.AUDITOR: (403, 403, 403),
+        Role.AGENT: (201, 202, 403),
+    }
+    for role, statuses in allowed.items():
+        client = await admin.with_role(role)
+        answers = (
+            await client.ask("POST", "/v1/agents", register),
+            await client.ask("POST", "/v1/tasks", submit),
+            await client.ask("GET", "/v1/keys"),
+        )
+        assert tuple(answer.status_code for answer in answers) == statuses, role
+        assert (await client.ask("GET", "/v1/tasks")).status_code == 200
+
+
+async def test_an_admin_key_cannot_revoke_itself(admin: Client) -> None:
+    key_id = key_id_of(admin.key)
+    assert (await admin.ask("DELETE", f"/v1/keys/{key_id}")).status_code == 409
+    assert (await admin.ask("GET", "/v1/keys")).status_code == 200
+
+
+async def test_keys_of_another_tenant_are_not_there(admin: Client) -> None:
+    stranger = await admin.with_role(Role.ADMIN, tenant="other")
+    key_id = key_id_of(admin.key)
+    for method in ("GET", "DELETE"):
+        foreign = await stranger.ask(method, f"/v1/keys/{key_id}")
+        absent = await stranger.ask(method, f"/v1/keys/{KEY_ID}")
+        assert foreign.status_code == absent.status_code == 404
+    assert (await admin.ask("GET", "/v1/keys")).status_code == 200
+
+
+async def test_a_sign_in_link_works_once_and_its_cookie_is_for_scripts_unreachable(admin: Client) -> None:
+    link = admin.node.sign_in_link()
+    answer = await admin.http.get(link)
+    assert answer.status_code == 303
+    cookie = answer.headers["set-cookie"].lower()
+    assert "httponly" in cookie
+    assert "samesite=strict" in cookie
+    assert (await admin.http.get(f"{admin.node.url}/v1/tasks")).status_code == 200
+    admin.http.cookies.clear()
+    assert (await admin.http.get(link)).status_code == 401
+
+
+async def test_with_a_cookie_only_the_own_page_changes_anything(admin: Client) -> None:
+    await admin.http.get(admin.node.sign_in_link())
+    url, body = f"{admin.node.url}/v1/tasks", {"task_type": "analysis"}
+    for origin in ({}, {"Origin": "http://evil.example"}, {"Origin": "null"}, {"Origin": "http://127.0.0.1:1"}):
+        answer = await admin.http.post(url, json=body, headers=origin)
+        assert answer.status_code == 403, origin
+    assert (await admin.http.post(url, json=body, headers={"Origin": admin.node.url})).status_code == 202
+
+
+async def test_signing_out_ends_the_session(admin: Client) -> None:
+    await admin.http.get(admin.node.sign_in_link())
+    session = admin.http.cookies[COOKIE]
+    answer = await admin.http.delete(f"{admin.node.url}/session", headers={"Origin": admin.node.url})
+    assert answer.status_code == 204
+    answer = await admin.http.get(f"{admin.node.url}/v1/tasks", headers={"Cookie": f"{COOKIE}={session}"})
+    assert answer.status_code == 401
+
+
+async def test_a_session_ends_with_its_key(admin: Client) -> None:
+    other = await admin.with_role(Role.ADMIN)
+    session = admin.node.sessions.redeem(admin.node.sessions.ticket(digest_of(other.key)))
+    headers = {"Cookie": f"{COOKIE}={session}"}
+    assert (await admin.http.get(f"{admin.node.url}/v1/tasks", headers=headers)).status_code == 200
+    await admin.ask("DELETE", f"/v1/keys/{key_id_of(other.key)}")
+    assert (await admin.http.get(f"{admin.node.url}/v1/tasks", headers=headers)).status_code == 401
+
+
+async def test_tickets_and_sessions_are_bounded(autojump_clock: object) -> None:
+    sessions = Sessions()
+    tickets = [sessions.ticket(b"d") for _ in range(TICKETS_MAX + 1)]
+    assert sessions.redeem(tickets[0]) is None
+    first = sessions.redeem(tickets[1])
+    assert first is not None
+    assert sessions.digest_of(first) == b"d"
+    for _ in range(SESSIONS_MAX):
+        sessions.redeem(sessions.ticket(b"e"))
+    assert sessions.digest_of(first) is None
+
+
+def test_the_table_of_roles_names_every_role() -> None:
+    assert (
+        frozenset().union(auth.ADMINS, auth.OPERATORS, auth.ENROLLERS, auth.AGENTS) | {Role.AUDITOR} == auth.EVERYBODY
+    )

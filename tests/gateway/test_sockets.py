@@ -1,0 +1,291 @@
+"""Agents' websockets over real sockets: calls, bids, awards, leases, reconnects, and clients that misbehave."""
+
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+from wsproto.events import BytesMessage, TextMessage
+
+from gateway.sockets import FAULTS_MAX
+from tests.gateway.clients import (
+    BID,
+    AgentClient,
+    Client,
+    Closed,
+    Denied,
+    Socket,
+    open_client,
+    open_socket,
+    settings_of,
+)
+
+
+async def bid(socket: Socket, task_id: str, **changed: Any) -> None:
+    answer = await socket.ask(type="bid", task_id=task_id, **(BID | changed))
+    assert answer["type"] == "ack", answer
+
+
+async def win(socket: Socket, task_id: str) -> int:
+    """Bids as the only agent that was called, and returns the token of the award."""
+    await socket.next("call")
+    await bid(socket, task_id)
+    token: int = (await socket.next("award"))["token"]
+    return token
+
+
+@pytest.mark.parametrize("protocol", ["gavel.v1.json", "gavel.v1.msgpack"])
+async def test_an_agent_bids_wins_and_completes(admin: Client, protocol: str) -> None:
+    agent = await admin.register("a1")
+    async with agent.socket(protocol=protocol) as socket:
+        welcome = await socket.next("welcome")
+        assert welcome["agent_id"] == "a1"
+        assert welcome["heartbeat_seconds"] == welcome["lease_seconds"] / 4
+        assert welcome["leases"] == []
+        task_id = await admin.submit(description="cut it")
+        call = await socket.next("call")
+        assert (call["task_id"], call["payload"], call["description"]) == (task_id, {"n": 1}, "cut it")
+        assert 0 < call["closes_in"] <= 10
+        await bid(socket, task_id)
+        award = await socket.next("award")
+        assert (award["task_id"], award["token"], award["payload"]) == (task_id, 1, {"n": 1})
+        assert await socket.ask(type="start", task_id=task_id, token=1) == {"type": "ack", "task_id": task_id}
+        done = await socket.ask(type="complete", task_id=task_id, token=1, result={"value": 7})
+        assert done["type"] == "ack"
+    task = await admin.get(f"/v1/tasks/{task_id}")
+    assert (task["stage"], task["agent_id"], task["result"]) == ("completed", "a1", {"value": 7})
+    assert [row["agent_id"] for row in task["bids"]] == ["a1"]
+
+
+async def test_a_client_that_names_no_protocol_speaks_json(admin: Client) -> None:
+    agent = await admin.register("a1")
+    async with agent.socket(protocol="") as socket:
+        await socket.next("welcome")
+        assert (await socket.ask(type="heartbeat"))["lease_seconds"] == 120
+
+
+async def test_the_loser_is_told_who_won_and_why(admin: Client) -> None:
+    cheap, dear = await admin.register("cheap"), await admin.register("dear")
+    async with cheap.socket() as winner, dear.socket() as loser:
+        await winner.next("welcome")
+        await loser.next("welcome")
+        task_id = await admin.submit()
+        await winner.next("call")
+        await loser.next("call")
+        await bid(loser, task_id, price=9.0)
+        await bid(winner, task_id, price=1.0)
+        await winner.next("award")
+        lost = await loser.next("lost")
+        assert (lost["task_id"], lost["winner"], lost["reason"]) == (task_id, "cheap", "outscored")
+
+
+async def test_the_results_of_dependencies_come_with_the_award(admin: Client) -> None:
+    agent = await admin.register("a1")
+    async with agent.socket() as socket:
+        await socket.next("welcome")
+        first = await admin.submit()
+        token = await win(socket, first)
+        second = await admin.submit(dependencies=[first])
+        await socket.ask(type="complete", task_id=first, token=token, result={"value": 3})
+        await socket.next("call")
+        await bid(socket, second)
+        assert (await socket.next("award"))["inputs"] == {first: {"value": 3}}
+
+
+async def test_a_reconnect_at_the_last_position_misses_nothing(admin: Client) -> None:
+    agent = await admin.register("a1", slots=4)
+    async with agent.socket() as socket:
+        welcome = await socket.next("welcome")
+        seen = welcome["position"]
+    names = [await admin.submit() for _ in range(3)]
+    async with agent.socket(after=seen) as socket:
+        await socket.next("welcome")
+        calls = [await socket.next("call") for _ in names]
+        assert [call["task_id"] for call in calls] == names
+        positions = [call["position"] for call in calls]
+        assert positions == sorted(positions)
+    async with agent.socket(after=positions[0]) as socket:
+        await socket.next("welcome")
+        assert [(await socket.next("call"))["task_id"] for _ in names[1:]] == names[1:]
+
+
+async def test_a_client_killed_in_the_midst_finds_its_lease_in_the_welcome(admin: Client) -> None:
+    agent = await admin.register("a1")
+    async with agent.socket() as socket:
+        await socket.next("welcome")
+        task_id = await admin.submit()
+        token = await win(socket, task_id)
+        await trio.aclose_forcefully(socket.stream)
+    async with agent.socket() as socket:
+        (lease,) = (await socket.next("welcome"))["leases"]
+        assert (lease["type"], lease["task_id"], lease["token"], lease["payload"]) == (
+            "award",
+            task_id,
+            token,
+            {"n": 1},
+        )
+        assert (await socket.ask(type="complete", task_id=task_id, token=token, result={}))["type"] == "ack"
+
+
+async def test_a_lease_that_expires_is_awarded_again_and_the_old_token_is_stale(tmp_path: Path) -> None:
+    async with open_client(settings_of(tmp_path, lease_seconds=1.0)) as admin:
+        silent, lively = await admin.register("silent"), await admin.register("lively", capabilities=["waiting"])
+        async with silent.socket() as first:
+            await first.next("welcome")
+            task_id = await admin.submit()
+            token = await win(first, task_id)
+        async with lively.socket() as second:
+            await second.next("welcome")
+            await lively.ask("PATCH", "/v1/agents/lively", {"capabilities": ["cutting"]})
+            with trio.CancelScope() as beating:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(_beat_for_ever, lively)
+                    assert (await second.next("call"))["attempt"] == 2
+                    await bid(second, task_id)
+                    assert (await second.next("award"))["token"] == token + 1
+                    beating.cancel()
+            async with silent.socket() as first:
+                await first.next("welcome")
+                late = await first.ask(type="complete", task_id=task_id, token=token, result={})
+                assert (late["type"], late["status"], late["code"]) == ("problem", 409, "token_stale")
+
+
+async def _beat_for_ever(agent: AgentClient) -> None:
+    while True:
+        await agent.ask("POST", f"/v1/agents/{agent.agent_id}/heartbeat")
+        await trio.sleep(0.2)
+
+
+async def test_the_holder_is_told_when_its_task_is_cancelled(admin: Client) -> None:
+    agent, other = await admin.register("a1"), await admin.register("a2", capabilities=["x"])
+    async with agent.socket() as socket, other.socket() as outsider:
+        await socket.next("welcome")
+        await outsider.next("welcome")
+        task_id = await admin.submit()
+        token = await win(socket, task_id)
+        await admin.ask("DELETE", f"/v1/tasks/{task_id}?reason=enough")
+        revoked = await socket.next("revoked")
+        assert (revoked["task_id"], revoked["token"], revoked["reason"]) == (task_id, token, "task_cancelled")
+        assert (await outsider.ask(type="heartbeat"))["type"] == "ack"
+
+
+async def test_a_bidder_is_told_when_the_task_is_cancelled_before_the_award(admin: Client) -> None:
+    agent = await admin.register("a1")
+    await admin.register("a2")
+    async with agent.socket() as socket:
+        await socket.next("welcome")
+        task_id = await admin.submit()
+        await socket.next("call")
+        await bid(socket, task_id)
+        await admin.ask("DELETE", f"/v1/tasks/{task_id}")
+        lost = await socket.next("lost")
+        assert (lost["winner"], lost["reason"]) == ("", "task_cancelled")
+
+
+async def test_a_bid_for_a_closed_book_is_refused(admin: Client) -> None:
+    agent = await admin.register("a1")
+    async with agent.socket() as socket:
+        await socket.next("welcome")
+        task_id = await admin.submit()
+        await win(socket, task_id)
+        answer = await socket.ask(type="bid", task_id=task_id, **BID)
+        assert (answer["type"], answer["status"], answer["code"]) == ("problem", 409, "book_closed")
+
+
+async def test_a_second_socket_replaces_the_first(admin: Client) -> None:
+    agent = await admin.register("a1")
+    async with agent.socket() as first:
+        await first.next("welcome")
+        async with agent.socket() as second:
+            await second.next("welcome")
+            with pytest.raises(Closed) as closed:
+                await first.receive()
+            assert closed.value.code == 4409
+            assert (await second.ask(type="heartbeat"))["type"] == "ack"
+            assert len(admin.node.sockets) == 1
+
+
+async def test_deregistering_closes_the_socket_and_its_key_opens_nothing(admin: Client) -> None:
+    agent = await admin.register("a1")
+    async with agent.socket() as socket:
+        await socket.next("welcome")
+        assert (await admin.ask("DELETE", "/v1/agents/a1")).status_code == 200
+        with pytest.raises(Closed) as closed:
+            await socket.receive()
+        assert closed.value.code == 1008
+    with pytest.raises(Denied) as denied:
+        async with agent.socket():
+            pass
+    assert denied.value.status == 401
+
+
+FAULTY: list[tuple[dict[str, Any], str]] = [
+    ({"type": "bid", "task_id": "t", "price": -1, "eta_seconds": 1}, "/price"),
+    ({"type": "bid", "task_id": "t", "price": 1}, "/eta_seconds"),
+    ({"type": "bid", "task_id": "t", "price": 1, "eta_seconds": 1, "agent_id": "a2"}, "/agent_id"),
+    ({"type": "complete", "task_id": "t", "token": 0}, "/token"),
+    ({"type": "steal"}, "/type"),
+    ({}, "/type"),
+]
+
+
+@pytest.mark.parametrize("frame,pointer", FAULTY)
+async def test_a_faulty_frame_is_told_its_fault_and_the_socket_stays(
+    admin: Client, frame: dict[str, Any], pointer: str
+) -> None:
+    agent = await admin.register("a1")
+    async with agent.socket() as socket:
+        await socket.next("welcome")
+        answer = await socket.ask(**frame)
+        assert (answer["type"], answer["status"]) == ("problem", 422)
+        assert [fault["pointer"] for fault in answer["errors"]] == [pointer]
+        assert (await socket.ask(type="heartbeat"))["type"] == "ack"
+
+
+async def test_frames_that_are_no_json_or_of_the_wrong_kind_are_refused_until_the_patience_ends(admin: Client) -> None:
+    agent = await admin.register("a1")
+    async with agent.socket() as socket:
+        await socket.next("welcome")
+        await socket.send_event(BytesMessage(data=b"{}"))
+        assert "text frames" in (await socket.next("problem"))["errors"][0]["detail"]
+        for _ in range(FAULTS_MAX - 1):
+            await socket.send_event(TextMessage(data="{{{"))
+            assert (await socket.next("problem"))["status"] == 400
+        with pytest.raises(Closed) as closed:
+            await socket.receive()
+        assert closed.value.code == 1008
+
+
+async def test_a_socket_is_for_the_agent_of_the_key_alone(admin: Client) -> None:
+    agent = await admin.register("a1")
+    await admin.register("a2")
+    for key, status in ((agent.key, 403), (admin.key, 403), ("gvl_x", 401)):
+        with pytest.raises(Denied) as denied:
+            async with open_socket(admin.node, "/v1/agents/a2/ws", key):
+                pass
+        assert denied.value.status == status
+        assert denied.value.document["status"] == status
+
+
+@pytest.mark.parametrize(
+    "query,protocol,status",
+    [("?after=99", "gavel.v1.json", 422), ("?after=-1", "gavel.v1.json", 422), ("", "soap", 400)],
+)
+async def test_a_handshake_that_makes_no_sense_is_denied(admin: Client, query: str, protocol: str, status: int) -> None:
+    agent = await admin.register("a1")
+    with pytest.raises(Denied) as denied:
+        async with open_socket(admin.node, f"/v1/agents/a1/ws{query}", agent.key, protocol):
+            pass
+    assert denied.value.status == status
+
+
+async def test_a_node_that_stops_says_good_bye(tmp_path: Path) -> None:
+    async with AsyncExitStack() as stack:
+        async with open_client(settings_of(tmp_path)) as admin:
+            agent = await admin.register("a1")
+            socket = await stack.enter_async_context(agent.socket())
+            await socket.next("welcome")
+        with pytest.raises(Closed) as closed:
+            await socket.receive()
+        assert closed.value.code == 1001

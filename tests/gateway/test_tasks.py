@@ -1,0 +1,186 @@
+"""Tasks over HTTP: submitted well and badly, read back at once, bid for and reported on, cancelled by those who may."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from aggregates.key import Role
+from tests.gateway.clients import BID, TASK, AgentClient, Client
+
+
+async def code(client: Client, method: str, path: str, body: Any = None) -> tuple[int, str]:
+    answer = await client.ask(method, path, body)
+    return answer.status_code, answer.json().get("type", "").rpartition(":")[2]
+
+
+async def award(admin: Client, agent: AgentClient) -> str:
+    """A task that this agent, the only one, has won."""
+    task_id = await admin.submit()
+    await opened(admin, task_id)
+    assert (await agent.ask("POST", f"/v1/tasks/{task_id}/bids", BID)).status_code == 201
+    await recorded(admin, "task.TaskAwarded")
+    return task_id
+
+
+async def opened(admin: Client, task_id: str) -> None:
+    await recorded(admin, "task.BookOpened")
+
+
+async def recorded(admin: Client, kind: str) -> None:
+    """Waits until an event of this kind stands in the log."""
+    journal, position = admin.node.system.journal, 0
+    while True:
+        for record in await journal.read(position):
+            position = record.position
+            if record.kind == kind:
+                return
+        await journal.wait_past(position)
+
+
+async def test_what_was_submitted_is_read_back_at_once(admin: Client) -> None:
+    client = await admin.with_role(Role.AGENT)
+    answer = await client.ask("POST", "/v1/tasks", TASK | {"description": "cut", "priority": 5})
+    assert answer.status_code == 202
+    made = answer.json()
+    assert made["stage"] == "submitted"
+    position = int(answer.headers["gavel-position"])
+    row = await client.get(f"{answer.headers['location']}?after_position={position}")
+    assert (row["description"], row["priority"], row["payload"], row["bids"]) == ("cut", 5, {"n": 1}, [])
+    assert [row["task_id"] for row in (await client.get("/v1/tasks"))["tasks"]] == [made["task_id"]]
+
+
+async def test_a_retried_submission_is_one_task(admin: Client) -> None:
+    first = await admin.ask("POST", "/v1/tasks", TASK, Idempotency_Key="k1")
+    again = await admin.ask("POST", "/v1/tasks", TASK, Idempotency_Key="k1")
+    assert first.json() == again.json()
+    assert len((await admin.get("/v1/tasks"))["tasks"]) == 1
+
+
+async def test_a_deadline_may_be_a_moment_or_seconds(admin: Client) -> None:
+    for deadline in ("2100-01-01T00:00:00Z", "2100-01-01T01:00:00+01:00", 4102444800.0):
+        task_id = await admin.submit(deadline=deadline)
+        assert (await admin.get(f"/v1/tasks/{task_id}"))["deadline"] == datetime(2100, 1, 1, tzinfo=UTC).timestamp()
+
+
+@pytest.mark.parametrize(
+    "changed,pointer",
+    [
+        ({"deadline": "tomorrow"}, "/deadline"),
+        ({"deadline": "2100-01-01T00:00:00"}, "/deadline"),
+        ({"priority": 9}, "/priority"),
+        ({"task_type": "cooking"}, "/task_type"),
+        ({"submitted_by": "me"}, "/submitted_by"),
+        ({"task_id": "t1"}, "/task_id"),
+        ({"colour": "red"}, "/colour"),
+    ],
+)
+async def test_a_faulty_submission_is_told_where(admin: Client, changed: dict[str, Any], pointer: str) -> None:
+    answer = await admin.ask("POST", "/v1/tasks", TASK | changed)
+    assert answer.status_code == 422
+    assert [fault["pointer"] for fault in answer.json()["errors"]] == [pointer]
+
+
+async def test_what_the_house_knows_better_is_refused(admin: Client) -> None:
+    await admin.register("a1")
+    past = {"deadline": 1.0}
+    unknown = {"dependencies": ["none"]}
+    assert await code(admin, "POST", "/v1/tasks", TASK | {"capabilities": ["juggling"]}) == (422, "skill_unknown")
+    assert await code(admin, "POST", "/v1/tasks", TASK | past) == (422, "deadline_passed")
+    assert await code(admin, "POST", "/v1/tasks", TASK | unknown) == (422, "dependency_unknown")
+    answer = await admin.ask("POST", "/v1/tasks", TASK | past | unknown)
+    assert "dependency_unknown" in answer.json()["detail"]
+    assert "deadline_passed" in answer.json()["detail"]
+    assert (await admin.get("/v1/tasks"))["tasks"] == []
+
+
+async def test_ten_megabytes_are_too_much(admin: Client) -> None:
+    before = admin.node.system.journal.position
+    answer = await admin.http.post(
+        f"{admin.node.url}/v1/tasks",
+        content=b" " * 10_000_000,
+        headers={"Authorization": f"Bearer {admin.key}", "Content-Type": "application/json"},
+    )
+    assert answer.status_code == 413
+    assert admin.node.system.journal.position == before
+
+
+async def test_a_task_is_bid_for_and_done_over_plain_http(admin: Client) -> None:
+    agent = await admin.register("a1")
+    task_id = await award(admin, agent)
+    for status in ({"status": "started", "token": 1}, {"status": "completed", "token": 1, "result": {"value": 2}}):
+        assert (await agent.ask("PUT", f"/v1/tasks/{task_id}/status", status)).status_code == 200
+    row = await admin.get(f"/v1/tasks/{task_id}")
+    assert (row["stage"], row["result"]) == ("completed", {"value": 2})
+    (bid,) = (await admin.get(f"/v1/tasks/{task_id}/bids"))["bids"]
+    assert (bid["agent_id"], bid["state"]) == ("a1", "won")
+    late = await code(agent, "POST", f"/v1/tasks/{task_id}/bids", BID)
+    assert late == (409, "book_closed")
+
+
+async def test_only_the_newest_token_of_the_holder_counts(admin: Client) -> None:
+    agent = await admin.register("a1")
+    task_id = await award(admin, agent)
+    other = await admin.register("a2")
+    status = f"/v1/tasks/{task_id}/status"
+    assert await code(other, "PUT", status, {"status": "completed", "token": 1}) == (403, "not_the_holder")
+    assert await code(agent, "PUT", status, {"status": "completed", "token": 2}) == (422, "token_unknown")
+    assert (await agent.ask("PUT", status, {"status": "failed", "token": 1, "reason": "no"})).status_code == 200
+    assert await code(agent, "PUT", status, {"status": "completed", "token": 1}) == (409, "token_stale")
+    assert (await admin.ask("PUT", status, {"status": "completed", "token": 1})).status_code == 403
+    answer = await agent.ask("PUT", status, {"status": "half", "token": 0})
+    assert {fault["pointer"] for fault in answer.json()["errors"]} == {"/status", "/token"}
+
+
+async def test_an_agent_that_was_not_called_cannot_bid(admin: Client) -> None:
+    agent = await admin.register("a1")
+    other = await admin.register("a2", capabilities=["else"])
+    task_id = await admin.submit()
+    await opened(admin, task_id)
+    assert await code(other, "POST", f"/v1/tasks/{task_id}/bids", BID) == (403, "agent_not_eligible")
+    assert await code(agent, "POST", "/v1/tasks/none/bids", BID) == (404, "task_unknown")
+    assert (await agent.ask("DELETE", f"/v1/tasks/{task_id}/bids/a2")).status_code == 403
+
+
+async def test_bids_are_taken_back_and_calls_refused(admin: Client) -> None:
+    agent, other = await admin.register("a1"), await admin.register("a2")
+    task_id = await admin.submit()
+    await opened(admin, task_id)
+    assert (await agent.ask("POST", f"/v1/tasks/{task_id}/bids", BID)).status_code == 201
+    assert (await agent.ask("DELETE", f"/v1/tasks/{task_id}/bids/a1")).status_code == 200
+    assert (await other.ask("POST", f"/v1/tasks/{task_id}/refusals", {"reason": "busy"})).status_code == 201
+    states = {row["agent_id"]: row["state"] for row in (await admin.get(f"/v1/tasks/{task_id}/bids"))["bids"]}
+    assert states == {"a1": "withdrawn", "a2": "refused"}
+
+
+async def test_a_task_is_cancelled_by_its_submitter_or_an_operator(admin: Client) -> None:
+    mine, theirs = await admin.with_role(Role.AGENT), await admin.with_role(Role.AGENT)
+    first, second = await mine.submit(), await mine.submit()
+    assert (await theirs.ask("DELETE", f"/v1/tasks/{first}")).status_code == 403
+    assert (await mine.ask("DELETE", f"/v1/tasks/{first}?reason=enough")).status_code == 200
+    row = await admin.get(f"/v1/tasks/{first}")
+    assert (row["stage"], row["reason"]) == ("cancelled", "enough")
+    operator = await admin.with_role(Role.OPERATOR)
+    assert (await operator.ask("DELETE", f"/v1/tasks/{second}")).status_code == 200
+    assert (await theirs.ask("DELETE", "/v1/tasks/none")).status_code == 404
+
+
+@pytest.mark.parametrize("method,path", [("GET", ""), ("DELETE", ""), ("GET", "/bids")])
+async def test_a_foreign_task_and_an_absent_one_look_alike(admin: Client, method: str, path: str) -> None:
+    task_id = await admin.submit()
+    stranger = await admin.with_role(Role.ADMIN, tenant="other")
+    foreign = await stranger.ask(method, f"/v1/tasks/{task_id}{path}")
+    absent = await stranger.ask(method, f"/v1/tasks/none{path}")
+    assert foreign.status_code == absent.status_code == 404
+    assert foreign.text.replace(task_id, "none") == absent.text
+
+
+async def test_the_log_knows_who_and_why(admin: Client) -> None:
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    answer = await admin.ask("POST", "/v1/tasks", TASK, traceparent=f"00-{trace}-00f067aa0ba902b7-01")
+    position = int(answer.headers["gavel-position"])
+    record = admin.node.store.read(position - 1, 1)[0]
+    assert record.kind == "task.TaskSubmitted"
+    assert record.meta.correlation == trace
+    assert record.meta.principal == record.event.submitted_by  # type: ignore[attr-defined]
+    assert record.meta.principal.startswith("admin:")
