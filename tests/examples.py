@@ -1,6 +1,7 @@
 """One good example of every command and event; a test changes only what it is about."""
 
 from hashlib import sha256
+from typing import Any
 
 from aggregates import agent, key, qubo_problem, solve_job, task
 from aggregates.agent import AgentType
@@ -252,5 +253,5 @@ EVENTS = (
     task.TaskExpired(task_id="t1", deadline=AT + 100),
 )
 
-command_by_type = {type(command): command for command in COMMANDS}
-event_by_type = {type(event): event for event in EVENTS}
+command_by_type: dict[type[Any], Any] = {type(command): command for command in COMMANDS}
+event_by_type: dict[type[Any], Any] = {type(event): event for event in EVENTS}

@@ -162,6 +162,7 @@ async def test_a_lost_agent_loses_its_task_which_is_awarded_anew_and_the_old_tok
         await crew.awarded("t1", "ann")
         expired = await crew.next_record(LeaseExpired)
         lost = await crew.next_record(AgentLost)
+        assert isinstance(expired.event, LeaseExpired)
         assert expired.meta.at >= expired.event.last_heard_at + BRISK.lease_seconds
         assert lost.position > expired.position
         await crew.register("bob")
