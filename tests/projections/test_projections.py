@@ -93,6 +93,36 @@ def test_what_an_agent_did_is_counted(seed):
     engine.dispose()
 
 
+def states_of_answers(records):
+    """The slow twin: what became of each answer to a call, told from all events of its task."""
+    states = {}
+    for record in records:
+        event, tenant = record.event, record.meta.tenant
+        match event:
+            case task.BidPlaced() | task.BidWithdrawn() | task.BidRefused():
+                name = type(event).__name__.removeprefix("Bid").lower()
+                states[tenant, event.task_id, event.round, event.agent_id] = name
+            case task.BookVoided() | task.TaskAwarded():
+                for ranked in event.ranking:
+                    won = isinstance(event, task.TaskAwarded) and ranked.agent_id == event.agent_id
+                    states[tenant, event.task_id, event.round, ranked.agent_id] = "won" if won else "lost"
+            case task.TaskCancelled() | task.TaskExpired() | task.TaskDeadLettered():
+                lost = [answer for answer in states if answer[:2] == (tenant, event.task_id)]
+                states |= {answer: "lost" for answer in lost if states[answer] == "placed"}
+    return states
+
+
+@settings(max_examples=25, deadline=None)
+@given(seeds)
+def test_every_answer_to_a_call_shows_what_became_of_it(seed):
+    records = told(seed, 250).records
+    engine = filled(records)
+    names = ("tenant_id", "task_id", "round", "agent_id")
+    rows = [row for tenant in TENANTS for row in asked(engine, bids.newest, tenant, limit=500)]
+    assert {tuple(row[name] for name in names): row["state"] for row in rows} == states_of_answers(records)
+    engine.dispose()
+
+
 @settings(max_examples=25, deadline=None)
 @given(seeds, st.lists(st.integers(1, 40), max_size=20))
 def test_what_is_rebuilt_from_the_disk_equals_what_was_made_live(seed, sizes):

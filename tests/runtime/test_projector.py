@@ -16,6 +16,7 @@ from runtime.changes import FaultyChange
 from runtime.errors import Unreachable
 from runtime.projector import ProjectionStopped, Projector, rebuild
 from runtime.read_models import ReadModels, compare, digests, open_database
+from runtime.records import Update
 from tests.runtime.ledger import Balances, Lines, MemoryLog, Moved, Opened, Renamed, story
 
 ROOT = Path(__file__).parents[2]
@@ -95,6 +96,23 @@ async def test_a_failing_projection_stops_alone_with_position_and_reason(tmp_pat
         await projector.wait_for(50)
         with pytest.raises(ProjectionStopped, match=r"lines/1 stopped at position 23"):
             await projector.wait_for(23, lines)
+
+
+async def test_of_a_batch_that_fails_half_way_nothing_is_counted_twice(tmp_path):
+    class Careless(Balances):
+        def apply(self, recorded):
+            if recorded.position == 4:
+                return [Update(table=self.table, values={"owner": "a"}, where={"account": "a"})]
+            return super().apply(recorded)
+
+    log = MemoryLog()
+    log.append(Opened(account="a"))
+    careless = Careless()
+    async with following(tmp_path / "read.db", (careless,), log) as projector:
+        log.append(*(Moved(account="a", amount=1.0) for _ in range(5)))
+        with pytest.raises(ProjectionStopped):
+            await projector.wait_for(6, careless)
+        assert await projector.query(rows(careless.table)) == [("a", None, 2.0, 2)]
 
 
 async def test_a_projection_that_was_mended_goes_on_at_the_event_that_stopped_it(tmp_path):
