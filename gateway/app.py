@@ -16,10 +16,11 @@ from gateway.bounds import AtOnce, BodyBounds, BodyLimit, ClearFraming
 from gateway.calls import Endpoint, SocketEndpoint, answer, answer_socket
 from gateway.parts import Node
 from gateway.problems import exception_handlers
-from gateway.routes import agents, bids, health, keys, session, sockets, tasks
+from gateway.routes import agents, bids, console, health, keys, session, sockets, tasks
 
 ENDPOINTS: tuple[Endpoint, ...] = (
     *health.routes,
+    *console.routes,
     *session.routes,
     *keys.routes,
     *agents.routes,

@@ -1,0 +1,42 @@
+/** The page: what stands where. Each part is a function of the state, drawn anew when the state has changed. */
+
+import { html, render } from "./vendor/htm-preact.js";
+import { Agents } from "./parts/agents.js";
+import { Bids } from "./parts/bids.js";
+import { Detail } from "./parts/detail.js";
+import { Events } from "./parts/events.js";
+import { Banner, Header, SignIn } from "./parts/header.js";
+import { NodeParts } from "./parts/node.js";
+import { Solves } from "./parts/solves.js";
+import { Tasks } from "./parts/tasks.js";
+import { onChange, start, state } from "./store.js";
+
+function Page() {
+  if (state.link === "signed_out") return html`<${Header} state=${state} /><${SignIn} />`;
+  return html`
+    <${Header} state=${state} />
+    <${Banner} state=${state} />
+    <main class=${state.link === "live" ? "" : "stale"}>
+      <div class="column">
+        <${Agents} state=${state} />
+        <${Tasks} state=${state} />
+        <${Solves} state=${state} />
+        <${NodeParts} status=${state.status} />
+      </div>
+      <div class="column">
+        ${state.detail && html`<${Detail} key=${`${state.detail.kind}/${state.detail.id}`} state=${state} />`}
+        <${Bids} state=${state} />
+        <${Events} state=${state} />
+      </div>
+    </main>
+  `;
+}
+
+addEventListener("keydown", (event) => {
+  if (event.key === "Escape" && state.detail) location.hash = "#/";
+});
+
+const root = document.getElementById("root");
+root.replaceChildren();
+onChange(() => render(html`<${Page} />`, root));
+start();

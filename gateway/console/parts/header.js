@@ -1,0 +1,97 @@
+/** What the node says of itself, whether the page still hears it, and how to sign in. */
+
+import { html } from "../vendor/htm-preact.js";
+import { duration, number } from "../format.js";
+import { retry, signOut, silence } from "../store.js";
+import { Command } from "./common.js";
+import { ThemeChoice } from "./theme.js";
+
+const LINK = {
+  live: ["good", "Live"],
+  connecting: ["plain", "Connecting"],
+  lost: ["bad", "Disconnected"],
+  refused: ["bad", "Not allowed"],
+  signed_out: ["warn", "Signed out"],
+};
+
+export function Header({ state }) {
+  const { status, link } = state;
+  const [tone, text] = LINK[link];
+  return html`
+    <header class="bar">
+      <a class="brand" href="#/"><img src="/console/icon.svg" alt="" width="22" height="22" /><h1>Gavel</h1></a>
+      ${status && html`<${Figures} state=${state} />`}
+      <div class="right">
+        <span id="link" class=${`link ${tone}`} role="status"><i class="dot" aria-hidden="true"></i>${text}</span>
+        <${ThemeChoice} />
+        ${link !== "signed_out" && html`<button type="button" class="quiet" onClick=${signOut}>Sign out</button>`}
+      </div>
+    </header>
+  `;
+}
+
+function Figures({ state }) {
+  const { status, position } = state;
+  const sealed = status.checkpoint;
+  return html`
+    <dl class="figures" id="figures">
+      <div>
+        <dt>Node</dt>
+        <dd id="health" class=${status.ready ? "good" : "bad"}>${status.ready ? "ready" : "not ready"}</dd>
+      </div>
+      <div><dt>Version</dt><dd>${status.version}</dd></div>
+      <div><dt>Up</dt><dd>${duration(Math.floor(status.uptime_seconds))}</dd></div>
+      <div><dt>Position</dt><dd id="position">${number(Math.max(position, status.position))}</dd></div>
+      <div title=${sealed ? `${sealed.origin}\n${sealed.root}` : "no checkpoint yet"}>
+        <dt>Sealed</dt>
+        <dd id="sealed">
+          ${sealed ? html`${number(sealed.size)} <code>${sealed.root.slice(0, 12)}</code>` : "–"}
+        </dd>
+      </div>
+    </dl>
+  `;
+}
+
+export function Banner({ state }) {
+  const { link, status, why } = state;
+  if (link === "lost") return html`<${Lost} state=${state} />`;
+  if (link === "refused") return html`<div class="banner bad"><p role="alert">The node refuses: ${why}</p></div>`;
+  if (!status || status.ready) return null;
+  return html`
+    <div class="banner bad">
+      <p role="alert">The node is not ready.</p>
+      <ul>${status.faults.map((fault) => html`<li>${fault}</li>`)}</ul>
+    </div>
+  `;
+}
+
+function Lost({ state }) {
+  const seconds = Math.max(0, Math.ceil((state.retryAt - Date.now()) / 1000));
+  return html`
+    <div class="banner bad" id="stale">
+      <p>
+        <strong role="alert">Disconnected.</strong>${" "}
+        ${state.heardAt
+          ? html`What you see is <b>${duration(Math.floor(silence()))}</b> old.`
+          : "The node has not answered yet."}${" "}
+        ${seconds ? `Trying again in ${seconds} s.` : "Trying again…"}
+      </p>
+      <button type="button" onClick=${retry}>Try now</button>
+    </div>
+  `;
+}
+
+export function SignIn() {
+  return html`
+    <main class="alone" id="sign-in">
+      <h2>Sign in</h2>
+      <p>
+        The node prints a sign-in link when it starts, under <code>gavel serve</code> and <code>gavel demo</code> alike. Open
+        it in this browser: it works once, and signs you in for twelve hours or until the node ends.
+      </p>
+      <${Command} text=${`${location.origin}/session?ticket=…`} />
+      <p>This page notices by itself when you have signed in.</p>
+      <button type="button" onClick=${retry}>Try now</button>
+    </main>
+  `;
+}

@@ -1,0 +1,87 @@
+/** A task: what was asked for, who offered what, who won and why, what came of it. */
+
+import { html } from "../vendor/htm-preact.js";
+import { duration, number, percent, words } from "../format.js";
+import { Moment, Stage, Table, To } from "./common.js";
+import { Document, Fields, Timeline } from "./fields.js";
+import { taken } from "./tasks.js";
+
+const TERMS = [
+  ["price_term", "Price"], ["speed_term", "Speed"], ["confidence_term", "Confid."], ["load_term", "Load"],
+  ["performance_term", "Perf."], ["success_term", "Success"], ["response_term", "Response"],
+];
+const COLUMNS = [
+  ["#", "number"], ["Agent"], ["Outcome"], ["Score"], ["Price", "number"], ["ETA", "number"], ["Sure", "number"],
+  ...TERMS.map(([, heading]) => [heading, "number term"]),
+];
+
+export function TaskDetail({ detail, state }) {
+  const task = detail.row;
+  const nameById = new Map((state.agents ?? []).map((agent) => [agent.agent_id, agent.name]));
+  const agent = (id) => html`<${To} kind="agents" id=${id} text=${nameById.get(id)} />`;
+  return html`
+    ${task.description && html`<p class="description"><bdi>${task.description}</bdi></p>`}
+    <${Fields}
+      pairs=${[
+        ["Stage", html`<${Stage} stage=${task.stage} />`],
+        ["Type", words(task.task_type)],
+        ["Priority", task.priority],
+        ["Winner", task.agent_id && agent(task.agent_id)],
+        ["Attempt", task.attempt ? `${task.attempt} of ${task.attempts_max}` : ""],
+        ["Took", task.awarded_at && task.agent_id ? duration(taken(task)) : ""],
+        ["Budget", duration(task.budget_seconds)],
+        ["Needs", task.capabilities.join(", ")],
+        ["Waits for", task.dependencies.length ? task.dependencies.map((id) => html`<${To} kind="tasks" id=${id} />${" "}`) : ""],
+        ["Independent of", task.independent_of.length ? task.independent_of.map((id) => html`<${To} kind="tasks" id=${id} />${" "}`) : ""],
+        ["Deadline", task.deadline && html`<${Moment} at=${task.deadline} />`],
+        ["Submitted", html`<${Moment} at=${task.submitted_at} />`],
+        ["By", task.submitted_by],
+        ["Reason", words(task.reason)],
+      ]}
+    />
+    ${task.award_reason && html`<p class="why" id="why"><b>Why:</b> <bdi>${task.award_reason}</bdi></p>`}
+    <${Books} bids=${task.bids} agent=${agent} />
+    <${Document} title="Result" value=${task.result} open=${true} />
+    <${Document} title="Payload" value=${task.payload} />
+    <${Document} title="Requirements" value=${task.requirements} />
+    <${Timeline} records=${detail.records} />
+  `;
+}
+
+/** The answers of each round, the last round first. */
+function Books({ bids, agent }) {
+  const rounds = [...new Set(bids.map((bid) => bid.round))].sort((one, other) => other - one);
+  return rounds.map(
+    (round) => html`
+      <h3>Bids of round ${round}</h3>
+      <${Table} label=${`Bids of round ${round}`} columns=${COLUMNS}>
+        ${bids.filter((bid) => bid.round === round).sort(byRank).map((bid) => html`<${Bid} key=${bid.agent_id} bid=${bid} agent=${agent} />`)}
+      <//>
+    `,
+  );
+}
+
+function byRank(one, other) {
+  return (one.rank ?? Infinity) - (other.rank ?? Infinity) || one.first_position - other.first_position;
+}
+
+const TONE_BY_STATE = { won: "good", placed: "bid", lost: "plain", withdrawn: "warn", refused: "warn" };
+
+function Bid({ bid, agent }) {
+  const outcome = bid.state !== "won" && bid.reason ? `${bid.state}: ${words(bid.reason)}` : bid.state;
+  const scored = bid.score !== null && !bid.terms?.lost;
+  return html`
+    <tr>
+      <td class="number">${bid.rank ?? "–"}</td>
+      <td class="name">${agent(bid.agent_id)}${bid.terms?.specialist && html` <span class="about" title="specialist: +0.05">★</span>`}</td>
+      <td><span class=${`stage ${TONE_BY_STATE[bid.state] ?? "plain"}`}>${outcome}</span></td>
+      <td class="score">
+        ${scored ? html`<meter min="0" max="1.05" value=${bid.score} aria-hidden="true"></meter> ${number(bid.score)}` : "–"}
+      </td>
+      <td class="number">${number(bid.price)}</td>
+      <td class="number">${duration(bid.eta_seconds)}</td>
+      <td class="number">${percent(bid.confidence)}</td>
+      ${TERMS.map(([name]) => html`<td class="number term">${scored && bid.terms ? bid.terms[name].toFixed(2) : "–"}</td>`)}
+    </tr>
+  `;
+}

@@ -1,0 +1,72 @@
+/** What an event says in one line. A kind that is not known here is told by its fields, so that a newer node is still readable. */
+
+import { duration, number, percent, short, words } from "./format.js";
+
+const SENTENCE_BY_KIND = {
+  "agent.AgentRegistered": (d) => `${d.name} offers ${d.capabilities.join(", ") || "no skills"}`,
+  "agent.AgentUpdated": (d) => `${d.name} offers ${d.capabilities.join(", ") || "no skills"}, ${d.slots} slots`,
+  "agent.AgentDraining": (d) => `${short(d.agent_id)} takes no new tasks${because(d.reason)}`,
+  "agent.AgentDeregistered": (d) => `${short(d.agent_id)} left${because(d.reason)}`,
+  "agent.AgentLost": (d) => `${short(d.agent_id)} was not heard from`,
+  "agent.AgentReturned": (d) => `${short(d.agent_id)} is back, generation ${d.generation}`,
+  "key.KeyIssued": (d) => `${words(d.role)} key${d.agent_id ? ` of ${short(d.agent_id)}` : ""}${d.label ? `: ${d.label}` : ""}`,
+  "key.KeyRevoked": (d) => `${short(d.key_id)} opens nothing any more${because(d.reason)}`,
+  "task.TaskSubmitted": (d) => `${words(d.task_type)}, priority ${d.priority}${d.description ? `: ${d.description}` : ""}`,
+  "task.DependencyMet": (d) => `${short(d.dependency)} is complete`,
+  "task.TaskUnblocked": () => "the last dependency was met",
+  "task.BookOpened": (d) => `round ${d.round}: ${d.eligible.length} ${d.eligible.length === 1 ? "agent" : "agents"} called`,
+  "task.BidPlaced": (d) => `${short(d.agent_id)} asks ${number(d.price)}, ${duration(d.eta_seconds)}, ${percent(d.confidence)} sure`,
+  "task.BidWithdrawn": (d) => `${short(d.agent_id)} takes its bid back`,
+  "task.BidRefused": (d) => `${short(d.agent_id)} will not bid${because(d.reason)}`,
+  "task.BookVoided": (d) => `round ${d.round} found no winner: ${words(d.reason)}`,
+  "task.TaskAwarded": (d) => `${short(d.agent_id)} wins with ${number(d.ranking[0]?.score)}: ${d.reason}`,
+  "task.TaskStarted": (d) => `${short(d.agent_id)} has begun, token ${d.token}`,
+  "task.TaskCompleted": (d) => `${short(d.agent_id)} is done after ${duration(d.seconds)}`,
+  "task.TaskFailed": (d) => `${d.agent_id ? `${short(d.agent_id)} failed` : "failed"}${because(d.reason)}${d.final ? "" : "; it is offered again"}`,
+  "task.LeaseExpired": (d) => `${short(d.agent_id)} lost its lease, token ${d.token}`,
+  "task.TaskReopened": (d) => `attempt ${d.attempt}${because(d.reason)}`,
+  "task.TaskDeadLettered": (d) => `given up${because(d.reason)}`,
+  "task.TaskCancelled": (d) => `cancelled${because(d.reason)}`,
+  "task.TaskExpired": () => "its deadline has passed",
+  "qubo_problem.ProblemRegistered": (d) => `${d.name}: ${number(d.variables)} variables, ${number(d.couplings)} couplings`,
+  "solve_job.SolveQueued": (d) => `${d.problem.name} for ${duration(d.seconds)}`,
+  "solve_job.SolveStarted": (d) => `start ${d.start}`,
+  "solve_job.SolveProgressed": (d) => `best ${number(d.value)} after ${duration(d.seconds)}`,
+  "solve_job.SolveCompleted": (d) => `${number(d.value)} by ${words(d.algorithm)} in ${duration(d.seconds)}`,
+  "solve_job.SolveFailed": (d) => `failed${because(d.reason)}`,
+  "solve_job.SolveCancelled": (d) => `cancelled${because(d.reason)}`,
+};
+const SENTENCE_CHARACTERS_MAX = 240;
+
+function because(reason) {
+  return reason ? `: ${words(reason)}` : "";
+}
+
+export function sentence(record) {
+  return clipped(told(record));
+}
+
+function told(record) {
+  try {
+    const tell = SENTENCE_BY_KIND[record.kind];
+    if (tell) return tell(record.data);
+  } catch {
+    // an older or newer shape of the event: its fields say the rest
+  }
+  return JSON.stringify(record.data);
+}
+
+function clipped(text) {
+  return text.length > SENTENCE_CHARACTERS_MAX ? `${text.slice(0, SENTENCE_CHARACTERS_MAX)}…` : text;
+}
+
+/** What kind of news it is, for its color: good, bad, work, bid or plain. */
+export function tone(kind) {
+  const name = kind.slice(kind.indexOf(".") + 1);
+  if (/Completed|Returned/.test(name)) return "good";
+  if (/Failed|Lost|Expired|DeadLettered|Revoked|Voided/.test(name)) return "bad";
+  if (/Cancelled|Reopened|Draining|Deregistered|Withdrawn|Refused/.test(name)) return "warn";
+  if (/Awarded|Started|Progressed/.test(name)) return "work";
+  if (/Bid|Book/.test(name)) return "bid";
+  return "plain";
+}

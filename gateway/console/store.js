@@ -1,0 +1,293 @@
+/**
+ * What the page knows, and how it stays true: the feed says that something happened, the lists are then asked for anew.
+ *
+ * Nothing is folded here from events: what a task or an agent is, the node alone decides. Everything kept is bounded.
+ */
+
+import { Refusal, ask } from "./api.js";
+import { Feed } from "./feed.js";
+
+export const EVENTS_MAX = 500;
+const BIDS_MAX = 100;
+const BACKLOG = 300; // events shown at first
+const RENDER_MILLISECONDS = 250;
+const REFRESH_MILLISECONDS = 500;
+const STATUS_SECONDS = 5;
+export const PAGE = 100;
+export const PAGE_MAX = 500;
+const STREAM_RECORDS_MAX = 500;
+const BID_KINDS = new Set(["task.BidPlaced", "task.BidWithdrawn", "task.BidRefused", "task.BookVoided", "task.TaskAwarded"]);
+const LISTS_BY_AGGREGATE = {
+  agent: ["agents"],
+  task: ["tasks", "agents"],
+  solve_job: ["solves"],
+};
+
+const NOTHING = () => ({
+  position: 0,
+  status: null,
+  agents: null,
+  tasks: null,
+  solves: null,
+  events: [],
+  bids: [],
+  frozen: null, // the events as they were when the reader paused them
+  since: 0, // how many came since
+  troubles: {},
+  detail: null,
+});
+
+export const state = {
+  ...NOTHING(),
+  link: "connecting", // or live, lost, signed_out, refused
+  why: "",
+  heardAt: 0,
+  retryAt: 0,
+  view: { stage: "", status: "", kind: "", correlation: "", tasksMax: PAGE },
+};
+
+// ---- rendering: as often as a reader can follow, at once for what the reader did
+
+let renderer = () => {};
+let rendered = 0;
+let timer = 0;
+
+export function onChange(render) {
+  renderer = render;
+}
+
+function render() {
+  clearTimeout(timer);
+  timer = 0;
+  rendered = Date.now();
+  renderer();
+}
+
+function changed() {
+  if (!timer) timer = setTimeout(render, Math.max(0, rendered + RENDER_MILLISECONDS - Date.now()));
+}
+
+/** Changes what the reader looks at. */
+export function look(change) {
+  Object.assign(state.view, change);
+  if ("stage" in change || "tasksMax" in change) refresh("tasks");
+  render();
+}
+
+// ---- lists: asked for anew when something that they show has happened
+
+const SOURCES = {
+  status: { path: () => "/v1/status", take: (answer) => takeStatus(answer) },
+  agents: { path: () => `/v1/agents?limit=${PAGE_MAX}`, take: (answer) => (state.agents = answer.agents) },
+  tasks: { path: tasksPath, take: (answer) => (state.tasks = answer.tasks) },
+  solves: { path: () => `/v1/solves?limit=${PAGE}`, take: (answer) => (state.solves = answer.solves) },
+  detail: { path: () => detailPath(), take: (answer) => takeDetail(answer) },
+  stream: { path: () => streamPath(), take: (answer) => takeStream(answer) },
+};
+
+const stale = new Set();
+let refreshing = false;
+
+function tasksPath() {
+  const { stage, tasksMax } = state.view;
+  return `/v1/tasks?limit=${tasksMax}${stage ? `&stage=${stage}` : ""}`;
+}
+
+function takeStatus(status) {
+  const before = state.status?.checkpoint?.origin;
+  const now = status.checkpoint?.origin;
+  if (before && now && before !== now) restart();
+  state.status = status;
+}
+
+export function refresh(...names) {
+  names.forEach((name) => stale.add(name));
+  if (!refreshing) void refreshAll();
+}
+
+async function refreshAll() {
+  refreshing = true;
+  while (stale.size && state.link === "live") {
+    const names = [...stale];
+    stale.clear();
+    await Promise.all(names.map(refreshOne));
+    changed();
+    await new Promise((resolve) => setTimeout(resolve, REFRESH_MILLISECONDS));
+  }
+  refreshing = false;
+}
+
+async function refreshOne(name) {
+  const { path, take } = SOURCES[name];
+  const asked = path();
+  if (!asked) return;
+  try {
+    const answer = await ask(asked);
+    delete state.troubles[name];
+    if (asked === path()) take(answer); // else the reader looks at something else by now
+    else stale.add(name);
+  } catch (error) {
+    if (!(error instanceof Refusal)) stale.add(name); // the node is gone: the feed will say so and come back
+    else if (error.status === 401) feed.again();
+    else if (asked === path()) state.troubles[name] = error.message;
+  }
+}
+
+// ---- what the reader looks at more closely
+
+const DETAIL_PATHS = {
+  tasks: (id) => `/v1/tasks/${encodeURIComponent(id)}`,
+  agents: (id) => `/v1/agents/${encodeURIComponent(id)}`,
+  solves: (id) => `/v1/solves/${encodeURIComponent(id)}`,
+};
+const STREAMS = {
+  tasks: (id) => `task-${id}`,
+  agents: (id) => state.detail.row && `agent-${state.detail.row.tenant_id}:${id}`,
+  solves: (id) => `solve_job-${id}`,
+};
+
+function detailPath() {
+  const detail = state.detail;
+  if (!detail) return "";
+  if (detail.kind !== "events") return DETAIL_PATHS[detail.kind](detail.id);
+  return `/v1/log?after=${Math.max(0, Number(detail.id) - 1)}&limit=1`;
+}
+
+function streamPath() {
+  const stream = state.detail && STREAMS[state.detail.kind]?.(state.detail.id);
+  return stream ? `/v1/log?stream=${encodeURIComponent(stream)}&limit=${STREAM_RECORDS_MAX}` : "";
+}
+
+function takeDetail(answer) {
+  const detail = state.detail;
+  if (detail.kind === "events") {
+    const found = answer.records[0];
+    if (found?.position === Number(detail.id)) detail.row = found;
+    else state.troubles.detail = `position ${detail.id} holds nothing that you may see`;
+    return;
+  }
+  const first = !detail.row;
+  detail.row = answer;
+  if (first && detail.kind === "agents") stale.add("stream"); // its stream's name has the tenant in it
+}
+
+function takeStream(answer) {
+  state.detail.records = answer.records;
+}
+
+/** Shows what a link names, `#/tasks/ID`, and closes it with any other hash. */
+export function follow(hash) {
+  const [, kind, id] = /^#\/(tasks|agents|solves|events)\/(.+)$/.exec(hash) ?? [];
+  delete state.troubles.detail;
+  delete state.troubles.stream;
+  if (!kind || (kind === "events" && !/^\d{1,15}$/.test(id))) {
+    state.detail = null;
+  } else {
+    state.detail = { kind, id: decoded(id), row: null, records: null };
+    if (kind === "events") state.detail.row = state.events.find((event) => event.position === Number(id)) ?? null;
+    refresh("detail", "stream");
+  }
+  render();
+}
+
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
+// ---- the feed
+
+const hear = {
+  async before() {
+    const status = await ask("/v1/status");
+    takeStatus(status);
+    if (status.position < state.position) restart(); // an older copy of the log was restored
+    return Math.max(state.position, status.position - (state.position ? EVENTS_MAX : BACKLOG), 0);
+  },
+  open() {
+    state.link = "live";
+    state.why = "";
+    hear.heard();
+    refresh("status", "agents", "tasks", "solves", "detail", "stream");
+  },
+  heard() {
+    state.heardAt = Date.now();
+    changed();
+  },
+  position(position) {
+    state.position = Math.max(state.position, position);
+  },
+  record(record) {
+    if (record.position <= state.position) return;
+    state.position = record.position;
+    keep(record);
+    const aggregate = record.kind.slice(0, record.kind.indexOf("."));
+    refresh("status", ...(LISTS_BY_AGGREGATE[aggregate] ?? []), ...(concernsDetail(record) ? ["detail", "stream"] : []));
+  },
+  closed(error, seconds) {
+    const status = error instanceof Refusal ? error.status : 0;
+    state.link = status === 401 ? "signed_out" : status === 403 ? "refused" : "lost";
+    state.why = error.message;
+    state.retryAt = Date.now() + seconds * 1000;
+    if (state.link === "signed_out") restart(); // whoever signs in next may be somebody else
+    changed();
+  },
+};
+const feed = new Feed(hear);
+
+function keep(record) {
+  state.events.push(record);
+  if (state.events.length > EVENTS_MAX) state.events.splice(0, state.events.length - EVENTS_MAX);
+  if (state.frozen) state.since += 1;
+  if (!BID_KINDS.has(record.kind)) return;
+  state.bids.push(record);
+  if (state.bids.length > BIDS_MAX) state.bids.splice(0, state.bids.length - BIDS_MAX);
+}
+
+function concernsDetail(record) {
+  const { kind, id } = state.detail ?? {};
+  if (kind === "tasks") return record.data.task_id === id;
+  if (kind === "agents") return record.data.agent_id === id;
+  return kind === "solves" && record.data.job_id === id;
+}
+
+/** Forgets everything but what the reader looks at: the log is another one, or another reader's. */
+function restart() {
+  const { detail } = state;
+  Object.assign(state, NOTHING());
+  if (detail) state.detail = { ...detail, row: null, records: null };
+}
+
+export function retry() {
+  feed.retry();
+}
+
+export function pause(paused) {
+  state.frozen = paused ? [...state.events] : null;
+  state.since = 0;
+  render();
+}
+
+export async function signOut() {
+  await ask("/session", { method: "DELETE" }).catch(() => {});
+  feed.again();
+}
+
+/** Seconds since the node was last heard. */
+export function silence() {
+  return state.heardAt ? Math.max(0, (Date.now() - state.heardAt) / 1000) : 0;
+}
+
+export function start() {
+  addEventListener("hashchange", () => follow(location.hash));
+  addEventListener("online", retry);
+  addEventListener("focus", () => state.link !== "live" && retry());
+  document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && state.link !== "live" && retry());
+  setInterval(changed, 1000); // ages grow
+  setInterval(() => refresh("status"), STATUS_SECONDS * 1000);
+  follow(location.hash);
+  void feed.run();
+}
