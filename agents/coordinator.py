@@ -6,12 +6,13 @@ for what was not heard, so that every agent and every lease has one full term be
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
 from agents.alarms import Alarm, Alarms, Due
-from agents.open_tasks import AgentEntry, OpenTasks, TaskEntry, remember
+from agents.calls import Decision, award, expire_lease, openings, tell_dependents
+from agents.open_tasks import SKILLS_MAX, AgentEntry, OpenTasks, TaskEntry, remember
 from aggregates import agent as agents
 from aggregates import key as keys
 from aggregates import task as tasks
@@ -36,7 +37,6 @@ from aggregates.key import IssueKey, RevokeKey, Role
 from aggregates.task import (
     BUDGET_GRACE_SECONDS,
     HELD,
-    AwardTask,
     BidAccepted,
     BidPlaced,
     BidRefused,
@@ -44,15 +44,11 @@ from aggregates.task import (
     BookOpened,
     BookVoided,
     CancelTask,
-    Candidate,
     CompleteTask,
     DependencyFact,
     EndOverrun,
-    ExpireLease,
     ExpireTask,
-    FailDependent,
     FailTask,
-    OpenBook,
     PlaceBid,
     RefuseBid,
     Stage,
@@ -61,21 +57,15 @@ from aggregates.task import (
     TaskAccepted,
     TaskAwarded,
     TaskSubmitted,
-    UnblockTask,
     WithdrawBid,
 )
-from aggregates.values.ranking import BidderFacts
 from aggregates.values.skills import missing
 from runtime.actor import Actor, Effect, Reply, Surroundings, reply
 from runtime.errors import Overloaded, Refused
-from runtime.records import Command, Recorded
+from runtime.records import Recorded
 
 AGENTS_MAX = 10_000
 TASKS_OPEN_MAX = 10_000
-CANDIDATES_MAX = 256
-"""How many agents are called for one task; the least loaded first."""
-OPENINGS_MAX = 32
-"""How many books are opened in one step; the next step opens more."""
 ALARMS_SLACK = 4096
 SECOND_LOOK_SECONDS = 1.0
 """When an alarm that was acted on is looked at again, in case the action was refused or its commit failed."""
@@ -95,7 +85,6 @@ CoordinatorCommand = (
     | FailTask
     | CancelTask
 )
-Decision = tuple[str, Command[Any]]
 
 
 class Terms(NamedTuple):
@@ -227,7 +216,8 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
         if command.task_id not in self.memory.tasks and len(self.memory.tasks) >= TASKS_OPEN_MAX:
             raise Overloaded(f"{TASKS_OPEN_MAX} tasks are open", retry_seconds=self.terms.cycle_seconds)
         facts = tuple(self._dependency(name) for name in sorted(set(command.dependencies)))
-        known = self.memory.skills
+        # Where more skills are about than can be remembered, none can be called unknown.
+        known = self.memory.skills if len(self.memory.skills) < SKILLS_MAX else {}
         told = replace(
             command,
             dependency_facts=facts,
@@ -261,7 +251,7 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
 
     def react(self, recorded: Recorded) -> Effect | None:
         self._set_alarms(recorded)
-        decisions = [*self._consequences(recorded), *self._openings(recorded.meta.at)]
+        decisions = [*self._consequences(recorded), *openings(self.memory, recorded.meta.at)]
         return Effect(decisions) if decisions else None
 
     def _consequences(self, recorded: Recorded) -> list[Decision]:
@@ -272,62 +262,17 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
             case BidPlaced() | BidRefused() | BidWithdrawn():
                 task = self.memory.tasks.get(event.task_id)
                 complete = task is not None and task.round == event.round and self.memory.complete(task)
-                return [self._award(task)] if task is not None and complete else []
+                return [award(self.memory, task)] if task is not None and complete else []
         ended = self.memory.ended.get(getattr(event, "task_id", ""))
         if ended is None or ended.position != recorded.position:
             return []
-        return self._tell_dependents(recorded.event.task_id, ended.stage, recorded.position)  # type: ignore[attr-defined]
+        return tell_dependents(self.memory, recorded.event.task_id, ended.stage, recorded.position)  # type: ignore[attr-defined]
 
     def _take_back(self, agent_id: str, position: int) -> list[Decision]:
         agent = self.memory.agents.get(agent_id)
         held = [self.memory.tasks[name] for name in sorted(agent.held)] if agent is not None else []
         heard_at = self._heard_at(agent) if agent is not None else 0.0
-        return [_expired(task, heard_at, position) for task in held]
-
-    def _tell_dependents(self, task_id: str, stage: Stage, position: int) -> list[Decision]:
-        decisions: list[Decision] = []
-        for name in self.memory.dependents.get(task_id, ()):
-            command: Command[Any]
-            if stage is Stage.COMPLETED:
-                command = UnblockTask(task_id=name, dependency=task_id, position=position)
-            else:
-                command = FailDependent(task_id=name, dependency=task_id, stage=stage, position=position)
-            decisions.append((tasks.stream(name), command))
-        return decisions
-
-    def _award(self, task: TaskEntry) -> Decision:
-        found = (self.memory.agents.get(name) for name in sorted(task.bidders))
-        bidders = tuple(_facts(agent) for agent in found if agent is not None and agent.stage is agents.Stage.ACTIVE)
-        return (tasks.stream(task.task_id), AwardTask(task_id=task.task_id, round=task.round, bidders=bidders))
-
-    def _openings(self, at: float) -> list[Decision]:
-        """Calls for the waiting tasks, most urgent first: as many books as those whom they call have slots for."""
-        memory = self.memory
-        if not memory.waiting:
-            return []
-        free = sorted(
-            (agent for agent in memory.agents.values() if agent.free), key=lambda a: (len(a.held), a.agent_id)
-        )
-        slots = sum(agent.free for agent in free)
-        called = [frozenset(memory.tasks[name].eligible) for name in memory.books]
-        fitting: dict[tuple[str, ...], list[AgentEntry]] = {}
-        decisions: list[Decision] = []
-        for _, _, task_id in memory.waiting:
-            if len(called) >= slots or len(decisions) == OPENINGS_MAX:
-                break
-            task = memory.tasks[task_id]
-            if not memory.ready(task, at):
-                continue
-            if task.capabilities not in fitting:
-                fitting[task.capabilities] = [a for a in free if not missing(task.capabilities, a.capabilities)]
-            doers = {doer.agent_id for doer in task.doers}
-            chosen = [agent for agent in fitting[task.capabilities] if agent.agent_id not in doers][:CANDIDATES_MAX]
-            names = frozenset(agent.agent_id for agent in chosen)
-            if sum(not names.isdisjoint(others) for others in called) >= sum(agent.free for agent in chosen):
-                continue
-            called.append(names)
-            decisions.append((tasks.stream(task_id), _call(task, chosen)))
-        return decisions
+        return [expire_lease(task, heard_at, position) for task in held]
 
     # ---- what follows from time
 
@@ -352,7 +297,7 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
         """What is to be done about it now. One whose time has moved is set again; one whose subject has ended is dropped."""
         if alarm.due is Due.CYCLE:
             self.alarms.set(at + self.terms.cycle_seconds, Due.CYCLE, "")
-            return self._openings(at)
+            return openings(self.memory, at)
         if alarm.due is Due.SILENCE:
             agent = self.memory.agents.get(alarm.name)
             return self._on_silence(agent, at) if agent is not None else []
@@ -384,13 +329,13 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
         stream = tasks.stream(task.task_id)
         match due:
             case Due.BOOK:
-                return [self._award(task)]
+                return [award(self.memory, task)]
             case Due.BUDGET:
                 return [(stream, EndOverrun(task_id=task.task_id, token=task.token))]
             case Due.DEADLINE:
                 return [(stream, ExpireTask(task_id=task.task_id))]
             case _:
-                return self._openings(at)
+                return openings(self.memory, at)
 
     def _on_silence(self, agent: AgentEntry, at: float) -> list[Decision]:
         if agent.stage not in (agents.Stage.ACTIVE, agents.Stage.DRAINING):
@@ -401,7 +346,7 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
             return []
         held = [self.memory.tasks[name] for name in sorted(agent.held)]
         lost = LoseAgent(agent_id=agent.agent_id, last_heard_at=heard_at)
-        return [*(_expired(task, heard_at) for task in held), self._on_agent(lost)]
+        return [*(expire_lease(task, heard_at) for task in held), self._on_agent(lost)]
 
     def _heard_at(self, agent: AgentEntry) -> float:
         return max(self.heard.get(agent.agent_id, 0.0), self.floor, agent.since)
@@ -441,40 +386,3 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
 
 def _revoked(key_id: str, reason: str) -> Decision:
     return (keys.stream(key_id), RevokeKey(key_id=key_id, reason=reason))
-
-
-def _expired(task: TaskEntry, heard_at: float, gone_position: int = 0) -> Decision:
-    command = ExpireLease(
-        task_id=task.task_id, token=task.token, last_heard_at=heard_at, agent_gone_position=gone_position
-    )
-    return (tasks.stream(task.task_id), command)
-
-
-def _call(task: TaskEntry, chosen: Sequence[AgentEntry]) -> OpenBook:
-    candidates = tuple(
-        Candidate(
-            agent_id=agent.agent_id,
-            capabilities=agent.capabilities,
-            slots=agent.slots,
-            running=len(agent.held),
-            position=agent.position,
-        )
-        for agent in chosen
-    )
-    return OpenBook(task_id=task.task_id, round=task.round + 1, candidates=candidates, doers=tuple(task.doers))
-
-
-def _facts(agent: AgentEntry) -> BidderFacts:
-    return BidderFacts(
-        agent_id=agent.agent_id,
-        slots=agent.slots,
-        running=len(agent.held),
-        lease_seconds=agent.lease_seconds,
-        specializations=agent.specializations,
-        completed=agent.completed,
-        failed=agent.failed,
-        kept_sum=agent.kept_sum,
-        answers=agent.answers,
-        answer_seconds_sum=agent.answer_seconds_sum,
-        position=agent.position,
-    )
