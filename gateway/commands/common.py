@@ -4,17 +4,13 @@ import argparse
 import os
 import sys
 from pathlib import Path
-from typing import Any, TypeVar
 
 import msgspec
-from msgspec.structs import replace
 
 from gateway.cli import Wrong
-from gateway.settings import GavelSettings, load
+from gateway.settings import PREFIX, GavelSettings, load
 from runtime.settings import SettingsFaulty
 from runtime.telemetry import configure
-
-T = TypeVar("T")
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
@@ -35,14 +31,14 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def read_settings(options: argparse.Namespace, **given: Any) -> GavelSettings:
+def read_settings(options: argparse.Namespace, **given: object) -> GavelSettings:
     """The settings that hold, those `given` (None: not given) over all others; logs go to stderr from here on."""
+    named = {name: value for name, value in {"data": options.data, **given}.items() if value is not None}
+    environment = dict(os.environ) | {f"{PREFIX}{name.upper()}": str(value) for name, value in named.items()}
     try:
-        settings = load(os.environ, config_paths=options.config)
+        settings = load(environment, config_paths=options.config)
     except (SettingsFaulty, OSError) as error:
         raise Wrong(f"settings: {error}") from error
-    changed = {name: value for name, value in {"data": options.data, **given}.items() if value is not None}
-    settings = replace(settings, **changed)
     configure(settings.log_format, settings.log_level)
     return settings
 
