@@ -2,17 +2,18 @@
 
 The log is the queue: a socket reads it at its client's pace, one page at a time, from the position that the client names.
 So a slow client costs no memory, a client that comes back misses nothing, and an answer that was lost on the way is in
-the log. Every frame of the client counts as a heartbeat.
+the log. Every frame of the client counts as a heartbeat. Frames about one task are taken in their order; those about
+several tasks share commits.
 """
 
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Any
 
 import msgspec
 import trio
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
-from starlette.websockets import WebSocket
+from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from aggregates.agent import Heartbeat, HeartbeatAck
 from aggregates.key import KeyRevoked, Principal
@@ -35,6 +36,9 @@ HEARTBEAT_SECONDS_MIN = 1.0
 
 HEARTBEATS_IN_TERM = 4
 """How many heartbeats a client is told to send in a lease's term."""
+
+COMMANDS_AT_ONCE_MAX = 16
+"""Commands of one client under way; it is not read on until one has ended."""
 
 GOODBYE_SECONDS_MAX = 1.0
 POLICY_VIOLATION = 1008
@@ -86,6 +90,9 @@ class AgentSocket:
         self._ending: tuple[int, str] | None = None
         self._faults = 0
         self._told_at = 0.0
+        self._opened_at = sockets.system.journal.position
+        self._places = trio.CapacityLimiter(COMMANDS_AT_ONCE_MAX)
+        self._last_by_task: dict[str, trio.Event] = {}
         self._beat: HeartbeatAck | None = None
         self._beat_at = 0.0
 
@@ -98,10 +105,11 @@ class AgentSocket:
         """Welcomes the agent, then speaks and listens until the client leaves or `end` is called."""
         with self._scope:
             await self._welcome(beat)
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._tell)
-                await self._listen()
-                nursery.cancel_scope.cancel()
+            async with trio.open_nursery() as telling:
+                telling.start_soon(self._tell)
+                async with trio.open_nursery() as commands:
+                    await self._listen(commands)
+                telling.cancel_scope.cancel()
         if self._ending is not None:
             with trio.move_on_after(GOODBYE_SECONDS_MAX):
                 await self.websocket.close(*self._ending)
@@ -140,43 +148,66 @@ class AgentSocket:
                     if isinstance(recorded.event, KeyRevoked) and recorded.event.key_id == self.principal.key_id:
                         self.end(POLICY_VIOLATION, f"the key was revoked: {recorded.event.reason}"[:120])
                     for frame in await self.sockets.translator.frames(recorded, self.principal.agent_id):
-                        await self._send(frame)
+                        if recorded.position <= self._opened_at or not _is_over(frame):
+                            await self._send(frame)
                 self.position = position
                 if trio.current_time() >= self._told_at + POSITION_SECONDS:
                     await self._send({"type": "position", "position": position})
 
     async def _send(self, frame: Frame) -> None:
+        """Sends a frame, unless the client has left: what is under way for it still ends."""
         if "position" in frame:
             self._told_at = trio.current_time()
         encoded = self.protocol.encode(frame)
-        if self.protocol.is_text:
-            await self.websocket.send_text(encoded.decode())
-        else:
-            await self.websocket.send_bytes(encoded)
+        with suppress(WebSocketDisconnect):
+            if self.protocol.is_text:
+                await self.websocket.send_text(encoded.decode())
+            else:
+                await self.websocket.send_bytes(encoded)
 
     # ---- what it says
 
-    async def _listen(self) -> None:
+    async def _listen(self, commands: trio.Nursery) -> None:
         while True:
             message = await self.websocket.receive()
             if message["type"] == "websocket.disconnect":
                 return
-            await self._take(message)
+            await self._take(message, commands)
 
-    async def _take(self, message: Any) -> None:
+    async def _take(self, message: Any, commands: trio.Nursery) -> None:
         frame_id: FrameId = None
         try:
             beat = await self.beat()
             frame_id, frame = self._read(message)
             if isinstance(frame, BadRequest):
                 raise frame
-            command = command_of(frame, self.principal.agent_id)
-            heard = isinstance(command, Heartbeat)
-            reply = beat if heard else await self.sockets.system.ask(command, self._context)
-            await self._send({"type": "ack", "id": frame_id, **msgspec.to_builtins(reply)})
         except (Failure, BadRequest) as error:
-            await self._send(await self._problem(frame_id, error))
-            self._count(error)
+            await self._refuse(frame_id, error)
+            return
+        command: Any = command_of(frame, self.principal.agent_id)
+        if isinstance(command, Heartbeat):
+            await self._acknowledge(frame_id, beat)
+            return
+        while (earlier := self._last_by_task.get(command.task_id)) is not None:
+            await earlier.wait()
+        ended = self._last_by_task[command.task_id] = trio.Event()
+        await self._places.acquire_on_behalf_of(ended)
+        commands.start_soon(self._ask, command, frame_id, ended)
+
+    async def _ask(self, command: Any, frame_id: FrameId, ended: trio.Event) -> None:
+        try:
+            reply = await self.sockets.system.ask(command, self._context)
+        except Failure as error:
+            await self._refuse(frame_id, error)
+        else:
+            await self._acknowledge(frame_id, reply)
+        finally:
+            self._places.release_on_behalf_of(ended)
+            del self._last_by_task[command.task_id]
+            ended.set()
+
+    async def _acknowledge(self, frame_id: FrameId, reply: Any) -> None:
+        await self._send({"type": "ack", "id": frame_id, **msgspec.to_builtins(reply)})
 
     def _read(self, message: Any) -> tuple[FrameId, Any]:
         raw = message.get("text") if self.protocol.is_text else message.get("bytes")
@@ -185,7 +216,8 @@ class AgentSocket:
             raise BadRequest([Fault(pointer="", detail=f"{self.protocol.name} takes {wanted} frames")])
         return self.protocol.read(raw.encode() if isinstance(raw, str) else raw)
 
-    def _count(self, error: Exception) -> None:
+    async def _refuse(self, frame_id: FrameId, error: Exception) -> None:
+        await self._send(await self._problem(frame_id, error))
         self._faults += isinstance(error, BadRequest)
         if self._faults >= FAULTS_MAX:
             self.end(POLICY_VIOLATION, f"{FAULTS_MAX} faulty frames")
@@ -202,6 +234,11 @@ class AgentSocket:
             "detail": members.get("detail", members["title"]),
             "errors": members.get("errors", []),
         }
+
+
+def _is_over(frame: Frame) -> bool:
+    """Whether it is a call that nobody can answer any more; who reads slowly would only fall further behind."""
+    return frame["type"] == "call" and not frame["closes_in"]
 
 
 def _chosen(websocket: WebSocket) -> Protocol:

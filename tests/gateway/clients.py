@@ -199,3 +199,14 @@ async def open_client(settings: GavelSettings) -> AsyncIterator[Client]:
     with trio.fail_after(GUARD_SECONDS):
         async with open_node(settings) as node, httpx2.AsyncClient(timeout=GUARD_SECONDS) as http:
             yield Client(node, http, node.admin_token)
+
+
+async def recorded(admin: Client, kind: str) -> None:
+    """Waits until an event of this kind stands in the log."""
+    journal, position = admin.node.system.journal, 0
+    while True:
+        for record in await journal.read(position):
+            position = record.position
+            if record.kind == kind:
+                return
+        await journal.wait_past(position)

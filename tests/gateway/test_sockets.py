@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 import trio
-from wsproto.events import BytesMessage, TextMessage
+from wsproto.events import BytesMessage, CloseConnection, TextMessage
 
-from gateway.sockets import FAULTS_MAX
+from gateway.sockets import COMMANDS_AT_ONCE_MAX, FAULTS_MAX
 from tests.gateway.clients import (
     BID,
     AgentClient,
@@ -18,6 +18,7 @@ from tests.gateway.clients import (
     Socket,
     open_client,
     open_socket,
+    recorded,
     settings_of,
 )
 
@@ -191,6 +192,58 @@ async def test_a_bid_for_a_closed_book_is_refused(admin: Client) -> None:
         await win(socket, task_id)
         answer = await socket.ask(type="bid", task_id=task_id, **BID)
         assert (answer["type"], answer["status"], answer["code"]) == ("problem", 409, "book_closed")
+
+
+async def test_frames_about_one_task_are_taken_in_their_order(admin: Client) -> None:
+    agent = await admin.register("a1")
+    await admin.register("a2")
+    async with agent.socket() as socket:
+        await socket.next("welcome")
+        task_id = await admin.submit()
+        await socket.next("call")
+        for price in range(20):
+            await socket.send(type="bid", id=price, task_id=task_id, price=price, eta_seconds=1)
+        await socket.send(type="withdraw", id="last", task_id=task_id)
+        answers = [await socket.next("ack") for _ in range(21)]
+        assert [answer["id"] for answer in answers] == [*range(20), "last"]
+    (row,) = (await admin.get(f"/v1/tasks/{task_id}/bids"))["bids"]
+    assert (row["state"], row["price"]) == ("withdrawn", 19)
+
+
+async def test_what_a_client_sent_before_it_left_is_done(admin: Client) -> None:
+    agent = await admin.register("a1")
+    async with agent.socket() as socket:
+        await socket.next("welcome")
+        task_id = await admin.submit()
+        token = await win(socket, task_id)
+        await socket.send(type="complete", task_id=task_id, token=token, result={"value": 1})
+        await socket.send_event(CloseConnection(code=1000))
+    await recorded(admin, "task.TaskCompleted")
+    assert (await admin.get(f"/v1/tasks/{task_id}"))["stage"] == "completed"
+
+
+async def test_more_commands_than_are_taken_at_once_are_all_answered(admin: Client) -> None:
+    agent = await admin.register("a1")
+    async with agent.socket() as socket:
+        await socket.next("welcome")
+        names = [f"none{number}" for number in range(3 * COMMANDS_AT_ONCE_MAX)]
+        for name in names:
+            await socket.send(type="withdraw", id=name, task_id=name)
+        answers = [await socket.next("problem") for _ in names]
+        assert {answer["id"] for answer in answers} == set(names)
+        assert {answer["code"] for answer in answers} == {"task_unknown"}
+
+
+async def test_calls_that_closed_before_a_reconnect_are_still_told(tmp_path: Path) -> None:
+    async with open_client(settings_of(tmp_path)) as admin:
+        agent = await admin.register("a1")
+        seen = admin.node.system.journal.position
+        task_id = await admin.submit(bidding_seconds=0.05)
+        await recorded(admin, "task.BookVoided")
+        async with agent.socket(after=seen) as socket:
+            await socket.next("welcome")
+            call = await socket.next("call")
+            assert (call["task_id"], call["closes_in"]) == (task_id, 0)
 
 
 async def test_a_second_socket_replaces_the_first(admin: Client) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from aggregates.key import Role
-from tests.gateway.clients import BID, TASK, AgentClient, Client
+from tests.gateway.clients import BID, TASK, AgentClient, Client, recorded
 
 
 async def code(client: Client, method: str, path: str, body: Any = None) -> tuple[int, str]:
@@ -25,17 +25,6 @@ async def award(admin: Client, agent: AgentClient) -> str:
 
 async def opened(admin: Client, task_id: str) -> None:
     await recorded(admin, "task.BookOpened")
-
-
-async def recorded(admin: Client, kind: str) -> None:
-    """Waits until an event of this kind stands in the log."""
-    journal, position = admin.node.system.journal, 0
-    while True:
-        for record in await journal.read(position):
-            position = record.position
-            if record.kind == kind:
-                return
-        await journal.wait_past(position)
 
 
 async def test_what_was_submitted_is_read_back_at_once(admin: Client) -> None:
