@@ -6,7 +6,7 @@ the log. Every frame of the client counts as a heartbeat. Frames about one task 
 several tasks share commits.
 """
 
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from typing import Any
 
 import msgspec
@@ -88,6 +88,7 @@ class AgentSocket:
         self._context = Context(tenant=principal.tenant, principal=principal.name)
         self._scope = trio.CancelScope()
         self._ending: tuple[int, str] | None = None
+        self._is_gone = False
         self._faults = 0
         self._told_at = 0.0
         self._opened_at = sockets.system.journal.position
@@ -158,12 +159,17 @@ class AgentSocket:
         """Sends a frame, unless the client has left: what is under way for it still ends."""
         if "position" in frame:
             self._told_at = trio.current_time()
+        if self._is_gone:
+            await trio.lowlevel.checkpoint()
+            return
         encoded = self.protocol.encode(frame)
-        with suppress(WebSocketDisconnect):
+        try:
             if self.protocol.is_text:
                 await self.websocket.send_text(encoded.decode())
             else:
                 await self.websocket.send_bytes(encoded)
+        except WebSocketDisconnect:
+            self._is_gone = True
 
     # ---- what it says
 

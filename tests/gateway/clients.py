@@ -199,6 +199,7 @@ async def open_client(settings: GavelSettings) -> AsyncIterator[Client]:
     with trio.fail_after(GUARD_SECONDS):
         async with open_node(settings) as node, httpx2.AsyncClient(timeout=GUARD_SECONDS) as http:
             yield Client(node, http, node.admin_token)
+        assert (node.counts.faults, node.counts.handler_faults) == (0, 0)
 
 
 async def recorded(admin: Client, kind: str) -> None:

@@ -222,6 +222,16 @@ async def test_what_a_client_sent_before_it_left_is_done(admin: Client) -> None:
     assert (await admin.get(f"/v1/tasks/{task_id}"))["stage"] == "completed"
 
 
+async def test_a_client_that_vanishes_while_it_is_told_much_hurts_nobody(admin: Client) -> None:
+    agent, other = await admin.register("a1", slots=20), await admin.register("a2", slots=20)
+    async with agent.socket() as socket, other.socket() as lively:
+        await socket.next("welcome")
+        await lively.next("welcome")
+        await trio.aclose_forcefully(socket.stream)
+        names = [await admin.submit() for _ in range(20)]
+        assert [(await lively.next("call"))["task_id"] for _ in names] == names
+
+
 async def test_more_commands_than_are_taken_at_once_are_all_answered(admin: Client) -> None:
     agent = await admin.register("a1")
     async with agent.socket() as socket:
