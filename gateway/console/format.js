@@ -48,7 +48,13 @@ export function percent(share) {
 
 /** The end of a minted id: ids begin with the time, so that neighbors begin alike. */
 export function short(id) {
-  return /^[0-9a-f]{8}-[0-9a-f-]{27}$/.test(id ?? "") ? `…${id.slice(-8)}` : (id ?? "–");
+  return /^[0-9a-f]{8}-[0-9a-f-]{27}$/.test(id ?? "") ? id.slice(-8) : (id ?? "–");
+}
+
+/** admin:01a1fc58-807f-… → admin 64decd6d */
+export function principal(name) {
+  const [role, id] = String(name ?? "").split(":");
+  return id ? `${role} ${short(id)}` : role;
 }
 
 /** dead_lettered → dead lettered */

@@ -16,6 +16,7 @@ const STATUS_SECONDS = 5;
 export const PAGE = 100;
 export const PAGE_MAX = 500;
 const STREAM_RECORDS_MAX = 500;
+const AGENTS_HEARD_MAX = 2000;
 const BID_KINDS = new Set(["task.BidPlaced", "task.BidWithdrawn", "task.BidRefused", "task.BookVoided", "task.TaskAwarded"]);
 const LISTS_BY_AGGREGATE = {
   agent: ["agents"],
@@ -31,6 +32,7 @@ const NOTHING = () => ({
   solves: null,
   events: [],
   bids: [],
+  heardByAgent: new Map(), // when an event last named the agent; its row tells of its own stream alone
   frozen: null, // the events as they were when the reader paused them
   since: 0, // how many came since
   troubles: {},
@@ -242,9 +244,18 @@ function keep(record) {
   state.events.push(record);
   if (state.events.length > EVENTS_MAX) state.events.splice(0, state.events.length - EVENTS_MAX);
   if (state.frozen) state.since += 1;
+  hearAgent(record);
   if (!BID_KINDS.has(record.kind)) return;
   state.bids.push(record);
   if (state.bids.length > BIDS_MAX) state.bids.splice(0, state.bids.length - BIDS_MAX);
+}
+
+function hearAgent({ data, at }) {
+  if (!data.agent_id) return;
+  const heard = state.heardByAgent;
+  heard.delete(data.agent_id);
+  heard.set(data.agent_id, at);
+  if (heard.size > AGENTS_HEARD_MAX) heard.delete(heard.keys().next().value);
 }
 
 function concernsDetail(record) {

@@ -51,7 +51,7 @@ function Row({ agent, state }) {
       <td class=${`number ${agent.failed + agent.leases_lost ? "bad" : ""}`} title=${`${agent.leases_lost} leases lost`}>
         ${number(agent.failed + agent.leases_lost)}
       </td>
-      <td class="number"><${Age} at=${agent.last_event_at} /></td>
+      <td class="number"><${Age} at=${Math.max(agent.last_event_at, state.heardByAgent.get(agent.agent_id) ?? 0)} /></td>
     </tr>
   `;
 }

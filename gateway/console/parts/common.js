@@ -72,7 +72,7 @@ export function Age({ at }) {
 
 /** A link to something's detail. Names come from outside: isolated, so that none can turn the line around. */
 export function To({ kind, id, text }) {
-  return html`<a class="to" href=${`#/${kind}/${encodeURIComponent(id)}`} title=${id}><bdi>${text ?? short(id)}</bdi></a>`;
+  return html`<a class=${text === undefined ? "to id" : "to"} href=${`#/${kind}/${encodeURIComponent(id)}`} title=${id}><bdi>${text ?? short(id)}</bdi></a>`;
 }
 
 export function Empty({ children }) {

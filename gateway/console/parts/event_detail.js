@@ -1,7 +1,7 @@
 /** An event: who caused it, by what, and what it holds. */
 
 import { html } from "../vendor/htm-preact.js";
-import { short } from "../format.js";
+import { principal, short } from "../format.js";
 import { sentence } from "../sentences.js";
 import { look } from "../store.js";
 import { Moment, To } from "./common.js";
@@ -19,7 +19,7 @@ export function EventDetail({ detail }) {
         ["Decided", html`<${Moment} at=${event.at} />`],
         ["Recorded", html`<span title="after the decision">+${delay} ms</span>`],
         ["Command", event.command ?? "with the event before it"],
-        ["Principal", html`<bdi>${event.principal}</bdi>`],
+        ["Principal", html`<span title=${event.principal}><bdi>${principal(event.principal)}</bdi></span>`],
         ["Tenant", html`<bdi>${event.tenant}</bdi>`],
         ["Cause", html`<${Cause} cause=${event.cause} />`],
         ["Correlation", event.correlation && html`<${Correlation} id=${event.correlation} />`],

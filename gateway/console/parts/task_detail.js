@@ -1,19 +1,13 @@
 /** A task: what was asked for, who offered what, who won and why, what came of it. */
 
 import { html } from "../vendor/htm-preact.js";
-import { duration, number, percent, words } from "../format.js";
+import { duration, number, percent, principal, words } from "../format.js";
 import { Moment, Stage, Table, To } from "./common.js";
 import { Document, Fields, Timeline } from "./fields.js";
 import { taken } from "./tasks.js";
 
-const TERMS = [
-  ["price_term", "Price"], ["speed_term", "Speed"], ["confidence_term", "Confid."], ["load_term", "Load"],
-  ["performance_term", "Perf."], ["success_term", "Success"], ["response_term", "Response"],
-];
-const COLUMNS = [
-  ["#", "number"], ["Agent"], ["Outcome"], ["Score"], ["Price", "number"], ["ETA", "number"], ["Sure", "number"],
-  ...TERMS.map(([, heading]) => [heading, "number term"]),
-];
+const TERMS = ["price", "speed", "confidence", "load", "performance", "success", "response"];
+const COLUMNS = [["#", "number"], ["Agent"], ["Outcome"], ["Score"], ["Price", "number"], ["Seconds", "number"], ["Sure", "number"]];
 
 export function TaskDetail({ detail, state }) {
   const task = detail.row;
@@ -35,16 +29,16 @@ export function TaskDetail({ detail, state }) {
         ["Independent of", task.independent_of.length ? task.independent_of.map((id) => html`<${To} kind="tasks" id=${id} />${" "}`) : ""],
         ["Deadline", task.deadline && html`<${Moment} at=${task.deadline} />`],
         ["Submitted", html`<${Moment} at=${task.submitted_at} />`],
-        ["By", task.submitted_by],
+        ["By", html`<span title=${task.submitted_by}><bdi>${principal(task.submitted_by)}</bdi></span>`],
         ["Reason", words(task.reason)],
       ]}
     />
     ${task.award_reason && html`<p class="why" id="why"><b>Why:</b> <bdi>${task.award_reason}</bdi></p>`}
     <${Books} bids=${task.bids} agent=${agent} />
+    <${Timeline} records=${detail.records} />
     <${Document} title="Result" value=${task.result} open=${true} />
     <${Document} title="Payload" value=${task.payload} />
     <${Document} title="Requirements" value=${task.requirements} />
-    <${Timeline} records=${detail.records} />
   `;
 }
 
@@ -69,11 +63,11 @@ const TONE_BY_STATE = { won: "good", placed: "bid", lost: "plain", withdrawn: "w
 
 function Bid({ bid, agent }) {
   const outcome = bid.state !== "won" && bid.reason ? `${bid.state}: ${words(bid.reason)}` : bid.state;
-  const scored = bid.score !== null && !bid.terms?.lost;
+  const scored = bid.score !== null && bid.terms && !bid.terms.lost;
   return html`
     <tr>
       <td class="number">${bid.rank ?? "–"}</td>
-      <td class="name">${agent(bid.agent_id)}${bid.terms?.specialist && html` <span class="about" title="specialist: +0.05">★</span>`}</td>
+      <td class="name">${agent(bid.agent_id)}</td>
       <td><span class=${`stage ${TONE_BY_STATE[bid.state] ?? "plain"}`}>${outcome}</span></td>
       <td class="score">
         ${scored ? html`<meter min="0" max="1.05" value=${bid.score} aria-hidden="true"></meter> ${number(bid.score)}` : "–"}
@@ -81,7 +75,20 @@ function Bid({ bid, agent }) {
       <td class="number">${number(bid.price)}</td>
       <td class="number">${duration(bid.eta_seconds)}</td>
       <td class="number">${percent(bid.confidence)}</td>
-      ${TERMS.map(([name]) => html`<td class="number term">${scored && bid.terms ? bid.terms[name].toFixed(2) : "–"}</td>`)}
+    </tr>
+    ${scored && html`<${Terms} terms=${bid.terms} />`}
+  `;
+}
+
+/** What makes the score: each term lies between 0 and 1, more is better. */
+function Terms({ terms }) {
+  return html`
+    <tr class="terms">
+      <td></td>
+      <td colspan=${COLUMNS.length - 1}>
+        ${TERMS.map((name) => html`<span>${name} ${terms[`${name}_term`].toFixed(2)}</span>`)}
+        ${terms.specialist && html`<span>specialist +0.05</span>`}
+      </td>
     </tr>
   `;
 }
