@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
+from gateway.verdicts import FINE, INTERRUPTED, WRONG, Wrong
+
 COMMANDS = {
     "serve": "run a node until it is told to stop",
     "demo": "watch agents bid for real problems, solve and check them, and see the log proven",
@@ -24,13 +26,6 @@ COMMANDS = {
     "bench": "measure this program against others, in the same run",
     "work": "do one task of the demo: the task's JSON in, the result's JSON out",
 }
-
-FINE, NO, WRONG = 0, 1, 2
-INTERRUPTED = 130
-
-
-class Wrong(Exception):
-    """The question was wrong: the text says what to change. Ends the program with exit code 2."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

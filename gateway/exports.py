@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 
 import msgpack
 
-from gateway.cli import Wrong
+from gateway.verdicts import Wrong
 
 FORMAT = "gavel-log/1"
 PAGE = 1000

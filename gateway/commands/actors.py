@@ -2,10 +2,10 @@
 
 import argparse
 
-from gateway.cli import FINE, Wrong
 from gateway.client import Denied, NotReached
 from gateway.commands.common import add_json, add_settings, print_json
 from gateway.commands.reach import running
+from gateway.verdicts import FINE, Wrong
 
 COLUMNS = ("actor", "key", "state", "mailbox", "mailbox_peak", "reactions", "handled", "crashes")
 

@@ -7,9 +7,9 @@ import argparse
 import sqlite3
 from pathlib import Path
 
-from gateway.cli import FINE, NO, Wrong
 from gateway.commands.common import add_json, add_settings, print_json, read_settings
 from gateway.folder import DataFolder
+from gateway.verdicts import FINE, NO, Wrong
 from runtime.evidence import Unreadable
 from runtime.store.sqlite import copy_database
 from runtime.verification import verify

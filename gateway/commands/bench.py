@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
-from gateway.cli import FINE, NO, Wrong
 from gateway.commands.common import add_json, print_json, say
+from gateway.verdicts import FINE, NO, Wrong
 from runtime.telemetry import configure
 
 
@@ -19,12 +19,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    configure("console", "warning")
     try:
         catalog, measure = import_module("benchmarks.catalog"), import_module("benchmarks.measure")
     except ModuleNotFoundError as error:
         raise Wrong(f"the benches come with the source, not with the installed package: {error}") from error
     rows = _chosen(catalog.BENCHES, options)
+    configure("console", "warning")
     results, code = [], FINE
     for row in rows:
         say(f"measuring {row.name} …")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import msgspec
 
-from gateway.cli import Wrong
 from gateway.settings import PREFIX, GavelSettings, load
+from gateway.verdicts import Wrong
 from runtime.settings import SettingsFaulty
 from runtime.telemetry import configure
 

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import trio
 
-from gateway.cli import FINE, INTERRUPTED, NO, Wrong
 from gateway.client import Denied, NotReached
 from gateway.commands.common import add_json, add_settings, print_json, read_settings
 from gateway.demo.crew import AGENTS_MAX, AGENTS_MIN
@@ -24,6 +23,7 @@ from gateway.demo.run import Plan, perform
 from gateway.demo.stage import Stage
 from gateway.node import FolderUnusable, PortTaken, open_node
 from gateway.settings import GavelSettings
+from gateway.verdicts import FINE, INTERRUPTED, NO, Wrong
 from runtime.store.sqlite import Locked, Unreadable
 
 SECONDS, SECONDS_MAX = 8.0, 20.0

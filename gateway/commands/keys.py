@@ -3,10 +3,10 @@
 import argparse
 from typing import Any
 
-from gateway.cli import FINE
 from gateway.client import Client
 from gateway.commands.common import add_json, add_settings, print_json
 from gateway.commands.reach import reach
+from gateway.verdicts import FINE
 
 ROLES = ("agent", "operator", "auditor", "admin")
 PAGE = 500

@@ -10,13 +10,13 @@ from urllib.request import Request, urlopen
 
 import msgspec
 
-from gateway.cli import FINE, NO, Wrong
 from gateway.client import Client, Denied, NotReached
 from gateway.commands.backup import copy_journal
 from gateway.commands.common import add_json, add_settings, print_json, read_settings, say
 from gateway.commands.reach import reach, running
 from gateway.exports import FORMAT, open_journal, write_export
 from gateway.folder import DataFolder
+from gateway.verdicts import FINE, NO, Wrong
 
 TAIL = 20
 PAGE = 500

@@ -8,11 +8,11 @@ from typing import TypeVar
 import trio
 from msgspec.structs import replace
 
-from gateway.cli import Wrong
 from gateway.client import Client, Denied, NotReached, running_node
 from gateway.commands.common import read_settings
 from gateway.folder import DataFolder, FolderUnusable
 from gateway.settings import GavelSettings
+from gateway.verdicts import Wrong
 from runtime.store.sqlite import Locked, Unreadable
 
 T = TypeVar("T")

@@ -7,13 +7,11 @@ from functools import partial
 import structlog
 import trio
 
-from gateway.cli import FINE, Wrong
 from gateway.commands.common import add_settings, read_settings, say
 from gateway.node import Exposed, FolderUnusable, PortTaken, open_node
 from gateway.settings import GavelSettings
+from gateway.verdicts import CRASHED, FINE, Wrong
 from runtime.store.sqlite import Locked, Unreadable
-
-CRASHED = 3
 
 log = structlog.get_logger("gateway.serve")
 

@@ -4,9 +4,9 @@ import argparse
 import os
 from collections.abc import Sequence
 
-from gateway.cli import FINE, Wrong
 from gateway.commands.common import add_json, add_settings, print_json
 from gateway.settings import rows
+from gateway.verdicts import FINE, Wrong
 from runtime.settings import Row, SettingsFaulty
 
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.live import Live
 
-from gateway.cli import FINE, NO, Wrong
 from gateway.commands.common import add_json, print_json
+from gateway.verdicts import FINE, NO, Wrong
 from solvers.annealing import SEED_MAX, THREADS_MAX, Best, Solution, solve
 from solvers.formats import FILE_BYTES_MAX, parse, recognise
 from solvers.qubo import Qubo

@@ -7,9 +7,9 @@ from contextlib import suppress
 
 import msgspec
 
-from gateway.cli import FINE, NO, Wrong
 from gateway.client import Client, Denied, NotReached
 from gateway.commands.common import print_json, say
+from gateway.verdicts import FINE, NO, Wrong
 from gateway.work import Undoable, do
 
 NICENESS = 5

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gateway.cli import Wrong
+from gateway.verdicts import Wrong
 from solvers.formats import FILE_BYTES_MAX, parse_all, recognise, write_bqp
 from solvers.generators import demo_problems
 from solvers.triples import FormatError

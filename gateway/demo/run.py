@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 import trio
 
 from aggregates.task import TaskType
-from gateway.cli import Wrong
 from gateway.client import Client
 from gateway.demo.crew import Crew, Member, hire
 from gateway.demo.outcome import Outcome, faults, findings
@@ -20,6 +19,7 @@ from gateway.demo.stage import Stage
 from gateway.demo.story import Chapter, Story
 from gateway.parts import Node
 from gateway.replay import replay
+from gateway.verdicts import Wrong
 from runtime.evidence import Unreadable
 from runtime.verification import verify
 

@@ -1,0 +1,8 @@
+"""What a command tells whoever started it: its exit code, and what was wrong with the question."""
+
+FINE, NO, WRONG, CRASHED = 0, 1, 2, 3
+INTERRUPTED = 130
+
+
+class Wrong(Exception):
+    """The question was wrong: the text says what to change. Ends the program with exit code 2."""

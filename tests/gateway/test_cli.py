@@ -1,0 +1,289 @@
+"""The command line as a stranger and a script meet it: exit codes, one JSON object, a node that starts and stops."""
+
+import json
+import logging
+import os
+import re
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.request import Request, urlopen
+
+import msgpack
+import pytest
+import structlog
+
+from gateway import cli
+
+TRIANGLE = "3 3\n1 2 1\n2 3 1\n1 3 1\n"  # any cut of a triangle severs two edges at most
+SECONDS_MAX = 60
+
+
+def gavel(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Runs `gavel` in a folder, on the data folder `data` in it."""
+    command = [sys.executable, "-P", "-m", "gateway.cli", *arguments]
+    return subprocess.run(
+        command, cwd=folder, env=surroundings(folder) | environment, capture_output=True, text=True, timeout=SECONDS_MAX
+    )
+
+
+def surroundings(folder: Path) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("GAVEL_")}
+    return kept | {"GAVEL_DATA": str(folder / "data")}
+
+
+def answer(folder: Path, *arguments: str, code: int = 0, **environment: str) -> Any:
+    """What a command prints with --json: one object, and nothing else."""
+    done = gavel(folder, *arguments, "--json", **environment)
+    assert done.returncode == code, done.stderr
+    return json.loads(done.stdout)
+
+
+@contextmanager
+def serving(folder: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A node in a process of its own, and its address; ended at the end, if it has not ended before."""
+    command = [sys.executable, "-P", "-m", "gateway.cli", "serve", "--bind", "127.0.0.1:0", *arguments]
+    with subprocess.Popen(command, cwd=folder, env=surroundings(folder), stderr=subprocess.PIPE, text=True) as node:
+        assert node.stderr is not None
+        lines = []
+        try:
+            for line in node.stderr:
+                lines.append(line)
+                if link := re.search(r"(http://\S+)/session\?ticket=", line):
+                    yield node, link[1]
+                    break
+            else:
+                raise AssertionError("".join(lines))
+        finally:
+            node.kill()
+
+
+Inside = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Inside]:
+    """Runs `gavel` in this process, which is quicker: its exit code, its output, its errors. Logs go their old way afterwards."""
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith("GAVEL_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("GAVEL_DATA", str(tmp_path / "data"))
+    logs, handlers, level = structlog.get_config(), logging.root.handlers[:], logging.root.level
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        try:
+            code = cli.main(arguments)
+        except SystemExit as ended:
+            code = int(ended.code or 0)
+        told = capsys.readouterr()
+        return code, told.out, told.err
+
+    yield run
+    structlog.configure(**logs)
+    logging.root.handlers[:] = handlers
+    logging.root.setLevel(level)
+
+
+def test_help_is_told_without_the_heavy_parts():
+    code = "import sys; from gateway.cli import build_parser; build_parser().format_help(); print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"numba", "scipy", "numpy", "starlette", "trio", "sqlalchemy", "msgspec", "rich"} & set(loaded)
+
+
+@pytest.mark.parametrize("command", cli.COMMANDS)
+def test_every_command_tells_its_options(command: str, capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit, match="0"):
+        cli.main([command, "--help"])
+    assert f"gavel {command}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["dance"],
+        ["solve"],
+        ["solve", "nowhere.txt"],
+        ["solve", "nowhere.txt", "--seconds", "-1"],
+        ["solve", "nowhere.txt", "--threads", "0"],
+        ["solve", "nowhere.txt", "--seed", "-1"],
+        ["bench", "speed"],
+        ["bench", "runtime", "--rows", "swim"],
+        ["audit", "replay"],
+        ["simulate"],
+        ["demo", "--agents", "3"],
+        ["demo", "--seconds", "60"],
+        ["demo", "--problems", "nowhere"],
+        ["serve", "--bind", "nonsense"],
+        ["serve", "--bind", "0.0.0.0:0"],
+        ["actors"],
+        ["log", "tail", "--follow", "--json"],
+        ["log", "export"],
+        ["keys", "create", "--role", "king"],
+        ["backup", "copy.db"],
+        ["work"],
+    ],
+    ids=" ".join,
+)
+def test_a_wrong_question_exits_2_and_says_why(arguments: list[str], inside: Inside):
+    code, output, errors = inside(*arguments)
+    assert (code, output) == (2, "")
+    assert errors.strip()
+    assert "Traceback" not in errors
+
+
+def test_settings_are_listed_with_values_and_sources(tmp_path: Path, inside: Inside, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("GAVEL_LEASE_SECONDS", "7")
+    code, output, _ = inside("settings", "--json")
+    assert code == 0
+    listed = {row["name"]: row for row in json.loads(output)["settings"]}
+    assert listed["lease_seconds"]["value"] == "7.0"
+    assert listed["data"]["value"] == str(tmp_path / "data")
+    assert "MAX_TENANTS" in listed["tenants_max"]["environment"]
+    monkeypatch.setenv("GAVEL_LEASE_SECONDS", "soon")
+    code, _, errors = inside("settings")
+    assert code == 2
+    assert "GAVEL_LEASE_SECONDS" in errors
+
+
+# ---- solve
+
+
+def test_a_solve_is_checked_against_the_file(tmp_path: Path, inside: Inside):
+    (tmp_path / "triangle.txt").write_text(TRIANGLE)
+    code, output, _ = inside("solve", "triangle.txt", "--seconds", "0.1", "--json")
+    assert code == 0
+    told = json.loads(output)
+    assert set(told) == {"name", "variables", "value", "sense", "seconds", "algorithm", "seed", "verified"}
+    assert (told["name"], told["variables"], told["value"], told["sense"]) == ("triangle", 3, 2, "max")
+    assert told["verified"] is True
+
+
+@pytest.mark.parametrize("bound", [("--seconds", "0.02"), ("--work", "400000")], ids=lambda bound: bound[0])
+def test_a_seed_gives_the_same_bytes_whatever_the_hash_seed(tmp_path: Path, bound: tuple[str, str]):
+    edges = [(i, j) for i in range(1, 60) for j in range(i + 1, 61) if (i * j) % 3 == 1]
+    lines = [f"60 {len(edges)}", *(f"{i} {j} {1 - 2 * ((i + j) % 2)}" for i, j in edges)]
+    (tmp_path / "graph.txt").write_text("\n".join(lines))
+    arguments = ("solve", "graph.txt", "--seed", "5", "--threads", "2", *bound, "--json")
+    first, second = (gavel(tmp_path, *arguments, PYTHONHASHSEED=seed) for seed in ("1", "2"))
+    assert first.returncode == 0, first.stderr
+    assert first.stdout == second.stdout
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        (b"3 3\n1 2 1\n2 9 1\n1 3 1\n", "line 3"),
+        (b"3 4\n1 2 1\n2 3 1\n1 3 1\n", "line"),
+        (b"3 1\n1 2 nan\n", "line 2"),
+        (b"\0" * 4096, "no reader recognizes"),
+        (b"", "no reader recognizes"),
+    ],
+    ids=["index out of range", "too few lines", "nan", "zeros", "empty"],
+)
+def test_a_broken_file_is_refused_with_its_line(tmp_path: Path, inside: Inside, content: bytes, fault: str):
+    (tmp_path / "broken.txt").write_bytes(content)
+    code, _, errors = inside("solve", "broken.txt", "--seconds", "1")
+    assert code == 2
+    assert fault in errors
+
+
+# ---- a node
+
+
+def test_a_node_tells_its_address_and_ends_at_sigterm(tmp_path: Path):
+    with serving(tmp_path) as (node, url):
+        with urlopen(f"{url}/livez") as live:
+            assert live.status == 200
+        key = (tmp_path / "data" / "admin-key").read_text().strip()
+        with urlopen(Request(f"{url}/v1/keys", headers={"Authorization": f"Bearer {key}"})) as listed:
+            assert [row["role"] for row in json.load(listed)["keys"]] == ["admin"]
+        node.send_signal(signal.SIGTERM)
+        assert node.wait(SECONDS_MAX) == 0
+        assert not (tmp_path / "data" / "node.json").exists()
+
+
+def test_a_taken_port_and_a_locked_folder_are_named(tmp_path: Path):
+    with serving(tmp_path):
+        locked = gavel(tmp_path, "serve", "--bind", "127.0.0.1:0")
+        assert locked.returncode == 2
+        assert "in use" in locked.stderr
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        done = gavel(tmp_path, "serve", "--bind", f"127.0.0.1:{port}")
+    assert done.returncode == 2
+    assert port in done.stderr
+
+
+def test_a_node_that_crashes_says_why_last(tmp_path: Path):
+    gavel(tmp_path, "keys", "list")
+    read_models = tmp_path / "data" / "read.db"
+    read_models.unlink()
+    read_models.mkdir()
+    done = gavel(tmp_path, "serve", "--bind", "127.0.0.1:0")
+    assert done.returncode not in (0, 1, 2)
+    assert "node_stopped" in done.stderr.strip().splitlines()[-1]
+
+
+def test_keys_are_made_listed_and_revoked_with_and_without_a_node(tmp_path: Path):
+    made = answer(tmp_path, "keys", "create", "--role", "auditor", "--label", "the bank")
+    assert re.fullmatch(r"gvl_\w{32}_[\w-]{32}", made["key"])
+    with serving(tmp_path) as (_, url):
+        rows = {row["key_id"]: row for row in answer(tmp_path, "keys", "list")["keys"]}
+        assert (rows[made["key_id"]]["role"], rows[made["key_id"]]["label"]) == ("auditor", "the bank")
+        plain = gavel(tmp_path, "keys", "create", "--role", "agent").stdout.strip()
+        with urlopen(Request(f"{url}/v1/agents", headers={"Authorization": f"Bearer {plain}"})) as agents:
+            assert agents.status == 200
+        assert {row["actor"] for row in answer(tmp_path, "actors")["actors"]} >= {"security"}
+    assert answer(tmp_path, "keys", "revoke", made["key_id"])["revoked"] is True
+    rows = {row["key_id"]: row for row in answer(tmp_path, "keys", "list")["keys"]}
+    assert rows[made["key_id"]]["status"] == "revoked"
+
+
+# ---- the log
+
+
+def test_the_log_is_shown_exported_replayed_and_backed_up(tmp_path: Path):
+    for role in ("agent", "operator"):
+        gavel(tmp_path, "keys", "create", "--role", role)
+    told = answer(tmp_path, "log", "tail", "--after", "1")
+    assert [record["kind"] for record in told["records"]] == ["key.KeyIssued", "key.KeyIssued"]
+    assert "key.KeyIssued" in gavel(tmp_path, "log", "tail").stdout
+    exported = answer(tmp_path, "log", "export", "log.msgpack", "--from", "2")
+    assert exported["records"] == 2
+    header, *records = msgpack.Unpacker((tmp_path / "log.msgpack").open("rb"))
+    assert (header["format"], header["first"]) == ("gavel-log/1", 2)
+    assert [record[0] for record in records] == [2, 3]
+    assert all(isinstance(record[4], bytes) for record in records)
+    replayed = answer(tmp_path, "log", "replay")
+    assert (replayed["equal"], replayed["records"]) == (True, 3)
+    copied = answer(tmp_path, "backup", "copy.db")
+    assert (copied["positions"], copied["whole"]) == (3, True)
+    assert answer(tmp_path, "audit", "verify", "copy.db")["root"] == copied["root"]
+    assert gavel(tmp_path, "backup", "copy.db").returncode == 2
+
+
+def test_a_read_model_that_differs_from_the_log_is_found(tmp_path: Path):
+
+    gavel(tmp_path, "keys", "create", "--role", "agent")
+    with sqlite3.connect(tmp_path / "data" / "read.db") as connection:
+        connection.execute("UPDATE keys SET role = 'admin'")
+    connection.close()
+    replayed = answer(tmp_path, "log", "replay", code=1)
+    assert replayed["equal"] is False
+    assert [name for name, table in replayed["tables"].items() if not table["equal"]] == ["keys"]
+
+
+def test_a_running_node_is_backed_up_and_replayed(tmp_path: Path):
+    with serving(tmp_path):
+        gavel(tmp_path, "keys", "create", "--role", "agent")
+        assert answer(tmp_path, "backup", "copy.db")["positions"] == 2
+        assert answer(tmp_path, "log", "replay")["equal"] is True
