@@ -74,6 +74,7 @@ class Call:
         self.node = node
         self._principal = principal
         self._asked_for: Any = None
+        self._read_position: int | None = None
 
     @property
     def principal(self) -> Principal:
@@ -172,7 +173,7 @@ class Call:
 
     async def read(self, question: Callable[..., T], *arguments: Any, **named: Any) -> T:
         """A projection's query as of now (or of `?after_position=`), on a reader thread: whoever has written reads it back."""
-        position = self.integer("after_position", self.node.system.journal.position)
+        position = self._read_position = self.integer("after_position", self.node.system.journal.position)
         with trio.move_on_after(CATCH_UP_SECONDS_MAX) as scope:
             await self.node.projector.wait_for(position)
         if scope.cancelled_caught:
@@ -186,8 +187,9 @@ class Call:
     # ---- out
 
     def reply(self, value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-        """JSON, with the position that a reader has to wait for to see it."""
-        named = {POSITION_HEADER: str(self.node.system.journal.position)} | dict(headers or {})
+        """JSON, with the position that was read at; after a command, the one that a reader has to wait for to see it."""
+        position = self.node.system.journal.position if self._read_position is None else self._read_position
+        named = {POSITION_HEADER: str(position)} | dict(headers or {})
         return Response(msgspec.json.encode(value), status, named, "application/json")
 
 

@@ -50,7 +50,7 @@ class DataFolder:
 
     def _keep(self, path: Path, text: str) -> str:
         if not path.exists():
-            write_private(path, text + "\n")
+            write_private(path, text)
         if path.stat().st_mode & 0o077:
             raise FolderUnusable(f"{path} can be reached by others than its owner: chmod 600 it")
         return path.read_text().strip()

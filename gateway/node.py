@@ -6,6 +6,7 @@ door closes first, the journal last.
 
 import ipaddress
 import os
+import resource
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -43,6 +44,9 @@ __all__ = ["TENANT", "Exposed", "FolderUnusable", "Node", "PortTaken", "open_nod
 
 TENANT = "default"
 """The tenant of the first admin key, and so of whatever it makes."""
+
+FILES_BESIDE = 256
+"""Files that a node has open beside its connections: databases, blobs, threads' own."""
 
 log = structlog.get_logger("gateway.node")
 
@@ -139,19 +143,33 @@ async def _admit_admin(node: Node) -> None:
 
 @asynccontextmanager
 async def _open_door(node: Node) -> AsyncIterator[None]:
+    _allow_files(node.settings.connections_max + FILES_BESIDE)
     shutdown = trio.Event()
     bounds = DoorBounds(connections_max=node.settings.connections_max)
     door = partial(serve, make_app(node), bind=node.settings.bind, shutdown=shutdown, bounds=bounds, counts=node.counts)
-    async with trio.open_nursery() as nursery:
-        host, port = await nursery.start(door)
-        node.url = f"http://{_reachable(host)}:{port}"
-        note = msgspec.json.encode({"url": node.url, "pid": os.getpid()}).decode()
-        write_private(node.folder.node, note + "\n")
-        try:
-            yield
-        finally:
-            node.folder.node.unlink(missing_ok=True)
-            shutdown.set()
+    async with trio.open_nursery() as delivering:
+        delivering.start_soon(node.sockets.run)
+        async with trio.open_nursery() as nursery:
+            host, port = await nursery.start(door)
+            node.url = f"http://{_reachable(host)}:{port}"
+            note = msgspec.json.encode({"url": node.url, "pid": os.getpid()}).decode()
+            write_private(node.folder.node, note + "\n")
+            try:
+                yield
+            finally:
+                node.folder.node.unlink(missing_ok=True)
+                shutdown.set()
+        delivering.cancel_scope.cancel()
+
+
+def _allow_files(files: int) -> None:
+    """Lets this process have that many files open, each connection being one, as far as the machine's limit goes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    granted = files if hard == resource.RLIM_INFINITY else min(files, hard)
+    if soft != resource.RLIM_INFINITY and soft < granted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (granted, hard))
+    if granted < files:
+        log.warning("few_files", wanted=files, granted=granted)
 
 
 def _is_loopback(bind: str) -> bool:

@@ -1,7 +1,7 @@
 """An agent's own websocket: records become frames for it, its frames become commands of its own.
 
 The log is the queue: a socket reads it at its client's pace, one page at a time, from the position that the client names.
-So a slow client costs no memory, a client that comes back misses nothing, and an answer that was lost on the way is in
+So a slow client costs little memory, a client that comes back misses nothing, and an answer that was lost on the way is in
 the log. Every frame of the client counts as a heartbeat. Frames about one task are taken in their order; those about
 several tasks share commits.
 """
@@ -18,7 +18,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from aggregates.agent import Heartbeat, HeartbeatAck
 from aggregates.key import KeyRevoked, Principal
 from gateway.frames import PROTOCOLS, FrameId, Protocol, command_of
-from gateway.live import follow
+from gateway.post_office import PostOffice
 from gateway.problems import BadRequest, Fault, document_of
 from gateway.translator import Frame, Translator
 from runtime.errors import Failure, Refused
@@ -51,10 +51,15 @@ class Sockets:
     def __init__(self, system: System) -> None:
         self.system = system
         self.translator = Translator(system.journal)
+        self.office = PostOffice(system.journal, self.translator.addressees)
         self._socket_by_agent: dict[tuple[str, str], AgentSocket] = {}
 
     def __len__(self) -> int:
         return len(self._socket_by_agent)
+
+    async def run(self) -> None:
+        """Brings the sockets what concerns them, until cancelled."""
+        await self.office.run()
 
     async def serve(self, websocket: WebSocket, principal: Principal) -> None:
         """Serves an agent until either side ends. Raises, before it accepts, what the client has to be told."""
@@ -142,8 +147,8 @@ class AgentSocket:
         await self._send(welcome)
 
     async def _tell(self) -> None:
-        journal, tenant = self.sockets.system.journal, self.principal.tenant
-        async with aclosing(follow(journal, self.position, tenant, beat_seconds=POSITION_SECONDS)) as pages:
+        collected = self.sockets.office.collect(self.principal, self.position, POSITION_SECONDS)
+        async with aclosing(collected) as pages:
             async for position, records in pages:
                 for recorded in records:
                     if isinstance(recorded.event, KeyRevoked) and recorded.event.key_id == self.principal.key_id:

@@ -5,11 +5,13 @@ results that it builds on, who held it) is read from the streams as of that reco
 """
 
 from collections import OrderedDict
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 
 from aggregates import task as tasks
+from aggregates.key import KeyRevoked
 from aggregates.task import (
     HELD,
     BookOpened,
@@ -47,8 +49,6 @@ class Translator:
         """What the record has to say to this agent: mostly nothing."""
         event = recorded.event
         match event:
-            case TaskSubmitted():
-                _keep(self._submitted, event.task_id, event, TASKS_KEPT_MAX)
             case BookOpened() if agent_id in event.eligible:
                 return [await self._call(recorded, event)]
             case TaskAwarded() if event.agent_id == agent_id:
@@ -66,6 +66,22 @@ class Translator:
             case TaskDeadLettered():
                 return await self._ended(recorded, event.task_id, agent_id, "task_dead_lettered")
         return []
+
+    def addressees(self, recorded: Recorded) -> Iterable[str] | None:
+        """The agents for which `frames` may have something; None: any of the tenant. Keeps what calls will need soon."""
+        event = recorded.event
+        match event:
+            case TaskSubmitted():
+                _keep(self._submitted, event.task_id, event, TASKS_KEPT_MAX)
+            case BookOpened():
+                return event.eligible
+            case TaskAwarded() | BookVoided():
+                return [ranked.agent_id for ranked in event.ranking]
+            case LeaseExpired() | TaskFailed():
+                return (event.agent_id,)
+            case TaskCancelled() | TaskExpired() | TaskDeadLettered() | KeyRevoked():
+                return None
+        return ()
 
     async def lease(self, task_id: str, token: int) -> Frame | None:
         """The award that gave a lease, as it was told; None where the log has no such award."""

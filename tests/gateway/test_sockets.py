@@ -8,6 +8,7 @@ import pytest
 import trio
 from wsproto.events import BytesMessage, CloseConnection, TextMessage
 
+from gateway import translator
 from gateway.sockets import COMMANDS_AT_ONCE_MAX, FAULTS_MAX
 from tests.gateway.clients import (
     BID,
@@ -92,6 +93,21 @@ async def test_the_results_of_dependencies_come_with_the_award(admin: Client) ->
         await socket.next("call")
         await bid(socket, second)
         assert (await socket.next("award"))["inputs"] == {first: {"value": 3}}
+
+
+async def test_results_that_are_too_long_for_a_frame_are_named(admin: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(translator, "INPUT_BYTES_MAX", 20)
+    agent = await admin.register("a1")
+    async with agent.socket() as socket:
+        await socket.next("welcome")
+        first = await admin.submit()
+        token = await win(socket, first)
+        await socket.ask(type="complete", task_id=first, token=token, result={"value": "x" * 20})
+        second = await admin.submit(dependencies=[first])
+        await socket.next("call")
+        await bid(socket, second)
+        award = await socket.next("award")
+        assert (award["inputs"], award["inputs_left_out"]) == ({}, [first])
 
 
 async def test_a_reconnect_at_the_last_position_misses_nothing(admin: Client) -> None:
