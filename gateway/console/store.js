@@ -295,6 +295,7 @@ export function silence() {
 export function start() {
   addEventListener("hashchange", () => follow(location.hash));
   addEventListener("online", retry);
+  addEventListener("offline", () => feed.again()); // a dead connection looks like a quiet one: ask now
   addEventListener("focus", () => state.link !== "live" && retry());
   document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && state.link !== "live" && retry());
   setInterval(changed, 1000); // ages grow
