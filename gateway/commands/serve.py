@@ -42,10 +42,11 @@ def run(options: argparse.Namespace) -> int:
 
 async def _serve(settings: GavelSettings) -> None:
     crash: Exception | None = None
+    stop, is_open = trio.Event(), trio.Event()
     async with trio.open_nursery() as nursery:
-        watching = await nursery.start(_watch_signals, nursery.cancel_scope)
+        watching = await nursery.start(_watch_signals, nursery.cancel_scope, stop, is_open)
         try:
-            await _run(settings)
+            await _run(settings, stop, is_open)
         except Exception as error:  # noqa: BLE001 — raised below: in here the nursery would wrap it
             crash = error
         watching.cancel()
@@ -53,19 +54,28 @@ async def _serve(settings: GavelSettings) -> None:
         raise crash
 
 
-async def _watch_signals(node: trio.CancelScope, task_status: trio.TaskStatus[trio.CancelScope]) -> None:
-    """Cancels everything at the first signal; a second one, while the node stops, changes nothing."""
+async def _watch_signals(
+    node: trio.CancelScope,
+    stop: trio.Event,
+    is_open: trio.Event,
+    task_status: trio.TaskStatus[trio.CancelScope] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Stops the node at the first signal, in order if it is open, else at once; a second signal changes nothing."""
     with trio.CancelScope() as ended, trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         task_status.started(ended)
         async for number in signals:
             log.info("stopping", signal=signal.Signals(number).name)
-            node.cancel()
+            stop.set()
+            if not is_open.is_set():
+                node.cancel()
 
 
-async def _run(settings: GavelSettings) -> None:
+async def _run(settings: GavelSettings, stop: trio.Event, is_open: trio.Event) -> None:
     async with open_node(settings) as node:
+        is_open.set()
         if settings.insecure:
             say("Keys and answers travel unencrypted: --insecure allows any address to be bound without TLS.")
         say(f"Gavel listens at {node.url}; its data is in {settings.data}")
         say(f"Sign in, once: {node.sign_in_link()}")
-        await trio.sleep_forever()
+        # Leaving the block, unlike cancelling it, lets the door close before the actors and the journal.
+        await stop.wait()
