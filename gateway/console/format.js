@@ -35,11 +35,15 @@ export function duration(seconds) {
   return `${Math.floor(whole / DAY_SECONDS)} d ${Math.floor((whole % DAY_SECONDS) / 3600)} h`;
 }
 
-/** How long ago, in whole seconds: what ticks need no milliseconds. */
+/** The same in whole seconds: what ticks needs no milliseconds. */
+export function ticking(seconds) {
+  const whole = Math.max(0, Math.floor(seconds));
+  return whole < 60 ? `${whole} s` : duration(whole);
+}
+
+/** How long ago that was. */
 export function age(seconds) {
-  if (!seconds) return "–";
-  const passed = Math.max(0, Math.floor(clock.now() - seconds));
-  return passed < 60 ? `${passed} s` : duration(passed);
+  return seconds ? ticking(clock.now() - seconds) : "–";
 }
 
 export function percent(share) {

@@ -315,12 +315,15 @@ def test_events_are_paused_narrowed_and_opened(page: Page, node: Served) -> None
 def test_a_page_that_was_cut_off_says_so_and_then_misses_nothing(page: Page, node: Served) -> None:
     node.register("ada")
     shows_all_up_to(page, node.position())
-    page.context.set_offline(True)
+    expect(page.locator("#agents tbody")).to_contain_text("ada")
+    page.context.route("**/*", lambda route: route.abort("internetdisconnected"))
+    page.context.set_offline(True)  # ends what is open; loopback is reached even so
     expect(page.locator("#link")).to_have_text("Disconnected")
     expect(page.locator("#stale")).to_contain_text(re.compile(r"What you see is .+ old"))
     for name in ("grace", "edsger", "barbara"):
         node.register(name)
     expect(page.locator("#agents tbody")).not_to_contain_text("grace")
+    page.context.unroute_all()
     page.context.set_offline(False)
     expect(page.locator("#link")).to_have_text("Live")
     expect(page.locator("#stale")).to_have_count(0)

@@ -1,7 +1,7 @@
 /** What the node says of itself, whether the page still hears it, and how to sign in. */
 
 import { html } from "../vendor/htm-preact.js";
-import { duration, number } from "../format.js";
+import { number, ticking } from "../format.js";
 import { retry, signOut, silence } from "../store.js";
 import { Command } from "./common.js";
 import { ThemeChoice } from "./theme.js";
@@ -40,7 +40,7 @@ function Figures({ state }) {
         <dd id="health" class=${status.ready ? "good" : "bad"}>${status.ready ? "ready" : "not ready"}</dd>
       </div>
       <div><dt>Version</dt><dd>${status.version}</dd></div>
-      <div><dt>Up</dt><dd>${duration(Math.floor(status.uptime_seconds))}</dd></div>
+      <div><dt>Up</dt><dd>${ticking(status.uptime_seconds)}</dd></div>
       <div><dt>Position</dt><dd id="position">${number(Math.max(position, status.position))}</dd></div>
       <div title=${sealed ? `${sealed.origin}\n${sealed.root}` : "no checkpoint yet"}>
         <dt>Sealed</dt>
@@ -72,7 +72,7 @@ function Lost({ state }) {
       <p>
         <strong role="alert">Disconnected.</strong>${" "}
         ${state.heardAt
-          ? html`What you see is <b>${duration(Math.floor(silence()))}</b> old.`
+          ? html`What you see is <b>${ticking(silence())}</b> old.`
           : "The node has not answered yet."}${" "}
         ${seconds ? `Trying again in ${seconds} s.` : "Trying again…"}
       </p>

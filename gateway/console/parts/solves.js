@@ -2,7 +2,7 @@
 
 import { html } from "../vendor/htm-preact.js";
 import { clock } from "../api.js";
-import { duration, number } from "../format.js";
+import { duration, number, ticking } from "../format.js";
 import { Age, Empty, Panel, Stage, Table, To } from "./common.js";
 
 const COLUMNS = [
@@ -25,7 +25,7 @@ export function Solves({ state }) {
 function Row({ solve, state }) {
   const open = state.detail?.kind === "solves" && state.detail.id === solve.job_id;
   const running = solve.stage === "running" && solve.started_at;
-  const taken = running ? Math.max(1, Math.floor(clock.now() - solve.started_at)) : solve.seconds_taken;
+  const took = running ? ticking(clock.now() - solve.started_at) : duration(solve.seconds_taken);
   return html`
     <tr class=${open ? "open" : ""}>
       <td><${To} kind="solves" id=${solve.job_id} /></td>
@@ -33,7 +33,7 @@ function Row({ solve, state }) {
       <td><${Stage} stage=${solve.stage} /></td>
       <td class="number">${number(solve.variables)}</td>
       <td class="number"><b>${number(solve.value)}</b> ${solve.value !== null && html`<span class="about">${solve.sense}</span>`}</td>
-      <td class="number">${duration(taken)}</td>
+      <td class="number">${took}</td>
       <td class="number">${duration(solve.seconds)}</td>
       <td class="number"><${Age} at=${solve.queued_at} /></td>
     </tr>

@@ -4,7 +4,7 @@ import { html } from "../vendor/htm-preact.js";
 import { duration, number, percent, principal, words } from "../format.js";
 import { Moment, Stage, Table, To } from "./common.js";
 import { Document, Fields, Timeline } from "./fields.js";
-import { taken } from "./tasks.js";
+import { took } from "./tasks.js";
 
 const TERMS = ["price", "speed", "confidence", "load", "performance", "success", "response"];
 const COLUMNS = [["#", "number"], ["Agent"], ["Outcome"], ["Score"], ["Price", "number"], ["Seconds", "number"], ["Sure", "number"]];
@@ -22,7 +22,7 @@ export function TaskDetail({ detail, state }) {
         ["Priority", task.priority],
         ["Winner", task.agent_id && agent(task.agent_id)],
         ["Attempt", task.attempt ? `${task.attempt} of ${task.attempts_max}` : ""],
-        ["Took", task.awarded_at && task.agent_id ? duration(taken(task)) : ""],
+        ["Took", task.awarded_at && task.agent_id ? took(task) : ""],
         ["Budget", duration(task.budget_seconds)],
         ["Needs", task.capabilities.join(", ")],
         ["Waits for", task.dependencies.length ? task.dependencies.map((id) => html`<${To} kind="tasks" id=${id} />${" "}`) : ""],

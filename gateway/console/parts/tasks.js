@@ -2,7 +2,7 @@
 
 import { html } from "../vendor/htm-preact.js";
 import { clock } from "../api.js";
-import { duration, words } from "../format.js";
+import { duration, ticking, words } from "../format.js";
 import { PAGE_MAX, look } from "../store.js";
 import { Age, Chip, Command, Empty, Panel, Stage, Table, To, toneOf } from "./common.js";
 
@@ -65,16 +65,16 @@ function Row({ task, winner, state }) {
       <td class="name">${task.agent_id ? html`<${To} kind="agents" id=${task.agent_id} text=${winner} />` : "–"}</td>
       <td class=${`number ${task.attempt > 1 ? "warn" : ""}`}>${task.attempt || "–"}</td>
       <td class="number"><${Age} at=${task.submitted_at} /></td>
-      <td class="number">${duration(taken(task))}</td>
+      <td class="number">${took(task)}</td>
     </tr>
   `;
 }
 
-/** Seconds from the last award to the end, or to now. */
-export function taken(task) {
-  if (task.seconds !== null) return task.seconds;
-  if (!task.awarded_at || !task.agent_id) return null;
-  return task.ended_at ? task.ended_at - task.awarded_at : Math.max(1, Math.floor(clock.now() - task.awarded_at));
+/** The time from the last award to the end, or to now. */
+export function took(task) {
+  if (task.seconds !== null) return duration(task.seconds);
+  if (!task.awarded_at || !task.agent_id) return "–";
+  return task.ended_at ? duration(task.ended_at - task.awarded_at) : ticking(clock.now() - task.awarded_at);
 }
 
 function More({ shown, total, view }) {
