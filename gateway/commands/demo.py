@@ -85,14 +85,15 @@ async def _watched(options: argparse.Namespace, settings: GavelSettings) -> int:
     """Ends in order at SIGINT and SIGTERM: agents first, then the node."""
     codes: list[int] = []
     failure: Exception | None = None
+    asked = trio.Event()
     async with trio.open_nursery() as nursery:
-        watching = await nursery.start(_watch_signals, nursery.cancel_scope)
+        watching = await nursery.start(_watch_signals, nursery.cancel_scope, asked)
         try:
             await _demo(options, settings, codes)
         except Exception as error:  # noqa: BLE001 — raised below: in here the nursery would wrap it
             failure = error
         watching.cancel()
-    if failure is not None:
+    if failure is not None and not asked.is_set():  # who is asked to end breaks off calls that are under way
         raise _alone(failure)
     return codes[0] if codes else INTERRUPTED
 
@@ -104,10 +105,13 @@ def _alone(error: Exception) -> Exception:
     return error
 
 
-async def _watch_signals(all_else: trio.CancelScope, task_status: trio.TaskStatus[trio.CancelScope]) -> None:
+async def _watch_signals(
+    all_else: trio.CancelScope, asked: trio.Event, task_status: trio.TaskStatus[trio.CancelScope]
+) -> None:
     with trio.CancelScope() as scope, trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         task_status.started(scope)
         async for _ in signals:
+            asked.set()
             all_else.cancel()
 
 

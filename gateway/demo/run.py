@@ -4,24 +4,29 @@ Tasks and files go through the door, as a user's would; what happens is read fro
 """
 
 import time
+from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import trio
 
 from aggregates.task import TaskType
-from gateway.client import Client
+from gateway.client import Client, Denied, NotReached
 from gateway.demo.crew import Crew, Member, hire
 from gateway.demo.outcome import Outcome, faults, findings
 from gateway.demo.problems import Problem
 from gateway.demo.stage import Stage
 from gateway.demo.story import Chapter, Story
+from gateway.node import TENANT
 from gateway.parts import Node
 from gateway.replay import replay
 from gateway.verdicts import Wrong
+from projections import agents
 from runtime.evidence import Unreadable
 from runtime.verification import verify
+
+T = TypeVar("T")
 
 HOUSE_SOLVER = "house-solver"
 BIDDING_SECONDS = 1.5
@@ -84,26 +89,34 @@ class Demo:
         for member in members:
             self._crew.start(member)
         wanted = {member.id for member in members}
-        if self._node.settings.house_solver:
+        if self._node.settings.house_solver and not await self._is_known(HOUSE_SOLVER):
             wanted.add(HOUSE_SOLVER)
         if not await self.story.until(lambda: wanted <= self.story.agents, REGISTER_SECONDS_MAX):
             missing = sorted(wanted - self.story.agents)
             complaints = [self._crew.complaints(name).read_text() for name in missing if name in self._crew.gone()]
             raise Wrong(f"{', '.join(missing)} did not register: {' '.join(complaints).strip() or 'not a word'}")
 
+    async def _is_known(self, name: str) -> bool:
+        """Whether an agent has registered before the demo began: a data folder may have a past."""
+        return await self._node.projector.query(lambda connection: agents.find(connection, TENANT, name)) is not None
+
     # ---- through the door
 
-    async def _post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        answer: dict[str, Any] = await trio.to_thread.run_sync(self._client.post, path, body)
-        return answer
+    async def _call(self, call: Callable[..., T], *arguments: object) -> T:
+        """A call on a thread. Whoever is asked to end closes the door on it: then that is the reason, not the broken call."""
+        try:
+            return await trio.to_thread.run_sync(call, *arguments)
+        except (Denied, NotReached):
+            await trio.lowlevel.checkpoint_if_cancelled()
+            raise
 
     async def _submit(self) -> None:
         """One solve for each problem, and a check of it by somebody else that waits for it."""
         for problem in self._plan.problems:
             digest = sha256(problem.content).hexdigest()
-            await trio.to_thread.run_sync(self._client.send, "PUT", f"/v1/blobs/{digest}", problem.content)
+            await self._call(self._client.send, "PUT", f"/v1/blobs/{digest}", problem.content)
             body = {"name": problem.name, "format": problem.format, "blob": digest, "best_known": problem.best_known}
-            row = await self._post("/v1/problems", body)
+            row = await self._call(self._client.post, "/v1/problems", body)
             payload = {
                 "problem": problem.name,
                 "problem_id": row["problem_id"],
@@ -124,8 +137,14 @@ class Demo:
     async def _task(
         self, kind: TaskType, skills: list[str], budget: float, payload: dict[str, Any], **more: list[str]
     ) -> str:
-        body = {"task_type": kind.value, "capabilities": skills, "payload": payload, "budget_seconds": budget}
-        answer = await self._post("/v1/tasks", {**body, "bidding_seconds": BIDDING_SECONDS, **more})
+        body: dict[str, Any] = {
+            "task_type": kind.value,
+            "capabilities": skills,
+            "payload": payload,
+            "budget_seconds": budget,
+        }
+        body |= {"bidding_seconds": BIDDING_SECONDS, **more}
+        answer = await self._call(self._client.post, "/v1/tasks", body)
         return str(answer["task_id"])
 
     # ---- the blow
