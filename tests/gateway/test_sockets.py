@@ -8,7 +8,7 @@ import pytest
 import trio
 from wsproto.events import BytesMessage, CloseConnection, TextMessage
 
-from gateway import translator
+from gateway import sockets, translator
 from gateway.sockets import COMMANDS_AT_ONCE_MAX, FAULTS_MAX
 from tests.gateway.clients import (
     BID,
@@ -172,6 +172,50 @@ async def _beat_for_ever(agent: AgentClient) -> None:
     while True:
         await agent.ask("POST", f"/v1/agents/{agent.agent_id}/heartbeat")
         await trio.sleep(0.2)
+
+
+async def test_a_connected_agent_that_says_nothing_loses_its_lease_and_is_told(tmp_path: Path) -> None:
+    async with open_client(settings_of(tmp_path, lease_seconds=0.5)) as admin:
+        agent = await admin.register("a1")
+        async with agent.socket() as socket:
+            await socket.next("welcome")
+            task_id = await admin.submit()
+            token = await win(socket, task_id)
+            revoked = await socket.next("revoked")
+            assert (revoked["task_id"], revoked["token"], revoked["reason"]) == (task_id, token, "lease_expired")
+
+
+async def test_the_holder_is_told_when_the_deadline_passes(admin: Client) -> None:
+    agent = await admin.register("a1")
+    async with agent.socket() as socket:
+        await socket.next("welcome")
+        task_id = await admin.submit(deadline=admin.node.system.clock.now() + 1)
+        await socket.next("call")
+        assert (await socket.ask(type="bid", task_id=task_id, price=1, eta_seconds=0.1))["type"] == "ack"
+        await socket.next("award")
+        assert (await socket.next("revoked"))["reason"] == "task_expired"
+
+
+async def test_an_agent_that_gives_up_is_called_again_but_not_told_that_it_gave_up(admin: Client) -> None:
+    agent = await admin.register("a1")
+    async with agent.socket() as socket:
+        await socket.next("welcome")
+        task_id = await admin.submit()
+        token = await win(socket, task_id)
+        await socket.send(type="fail", id=1, task_id=task_id, token=token, reason="too hard")
+        told = {(await socket.receive())["type"] for _ in range(2)}
+        assert told == {"ack", "call"}
+
+
+async def test_a_quiet_socket_is_told_how_far_the_log_is(admin: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sockets, "POSITION_SECONDS", 0.01)
+    agent = await admin.register("a1")
+    async with agent.socket() as socket:
+        position = (await socket.next("welcome"))["position"]
+        await admin.submit(capabilities=[])
+        while position < admin.node.system.journal.position:
+            frame = await socket.receive()
+            position = frame["position"]
 
 
 async def test_the_holder_is_told_when_its_task_is_cancelled(admin: Client) -> None:
