@@ -13,9 +13,10 @@ export class Refusal extends Error {
 
 export const clock = {
   skew: 0,
+  stoppedAt: 0, // while the node is not heard, nothing gets older: nobody knows what runs still
   /** Seconds since the epoch, as the node counts them: this machine's clock may be wrong. */
   now() {
-    return (Date.now() - this.skew) / 1000;
+    return ((this.stoppedAt || Date.now()) - this.skew) / 1000;
   },
 };
 

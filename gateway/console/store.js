@@ -4,7 +4,7 @@
  * Nothing is folded here from events: what a task or an agent is, the node alone decides. Everything kept is bounded.
  */
 
-import { Refusal, ask } from "./api.js";
+import { Refusal, ask, clock } from "./api.js";
 import { Feed } from "./feed.js";
 
 export const EVENTS_MAX = 500;
@@ -212,6 +212,7 @@ const hear = {
   open() {
     state.link = "live";
     state.why = "";
+    clock.stoppedAt = 0;
     hear.heard();
     refresh("status", "agents", "tasks", "solves", "detail", "stream");
   },
@@ -233,6 +234,7 @@ const hear = {
     const status = error instanceof Refusal ? error.status : 0;
     state.link = status === 401 ? "signed_out" : status === 403 ? "refused" : "lost";
     state.why = error.message;
+    clock.stoppedAt = state.heardAt;
     state.retryAt = Date.now() + seconds * 1000;
     if (state.link === "signed_out") restart(); // whoever signs in next may be somebody else
     changed();

@@ -337,6 +337,7 @@ def test_a_killed_node_leaves_a_stale_page_that_comes_back_with_the_next_session
     expect(page.locator("#agents tbody")).to_contain_text("ada")
     node.end()
     expect(page.locator("#link")).to_have_text("Disconnected")
+    expect(page.locator("#health")).to_have_text("not heard")
     expect(page.locator("#agents tbody")).to_contain_text("ada")  # old, but said to be
     node.start()
     expect(page.locator("#link")).to_have_text("Signed out")  # sessions live as long as the node

@@ -31,13 +31,14 @@ export function Header({ state }) {
 }
 
 function Figures({ state }) {
-  const { status, position } = state;
+  const { status, position, link } = state;
   const sealed = status.checkpoint;
+  const [tone, health] = link !== "live" ? ["warn", "not heard"] : status.ready ? ["good", "ready"] : ["bad", "not ready"];
   return html`
     <dl class="figures" id="figures">
       <div>
         <dt>Node</dt>
-        <dd id="health" class=${status.ready ? "good" : "bad"}>${status.ready ? "ready" : "not ready"}</dd>
+        <dd id="health" class=${tone}>${health}</dd>
       </div>
       <div><dt>Version</dt><dd>${status.version}</dd></div>
       <div><dt>Up</dt><dd>${ticking(status.uptime_seconds)}</dd></div>
