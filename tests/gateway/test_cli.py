@@ -259,7 +259,8 @@ def test_the_log_is_shown_exported_replayed_and_backed_up(tmp_path: Path):
     assert "key.KeyIssued" in gavel(tmp_path, "log", "tail").stdout
     exported = answer(tmp_path, "log", "export", "log.msgpack", "--from", "2")
     assert exported["records"] == 2
-    header, *records = msgpack.Unpacker((tmp_path / "log.msgpack").open("rb"))
+    with (tmp_path / "log.msgpack").open("rb") as file:
+        header, *records = msgpack.Unpacker(file)
     assert (header["format"], header["first"]) == ("gavel-log/1", 2)
     assert [record[0] for record in records] == [2, 3]
     assert all(isinstance(record[4], bytes) for record in records)
