@@ -1,7 +1,7 @@
 """An agent for Gavel: bids on calls for its skills, and runs a program for each task it wins (award in, result out, as JSON).
 
 Needs the package `websockets`, and an enrolment key in GAVEL_KEY (`gavel keys create --role agent`); the program finds the agent's own
-key there. What it says it says again after a reconnect, until the node acknowledges it: the node knows what it has heard.
+key there. What it says it says again, until the node acknowledges it: the node knows what it has heard before.
 """
 
 import argparse
@@ -29,17 +29,16 @@ def register():
     profile = {"id": me.id, "name": me.id, "agent_type": "performance", "capabilities": me.skills.split(",")}
     headers = {"Authorization": f"Bearer {os.environ['GAVEL_KEY']}", "Idempotency-Key": f"register-{me.id}"}
     body = json.dumps(profile | {"price": me.price}).encode()
-    return json.load(urlopen(Request(f"{me.url}/v1/agents", body, headers | {"Content-Type": "application/json"})))[
-        "key"
-    ]
+    with urlopen(Request(f"{me.url}/v1/agents", body, headers | {"Content-Type": "application/json"})) as reply:
+        return json.load(reply)["key"]
 
 
 def work(award, name):
     pipe, environment = subprocess.PIPE, os.environ | {"GAVEL_URL": me.url, "GAVEL_KEY": key}
     about = {"type": "start", "id": f"{name}/start", "task_id": award["task_id"], "token": award["token"]}
     answers[f"{name}/start"] = about
-    programs[name] = program = subprocess.Popen(shlex.split(me.exec), stdin=pipe, stdout=pipe, env=environment)
     try:
+        programs[name] = program = subprocess.Popen(shlex.split(me.exec), stdin=pipe, stdout=pipe, env=environment)
         output, _ = program.communicate(json.dumps(award).encode())
         if program.returncode:
             raise ValueError(f"its program ended with {program.returncode}")
@@ -54,12 +53,13 @@ def hear(frame):
             bid = {"price": me.price, "eta_seconds": me.pace * budget, "confidence": 0.9}
             answers[task] = {"type": "bid", "id": task, "task_id": task} | bid
         case {"type": "award", "task_id": task, "token": token} if f"{task}/{token}" not in programs:
+            programs[f"{task}/{token}"] = None
             threading.Thread(target=work, args=(frame, f"{task}/{token}"), daemon=True).start()
         case {"type": "welcome", "leases": leases, "heartbeat_seconds": beat}:
             me.beat = beat
             for award in leases:  # what an earlier run of this agent was awarded and did not finish
                 hear(award | {"type": "award"})
-        case {"type": "revoked", "task_id": task, "token": token} if f"{task}/{token}" in programs:
+        case {"type": "revoked", "task_id": task, "token": token} if programs.get(f"{task}/{token}"):
             programs[f"{task}/{token}"].kill()
         case {"type": "ack" | "problem", "id": name} if frame.get("status", 0) < 500:
             answers.pop(name, None)
@@ -70,7 +70,8 @@ def talk(socket):
     told, beat_at = {}, 0.0
     while True:
         if time.monotonic() >= beat_at:
-            answers["heartbeat"], beat_at = {"type": "heartbeat", "id": "heartbeat"}, time.monotonic() + me.beat
+            answers["beat"], beat_at = {"type": "heartbeat", "id": "beat"}, time.monotonic() + me.beat
+            told.clear()
         for name, frame in list(answers.items()):
             if told.get(name) is not frame:
                 socket.send(json.dumps(frame))
