@@ -16,7 +16,22 @@ from gateway.bounds import AtOnce, BodyBounds, BodyLimit, ClearFraming
 from gateway.calls import Endpoint, SocketEndpoint, answer, answer_socket
 from gateway.parts import Node
 from gateway.problems import exception_handlers
-from gateway.routes import agents, bids, console, health, keys, session, sockets, tasks
+from gateway.routes import (
+    agents,
+    audit,
+    bids,
+    blobs,
+    console,
+    health,
+    keys,
+    log,
+    problems,
+    session,
+    sockets,
+    solves,
+    status,
+    tasks,
+)
 
 ENDPOINTS: tuple[Endpoint, ...] = (
     *health.routes,
@@ -26,8 +41,14 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *agents.routes,
     *tasks.routes,
     *bids.routes,
+    *problems.routes,
+    *solves.routes,
+    *blobs.routes,
+    *log.routes,
+    *audit.routes,
+    *status.routes,
 )
-SOCKETS: tuple[SocketEndpoint, ...] = (*sockets.routes,)
+SOCKETS: tuple[SocketEndpoint, ...] = (*sockets.routes, *log.sockets)
 
 BLOBS = "/v1/blobs/"
 BLOB_SECONDS_MAX = 600.0

@@ -16,8 +16,8 @@ import msgspec
 from rich.console import Console
 from rich.text import Text
 
-from gateway.cli import FINE, NO, Wrong
 from gateway.commands.common import add_json, print_json
+from gateway.verdicts import FINE, NO, Wrong
 from runtime.evidence import Unreadable
 from runtime.transparency import NotANote, PublicKey, read_note
 from runtime.verification import Report, verify

@@ -1,0 +1,32 @@
+"""For auditors: the signed checkpoint, and a verification of every record against it."""
+
+import trio
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from gateway.auth import AUDITORS
+from gateway.calls import Call, Endpoint
+from runtime.verification import Report, verify
+
+_one_at_a_time = trio.CapacityLimiter(1)
+"""A verification reads the whole journal; more than one at a time would only slow each other."""
+
+
+async def verified(call: Call) -> Response:
+    """Reads the journal's file from the outside and judges it."""
+    report = await trio.to_thread.run_sync(verify, call.node.store.path, limiter=_one_at_a_time)
+    return call.reply(report)
+
+
+async def checkpoint(call: Call) -> Response:
+    """The newest signed checkpoint, as a C2SP note: keep it elsewhere, and compare with it later."""
+    note = await call.node.system.journal.read_with(call.node.store.checkpoint)
+    if note is None:
+        raise HTTPException(404, "nothing is recorded yet")
+    return Response(note, media_type="text/plain; charset=utf-8")
+
+
+routes = (
+    Endpoint("GET", "/v1/audit/verify", verified, AUDITORS, reply=Report),
+    Endpoint("GET", "/v1/audit/checkpoint", checkpoint, AUDITORS),
+)

@@ -1,0 +1,54 @@
+"""Solves: jobs of the node's own solver on registered problems."""
+
+from typing import Any
+
+import msgspec
+from starlette.responses import Response
+
+from aggregates.solve_job import CancelSolve, QueueSolve, SolveAccepted, Stage
+from gateway.auth import EVERYBODY, SUBMITTERS
+from gateway.bodies import body_type, to_command
+from gateway.calls import Call, Endpoint, found
+from projections import solves
+
+QueueSolveBody = body_type(QueueSolve)
+
+
+class SolvePage(msgspec.Struct, frozen=True):
+    """Solves, the last queued first; `next` is the `after` of the next page."""
+
+    solves: list[dict[str, Any]]
+    next: int | None
+
+
+async def queue(call: Call) -> Response:
+    """Queues a solve; its seed is recorded, so that the run can be made again."""
+    body = await call.body(QueueSolveBody)
+    accepted = await call.ask(to_command(QueueSolve, body, job_id=call.node.system.ids.new()))
+    return call.reply(accepted, 202, headers={"Location": f"/v1/solves/{accepted.job_id}"})
+
+
+async def page(call: Call) -> Response:
+    """The tenant's solves, without their long parts."""
+    stage = call.choice("stage", Stage)
+    rows = await call.read(solves.newest, call.tenant, stage=stage, before=call.cursor, limit=call.limit)
+    return call.reply(SolvePage(rows, call.next(rows)))
+
+
+async def find(call: Call) -> Response:
+    """One solve with its result and its trace."""
+    job_id = call.path["job_id"]
+    return call.reply(found(await call.read(solves.find, call.tenant, job_id), "solve", job_id))
+
+
+async def cancel(call: Call) -> Response:
+    """Stops a solve; one that has ended stays as it is."""
+    return call.reply(await call.ask(CancelSolve(job_id=call.path["job_id"], reason=call.reason)))
+
+
+routes = (
+    Endpoint("POST", "/v1/solves", queue, SUBMITTERS, QueueSolveBody, SolveAccepted, 202),
+    Endpoint("GET", "/v1/solves", page, EVERYBODY, reply=SolvePage),
+    Endpoint("GET", "/v1/solves/{job_id}", find, EVERYBODY, reply=dict[str, Any]),
+    Endpoint("DELETE", "/v1/solves/{job_id}", cancel, SUBMITTERS, reply=SolveAccepted),
+)
