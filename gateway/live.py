@@ -17,6 +17,9 @@ from runtime.records import Recorded
 PAGE = 500
 KEEP_ALIVE_SECONDS = 10.0
 
+Write = Callable[[bytes], Awaitable[None]]
+"""Writes a part of a response; waits while the client does not take it."""
+
 
 class Decided(msgspec.Struct, frozen=True):
     """The recorded command in full, so that its decision can be made again: `rules` is the number of the rules that it was made by."""
@@ -90,7 +93,7 @@ class EventStream(Response):
 
     media_type = "text/event-stream"
 
-    def __init__(self, write: Callable[[Callable[[bytes], Awaitable[None]]], Awaitable[None]]) -> None:
+    def __init__(self, write: Callable[[Write], Awaitable[None]]) -> None:
         super().__init__(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
         self._write = write
 

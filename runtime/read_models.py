@@ -125,8 +125,8 @@ class ReadModels:
 
     def _stands(self, row: Any, position: int) -> bool:
         tables_by_name = {projection.NAME: _table_names(projection) for projection in self.projections}
-        same = row.origin == self._origin and row.tables == tables_by_name.get(row.name)
-        return same and row.position <= position
+        same = (row.origin, row.tables) == (self._origin, tables_by_name.get(row.name))
+        return same and bool(row.position <= position)
 
     def _drop(self, connection: Connection, row: Any) -> None:
         for name in row.tables.split():

@@ -24,7 +24,8 @@ from gateway.demo.stage import Stage
 from gateway.node import FolderUnusable, PortTaken, open_node
 from gateway.settings import GavelSettings
 from gateway.verdicts import FINE, INTERRUPTED, NO, Wrong
-from runtime.store.sqlite import Locked, Unreadable
+from runtime.evidence import Unreadable
+from runtime.store.sqlite import Locked
 
 SECONDS, SECONDS_MAX = 8.0, 20.0
 AGENTS = 5

@@ -13,7 +13,8 @@ from gateway.commands.common import read_settings
 from gateway.folder import DataFolder, FolderUnusable
 from gateway.settings import GavelSettings
 from gateway.verdicts import Wrong
-from runtime.store.sqlite import Locked, Unreadable
+from runtime.evidence import Unreadable
+from runtime.store.sqlite import Locked
 
 T = TypeVar("T")
 

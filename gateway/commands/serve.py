@@ -11,7 +11,8 @@ from gateway.commands.common import add_settings, read_settings, say
 from gateway.node import Exposed, FolderUnusable, PortTaken, open_node
 from gateway.settings import GavelSettings
 from gateway.verdicts import CRASHED, FINE, Wrong
-from runtime.store.sqlite import Locked, Unreadable
+from runtime.evidence import Unreadable
+from runtime.store.sqlite import Locked
 
 log = structlog.get_logger("gateway.serve")
 

@@ -1,11 +1,14 @@
 """For auditors: the signed checkpoint, and a verification of every record against it."""
 
+from functools import partial
+
 import trio
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from gateway.auth import AUDITORS
 from gateway.calls import Call, Endpoint
+from runtime.evidence import Unreadable
 from runtime.verification import Report, verify
 
 _one_at_a_time = trio.CapacityLimiter(1)
@@ -13,8 +16,12 @@ _one_at_a_time = trio.CapacityLimiter(1)
 
 
 async def verified(call: Call) -> Response:
-    """Reads the journal's file from the outside and judges it."""
-    report = await trio.to_thread.run_sync(verify, call.node.store.path, limiter=_one_at_a_time)
+    """Reads the journal's file from the outside and judges it, by `?key=` and `?against=` where the auditor brings his own."""
+    judge = partial(verify, call.node.store.path, key=call.query.get("key"), against=call.query.get("against"))
+    try:
+        report = await trio.to_thread.run_sync(judge, limiter=_one_at_a_time)
+    except Unreadable as error:
+        raise HTTPException(422, str(error)) from error
     return call.reply(report)
 
 

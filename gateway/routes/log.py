@@ -1,6 +1,6 @@
 """The log: pages of it by position, and the feed that follows it, as server-sent events or over a websocket."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from contextlib import aclosing
 from functools import partial
 
@@ -12,7 +12,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from aggregates.key import Principal
 from gateway.auth import EVERYBODY
 from gateway.calls import POSITION_MAX, Call, Endpoint, SocketEndpoint
-from gateway.live import EventStream, Line, follow, line
+from gateway.live import EventStream, Line, Write, follow, line
 from gateway.parts import Node
 from runtime.errors import Refused
 from runtime.records import Recorded
@@ -60,7 +60,7 @@ async def feed(call: Call) -> Response:
     return EventStream(partial(_write_events, call.node, after, call.tenant))
 
 
-async def _write_events(node: Node, after: int, tenant: str, write: Callable[[bytes], Awaitable[None]]) -> None:
+async def _write_events(node: Node, after: int, tenant: str, write: Write) -> None:
     await write(b"retry: 1000\nevent: position\nid: %d\ndata: %d\n\n" % (after, after))
     async with aclosing(follow(node.system.journal, after, tenant)) as pages:
         async for position, records in pages:

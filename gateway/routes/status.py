@@ -1,6 +1,6 @@
 """How the node is: one answer for the console and the command line, and the same in numbers for Prometheus."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from typing import Any
 
@@ -109,7 +109,7 @@ ACTOR_METRICS = (
 )
 
 
-def _metric(name: str, kind: str, meaning: str, values: dict[str, float]) -> Iterator[str]:
+def _metric(name: str, kind: str, meaning: str, values: Mapping[str, float]) -> Iterator[str]:
     yield f"# HELP {name} {meaning}\n# TYPE {name} {kind}\n"
     for label, value in values.items():
         yield f"{name}{label} {value:g}\n"

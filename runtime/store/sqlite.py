@@ -14,6 +14,7 @@ from eventsourcing.persistence import IntegrityError, PersistenceError, StoredEv
 
 from runtime.codec import Codec
 from runtime.errors import Fenced
+from runtime.evidence import Unreadable
 from runtime.records import Meta, Recorded
 from runtime.store.recorder import JournalDatastore, JournalRecorder, Rows
 from runtime.transparency import Signer, Tree, leaf_hash
@@ -25,10 +26,6 @@ REPLY_SECONDS = 24 * 3600.0
 
 class Locked(Exception):
     """Another process writes to this journal."""
-
-
-class Unreadable(Exception):
-    """The file is not a journal that this program can write to."""
 
 
 class Draft(NamedTuple):
@@ -129,12 +126,13 @@ class SqliteStore:
 
     def _seal(self, batch: Batch) -> tuple[list[StoredEvent], Rows, Tree]:
         stored: list[StoredEvent] = []
-        nodes: list[tuple[int, bytes]] = []
-        tree = self._tree.fork()
+        leaves: list[bytes] = []
         for position, stream, version, kind, meta, data in batch.drafts:
             body = self.codec.body(msgspec.structs.replace(meta, recorded_at=batch.recorded_at), data)
             stored.append(StoredEvent(stream, version, kind, body))
-            nodes += tree.append(leaf_hash(position, stream, version, kind, body))
+            leaves.append(leaf_hash(position, stream, version, kind, body))
+        tree = self._tree.fork()
+        nodes = tree.extend(leaves)
         rows = Rows(nodes=nodes, replies=batch.replies, reactions=batch.reactions)
         if stored:
             root = tree.root()

@@ -13,11 +13,11 @@ import trio.testing
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route, WebSocketRoute
-from starlette.types import Receive, Scope, Send
+from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from gateway.bounds import BodyBounds, BodyLimit, ClearFraming
+from gateway.live import EventStream, Write
 from gateway.problems import exception_handlers
 from gateway.server import Bounds, Counts, serve
 
@@ -35,20 +35,14 @@ class Witness:
     release: trio.Event = field(default_factory=trio.Event)
 
 
-class Stream(Response):
-    """A response whose parts are sent by a function. (Starlette's own takes a generator, which is left unfinished when its client goes.)"""
-
-    def __init__(self, parts: Callable[[Send], Awaitable[None]], media_type: str) -> None:
-        super().__init__(media_type=media_type)
-        self.parts = parts
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = [(name, value) for name, value in self.raw_headers if name != b"content-length"]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await self.parts(send)
-
-
 def make_app(witness: Witness) -> Starlette:
+    return Starlette(
+        routes=[*_routes(witness), *_streams(witness), *_sockets(witness)],
+        exception_handlers=dict(exception_handlers),
+    )
+
+
+def _routes(witness: Witness) -> list[BaseRoute]:
     async def hello(request: Request) -> Response:
         return PlainTextResponse("hello")
 
@@ -84,9 +78,18 @@ def make_app(witness: Witness) -> Starlette:
         witness.disconnected.set()
         return PlainTextResponse("gone")
 
+    return [
+        Route("/hello", hello),
+        Route("/echo", echo, methods=["POST"]),
+        Route("/early", early, methods=["POST"]),
+        *[Route(f"/{view.__name__}", view) for view in (big, crash, held, stuck, until_gone)],
+    ]
+
+
+def _streams(witness: Witness) -> list[BaseRoute]:
     async def events(request: Request) -> Response:
-        async def one_then_silence(send: Send) -> None:
-            await send({"type": "http.response.body", "body": b"data: first\n\n", "more_body": True})
+        async def one_then_silence(write: Write) -> None:
+            await write(b"data: first\n\n")
             witness.begun.set()
             try:
                 await trio.sleep_forever()
@@ -94,15 +97,19 @@ def make_app(witness: Witness) -> Starlette:
                 witness.cancelled.set()
                 raise
 
-        return Stream(one_then_silence, "text/event-stream")
+        return EventStream(one_then_silence)
 
     async def flood(request: Request) -> Response:
-        async def endless(send: Send) -> None:
+        async def endless(write: Write) -> None:
             while True:
-                await send({"type": "http.response.body", "body": bytes(100_000), "more_body": True})
+                await write(bytes(100_000))
 
-        return Stream(endless, "application/octet-stream")
+        return EventStream(endless)
 
+    return [Route("/events", events), Route("/flood", flood)]
+
+
+def _sockets(witness: Witness) -> list[BaseRoute]:
     async def ws_echo(ws: WebSocket) -> None:
         await ws.accept(subprotocol="gavel.v1.json" if "gavel.v1.json" in ws.scope["subprotocols"] else None)
         witness.begun.set()
@@ -133,19 +140,12 @@ def make_app(witness: Witness) -> Starlette:
     async def ws_refuse(ws: WebSocket) -> None:
         await ws.close()
 
-    return Starlette(
-        routes=[
-            Route("/hello", hello),
-            Route("/echo", echo, methods=["POST"]),
-            Route("/early", early, methods=["POST"]),
-            *[Route(f"/{view.__name__}", view) for view in (big, crash, held, stuck, until_gone, events, flood)],
-            WebSocketRoute("/ws", ws_echo),
-            WebSocketRoute("/ws/late", ws_late),
-            WebSocketRoute("/ws/push", ws_push),
-            WebSocketRoute("/ws/refuse", ws_refuse),
-        ],
-        exception_handlers=dict(exception_handlers),
-    )
+    return [
+        WebSocketRoute("/ws", ws_echo),
+        WebSocketRoute("/ws/late", ws_late),
+        WebSocketRoute("/ws/push", ws_push),
+        WebSocketRoute("/ws/refuse", ws_refuse),
+    ]
 
 
 @dataclass

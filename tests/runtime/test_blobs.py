@@ -1,6 +1,6 @@
 """Blobs: whole or absent, checked on the way in and out."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from hashlib import sha256
 from pathlib import Path
@@ -13,7 +13,7 @@ CONTENT = b"x" * 100_000
 DIGEST = sha256(CONTENT).hexdigest()
 
 
-async def _chunks(*chunks: bytes) -> AsyncIterator[bytes]:
+async def _chunks(*chunks: bytes) -> AsyncGenerator[bytes, None]:
     for chunk in chunks:
         yield chunk
 

@@ -10,8 +10,9 @@ from eventsourcing.persistence import OperationalError
 
 from runtime.codec import Codec
 from runtime.errors import Fenced
+from runtime.evidence import Unreadable
 from runtime.records import Meta
-from runtime.store.sqlite import MILESTONE_POSITIONS, Batch, Draft, SqliteStore, Unreadable
+from runtime.store.sqlite import MILESTONE_POSITIONS, Batch, Draft, SqliteStore
 from runtime.transparency import Signer
 from runtime.verification import verify
 from tests.runtime.bank import Deposited

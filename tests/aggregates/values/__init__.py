@@ -1,0 +1,1 @@
+"""Checks of the values that commands and events are made of."""

@@ -13,7 +13,7 @@ from runtime.codec import Codec
 from runtime.store.sqlite import SqliteStore
 from runtime.transparency import Signer
 from runtime.verification import verify
-from tests.runtime import bank
+from tests.runtime.test_system import BANK
 
 ROUNDS = 5
 CHILD = """
@@ -71,7 +71,7 @@ def _run_and_kill(folder: Path, turn: int, lines: int) -> list[str]:
 
 
 def _keys(folder: Path) -> list[str]:
-    store = SqliteStore(folder / "journal.db", Codec([bank]), Signer.load(folder / "journal-key"))
+    store = SqliteStore(folder / "journal.db", Codec([BANK]), Signer.load(folder / "journal-key"))
     try:
         return [r.meta.command.key for r in store.read(0, 10**6) if r.meta.command is not None]
     finally:
