@@ -1,12 +1,12 @@
 """Problem files: which format it is, and the QUBO in it, or the line that is wrong and why.
 
-| format | looks like | value |
-| --- | --- | --- |
-| `rudy` (Gset) | `n m`, then m lines `i j w`, from 1; the first line may carry more | the cut, maximized |
-| `bqp` (OR-Library) | a count of problems, then each `n m` and m lines `i j q`, from 1 | `Σ_ij q_ij x_i x_j`,
-off-diagonals twice, maximized | | `qbsolv` | `p qubo 0 maxNodes nNodes nCouplers`, that many `i i w`, then `i j w`,
-from 0; `c` comments | once, minimized | | `json` | `{"format": "gavel-qubo/1", "name", "sense", "variables",
-"linear": [[i, w]], "quadratic": [[i, j, w]], "offset"}` | once |
+- `rudy` (Gset): `n m`, then m lines `i j w`, from 1; the first line may carry more. Its value is the cut, maximized.
+- `bqp` (OR-Library): a count of problems, then each as `n m` and m lines `i j q`, from 1. Its value is `Σ_ij q_ij x_i x_j`,
+  off-diagonals counted twice, maximized.
+- `qbsolv`: `p qubo 0 maxNodes nNodes nCouplers`, that many `i i w`, then `i j w`, from 0; `c` comments. Each term counts
+  once, minimized.
+- `json`: `{"format": "gavel-qubo/1", "name", "sense", "variables", "linear": [[i, w]], "quadratic": [[i, j, w]], "offset"}`, from 0.
+  Each term counts once.
 
 A bqp file of one problem may lack the count; then it differs from rudy only by terms on the diagonal, which a cut
 never has: they decide, unless the file's suffix does. Repeated terms add up, in every format.
