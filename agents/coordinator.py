@@ -92,6 +92,8 @@ class Terms(NamedTuple):
 
     lease_seconds: float = 120.0
     budget_seconds_max: float = 3600.0
+    bidding_seconds_max: float = 60.0
+    attempts_max: int = 4
     cycle_seconds: float = 30.0
 
 
@@ -223,6 +225,8 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
             dependency_facts=facts,
             skills_never_offered=missing(command.capabilities, known) if known else (),
             budget_seconds_max=self.terms.budget_seconds_max,
+            bidding_seconds_max=self.terms.bidding_seconds_max,
+            attempts_allowed=self.terms.attempts_max,
         )
         return self._on_task(told)
 

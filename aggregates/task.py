@@ -27,12 +27,29 @@ RULES = 1
 VOIDS_MAX = 50
 """How many books in a row may find no winner before the task is given up."""
 
+HOUSE_KNOWS = frozenset(
+    {
+        "at",
+        "tenant",
+        "submitted_by",
+        "dependency_facts",
+        "skills_never_offered",
+        "budget_seconds_max",
+        "bidding_seconds_max",
+        "attempts_allowed",
+    }
+)
+"""The fields of a submission that are not what was asked for."""
+
+BIDDING_SECONDS = 2.0
+"""How long a book is open where the submission does not say."""
+
 BUDGET_GRACE_SECONDS = 5.0
 """How long over its budget an attempt may run before it fails."""
 
 Seconds = Annotated[float, Meta(gt=0, le=86400 * 7)]
 BiddingSeconds = Annotated[float, Meta(ge=0.05, le=60)]
-Attempts = Annotated[int, Meta(ge=1, le=10)]
+Attempts = Annotated[int, Meta(ge=1, le=100)]
 Links = Annotated[tuple[TaskId, ...], Meta(max_length=64)]
 Round = Annotated[int, Meta(ge=0, le=2**31)]
 """A book's number within its task, from 1; 0 in a command stands for the book that is open now."""
@@ -152,8 +169,10 @@ class Doer(Struct, frozen=True, kw_only=True):
 class SubmitTask(Command[TaskAccepted], frozen=True, kw_only=True):
     """Somebody wants work done. Sent by an enrolment, operator or admin key.
 
-    `independent_of` names dependencies whose doers may not do this task. The coordinator sets the facts: where the dependencies stand,
-    which of the capabilities no agent of the tenant has ever offered, and the longest budget that this node allows.
+    `independent_of` names dependencies whose doers may not do this task. Budget and attempts are as much as the node allows where none
+    are asked for, and its book is open for `BIDDING_SECONDS`.
+    The coordinator sets the facts: where the dependencies stand, which of the capabilities no agent of the tenant has ever offered,
+    and what this node allows at most.
     """
 
     task_id: House[TaskId]
@@ -164,16 +183,18 @@ class SubmitTask(Command[TaskAccepted], frozen=True, kw_only=True):
     priority: Priority = 3
     dependencies: Links = ()
     independent_of: Links = ()
-    budget_seconds: Seconds = 3600.0
-    bidding_seconds: BiddingSeconds = 2.0
+    budget_seconds: Seconds | None = None
+    bidding_seconds: BiddingSeconds | None = None
     deadline: Instant | None = None
     estimated_duration: Positive | None = None
     payload: Document = field(default_factory=dict)
-    attempts_max: Attempts = 3
+    attempts_max: Attempts | None = None
     submitted_by: House[str] = ""
     dependency_facts: House[tuple[DependencyFact, ...]] = ()
     skills_never_offered: House[tuple[str, ...]] = ()
     budget_seconds_max: House[float] = 3600.0
+    bidding_seconds_max: House[float] = 60.0
+    attempts_allowed: House[int] = 4
 
 
 class UnblockTask(Command[None], frozen=True, kw_only=True):
@@ -559,8 +580,7 @@ def decide(task: Task, command: TaskCommand) -> Sequence[TaskEvent]:
 
 def _digest(command: SubmitTask) -> bytes:
     """The sha256 of what was asked for, without what the house knew at the time."""
-    told = {"at", "tenant", "submitted_by", "dependency_facts", "skills_never_offered", "budget_seconds_max"}
-    asked = {name: value for name, value in asdict(command).items() if name not in told}
+    asked = {name: value for name, value in asdict(command).items() if name not in HOUSE_KNOWS}
     return sha256(encoded(asked)).digest()
 
 
@@ -585,12 +605,12 @@ def _submit(command: SubmitTask) -> Sequence[TaskEvent]:
             dependencies=tuple(sorted(set(command.dependencies))),
             independent_of=tuple(sorted(set(command.independent_of))),
             waiting_for=tuple(waiting_for),
-            budget_seconds=command.budget_seconds,
-            bidding_seconds=command.bidding_seconds,
+            budget_seconds=command.budget_seconds or command.budget_seconds_max,
+            bidding_seconds=command.bidding_seconds or min(BIDDING_SECONDS, command.bidding_seconds_max),
             deadline=command.deadline,
             estimated_duration=command.estimated_duration,
             payload=command.payload,
-            attempts_max=command.attempts_max,
+            attempts_max=command.attempts_max or command.attempts_allowed,
             submitted_by=command.submitted_by,
             submitted_at=command.at,
             digest=_digest(command),
@@ -616,8 +636,12 @@ def _submission_faults(command: SubmitTask) -> list[tuple[str, str]]:
         found.append(("skill_unknown", text))
     if command.deadline is not None and command.deadline <= command.at:
         found.append(("deadline_passed", f"{command.at - command.deadline:.0f} s ago"))
-    if command.budget_seconds > command.budget_seconds_max:
+    if (command.budget_seconds or 0) > command.budget_seconds_max:
         found.append(("budget_too_long", f"{command.budget_seconds_max:g} s is the most"))
+    if (command.bidding_seconds or 0) > command.bidding_seconds_max:
+        found.append(("bidding_too_long", f"{command.bidding_seconds_max:g} s is the most"))
+    if (command.attempts_max or 0) > command.attempts_allowed:
+        found.append(("attempts_too_many", f"{command.attempts_allowed} is the most"))
     found += [("requirements_unfit", fault) for fault in faults("requirements", command.requirements)]
     found += [("payload_unfit", fault) for fault in faults("payload", command.payload)]
     return found

@@ -106,6 +106,8 @@ def _hired(role: Role, settings: GavelSettings, blobs: Blobs, threads: trio.Capa
         terms = Terms(
             lease_seconds=settings.lease_seconds,
             budget_seconds_max=settings.task_timeout_seconds,
+            bidding_seconds_max=settings.bidding_seconds_max,
+            attempts_max=settings.task_retries_max + 1,
             cycle_seconds=settings.coordination_interval_seconds,
         )
         return role._replace(make=lambda here: Coordinator(here, terms))

@@ -94,7 +94,7 @@ class GavelSettings(Struct, frozen=True, kw_only=True):
     lease_seconds: Annotated[
         float, about("how long a task stays with a silent agent", "agents.heartbeat_timeout", gt=0)
     ] = 120.0
-    bidding_seconds_max: Annotated[float, about("how long a book stays open for bids", used=False, gt=0)] = 10.0
+    bidding_seconds_max: Annotated[float, about("longest time that a task may ask to stay open for bids", gt=0)] = 60.0
     coordination_interval_seconds: Annotated[
         float,
         about(
@@ -102,7 +102,7 @@ class GavelSettings(Struct, frozen=True, kw_only=True):
         ),
     ] = 30.0
     task_retries_max: Annotated[
-        int, about("times that a failed task is tried again", "MAX_TASK_RETRIES", "tasks.max_retries", used=False, ge=0)
+        int, about("times that a failed task is tried again", "MAX_TASK_RETRIES", "tasks.max_retries", ge=0, le=99)
     ] = 3
     task_timeout_seconds: Annotated[
         float, about("longest time budget that a task may ask for", "TASK_TIMEOUT", "tasks.default_timeout", gt=0)

@@ -156,11 +156,25 @@ def test_a_submission_names_all_its_faults() -> None:
         skills_never_offered=("qubo",),
         deadline=AT - 5,
         budget_seconds=4000.0,
+        bidding_seconds=10.0,
+        bidding_seconds_max=5.0,
+        attempts_max=6,
+        attempts_allowed=5,
     )
     refused = refusal(wrong)
     assert (refused.code, refused.status) == ("dependency_unknown", 422)
     codes = ["dependency_unknown", "dependency_failed", "independence_unclear", "skill_unknown", "deadline_passed"]
-    assert all(f"{code}: " in refused.detail for code in [*codes, "budget_too_long"])
+    codes += ["budget_too_long", "bidding_too_long", "attempts_too_many"]
+    assert all(f"{code}: " in refused.detail for code in codes)
+
+
+def test_what_a_submission_leaves_open_the_node_decides() -> None:
+    asked = replace(SUBMIT, budget_seconds=None, bidding_seconds=None, attempts_max=None)
+    told = replace(asked, budget_seconds_max=50.0, bidding_seconds_max=1.0, attempts_allowed=7)
+    [submitted] = task.decide(task.initial, told)
+    assert isinstance(submitted, TaskSubmitted)
+    assert (submitted.budget_seconds, submitted.bidding_seconds, submitted.attempts_max) == (50.0, 1.0, 7)
+    assert task.decide(state(task, asked), told) == []
 
 
 def test_a_completed_dependency_does_not_block() -> None:
