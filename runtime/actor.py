@@ -12,9 +12,11 @@ The rules that the runtime keeps for every actor:
    aggregates' `decide` has the last word.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+
+import msgspec
 
 from runtime.records import Command, Event, Recorded
 
@@ -27,7 +29,7 @@ C = TypeVar("C", bound=Command[Any])
 M = TypeVar("M")
 
 
-class Reply(NamedTuple):
+class Reply(msgspec.Struct, frozen=True):
     """An answer of the type that its command promises; made by `reply`, so that mypy checks both sides."""
 
     value: Any
@@ -36,6 +38,13 @@ class Reply(NamedTuple):
 def reply(command: Command[R], value: R) -> Reply:
     """The answer to `command`."""
     return Reply(value)
+
+
+class Stashed:
+    """What a handler returns that has put its message aside."""
+
+
+STASHED = Stashed()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +58,10 @@ class Effect:
     decisions: Sequence[tuple[str, Command[Any]]] = ()
     answer: Callable[[Sequence[Recorded]], Reply] | None = None
     after: Callable[[Sequence[Recorded]], None] | None = None
+
+
+Handled = Effect | Reply | Stashed | None
+"""What a handler returns. None answers None; an Effect needs a journal."""
 
 
 class Surroundings:
@@ -74,6 +87,8 @@ class Surroundings:
 class Actor(Generic[C, M]):
     """A role: derive from it, list it in the roster, and let the runtime make the instances, one for each key."""
 
+    __slots__ = ("here", "memory")
+
     takes: ClassVar[tuple[type[Command[Any]], ...]] = ()
     """The commands that it alone answers."""
 
@@ -92,8 +107,8 @@ class Actor(Generic[C, M]):
         """The memory before the first event; its type must survive msgspec, since it is kept in snapshots."""
         return None
 
-    def handle(self, message: C) -> "Effect | Reply":
-        """Answers a command that it takes."""
+    def handle(self, message: C) -> Handled | Coroutine[Any, Any, Handled]:
+        """Answers a command that it takes. May be an `async def`, except in a roster: what a journal records is decided in one step."""
         raise NotImplementedError
 
     @staticmethod
@@ -115,6 +130,9 @@ class Actor(Generic[C, M]):
 
     def started(self, at: float) -> None:
         """Called once the memory stands, before the first message."""
+
+    def stopped(self) -> None:
+        """Called once when the actor ends for good, after its children have."""
 
     def paused(self, at: float, seconds: float) -> None:
         """Called after the process was found to have stood still for `seconds`, before anything that fell due meanwhile."""

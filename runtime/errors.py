@@ -31,6 +31,10 @@ class Unreachable(Failure):
     """Nobody is there to answer: the actor or the node is stopped, or no actor takes this type of message."""
 
 
+class AskCycle(Unreachable):
+    """The asked actor waits, however far round, for the asker: nobody would ever answer. The text names the whole chain."""
+
+
 class NotAnswered(Unreachable):
     """The deadline passed. `begun` tells whether the message had been begun (it will complete and be recorded) or was withdrawn."""
 

@@ -16,8 +16,8 @@ import structlog
 import trio
 
 from runtime.actor import Actor, Surroundings
-from runtime.cell import WAKE, Cell
 from runtime.clock import Clock
+from runtime.durable import WAKE, Cell
 from runtime.errors import Exhausted, Unreachable
 from runtime.ids import Ids
 from runtime.journal import Context, Journal

@@ -9,7 +9,7 @@ import trio
 from runtime.clock import SystemClock
 
 if TYPE_CHECKING:
-    from runtime.cell import Cell
+    from runtime.durable import Cell
     from runtime.system import System
 
 log = structlog.get_logger()

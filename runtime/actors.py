@@ -1,0 +1,340 @@
+"""A system of actors in memory: spawns them, runs them on few tasks, and ends them in order.
+
+```python
+async with open_actors() as actors:
+    counter = actors.spawn(Counter)
+    count = await counter.ask(Add(number=2))
+```
+"""
+
+import random
+from collections import Counter as Counts
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from typing import Any, NamedTuple, TypeVar, cast
+
+import structlog
+import trio
+
+from runtime.actor import Actor, Stashed, Surroundings
+from runtime.alarms import Alarms
+from runtime.cell import Cell
+from runtime.clock import Clock, SystemClock
+from runtime.deadlines import Deadlines
+from runtime.delivery import Context, Delivery
+from runtime.dispatcher import Dispatcher
+from runtime.errors import Exhausted, Failure
+from runtime.ids import Ids
+from runtime.kind import Interceptor, Kind
+from runtime.letters import DeadLetters
+from runtime.records import Command
+from runtime.ref import ActorRef
+from runtime.supervision import DEFAULT, Supervision
+
+log = structlog.get_logger()
+R = TypeVar("R")
+
+QUEUES_KEPT_MAX = 1024
+SLOW_KEPT_MAX = 100
+
+
+class Props(NamedTuple):
+    """How an actor is kept: the bounds of its mailbox and stash, its supervision, and whether an asker may run it in its own step."""
+
+    mailbox_max: int = 1024
+    stash_max: int = 1024
+    supervision: Supervision = DEFAULT
+    caller_runs: bool = True
+
+
+USUAL = Props()
+
+
+class Timers:
+    """One actor's timers, by keys of its choice."""
+
+    __slots__ = ("_cell",)
+
+    def __init__(self, cell: Cell) -> None:
+        self._cell = cell
+
+    def start(self, key: Any, message: Any, seconds: float, *, every: float = 0.0, fixed_rate: bool = False) -> None:
+        """Has the actor told `message` after `seconds`, then `every` so many: after the last one was sent, or at a fixed rate.
+
+        An older timer of that key is void, and so is its message where it waits already. Timers end with the incarnation.
+        """
+        self._cell._system.timers.start(self._cell, key, message, seconds, every, fixed_rate)
+
+    def cancel(self, key: Any) -> bool:
+        """Ends a timer and voids its message; returns whether there was one."""
+        return self._cell._system.timers.cancel(self._cell, key)
+
+
+class Here(Surroundings):
+    """What an actor may use of its runtime."""
+
+    __slots__ = ("_cell",)
+
+    def __init__(self, cell: Cell) -> None:
+        self._cell = cell
+
+    @property
+    def ref(self) -> ActorRef:
+        """The actor's own address."""
+        return self._cell
+
+    @property
+    def parent(self) -> ActorRef | None:
+        """Who spawned it."""
+        return self._cell._parent
+
+    @property
+    def clock(self) -> Clock:  # type: ignore[override]
+        return self._cell._system.clock
+
+    @property
+    def current(self) -> Delivery | None:
+        """The message that is being handled: its id, cause, root, context and deadline."""
+        return self._cell.current
+
+    @property
+    def timers(self) -> Timers:
+        """The actor's timers."""
+        return Timers(self._cell)
+
+    def spawn(
+        self, make: "Callable[[Here], Actor[Any, Any]]", name: str | None = None, props: Props = USUAL
+    ) -> ActorRef:
+        """A child: it is supervised by this actor and ends before it."""
+        return self._cell._system.spawn(make, name, props, parent=self._cell)
+
+    @property
+    def children(self) -> list[ActorRef]:
+        """The living children, in the order in which they were spawned."""
+        extras = self._cell._extras
+        return list(extras.children.values()) if extras is not None else []
+
+    def watch(self, ref: ActorRef, message: Any = None) -> None:
+        """Has this actor told when that one is gone: `Terminated`, or a message of its choice; once, also if it is gone already."""
+        self._cell._watch(cast(Cell, ref), message)
+
+    def unwatch(self, ref: ActorRef) -> None:
+        """Wants no notice any more."""
+        extras = cast(Cell, ref)._extras
+        if extras is not None:
+            extras.watchers.pop(self._cell, None)
+
+    def stash(self) -> Stashed:
+        """Puts the current message aside: `return self.here.stash()`. Its asker goes on waiting. Raises Overloaded at the bound."""
+        return self._cell._stash()
+
+    def unstash(self) -> None:
+        """Handles what was put aside before anything else that waits, in its order."""
+        self._cell._unstash()
+
+    def stop_soon(self, reason: str = "stopped") -> None:
+        """Ends this actor after the current message."""
+        self._cell.stop_soon(reason)
+
+    def run(self, work: Callable[..., Awaitable[None]], *args: object) -> None:
+        """Starts work beside the actor; it ends with the incarnation, and its failure is the actor's."""
+        self._cell._system.start(self._cell._do, work, self._cell.current, args)
+
+    def tell(self, message: Command[Any]) -> None:
+        self._cell._system.route(message).tell(message)
+
+    async def ask(self, message: Command[R]) -> R:
+        return await self._cell._system.route(message).ask(message)
+
+
+class Actors:
+    """The actors of one system. Made by `open_actors`."""
+
+    def __init__(
+        self,
+        *,
+        clock: Clock | None = None,
+        ids: Ids | None = None,
+        context: Context | None = None,
+        ask_seconds_max: float = 30.0,
+        stop_seconds_max: float = 5.0,
+        interceptors: tuple[Interceptor, ...] = (),
+        chance: random.Random | None = None,
+    ) -> None:
+        self.clock = clock or SystemClock()
+        self.error_ids = ids or Ids(self.clock)
+        self.context = context
+        self.stop_seconds_max = stop_seconds_max
+        self.interceptors = interceptors
+        self.chance = chance or random.Random()
+        self.dispatcher = Dispatcher()
+        self.deadlines = Deadlines(ask_seconds_max)
+        self.timers = Alarms()
+        self.dead_letters = DeadLetters()
+        self.counts: Counts[str] = Counts()
+        self.children: dict[str | int, Cell] = {}
+        self.slow_to_stop: deque[str] = deque(maxlen=SLOW_KEPT_MAX)
+        self.running: Cell | None = None
+        self.ids = 0
+        self.calls = 0
+        self._names = 0
+        self._kinds: dict[Any, Kind] = {}
+        self._queues: list[deque[Delivery]] = []
+        self._nursery: trio.Nursery | None = None
+        self._failure: BaseException | None = None
+        self._ending = False
+
+    # ---- for everybody
+
+    def spawn(
+        self,
+        make: Callable[[Here], Actor[Any, Any]],
+        name: str | None = None,
+        props: Props = USUAL,
+        *,
+        parent: Cell | None = None,
+    ) -> ActorRef:
+        """Makes an actor and returns its address. A constructor that fails is the new actor's failure, not the caller's.
+
+        Raises ValueError where the parent has a living child of that name, RuntimeError where the system or the parent ends.
+        """
+        siblings = self.children if parent is None else parent._extra().children
+        if self._ending or (parent is not None and not parent.alive):
+            raise RuntimeError("nothing is spawned any more: the parent or the system ends")
+        if name is None:
+            self._names += 1
+        elif name in siblings:
+            raise ValueError(f"there is a {name} already")
+        cell = Cell(self, self._kind(make, props), name or self._names, parent)
+        siblings[cell.name] = cell
+        cell._incarnate()
+        return cell
+
+    def _kind(self, make: Callable[[Here], Actor[Any, Any]], props: Props) -> Kind:
+        kind = self._kinds.get((make, props))
+        if kind is None:
+            kind = Kind(
+                make,
+                getattr(make, "__name__", type(make).__name__).lower().strip("<>"),
+                mailbox_max=props.mailbox_max,
+                stash_max=props.stash_max,
+                supervision=props.supervision,
+                interceptors=self.interceptors,
+                caller_runs=props.caller_runs,
+            )
+            self._kinds[make, props] = kind
+        return kind
+
+    def walk(self) -> Iterator[Cell]:
+        """All actors that are not gone, parents before their children."""
+        waiting = deque(self.children.values())
+        while waiting:
+            cell = waiting.popleft()
+            yield cell
+            if cell._extras is not None:
+                waiting.extend(cell._extras.children.values())
+
+    def end(self, error: BaseException) -> None:
+        """Ends the system with this error."""
+        self._failure = self._failure or error
+        if self._nursery is not None:
+            self._nursery.cancel_scope.cancel()
+
+    # ---- for the actors
+
+    def route(self, message: Any) -> ActorRef:
+        """Whoever takes this type of message."""
+        raise NotImplementedError
+
+    def make(self, cell: Cell) -> Actor[Any, Any]:
+        return cell._kind.make(Here(cell))
+
+    def take_queue(self) -> deque[Delivery]:
+        """A mailbox's queue; idle actors have none."""
+        return self._queues.pop() if self._queues else deque()
+
+    def give_queue(self, queue: deque[Delivery]) -> None:
+        if len(self._queues) < QUEUES_KEPT_MAX:
+            self._queues.append(queue)
+
+    def now(self) -> float:
+        """Trio's time, by which windows and deadlines are counted."""
+        return trio.current_time()
+
+    def start(self, work: Callable[..., Awaitable[None]], *args: Any) -> None:
+        """Starts a task of the system."""
+        assert self._nursery is not None
+        self._nursery.start_soon(work, *args)
+
+    def count(self, what: str) -> None:
+        self.counts[what] += 1
+
+    def refused(self, cell: Cell, delivery: Delivery | None, error: Failure) -> None:
+        """A refusal that nobody waits for."""
+        self.counts["refused"] += 1
+        what = type(delivery.message).__name__ if delivery is not None else "work"
+        log.debug("refused", actor=cell.path, message=what, reason=str(error))
+
+    def crashed(self, cell: Cell, delivery: Delivery | None, error: BaseException) -> str:
+        """Counts and logs a failure under a new id, which it returns."""
+        self.counts["crashed"] += 1
+        error_id = self.error_ids.new()
+        what = type(delivery.message).__name__ if delivery is not None else None
+        log.error("actor failed", actor=cell.path, message=what, error_id=error_id, exc_info=error)
+        return error_id
+
+    def exhausted(self, cell: Cell, error: BaseException, error_id: str) -> None:
+        """An actor without a parent has failed once too often."""
+        self.end(Exhausted(f"{cell.path} failed too often; last: {error!r} (error {error_id})"))
+
+    def slow(self, cell: Cell) -> None:
+        """A handler that had to be cancelled at a stop."""
+        self.slow_to_stop.append(cell.path)
+        log.warning("actor was slow to stop", actor=cell.path)
+
+    def gone(self, cell: Cell) -> None:
+        if cell._parent is None:
+            self.children.pop(cell.name, None)
+
+    # ---- starting and stopping
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Runs until cancelled. Raises what ended the system."""
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                nursery.start_soon(self.deadlines.run)
+                nursery.start_soon(self.timers.run)
+                await nursery.start(self.dispatcher.run)
+                task_status.started()
+        finally:
+            self._ending = True
+            self._nursery = None
+            for cell in list(self.walk()):
+                cell._turn_away("the system ends")
+        if self._failure is not None:
+            raise self._failure
+
+    async def stop(self, seconds: float | None = None) -> None:
+        """Ends all actors, the last spawned first. Handlers that still wait after `seconds` are cancelled; `slow_to_stop` names them."""
+        self._ending = True
+        tops = list(reversed(self.children.values()))
+        for cell in tops:
+            cell.stop_soon("the system stops")
+        deadline = self.stop_seconds_max if seconds is None else seconds
+        async with trio.open_nursery() as nursery:
+            for cell in tops:
+                if cell._extras is not None and cell.alive is False and cell._actor is not None:
+                    nursery.start_soon(cell.stop, deadline)
+
+
+@asynccontextmanager
+async def open_actors(**settings: Any) -> AsyncIterator[Actors]:
+    """A running system; at the end its actors are stopped. Takes what `Actors` takes. Raises Exhausted, or what a handler ended it with."""
+    actors = Actors(**settings)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(actors.run)
+        yield actors
+        await actors.stop()
+        nursery.cancel_scope.cancel()

@@ -1,0 +1,107 @@
+"""A message on its way: why it was sent and for whom, how far it has come, and who waits for its answer.
+
+A delivery is settled once: by the answer, by a failure, or by its withdrawal. One that has begun is never withdrawn: its caller may
+leave, the message is still handled to its end.
+"""
+
+from typing import Any, Literal
+
+import msgspec
+import trio
+
+from runtime.errors import NotAnswered
+
+WAITING, BEGUN, SETTLED, WITHDRAWN = range(4)
+Fate = Literal["", "answered", "withdrawn", "begun"]
+
+
+class Context(msgspec.Struct, frozen=True, kw_only=True):
+    """On whose behalf and why a message is sent. `key` is the client's idempotency key, `digest` what it was first used for."""
+
+    tenant: str
+    principal: str
+    cause: str = ""
+    correlation: str = ""
+    key: str = ""
+    digest: bytes = b""
+    traceparent: str = ""
+
+
+class Receipt:
+    """What became of an ask that its caller has left: `withdrawn` before it had begun, or `begun` (it completes without the caller)."""
+
+    __slots__ = ("fate",)
+
+    def __init__(self) -> None:
+        self.fate: Fate = ""
+
+
+class Failed(msgspec.Struct, frozen=True):
+    """An answer that is an exception; told apart from a value by its type alone."""
+
+    error: BaseException
+
+
+class Delivery(msgspec.Struct):
+    """One message for one actor. `id`, `cause` and `root` count the messages of this process; the runtime sets them."""
+
+    message: Any
+    cell: Any
+    id: int
+    cause: int
+    root: int
+    context: Context | None
+    deadline: float = 0.0
+    """In Trio's time; 0: none."""
+    state: int = WAITING
+    asked: bool = False
+    task: Any = None
+    result: Any = None
+    queued_ns: int = 0
+
+    def settle(self, result: Any) -> None:
+        """Tells whoever waits; nobody may, or not any more."""
+        if self.state >= SETTLED:
+            return
+        self.state = SETTLED
+        self.result = result
+        if self.task is not None:
+            task, self.task = self.task, None
+            trio.lowlevel.reschedule(task)
+
+    def leave(self, detail: str = "the deadline has passed") -> None:
+        """Nobody waits any more: withdrawn if it was not begun; if it was, it completes without an asker."""
+        if self.state >= SETTLED:
+            return
+        begun = self.state == BEGUN
+        name = type(self.message).__name__
+        what = "had begun and will complete" if begun else "was withdrawn before it had begun"
+        error = NotAnswered(f"{detail}: {name} {what}", begun=begun)
+        self.asked = False
+        if not begun:
+            self.state = WITHDRAWN
+            self.cell.withdrew()
+        self.result = Failed(error)
+        if self.task is not None:
+            task, self.task = self.task, None
+            trio.lowlevel.reschedule(task)
+
+    async def wait(self) -> Any:
+        """The answer, once it is there. A caller that is cancelled leaves."""
+        if self.result is None:
+            self.task = trio.lowlevel.current_task()
+            await trio.lowlevel.wait_task_rescheduled(self.abort)
+        return self.answer()
+
+    def answer(self) -> Any:
+        """The answer; raises where it is a failure."""
+        result = self.result
+        if type(result) is Failed:
+            raise result.error
+        return result.value
+
+    def abort(self, _: object) -> trio.lowlevel.Abort:
+        """What Trio calls when the caller is cancelled."""
+        self.task = None
+        self.leave("its caller has left")
+        return trio.lowlevel.Abort.SUCCEEDED

@@ -1,0 +1,192 @@
+"""Who runs next: ready actors in turn, all on one task, the leader; another task leads on only while a handler waits.
+
+A handler is stepped by the leader itself. Most never wait: a plain function, or an `async def` that ends without having had to. One that
+does wait keeps the leader's task, and a spare takes the queue over at that moment. So ten thousand idle actors are one task, and as many
+tasks exist as handlers wait. What is done between two looks at the rest of the world is bounded: QUANTUM messages of one actor, PASS_STEPS
+in all.
+"""
+
+import contextvars
+import types
+from collections import deque
+from collections.abc import Callable, Coroutine, Generator
+from time import monotonic
+from typing import Any, Protocol
+
+import trio
+
+QUANTUM = 64
+PASS_STEPS = 256
+SPARES_MAX = 16
+"""Tasks kept for later when their handlers have ended."""
+
+
+class Waiting:
+    """A handler that has to wait: its coroutine, what it waits for, and what to do when it has ended."""
+
+    __slots__ = ("coroutine", "ended", "scope", "trap", "what")
+
+    def __init__(
+        self,
+        coroutine: Coroutine[Any, Any, Any],
+        trap: Any,
+        ended: Callable[[Any, BaseException | None], None],
+        what: Any,
+    ) -> None:
+        self.coroutine = coroutine
+        self.trap = trap
+        self.ended = ended
+        self.what = what
+        self.scope: trio.CancelScope | None = None
+
+
+class Runnable(Protocol):
+    """What the dispatcher runs: up to so many messages, now, without waiting."""
+
+    def turn(self, quantum: int) -> "int | Waiting": ...
+
+
+class Dispatcher:
+    """The queue of those who are ready, and the tasks that run them."""
+
+    def __init__(self) -> None:
+        self.ready: deque[Runnable] = deque()
+        self.waiting: set[Waiting] = set()
+        self.pass_begun: float | None = None
+        """When the pass that runs now has begun, by the monotonic clock: for the watchdog's thread."""
+        self.passes = 0
+        self._nursery: trio.Nursery | None = None
+        self._sleeper: trio.lowlevel.Task | None = None
+        self._spares: list[trio.lowlevel.Task] = []
+        self._tasks = 0
+
+    @property
+    def tasks(self) -> int:
+        """How many tasks there are: one that leads, those whose handlers wait, and spares."""
+        return self._tasks
+
+    def add(self, runnable: Runnable) -> None:
+        """Queues a runnable behind the others."""
+        self.ready.append(runnable)
+        if self._sleeper is not None:
+            task, self._sleeper = self._sleeper, None
+            trio.lowlevel.reschedule(task)
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Runs what is ready, until cancelled."""
+        async with trio.open_nursery() as self._nursery:
+            self._promote()
+            task_status.started()
+            await trio.sleep_forever()
+
+    def _promote(self) -> None:
+        """Makes somebody the leader."""
+        if self._spares:
+            trio.lowlevel.reschedule(self._spares.pop())
+        elif self._nursery is not None:
+            # In a context of its own: a handler's context variables are not the next one's.
+            contextvars.Context().run(self._nursery.start_soon, self._work)
+
+    async def _work(self) -> None:
+        """One task: leads, sees its own handler through when that has to wait, then is a spare."""
+        self._tasks += 1
+        try:
+            while True:
+                # Open before the handler's own scopes are; one that has ended a handler is used up.
+                with trio.CancelScope() as scope:
+                    while not scope.cancel_called:
+                        await self._lead(scope)
+                        if not (scope.cancel_called or await self._stand_by()):
+                            return
+                if not await self._stand_by():
+                    return
+        finally:
+            self._tasks -= 1
+
+    async def _lead(self, scope: trio.CancelScope) -> None:
+        """Leads until a handler has to wait; then sees that handler through."""
+        blocked = self._pass()
+        while blocked is None:
+            if self.ready:
+                await trio.lowlevel.checkpoint()
+            else:
+                await self._sleep()
+            blocked = self._pass()
+        blocked.scope = scope
+        self.waiting.add(blocked)
+        self._promote()
+        await self._finish(blocked)
+
+    def _pass(self) -> Waiting | None:
+        """Runs who is ready, up to a bound; ends early with a handler that has to wait."""
+        ready, steps = self.ready, 0
+        self.passes += 1
+        self.pass_begun = monotonic()
+        try:
+            while ready and steps < PASS_STEPS:
+                done = ready.popleft().turn(QUANTUM)
+                if type(done) is Waiting:
+                    return done
+                steps += done  # type: ignore[operator]
+        finally:
+            self.pass_begun = None
+        return None
+
+    async def _sleep(self) -> None:
+        self._sleeper = trio.lowlevel.current_task()
+        await trio.lowlevel.wait_task_rescheduled(self._abort_sleep)
+
+    def _abort_sleep(self, _: object) -> trio.lowlevel.Abort:
+        self._sleeper = None
+        return trio.lowlevel.Abort.SUCCEEDED
+
+    async def _finish(self, blocked: Waiting) -> None:
+        try:
+            value = await _carry_on(blocked.coroutine, blocked.trap)
+        except BaseException as error:
+            self.waiting.discard(blocked)
+            blocked.ended(None, error)
+            if is_cancelled(error):
+                raise
+        else:
+            self.waiting.discard(blocked)
+            blocked.ended(value, None)
+
+    async def _stand_by(self) -> bool:
+        """Waits to lead again; False where there are spares enough."""
+        if len(self._spares) >= SPARES_MAX:
+            return False
+        task = trio.lowlevel.current_task()
+        self._spares.append(task)
+
+        def abort(_: object) -> trio.lowlevel.Abort:
+            self._spares.remove(task)
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(abort)
+        return True
+
+
+def is_cancelled(error: BaseException) -> bool:
+    """Whether Trio has to see this exception."""
+    if isinstance(error, BaseExceptionGroup):
+        return error.subgroup(trio.Cancelled) is not None
+    return isinstance(error, trio.Cancelled)
+
+
+@types.coroutine
+def _carry_on(coroutine: Coroutine[Any, Any, Any], trap: Any) -> Generator[Any, Any, Any]:
+    """Awaits a coroutine of which the first step was already taken, in this task, and has yielded `trap`."""
+    while True:
+        try:
+            sent = yield trap
+        except BaseException as error:
+            try:
+                trap = coroutine.throw(error)
+            except StopIteration as stop:
+                return stop.value
+        else:
+            try:
+                trap = coroutine.send(sent)
+            except StopIteration as stop:
+                return stop.value

@@ -1,0 +1,48 @@
+"""Dead letters: messages that nobody will handle. They are counted by reason, the newest are kept, and can be sent again."""
+
+from collections import Counter, deque
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from runtime.delivery import Context, Delivery
+
+if TYPE_CHECKING:
+    from runtime.ref import ActorRef
+
+LETTERS_MAX = 1000
+
+
+class DeadLetter(NamedTuple):
+    """A message, whom it was for, why it was not handled, and on whose behalf it was sent."""
+
+    number: int
+    message: Any
+    ref: "ActorRef"
+    reason: str
+    context: Context | None
+
+
+class DeadLetters:
+    """The newest LETTERS_MAX of them, and the counts of all."""
+
+    def __init__(self) -> None:
+        self.count_by_reason: Counter[str] = Counter()
+        self._letters: deque[DeadLetter] = deque(maxlen=LETTERS_MAX)
+        self._number = 0
+
+    def __len__(self) -> int:
+        return self._number
+
+    def add(self, ref: "ActorRef", delivery: Delivery, reason: str) -> None:
+        """Keeps a message that was told to somebody who is gone."""
+        self._number += 1
+        self.count_by_reason[reason] += 1
+        self._letters.append(DeadLetter(self._number, delivery.message, ref, reason, delivery.context))
+
+    def newest(self, limit: int = 100) -> list[DeadLetter]:
+        """The last ones, newest first."""
+        return list(self._letters)[: -limit - 1 : -1]
+
+    def send_again(self, letter: DeadLetter, to: "ActorRef | None" = None) -> None:
+        """Tells it anew, to the same address or another, and forgets it. Raises Overloaded where there is no room."""
+        (to or letter.ref).tell(letter.message, context=letter.context)
+        self._letters.remove(letter)

@@ -1,0 +1,80 @@
+"""What happens to an actor that fails: the policy that its parent gives it, and how many failures are too many.
+
+A refusal (`runtime.errors.Failure`) is no failure of the actor: its asker is told, the actor lives on.
+"""
+
+import random
+from collections import deque
+from enum import Enum
+from typing import Literal, NamedTuple
+
+
+class Directive(Enum):
+    """What to do with an actor that has failed."""
+
+    RESUME = "resume"
+    """Go on with the next message, the state as it is."""
+    RESTART = "restart"
+    """A new incarnation in the same place: its children are stopped first, its mailbox waits."""
+    STOP = "stop"
+    ESCALATE = "escalate"
+    """The failure is the parent's."""
+
+
+class Backoff(NamedTuple):
+    """Waits before a restart: `seconds * factor**n`, at most `seconds_max`, each shortened by up to `jitter` of itself."""
+
+    seconds: float = 0.1
+    factor: float = 2.0
+    seconds_max: float = 30.0
+    jitter: float = 0.2
+
+    def wait(self, failures: int, chance: random.Random) -> float:
+        """Seconds to wait before the restart after this many failures in a row."""
+        full = min(self.seconds_max, self.seconds * self.factor ** min(failures - 1, 64))
+        return full * (1 - self.jitter * chance.random())
+
+
+class Supervision(NamedTuple):
+    """A child's policy. `by_error` is looked through in order; `otherwise` is for what it does not name.
+
+    `restarts_max` restarts within `window_seconds` are allowed; the next failure is `exhausted`: by default the parent's.
+    With `together`, all children of the parent that have such a policy restart with the one that failed.
+    """
+
+    by_error: tuple[tuple[type[BaseException], Directive], ...] = ()
+    otherwise: Directive = Directive.RESTART
+    backoff: Backoff | None = None
+    restarts_max: int = 5
+    window_seconds: float = 60.0
+    exhausted: Literal[Directive.STOP, Directive.ESCALATE] = Directive.ESCALATE
+    together: bool = False
+
+    def directive(self, error: BaseException) -> Directive:
+        """What is to be done about this error."""
+        for kind, directive in self.by_error:
+            if isinstance(error, kind):
+                return directive
+        return self.otherwise
+
+
+class Failures:
+    """The restarts of one child within its window."""
+
+    __slots__ = ("_at",)
+
+    def __init__(self) -> None:
+        self._at: deque[float] = deque()
+
+    def __len__(self) -> int:
+        return len(self._at)
+
+    def add(self, at: float, policy: Supervision) -> bool:
+        """Counts one; returns whether it was one too many."""
+        self._at.append(at)
+        while self._at[0] <= at - policy.window_seconds:
+            self._at.popleft()
+        return len(self._at) > policy.restarts_max
+
+
+DEFAULT = Supervision()
