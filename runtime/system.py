@@ -14,6 +14,7 @@ import msgspec
 import outcome
 import structlog
 import trio
+from eventsourcing.persistence import PersistenceError
 
 from runtime.actor import Actor, Surroundings
 from runtime.cell import WAKE, Cell
@@ -478,7 +479,11 @@ async def open_system(
             inner.cancel_scope.cancel()
         journal.close()
     if journal.proposed == journal.position:
-        store.save(system.memories(), journal.reactions_due())
+        try:
+            store.save(system.memories(), journal.reactions_due())
+        except PersistenceError as error:
+            # Nothing is lost: the next start folds the journal instead, and makes reactions without effect once more.
+            log.error("memories not saved", reason=str(error))
 
 
 def _describe(item: object) -> str:
