@@ -83,6 +83,6 @@ def _etags(text: str) -> set[str]:
 
 
 routes = (
-    Endpoint("GET", "/", page, None),
-    Endpoint("GET", "/console/{path:path}", page, None),
+    Endpoint("GET", "/", page, None, media="text/html", others=(304,)),
+    Endpoint("GET", "/console/{path:path}", page, None, media="*/*", others=(304,)),
 )
