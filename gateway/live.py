@@ -105,7 +105,7 @@ async def watch(
 
 
 class EventStream(Response):
-    """Server-sent events, written by a function until the client goes.
+    """Server-sent events, written by a function until it ends or the client goes.
 
     Starlette's own streaming response takes a generator, which nobody closes when the client goes in the midst of it.
     """
@@ -123,4 +123,15 @@ class EventStream(Response):
         async def write(part: bytes) -> None:
             await send({"type": "http.response.body", "body": part, "more_body": True})
 
-        await self._write(write)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_until_gone, receive, nursery.cancel_scope)
+            await self._write(write)
+            nursery.cancel_scope.cancel()
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _until_gone(receive: Receive, writing: trio.CancelScope) -> None:
+    """A feed may have nothing to write for long: without this, it would learn only then that its reader has left."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    writing.cancel()
