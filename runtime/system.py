@@ -292,6 +292,7 @@ class System:
         """A commit failed: every memory may hold what was never recorded, so all are folded anew."""
         for cell in self.cells.values():
             cell.reacted = -1
+            cell.touched = min(cell.touched, self.journal.position)  # nothing later is waited for: it will never be
             self._restart(cell)
 
     async def _rebuild(self, cell: Cell) -> None:

@@ -191,6 +191,21 @@ async def _deposit_in_vain(system: System, account: str) -> None:
         await system.ask(Deposit(account=account, cents=1), ANN)
 
 
+async def test_a_question_does_not_wait_for_what_was_never_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OperationalError("database or disk is full")
+
+    async with bank(tmp_path) as system:
+        await system.ask(Deposit(account="a", cents=5), ANN)
+        monkeypatch.setattr(system.journal.store, "append", full)
+        await _deposit_in_vain(system, "a")
+        assert system.journal.backlog == 0
+        assert await system.ask(Ask(account="a"), ANN) == Balance(5)
+        assert system.cells["teller", "t1"].touched == system.journal.position
+
+
 async def test_what_is_owed_is_tried_again_after_longer_and_longer_pauses(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
