@@ -66,6 +66,7 @@ class Blobs:
         Raises WrongDigest, TooLarge, OSError (a full disk); nothing is left behind then.
         """
         if self.has(tenant, digest):
+            await self._compare(digest, chunks)
             return False
         partial = self.folder / f"{uuid4().hex}.partial"
         try:
@@ -76,6 +77,17 @@ class Blobs:
         finally:
             partial.unlink(missing_ok=True)
         return True
+
+    async def _compare(self, digest: str, chunks: AsyncIterable[bytes]) -> None:
+        """Reads what is here already to its end: an answer before it would cost the client its connection."""
+        found, size = sha256(), 0
+        async for chunk in chunks:
+            size += len(chunk)
+            if size > self.blob_bytes_max:
+                raise TooLarge(f"a blob may have {self.blob_bytes_max} bytes")
+            found.update(chunk)
+        if found.hexdigest() != digest:
+            raise WrongDigest(f"the content has the digest {found.hexdigest()}")
 
     def _keep(self, tenant: str, digest: str, partial: Path) -> None:
         if not self.path(digest).is_file():
