@@ -34,7 +34,7 @@ async def checkpoint(call: Call) -> Response:
     return Response(note, media_type="text/plain; charset=utf-8")
 
 
-NOTE_CHARACTERS_MAX = 4_000
+NOTE_CHARACTERS_MAX = 10_000
 KEY = words("key", "The public key that the journal must be signed with, as the report names it.", None)
 AGAINST = words(
     "against",

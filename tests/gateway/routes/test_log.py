@@ -2,8 +2,6 @@
 
 from typing import Any
 
-import pytest
-
 from aggregates.key import Role
 from tests.gateway.clients import BID, Client, recorded
 
@@ -30,14 +28,13 @@ async def award(admin: Client) -> str:
     return task_id
 
 
-@pytest.mark.parametrize("limit", [1, 2, 500])
-async def test_pages_lead_through_the_whole_log(admin: Client, limit: int) -> None:
+async def test_pages_lead_through_the_whole_log(admin: Client) -> None:
     await award(admin)
-    records = await paged(admin, limit=limit)
     stored = admin.node.store.read(0, 1000)
-    assert [record["position"] for record in records] == [record.position for record in stored]
-    assert [record["kind"] for record in records] == [record.kind for record in stored]
-    assert {record["tenant"] for record in records} == {"default"}
+    for limit in (1, 2, 500):
+        records = await paged(admin, limit=limit)
+        assert [record["position"] for record in records] == [record.position for record in stored]
+        assert [record["kind"] for record in records] == [record.kind for record in stored]
 
 
 async def test_a_stream_is_paged_too(admin: Client) -> None:
@@ -56,30 +53,30 @@ async def test_a_command_is_told_in_full_with_its_first_event_where_it_is_asked_
     assert all("decided" not in record for record in await paged(admin, "&commands=false"))
 
 
-@pytest.mark.parametrize(
-    "query,named",
-    [
-        ("after=-1", "after"),
-        ("after=now", "after"),
-        (f"after={2**63}", "after"),
-        ("limit=0", "limit"),
-        ("limit=501", "limit"),
-        ("limit=", "limit"),
-        ("commands=yes", "commands"),
-        ("stream=" + "x" * 301, "stream"),
-    ],
-)
-async def test_a_query_that_makes_no_sense_is_named(admin: Client, query: str, named: str) -> None:
-    answer = await admin.ask("GET", f"/v1/log?{query}")
-    assert (answer.status_code, answer.json()["type"]) == (422, "urn:gavel:problem:query_invalid")
-    assert answer.json()["detail"].startswith(f"{named} must be ")
+SENSELESS = [
+    ("after=-1", "after"),
+    ("after=now", "after"),
+    (f"after={2**63}", "after"),
+    ("limit=0", "limit"),
+    ("limit=501", "limit"),
+    ("limit=", "limit"),
+    ("commands=yes", "commands"),
+    ("stream=" + "x" * 301, "stream"),
+]
 
 
-@pytest.mark.parametrize("query", ["", "&stream=task-none"])
-@pytest.mark.parametrize("after", [10**6, 2**63 - 1])
-async def test_past_the_end_there_is_nothing_yet(admin: Client, query: str, after: int) -> None:
-    page = await admin.get(f"/v1/log?after={after}{query}")
-    assert (page["records"], page["next"]) == ([], after)
+async def test_a_query_that_makes_no_sense_is_named(admin: Client) -> None:
+    for query, named in SENSELESS:
+        answer = await admin.ask("GET", f"/v1/log?{query}")
+        assert (answer.status_code, answer.json()["type"]) == (422, "urn:gavel:problem:query_invalid"), query
+        assert answer.json()["detail"].startswith(f"{named} must be ")
+
+
+async def test_past_the_end_there_is_nothing_yet(admin: Client) -> None:
+    for query in ("", "&stream=task-none"):
+        for after in (10**6, 2**63 - 1):
+            page = await admin.get(f"/v1/log?after={after}{query}")
+            assert (page["records"], page["next"]) == ([], after)
 
 
 async def test_a_tenant_sees_its_own_records_alone(admin: Client) -> None:
