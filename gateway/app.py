@@ -1,8 +1,10 @@
 """The table of routes, and the application that is made of it: bounds first, then credentials, then the route."""
 
 from collections.abc import Awaitable, Callable, Iterable
-from functools import partial
+from functools import cache, partial
+from importlib.metadata import version
 
+import msgspec
 from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
@@ -14,6 +16,7 @@ from starlette.websockets import WebSocket
 
 from gateway.bounds import AtOnce, BodyBounds, BodyLimit, ClearFraming
 from gateway.calls import Endpoint, SocketEndpoint, answer, answer_socket
+from gateway.openapi import document
 from gateway.parts import Node
 from gateway.problems import exception_handlers
 from gateway.routes import (
@@ -25,6 +28,7 @@ from gateway.routes import (
     health,
     keys,
     log,
+    openapi,
     problems,
     session,
     sockets,
@@ -47,6 +51,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *log.routes,
     *audit.routes,
     *status.routes,
+    *openapi.routes,
 )
 SOCKETS: tuple[SocketEndpoint, ...] = (*sockets.routes, *log.sockets)
 
@@ -77,7 +82,14 @@ def make_app(node: Node) -> Starlette:
         exception_handlers=exception_handlers,
     )
     app.state.node = node
+    app.state.api_document = api_document
     return app
+
+
+@cache
+def api_document() -> bytes:
+    """What this table says, as OpenAPI."""
+    return msgspec.json.encode(document(ENDPOINTS, SOCKETS, version("gavel-runtime")))
 
 
 def _routes(endpoints: Iterable[Endpoint]) -> list[BaseRoute]:

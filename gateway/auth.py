@@ -17,7 +17,7 @@ from starlette.requests import HTTPConnection
 
 from aggregates.key import Authenticate, Principal, Role
 from gateway.sessions import COOKIE, Sessions
-from runtime.errors import Refused
+from runtime.errors import Failure, Refused
 from runtime.journal import Context
 from runtime.system import System
 
@@ -94,6 +94,15 @@ async def whose(digest: bytes, node: Doorkeeper) -> Principal:
         return await node.system.ask(Authenticate(digest=digest), KNOCKING)
     except Refused as refused:
         raise HTTPException(401, f"this key opens nothing: {refused.code.replace('_', ' ')}") from refused
+
+
+async def is_welcome(connection: HTTPConnection, node: Doorkeeper) -> bool:
+    """Whether what opened this connection would still open it; no where nobody can say."""
+    try:
+        await authenticate(connection, node)
+    except (HTTPException, Failure):
+        return False
+    return True
 
 
 def _check_origin(connection: HTTPConnection) -> None:

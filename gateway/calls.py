@@ -6,7 +6,6 @@ position that a read waits for, JSON out.
 
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from enum import StrEnum
 from hashlib import sha256
 from typing import Any, NamedTuple, TypeVar
 
@@ -23,7 +22,8 @@ from gateway.auth import EVERYBODY, authenticate, check_role
 from gateway.bodies import decode
 from gateway.parts import Node
 from gateway.problems import document_of
-from runtime.errors import Overloaded, Refused
+from gateway.queries import AFTER, AFTER_POSITION, LIMIT, REASON, Parameter
+from runtime.errors import Overloaded
 from runtime.journal import Context
 from runtime.records import Command
 
@@ -35,18 +35,18 @@ IDEMPOTENCY_HEADER = "Idempotency-Key"
 IDEMPOTENCY_KEY = re.compile(r"[!-~]{1,200}")
 TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
 CATCH_UP_SECONDS_MAX = 5.0
-PAGE_MAX = 500
-PAGE_DEFAULT = 100
-POSITION_MAX = 2**63 - 1
-REASON_CHARACTERS_MAX = 2000
+JSON = "application/json"
 
 _deterministic = msgspec.msgpack.Encoder(order="deterministic")
 
 
 class Endpoint(NamedTuple):
-    """A line in the table of routes. `who` is None where no credentials are needed; `body` and `reply` are for the API document.
+    """A line in the table of routes, of which the API document is made. `who` is None where no credentials are needed.
 
-    Where not everybody may, a path's `{agent_id}` binds an agent's own key: it is taken for that agent alone.
+    Where not everybody may, a path's `{agent_id}` binds an agent's own key: it is taken for that agent alone. `body` is
+    `bytes` where any are taken, and `X | None` where it may be left out. `reply` is the type of a JSON answer; one of
+    another `media` type has none. `others` are further statuses that are no failures. No parameter of a query is read but
+    those in `query`.
     """
 
     method: str
@@ -56,22 +56,30 @@ class Endpoint(NamedTuple):
     body: Any = None
     reply: Any = None
     status: int = 200
+    query: tuple[Parameter[Any], ...] = ()
+    media: str = JSON
+    others: tuple[int, ...] = ()
 
 
 class SocketEndpoint(NamedTuple):
-    """A line in the table of websockets; the handler accepts."""
+    """A line in the table of websockets; the handler accepts. `hears` and `tells` are the types of the frames of both sides."""
 
     path: str
     handle: Callable[[WebSocket, Node, Principal], Awaitable[None]]
     who: frozenset[Role]
+    query: tuple[Parameter[Any], ...] = ()
+    protocols: tuple[str, ...] = ()
+    hears: Any = None
+    tells: Any = None
 
 
 class Call:
     """A request, its caller, and the node that it is for."""
 
-    def __init__(self, request: Request, node: Node, principal: Principal | None) -> None:
+    def __init__(self, request: Request, node: Node, principal: Principal | None, endpoint: Endpoint) -> None:
         self.request = request
         self.node = node
+        self.endpoint = endpoint
         self._principal = principal
         self._asked_for: Any = None
         self._read_position: int | None = None
@@ -92,11 +100,6 @@ class Call:
         """The path's parameters."""
         return self.request.path_params
 
-    @property
-    def query(self) -> Mapping[str, str]:
-        """The query's parameters."""
-        return self.request.query_params
-
     # ---- in
 
     async def body(self, kind: type[T]) -> T:
@@ -112,43 +115,26 @@ class Call:
             return kind()
         return await self.body(kind)
 
-    def integer(self, name: str, default: int, *, least: int = 0, most: int = POSITION_MAX) -> int:
-        """A number of the query. Raises Refused where it is none or out of bounds."""
-        text = self.query.get(name)
-        if text is None:
-            return default
-        if not (text.isascii() and text.isdigit() and least <= int(text[:20]) <= most):
-            raise Refused("query_invalid", f"{name} must be an integer from {least} to {most}", status=422)
-        return int(text)
-
-    def choice(self, name: str, choices: type[StrEnum]) -> str | None:
-        """One of these values of the query, or None where it is not given. Raises Refused for another."""
-        value = self.query.get(name)
-        if value is not None and value not in set(choices):
-            raise Refused("query_invalid", f"{name} must be one of {', '.join(choices)}", status=422)
-        return value
+    def asked(self, parameter: Parameter[T]) -> T:
+        """A parameter of the query, which the endpoint must name. Raises Refused where its value makes no sense."""
+        assert parameter in self.endpoint.query, f"{self.endpoint.path} does not name {parameter.name}"
+        text = self.request.query_params.get(parameter.name)
+        return parameter.absent if text is None else parameter.read(text)
 
     @property
     def limit(self) -> int:
         """How many rows a page may have."""
-        return self.integer("limit", PAGE_DEFAULT, least=1, most=PAGE_MAX)
+        return self.asked(LIMIT)
 
     @property
     def cursor(self) -> int | None:
         """Where the page goes on: what the one before told as `next`."""
-        return self.integer("after", 0) if "after" in self.query else None
-
-    def next(self, rows: Sequence[Mapping[str, Any]]) -> int | None:
-        """The cursor of the page after these rows; None where there is none."""
-        return rows[-1]["first_position"] if len(rows) == self.limit else None
+        return self.asked(AFTER)
 
     @property
     def reason(self) -> str:
         """Why something is ended, as the query says."""
-        reason = self.query.get("reason", "")
-        if len(reason) > REASON_CHARACTERS_MAX:
-            raise Refused("query_invalid", f"reason may have {REASON_CHARACTERS_MAX} characters", status=422)
-        return reason
+        return self.asked(REASON)
 
     # ---- asking
 
@@ -171,26 +157,31 @@ class Call:
             digest=sha256(_deterministic.encode(asked_for)).digest() if key else b"",
         )
 
-    async def read(self, question: Callable[..., T], *arguments: Any, **named: Any) -> T:
+    async def read(self, question: Callable[..., T], *arguments: Any, **narrowed: Any) -> T:
         """A projection's query as of now (or of `?after_position=`), on a reader thread: whoever has written reads it back."""
-        position = self._read_position = self.integer("after_position", self.node.system.journal.position)
+        named = self.asked(AFTER_POSITION) if AFTER_POSITION in self.endpoint.query else None
+        position = self._read_position = self.node.system.journal.position if named is None else named
         with trio.move_on_after(CATCH_UP_SECONDS_MAX) as scope:
             await self.node.projector.wait_for(position)
         if scope.cancelled_caught:
             raise Overloaded(f"the read models have not reached position {position} yet")
 
         def ask(connection: Connection) -> T:
-            return question(connection, *arguments, **named)
+            return question(connection, *arguments, **narrowed)
 
         return await self.node.projector.query(ask)
 
     # ---- out
 
+    def page(self, name: str, rows: Sequence[Mapping[str, Any]]) -> Response:
+        """A page of a read model's rows under this name, with the cursor of the page after it (null where there is none)."""
+        return self.reply({name: rows, "next": rows[-1]["first_position"] if len(rows) == self.limit else None})
+
     def reply(self, value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
         """JSON, with the position that was read at; after a command, the one that a reader has to wait for to see it."""
         position = self.node.system.journal.position if self._read_position is None else self._read_position
         named = {POSITION_HEADER: str(position)} | dict(headers or {})
-        return Response(msgspec.json.encode(value), status, named, "application/json")
+        return Response(msgspec.json.encode(value), status, named, JSON)
 
 
 def found(value: T | None, what: str, name: str) -> T:
@@ -212,7 +203,7 @@ async def answer(endpoints: Mapping[str, Endpoint], request: Request) -> Respons
     node = request.app.state.node
     endpoint = endpoints["GET" if request.method == "HEAD" else request.method]
     principal = await admit(request, node, endpoint.who) if endpoint.who is not None else None
-    return await endpoint.handle(Call(request, node, principal))
+    return await endpoint.handle(Call(request, node, principal, endpoint))
 
 
 async def answer_socket(endpoint: SocketEndpoint, websocket: WebSocket) -> None:

@@ -6,11 +6,15 @@ import msgspec
 
 from aggregates.agent import Heartbeat
 from aggregates.task import CompleteTask, FailTask, PlaceBid, RefuseBid, StartTask, WithdrawBid
+from aggregates.values.document import faults
+from aggregates.values.ids import TaskId
+from aggregates.values.numbers import Token
 from gateway.bodies import JSON, MSGPACK, body_type, parse
 from gateway.problems import BadRequest, Fault
 from runtime.records import Command
 
 FrameId = str | int | None
+REASON_CHARACTERS_MAX = 2000
 
 COMMAND_BY_TYPE: dict[str, type[Command[Any]]] = {
     "bid": PlaceBid,
@@ -29,6 +33,7 @@ def _frame(name: str, command: type[Command[Any]]) -> type[msgspec.Struct]:
         f"{command.__name__}Frame",
         [("id", FrameId, None)],
         bases=(body_type(command),),
+        namespace={"__doc__": command.__doc__},
         module=__name__,
         tag_field="type",
         tag=name,
@@ -38,8 +43,21 @@ def _frame(name: str, command: type[Command[Any]]) -> type[msgspec.Struct]:
     )
 
 
-FRAME_BY_TYPE = {name: _frame(name, command) for name, command in COMMAND_BY_TYPE.items()}
-_COMMAND_BY_FRAME = {frame: COMMAND_BY_TYPE[name] for name, frame in FRAME_BY_TYPE.items()}
+class Finish(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="finish", forbid_unknown_fields=True):
+    """The agent's program has ended: exit code 0 and a JSON object as its output complete the task, all else is a failed attempt."""
+
+    id: FrameId = None
+    task_id: TaskId
+    token: Token
+    output: str
+    exit_code: int = 0
+
+
+FRAME_BY_TYPE: dict[str, type[msgspec.Struct]] = {
+    **{name: _frame(name, command) for name, command in COMMAND_BY_TYPE.items()},
+    "finish": Finish,
+}
+_COMMAND_BY_FRAME = {FRAME_BY_TYPE[name]: command for name, command in COMMAND_BY_TYPE.items()}
 
 
 class Tag(msgspec.Struct, frozen=True):
@@ -86,7 +104,29 @@ PROTOCOLS = (Protocol("gavel.v1.json", JSON), Protocol("gavel.v1.msgpack", MSGPA
 
 def command_of(frame: msgspec.Struct, agent_id: str) -> Command[Any]:
     """The command that a frame is."""
+    if isinstance(frame, Finish):
+        return _outcome(frame, agent_id)
     fields = msgspec.structs.asdict(frame)
     del fields["id"]
     command: Any = _COMMAND_BY_FRAME[type(frame)]
     return cast(Command[Any], command(agent_id=agent_id, **fields))
+
+
+def _outcome(frame: Finish, agent_id: str) -> Command[Any]:
+    """What a program's end means: an output that is no result must not leave the task waiting for one."""
+    result, wrong = _result(frame)
+    if wrong:
+        reason = "; ".join(wrong)[:REASON_CHARACTERS_MAX]
+        return FailTask(task_id=frame.task_id, agent_id=agent_id, token=frame.token, reason=reason)
+    return CompleteTask(task_id=frame.task_id, agent_id=agent_id, token=frame.token, result=result)
+
+
+def _result(frame: Finish) -> tuple[dict[str, Any], list[str]]:
+    """The result, and what is wrong with it."""
+    if frame.exit_code:
+        return {}, [f"the program ended with {frame.exit_code}"]
+    try:
+        result: dict[str, Any] = parse(frame.output.encode(errors="replace"), dict[str, Any])
+    except BadRequest as error:
+        return {}, [f"the program's output {fault['pointer']} {fault['detail']}" for fault in error.faults]
+    return result, faults("result", result)

@@ -67,6 +67,23 @@ class Inbox:
         self._receive.close()
 
 
+class Pulse:
+    """What an app is not told of its websocket: `ping` the client, and wait for its next `beat`, a ping or a pong."""
+
+    def __init__(self, ping: Callable[[], Awaitable[None]]) -> None:
+        self.ping = ping
+        self._beaten = trio.Event()
+
+    def beat(self) -> None:
+        """The client was heard."""
+        self._beaten.set()
+        self._beaten = trio.Event()
+
+    async def next(self) -> None:
+        """Waits until the client is heard again."""
+        await self._beaten.wait()
+
+
 class Handler:
     """Runs the app once; stands where hypercorn expects its task group. The app's faults end here."""
 

@@ -8,9 +8,11 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any
 
 import msgspec
+import trio
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from aggregates.key import KeyRevoked
 from runtime.journal import Journal
 from runtime.records import Recorded
 
@@ -69,24 +71,41 @@ def line(recorded: Recorded, *, commands: bool = False) -> Line:
     )
 
 
-async def follow(
-    journal: Journal, after: int, tenant: str | None, *, beat_seconds: float = KEEP_ALIVE_SECONDS
-) -> AsyncGenerator[tuple[int, list[Recorded]], None]:
-    """Pages of a tenant's records past `after` (None: everybody's), for ever, each with the position that it reaches.
-
-    A page without records says that nothing happened for `beat_seconds`, or nothing that this tenant may see.
-    """
+async def follow(journal: Journal, after: int) -> AsyncGenerator[tuple[int, list[Recorded]], None]:
+    """Pages of all records past `after`, for ever, each with the position that it reaches; an empty one where there is a pause."""
     while True:
-        page = await journal.read(after, PAGE)
-        if page:
-            after = page[-1].position
-            yield after, [record for record in page if tenant is None or record.meta.tenant == tenant]
-        elif await journal.wait_past(after, beat_seconds) <= after:
-            yield after, []
+        reached = await journal.wait_past(after, KEEP_ALIVE_SECONDS)
+        page = await journal.read(after, PAGE) if reached > after else []
+        after = page[-1].position if page else after
+        yield after, page
+
+
+async def watch(
+    journal: Journal, after: int, tenant: str, is_welcome: Callable[[], Awaitable[bool]]
+) -> AsyncGenerator[tuple[int, list[Recorded]], None]:
+    """Pages of a tenant's records past `after`, each with the position that it reaches, until the reader is not welcome any more.
+
+    A page without records says that for `KEEP_ALIVE_SECONDS` nothing happened that this tenant may see. Whether the reader is
+    welcome is asked as often as that, and as soon as one of the tenant's keys was revoked.
+    """
+    told_at = asked_at = trio.current_time()
+    while True:
+        wait = max(0.0, min(told_at, asked_at) + KEEP_ALIVE_SECONDS - trio.current_time())
+        page = await journal.read(after, PAGE) if await journal.wait_past(after, wait) > after else []
+        after = page[-1].position if page else after
+        seen = [record for record in page if record.meta.tenant == tenant]
+        revoked = any(isinstance(record.event, KeyRevoked) for record in seen)
+        if revoked or trio.current_time() >= asked_at + KEEP_ALIVE_SECONDS:
+            if not await is_welcome():
+                return
+            asked_at = trio.current_time()
+        if seen or trio.current_time() >= told_at + KEEP_ALIVE_SECONDS:
+            told_at = trio.current_time()
+            yield after, seen
 
 
 class EventStream(Response):
-    """Server-sent events, written by a function until the client goes.
+    """Server-sent events, written by a function until it ends or the client goes.
 
     Starlette's own streaming response takes a generator, which nobody closes when the client goes in the midst of it.
     """
@@ -104,4 +123,15 @@ class EventStream(Response):
         async def write(part: bytes) -> None:
             await send({"type": "http.response.body", "body": part, "more_body": True})
 
-        await self._write(write)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_until_gone, receive, nursery.cancel_scope)
+            await self._write(write)
+            nursery.cancel_scope.cancel()
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _until_gone(receive: Receive, writing: trio.CancelScope) -> None:
+    """A feed may have nothing to write for long: without this, it would learn only then that its reader has left."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    writing.cancel()

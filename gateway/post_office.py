@@ -56,7 +56,7 @@ class PostOffice:
 
     async def run(self) -> None:
         """Reads the log and fills the boxes, until cancelled."""
-        async with aclosing(follow(self._journal, self.position, None)) as pages:
+        async with aclosing(follow(self._journal, self.position)) as pages:
             async for position, records in pages:
                 for recorded in records:
                     self._deliver(recorded)

@@ -2,12 +2,15 @@
 
 The log is the queue: a socket reads it at its client's pace, one page at a time, from the position that the client names.
 So a slow client costs little memory, a client that comes back misses nothing, and an answer that was lost on the way is in
-the log. Every frame of the client counts as a heartbeat. Frames about one task are taken in their order; those about
-several tasks share commits.
+the log. Every frame of the client counts as a heartbeat, its answer to our pings too, which any client library gives by
+itself. Frames about one task are taken in their order; those about several tasks share commits. An answer stands: what the
+node can't take at the moment it tries again, and if that lasts, it ends the connection instead of answering.
 """
 
-from contextlib import aclosing
-from typing import Any
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing, suppress
+from functools import partial
+from typing import Any, TypeVar
 
 import msgspec
 import trio
@@ -18,12 +21,15 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from aggregates.agent import Heartbeat, HeartbeatAck
 from aggregates.key import KeyRevoked, Principal
 from gateway.frames import PROTOCOLS, FrameId, Protocol, command_of
+from gateway.handlers import Pulse
 from gateway.post_office import PostOffice
 from gateway.problems import BadRequest, Fault, document_of
 from gateway.translator import Frame, Translator
-from runtime.errors import Failure, Refused
+from runtime.errors import Conflict, Failure, NotAnswered, Overloaded, Refused, Unreachable
 from runtime.journal import Context
 from runtime.system import System
+
+R = TypeVar("R")
 
 FAULTS_MAX = 20
 """Frames in which something is wrong, before the socket is closed."""
@@ -40,8 +46,13 @@ HEARTBEATS_IN_TERM = 4
 COMMANDS_AT_ONCE_MAX = 16
 """Commands of one client under way; it is not read on until one has ended."""
 
+RETRY_SECONDS = 0.5
+PATIENCE_SECONDS = 20.0
+"""How long a command is tried again that the node can't take at the moment."""
+
 GOODBYE_SECONDS_MAX = 1.0
 POLICY_VIOLATION = 1008
+TRY_AGAIN_LATER = 1013
 REPLACED = 4409
 
 
@@ -61,8 +72,11 @@ class Sockets:
         """Brings the sockets what concerns them, until cancelled."""
         await self.office.run()
 
-    async def serve(self, websocket: WebSocket, principal: Principal) -> None:
-        """Serves an agent until either side ends. Raises, before it accepts, what the client has to be told."""
+    async def serve(self, websocket: WebSocket, principal: Principal, key: str = "") -> None:
+        """Serves an agent until either side ends; `key` is its own where it has yet to be told.
+
+        Raises, before it accepts, what the client has to be told.
+        """
         protocol = _chosen(websocket)
         after = _after(websocket, self.system.journal.position)
         socket = AgentSocket(self, websocket, principal, protocol, after)
@@ -73,7 +87,7 @@ class Sockets:
             earlier.end(REPLACED, "another socket of this agent was opened")
         self._socket_by_agent[name] = socket
         try:
-            await socket.run(beat)
+            await socket.run(beat, key)
         finally:
             if self._socket_by_agent.get(name) is socket:
                 del self._socket_by_agent[name]
@@ -96,7 +110,9 @@ class AgentSocket:
         self._is_gone = False
         self._faults = 0
         self._told_at = 0.0
+        self._pulse: Pulse | None = websocket.scope.get("state", {}).get("pulse")
         self._opened_at = sockets.system.journal.position
+        self._told_again: set[tuple[str, int]] = set()
         self._places = trio.CapacityLimiter(COMMANDS_AT_ONCE_MAX)
         self._last_by_task: dict[str, trio.Event] = {}
         self._beat: HeartbeatAck | None = None
@@ -107,12 +123,15 @@ class AgentSocket:
         self._ending = self._ending or (code, reason)
         self._scope.cancel()
 
-    async def run(self, beat: HeartbeatAck) -> None:
+    async def run(self, beat: HeartbeatAck, key: str) -> None:
         """Welcomes the agent, then speaks and listens until the client leaves or `end` is called."""
         with self._scope:
-            await self._welcome(beat)
+            await self._welcome(beat, key)
             async with trio.open_nursery() as telling:
                 telling.start_soon(self._tell)
+                if self._pulse is not None:
+                    telling.start_soon(self._ping, self._pulse, beat.lease_seconds / HEARTBEATS_IN_TERM)
+                    telling.start_soon(self._feel, self._pulse)
                 async with trio.open_nursery() as commands:
                     await self._listen(commands)
                 telling.cancel_scope.cancel()
@@ -129,22 +148,35 @@ class AgentSocket:
             self._beat_at = now
         return self._beat
 
+    async def _ping(self, pulse: Pulse, seconds: float) -> None:
+        while True:
+            await trio.sleep(seconds)
+            await pulse.ping()
+
+    async def _feel(self, pulse: Pulse) -> None:
+        while True:
+            await pulse.next()
+            with suppress(Failure):  # the next frame is told
+                await self.beat()
+
     # ---- what the log has for it
 
-    async def _welcome(self, beat: HeartbeatAck) -> None:
-        leases = []
-        for lease in beat.leases:
-            award = await self.sockets.translator.lease(lease.task_id, lease.token)
-            leases += [award | {"seconds_left": lease.seconds_left}] if award is not None else []
+    async def _welcome(self, beat: HeartbeatAck, key: str) -> None:
         welcome = {
             "type": "welcome",
             "agent_id": self.principal.agent_id,
             "position": self.position,
             "lease_seconds": beat.lease_seconds,
             "heartbeat_seconds": beat.lease_seconds / HEARTBEATS_IN_TERM,
-            "leases": leases,
+            "leases": beat.leases,
         }
-        await self._send(welcome)
+        await self._send(welcome | ({"key": key} if key else {}))
+        for lease in beat.leases:
+            award = await self.sockets.translator.lease(lease.task_id, lease.token)
+            if award is not None:
+                self._told_again.add((lease.task_id, lease.token))
+                del award["position"]  # which may be past what the client has yet to be told
+                await self._send(award)
 
     async def _tell(self) -> None:
         collected = self.sockets.office.collect(self.principal, self.position, POSITION_SECONDS)
@@ -154,11 +186,23 @@ class AgentSocket:
                     if isinstance(recorded.event, KeyRevoked) and recorded.event.key_id == self.principal.key_id:
                         self.end(POLICY_VIOLATION, f"the key was revoked: {recorded.event.reason}"[:120])
                     for frame in await self.sockets.translator.frames(recorded, self.principal.agent_id):
-                        if recorded.position <= self._opened_at or not _is_over(frame):
+                        if not self._is_idle(frame):
                             await self._send(frame)
                 self.position = position
                 if trio.current_time() >= self._told_at + POSITION_SECONDS:
                     await self._send({"type": "position", "position": position})
+
+    def _is_idle(self, frame: Frame) -> bool:
+        """Whether it is an award that was told with the welcome, or was over by then; or a call that nobody can answer any more:
+        who reads slowly would only fall further behind."""
+        is_old = frame["position"] <= self._opened_at
+        match frame["type"]:
+            case "award":
+                return is_old or (frame["task_id"], frame["token"]) in self._told_again
+            case "call":
+                return not is_old and not frame["closes_in"]
+            case _:
+                return False
 
     async def _send(self, frame: Frame) -> None:
         """Sends a frame, unless the client has left: what is under way for it still ends."""
@@ -188,7 +232,7 @@ class AgentSocket:
     async def _take(self, message: Any, commands: trio.Nursery) -> None:
         frame_id: FrameId = None
         try:
-            beat = await self.beat()
+            beat = await self._insist(self.beat)
             frame_id, frame = self._read(message)
             if isinstance(frame, BadRequest):
                 raise frame
@@ -207,7 +251,7 @@ class AgentSocket:
 
     async def _ask(self, command: Any, frame_id: FrameId, ended: trio.Event) -> None:
         try:
-            reply = await self.sockets.system.ask(command, self._context)
+            reply = await self._insist(partial(self.sockets.system.ask, command, self._context))
         except Failure as error:
             await self._refuse(frame_id, error)
         else:
@@ -216,6 +260,17 @@ class AgentSocket:
             self._places.release_on_behalf_of(ended)
             del self._last_by_task[command.task_id]
             ended.set()
+
+    async def _insist(self, ask: Callable[[], Awaitable[R]]) -> R:
+        """The answer, as soon as there is one: commands are idempotent."""
+        until = trio.current_time() + PATIENCE_SECONDS
+        while True:
+            try:
+                return await ask()
+            except (Conflict, Overloaded, NotAnswered):
+                if trio.current_time() >= until:
+                    raise
+            await trio.sleep(RETRY_SECONDS)
 
     async def _acknowledge(self, frame_id: FrameId, reply: Any) -> None:
         await self._send({"type": "ack", "id": frame_id, **msgspec.to_builtins(reply)})
@@ -228,6 +283,9 @@ class AgentSocket:
         return self.protocol.read(raw.encode() if isinstance(raw, str) else raw)
 
     async def _refuse(self, frame_id: FrameId, error: Exception) -> None:
+        if isinstance(error, (Conflict, Overloaded, Unreachable)):
+            self.end(TRY_AGAIN_LATER, "the node can't take it at the moment; say it again")
+            return
         await self._send(await self._problem(frame_id, error))
         self._faults += isinstance(error, BadRequest)
         if self._faults >= FAULTS_MAX:
@@ -247,11 +305,6 @@ class AgentSocket:
         }
 
 
-def _is_over(frame: Frame) -> bool:
-    """Whether it is a call that nobody can answer any more; who reads slowly would only fall further behind."""
-    return frame["type"] == "call" and not frame["closes_in"]
-
-
 def _chosen(websocket: WebSocket) -> Protocol:
     """The first of our protocols that the client offers; one that names none speaks JSON."""
     offered = websocket.scope["subprotocols"]
@@ -265,8 +318,8 @@ def _chosen(websocket: WebSocket) -> Protocol:
 
 def _after(websocket: WebSocket, newest: int) -> int:
     """The position from which the client goes on; now, where it names none."""
-    text = websocket.query_params.get("after")
-    if text is None:
+    text = websocket.query_params.get("after", "")
+    if not text:
         return newest
     if not (text.isascii() and text.isdigit() and int(text[:20]) <= newest):
         raise Refused("position_unknown", f"after must be a position of this journal, 0 to {newest}", status=422)

@@ -26,11 +26,11 @@ from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.utils import suppress_body
 from starlette.types import ASGIApp
 from wsproto.connection import ConnectionState
-from wsproto.events import CloseConnection, Message, Ping
+from wsproto.events import CloseConnection, Message, Ping, Pong
 from wsproto.frame_protocol import CloseReason
 
 from gateway.bounds import Bounds
-from gateway.handlers import ClientGone, Handler, Owner
+from gateway.handlers import ClientGone, Handler, Owner, Pulse
 from gateway.problems import MEDIA_TYPE, status_document
 
 __all__ = ["Closed", "Exchange", "Protocol", "RawData", "Socket", "Updated", "WireConfig", "WireEvent", "WorkerContext"]
@@ -94,6 +94,7 @@ class Socket(WSStream):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
+        self.pulse = Pulse(self._ping)
         self._answered = trio.Event()
 
     async def handle(self, event: StreamEvent) -> None:
@@ -135,11 +136,18 @@ class Socket(WSStream):
                         await self._put(message)
                 case Ping():
                     await self._send_wsproto_event(event.response())
+                    self.pulse.beat()
+                case Pong():
+                    self.pulse.beat()
                 case CloseConnection() if self.connection.state is ConnectionState.REMOTE_CLOSING:
                     await self._send_wsproto_event(event.response())
                     await self.send(StreamClosed(stream_id=self.stream_id))
                 case CloseConnection():  # our own close was answered, or the frames make no sense
                     await self._end(event.code, event.reason)
+
+    async def _ping(self) -> None:
+        if not self.closed and self.state is ASGIWebsocketState.CONNECTED:
+            await self._send_wsproto_event(Ping())
 
     async def _put(self, message: Any) -> None:
         assert self.app_put is not None
@@ -241,7 +249,8 @@ class Protocol(H11Protocol):
         shared = (self.app, self.config, self.context, handler, self.ssl, self.client, self.server)
         given: tuple[Any, ...] = (*shared, self.stream_send, STREAM_ID)
         stream = handler.stream = self.stream = kind(*given)
-        await stream.handle(_stream_request(request))
+        state = {"pulse": stream.pulse} if isinstance(stream, Socket) else {}
+        await stream.handle(_stream_request(request, state))
         self.keep_alive_requests += 1
         if stream.closed and not self.closing and self.stream is stream:
             await self.send(Closed())  # refused without a handler: nobody else would close it
@@ -285,13 +294,16 @@ def _is_clean_upgrade(request: h11.Request) -> bool:
     )
 
 
-def _stream_request(request: h11.Request) -> Request:
-    """The request without the extensions that a websocket offers: we accept none, so none needs to be parsed."""
+def _stream_request(request: h11.Request, state: dict[str, Any]) -> Request:
+    """The request, with what the app finds in its scope's state.
+
+    The extensions that a websocket offers are left out: we accept none, so none needs to be parsed.
+    """
     return Request(
         stream_id=STREAM_ID,
         headers=[(name, value) for name, value in request.headers if name != b"sec-websocket-extensions"],
         http_version=request.http_version.decode(),
         method=request.method.decode("ascii").upper(),
         raw_path=request.target,
-        state=cast(Any, {}),
+        state=cast(Any, state),
     )

@@ -7,7 +7,9 @@ Decisions go on over provisional states while a commit runs. The rules that keep
    and a refusal too, waits for the positions that it was based on.
 3. When a commit fails, everything proposed so far fails with it, and every provisional state is forgotten. Nobody had an answer.
 4. A batch is taken when the one before has ended, whole, up to `batch_events_max`. It never waits for more.
-5. How far an actor has reacted is written with the commands that its reaction caused, in the order of the queue; a reaction without
+5. After commits that failed in a row nothing is tried for a while, up to `RETRY_SECONDS`: all actors are folded anew each time, and what
+   they owe is proposed at once, so that a full disk would otherwise keep a processor busy and the log growing.
+6. How far an actor has reacted is written with the commands that its reaction caused, in the order of the queue; a reaction without
    effect is written with the next batch.
 """
 
@@ -35,6 +37,7 @@ log = structlog.get_logger()
 TAIL_MAX = 20_000
 READERS_MAX = 4
 RETRY_SECONDS = 2.0
+PAUSE_SECONDS_MIN = 0.05
 
 
 class Context(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,6 +113,7 @@ class Journal:
         self.commits = 0
         self.failures = 0
         self.last_failure = ""
+        self._failures_in_row = 0
         self.on_commit: Callable[[Sequence[Recorded]], None] = lambda recorded: None
         self.on_failure: Callable[[], None] = lambda: None
         self._at = 0.0
@@ -124,6 +128,7 @@ class Journal:
         self._committed = trio.Event()
         self._readers = trio.CapacityLimiter(READERS_MAX)
         self._stopping = False
+        self._closed = trio.Event()
 
     # ---- time
 
@@ -328,11 +333,13 @@ class Journal:
                 await worker.run(self.store.append, batch)
             except (PersistenceError, OSError) as error:
                 self._fail(error)
+                await self._pause()
                 return
             for draft in drafts:
                 # What is told from memory is what a reader of the file will find; nobody has seen these records yet.
                 msgspec.structs.force_setattr(draft.meta, "recorded_at", batch.recorded_at)
             self.commits += 1
+            self._failures_in_row = 0
             self._reactions.clear()
         self._succeed()
 
@@ -351,6 +358,7 @@ class Journal:
 
     def _fail(self, error: BaseException) -> None:
         self.failures += 1
+        self._failures_in_row += 1
         self.last_failure = str(error)
         log.error("commit failed", reason=str(error), proposals=self.backlog)
         entries = [*self._flying, *self._waiting]
@@ -363,6 +371,12 @@ class Journal:
         self.on_failure()
         for entry in entries:
             entry.settle(NotCommitted(f"the journal could not commit: {error}", retry_seconds=RETRY_SECONDS))
+
+    async def _pause(self) -> None:
+        """Waits before the next commit, twice as long after each failure; not at the end, when all that waits is to be told."""
+        seconds = PAUSE_SECONDS_MIN * 2 ** min(self._failures_in_row, 10)
+        with trio.move_on_after(min(seconds, RETRY_SECONDS)):
+            await self._closed.wait()
 
     def provisional(self, after: int) -> list[Recorded]:
         """Everything past a position that the file may not show yet, and what is still in the tail, in order."""
@@ -378,6 +392,7 @@ class Journal:
     def close(self) -> None:
         """No more proposals; `run` ends when what waits is committed."""
         self._stopping = True
+        self._closed.set()
         self._arrived.set()
 
     # ---- reading

@@ -14,6 +14,7 @@ import msgspec
 import outcome
 import structlog
 import trio
+from eventsourcing.persistence import PersistenceError
 
 from runtime.actor import Actor, Surroundings
 from runtime.clock import Clock
@@ -291,6 +292,7 @@ class System:
         """A commit failed: every memory may hold what was never recorded, so all are folded anew."""
         for cell in self.cells.values():
             cell.reacted = -1
+            cell.touched = min(cell.touched, self.journal.position)  # nothing later is waited for: it will never be
             self._restart(cell)
 
     async def _rebuild(self, cell: Cell) -> None:
@@ -478,7 +480,11 @@ async def open_system(
             inner.cancel_scope.cancel()
         journal.close()
     if journal.proposed == journal.position:
-        store.save(system.memories(), journal.reactions_due())
+        try:
+            store.save(system.memories(), journal.reactions_due())
+        except PersistenceError as error:
+            # Nothing is lost: the next start folds the journal instead, and makes reactions without effect once more.
+            log.error("memories not saved", reason=str(error))
 
 
 def _describe(item: object) -> str:

@@ -1,9 +1,10 @@
-"""The demo's agents: the README's client, one process each, in a process group of its own, ended whatever happens.
+"""The demo's agents: the README's client, each in a process group of its own, ended whatever happens.
 
 Who they are: solvers with different settings, and at the end of the list a verifier and an analyst.
 """
 
 import contextlib
+import json
 import os
 import shlex
 import signal
@@ -20,7 +21,8 @@ SHARES = (1.0, 0.8, 0.9, 0.7)
 """Of the granted seconds, that the solvers use in turn."""
 START_SECONDS = 3.0
 """What a solver allows in its bids for loading its kernels."""
-CHECK_PACE = 0.1
+CHECK_SECONDS = 10.0
+CONFIDENCE = 0.9
 ENDING_SECONDS_MAX = 2.0
 
 
@@ -30,7 +32,7 @@ class Member(NamedTuple):
     id: str
     skills: str
     price: float
-    pace: float
+    eta_seconds: float
     work: str
 
     @property
@@ -39,16 +41,18 @@ class Member(NamedTuple):
         return "optimization" in self.skills
 
 
-def hire(agents: int, seconds: float, budget_seconds: float, seed: int, suffix: str = "") -> list[Member]:
+def hire(agents: int, seconds: float, seed: int, suffix: str = "") -> list[Member]:
     """So many agents: all but two solve, each with a seed and a share of the time of its own."""
     members = []
     for number in range(agents - 2):
         share = SHARES[number % len(SHARES)]
-        pace = (share * seconds + START_SECONDS) / budget_seconds
+        eta = share * seconds + START_SECONDS
         work = f"--seed {seed + number} --share {share}"
-        members.append(Member(f"solver-{number + 1}{suffix}", "optimization,qubo", 0.5 + 0.05 * number, pace, work))
-    members.append(Member(f"verifier{suffix}", "verification,qubo", 0.2, CHECK_PACE, ""))
-    members.append(Member(f"analyst{suffix}", "analysis", 0.3, CHECK_PACE, ""))
+        members.append(
+            Member(f"solver-{number + 1}{suffix}", "optimization,qubo", round(0.5 + 0.05 * number, 2), eta, work)
+        )
+    members.append(Member(f"verifier{suffix}", "verification,qubo", 0.2, CHECK_SECONDS, ""))
+    members.append(Member(f"analyst{suffix}", "analysis", 0.3, CHECK_SECONDS, ""))
     return members
 
 
@@ -78,12 +82,23 @@ class Crew:
     def start(self, member: Member) -> None:
         """Starts an agent; what it has to complain of goes to a file of its name."""
         # -P: a folder that is called like one of our packages, where the demo is started, must not stand for it.
-        work = f"{shlex.quote(sys.executable)} -P -m gateway.cli work {member.work}"
-        command = [sys.executable, str(agent_file()), "--id", member.id, "--skills", member.skills]
-        command += ["--price", f"{member.price:.2f}", "--pace", f"{member.pace:.3f}", "--exec", work]
+        python = [sys.executable, "-P"]
+        settings = {
+            "GAVEL_ID": member.id,
+            "GAVEL_SKILLS": member.skills,
+            "GAVEL_BID": json.dumps(
+                {"price": member.price, "eta_seconds": member.eta_seconds, "confidence": CONFIDENCE}
+            ),
+            "GAVEL_EXEC": f"{shlex.join([*python, '-m', 'gateway.cli', 'work'])} {member.work}",
+        }
         with self.complaints(member.id).open("wb") as log:
             self._processes[member.id] = subprocess.Popen(
-                command, env=self._environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                [*python, "-m", "gateway.demo.leash", sys.executable, str(agent_file())],
+                env=self._environment | settings,
+                stdin=subprocess.PIPE,  # its other end ends with us
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
 
     def complaints(self, name: str) -> Path:
@@ -96,9 +111,7 @@ class Crew:
 
     def kill(self, name: str) -> None:
         """SIGKILL to an agent and the program that it runs."""
-        process = self._processes.pop(name)
-        _signal(process, signal.SIGKILL)
-        process.wait()
+        _kill(self._processes.pop(name))
 
     def gone(self) -> list[str]:
         """The agents that have ended by themselves."""
@@ -113,9 +126,15 @@ class Crew:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(max(0.0, until - time.monotonic()))
         for process in self._processes.values():
-            _signal(process, signal.SIGKILL)  # the group: a program may have outlived its agent
-            process.wait()
+            _kill(process)  # the group: a program may have outlived its agent
         self._processes.clear()
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    _signal(process, signal.SIGKILL)
+    process.wait()
+    assert process.stdin is not None
+    process.stdin.close()
 
 
 def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:

@@ -126,19 +126,37 @@ class Demo:
                 "seconds": self._plan.seconds,
             }
             solve = await self._task(
-                TaskType.OPTIMIZATION, ["optimization", "qubo"], self._plan.budget_seconds, payload
+                TaskType.OPTIMIZATION,
+                f"Solve {problem.name}",
+                ["optimization", "qubo"],
+                self._plan.budget_seconds,
+                payload,
             )
             payload = {"problem": problem.name, "blob": digest, "format": problem.format, "of": solve}
             after = {"dependencies": [solve], "independent_of": [solve]}
-            await self._task(TaskType.VERIFICATION, ["verification", "qubo"], CHECK_BUDGET_SECONDS, payload, **after)
+            await self._task(
+                TaskType.VERIFICATION,
+                f"Check the answer to {problem.name}",
+                ["verification", "qubo"],
+                CHECK_BUDGET_SECONDS,
+                payload,
+                **after,
+            )
         awaited = 2 * len(self._plan.problems)
         await self.story.until(lambda: len(self.story.chapters) >= awaited, self._plan.patience_seconds)
 
     async def _task(
-        self, kind: TaskType, skills: list[str], budget: float, payload: dict[str, Any], **more: list[str]
+        self,
+        kind: TaskType,
+        description: str,
+        skills: list[str],
+        budget: float,
+        payload: dict[str, Any],
+        **more: list[str],
     ) -> str:
         body: dict[str, Any] = {
             "task_type": kind.value,
+            "description": description,
             "capabilities": skills,
             "payload": payload,
             "budget_seconds": budget,
@@ -172,7 +190,8 @@ class Demo:
     async def _analyze(self) -> None:
         """The analyst replays the log up to here."""
         payload = {"from": 1, "to": self._node.system.journal.position}
-        name = await self._task(TaskType.ANALYSIS, ["analysis"], CHECK_BUDGET_SECONDS, payload)
+        what = f"Make all decisions up to position {payload['to']} again"
+        name = await self._task(TaskType.ANALYSIS, what, ["analysis"], CHECK_BUDGET_SECONDS, payload)
         await self.story.until(
             lambda: name in self.story.chapters and self.story.chapters[name].ended, ANALYSIS_SECONDS_MAX
         )
@@ -219,7 +238,7 @@ async def perform(plan: Plan, node: Node, stage: Stage, after: Any) -> tuple[Out
     client = Client(node.url, node.admin_token)
     key = (await trio.to_thread.run_sync(client.post, "/v1/keys", {"role": "agent", "label": "demo"}))["key"]
     suffix = f"-{node.system.ids.new()[-6:]}" if node.system.journal.position > 2 else ""
-    members = hire(plan.agents, plan.seconds, plan.budget_seconds, plan.seed, suffix)
+    members = hire(plan.agents, plan.seconds, plan.seed, suffix)
     with Crew(node.url, key, node.folder.path / "demo") as crew:
         outcome, wrong = await Demo(plan, node, stage).perform(crew, members)
         await after(outcome, wrong)

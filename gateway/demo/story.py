@@ -99,7 +99,7 @@ class Story:
         event = recorded.event
         if isinstance(event, AgentRegistered):
             self.agents.add(event.agent_id)
-            self._tell(f"{event.agent_id} is here: {', '.join(event.capabilities)}; price {event.price:g}")
+            self._tell(f"{event.agent_id} is here: {', '.join(event.capabilities)}")
         elif isinstance(event, TaskSubmitted):
             problem = str(event.payload.get("problem", ""))
             self.chapters[event.task_id] = Chapter(event.task_id, event.task_type, problem)

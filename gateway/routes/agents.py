@@ -16,9 +16,11 @@ from aggregates.agent import (
     UpdateAgent,
 )
 from aggregates.values.ids import AgentId
+from gateway import rows
 from gateway.auth import AGENTS, ENROLLERS, EVERYBODY, KEEPERS, digest_of
 from gateway.bodies import body_type, to_command
 from gateway.calls import Call, Endpoint, found
+from gateway.queries import PAGE, READ, REASON, choice
 from projections import agents
 
 
@@ -34,7 +36,7 @@ class Registered(msgspec.Struct, frozen=True):
 class AgentPage(msgspec.Struct, frozen=True):
     """Agents, the last registered first; `next` is the `after` of the next page."""
 
-    agents: list[dict[str, Any]]
+    agents: list[rows.Agent]
     next: int | None
 
 
@@ -66,9 +68,9 @@ async def register(call: Call) -> Response:
 
 async def page(call: Call) -> Response:
     """The tenant's agents."""
-    status = call.choice("status", Stage)
-    rows = await call.read(agents.newest, call.tenant, status=status, before=call.cursor, limit=call.limit)
-    return call.reply(AgentPage(rows, call.next(rows)))
+    status = call.asked(STATUS)
+    chosen = await call.read(agents.newest, call.tenant, status=status, before=call.cursor, limit=call.limit)
+    return call.page("agents", chosen)
 
 
 async def find(call: Call) -> Response:
@@ -100,12 +102,13 @@ async def heartbeat(call: Call) -> Response:
 
 
 AGENT = "/v1/agents/{agent_id}"
+STATUS = choice("status", "Only agents that stand here.", Stage)
 routes = (
     Endpoint("POST", "/v1/agents", register, ENROLLERS, RegisterAgentBody, Registered, 201),
-    Endpoint("GET", "/v1/agents", page, EVERYBODY, reply=AgentPage),
-    Endpoint("GET", AGENT, find, EVERYBODY, reply=dict[str, Any]),
+    Endpoint("GET", "/v1/agents", page, EVERYBODY, reply=AgentPage, query=(*PAGE, STATUS)),
+    Endpoint("GET", AGENT, find, EVERYBODY, reply=rows.Agent, query=READ),
     Endpoint("PATCH", AGENT, update, KEEPERS, body_type(UpdateAgent), AgentAccepted),
-    Endpoint("DELETE", AGENT, deregister, KEEPERS, reply=AgentAccepted),
-    Endpoint("POST", f"{AGENT}/drain", drain, KEEPERS, body_type(DrainAgent), AgentAccepted),
+    Endpoint("DELETE", AGENT, deregister, KEEPERS, reply=AgentAccepted, query=(REASON,)),
+    Endpoint("POST", f"{AGENT}/drain", drain, KEEPERS, body_type(DrainAgent) | None, AgentAccepted),
     Endpoint("POST", f"{AGENT}/heartbeat", heartbeat, AGENTS, reply=HeartbeatAck),
 )

@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from gateway.auth import AUDITORS
 from gateway.calls import Call, Endpoint
+from gateway.queries import words
 from runtime.evidence import Unreadable
 from runtime.verification import Report, verify
 
@@ -16,8 +17,8 @@ _one_at_a_time = trio.CapacityLimiter(1)
 
 
 async def verified(call: Call) -> Response:
-    """Reads the journal's file from the outside and judges it, by `?key=` and `?against=` where the auditor brings his own."""
-    judge = partial(verify, call.node.store.path, key=call.query.get("key"), against=call.query.get("against"))
+    """Reads the journal's file from the outside and judges it, by what the auditor brings where he brings his own."""
+    judge = partial(verify, call.node.store.path, key=call.asked(KEY), against=call.asked(AGAINST))
     try:
         report = await trio.to_thread.run_sync(judge, limiter=_one_at_a_time)
     except Unreadable as error:
@@ -33,7 +34,15 @@ async def checkpoint(call: Call) -> Response:
     return Response(note, media_type="text/plain; charset=utf-8")
 
 
+NOTE_CHARACTERS_MAX = 10_000
+KEY = words("key", "The public key that the journal must be signed with, as the report names it.", None)
+AGAINST = words(
+    "against",
+    "The text of a checkpoint that was kept elsewhere: the journal must still hold it.",
+    None,
+    characters_max=NOTE_CHARACTERS_MAX,
+)
 routes = (
-    Endpoint("GET", "/v1/audit/verify", verified, AUDITORS, reply=Report),
-    Endpoint("GET", "/v1/audit/checkpoint", checkpoint, AUDITORS),
+    Endpoint("GET", "/v1/audit/verify", verified, AUDITORS, reply=Report, query=(KEY, AGAINST)),
+    Endpoint("GET", "/v1/audit/checkpoint", checkpoint, AUDITORS, media="text/plain"),
 )

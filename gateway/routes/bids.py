@@ -6,18 +6,21 @@ import msgspec
 from starlette.responses import Response
 
 from aggregates.task import BidAccepted, PlaceBid, RefuseBid, WithdrawBid
+from gateway import rows
 from gateway.auth import AGENTS, EVERYBODY
 from gateway.bodies import body_type, to_command
 from gateway.calls import Call, Endpoint, found
+from gateway.queries import PAGE
 from projections import bids, tasks
 
 IN_PATH = ("task_id",)
+RefuseBidBody = body_type(RefuseBid, path=IN_PATH)
 
 
 class BidPage(msgspec.Struct, frozen=True):
     """Answers, the last one first; `next` is the `after` of the next page."""
 
-    bids: list[dict[str, Any]]
+    bids: list[rows.Bid]
     next: int | None
 
 
@@ -25,8 +28,8 @@ async def page(call: Call) -> Response:
     """What agents have answered to the task's calls, and what became of it."""
     task_id = call.path["task_id"]
     found(await call.read(tasks.find, call.tenant, task_id), "task", task_id)
-    rows = await call.read(bids.newest, call.tenant, task_id=task_id, before=call.cursor, limit=call.limit)
-    return call.reply(BidPage(rows, call.next(rows)))
+    answers = await call.read(bids.newest, call.tenant, task_id=task_id, before=call.cursor, limit=call.limit)
+    return call.page("bids", answers)
 
 
 async def place(call: Call) -> Response:
@@ -43,17 +46,15 @@ async def withdraw(call: Call) -> Response:
 
 async def refuse(call: Call) -> Response:
     """The caller will not bid, so that nobody waits for it."""
-    body: Any = await call.body_or(body_type(RefuseBid, path=IN_PATH))
+    body: Any = await call.body_or(RefuseBidBody)
     refusal = to_command(RefuseBid, body, task_id=call.path["task_id"], agent_id=call.principal.agent_id)
     return call.reply(await call.ask(refusal), 201)
 
 
 BIDS = "/v1/tasks/{task_id}/bids"
 routes = (
-    Endpoint("GET", BIDS, page, EVERYBODY, reply=BidPage),
+    Endpoint("GET", BIDS, page, EVERYBODY, reply=BidPage, query=PAGE),
     Endpoint("POST", BIDS, place, AGENTS, body_type(PlaceBid, path=IN_PATH), BidAccepted, 201),
     Endpoint("DELETE", f"{BIDS}/{{agent_id}}", withdraw, AGENTS, reply=BidAccepted),
-    Endpoint(
-        "POST", "/v1/tasks/{task_id}/refusals", refuse, AGENTS, body_type(RefuseBid, path=IN_PATH), BidAccepted, 201
-    ),
+    Endpoint("POST", "/v1/tasks/{task_id}/refusals", refuse, AGENTS, RefuseBidBody | None, BidAccepted, 201),
 )

@@ -1,35 +1,81 @@
-"""Blobs: large values by the sha256 of their bytes, streamed in and out, with Range."""
+"""Blobs: large values by the sha256 of their bytes, streamed in and out, with Range. Each tenant has those that it has brought."""
 
+import re
+from pathlib import Path
+
+import msgspec
 from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse, Response
+from starlette.types import Message, Receive, Scope, Send
 
 from gateway.auth import EVERYBODY, UPLOADERS
 from gateway.calls import Call, Endpoint
-from gateway.problems import BadRequest, Fault
+from gateway.problems import BadRequest, Fault, status_problem
 from runtime.blobs import TooLarge, WrongDigest
+
+OCTETS = "application/octet-stream"
+TAG = re.compile(r'(?:W/)?("[^"]*")')
+
+
+class Stored(msgspec.Struct, frozen=True):
+    """The blob is here, whole and durable."""
+
+    sha256: str
+
+
+class Part(FileResponse):
+    """A file, or the part of it that the Range header names; a range that makes no sense is told as a problem document."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        refusal: Response | None = None
+
+        async def send_unless_refused(message: Message) -> None:
+            nonlocal refusal
+            if message["type"] == "http.response.start" and message["status"] >= 400:
+                refusal = _refusal(message)
+            if refusal is None:
+                await send(message)
+
+        await super().__call__(scope, receive, send_unless_refused)
+        if refusal is not None:
+            await refusal(scope, receive, send)
+
+
+def _refusal(start: Message) -> Response:
+    """Keeps from the answer what says how long the blob is."""
+    headers = {name.decode(): value.decode() for name, value in start["headers"] if name == b"content-range"}
+    return status_problem(start["status"], detail="the Range header names no part of this blob", headers=headers)
 
 
 async def put(call: Call) -> Response:
     """Stores the body, once; 201 where it is new, 200 where it was here."""
     digest = _digest(call)
     try:
-        new = await call.node.blobs.put(digest, call.request.stream())
+        new = await call.node.blobs.put(call.tenant, digest, call.request.stream())
     except WrongDigest as error:
-        raise BadRequest([Fault(pointer="", detail=str(error))]) from error
+        raise BadRequest([Fault(pointer="", detail=f"{error}, the path says {digest}")]) from error
     except TooLarge as error:
         raise HTTPException(413, str(error)) from error
     except OSError as error:
         raise HTTPException(507, f"the blob could not be written: {error.strerror}") from error
-    return call.reply({"sha256": digest}, 201 if new else 200)
+    return call.reply(Stored(digest), 201 if new else 200)
 
 
 async def get(call: Call) -> Response:
     """The bytes, or the part that the Range header names."""
     digest = _digest(call)
-    if not call.node.blobs.has(digest):
-        raise HTTPException(404, f"there is no blob {digest}")
+    path = _path(call, digest)
     headers = {"ETag": f'"{digest}"', "Cache-Control": "private, max-age=31536000, immutable"}
-    return FileResponse(call.node.blobs.path(digest), headers=headers, media_type="application/octet-stream")
+    known = call.request.headers.get("if-none-match", "")
+    if known.strip() == "*" or headers["ETag"] in TAG.findall(known):
+        return Response(status_code=304, headers=headers)
+    return Part(path, headers=headers, media_type=OCTETS)
+
+
+def _path(call: Call, digest: str) -> Path:
+    if not call.node.blobs.has(call.tenant, digest):
+        raise HTTPException(404, f"there is no blob {digest}")
+    return call.node.blobs.path(digest)
 
 
 def _digest(call: Call) -> str:
@@ -41,7 +87,8 @@ def _digest(call: Call) -> str:
     return digest
 
 
+BLOB = "/v1/blobs/{sha256}"
 routes = (
-    Endpoint("PUT", "/v1/blobs/{sha256}", put, UPLOADERS, status=201),
-    Endpoint("GET", "/v1/blobs/{sha256}", get, EVERYBODY),
+    Endpoint("PUT", BLOB, put, UPLOADERS, bytes, Stored, 201, others=(200,)),
+    Endpoint("GET", BLOB, get, EVERYBODY, media=OCTETS, others=(206, 304)),
 )

@@ -77,12 +77,17 @@ async def page(call: Call) -> Response:
     return Response(found.content, headers=headers, media_type=found.media_type)
 
 
+async def front(call: Call) -> Response:
+    """The page that people begin with."""
+    return await page(call)
+
+
 def _etags(text: str) -> set[str]:
     """The tags of an If-None-Match header, weak or strong."""
     return {tag.strip().removeprefix("W/") for tag in text.split(",")}
 
 
 routes = (
-    Endpoint("GET", "/", page, None),
-    Endpoint("GET", "/console/{path:path}", page, None),
+    Endpoint("GET", "/", front, None, media="text/html", others=(304,)),
+    Endpoint("GET", "/console/{path:path}", page, None, media="*/*", others=(304,)),
 )

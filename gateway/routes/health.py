@@ -1,14 +1,27 @@
 """Whether the node lives and is ready: for whoever starts, watches or balances it. No credentials, no limits."""
 
+import msgspec
 from starlette.responses import Response
 
 from gateway.calls import Call, Endpoint
 from gateway.problems import problem
 
 
+class Live(msgspec.Struct, frozen=True):
+    """The process answers."""
+
+    live: bool
+
+
+class Ready(msgspec.Struct, frozen=True):
+    """The node does its work."""
+
+    ready: bool
+
+
 async def live(call: Call) -> Response:
     """The process answers."""
-    return call.reply({"live": True})
+    return call.reply(Live(True))
 
 
 async def ready(call: Call) -> Response:
@@ -16,10 +29,10 @@ async def ready(call: Call) -> Response:
     faults = call.node.faults()
     if faults:
         return problem(503, "not_ready", "Not ready", detail="; ".join(faults), headers={"Retry-After": "1"})
-    return call.reply({"ready": True})
+    return call.reply(Ready(True))
 
 
 routes = (
-    Endpoint("GET", "/livez", live, None),
-    Endpoint("GET", "/readyz", ready, None),
+    Endpoint("GET", "/livez", live, None, reply=Live),
+    Endpoint("GET", "/readyz", ready, None, reply=Ready),
 )

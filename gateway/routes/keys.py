@@ -6,10 +6,12 @@ import msgspec
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from aggregates.key import IssueKey, RevokeKey, Role
+from aggregates.key import IssueKey, KeyAccepted, RevokeKey, Role
+from gateway import rows
 from gateway.auth import ADMINS, digest_of
 from gateway.bodies import body_type, to_command
 from gateway.calls import Call, Endpoint, found
+from gateway.queries import PAGE, READ, REASON, choice
 from projections import keys
 
 
@@ -23,7 +25,7 @@ class KeyMade(msgspec.Struct, frozen=True):
 class KeyPage(msgspec.Struct, frozen=True):
     """Keys, the last issued first; `next` is the `after` of the next page."""
 
-    keys: list[dict[str, Any]]
+    keys: list[rows.Key]
     next: int | None
 
 
@@ -38,9 +40,8 @@ async def issue(call: Call) -> Response:
 
 async def page(call: Call) -> Response:
     """The tenant's keys, without their tokens, which nobody keeps."""
-    role = call.choice("role", Role)
-    rows = await call.read(keys.newest, call.tenant, role=role, before=call.cursor, limit=call.limit)
-    return call.reply(KeyPage(rows, call.next(rows)))
+    role = call.asked(ROLE)
+    return call.page("keys", await call.read(keys.newest, call.tenant, role=role, before=call.cursor, limit=call.limit))
 
 
 async def find(call: Call) -> Response:
@@ -57,9 +58,10 @@ async def revoke(call: Call) -> Response:
     return call.reply(await call.ask(RevokeKey(key_id=key_id, reason=call.reason)))
 
 
+ROLE = choice("role", "Only keys of this role.", Role)
 routes = (
     Endpoint("POST", "/v1/keys", issue, ADMINS, body_type(IssueKey), KeyMade, 201),
-    Endpoint("GET", "/v1/keys", page, ADMINS, reply=KeyPage),
-    Endpoint("GET", "/v1/keys/{key_id}", find, ADMINS, reply=dict[str, Any]),
-    Endpoint("DELETE", "/v1/keys/{key_id}", revoke, ADMINS),
+    Endpoint("GET", "/v1/keys", page, ADMINS, reply=KeyPage, query=(*PAGE, ROLE)),
+    Endpoint("GET", "/v1/keys/{key_id}", find, ADMINS, reply=rows.Key, query=READ),
+    Endpoint("DELETE", "/v1/keys/{key_id}", revoke, ADMINS, reply=KeyAccepted, query=(REASON,)),
 )

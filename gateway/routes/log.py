@@ -1,27 +1,37 @@
 """The log: pages of it by position, and the feed that follows it, as server-sent events or over a websocket."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from functools import partial
 
 import msgspec
 import trio
+from starlette.requests import HTTPConnection
 from starlette.responses import Response
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from aggregates.key import Principal
-from gateway.auth import EVERYBODY
-from gateway.calls import POSITION_MAX, Call, Endpoint, SocketEndpoint
-from gateway.live import EventStream, Line, Write, follow, line
+from gateway.auth import EVERYBODY, is_welcome
+from gateway.calls import Call, Endpoint, SocketEndpoint
+from gateway.live import EventStream, Line, Write, line, watch
 from gateway.parts import Node
-from runtime.errors import Refused
+from gateway.queries import LIMIT, flag, integer, words
+from runtime.journal import Journal
 from runtime.records import Recorded
 
 READ_MAX = 2_000
+STREAM_CHARACTERS_MAX = 300
+POLICY_VIOLATION = 1008
+
+PAST = integer("after", "Only records past this position: 0, or the `next` of the page before.", 0)
+STREAM = words("stream", "Only records of this stream.", None, characters_max=STREAM_CHARACTERS_MAX)
+COMMANDS = flag("commands", "Tell with the first event of each command what was decided, in full.")
+FROM = integer("after", "Begin after this position; without it, now.", None)
 
 
 class LogPage(msgspec.Struct, frozen=True):
-    """Records past `after`, in order; `next` is the `after` of the next page, `position` the newest position of the log."""
+    """Records past `after`, in order, perhaps none although there are more; `next` is the `after` of the next page, `position`
+    the newest position of the log. What is read once `next` stays is all there is."""
 
     records: list[Line]
     position: int
@@ -29,45 +39,52 @@ class LogPage(msgspec.Struct, frozen=True):
 
 
 async def page(call: Call) -> Response:
-    """The tenant's records past `?after=`, of one stream where `?stream=` names it; with `?commands=true` what was decided, in full."""
-    after, stream = call.integer("after", 0), call.query.get("stream")
+    """The tenant's records past a position, all or those of one stream."""
+    after, stream, limit = call.asked(PAST), call.asked(STREAM), call.limit
     journal = call.node.system.journal
-    if stream is not None:
-        read = await journal.read_with(journal.store.read_stream, stream)
-        read = [record for record in read if after < record.position <= journal.position]
+    if stream is None:
+        read = await journal.read(after, min(READ_MAX, 2 * limit))
+        seen = [record for record in read if record.meta.tenant == call.tenant]
     else:
-        read = await journal.read(after, min(READ_MAX, 2 * call.limit))
-    seen = [record for record in read if record.meta.tenant == call.tenant]
-    shown = seen[: call.limit]
-    reached = shown[-1].position if len(seen) > call.limit else read[-1].position if read else after
-    commands = call.query.get("commands") == "true"
+        read = seen = await _read_stream(journal, stream, after, limit, call.tenant)
+    shown = seen[:limit]
+    reached = shown[-1].position if len(seen) > limit else read[-1].position if read else after
+    commands = call.asked(COMMANDS)
     return call.reply(LogPage([line(record, commands=commands) for record in shown], journal.position, reached))
 
 
-def _start(text: str | None, newest: int) -> int:
-    """The position after which to begin; without one, now."""
-    if text is None:
-        return newest
-    if not (text.isascii() and text.isdigit() and int(text[:20]) <= POSITION_MAX):
-        raise Refused("query_invalid", "after must be a position of the log", status=422)
-    return int(text)
+async def _read_stream(journal: Journal, stream: str, after: int, limit: int, tenant: str) -> list[Recorded]:
+    """One record more than the page may have, of what is committed; another tenant's stream looks like none."""
+    read: list[Recorded] = await journal.read_with(
+        partial(journal.store.read_stream, stream, after=after, limit=limit + 1)
+    )
+    return [record for record in read if record.position <= journal.position and record.meta.tenant == tenant]
+
+
+def _pages(
+    node: Node, connection: HTTPConnection, principal: Principal, after: int
+) -> AsyncGenerator[tuple[int, list[Recorded]], None]:
+    """What the feed's reader may see past a position, while its key opens the door."""
+    return watch(node.system.journal, after, principal.tenant, partial(is_welcome, connection, node))
 
 
 async def feed(call: Call) -> Response:
-    """Server-sent events from `Last-Event-ID` or `?after=` on: the event's id is its position."""
-    journal = call.node.system.journal
-    after = _start(call.request.headers.get("last-event-id") or call.query.get("after"), journal.position)
-    return EventStream(partial(_write_events, call.node, after, call.tenant))
+    """Server-sent events from `Last-Event-ID` or `after` on, for ever. An event's id is its position, its name the record's kind,
+    its data the record; events named `position` say how far the feed is. It ends when the key is revoked."""
+    last_seen = call.request.headers.get("last-event-id")
+    named = call.asked(FROM) if last_seen is None else FROM.read(last_seen)
+    after = call.node.system.journal.position if named is None else named
+    return EventStream(partial(_write_events, after, _pages(call.node, call.request, call.principal, after)))
 
 
-async def _write_events(node: Node, after: int, tenant: str, write: Write) -> None:
-    await write(b"retry: 1000\nevent: position\nid: %d\ndata: %d\n\n" % (after, after))
-    async with aclosing(follow(node.system.journal, after, tenant)) as pages:
+async def _write_events(after: int, pages: AsyncGenerator[tuple[int, list[Recorded]], None], write: Write) -> None:
+    async with aclosing(pages):
+        await write(b"retry: 1000\nevent: position\nid: %d\ndata: %d\n\n" % (after, after))
         async for position, records in pages:
-            await write(_frames(position, records))
+            await write(_events(position, records))
 
 
-def _frames(position: int, records: Sequence[Recorded]) -> bytes:
+def _events(position: int, records: Sequence[Recorded]) -> bytes:
     """The page as events, and the position that it reaches where that is further."""
     events = [
         b"id: %d\nevent: %s\ndata: %s\n\n" % (record.position, record.kind.encode(), msgspec.json.encode(line(record)))
@@ -78,33 +95,54 @@ def _frames(position: int, records: Sequence[Recorded]) -> bytes:
     return b"".join(events)
 
 
+class RecordFrame(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="record"):
+    """A record."""
+
+    record: Line
+
+
+class PositionFrame(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="position"):
+    """How far the feed is: go on from here after a reconnection."""
+
+    position: int
+
+
 async def feed_socket(websocket: WebSocket, node: Node, principal: Principal) -> None:
-    """The same feed, one JSON frame a record, until the client goes."""
-    after = _start(websocket.query_params.get("after"), node.system.journal.position)
+    """The same feed, one JSON frame a record, until the client goes or the key is revoked. What the client says is not heard."""
+    text = websocket.query_params.get(FROM.name)
+    named = None if text is None else FROM.read(text)
+    after = node.system.journal.position if named is None else named
     await websocket.accept()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_push, websocket, node, after, principal.tenant, nursery.cancel_scope)
-        try:
-            while True:
-                await websocket.receive_text()
-        except (WebSocketDisconnect, KeyError):
-            nursery.cancel_scope.cancel()
+        nursery.start_soon(_push, websocket, _pages(node, websocket, principal, after), nursery.cancel_scope)
+        while (await websocket.receive())["type"] != "websocket.disconnect":
+            pass
+        nursery.cancel_scope.cancel()
 
 
-async def _push(websocket: WebSocket, node: Node, after: int, tenant: str, scope: trio.CancelScope) -> None:
+async def _push(
+    websocket: WebSocket, pages: AsyncGenerator[tuple[int, list[Recorded]], None], scope: trio.CancelScope
+) -> None:
     try:
-        async with aclosing(follow(node.system.journal, after, tenant)) as pages:
+        async with aclosing(pages):
             async for position, records in pages:
-                for record in records:
-                    await websocket.send_text(msgspec.json.encode({"type": "record", "record": line(record)}).decode())
-                if not records or records[-1].position < position:
-                    await websocket.send_text(f'{{"type":"position","position":{position}}}')
-    except (WebSocketDisconnect, RuntimeError):
-        scope.cancel()
+                for frame in _frames(position, records):
+                    await websocket.send_text(msgspec.json.encode(frame).decode())
+        await websocket.close(POLICY_VIOLATION, "the key opens nothing any more")
+    except WebSocketDisconnect:
+        pass
+    scope.cancel()
+
+
+def _frames(position: int, records: Sequence[Recorded]) -> list[RecordFrame | PositionFrame]:
+    frames: list[RecordFrame | PositionFrame] = [RecordFrame(record=line(record)) for record in records]
+    if not records or records[-1].position < position:
+        frames.append(PositionFrame(position=position))
+    return frames
 
 
 routes = (
-    Endpoint("GET", "/v1/log", page, EVERYBODY, reply=LogPage),
-    Endpoint("GET", "/v1/feed", feed, EVERYBODY),
+    Endpoint("GET", "/v1/log", page, EVERYBODY, reply=LogPage, query=(PAST, LIMIT, STREAM, COMMANDS)),
+    Endpoint("GET", "/v1/feed", feed, EVERYBODY, query=(FROM,), media="text/event-stream"),
 )
-sockets = (SocketEndpoint("/v1/feed", feed_socket, EVERYBODY),)
+sockets = (SocketEndpoint("/v1/feed", feed_socket, EVERYBODY, query=(FROM,), tells=RecordFrame | PositionFrame),)

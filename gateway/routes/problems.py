@@ -1,6 +1,5 @@
 """Problems: QUBO files that were uploaded as blobs, read once and known by a name."""
 
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -11,10 +10,17 @@ from aggregates.qubo_problem import RegisterProblem
 from aggregates.values.ids import Digest
 from aggregates.values.qubo import Finite, Format, Sense
 from aggregates.values.text import Name
+from gateway import rows
 from gateway.auth import EVERYBODY, SUBMITTERS
 from gateway.calls import Call, Endpoint, found
 from gateway.problems import BadRequest, Fault
+from gateway.queries import PAGE, READ
 from projections import problems
+from runtime.blobs import Blobs, WrongDigest
+
+FILES_AT_ONCE_MAX = 2
+_few_at_a_time = trio.CapacityLimiter(FILES_AT_ONCE_MAX)
+"""A file may take a few hundred megabytes while it is read."""
 
 
 class ProblemBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -29,14 +35,16 @@ class ProblemBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 class ProblemPage(msgspec.Struct, frozen=True):
     """Problems, the last registered first; `next` is the `after` of the next page."""
 
-    problems: list[dict[str, Any]]
+    problems: list[rows.Problem]
     next: int | None
 
 
 async def register(call: Call) -> Response:
     """Reads the file, so that a broken one is refused here with its line and reason."""
     body = await call.body(ProblemBody)
-    facts = await trio.to_thread.run_sync(_read, call.node.blobs.path(body.blob), body)
+    if not call.node.blobs.has(call.tenant, body.blob):
+        raise BadRequest([Fault(pointer="/blob", detail="there is no such blob; PUT it to /v1/blobs first")])
+    facts = await trio.to_thread.run_sync(_read, call.node.blobs, body, limiter=_few_at_a_time)
     command = RegisterProblem(
         problem_id=call.node.system.ids.new(), name=body.name, blob=body.blob, best_known=body.best_known, **facts
     )
@@ -45,27 +53,34 @@ async def register(call: Call) -> Response:
     return call.reply(row, 201)
 
 
-def _read(path: Path, body: ProblemBody) -> dict[str, Any]:
-    from solvers.formats import parse, recognise
-    from solvers.triples import FormatError
+def _read(blobs: Blobs, body: ProblemBody) -> dict[str, Any]:
+    """What the file says of itself. Size and first bytes are looked at before it is read. Raises BadRequest."""
+    from solvers.formats import FILE_BYTES_MAX, HEAD_BYTES, parse, recognise
 
-    if not path.is_file():
-        raise BadRequest([Fault(pointer="/blob", detail="there is no such blob; PUT it to /v1/blobs first")])
-    written = body.format.value if body.format is not None else recognise(path, body.name)
-    if written is None:
-        raise BadRequest([Fault(pointer="/blob", detail="no reader recognizes the file")])
+    path = blobs.path(body.blob)
+    size = path.stat().st_size
+    if size > FILE_BYTES_MAX:
+        raise _broken(f"the file has {size} bytes; at most {FILE_BYTES_MAX} are read")
+    with path.open("rb") as file:
+        head = file.read(HEAD_BYTES)
+    written = recognise(head, body.name) if body.format is None else body.format.value
+    if written is None or b"\0" in head:
+        raise _broken("no reader recognizes the file")
     try:
-        qubo = parse(path.read_bytes(), body.name, format=written)
-    except (FormatError, ValueError, MemoryError) as error:
-        raise BadRequest([Fault(pointer="/blob", detail=str(error))]) from error
+        qubo = parse(blobs.read(body.blob), body.name, format=written)
+    except (ValueError, OverflowError, MemoryError, WrongDigest) as error:
+        raise _broken(str(error) or "the problem does not fit into memory") from error
     facts = {"variables": qubo.variables, "couplings": qubo.couplings, "sense": Sense(qubo.sense)}
     return facts | {"format": Format(written)}
 
 
+def _broken(reason: str) -> BadRequest:
+    return BadRequest([Fault(pointer="/blob", detail=reason)])
+
+
 async def page(call: Call) -> Response:
     """The tenant's problems, the last registered first."""
-    rows = await call.read(problems.newest, call.tenant, before=call.cursor, limit=call.limit)
-    return call.reply(ProblemPage(rows, call.next(rows)))
+    return call.page("problems", await call.read(problems.newest, call.tenant, before=call.cursor, limit=call.limit))
 
 
 async def find(call: Call) -> Response:
@@ -75,7 +90,7 @@ async def find(call: Call) -> Response:
 
 
 routes = (
-    Endpoint("POST", "/v1/problems", register, SUBMITTERS, ProblemBody, dict[str, Any], 201),
-    Endpoint("GET", "/v1/problems", page, EVERYBODY, reply=ProblemPage),
-    Endpoint("GET", "/v1/problems/{problem_id}", find, EVERYBODY, reply=dict[str, Any]),
+    Endpoint("POST", "/v1/problems", register, SUBMITTERS, ProblemBody, rows.Problem, 201),
+    Endpoint("GET", "/v1/problems", page, EVERYBODY, reply=ProblemPage, query=PAGE),
+    Endpoint("GET", "/v1/problems/{problem_id}", find, EVERYBODY, reply=rows.Problem, query=READ),
 )

@@ -5,12 +5,13 @@ from starlette.responses import RedirectResponse, Response
 
 from gateway.auth import EVERYBODY
 from gateway.calls import Call, Endpoint
+from gateway.queries import words
 from gateway.sessions import COOKIE, SESSION_SECONDS
 
 
 async def sign_in(call: Call) -> Response:
     """Takes the ticket of a sign-in link, once, for a session cookie, and leads on to the console."""
-    session = call.node.sessions.redeem(call.query.get("ticket", ""))
+    session = call.node.sessions.redeem(call.asked(TICKET))
     if session is None:
         raise HTTPException(401, "this ticket is unknown, used or too old; the node can print a new link")
     response = RedirectResponse("/", 303, {"Cache-Control": "no-store"})
@@ -26,7 +27,8 @@ async def sign_out(call: Call) -> Response:
     return response
 
 
+TICKET = words("ticket", "What the sign-in link carries.", "")
 routes = (
-    Endpoint("GET", "/session", sign_in, None, status=303),
+    Endpoint("GET", "/session", sign_in, None, status=303, query=(TICKET,)),
     Endpoint("DELETE", "/session", sign_out, EVERYBODY, status=204),
 )

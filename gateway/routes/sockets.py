@@ -1,16 +1,48 @@
-"""The websocket of an agent, opened with the agent's own key."""
+"""The websocket of an agent, opened with the agent's own key, or with an enrolment key that registers it at once."""
+
+from functools import reduce
+from operator import or_
+from typing import Any
 
 from starlette.websockets import WebSocket
 
 from aggregates.key import Principal
-from gateway.auth import AGENTS
+from gateway.auth import AGENTS, ENROLLERS
 from gateway.calls import SocketEndpoint
+from gateway.enrolment import enrol
+from gateway.frames import FRAME_BY_TYPE, PROTOCOLS
 from gateway.parts import Node
+from gateway.queries import integer, words
+from gateway.told_frames import Told
 
 
 async def serve(websocket: WebSocket, node: Node, principal: Principal) -> None:
     """Calls, awards and refusals for the agent; bids, results and heartbeats from it."""
-    await node.sockets.serve(websocket, principal)
+    if principal.role in AGENTS:
+        await node.sockets.serve(websocket, principal)
+    else:
+        own, key = await enrol(websocket, node, principal)
+        await node.sockets.serve(websocket, own, key)
 
 
-routes = (SocketEndpoint("/v1/agents/{agent_id}/ws", serve, AGENTS),)
+Said: Any = reduce(or_, FRAME_BY_TYPE.values())
+"""Any frame that an agent sends."""
+
+AFTER = integer("after", "Go on after this position of the log; without it, from now.", None)
+CAPABILITIES = words(
+    "capabilities",
+    "With an enrolment key: registers the agent with these skills, named with commas. Other fields of a registration may follow. "
+    "Who registered before with the same key and the same fields is welcome again.",
+    None,
+)
+routes = (
+    SocketEndpoint(
+        "/v1/agents/{agent_id}/ws",
+        serve,
+        AGENTS | ENROLLERS,
+        query=(AFTER, CAPABILITIES),
+        protocols=tuple(protocol.name for protocol in PROTOCOLS),
+        hears=Said,
+        tells=Told,
+    ),
+)

@@ -1,14 +1,14 @@
 """Solves: jobs of the node's own solver on registered problems."""
 
-from typing import Any
-
 import msgspec
 from starlette.responses import Response
 
 from aggregates.solve_job import CancelSolve, QueueSolve, SolveAccepted, Stage
+from gateway import rows
 from gateway.auth import EVERYBODY, SUBMITTERS
 from gateway.bodies import body_type, to_command
 from gateway.calls import Call, Endpoint, found
+from gateway.queries import PAGE, READ, REASON, choice
 from projections import solves
 
 QueueSolveBody = body_type(QueueSolve)
@@ -17,7 +17,7 @@ QueueSolveBody = body_type(QueueSolve)
 class SolvePage(msgspec.Struct, frozen=True):
     """Solves, the last queued first; `next` is the `after` of the next page."""
 
-    solves: list[dict[str, Any]]
+    solves: list[rows.Solve]
     next: int | None
 
 
@@ -30,13 +30,14 @@ async def queue(call: Call) -> Response:
 
 async def page(call: Call) -> Response:
     """The tenant's solves, without their long parts."""
-    stage = call.choice("stage", Stage)
-    rows = await call.read(solves.newest, call.tenant, stage=stage, before=call.cursor, limit=call.limit)
-    return call.reply(SolvePage(rows, call.next(rows)))
+    stage = call.asked(STAGE)
+    return call.page(
+        "solves", await call.read(solves.newest, call.tenant, stage=stage, before=call.cursor, limit=call.limit)
+    )
 
 
 async def find(call: Call) -> Response:
-    """One solve with its result and its trace."""
+    """One solve with its result."""
     job_id = call.path["job_id"]
     return call.reply(found(await call.read(solves.find, call.tenant, job_id), "solve", job_id))
 
@@ -46,9 +47,10 @@ async def cancel(call: Call) -> Response:
     return call.reply(await call.ask(CancelSolve(job_id=call.path["job_id"], reason=call.reason)))
 
 
+STAGE = choice("stage", "Only solves that stand here.", Stage)
 routes = (
     Endpoint("POST", "/v1/solves", queue, SUBMITTERS, QueueSolveBody, SolveAccepted, 202),
-    Endpoint("GET", "/v1/solves", page, EVERYBODY, reply=SolvePage),
-    Endpoint("GET", "/v1/solves/{job_id}", find, EVERYBODY, reply=dict[str, Any]),
-    Endpoint("DELETE", "/v1/solves/{job_id}", cancel, SUBMITTERS, reply=SolveAccepted),
+    Endpoint("GET", "/v1/solves", page, EVERYBODY, reply=SolvePage, query=(*PAGE, STAGE)),
+    Endpoint("GET", "/v1/solves/{job_id}", find, EVERYBODY, reply=rows.WholeSolve, query=READ),
+    Endpoint("DELETE", "/v1/solves/{job_id}", cancel, SUBMITTERS, reply=SolveAccepted, query=(REASON,)),
 )

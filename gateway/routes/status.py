@@ -1,18 +1,20 @@
 """How the node is: one answer for the console and the command line, and the same in numbers for Prometheus."""
 
 from collections.abc import Iterator, Mapping
+from functools import cache
 from importlib.metadata import version
-from typing import Any
 
 import msgspec
 from sqlalchemy import Connection
 from starlette.responses import Response
 
+from gateway import rows
 from gateway.auth import EVERYBODY, WATCHERS
 from gateway.calls import Call, Endpoint
 from gateway.parts import Node
 from projections import agents, tasks
 from runtime.read_models import Standing
+from runtime.recovery import NODE
 from runtime.transparency import read_note
 
 
@@ -40,7 +42,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     agents: dict[str, int]
     tasks: dict[str, int]
     projections: list[Standing]
-    actors: list[dict[str, Any]]
+    actors: list[rows.Actor]
 
 
 async def status(call: Call) -> Response:
@@ -51,7 +53,7 @@ async def status(call: Call) -> Response:
     faults = node.faults()
     return call.reply(
         Status(
-            version=version("gavel-runtime"),
+            version=_version(),
             uptime_seconds=round(node.system.clock.now() - node.started_at, 1),
             ready=not faults,
             faults=faults,
@@ -64,9 +66,20 @@ async def status(call: Call) -> Response:
             agents=counts[0],
             tasks=counts[1],
             projections=list(node.projector.status()),
-            actors=node.system.tree() if call.principal.role in WATCHERS else [],
+            actors=_actors(node, call.tenant) if call.principal.role in WATCHERS else [],
         )
     )
+
+
+@cache
+def _version() -> str:
+    return version("gavel-runtime")
+
+
+def _actors(node: Node, tenant: str) -> list[rows.Actor]:
+    """The actors that serve this tenant; those of the node serve all."""
+    tree = msgspec.convert(node.system.tree(), list[rows.Actor])
+    return [actor for actor in tree if actor.key in (tenant, NODE)]
 
 
 def _counts(connection: Connection, tenant: str) -> tuple[dict[str, int], dict[str, int]]:
@@ -112,10 +125,10 @@ ACTOR_METRICS = (
 def _metric(name: str, kind: str, meaning: str, values: Mapping[str, float]) -> Iterator[str]:
     yield f"# HELP {name} {meaning}\n# TYPE {name} {kind}\n"
     for label, value in values.items():
-        yield f"{name}{label} {value:g}\n"
+        yield f"{name}{label} {value}\n"
 
 
 routes = (
     Endpoint("GET", "/v1/status", status, EVERYBODY, reply=Status),
-    Endpoint("GET", "/metrics", metrics, WATCHERS),
+    Endpoint("GET", "/metrics", metrics, WATCHERS, media="text/plain"),
 )

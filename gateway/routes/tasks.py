@@ -12,9 +12,11 @@ from aggregates.task import CancelTask, CompleteTask, FailTask, Stage, StartTask
 from aggregates.values.document import Document
 from aggregates.values.numbers import Instant, Token
 from aggregates.values.text import Note
+from gateway import rows
 from gateway.auth import AGENTS, EVERYBODY, SUBMITTERS
 from gateway.bodies import body_type
 from gateway.calls import Call, Endpoint, found
+from gateway.queries import PAGE, READ, REASON, choice, words
 from projections import bids, tasks
 from runtime.records import Command
 
@@ -33,11 +35,11 @@ class Submitted(msgspec.Struct, frozen=True):
 class TaskPage(msgspec.Struct, frozen=True):
     """Tasks without their long fields, the last submitted first; `next` is the `after` of the next page."""
 
-    tasks: list[dict[str, Any]]
+    tasks: list[rows.Task]
     next: int | None
 
 
-class Status(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class TaskStatus(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the winner says of its task, with the token of its award."""
 
     status: Literal["started", "completed", "failed"]
@@ -72,15 +74,10 @@ async def submit(call: Call) -> Response:
 
 async def page(call: Call) -> Response:
     """The tenant's tasks."""
-    rows = await call.read(
-        tasks.newest,
-        call.tenant,
-        stage=call.choice("stage", Stage),
-        agent_id=call.query.get("agent_id"),
-        before=call.cursor,
-        limit=call.limit,
+    narrowed = {"stage": call.asked(STAGE), "agent_id": call.asked(AGENT_ID)}
+    return call.page(
+        "tasks", await call.read(tasks.newest, call.tenant, **narrowed, before=call.cursor, limit=call.limit)
     )
-    return call.reply(TaskPage(rows, call.next(rows)))
 
 
 async def find(call: Call) -> Response:
@@ -103,11 +100,11 @@ async def cancel(call: Call) -> Response:
 
 async def report(call: Call) -> Response:
     """The winner reports; a token that is not the newest is refused with 409."""
-    status = await call.body(Status)
+    status = await call.body(TaskStatus)
     return call.reply(await call.ask(_command(call, status)))
 
 
-def _command(call: Call, status: Status) -> Command[TaskAccepted]:
+def _command(call: Call, status: TaskStatus) -> Command[TaskAccepted]:
     task_id, agent_id = call.path["task_id"], call.principal.agent_id
     match status.status:
         case "started":
@@ -119,10 +116,12 @@ def _command(call: Call, status: Status) -> Command[TaskAccepted]:
 
 
 TASK = "/v1/tasks/{task_id}"
+STAGE = choice("stage", "Only tasks that stand here.", Stage)
+AGENT_ID = words("agent_id", "Only tasks that this agent holds or has done.", None)
 routes = (
     Endpoint("POST", "/v1/tasks", submit, SUBMITTERS, SubmitTaskBody, Submitted, 202),
-    Endpoint("GET", "/v1/tasks", page, EVERYBODY, reply=TaskPage),
-    Endpoint("GET", TASK, find, EVERYBODY, reply=dict[str, Any]),
-    Endpoint("DELETE", TASK, cancel, SUBMITTERS, reply=TaskAccepted),
-    Endpoint("PUT", f"{TASK}/status", report, AGENTS, Status, TaskAccepted),
+    Endpoint("GET", "/v1/tasks", page, EVERYBODY, reply=TaskPage, query=(*PAGE, STAGE, AGENT_ID)),
+    Endpoint("GET", TASK, find, EVERYBODY, reply=rows.WholeTask, query=READ),
+    Endpoint("DELETE", TASK, cancel, SUBMITTERS, reply=TaskAccepted, query=(REASON,)),
+    Endpoint("PUT", f"{TASK}/status", report, AGENTS, TaskStatus, TaskAccepted),
 )

@@ -156,11 +156,12 @@ class SqliteStore:
             for n in self._recorder.select_notifications(after, limit, inclusive_of_start=False)
         ]
 
-    def read_stream(self, stream: str) -> list[Recorded]:
-        """All records of one stream, in order."""
+    def read_stream(self, stream: str, *, after: int = 0, limit: int = -1) -> list[Recorded]:
+        """Up to `limit` records (below 0: all) of one stream past a position, in order."""
         rows = self.query(
-            "SELECT rowid, originator_version, topic, state FROM stored_events WHERE originator_id=? ORDER BY originator_version",
-            (stream,),
+            "SELECT rowid, originator_version, topic, state FROM stored_events WHERE originator_id=? AND rowid>?"
+            " ORDER BY originator_version LIMIT ?",
+            (stream, after, limit),
         )
         return [self._open(position, stream, version, kind, body) for position, version, kind, body in rows]
 

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -29,6 +30,7 @@ from gateway.auth import digest_of
 from gateway.node import Node, open_node
 from gateway.settings import GavelSettings
 from runtime.journal import Context
+from tests.gateway import documented
 
 GUARD_SECONDS = 30  # no assertion about speed: only that the test ends
 AGENT = {"name": "Solver", "agent_type": "performance", "capabilities": ["cutting"]}
@@ -49,8 +51,18 @@ class Client:
     key: str
 
     async def ask(self, method: str, path: str, body: Any = None, **headers: str) -> httpx2.Response:
+        """Sends a body as JSON; whatever comes back is as the API document says."""
         named = {"Authorization": f"Bearer {self.key}"} | {k.replace("_", "-"): v for k, v in headers.items()}
-        return await self.http.request(method, self.node.url + path, json=body, headers=named)
+        answer = await self.http.request(method, self.node.url + path, json=body, headers=named)
+        documented.check(answer)
+        return answer
+
+    async def upload(self, content: bytes, digest: str = "") -> httpx2.Response:
+        """Sends a blob under its digest, or another."""
+        path = f"{self.node.url}/v1/blobs/{digest or sha256(content).hexdigest()}"
+        answer = await self.http.put(path, content=content, headers={"Authorization": f"Bearer {self.key}"})
+        documented.check(answer)
+        return answer
 
     async def get(self, path: str) -> Any:
         answer = await self.ask("GET", path)
@@ -113,8 +125,9 @@ class Closed(Exception):
 class Socket:
     """A websocket client that speaks frames."""
 
-    def __init__(self, stream: trio.SocketStream, is_text: bool) -> None:
+    def __init__(self, stream: trio.SocketStream, is_text: bool, path: str = "") -> None:
         self.stream = stream
+        self.path = path
         self.wire = WSConnection(ConnectionType.CLIENT)
         self.is_text = is_text
         self._events: list[Event] = []
@@ -146,6 +159,7 @@ class Socket:
                     if event.message_finished:
                         decode: Any = msgspec.json.decode if self.is_text else msgspec.msgpack.decode
                         frame: dict[str, Any] = decode(received)
+                        documented.check_frame(self.path, frame)
                         return frame
                 case Ping():
                     await self.send_event(event.response())
@@ -175,7 +189,7 @@ async def open_socket(node: Node, path: str, key: str, protocol: str = "gavel.v1
     address = urlsplit(node.url)
     stream = await trio.open_tcp_stream(address.hostname or "", address.port or 0)
     async with stream:
-        socket = Socket(stream, is_text=protocol != "gavel.v1.msgpack")
+        socket = Socket(stream, is_text=protocol != "gavel.v1.msgpack", path=path)
         headers = [(b"Authorization", f"Bearer {key}".encode())]
         offered = [protocol] if protocol else []
         request = Request(host=address.netloc, target=path, subprotocols=offered, extra_headers=headers)

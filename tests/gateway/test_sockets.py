@@ -6,10 +6,13 @@ from typing import Any
 
 import pytest
 import trio
-from wsproto.events import BytesMessage, CloseConnection, TextMessage
+from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
 
+from aggregates.key import Role
+from aggregates.task import PlaceBid, WithdrawBid
 from gateway import sockets, translator
 from gateway.sockets import COMMANDS_AT_ONCE_MAX, FAULTS_MAX
+from runtime.errors import Conflict, Failure, NotAnswered, Overloaded
 from tests.gateway.clients import (
     BID,
     AgentClient,
@@ -127,7 +130,7 @@ async def test_a_reconnect_at_the_last_position_misses_nothing(admin: Client) ->
         assert [(await socket.next("call"))["task_id"] for _ in names[1:]] == names[1:]
 
 
-async def test_a_client_killed_in_the_midst_finds_its_lease_in_the_welcome(admin: Client) -> None:
+async def test_a_client_killed_in_the_midst_finds_its_lease_and_its_award_after_the_welcome(admin: Client) -> None:
     agent = await admin.register("a1")
     async with agent.socket() as socket:
         await socket.next("welcome")
@@ -136,13 +139,25 @@ async def test_a_client_killed_in_the_midst_finds_its_lease_in_the_welcome(admin
         await trio.aclose_forcefully(socket.stream)
     async with agent.socket() as socket:
         (lease,) = (await socket.next("welcome"))["leases"]
-        assert (lease["type"], lease["task_id"], lease["token"], lease["payload"]) == (
-            "award",
-            task_id,
-            token,
-            {"n": 1},
-        )
+        assert (lease["task_id"], lease["token"]) == (task_id, token)
+        award = await socket.next("award")
+        assert (award["task_id"], award["token"], award["payload"]) == (task_id, token, {"n": 1})
+        assert "position" not in award  # the log may hold more, before it, that the client has not heard
         assert (await socket.ask(type="complete", task_id=task_id, token=token, result={}))["type"] == "ack"
+
+
+async def test_an_award_is_told_once_to_a_client_that_comes_back_where_it_was(admin: Client) -> None:
+    agent = await admin.register("a1", slots=2)
+    async with agent.socket() as socket:
+        seen = (await socket.next("welcome"))["position"]
+        task_id = await admin.submit()
+        await win(socket, task_id)
+    async with agent.socket(after=seen) as socket:
+        await socket.next("welcome")
+        assert (await socket.next("award"))["task_id"] == task_id
+        assert (await socket.next("call"))["task_id"] == task_id
+        other = await admin.submit()
+        assert (await socket.next("call"))["task_id"] == other
 
 
 async def test_a_lease_that_expires_is_awarded_again_and_the_old_token_is_stale(tmp_path: Path) -> None:
@@ -174,15 +189,178 @@ async def _beat_for_ever(agent: AgentClient) -> None:
         await trio.sleep(0.2)
 
 
-async def test_a_connected_agent_that_says_nothing_loses_its_lease_and_is_told(tmp_path: Path) -> None:
+async def test_an_agent_that_does_not_even_answer_pings_loses_its_lease_and_is_told(tmp_path: Path) -> None:
     async with open_client(settings_of(tmp_path, lease_seconds=0.5)) as admin:
         agent = await admin.register("a1")
         async with agent.socket() as socket:
             await socket.next("welcome")
             task_id = await admin.submit()
             token = await win(socket, task_id)
+            await recorded(admin, "task.LeaseExpired")  # nobody reads the socket meanwhile
             revoked = await socket.next("revoked")
             assert (revoked["task_id"], revoked["token"], revoked["reason"]) == (task_id, token, "lease_expired")
+
+
+@pytest.mark.parametrize("beat", [Ping(), Pong()], ids=["ping", "pong"])
+async def test_a_ping_and_the_answer_to_one_are_heartbeats(
+    admin: Client, monkeypatch: pytest.MonkeyPatch, beat: Ping | Pong
+) -> None:
+    monkeypatch.setattr(sockets, "HEARTBEAT_SECONDS_MIN", 0.0)
+    agent = await admin.register("a1")
+    async with agent.socket() as socket:
+        await socket.next("welcome")
+        heard = admin.node.sockets._socket_by_agent["default", "a1"]
+        heard._beat, asked = None, trio.Event()
+        monkeypatch.setattr(heard, "beat", _noting(heard.beat, asked))
+        await socket.send_event(beat)
+        await asked.wait()
+
+
+def _noting(beat: Any, asked: trio.Event) -> Any:
+    async def noted() -> Any:
+        acknowledged = await beat()
+        asked.set()
+        return acknowledged
+
+    return noted
+
+
+async def test_an_agent_is_asked_for_a_sign_of_life_in_each_quarter_of_a_term(tmp_path: Path) -> None:
+    async with open_client(settings_of(tmp_path, lease_seconds=0.2)) as admin:
+        agent = await admin.register("a1")
+        async with agent.socket() as socket:
+            await socket.next("welcome")
+            while not isinstance(await socket.event(), Ping):
+                pass
+
+
+@pytest.mark.parametrize(
+    "output,exit_code,reason",
+    [
+        ('{"value": 7}', 0, None),
+        ('{"value": 7}', -9, "the program ended with -9"),
+        ("", 0, "the program's output  can't be read"),
+        ("[7]", 0, "the program's output"),
+        ('{"value": "%s"}' % ("x" * 70_000), 0, "result takes"),
+    ],
+    ids=["result", "killed", "silent", "list", "long"],
+)
+async def test_what_a_program_wrote_is_the_result_or_the_reason_of_a_failure(
+    admin: Client, output: str, exit_code: int, reason: str | None
+) -> None:
+    agent = await admin.register("a1")
+    async with agent.socket() as socket:
+        await socket.next("welcome")
+        task_id = await admin.submit(attempts_max=1)
+        token = await win(socket, task_id)
+        said = {"type": "finish", "task_id": task_id, "token": token, "output": output, "exit_code": exit_code}
+        assert (await socket.ask(**said))["type"] == "ack"
+        if reason is None:
+            assert (await socket.ask(**said))["type"] == "ack"  # the same again
+    task = await admin.get(f"/v1/tasks/{task_id}")
+    if reason is None:
+        assert (task["stage"], task["result"]) == ("completed", {"value": 7})
+    else:
+        assert task["stage"] == "dead_lettered"
+        assert reason in task["reason"]
+
+
+@pytest.mark.parametrize("failure", [Overloaded("full"), Conflict("lost the race"), NotAnswered("late", begun=True)])
+async def test_what_the_node_cannot_take_at_the_moment_it_tries_again(
+    admin: Client, monkeypatch: pytest.MonkeyPatch, failure: Failure
+) -> None:
+    monkeypatch.setattr(sockets, "RETRY_SECONDS", 0.01)
+    failures = [failure, failure]
+    agent = await admin.register("a1")
+    async with agent.socket() as socket:
+        await socket.next("welcome")
+        _fail_with(monkeypatch, admin, failures)
+        await win(socket, await admin.submit())
+        assert failures == []
+
+
+async def test_a_node_that_cannot_take_anything_for_long_ends_the_connection_instead_of_an_answer(
+    admin: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sockets, "PATIENCE_SECONDS", 0.0)
+    agent = await admin.register("a1")
+    async with agent.socket() as socket:
+        await socket.next("welcome")
+        _fail_with(monkeypatch, admin, [Overloaded("full")])
+        await socket.send(type="withdraw", task_id="none", id=1)
+        with pytest.raises(Closed) as closed:
+            await socket.receive()
+        assert closed.value.code == 1013
+
+
+def _fail_with(monkeypatch: pytest.MonkeyPatch, admin: Client, failures: list[Failure]) -> None:
+    """The next commands about bids meet these failures."""
+    system = admin.node.system
+    ask = system.ask
+
+    async def failing(message: Any, *others: Any) -> Any:
+        if failures and isinstance(message, (PlaceBid, WithdrawBid)):
+            raise failures.pop()
+        return await ask(message, *others)
+
+    monkeypatch.setattr(system, "ask", failing)
+
+
+PROFILE = "capabilities=cutting,sewing&price=0.5&slots=2"
+
+
+async def test_an_enrolment_key_registers_the_agent_at_its_socket(admin: Client) -> None:
+    enroller = await admin.with_role(Role.AGENT)
+    async with open_socket(admin.node, f"/v1/agents/a1/ws?{PROFILE}&after=", enroller.key) as socket:
+        own = (await socket.next("welcome"))["key"]
+        await win(socket, await admin.submit(capabilities=["sewing"]))
+    row = await admin.get("/v1/agents/a1")
+    assert (row["name"], row["capabilities"], row["price"], row["slots"]) == ("a1", ["cutting", "sewing"], 0.5, 2)
+    async with open_socket(admin.node, "/v1/agents/a1/ws", own) as socket:
+        assert "key" not in await socket.next("welcome")
+    async with open_socket(admin.node, f"/v1/agents/a1/ws?{PROFILE}", enroller.key) as socket:
+        assert (await socket.next("welcome"))["key"] == own
+    journal = admin.node.system.journal
+    kinds = [record.kind for record in await journal.read(0, 500)]
+    assert kinds.count("agent.AgentRegistered") == 1
+
+
+async def test_an_agent_that_was_ended_may_register_again_and_gets_another_key(admin: Client) -> None:
+    keys = []
+    for _ in range(3):
+        async with open_socket(admin.node, f"/v1/agents/a1/ws?{PROFILE}", admin.key) as socket:
+            keys.append((await socket.next("welcome"))["key"])
+        assert (await admin.ask("DELETE", "/v1/agents/a1")).status_code == 200
+    assert len(set(keys)) == 3
+
+
+@pytest.mark.parametrize(
+    "query,status,code",
+    [
+        ("", 403, "forbidden"),
+        ("capabilities=cutting&price=much", 422, "query_invalid"),
+        ("capabilities=cutting&id=a2", 422, "query_invalid"),
+        ("capabilities=", 422, "query_invalid"),
+        ("capabilities=cutting&price=9", 409, "agent_exists"),
+    ],
+)
+async def test_a_registration_that_makes_no_sense_is_denied(admin: Client, query: str, status: int, code: str) -> None:
+    await admin.register("a1")
+    with pytest.raises(Denied) as denied:
+        async with open_socket(admin.node, f"/v1/agents/a1/ws?{query}", admin.key):
+            pass
+    assert denied.value.status == status
+    assert denied.value.document["type"].endswith(code)
+
+
+async def test_whoever_else_copies_a_profile_does_not_get_the_key(admin: Client) -> None:
+    async with open_socket(admin.node, f"/v1/agents/a1/ws?{PROFILE}", admin.key) as socket:
+        await socket.next("welcome")
+    other = await admin.with_role(Role.AGENT)
+    with pytest.raises(Denied) as denied:
+        async with open_socket(admin.node, f"/v1/agents/a1/ws?{PROFILE}", other.key):
+            pass
+    assert denied.value.status == 409
 
 
 async def test_the_holder_is_told_when_the_deadline_passes(admin: Client) -> None:

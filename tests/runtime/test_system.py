@@ -1,8 +1,10 @@
 """Actors over a real journal file: asks, effects, refusals, reactions, restarts, and what is left after each."""
 
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -13,8 +15,8 @@ from runtime.clock import SystemClock
 from runtime.codec import Codec
 from runtime.errors import Conflict, Crashed, Exhausted, NotAnswered, NotCommitted, Overloaded, Refused, Unreachable
 from runtime.ids import Ids
-from runtime.journal import Context
-from runtime.store.sqlite import Locked, SqliteStore
+from runtime.journal import PAUSE_SECONDS_MIN, Context
+from runtime.store.sqlite import Batch, Locked, SqliteStore
 from runtime.system import DEFAULT_BOUNDS, Bounds, Role, System, open_system
 from runtime.transparency import Signer
 from tests.runtime.bank import Ask, Balance, Break, Deposit, Greeted, Teller, Transfer, Withdraw
@@ -187,6 +189,55 @@ async def test_a_failed_commit_is_told_and_leaves_nothing(tmp_path: Path, monkey
 async def _deposit_in_vain(system: System, account: str) -> None:
     with pytest.raises(NotCommitted, match="disk is full"):
         await system.ask(Deposit(account=account, cents=1), ANN)
+
+
+async def test_a_question_does_not_wait_for_what_was_never_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OperationalError("database or disk is full")
+
+    async with bank(tmp_path) as system:
+        await system.ask(Deposit(account="a", cents=5), ANN)
+        monkeypatch.setattr(system.journal.store, "append", full)
+        await _deposit_in_vain(system, "a")
+        assert system.journal.backlog == 0
+        assert await system.ask(Ask(account="a"), ANN) == Balance(5)
+        assert system.cells["teller", "t1"].touched == system.journal.position
+
+
+async def test_what_is_owed_is_tried_again_after_longer_and_longer_pauses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried_at: list[float] = []
+    async with bank(tmp_path) as system:
+        store, append = system.journal.store, system.journal.store.append
+
+        def full_thrice(batch: Batch) -> None:
+            if batch.drafts[0].kind == "bank.Greeted":
+                tried_at.append(time.monotonic())
+                if len(tried_at) < 4:
+                    raise OperationalError("database or disk is full")
+            append(batch)
+
+        monkeypatch.setattr(store, "append", full_thrice)
+        await system.ask(Deposit(account="a", cents=1_000_000), ANN)
+        await system.journal.wait_past(1)
+        assert system.journal.failures == 3
+        assert [r.kind for r in store.read(0, 10)] == ["bank.Deposited", "bank.Greeted"]
+    pauses = [later - earlier for earlier, later in pairwise(tried_at)]
+    assert all(pause >= PAUSE_SECONDS_MIN * 2**number for number, pause in enumerate(pauses, 1)), pauses
+
+
+async def test_memories_that_find_no_room_are_folded_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OperationalError("database or disk is full")
+
+    async with bank(tmp_path) as system:
+        await system.ask(Deposit(account="a", cents=5), ANN)
+        monkeypatch.setattr(system.journal.store, "save", full)
+    async with bank(tmp_path) as system:
+        assert await system.ask(Ask(account="a"), ANN) == Balance(5)
 
 
 async def test_a_cancelled_ask_that_had_not_begun_is_withdrawn(tmp_path: Path) -> None:

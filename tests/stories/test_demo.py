@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -88,34 +89,42 @@ def _check_what_was_shown(shown: str, told: dict[str, Any]) -> None:
         assert step in shown, step
 
 
-def test_a_demo_that_is_interrupted_leaves_nobody_behind(folder: Path):
+@pytest.mark.parametrize(
+    "number,code", [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)], ids=["asked", "killed"]
+)
+def test_a_demo_that_is_ended_leaves_nobody_behind(folder: Path, number: signal.Signals, code: int):
     command = [*COMMAND, "--seconds", "10"]
     environment = surroundings(GAVEL_DATA=str(folder / "data"))
     with subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True) as demo:
         assert demo.stdout is not None
-        processes = []
+        groups: list[int] = []
+        handles: list[int] = []
         for line in demo.stdout:
             if " goes to " in line:
                 children = Path(f"/proc/{demo.pid}/task/{demo.pid}/children").read_text().split()
-                processes = [int(child) for child in children]
-                demo.send_signal(signal.SIGINT)
+                groups = [int(child) for child in children]
+                handles = [os.pidfd_open(process) for process in alive_in(groups)]
+                demo.send_signal(number)
                 break
         try:
-            assert demo.wait(SECONDS_MAX) == 130
+            assert demo.wait(SECONDS_MAX) == code
         finally:
             demo.kill()
-    assert len(processes) >= 4
-    assert alive_in(processes) == []
-    assert not (folder / "data" / "node.json").exists()
+    assert len(groups) >= 4
+    for handle in handles:
+        assert select.select([handle], [], [], SECONDS_MAX)[0], "an agent has outlived the demo"
+        os.close(handle)
+    assert alive_in(groups) == {}
+    assert number is signal.SIGKILL or not (folder / "data" / "node.json").exists()
 
 
-def alive_in(groups: list[int]) -> list[str]:
-    """What still runs in these process groups: agents, and the programs that they started."""
-    alive = []
+def alive_in(groups: list[int]) -> dict[int, str]:
+    """What runs in these process groups, name by id: agents, and the programs that they started."""
+    alive = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
             name, _, fields = stat.read_text().rpartition(") ")
             state, _, group, *_ = fields.split()
             if int(group) in groups and state != "Z":  # an orphan that has ended waits for the machine's first process
-                alive.append(name)
+                alive[int(stat.parent.name)] = name
     return alive

@@ -1,0 +1,90 @@
+"""The parameters of queries: each is defined once, and its definition both reads it and describes it in the API document."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Generic, TypeVar
+
+from runtime.errors import Refused
+
+T = TypeVar("T")
+
+PAGE_MAX = 500
+PAGE_DEFAULT = 100
+POSITION_MAX = 2**63 - 1
+REASON_CHARACTERS_MAX = 2000
+WORDS_CHARACTERS_MAX = 200
+
+
+@dataclass(frozen=True)
+class Parameter(Generic[T]):
+    """A parameter: its JSON schema, how its text is read (raises Refused), and what holds where it is not given."""
+
+    name: str
+    meaning: str
+    schema: Mapping[str, Any]
+    read: Callable[[str], T]
+    absent: T
+
+
+def _refused(name: str, must: str) -> Refused:
+    return Refused("query_invalid", f"{name} must be {must}", status=422)
+
+
+def integer(name: str, meaning: str, absent: T, *, least: int = 0, most: int = POSITION_MAX) -> Parameter[int | T]:
+    """A whole number within bounds."""
+
+    def read(text: str) -> int:
+        if not (text.isascii() and text.isdigit() and least <= int(text[:20]) <= most):
+            raise _refused(name, f"an integer from {least} to {most}")
+        return int(text)
+
+    schema: dict[str, Any] = {"type": "integer", "minimum": least, "maximum": most}
+    return Parameter(name, meaning, schema | ({} if absent is None else {"default": absent}), read, absent)
+
+
+def choice(name: str, meaning: str, choices: type[StrEnum]) -> Parameter[str | None]:
+    """One of some words."""
+
+    def read(text: str) -> str:
+        if text not in set(choices):
+            raise _refused(name, f"one of {', '.join(choices)}")
+        return text
+
+    return Parameter(name, meaning, {"type": "string", "enum": list(choices)}, read, None)
+
+
+def words(name: str, meaning: str, absent: T, *, characters_max: int = WORDS_CHARACTERS_MAX) -> Parameter[str | T]:
+    """Any text up to a length."""
+
+    def read(text: str) -> str:
+        if len(text) > characters_max:
+            raise _refused(name, f"a text of at most {characters_max} characters")
+        return text
+
+    return Parameter(name, meaning, {"type": "string", "maxLength": characters_max}, read, absent)
+
+
+def flag(name: str, meaning: str) -> Parameter[bool]:
+    """Yes or no, and no where it is not given."""
+
+    def read(text: str) -> bool:
+        if text not in {"true", "false"}:
+            raise _refused(name, "true or false")
+        return text == "true"
+
+    return Parameter(name, meaning, {"type": "boolean", "default": False}, read, False)
+
+
+LIMIT = integer("limit", "How many rows the page may have.", PAGE_DEFAULT, least=1, most=PAGE_MAX)
+AFTER = integer("after", "Where the page goes on: the `next` of the page before.", None)
+AFTER_POSITION = integer(
+    "after_position",
+    "Answers as of this position of the log or a later one, and waits for it; without it, as of now. "
+    "Who has written reads it back by the `Gavel-Position` of that answer.",
+    None,
+)
+REASON = words("reason", "Why; it is recorded.", "", characters_max=REASON_CHARACTERS_MAX)
+
+READ = (AFTER_POSITION,)
+PAGE = (LIMIT, AFTER, AFTER_POSITION)

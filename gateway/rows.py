@@ -1,0 +1,199 @@
+"""The rows of the read models, as the API document tells of them. A route gives them out as the read models have them.
+
+Times are seconds since the epoch. `first_position` and `last_position` are the positions of the events that made the row
+and that changed it last; what has not happened yet is null.
+"""
+
+from typing import Literal
+
+import msgspec
+
+from aggregates import agent, key, solve_job, task
+from aggregates.values.document import Document
+from aggregates.values.qubo import Format, Sense
+from aggregates.values.ranking import Ranked
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True):
+    """What all rows have."""
+
+    tenant_id: str
+    first_position: int
+    last_position: int
+
+
+class Agent(Row, frozen=True, kw_only=True):
+    """An agent: what it offers, where it stands, how many tasks it holds (`running`), and what came of its work."""
+
+    agent_id: str
+    name: str
+    agent_type: agent.AgentType
+    status: agent.Stage
+    capabilities: list[str]
+    specializations: list[str]
+    max_capacity: float
+    slots: int
+    price: float
+    description: str
+    key_id: str
+    lease_seconds: float
+    generation: int
+    reason: str
+    bids: int
+    won: int
+    completed: int
+    failed: int
+    leases_lost: int
+    registered_at: float
+    last_event_at: float
+    running: int
+
+
+class Bid(Row, frozen=True, kw_only=True):
+    """An agent's last answer in a round, and what became of it; `terms` are what makes the score, `rank` counts from 1."""
+
+    task_id: str
+    round: int
+    agent_id: str
+    state: Literal["placed", "withdrawn", "refused", "won", "lost"]
+    price: float | None
+    eta_seconds: float | None
+    confidence: float | None
+    capacity_offer: float | None
+    expires_at: float | None
+    placed_at: float | None
+    rank: int | None
+    score: float | None
+    terms: Ranked | None
+    reason: str | None
+    last_event_at: float
+
+
+class Task(Row, frozen=True, kw_only=True):
+    """A task without its long fields. `agent_id` and `token` tell who holds it, or held it when it ended; `waiting` counts the
+    dependencies that are not complete."""
+
+    task_id: str
+    task_type: task.TaskType
+    stage: task.Stage
+    description: str
+    capabilities: list[str]
+    priority: int
+    dependencies: list[str]
+    independent_of: list[str]
+    waiting: int
+    budget_seconds: float
+    bidding_seconds: float
+    deadline: float | None
+    estimated_duration: float | None
+    attempts_max: int
+    submitted_by: str
+    attempt: int
+    round: int
+    eligible: list[str] | None
+    closes_at: float | None
+    agent_id: str | None
+    token: int | None
+    lease_seconds: float | None
+    price: float | None
+    eta_seconds: float | None
+    award_reason: str | None
+    reason: str | None
+    seconds: float | None
+    submitted_at: float
+    unblocked_at: float | None
+    opened_at: float | None
+    awarded_at: float | None
+    started_at: float | None
+    ended_at: float | None
+    last_event_at: float
+
+
+class WholeTask(Task, frozen=True, kw_only=True):
+    """A task with all that is known of it, and its newest bids; `ranking` says why the holder won."""
+
+    requirements: Document
+    payload: Document
+    ranking: list[Ranked] | None
+    result: Document | None
+    bids: list[Bid]
+
+
+class Problem(Row, frozen=True, kw_only=True):
+    """A file of couplings that is known by a name."""
+
+    problem_id: str
+    name: str
+    format: Format
+    blob: str
+    variables: int
+    couplings: int
+    sense: Sense
+    best_known: float | None
+    registered_at: float
+
+
+class Solve(Row, frozen=True, kw_only=True):
+    """A run of the node's solver. `seconds` is what was asked for, `seconds_taken` what it took; `value` is the best so far, in
+    the file's own terms; `problem` the problem's name."""
+
+    job_id: str
+    problem_id: str
+    problem: str
+    blob: str
+    format: Format
+    sense: Sense
+    variables: int
+    seconds: float
+    seed: int
+    target: float | None
+    task_id: str | None
+    token: int | None
+    stage: solve_job.Stage
+    value: float | None
+    work: int | None
+    seconds_taken: float | None
+    algorithm: str | None
+    input_digest: str | None
+    quantum_advantage: float | None
+    reason: str | None
+    queued_at: float
+    started_at: float | None
+    ended_at: float | None
+    last_event_at: float
+
+
+class WholeSolve(Solve, frozen=True, kw_only=True):
+    """A run with its result: `assignment` is the packed bits of the variables in base64."""
+
+    assignment: str | None
+
+
+class Key(Row, frozen=True, kw_only=True):
+    """A key, without its token."""
+
+    key_id: str
+    role: key.Role
+    status: key.Stage
+    agent_id: str | None
+    label: str
+    reason: str | None
+    expires_at: float | None
+    issued_at: float
+    revoked_at: float | None
+
+
+class Actor(msgspec.Struct, frozen=True, kw_only=True):
+    """An actor of the node: whose it is (`key`), what waits for it, and when it wakes by itself."""
+
+    actor: str
+    key: str
+    state: Literal["running", "restarting"]
+    mailbox: int
+    mailbox_peak: int
+    mailbox_max: int
+    reactions: int
+    reacted: int
+    handled: int
+    crashes: int
+    due: float | None

@@ -1,0 +1,234 @@
+"""The live feed, as server-sent events and over a websocket: in order, without a gap, and only for whom it is."""
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any
+
+import httpx2
+import pytest
+import trio
+from wsproto.events import BytesMessage, TextMessage
+
+from aggregates.key import IssueKey, Role
+from gateway import live
+from gateway.auth import digest_of
+from gateway.live import watch
+from gateway.routes import log
+from runtime.journal import Context
+from tests.gateway.clients import Client, Closed, Denied, Socket, open_socket
+from tests.gateway.feeds import open_feed
+
+SOON = 0.05
+TASKS = 40
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep-alives come at once."""
+    monkeypatch.setattr(live, "KEEP_ALIVE_SECONDS", SOON)
+
+
+@pytest.fixture
+def closed(monkeypatch: pytest.MonkeyPatch) -> trio.Event:
+    """Is set when a feed has ended inside the node."""
+    ended = trio.Event()
+
+    async def observed(*arguments: Any) -> AsyncGenerator[Any, None]:
+        try:
+            async with aclosing(watch(*arguments)) as pages:
+                async for page in pages:
+                    yield page
+        finally:
+            ended.set()
+
+    monkeypatch.setattr(log, "watch", observed)
+    return ended
+
+
+async def short_lived(admin: Client, seconds: float) -> Client:
+    key_id = admin.node.system.ids.new()
+    token = admin.node.tokens.token(key_id)
+    expires_at = admin.node.system.clock.now() + seconds
+    issue = IssueKey(key_id=key_id, role=Role.AUDITOR, digest=digest_of(token), expires_at=expires_at)
+    await admin.node.system.ask(issue, Context(tenant="default", principal="test"))
+    return Client(admin.node, admin.http, token)
+
+
+async def revoke(admin: Client, client: Client) -> None:
+    key_id = next(key["key_id"] for key in (await admin.get("/v1/keys"))["keys"] if key["role"] == "auditor")
+    assert (await admin.ask("DELETE", f"/v1/keys/{key_id}?reason=gone")).status_code == 200
+    assert (await client.ask("GET", "/v1/log")).status_code == 401
+
+
+# ---- server-sent events
+
+
+async def test_a_feed_says_where_it_begins_and_then_what_happens(admin: Client) -> None:
+    async with open_feed(admin) as feed:
+        position = admin.node.system.journal.position
+        assert await feed.next() == (position, "position", position)
+        task_id = await admin.submit()
+        told = await feed.record()
+        assert (told.id, told.name) == (position + 1, "task.TaskSubmitted")
+        (record,) = (await admin.get(f"/v1/log?stream=task-{task_id}&limit=1"))["records"]
+        assert told.data == record
+
+
+@pytest.mark.parametrize(
+    "query,headers", [("?after=1", {}), ("", {"Last_Event_ID": "1"}), ("?after=3", {"Last_Event_ID": "1"})]
+)
+async def test_a_feed_goes_on_from_any_position(admin: Client, query: str, headers: dict[str, str]) -> None:
+    for _ in range(3):
+        await admin.submit()
+    newest = admin.node.system.journal.position
+    async with open_feed(admin, query, **headers) as feed:
+        records = await feed.records_to(newest)
+    assert [told.id for told in records] == list(range(2, newest + 1))
+
+
+@pytest.mark.parametrize("query,headers", [("?after=-1", {}), ("?after=x", {}), ("?after=1", {"Last_Event_ID": "x"})])
+async def test_a_position_that_is_none_is_refused(admin: Client, query: str, headers: dict[str, str]) -> None:
+    answer = await admin.ask("GET", f"/v1/feed{query}", **headers)
+    assert (answer.status_code, answer.json()["type"]) == (422, "urn:gavel:problem:query_invalid")
+
+
+async def test_nothing_is_missed_while_much_is_written(admin: Client) -> None:
+    async with open_feed(admin, "?after=0") as feed, trio.open_nursery() as nursery:
+        for _ in range(TASKS):
+            nursery.start_soon(admin.submit)
+        first = [await feed.record() for _ in range(TASKS // 2)]
+    async with open_feed(admin, f"?after={first[-1].id}") as feed:
+        rest = await feed.records_to(admin.node.system.journal.position)
+    stored = admin.node.store.read(0, 10_000)
+    assert [told.id for told in (*first, *rest)] == [record.position for record in stored]
+    assert sum(told.name == "task.TaskSubmitted" for told in (*first, *rest)) == TASKS
+
+
+async def test_silence_is_filled_with_positions(admin: Client, quick: None) -> None:
+    async with open_feed(admin) as feed:
+        for _ in range(3):
+            assert await feed.next() == (
+                admin.node.system.journal.position,
+                "position",
+                admin.node.system.journal.position,
+            )
+
+
+async def test_a_feed_tells_nothing_of_others_but_moves_on_past_it(admin: Client, quick: None) -> None:
+    stranger = await admin.with_role(Role.ADMIN, tenant="other")
+    async with open_feed(stranger) as feed:
+        await admin.submit()
+        reached = admin.node.system.journal.position
+        assert await feed.records_to(reached) == []
+        theirs = await stranger.submit(capabilities=[])
+        assert (await feed.record()).data["data"]["task_id"] == theirs
+
+
+async def test_a_client_that_leaves_leaves_nothing_behind(admin: Client, closed: trio.Event) -> None:
+    async with open_feed(admin) as feed:
+        await feed.next()
+    await closed.wait()
+
+
+async def test_nobody_follows_without_a_key(admin: Client) -> None:
+    assert (await admin.http.get(f"{admin.node.url}/v1/feed")).status_code == 401
+    unknown = Client(admin.node, admin.http, admin.node.tokens.token(admin.node.system.ids.new()))
+    assert (await unknown.ask("GET", "/v1/feed")).status_code == 401
+
+
+async def test_a_feed_ends_as_soon_as_its_key_is_revoked(admin: Client, closed: trio.Event) -> None:
+    auditor = await admin.with_role(Role.AUDITOR)
+    async with open_feed(auditor) as feed:
+        await feed.next()
+        await revoke(admin, auditor)
+        await feed.ended()
+    await closed.wait()
+
+
+async def test_another_key_that_is_revoked_ends_nothing(admin: Client) -> None:
+    auditor = await admin.with_role(Role.AUDITOR)
+    async with open_feed(admin) as feed:
+        await revoke(admin, auditor)
+        assert (await feed.record()).name == "key.KeyRevoked"
+
+
+async def test_a_feed_ends_when_its_key_expires(admin: Client, quick: None) -> None:
+    auditor = await short_lived(admin, 0.3)
+    async with open_feed(auditor) as feed:
+        await feed.ended()
+
+
+async def test_a_feed_ends_when_its_browser_signs_out(admin: Client, quick: None) -> None:
+    answer = await admin.http.get(admin.node.sign_in_link())
+    cookie = answer.headers["set-cookie"].partition(";")[0]
+    admin.http.cookies.clear()
+    async with open_feed(admin, Cookie=cookie) as feed:
+        await feed.next()
+        admin.node.sessions.end(cookie.partition("=")[2])
+        await feed.ended()
+
+
+# ---- the same over a websocket
+
+
+async def frames_without_end(socket: Socket) -> None:
+    while True:
+        await socket.receive()
+
+
+async def test_a_websocket_is_told_the_same(admin: Client) -> None:
+    await admin.submit()
+    newest = admin.node.system.journal.position
+    pages = (await admin.get("/v1/log?after=1"))["records"]
+    async with open_socket(admin.node, "/v1/feed?after=1", admin.key, protocol="") as socket:
+        frames = [await socket.receive() for _ in range(newest - 1)]
+    assert frames == [{"type": "record", "record": record} for record in pages]
+
+
+async def test_a_websocket_is_told_positions_and_hears_nothing(admin: Client, quick: None) -> None:
+    async with open_socket(admin.node, "/v1/feed", admin.key, protocol="") as socket:
+        await socket.send_event(BytesMessage(data=b"\xff"))
+        await socket.send_event(TextMessage(data="{{{"))
+        for _ in range(2):
+            assert await socket.receive() == {"type": "position", "position": admin.node.system.journal.position}
+
+
+async def test_a_websocket_sees_its_own_tenant_alone(admin: Client, quick: None) -> None:
+    stranger = await admin.with_role(Role.ADMIN, tenant="other")
+    async with open_socket(admin.node, "/v1/feed", stranger.key, protocol="") as socket:
+        await admin.submit()
+        theirs = await stranger.submit(capabilities=[])
+        assert (await socket.next("record"))["record"]["data"]["task_id"] == theirs
+
+
+async def test_a_websocket_ends_with_its_key(admin: Client) -> None:
+    auditor = await admin.with_role(Role.AUDITOR)
+    async with open_socket(admin.node, "/v1/feed", auditor.key, protocol="") as socket:
+        await revoke(admin, auditor)
+        with pytest.raises(Closed) as ended:
+            await frames_without_end(socket)
+    assert ended.value.code == 1008
+
+
+async def test_a_websocket_that_is_left_leaves_nothing_behind(admin: Client, closed: trio.Event) -> None:
+    async with open_socket(admin.node, "/v1/feed", admin.key, protocol=""):
+        pass
+    await closed.wait()
+
+
+@pytest.mark.parametrize("query,key,status", [("", "gvl_x", 401), ("?after=x", "", 422)])
+async def test_a_handshake_that_makes_no_sense_is_denied(admin: Client, query: str, key: str, status: int) -> None:
+    with pytest.raises(Denied) as denied:
+        async with open_socket(admin.node, f"/v1/feed{query}", key or admin.key, protocol=""):
+            pass
+    assert (denied.value.status, denied.value.document["status"]) == (status, status)
+
+
+async def test_a_page_from_elsewhere_opens_no_websocket_with_our_cookie(admin: Client) -> None:
+    signed_in = await admin.http.get(admin.node.sign_in_link())
+    handshake = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
+    handshake |= {"Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==", "Origin": "http://elsewhere.example"}
+    handshake |= {"Cookie": signed_in.headers["set-cookie"].partition(";")[0]}
+    async with httpx2.AsyncClient() as elsewhere:
+        answer = await elsewhere.get(f"{admin.node.url}/v1/feed", headers=handshake)
+    assert answer.status_code == 403

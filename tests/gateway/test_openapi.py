@@ -1,0 +1,146 @@
+"""The API document: valid, complete, open to everybody, and true of what the node answers."""
+
+import subprocess
+import sys
+from typing import Any
+
+import msgspec
+import pytest
+from openapi_spec_validator import validate
+from sqlalchemy import Table
+
+from gateway import rows
+from gateway.app import ENDPOINTS, SOCKETS
+from gateway.calls import Call, Endpoint
+from gateway.openapi import PATH_PARAMETER
+from gateway.queries import LIMIT
+from projections import agents, bids, keys, problems, solves, tasks
+from tests.gateway import documented
+from tests.gateway.clients import BID, TASK, Client, recorded
+
+TRIANGLE = b"3 3\n1 2 1\n1 3 1\n2 3 1\n"
+LOADED = """
+import sys
+from gateway.app import api_document
+api_document()
+print(*sorted({"numba", "scipy", "numpy"} & sys.modules.keys()))
+"""
+
+
+def test_the_document_is_valid() -> None:
+    document: Any = documented.document()
+    validate(document)
+
+
+def test_every_route_and_every_websocket_is_described() -> None:
+    document = documented.document()
+    described = {(path, method.upper()) for path, item in document["paths"].items() for method in item}
+    assert described == {(PATH_PARAMETER.sub(r"{\1}", line.path), line.method) for line in ENDPOINTS}
+    assert [socket["path"] for socket in document["x-websockets"]] == [line.path for line in SOCKETS]
+    for item in document["paths"].values():
+        for operation in item.values():
+            assert operation["summary"], operation
+
+
+def test_every_answer_that_is_no_file_has_a_type() -> None:
+    for line in ENDPOINTS:
+        if line.media == "application/json" and line.status < 300 and line.status != 204:
+            assert line.reply is not None, line
+
+
+def test_the_document_needs_no_numbers() -> None:
+    loaded = subprocess.run([sys.executable, "-c", LOADED], capture_output=True, text=True, check=True).stdout
+    assert loaded.split() == []
+
+
+async def test_everybody_may_read_it(admin: Client) -> None:
+    answer = await admin.http.get(f"{admin.node.url}/openapi.json")
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
+    assert answer.json() == documented.document()
+
+
+def test_a_parameter_is_named_before_it_is_read() -> None:
+    endpoint = Endpoint("GET", "/nowhere", lambda call: None, None)  # type: ignore[arg-type,return-value]
+    request: Any = None
+    call = Call(request, request, None, endpoint)
+    with pytest.raises(AssertionError, match="/nowhere does not name limit"):
+        call.asked(LIMIT)
+
+
+@pytest.mark.parametrize(
+    "row,table,more",
+    [
+        (rows.Agent, agents.agents, {"running"}),
+        (rows.WholeTask, tasks.tasks, {"bids"}),
+        (rows.Bid, bids.bids, set()),
+        (rows.Problem, problems.problems, set()),
+        (rows.WholeSolve, solves.solves, set()),
+        (rows.Key, keys.keys, set()),
+    ],
+)
+def test_a_row_is_described_as_its_table_is(row: type[msgspec.Struct], table: Table, more: set[str]) -> None:
+    assert set(row.__struct_fields__) == {column.name for column in table.columns} | more
+
+
+def test_pages_leave_out_what_is_long() -> None:
+    assert set(rows.WholeTask.__struct_fields__) - set(rows.Task.__struct_fields__) == {*tasks.LONG, "bids"}
+    assert set(rows.WholeSolve.__struct_fields__) - set(rows.Solve.__struct_fields__) == set(solves.LONG)
+
+
+async def test_every_json_answer_is_as_described(admin: Client) -> None:
+    documented.exercised.clear()
+    await _work_with_keys_and_agents(admin)
+    await _work_with_tasks(admin)
+    await _work_with_solves(admin)
+    for path in ("/livez", "/readyz", "/v1/status", "/v1/audit/verify", "/v1/log?commands=true", "/openapi.json"):
+        await admin.get(path)
+    with_json = {
+        (method.upper(), path)
+        for path, item in documented.document()["paths"].items()
+        for method, operation in item.items()
+        if any("application/json" in answer.get("content", {}) for answer in operation["responses"].values())
+    }
+    assert documented.exercised == with_json
+
+
+async def _do(client: Client, *steps: tuple[str, str, Any]) -> None:
+    for method, path, body in steps:
+        answer = await client.ask(method, path, body)
+        assert answer.status_code < 300, (path, answer.text)
+
+
+async def _work_with_keys_and_agents(admin: Client) -> None:
+    made = (await admin.ask("POST", "/v1/keys", {"role": "auditor", "label": "for the year"})).json()
+    key = f"/v1/keys/{made['key_id']}"
+    await _do(admin, ("GET", key, None), ("DELETE", f"{key}?reason=over", None), ("GET", "/v1/keys?role=auditor", None))
+    agent = await admin.register("a0", capabilities=["other"])
+    await _do(agent, ("POST", "/v1/agents/a0/heartbeat", None), ("PATCH", "/v1/agents/a0", {"price": 2.0}))
+    steps = [("POST", "/v1/agents/a0/drain", None), ("DELETE", "/v1/agents/a0", None), ("GET", "/v1/agents/a0", None)]
+    await _do(admin, *steps, ("GET", "/v1/agents?status=deregistered", None))
+
+
+async def _work_with_tasks(admin: Client) -> None:
+    winner, loser = await admin.register("a1"), await admin.register("a2")
+    task_id = await admin.submit(**TASK)
+    task = f"/v1/tasks/{task_id}"
+    await recorded(admin, "task.BookOpened")
+    await _do(winner, ("POST", f"{task}/bids", BID), ("DELETE", f"{task}/bids/a1", None), ("POST", f"{task}/bids", BID))
+    await _do(admin, ("GET", task, None), ("GET", f"{task}/bids", None))
+    await _do(loser, ("POST", f"{task}/refusals", None))
+    await recorded(admin, "task.TaskAwarded")
+    done = {"status": "completed", "token": 1, "result": {"value": 3}}
+    await _do(winner, ("PUT", f"{task}/status", {"status": "started", "token": 1}), ("PUT", f"{task}/status", done))
+    other = await admin.submit(capabilities=[])
+    await _do(admin, ("DELETE", f"/v1/tasks/{other}", None))
+    await _do(admin, ("GET", "/v1/tasks?stage=completed&agent_id=a1", None), ("GET", task, None))
+    await _do(admin, ("GET", f"{task}/bids", None), ("GET", "/v1/tasks", None))
+
+
+async def _work_with_solves(admin: Client) -> None:
+    stored = (await admin.upload(TRIANGLE)).json()
+    problem = (await admin.ask("POST", "/v1/problems", {"name": "triangle", "blob": stored["sha256"]})).json()
+    await _do(admin, ("GET", "/v1/problems", None), ("GET", f"/v1/problems/{problem['problem_id']}", None))
+    body = {"problem_id": problem["problem_id"], "seconds": 600}
+    job = (await admin.ask("POST", "/v1/solves", body)).json()["job_id"]
+    await _do(admin, ("GET", f"/v1/solves/{job}", None), ("DELETE", f"/v1/solves/{job}?reason=enough", None))
+    await _do(admin, ("GET", "/v1/solves?stage=cancelled", None))
