@@ -14,8 +14,8 @@ from benchmarks.account import AskBalance, Clerk
 from benchmarks.measure import Measured, Row
 from runtime.clock import SystemClock
 from runtime.codec import Codec
+from runtime.delivery import Context
 from runtime.ids import Ids
-from runtime.journal import Context
 from runtime.store.sqlite import SqliteStore
 from runtime.system import Role, System, open_system
 from runtime.transparency import Signer

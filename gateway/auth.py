@@ -17,8 +17,8 @@ from starlette.requests import HTTPConnection
 
 from aggregates.key import Authenticate, Principal, Role
 from gateway.sessions import COOKIE, Sessions
+from runtime.delivery import Context
 from runtime.errors import Failure, Refused
-from runtime.journal import Context
 from runtime.system import System
 
 SECRET_CHARACTERS = 32

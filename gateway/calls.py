@@ -23,8 +23,8 @@ from gateway.bodies import decode
 from gateway.parts import Node
 from gateway.problems import document_of
 from gateway.queries import AFTER, AFTER_POSITION, LIMIT, REASON, Parameter
+from runtime.delivery import Context
 from runtime.errors import Overloaded
-from runtime.journal import Context
 from runtime.records import Command
 
 R = TypeVar("R")

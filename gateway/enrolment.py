@@ -17,8 +17,8 @@ from aggregates.values.document import encoded
 from gateway.auth import digest_of, whose
 from gateway.bodies import body_type
 from gateway.parts import Node
+from runtime.delivery import Context
 from runtime.errors import Refused
-from runtime.journal import Context
 
 LISTS = frozenset({"capabilities", "specializations"})
 """What the query names with commas."""

@@ -32,9 +32,9 @@ from projections.catalog import PROJECTIONS
 from runtime.blobs import Blobs
 from runtime.clock import SystemClock
 from runtime.codec import Codec
+from runtime.delivery import Context
 from runtime.errors import Refused
 from runtime.ids import Ids
-from runtime.journal import Context
 from runtime.projector import Projector
 from runtime.store.sqlite import SqliteStore
 from runtime.system import Bounds, Role, open_system

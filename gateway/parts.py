@@ -12,7 +12,7 @@ from gateway.sessions import Sessions
 from gateway.settings import GavelSettings
 from gateway.sockets import Sockets
 from runtime.blobs import Blobs
-from runtime.journal import Context
+from runtime.delivery import Context
 from runtime.projector import Projector
 from runtime.records import Command
 from runtime.store.sqlite import SqliteStore

@@ -25,8 +25,8 @@ from gateway.handlers import Pulse
 from gateway.post_office import PostOffice
 from gateway.problems import BadRequest, Fault, document_of
 from gateway.translator import Frame, Translator
+from runtime.delivery import Context
 from runtime.errors import Conflict, Failure, NotAnswered, Overloaded, Refused, Unreachable
-from runtime.journal import Context
 from runtime.system import System
 
 R = TypeVar("R")

@@ -19,7 +19,7 @@ import trio
 
 from runtime.actor import Actor, Stashed, Surroundings
 from runtime.alarms import Alarms
-from runtime.cell import Cell
+from runtime.cell import Cell, Work
 from runtime.clock import Clock, SystemClock
 from runtime.deadlines import Deadlines
 from runtime.delivery import Context, Delivery
@@ -64,11 +64,11 @@ class Timers:
 
         An older timer of that key is void, and so is its message where it waits already. Timers end with the incarnation.
         """
-        self._cell._system.timers.start(self._cell, key, message, seconds, every, fixed_rate)
+        self._cell._system.alarms.start(self._cell, key, message, seconds, every, fixed_rate)
 
     def cancel(self, key: Any) -> bool:
         """Ends a timer and voids its message; returns whether there was one."""
-        return self._cell._system.timers.cancel(self._cell, key)
+        return self._cell._system.alarms.cancel(self._cell, key)
 
 
 class Here(Surroundings):
@@ -139,7 +139,7 @@ class Here(Surroundings):
 
     def run(self, work: Callable[..., Awaitable[None]], *args: object) -> None:
         """Starts work beside the actor; it ends with the incarnation, and its failure is the actor's."""
-        self._cell._system.start(self._cell._do, work, self._cell.current, args)
+        self._cell._system.start(self._cell._do, work, Work(self._cell, self._cell.current), args)
 
     def tell(self, message: Command[Any]) -> None:
         self._cell._system.route(message).tell(message)
@@ -163,20 +163,21 @@ class Actors:
         chance: random.Random | None = None,
     ) -> None:
         self.clock = clock or SystemClock()
-        self.error_ids = ids or Ids(self.clock)
+        self.ids = ids or Ids(self.clock)
         self.context = context
         self.stop_seconds_max = stop_seconds_max
         self.interceptors = interceptors
         self.chance = chance or random.Random()
         self.dispatcher = Dispatcher()
         self.deadlines = Deadlines(ask_seconds_max)
-        self.timers = Alarms()
+        self.alarms = Alarms()
         self.dead_letters = DeadLetters()
         self.counts: Counts[str] = Counts()
         self.children: dict[str | int, Cell] = {}
         self.slow_to_stop: deque[str] = deque(maxlen=SLOW_KEPT_MAX)
         self.running: Cell | None = None
-        self.ids = 0
+        self.messages = 0
+        """How many were sent: their ids."""
         self.calls = 0
         self._names = 0
         self._kinds: dict[Any, Kind] = {}
@@ -276,11 +277,10 @@ class Actors:
         what = type(delivery.message).__name__ if delivery is not None else "work"
         log.debug("refused", actor=cell.path, message=what, reason=str(error))
 
-    def crashed(self, cell: Cell, delivery: Delivery | None, error: BaseException) -> str:
+    def crashed(self, cell: Cell, what: str | None, error: BaseException) -> str:
         """Counts and logs a failure under a new id, which it returns."""
         self.counts["crashed"] += 1
-        error_id = self.error_ids.new()
-        what = type(delivery.message).__name__ if delivery is not None else None
+        error_id = self.ids.new()
         log.error("actor failed", actor=cell.path, message=what, error_id=error_id, exc_info=error)
         return error_id
 
@@ -305,8 +305,9 @@ class Actors:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
                 nursery.start_soon(self.deadlines.run)
-                nursery.start_soon(self.timers.run)
+                nursery.start_soon(self.alarms.run)
                 await nursery.start(self.dispatcher.run)
+                await self.prepare(nursery)
                 task_status.started()
         finally:
             self._ending = True
@@ -315,6 +316,9 @@ class Actors:
                 cell._turn_away("the system ends")
         if self._failure is not None:
             raise self._failure
+
+    async def prepare(self, nursery: trio.Nursery) -> None:
+        """What has to be done before anybody is asked."""
 
     async def stop(self, seconds: float | None = None) -> None:
         """Ends all actors, the last spawned first. Handlers that still wait after `seconds` are cancelled; `slow_to_stop` names them."""

@@ -23,7 +23,7 @@ from runtime.ref import ActorRef, Terminated
 from runtime.supervision import Directive, Failures
 
 if TYPE_CHECKING:
-    from runtime.actors import Actors
+    from runtime.actors import Actors, Make
 
 R = TypeVar("R")
 
@@ -40,6 +40,7 @@ class Work(NamedTuple):
 
     cell: "Cell"
     current: Delivery | None
+    context: Context | None = None
 
 
 class Extras:
@@ -85,17 +86,33 @@ class Extras:
 class Cell(ActorRef):
     """The place of an actor. What begins with an underscore belongs to the runtime."""
 
-    __slots__ = ("_actor", "_extras", "_kind", "_parent", "_peak", "_queue", "_state", "_system", "current", "name")
+    __slots__ = (
+        "_actor",
+        "_extras",
+        "_handled",
+        "_kind",
+        "_parent",
+        "_peak",
+        "_queue",
+        "_state",
+        "_system",
+        "current",
+        "name",
+    )
 
-    def __init__(self, system: "Actors", kind: Kind, name: str | int, parent: "Cell | None") -> None:
+    def __init__(
+        self, system: "Actors", kind: Kind, make: "Make | None", name: str | int, parent: "Cell | None"
+    ) -> None:
         self._system = system
         self._kind = kind
+        self._make = make
         self._parent = parent
         self._actor: Actor[Any, Any] | None = None
         self.current: Delivery | None = None
         self._extras: Extras | None = None
         self._queue: deque[Delivery] | None = None
         self._peak = 0
+        self._handled = 0
         self._state = SUSPENDED
         self.name = name
 
@@ -106,6 +123,11 @@ class Cell(ActorRef):
     def path(self) -> str:
         own = self.name if isinstance(self.name, str) else f"{self._kind.name}-{self.name}"
         return own if self._parent is None else f"{self._parent.path}/{own}"
+
+    @property
+    def crashes(self) -> int:
+        """Its failures within the restart window."""
+        return len(self._extras.failures) if self._extras is not None else 0
 
     @property
     def alive(self) -> bool:
@@ -158,8 +180,8 @@ class Cell(ActorRef):
         takes = self._kind.takes
         if takes and type(message) not in takes:
             raise Unreachable(f"{self.path} does not take {type(message).__name__}")
-        system.ids += 1
-        number = system.ids
+        system.messages += 1
+        number = system.messages
         current = None if sender is None else sender.current
         if current is None:
             return Delivery(message, self, number, 0, number, context or system.context)
@@ -213,10 +235,12 @@ class Cell(ActorRef):
         queue = self._queue
         if queue is None:
             queue = self._queue = self._system.take_queue()
-        extras = self._extras
-        if len(queue) < self._kind.mailbox_max and (extras is None or not extras.parked):
+        extras, room = self._extras, self._kind.mailbox_max
+        if extras is not None and extras.withdrawn * 8 >= room and len(queue) >= room:
+            self._forget_withdrawn()
+        if len(queue) < room and (extras is None or not extras.parked):
             queue.append(delivery)
-            if not self._system.ids & WAIT_SAMPLE:
+            if not self._system.messages & WAIT_SAMPLE:
                 delivery.queued_ns = perf_counter_ns()
             self._schedule()
             return True
@@ -246,12 +270,17 @@ class Cell(ActorRef):
         extras.withdrawn += 1
         queue = self._queue
         if extras.withdrawn > 32 and queue is not None and extras.withdrawn * 2 > len(queue) + len(extras.parked):
-            living = [one for one in queue if one.state != WITHDRAWN]
-            queue.clear()
-            queue.extend(living)
-            extras.parked = deque(one for one in extras.parked if one.state != WITHDRAWN)
-            extras.withdrawn = 0
-            self._admit()
+            self._forget_withdrawn()
+
+    def _forget_withdrawn(self) -> None:
+        extras, queue = self._extra(), self._queue
+        assert queue is not None
+        living = [one for one in queue if one.state != WITHDRAWN]
+        queue.clear()
+        queue.extend(living)
+        extras.parked = deque(one for one in extras.parked if one.state != WITHDRAWN)
+        extras.withdrawn = 0
+        self._admit()
 
     def _admit(self) -> None:
         """Lets parked senders in, first come first served, once half of the room is free."""
@@ -288,6 +317,7 @@ class Cell(ActorRef):
             self._failed(delivery, error)
             result = delivery.result
         self._kind.handled_ns[(perf_counter_ns() - began).bit_length()] += 1
+        self._handled += 1
         system.running = before
         self.current = None
         if self._state == RUNNING and not self._queue:
@@ -337,6 +367,7 @@ class Cell(ActorRef):
             handled_ns[(now - then).bit_length()] += 1
             then = now
         self.current = None
+        self._handled += steps
         system.running = None
         self._after_turn()
         return steps
@@ -371,9 +402,11 @@ class Cell(ActorRef):
                 self._kind.handled_ns[(perf_counter_ns() - began).bit_length()] += 1
                 self._failed(delivery, error)
             else:
+                self._handled += steps
                 return self._wait(coroutine, trap, delivery, began)
         working.set(None)
         self.current = None
+        self._handled += steps
         self._after_turn()
         return steps
 
@@ -459,7 +492,8 @@ class Cell(ActorRef):
                 why = (extras and extras.reason) or ("restarted" if extras and extras.restarting else "the system ends")
                 delivery.settle(Failed(Unreachable(f"{self.path} was ended in the middle: {why}")))
             return
-        error_id = self._system.crashed(self, delivery, error)
+        what = type(delivery.message).__name__ if delivery is not None else "work"
+        error_id = self._system.crashed(self, what, error)
         if delivery is not None:
             delivery.settle(Failed(Crashed(error_id)))
         if not isinstance(error, Exception):
@@ -492,7 +526,7 @@ class Cell(ActorRef):
         if parent is None:
             self._system.exhausted(self, error, error_id)
         elif parent.alive:
-            self._system.crashed(parent, None, error)
+            self._system.crashed(parent, f"failure of {self.path}", error)
             parent._supervise(error, error_id)
 
     def _restart_together(self, failed: "Cell") -> None:
@@ -508,7 +542,7 @@ class Cell(ActorRef):
         extras.restarting = True
         extras.failing += 1
         self._kind.restarts += 1
-        self._system.timers.forget(self)
+        self._system.alarms.forget(self)
         for scope in extras.work:
             scope.cancel()
         if self._state == AWAITING and extras.awaited is not None and extras.awaited.scope is not None:
@@ -529,9 +563,9 @@ class Cell(ActorRef):
             extras.restarting = False
             backoff = self._kind.supervision.backoff
             if backoff is not None:
-                self._system.timers.later(backoff.wait(extras.failing, self._system.chance), self._incarnate)
+                self._system.alarms.later(backoff.wait(extras.failing, self._system.chance), self._incarnate)
             elif self._actor is None:
-                self._system.timers.later(0.0, self._incarnate)  # its constructor fails: not in a loop
+                self._system.alarms.later(0.0, self._incarnate)  # its constructor fails: not in a loop
             else:
                 self._incarnate()
 
@@ -543,10 +577,11 @@ class Cell(ActorRef):
         self._actor = None
         try:
             actor = self._system.make(self)
+            self._kind.is_made(type(actor))
             if type(actor).started is not Actor.started:
                 actor.started(self._system.clock.now())
         except Exception as error:
-            self._supervise(error, self._system.crashed(self, None, error))
+            self._supervise(error, self._system.crashed(self, "start", error))
             return
         self._actor = actor
         if self._kind.interceptors:
@@ -571,7 +606,7 @@ class Cell(ActorRef):
         if self._state == STOPPED or extras.reason is not None:
             return
         extras.reason = reason
-        self._system.timers.forget(self)
+        self._system.alarms.forget(self)
         for scope in extras.work:
             scope.cancel()
         self._turn_away(reason)
@@ -635,7 +670,7 @@ class Cell(ActorRef):
             try:
                 actor.stopped()
             except Exception as error:
-                self._system.crashed(self, None, error)
+                self._system.crashed(self, "stop", error)
         for watcher, message in extras.watchers.items():
             watcher._notice(self, message, extras.reason or "")
         extras.watchers.clear()
@@ -665,8 +700,8 @@ class Cell(ActorRef):
 
     def _tick(self, message: Any) -> Delivery:
         """Queues a timer's message."""
-        self._system.ids += 1
-        number = self._system.ids
+        self._system.messages += 1
+        number = self._system.messages
         delivery = Delivery(message, self, number, 0, number, self._system.context)
         self._push(delivery)
         return delivery
@@ -691,12 +726,10 @@ class Cell(ActorRef):
         if self._queue:
             self._schedule()
 
-    async def _do(
-        self, work: Callable[..., Awaitable[None]], delivery: Delivery | None, arguments: tuple[Any, ...]
-    ) -> None:
+    async def _do(self, work: Callable[..., Awaitable[None]], cause: Work, arguments: tuple[Any, ...]) -> None:
         """Work beside the actor: it ends with the incarnation, and its failure is the actor's."""
         extras = self._extra()
-        working.set(Work(self, delivery))
+        working.set(cause)
         with trio.CancelScope() as scope:
             extras.work.add(scope)
             try:

@@ -1,18 +1,23 @@
-"""One actor at work: its mailbox, its reactions, its memory, and the step that turns a message into records and an answer."""
+"""The place of an actor whose memory is the journal: the step that turns a message into records and an answer after their commit.
+
+It waits for messages like any other. Beside those it reacts to what was committed and wakes when it is due; and while a state that its
+step needs is fetched, or its memory is folded anew, everything else waits.
+"""
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import msgspec
-import outcome
 import structlog
-import trio
 
 from runtime.actor import Actor, Effect, Reply
+from runtime.cell import Cell, Work
+from runtime.delivery import BEGUN, WITHDRAWN, Context, Delivery, Failed
 from runtime.errors import Crashed, Failure
-from runtime.journal import Context, Entry
-from runtime.mailbox import Envelope, Mailbox
+from runtime.journal import Entry
+from runtime.kind import FREE, QUEUED, RUNNING, STOPPED, SUSPENDED, Kind
 from runtime.records import Recorded, reply_type
 
 if TYPE_CHECKING:
@@ -25,198 +30,328 @@ class Wake(NamedTuple):
     """The actor's own timer has come."""
 
 
-Item = Envelope | Recorded | Wake
-Settle = Callable[[outcome.Outcome[Any]], None]
+Item = Delivery | Recorded | Wake
+Settle = Callable[[Reply | Failed], None]
 WAKE = Wake()
 
 
-class Cell:
-    """An actor's place in the system. One message at a time: while a state is fetched or the actor restarts, the rest waits."""
+class DurableCell(Cell):
+    """A place of the roster: one role, for one tenant or for the node."""
 
-    def __init__(self, system: "System", name: str, key: str, mailbox_max: int) -> None:
-        self.system = system
-        self.name = name
+    __slots__ = (
+        "_again",
+        "context",
+        "due",
+        "journaled",
+        "key",
+        "reacted",
+        "reactions",
+        "rebuilding",
+        "role",
+        "touched",
+        "waking",
+    )
+
+    def __init__(self, system: "System", kind: Kind, role: str, key: str) -> None:
+        super().__init__(system, kind, f"{role}/{key}", None)
+        self.journaled = system
+        self.role = role
         self.key = key
-        self.mailbox = Mailbox(mailbox_max)
         self.reactions: deque[Recorded] = deque()
         self.reacted = 0
         self.touched = 0
-        self.handled = 0
-        self.crashes: deque[float] = deque()
-        self.work: set[trio.CancelScope] = set()
-        self.queued = False
         self.waking = False
-        self.blocked = True
+        self.rebuilding = False
         self.due: float | None = None
-        self.context = Context(tenant=key, principal=f"actor:{name}")
-        self.actor: Actor[Any, Any] | None = None
+        self.context = Context(tenant=key, principal=f"actor:{role}")
         self._again: Item | None = None
 
     @property
-    def idle(self) -> bool:
-        """Whether a message would be handled at once."""
-        return not (self.blocked or self.queued or self.mailbox or self.reactions)
+    def actor(self) -> Actor[Any, Any] | None:
+        """The incarnation, unless one is being made."""
+        return self._actor
 
-    @property
-    def ready(self) -> bool:
-        """Whether there is something to do, and nothing in the way."""
-        return not self.blocked and (self._again is not None or bool(self.reactions or self.mailbox))
+    # ---- what waits
 
-    def next(self) -> Item:
-        """What to do next: what was interrupted, then what follows from the past, then messages.
+    def react_to(self, record: Recorded) -> None:
+        """Queues a committed record for a reaction."""
+        self.reactions.append(record)
+        self._schedule()
 
-        A timer queues behind the messages that came before it: what falls due is decided after all that was received.
-        """
+    def wake(self) -> None:
+        """Queues the actor's timer behind the messages that came before it: what falls due is decided after all that was received."""
+        self._tick(WAKE)
+
+    def _next(self) -> Item | None:
+        """What to do next: what was interrupted, then what follows from the past, then messages."""
         if self._again is not None:
             item, self._again = self._again, None
             return item
-        return self.reactions.popleft() if self.reactions else self.mailbox.pop()
+        if self.reactions:
+            return self.reactions.popleft()
+        while self._queue:
+            delivery = self._queue.popleft()
+            if delivery.state != WITHDRAWN:
+                return WAKE if delivery.message is WAKE else delivery
+            self._extra().withdrawn -= 1
+        return None
 
-    def clear(self) -> list[Item]:
-        """Takes out all that waits."""
+    def _turn_away(self, reason: str) -> None:
         again, self._again = self._again, None
-        return [*([again] if again is not None else []), *self.mailbox.clear()]
+        if isinstance(again, Delivery):
+            self._refuse(again, reason)
+        super()._turn_away(reason)
 
-    def perform(self, item: Item) -> None:
+    # ---- running
+
+    def turn(self, quantum: int) -> int:
+        if self._state != QUEUED:
+            return 0
+        if self._queue is not None and len(self._queue) > self._peak:
+            self._peak = len(self._queue)
+        self._state = RUNNING
+        steps = 0
+        while steps < quantum and self._state == RUNNING and (item := self._next()) is not None:
+            self._run(item)
+            steps += 1
+        self._handled += steps
+        self._after_turn()
+        return steps
+
+    def _perform(self, delivery: Delivery) -> Reply | Failed | None:
+        self._state = RUNNING
+        self._run(delivery)
+        self._handled += 1
+        self._after_turn()
+        answered: Reply | Failed | None = delivery.result
+        return answered
+
+    def _after_turn(self) -> None:
+        self.journaled.timers.refresh(self)
+        if self._state == RUNNING and (self.reactions or self._again is not None):
+            if self._extras is not None and self._extras.parked:
+                self._admit()
+            self._state = QUEUED
+            self._system.dispatcher.add(self)
+        else:
+            super()._after_turn()
+
+    def _run(self, item: Item) -> None:
         """One step, without await: from an item to proposed records, or to a wait for a state, or to a restart."""
         settle: Settle = _nobody
         if isinstance(item, Wake):
             self.waking = False
-        elif isinstance(item, Envelope):
-            if item.result is not None:
+        elif isinstance(item, Delivery):
+            if item.state == WITHDRAWN:
                 return
             settle = item.settle
+        began = perf_counter_ns()
         try:
             self._step(item, settle)
         except Failure as failure:
-            self._refuse(item, failure, settle)
+            self._decline(item, failure, settle)
         except Exception as error:
-            error_id = self.system.crash(self, item, error)
-            settle(outcome.Error(Crashed(error_id)))
+            settle(Failed(Crashed(self.crash(_describe(item), error))))
+        self._kind.handled_ns[(perf_counter_ns() - began).bit_length()] += 1
 
     def _step(self, item: Item, settle: Settle) -> None:
-        journal = self.system.journal
+        journal = self.journaled.journal
         at = journal.stamp()
         self.context = context = self._context(item)
         if context.key and self._repeated(item, settle):
             return
         effect = self._handle(item, at)
         if isinstance(effect, Reply):
-            self._answer(outcome.Value(effect.value), settle, self.touched)
+            _begin(item)
+            self._answer(effect, settle, self.touched)
             return
         effect = effect or Effect()
         streams = [stream for stream, _ in effect.decisions]
         if missing := journal.missing(streams, context):
             self._fetch(item, missing)
             return
-        if isinstance(item, Envelope):
-            item.begun = True
-        self.handled += 1
+        _begin(item)
         proposal = journal.decide(effect.decisions, context, at)
         value = effect.answer(proposal.recorded).value if effect.answer is not None else None
-        reaction = (self.name, self.key, item.position) if isinstance(item, Recorded) else None
+        reaction = (self.role, self.key, item.position) if isinstance(item, Recorded) else None
         committed = self._when_committed(effect, proposal.recorded, value, settle)
         if reaction is None and not (proposal.recorded or context.key):
-            self._tell(committed, max(self.touched, journal.touched(streams)))
+            self._tell_when(committed, max(self.touched, journal.touched(streams)))
             return
         journal.propose(proposal, Entry(committed, reaction=reaction), context, value)
         self.reacted = reaction[2] if reaction else self.reacted
-        self.system.remember(proposal.recorded)
+        self.journaled.remember(proposal.recorded)
+
+    def _context(self, item: Item) -> Context:
+        if isinstance(item, Delivery):
+            assert item.context is not None
+            return item.context
+        if isinstance(item, Recorded):
+            return Context(
+                tenant=item.meta.tenant,
+                principal=f"actor:{self.role}",
+                cause=f"@{item.position}",
+                correlation=item.meta.correlation,
+            )
+        return Context(tenant=self.key, principal=f"actor:{self.role}", cause="timer")
+
+    def _handle(self, item: Item, at: float) -> Effect | Reply | None:
+        assert self._actor is not None
+        if isinstance(item, Delivery):
+            self.journaled.journal.admit()
+            message = msgspec.structs.replace(item.message, at=at, tenant=self.context.tenant)
+            handled: Any = self._actor.handle(message)
+            return cast("Effect | Reply | None", handled)
+        if isinstance(item, Recorded):
+            return self._actor.react(item)
+        return self._actor.wake(at)
 
     def _repeated(self, item: Item, settle: Settle) -> bool:
         """Answers a message whose idempotency key has an answer already; also true while that is being looked up."""
-        journal = self.system.journal
+        journal = self.journaled.journal
         if missing := journal.missing((), self.context):
             self._fetch(item, missing)
             return True
         kept = journal.kept(self.context)
-        if kept is None or not isinstance(item, Envelope):
+        if kept is None or not isinstance(item, Delivery):
             return False
+        _begin(item)
         answer = msgspec.msgpack.decode(kept.reply, type=reply_type(type(item.message)))
-        self._answer(outcome.Value(answer), settle, kept.position)
+        self._answer(Reply(answer), settle, kept.position)
         return True
 
     def _fetch(self, item: Item, missing: Sequence[str]) -> None:
+        """Waits until the states that this step needs have been read."""
         self._again = item
         self.waking = isinstance(item, Wake)
-        self.system.fetch(self, missing, self.context)
+        self._state = SUSPENDED
+        self._system.start(self._fetch_and_go_on, missing, self.context)
+
+    async def _fetch_and_go_on(self, missing: Sequence[str], context: Context) -> None:
+        await self.journaled.journal.load(missing, context)
+        if self._state == SUSPENDED and not self.rebuilding:
+            self._state = FREE
+            self._schedule()
+
+    # ---- answering
 
     def _when_committed(
         self, effect: Effect, recorded: Sequence[Recorded], value: Any, settle: Settle
     ) -> Callable[[Failure | None], None]:
         def committed(failure: Failure | None) -> None:
             if failure is not None:
-                settle(outcome.Error(failure))
+                settle(Failed(failure))
                 return
             if effect.after is not None:
                 self.guard(effect.after, recorded)
-            settle(outcome.Value(value))
+            settle(Reply(value))
 
         return committed
 
-    def _context(self, item: Item) -> Context:
-        if isinstance(item, Envelope):
-            return item.context
-        if isinstance(item, Recorded):
-            return Context(
-                tenant=item.meta.tenant,
-                principal=f"actor:{self.name}",
-                cause=f"@{item.position}",
-                correlation=item.meta.correlation,
-            )
-        return Context(tenant=self.key, principal=f"actor:{self.name}", cause="timer")
-
-    def _handle(self, item: Item, at: float) -> Effect | Reply | None:
-        assert self.actor is not None
-        if isinstance(item, Envelope):
-            self.system.journal.admit()
-            message = msgspec.structs.replace(item.message, at=at, tenant=item.context.tenant)
-            handled: Any = self.actor.handle(message)
-            return cast("Effect | Reply | None", handled)
-        if isinstance(item, Recorded):
-            return self.actor.react(item)
-        return self.actor.wake(at)
-
-    def _answer(self, result: outcome.Outcome[Any], settle: Settle, basis: int) -> None:
+    def _answer(self, result: Reply | Failed, settle: Settle, basis: int) -> None:
         def committed(failure: Failure | None) -> None:
-            settle(result if failure is None else outcome.Error(failure))
+            settle(result if failure is None else Failed(failure))
 
-        self._tell(committed, basis)
+        self._tell_when(committed, basis)
 
-    def _tell(self, committed: Callable[[Failure | None], None], basis: int) -> None:
+    def _tell_when(self, committed: Callable[[Failure | None], None], basis: int) -> None:
         """Tells at once what rests on committed records, and what rests on provisional ones after their commit."""
-        journal = self.system.journal
+        journal = self.journaled.journal
         if basis <= journal.position:
             committed(None)
         else:
             journal.queue(Entry(committed))
 
-    def _refuse(self, item: Item, failure: Failure, settle: Settle) -> None:
+    def _decline(self, item: Item, failure: Failure, settle: Settle) -> None:
         """A refusal is not a crash: the asker hears of it; a reaction that came too late is over."""
-        journal = self.system.journal
-        if isinstance(item, Envelope):
-            self._answer(outcome.Error(failure), settle, journal.proposed)
+        journal = self.journaled.journal
+        if isinstance(item, Delivery):
+            _begin(item)
+            self._answer(Failed(failure), settle, journal.proposed)
             return
-        log.debug("refused", actor=self.name, key=self.key, item=type(item).__name__, reason=str(failure))
+        log.debug("refused", actor=self.role, key=self.key, item=_describe(item), reason=str(failure))
         if isinstance(item, Recorded):
             self.reacted = item.position
-            journal.queue(Entry(_ignore, reaction=(self.name, self.key, item.position)))
+            journal.queue(Entry(_ignore, reaction=(self.role, self.key, item.position)))
+
+    # ---- what is remembered
+
+    def remember(self, record: Recorded) -> None:
+        """Folds a record into the memory; the memory is provisional until the record is committed."""
+        actor = self._actor
+        if actor is None:
+            return
+        try:
+            actor.memory = actor.remember(actor.memory, record)
+        except Exception as error:
+            self.crash(record.kind, error)
+        else:
+            self.touched = record.position
 
     def guard(self, function: Callable[..., None], *arguments: Any) -> None:
         """Runs a piece of the actor outside its step: what fails there fails the actor."""
         try:
             function(*arguments)
         except Exception as error:
-            self.system.crash(self, WAKE, error)
+            self.crash("outside a step", error)
 
-    def remember(self, record: Recorded) -> None:
-        """Folds a record into the memory; the memory is provisional until the record is committed."""
-        if self.actor is not None:
-            self.actor.memory = self.actor.remember(self.actor.memory, record)
-            self.touched = record.position
+    # ---- failing
+
+    def crash(self, what: str, error: BaseException) -> str:
+        """The actor failed: logged under an id; it is made anew from its records, or ends the node when that happens too often."""
+        error_id = self._system.crashed(self, what, error)
+        self._supervise(error, error_id)
+        return error_id
+
+    def _restart(self) -> None:
+        if self.rebuilding or self._state == STOPPED:
+            return
+        self.rebuilding = True
+        self._kind.restarts += 1
+        self._actor = None
+        self._state = SUSPENDED
+        self.reactions.clear()
+        if self._extras is not None:
+            for scope in self._extras.work:
+                scope.cancel()
+        self._system.start(self.journaled.rebuild, self)
+
+    def begin(self, actor: Actor[Any, Any], reactions: Sequence[Recorded], *, position: int, reacted: int) -> None:
+        """Goes on with a new incarnation, and the reactions that are owed."""
+        self._kind.is_made(type(actor))
+        self._actor = actor
+        self.rebuilding = False
+        self.touched = max(position, self.touched)
+        self.reacted = reacted
+        self.reactions.extend(reactions)
+        self._state = FREE
+        self.journaled.timers.refresh(self)
+        if self.reactions or self._queue or self._again is not None:
+            self._schedule()
+
+    async def _do(self, work: Callable[..., Awaitable[None]], cause: Work, arguments: tuple[Any, ...]) -> None:
+        await super()._do(self._as_failure_of_its_own, cause, (work, arguments))
+
+    async def _as_failure_of_its_own(self, work: Callable[..., Awaitable[None]], arguments: tuple[Any, ...]) -> None:
+        """Work has nobody to refuse: whatever it raises is the actor's failure."""
+        try:
+            await work(*arguments)
+        except Exception as error:
+            self.crash("work", error)
 
 
-def _nobody(result: outcome.Outcome[Any]) -> None:
+def _begin(item: Item) -> None:
+    if isinstance(item, Delivery) and item.state < BEGUN:
+        item.state = BEGUN
+
+
+def _describe(item: Item) -> str:
+    if isinstance(item, Delivery):
+        return type(item.message).__name__
+    return item.kind if isinstance(item, Recorded) else "wake"
+
+
+def _nobody(result: Reply | Failed) -> None:
     """A reaction or a timer has nobody to answer."""
 
 

@@ -26,6 +26,7 @@ from eventsourcing.persistence import PersistenceError
 
 from runtime.clock import Clock
 from runtime.codec import Codec
+from runtime.delivery import Context
 from runtime.errors import Conflict, Failure, NotCommitted, Overloaded, Refused, Unreachable
 from runtime.ids import Ids
 from runtime.records import Command, Meta, Recorded
@@ -38,17 +39,6 @@ TAIL_MAX = 20_000
 READERS_MAX = 4
 RETRY_SECONDS = 2.0
 PAUSE_SECONDS_MIN = 0.05
-
-
-class Context(msgspec.Struct, frozen=True, kw_only=True):
-    """On whose behalf and why a message is sent. `key` is the client's idempotency key, `digest` what it was first used for."""
-
-    tenant: str
-    principal: str
-    cause: str = ""
-    correlation: str = ""
-    key: str = ""
-    digest: bytes = b""
 
 
 class Held(NamedTuple):

@@ -1,14 +1,12 @@
 """What all actors of one make have in common, and the states in which an actor may be."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from inspect import iscoroutinefunction
+from typing import Any
 
 from runtime.actor import Actor
 from runtime.ref import ActorRef
 from runtime.supervision import DEFAULT, Supervision
-
-if TYPE_CHECKING:
-    from runtime.actors import Here
 
 FREE, IDLE, QUEUED, RUNNING, AWAITING, STOPPING, SUSPENDED, STOPPED = range(8)
 """FREE: idle, and an asker may run it in its own step. AWAITING: its handler waits. SUSPENDED: between two incarnations."""
@@ -23,11 +21,12 @@ class Kind:
     """What all actors of one make have in common: how they are made, kept and supervised, and how long their messages took."""
 
     __slots__ = (
+        "actor",
+        "caller_runs",
         "handled_ns",
         "interceptors",
         "is_async",
         "mailbox_max",
-        "make",
         "name",
         "rest",
         "restarts",
@@ -39,7 +38,6 @@ class Kind:
 
     def __init__(
         self,
-        make: "Callable[[Here], Actor[Any, Any]]",
         name: str,
         *,
         mailbox_max: int,
@@ -48,22 +46,31 @@ class Kind:
         interceptors: tuple[Interceptor, ...] = (),
         caller_runs: bool = True,
     ) -> None:
-        self.make = make
         self.name = name
         self.mailbox_max = mailbox_max
         self.stash_max = stash_max
         self.supervision = supervision
         self.interceptors = interceptors
-        self.is_async = _is_async(make)
-        self.takes: frozenset[type] = frozenset(getattr(make, "takes", ()))
-        self.rest = FREE if caller_runs and not (self.is_async or interceptors) else IDLE
+        self.caller_runs = caller_runs and not interceptors
+        self.actor: type[Actor[Any, Any]] | None = None
+        self.is_async = False
+        self.takes: frozenset[type] = frozenset()
+        self.rest = IDLE
         self.restarts = 0
         self.handled_ns = [0] * 65
         """How many messages took up to 2**i - 1 ns, by i."""
         self.waited_ns = [0] * 65
         """The same of the time in the mailbox, of every 16th message."""
 
-
-def _is_async(make: Any) -> bool:
-    handle = getattr(make, "handle", None)
-    return bool(getattr(getattr(handle, "__code__", None), "co_flags", 0) & 0x80)
+    def is_made(self, actor: type[Actor[Any, Any]]) -> None:
+        """Learns from an incarnation what its handler is like. Raises TypeError where another came before: a kind makes one class."""
+        if actor is self.actor:
+            return
+        if self.actor is not None:
+            raise TypeError(
+                f"{self.name} made a {actor.__name__} after a {self.actor.__name__}: spawn them as two kinds"
+            )
+        self.actor = actor
+        self.is_async = iscoroutinefunction(actor.handle)
+        self.takes = frozenset(actor.takes)
+        self.rest = FREE if self.caller_runs and not self.is_async else IDLE

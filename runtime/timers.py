@@ -9,7 +9,7 @@ import trio
 from runtime.clock import SystemClock
 
 if TYPE_CHECKING:
-    from runtime.durable import Cell
+    from runtime.durable import DurableCell
     from runtime.system import System
 
 log = structlog.get_logger()
@@ -27,11 +27,11 @@ class Timers:
 
     def __init__(self, system: "System") -> None:
         self._system = system
-        self._heap: list[tuple[float, int, Cell]] = []
+        self._heap: list[tuple[float, int, DurableCell]] = []
         self._order = 0
         self._rearmed = trio.Event()
 
-    def refresh(self, cell: "Cell") -> None:
+    def refresh(self, cell: "DurableCell") -> None:
         """Takes note of when the cell's actor is due now."""
         due = cell.actor.due() if cell.actor is not None and not cell.waking else None
         if due == cell.due:
@@ -78,4 +78,4 @@ class Timers:
                 # Forgotten until the wake has been handled: then the actor is asked again.
                 cell.due = None
                 cell.waking = True
-                self._system.wake(cell)
+                cell.wake()

@@ -16,8 +16,8 @@ from aggregates.catalog import AGGREGATES
 from aggregates.task import BookOpened, PlaceBid, RefuseBid, SubmitTask, TaskAwarded
 from runtime.clock import SystemClock
 from runtime.codec import Codec
+from runtime.delivery import Context
 from runtime.ids import Ids
-from runtime.journal import Context
 from runtime.records import Command, Event, Recorded
 from runtime.store.sqlite import SqliteStore
 from runtime.system import Role, System, open_system

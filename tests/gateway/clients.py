@@ -29,7 +29,7 @@ from aggregates.key import IssueKey, Role
 from gateway.auth import digest_of
 from gateway.node import Node, open_node
 from gateway.settings import GavelSettings
-from runtime.journal import Context
+from runtime.delivery import Context
 from tests.gateway import documented
 
 GUARD_SECONDS = 30  # no assertion about speed: only that the test ends

@@ -7,7 +7,7 @@ from gateway import auth
 from gateway.app import ENDPOINTS, SOCKETS
 from gateway.auth import Tokens, digest_of, key_id_of
 from gateway.sessions import COOKIE, SESSIONS_MAX, TICKETS_MAX, Sessions
-from runtime.journal import Context
+from runtime.delivery import Context
 from tests.gateway.clients import Client
 
 KEY_ID = "01a1fc4c-cc6c-7000-997f-07977eb6e4bf"

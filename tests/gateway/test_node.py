@@ -153,7 +153,7 @@ async def test_a_bug_is_answered_with_an_id_and_the_node_lives(admin: Client, mo
 async def test_an_exhausted_actor_ends_the_node_and_is_named(tmp_path: Path) -> None:
     async def run_and_exhaust() -> None:
         async with open_node(settings_of(tmp_path), door=False) as node:
-            node.system._end(Exhausted("coordinator default failed"))
+            node.system.end(Exhausted("coordinator default failed"))
             await trio.sleep_forever()
 
     with pytest.raises(Exhausted, match="coordinator"):

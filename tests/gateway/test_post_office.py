@@ -10,7 +10,7 @@ from aggregates.task import SubmitTask, TaskType
 from gateway import post_office
 from gateway.node import Node, open_node
 from gateway.post_office import PostOffice
-from runtime.journal import Context
+from runtime.delivery import Context
 from tests.gateway.clients import GUARD_SECONDS, settings_of
 
 ANN = Principal(name="agent:ann", tenant="t1", role=Role.AGENT_OWN, key_id="k", agent_id="ann")

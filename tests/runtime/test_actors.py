@@ -246,6 +246,64 @@ async def test_a_sender_waits_for_room_or_is_refused_as_it_likes() -> None:
         assert sorted(heard[4:-1]) == list(range(10, 20))
 
 
+class Gate(Actor[Any, None]):
+    """Its handler waits until it is opened; keeps the order of what it heard."""
+
+    def __init__(self, here: Here) -> None:
+        super().__init__(here)
+        self.opened = trio.Event()
+        self.heard: list[Any] = []
+
+    async def handle(self, message: Any) -> None:
+        await self.opened.wait()
+        self.heard.append(message)
+
+
+async def test_parked_senders_are_let_in_first_come_first_served_and_newcomers_cannot_overtake() -> None:
+    made: list[Gate] = []
+
+    def make(here: Here) -> Gate:
+        made.append(Gate(here))
+        return made[-1]
+
+    async with open_actors() as actors, trio.open_nursery() as nursery:
+        ref = actors.spawn(make, props=Props(mailbox_max=4))
+        ref.tell("begun")
+        await blocked()
+        for number in range(4):
+            ref.tell(number)
+        scopes = [trio.CancelScope() for _ in range(6)]
+
+        async def send(number: int) -> None:
+            with scopes[number]:
+                await ref.tell_when_free(f"parked {number}")
+
+        for number in range(6):
+            nursery.start_soon(send, number)
+            await blocked()
+        scopes[1].cancel()
+        await blocked()
+        with pytest.raises(Overloaded):
+            ref.tell("newcomer")
+        made[0].opened.set()
+        await blocked()
+        parked = [f"parked {number}" for number in (0, 2, 3, 4, 5)]
+        assert made[0].heard == ["begun", 0, 1, 2, 3, *parked]
+
+
+async def test_asks_that_were_withdrawn_take_no_room() -> None:
+    async with open_actors() as actors, trio.open_nursery() as nursery:
+        ref, gate = actors.spawn(Waiter, props=Props(mailbox_max=8)), trio.Event()
+        nursery.start_soon(ref.ask, does(lambda _: gate.wait()))
+        await blocked()
+        for _ in range(50):
+            with trio.move_on_after(0):
+                await ref.ask(does(done))
+        ref.tell(does(done))
+        gate.set()
+        assert await ref.ask(does(done)) == 2
+
+
 async def test_a_constructor_that_raises_is_a_failure_like_any_other() -> None:
     left = [2]
 

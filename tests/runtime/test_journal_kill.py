@@ -20,7 +20,7 @@ CHILD = """
 import itertools, os, sys, trio
 from pathlib import Path
 from runtime import telemetry
-from runtime.journal import Context
+from runtime.delivery import Context
 from tests.runtime.bank import Deposit
 from tests.runtime.test_system import bank
 

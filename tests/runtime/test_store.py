@@ -115,7 +115,7 @@ from pathlib import Path
 from runtime.clock import FixedClock
 from runtime.codec import Codec
 from runtime.ids import Ids
-from runtime.journal import Context
+from runtime.delivery import Context
 from runtime.store.sqlite import SqliteStore
 from runtime.system import Role, open_system
 from runtime.transparency import Signer

@@ -13,8 +13,8 @@ import trio
 from runtime.actor import Effect
 from runtime.clock import SystemClock
 from runtime.codec import Codec
+from runtime.delivery import Context
 from runtime.ids import Ids
-from runtime.journal import Context
 from runtime.store.sqlite import SqliteStore
 from runtime.system import Role, System, open_system
 from runtime.transparency import Signer

@@ -14,7 +14,7 @@ from gateway import live
 from gateway.auth import digest_of
 from gateway.live import watch
 from gateway.routes import log
-from runtime.journal import Context
+from runtime.delivery import Context
 from tests.gateway.clients import Client, Closed, Denied, Socket, open_socket
 from tests.gateway.feeds import open_feed
 
