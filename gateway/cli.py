@@ -20,7 +20,7 @@ COMMANDS = {
     "log": "follow, export or replay the log",
     "audit": "judge a journal from the outside",
     "backup": "copy the journal of a node, running or not",
-    "keys": "create, list and revoke keys",
+    "keys": "create, list and revoke keys; print a sign-in link",
     "actors": "show the actors of the running node",
     "settings": "list every setting with its type, default, meaning and value",
     "bench": "measure this program against others, in the same run",

@@ -24,6 +24,7 @@ class DataFolder:
         self.journal_key = path / "journal-key"
         self.admin_key = path / "admin-key"
         self.node_secret = path / "node-secret"
+        self.sessions = path / "sessions"
         self.node = path / "node.json"
 
     def make(self) -> None:
@@ -51,9 +52,16 @@ class DataFolder:
     def _keep(self, path: Path, text: str) -> str:
         if not path.exists():
             write_private(path, text)
-        if path.stat().st_mode & 0o077:
-            raise FolderUnusable(f"{path} can be reached by others than its owner: chmod 600 it")
-        return path.read_text().strip()
+        return read_private(path).strip()
+
+
+def read_private(path: Path) -> str:
+    """A file that is readable by its owner alone, empty where there is none. Raises FolderUnusable where others can reach it."""
+    if not path.exists():
+        return ""
+    if path.stat().st_mode & 0o077:
+        raise FolderUnusable(f"{path} can be reached by others than its owner: chmod 600 it")
+    return path.read_text()
 
 
 def write_private(path: Path, text: str) -> None:

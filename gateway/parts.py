@@ -46,7 +46,7 @@ class Node:
         self.projector = projector
         self.blobs = blobs
         self.tokens = Tokens(folder.secret())
-        self.sessions = Sessions()
+        self.sessions = Sessions(system.clock.now, folder.sessions)
         self.sockets = Sockets(system)
         self.counts = Counts()
         self.started_at = system.clock.now()

@@ -50,6 +50,9 @@ class Props(NamedTuple):
 
 USUAL = Props()
 
+Make = Callable[["Here"], Actor[Any, Any]]
+"""Makes an incarnation: an actor's class, or a function that calls it with more than where it is."""
+
 
 class Timers:
     """One actor's timers, by keys of its choice."""
@@ -103,9 +106,7 @@ class Here(Surroundings):
         """The actor's timers."""
         return Timers(self._cell)
 
-    def spawn(
-        self, make: "Callable[[Here], Actor[Any, Any]]", name: str | None = None, props: Props = USUAL
-    ) -> ActorRef:
+    def spawn(self, make: "Make", name: str | None = None, props: Props = USUAL) -> ActorRef:
         """A child: it is supervised by this actor and ends before it."""
         return self._cell._system.spawn(make, name, props, parent=self._cell)
 
@@ -190,7 +191,7 @@ class Actors:
 
     def spawn(
         self,
-        make: Callable[[Here], Actor[Any, Any]],
+        make: Make,
         name: str | None = None,
         props: Props = USUAL,
         *,
@@ -207,16 +208,17 @@ class Actors:
             self._names += 1
         elif name in siblings:
             raise ValueError(f"there is a {name} already")
-        cell = Cell(self, self._kind(make, props), name or self._names, parent)
+        cell = Cell(self, self._kind(make, props), make, name or self._names, parent)
         siblings[cell.name] = cell
         cell._incarnate()
         return cell
 
-    def _kind(self, make: Callable[[Here], Actor[Any, Any]], props: Props) -> Kind:
-        kind = self._kinds.get((make, props))
+    def _kind(self, make: Make, props: Props) -> Kind:
+        # All closures of one piece of code are one kind: whoever spawns with a lambda each time must not fill the memory.
+        origin = make if isinstance(make, type) else getattr(make, "__code__", type(make))
+        kind = self._kinds.get((origin, props))
         if kind is None:
             kind = Kind(
-                make,
                 getattr(make, "__name__", type(make).__name__).lower().strip("<>"),
                 mailbox_max=props.mailbox_max,
                 stash_max=props.stash_max,
@@ -224,7 +226,7 @@ class Actors:
                 interceptors=self.interceptors,
                 caller_runs=props.caller_runs,
             )
-            self._kinds[make, props] = kind
+            self._kinds[origin, props] = kind
         return kind
 
     def walk(self) -> Iterator[Cell]:
@@ -249,7 +251,8 @@ class Actors:
         raise NotImplementedError
 
     def make(self, cell: Cell) -> Actor[Any, Any]:
-        return cell._kind.make(Here(cell))
+        assert cell._make is not None
+        return cell._make(Here(cell))
 
     def take_queue(self) -> deque[Delivery]:
         """A mailbox's queue; idle actors have none."""

@@ -91,6 +91,7 @@ class Cell(ActorRef):
         "_extras",
         "_handled",
         "_kind",
+        "_make",
         "_parent",
         "_peak",
         "_queue",

@@ -53,7 +53,7 @@ class DurableCell(Cell):
     )
 
     def __init__(self, system: "System", kind: Kind, role: str, key: str) -> None:
-        super().__init__(system, kind, f"{role}/{key}", None)
+        super().__init__(system, kind, None, f"{role}/{key}", None)
         self.journaled = system
         self.role = role
         self.key = key

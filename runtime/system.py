@@ -268,7 +268,7 @@ class System(Actors):
 
 def _kind_of(role: Role, mailbox_max: int) -> Kind:
     budget = Supervision(restarts_max=role.restarts_max, window_seconds=role.restart_window_seconds)
-    return Kind(role.actor, role.name, mailbox_max=role.mailbox_max or mailbox_max, supervision=budget)
+    return Kind(role.name, mailbox_max=role.mailbox_max or mailbox_max, supervision=budget)
 
 
 @asynccontextmanager

@@ -1,12 +1,12 @@
-"""`gavel keys create|list|revoke`: keys of the node that runs on the data folder, or of the folder where none runs."""
+"""`gavel keys create|list|revoke|link`: keys of the node that runs on the data folder, or of the folder where none runs."""
 
 import argparse
 from typing import Any
 
-from gateway.client import Client
+from gateway.client import Client, Denied, NotReached
 from gateway.commands.common import add_json, add_settings, print_json
-from gateway.commands.reach import reach
-from gateway.verdicts import FINE
+from gateway.commands.reach import reach, running
+from gateway.verdicts import FINE, Wrong
 
 ROLES = ("agent", "operator", "auditor", "admin")
 PAGE = 500
@@ -23,17 +23,24 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     revoke = actions.add_parser("revoke", help="make a key open nothing any more")
     revoke.add_argument("key_id", metavar="KEY_ID")
     revoke.set_defaults(act=_revoke)
-    for action in (create, listing, revoke):
+    link = actions.add_parser(
+        "link", help="print a link that signs a browser in as the admin of the node that runs, once"
+    )
+    link.set_defaults(act=None)
+    for action in (create, listing, revoke, link):
         add_settings(action)
         add_json(action)
 
 
 def run(options: argparse.Namespace) -> int:
-    answer = reach(options, lambda client: options.act(client, options))
+    if options.act is None:  # a node that is opened for the question would be gone before the browser came
+        answer = _link(running(options))
+    else:
+        answer = reach(options, lambda client: options.act(client, options))
     if options.json:
         print_json(answer)
-    elif "key" in answer:
-        print(answer["key"])
+    elif shown := answer.get("key") or answer.get("link"):
+        print(shown)
     else:
         for row in answer.get("keys", [answer]):
             print("  ".join(f"{name}={value}" for name, value in row.items() if value not in (None, "")))
@@ -59,3 +66,11 @@ def _list(client: Client, options: argparse.Namespace) -> dict[str, Any]:
 def _revoke(client: Client, options: argparse.Namespace) -> dict[str, Any]:
     client.send("DELETE", f"/v1/keys/{options.key_id}")
     return {"key_id": options.key_id, "revoked": True}
+
+
+def _link(client: Client) -> dict[str, Any]:
+    try:
+        made = client.post("/session", {})
+    except (Denied, NotReached) as error:
+        raise Wrong(str(error)) from error
+    return {"link": client.url + made["path"], "seconds": made["seconds"]}

@@ -1,14 +1,17 @@
 """Who gets in: keys in every role, revoked and expired ones, sign-in links and cookies, pages from elsewhere."""
 
+from pathlib import Path
+
 import pytest
 
 from aggregates.key import IssueKey, Role
 from gateway import auth
 from gateway.app import ENDPOINTS, SOCKETS
 from gateway.auth import Tokens, digest_of, key_id_of
-from gateway.sessions import COOKIE, SESSIONS_MAX, TICKETS_MAX, Sessions
+from gateway.folder import FolderUnusable, write_private
+from gateway.sessions import COOKIE, SESSION_SECONDS, SESSIONS_MAX, TICKETS_MAX, Sessions
 from runtime.delivery import Context
-from tests.gateway.clients import Client
+from tests.gateway.clients import Client, open_client, settings_of
 
 KEY_ID = "01a1fc4c-cc6c-7000-997f-07977eb6e4bf"
 
@@ -154,16 +157,99 @@ async def test_a_session_ends_with_its_key(admin: Client) -> None:
     assert (await admin.http.get(f"{admin.node.url}/v1/tasks", headers=headers)).status_code == 401
 
 
-async def test_tickets_and_sessions_are_bounded(autojump_clock: object) -> None:
-    sessions = Sessions()
+async def test_a_session_outlives_the_node_but_not_its_key(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path)
+    async with open_client(settings) as admin:
+        other = await admin.with_role(Role.AUDITOR)
+        cookies = []
+        for key in (admin.key, other.key):
+            link = (await Client(admin.node, admin.http, key).ask("POST", "/session")).json()
+            await admin.http.get(admin.node.url + link["path"])
+            cookies.append({"Cookie": f"{COOKIE}={admin.http.cookies[COOKIE]}"})
+            admin.http.cookies.clear()
+        await admin.ask("DELETE", f"/v1/keys/{key_id_of(other.key)}")
+    async with open_client(settings) as admin:
+        statuses = [(await admin.http.get(f"{admin.node.url}/v1/tasks", headers=one)).status_code for one in cookies]
+        assert statuses == [200, 401]
+
+
+async def test_a_link_is_for_the_key_that_asks_and_a_session_makes_none(admin: Client) -> None:
+    auditor, agent = await admin.with_role(Role.AUDITOR), await admin.with_role(Role.AGENT)
+    assert (await agent.ask("POST", "/session")).status_code == 403
+    made = await auditor.ask("POST", "/session")
+    assert made.status_code == 201
+    await admin.http.get(admin.node.url + made.json()["path"])
+    assert (await admin.http.get(f"{admin.node.url}/v1/status")).status_code == 200
+    assert (await admin.http.get(f"{admin.node.url}/v1/keys")).status_code == 403
+    answer = await admin.http.post(f"{admin.node.url}/session", headers={"Origin": admin.node.url})
+    assert answer.status_code == 403
+    assert "for the key that asks" in answer.json()["detail"]
+
+
+class Hand:
+    """A clock that is moved by hand."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_tickets_and_sessions_are_bounded(tmp_path: Path) -> None:
+    sessions = Sessions(Hand(), tmp_path / "sessions")
     tickets = [sessions.ticket(b"d") for _ in range(TICKETS_MAX + 1)]
     assert sessions.redeem(tickets[0]) is None
     first = sessions.redeem(tickets[1])
     assert first is not None
     assert sessions.digest_of(first) == b"d"
     for _ in range(SESSIONS_MAX):
-        sessions.redeem(sessions.ticket(b"e"))
+        sessions._add(sessions._sessions, SESSIONS_MAX, b"e", 60.0)
     assert sessions.digest_of(first) is None
+    assert len(sessions._sessions) == SESSIONS_MAX
+
+
+def test_tickets_and_sessions_expire_and_are_forgotten(tmp_path: Path) -> None:
+    clock, path = Hand(), tmp_path / "sessions"
+    sessions = Sessions(clock, path)
+    late = sessions.ticket(b"d", 10.0)
+    session = sessions.redeem(sessions.ticket(b"d"))
+    assert session is not None
+    clock.now += 11.0
+    assert sessions.redeem(late) is None
+    assert Sessions(clock, path).digest_of(session) == b"d"
+    clock.now += SESSION_SECONDS
+    assert sessions.digest_of(session) is None
+    sessions.redeem(sessions.ticket(b"e"))
+    assert len(Sessions(clock, path)._sessions) == len(sessions._sessions) == 1
+
+
+def test_the_file_of_sessions_holds_no_cookie_and_is_for_its_owner_alone(tmp_path: Path) -> None:
+    path = tmp_path / "sessions"
+    sessions = Sessions(Hand(), path)
+    session = sessions.redeem(sessions.ticket(b"d"))
+    assert session is not None
+    assert session not in path.read_text()
+    assert path.stat().st_mode & 0o777 == 0o600
+    sessions.end(session)
+    assert Sessions(Hand(), path).digest_of(session) is None
+    path.chmod(0o644)
+    with pytest.raises(FolderUnusable, match="chmod 600"):
+        Sessions(Hand(), path)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"a": 1}', "\u00e9"])
+def test_a_file_of_sessions_that_makes_no_sense_signs_everybody_out(tmp_path: Path, content: str) -> None:
+    write_private(tmp_path / "sessions", content)
+    assert len(Sessions(Hand(), tmp_path / "sessions")._sessions) == 0
+
+
+def test_sessions_that_cannot_be_kept_last_as_long_as_the_node(tmp_path: Path) -> None:
+    path = tmp_path / "gone" / "sessions"
+    sessions = Sessions(Hand(), path)
+    session = sessions.redeem(sessions.ticket(b"d"))
+    assert session is not None
+    assert sessions.digest_of(session) == b"d"
+    assert not path.exists()
 
 
 def test_the_table_of_roles_names_every_role() -> None:

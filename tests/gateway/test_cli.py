@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.request import Request, urlopen
+from urllib.error import HTTPError
+from urllib.request import HTTPCookieProcessor, Request, build_opener, urlopen
 
 import msgpack
 import pytest
@@ -246,6 +247,25 @@ def test_keys_are_made_listed_and_revoked_with_and_without_a_node(tmp_path: Path
     assert answer(tmp_path, "keys", "revoke", made["key_id"])["revoked"] is True
     rows = {row["key_id"]: row for row in answer(tmp_path, "keys", "list")["keys"]}
     assert rows[made["key_id"]]["status"] == "revoked"
+
+
+def test_a_link_signs_in_once_and_needs_a_node_that_runs(tmp_path: Path):
+    with serving(tmp_path) as (_, url):
+        link = gavel(tmp_path, "keys", "link").stdout.strip()
+        assert link.startswith(f"{url}/session?ticket=")
+        told = answer(tmp_path, "keys", "link")
+        assert told["link"] != link
+        assert told["seconds"] > 0
+        signed_in = build_opener(HTTPCookieProcessor())
+        with signed_in.open(link) as page, signed_in.open(f"{url}/v1/agents") as agents:
+            assert (page.url, agents.status) == (f"{url}/", 200)
+        with pytest.raises(HTTPError) as refused:
+            signed_in.open(link)
+        assert refused.value.code == 401
+        refused.value.close()
+    done = gavel(tmp_path, "keys", "link")
+    assert done.returncode == 2
+    assert "no node runs on" in done.stderr
 
 
 # ---- the log

@@ -112,7 +112,8 @@ async def _do(client: Client, *steps: tuple[str, str, Any]) -> None:
 async def _work_with_keys_and_agents(admin: Client) -> None:
     made = (await admin.ask("POST", "/v1/keys", {"role": "auditor", "label": "for the year"})).json()
     key = f"/v1/keys/{made['key_id']}"
-    await _do(admin, ("GET", key, None), ("DELETE", f"{key}?reason=over", None), ("GET", "/v1/keys?role=auditor", None))
+    await _do(admin, ("POST", "/session", None), ("GET", key, None))
+    await _do(admin, ("DELETE", f"{key}?reason=over", None), ("GET", "/v1/keys?role=auditor", None))
     agent = await admin.register("a0", capabilities=["other"])
     await _do(agent, ("POST", "/v1/agents/a0/heartbeat", None), ("PATCH", "/v1/agents/a0", {"price": 2.0}))
     steps = [("POST", "/v1/agents/a0/drain", None), ("DELETE", "/v1/agents/a0", None), ("GET", "/v1/agents/a0", None)]

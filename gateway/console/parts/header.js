@@ -87,8 +87,8 @@ export function SignIn() {
     <main class="alone" id="sign-in">
       <h2>Sign in</h2>
       <p>
-        The node prints a sign-in link when it starts, under <code>gavel serve</code> and <code>gavel demo</code> alike. Open
-        it in this browser: it works once, and signs you in for twelve hours or until the node ends.
+        The node prints a sign-in link when it starts, and <code>gavel keys link</code> prints another, as often as you like.
+        Open it in this browser: it works once, and signs you in for twelve hours.
       </p>
       <${Command} text=${`${location.origin}/session?ticket=…`} />
       <p>This page notices by itself when you have signed in.</p>

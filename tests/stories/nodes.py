@@ -1,0 +1,95 @@
+"""A node in a process of its own, as an operator runs it: started, killed at any moment, stopped, and started again."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import trio
+
+from gateway.folder import DataFolder
+
+SIGN_IN = re.compile(r"(http://\S+)/session\?ticket=")
+
+
+class Served:
+    """A `gavel serve`, from the moment that its process was started."""
+
+    def __init__(self, folder: DataFolder, process: trio.Process) -> None:
+        self.folder = folder
+        self.process = process
+        self.said = ""
+        """What it has written to stderr."""
+        self.url = ""
+        self._is_open = trio.Event()
+
+    async def listen(self) -> None:
+        """Takes in what the process says until it has ended: a pipe that nobody reads would stop it."""
+        assert self.process.stderr is not None
+        async for part in self.process.stderr:
+            self.said += part.decode()
+            if not self.url and (link := SIGN_IN.search(self.said)):
+                self.url = link[1]
+                self._is_open.set()
+        self._is_open.set()
+
+    async def open(self) -> str:
+        """Waits until its door is open, and returns its address."""
+        await self._is_open.wait()
+        assert self.url, self.said
+        return self.url
+
+    def admin_key(self) -> str:
+        """The admin's key, as its data folder has it."""
+        return self.folder.admin_key.read_text().strip()
+
+    async def kill(self) -> None:
+        """SIGKILL, wherever it is."""
+        self.process.kill()
+        await self.process.wait()
+
+    async def stop(self) -> int:
+        """Asks it to end, and returns its exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return await self.process.wait()
+
+
+@asynccontextmanager
+async def serving(folder: Path, *before: str, inside: str = "", **settings: object) -> AsyncIterator[Served]:
+    """A node on the data folder `data` in a folder; killed at the end, if it has not ended before.
+
+    `before` is a command that runs it, in a world of its own whose root is `inside` to this process, with {pid} for its id.
+    """
+    command = [*before, sys.executable, "-P", "-m", "gateway.cli", "serve", "--bind", "127.0.0.1:0"]
+    async with trio.open_nursery() as nursery:
+        process = await trio.lowlevel.open_process(
+            command, cwd=folder, env=surroundings(folder, **settings), stdin=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
+        root = inside.format(pid=process.pid)
+        served = Served(DataFolder(Path(f"{root}{folder}") / "data"), process)
+        nursery.start_soon(served.listen)
+        try:
+            yield served
+        finally:
+            with trio.CancelScope(shield=True):
+                await served.kill()
+
+
+def surroundings(folder: Path, **settings: object) -> dict[str, str]:
+    """The environment of a command that is to use the data folder `data` in a folder, with these settings and no others."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("GAVEL_", "COV_"))}
+    given = {"data": folder / "data", "log_level": "warning", **settings}
+    return kept | {f"GAVEL_{name.upper()}": str(value) for name, value in given.items()}
+
+
+async def run(command: Sequence[str], folder: Path, **settings: object) -> subprocess.CompletedProcess[bytes]:
+    """Runs a `gavel` command to its end."""
+    gavel = [sys.executable, "-P", "-m", "gateway.cli", *command]
+    environment = surroundings(folder, **settings)
+    return await trio.run_process(
+        gavel, cwd=folder, env=environment, capture_stdout=True, capture_stderr=True, check=False
+    )

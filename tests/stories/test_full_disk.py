@@ -1,0 +1,203 @@
+"""A node whose disk is full refuses clearly, lives, records nothing by halves, and takes commands again once there is room."""
+
+import resource
+import shutil
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from hashlib import sha256
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import httpx2
+import pytest
+import trio
+
+from runtime.verification import verify
+from tests.stories.ledger import check_replay, compare, gather
+from tests.stories.nodes import Served, serving
+from tests.stories.traffic import DONE, SKILL, Agent, Asked, Door, Traffic, ask_again
+
+GUARD_SECONDS = 60
+DISK_BYTES = 8 * 2**20
+LEFT_BYTES = 100_000
+"""The room that is left: enough for a few commands, too little for many."""
+COMMANDS_MAX = 100
+IN_A_DISK = 'mount -t tmpfs -o size={bytes} tmpfs "$0" && exec "$@"'
+UNSHARE = ("unshare", "--user", "--map-root-user", "--mount", "sh", "-c", IN_A_DISK.format(bytes=DISK_BYTES))
+
+
+@contextmanager
+def short_of_files(node: Served) -> Iterator[None]:
+    """No file of the node may grow any more: the journal by LEFT_BYTES, others that are longer already not at all."""
+    limits = resource.prlimit(node.process.pid, resource.RLIMIT_FSIZE)
+    size = max(path.stat().st_size for path in node.folder.path.glob("journal.db*"))
+    resource.prlimit(node.process.pid, resource.RLIMIT_FSIZE, (size + LEFT_BYTES, limits[1]))
+    yield
+    if node.process.returncode is None:
+        resource.prlimit(node.process.pid, resource.RLIMIT_FSIZE, limits)
+
+
+@contextmanager
+def short_of_disk(node: Served) -> Iterator[None]:
+    """Somebody else has taken the disk but for LEFT_BYTES."""
+    filler = node.folder.path / "filler"
+    free = shutil.disk_usage(node.folder.path).free
+    filler.write_bytes(bytes(free - LEFT_BYTES))
+    yield
+    filler.unlink()
+
+
+@asynccontextmanager
+async def open_door(node: Served, traffic: Traffic) -> AsyncIterator[Door]:
+    async with httpx2.AsyncClient(timeout=GUARD_SECONDS) as http:
+        door = Door(await node.open(), http, traffic)
+        traffic.admin = node.admin_key()
+        yield door
+
+
+def submission(traffic: Traffic, number: int) -> Asked:
+    payload = {"number": number, "bytes": traffic.chance.randbytes(4000).hex()}
+    body = {"task_type": "analysis", "capabilities": [SKILL], "payload": payload}
+    return Asked("task.TaskSubmitted", body, traffic.admin, "POST", "/v1/tasks", body, f"submit-{number}")
+
+
+def key(traffic: Traffic, number: int) -> Asked:
+    body = {"role": "operator", "label": f"key {number}"}
+    return Asked("key.KeyIssued", body, traffic.admin, "POST", "/v1/keys", body, f"key-{number}")
+
+
+async def attempt(door: Door, asked: Asked) -> bool:
+    """Whether there was room for it; where there was none, the refusal has to say so, and it is asked again later."""
+    headers = {"Idempotency-Key": asked.key}
+    answer = await door.send(asked.method, asked.path, asked.token, asked.body, headers)
+    if answer.status_code in DONE:
+        await door.ask(asked)  # the same once more, to be noted: by now its answer is known
+        return True
+    assert answer.status_code == 503, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert int(answer.headers["retry-after"]) >= 1
+    assert "could not commit: " in answer.json()["detail"]
+    door.traffic.unanswered[asked.key] = asked
+    return False
+
+
+async def fill(door: Door) -> None:
+    """Submits until there is no room, then asks for more of several kinds at once, all in vain."""
+    traffic = door.traffic
+    for number in traffic.submitted:
+        assert number < COMMANDS_MAX, "there is always room"
+        if not await attempt(door, submission(traffic, number)):
+            break
+    refusals: list[bool] = []
+
+    async def refuse(asked: Asked) -> None:
+        refusals.append(await attempt(door, asked))
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(5):
+            nursery.start_soon(refuse, submission(traffic, next(traffic.submitted)))
+            nursery.start_soon(refuse, key(traffic, next(traffic.submitted)))
+    assert not any(refusals)
+
+
+async def check_it_lives(door: Door, position: int) -> None:
+    """It answers whoever watches and reads, says what is wrong, and has recorded nothing since."""
+    assert (await door.send("GET", "/livez", "")).status_code == 200
+    ready = await door.send("GET", "/readyz", "")
+    assert ready.status_code == 503
+    assert "the journal could not commit: " in ready.json()["detail"]
+    status: dict[str, Any] = (await door.send("GET", "/v1/status", door.traffic.admin)).json()
+    assert "position" in status, status
+    assert (status["position"], status["ready"]) == (position, False), status
+    page = (await door.send("GET", "/v1/log?after=0&limit=5", door.traffic.admin)).json()
+    assert len(page["records"]) == 5
+    content = door.traffic.chance.randbytes(2 * LEFT_BYTES + DISK_BYTES)
+    path = f"/v1/blobs/{sha256(content).hexdigest()}"
+    assert (await door.send("PUT", path, door.traffic.admin, content)).status_code == 507
+    assert (await door.send("GET", path, door.traffic.admin)).status_code == 404
+
+
+async def run_out_of_room(door: Door) -> None:
+    """From the first refusal on nothing is recorded."""
+    await fill(door)
+    position = (await door.send("GET", "/v1/status", door.traffic.admin)).json()["position"]
+    await fill(door)
+    await check_it_lives(door, position)
+
+
+async def go_on(door: Door, told: int) -> None:
+    """What was refused is taken when it is asked again, and everybody can read it."""
+    refused = len(door.traffic.unanswered)
+    assert refused >= 10
+    await ask_again(door, [])
+    assert len(door.traffic.told) == told + refused
+    name = door.traffic.told[-1].reply
+    assert (await door.send("GET", "/v1/tasks", door.traffic.admin)).status_code == 200, name
+    ready = await door.send("GET", "/readyz", "")
+    assert ready.status_code == 200, ready.text
+
+
+@asynccontextmanager
+async def limited(folder: Path) -> AsyncIterator[Served]:
+    async with serving(folder) as node:
+        yield node
+
+
+@asynccontextmanager
+async def on_a_small_disk(folder: Path) -> AsyncIterator[Served]:
+    tried = await trio.run_process([*UNSHARE, str(folder), "true"], capture_stderr=True, check=False)
+    if tried.returncode:
+        pytest.skip(f"no file system can be mounted here: {tried.stderr.decode().strip()}")
+    async with serving(folder, *UNSHARE, str(folder), inside="/proc/{pid}/root") as node:
+        yield node
+
+
+WORLDS: dict[str, tuple[Any, Callable[[Served], Any]]] = {
+    "limit": (limited, short_of_files),
+    "disk": (on_a_small_disk, short_of_disk),
+}
+
+
+@pytest.mark.parametrize("world", WORLDS)
+async def test_a_full_disk_loses_nothing_and_takes_commands_again_when_there_is_room(
+    tmp_path: Path, world: str
+) -> None:
+    traffic = Traffic(Random(1))
+    open_world, short = WORLDS[world]
+    with trio.fail_after(GUARD_SECONDS):
+        async with open_world(tmp_path) as node, open_door(node, traffic) as door:
+            await Agent("ann", speaks_http=True).register(door)
+            assert await attempt(door, submission(traffic, next(traffic.submitted)))
+            with short(node):
+                await run_out_of_room(door)
+                told = len(traffic.told)
+            await go_on(door, told)
+            evidence = await gather(door)
+            copy = tmp_path / "copy.db"
+            with node.folder.journal.open("rb") as journal:  # a small disk is gone with its node, but for open files
+                assert await node.stop() == 0, node.said
+                copy.write_bytes(journal.read())
+        compare(traffic, evidence, copy)
+        assert verify(copy).whole
+
+
+@pytest.mark.parametrize("ending", ["stopped", "killed"])
+async def test_a_node_that_ends_on_a_full_disk_has_kept_what_it_acknowledged(tmp_path: Path, ending: str) -> None:
+    traffic = Traffic(Random(2))
+    with trio.fail_after(GUARD_SECONDS):
+        async with serving(tmp_path) as node, open_door(node, traffic) as door:
+            await Agent("ann", speaks_http=True).register(door)
+            with short_of_files(node):
+                await fill(door)
+                if ending == "stopped":
+                    assert await node.stop() == 0, node.said
+                else:
+                    await node.kill()
+        assert verify(tmp_path / "data" / "journal.db").whole
+        async with serving(tmp_path) as node, open_door(node, traffic) as door:
+            await go_on(door, len(traffic.told))
+            evidence = await gather(door)
+            assert await node.stop() == 0, node.said
+        compare(traffic, evidence, tmp_path / "data" / "journal.db")
+        await check_replay(tmp_path)
