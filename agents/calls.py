@@ -27,12 +27,15 @@ def openings(memory: OpenTasks, at: float) -> list[Decision]:
     slots = sum(agent.free for agent in free)
     called = [frozenset(memory.tasks[name].eligible) for name in memory.books]
     fitting: dict[tuple[str, ...], list[AgentEntry]] = {}
+    taken: set[tuple[str, ...]] = (
+        set()
+    )  # skills of which no slot is left: a long queue behind them is passed over quickly
     decisions: list[Decision] = []
     for _, _, task_id in memory.waiting:
         if len(called) >= slots or len(decisions) == OPENINGS_MAX:
             break
         task = memory.tasks[task_id]
-        if not memory.ready(task, at):
+        if (task.capabilities in taken and not task.doers) or not memory.ready(task, at):
             continue
         if task.capabilities not in fitting:
             fitting[task.capabilities] = [a for a in free if not missing(task.capabilities, a.capabilities)]
@@ -40,6 +43,8 @@ def openings(memory: OpenTasks, at: float) -> list[Decision]:
         chosen = [agent for agent in fitting[task.capabilities] if agent.agent_id not in doers][:CANDIDATES_MAX]
         names = frozenset(agent.agent_id for agent in chosen)
         if sum(not names.isdisjoint(others) for others in called) >= sum(agent.free for agent in chosen):
+            if not task.doers:
+                taken.add(task.capabilities)
             continue
         called.append(names)
         decisions.append((tasks.stream(task_id), _call(task, chosen)))

@@ -81,6 +81,7 @@ def make_app(node: Node) -> Starlette:
         middleware=middleware,
         exception_handlers=exception_handlers,
     )
+    app.router.redirect_slashes = False  # a path that is not in the table is none
     app.state.node = node
     app.state.api_document = api_document
     return app

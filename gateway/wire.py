@@ -256,6 +256,8 @@ class Protocol(H11Protocol):
             await self.send(Closed())  # refused without a handler: nobody else would close it
 
     async def _send_h11_event(self, event: Any) -> None:
+        if isinstance(event, h11.Response) and self.connection.their_state is h11.SEND_BODY:
+            event = _closing(event)
         try:
             data = self.connection.send(event)
         except h11.LocalProtocolError:
@@ -277,6 +279,13 @@ class Protocol(H11Protocol):
         )
         await self._send_h11_event(h11.Data(data=body))
         await self._send_h11_event(h11.EndOfMessage())
+
+
+def _closing(response: h11.Response) -> h11.Response:
+    """An answer to a request that has not arrived whole: the connection ends with it, and a client must not send another on it."""
+    if any(name == b"connection" for name, _ in response.headers):
+        return response
+    return h11.Response(status_code=response.status_code, headers=[*response.headers, (b"connection", b"close")])
 
 
 def _asks_for_socket(request: h11.Request) -> bool:

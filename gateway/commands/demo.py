@@ -120,30 +120,31 @@ async def _demo(options: argparse.Namespace, settings: GavelSettings, codes: lis
     with Stage(aside=options.json) as stage:
         problems, skipped = in_folder(options.problems) if options.problems else (published(), [])
         async with open_node(settings) as node:
-            stage.tell(f"The console: {node.sign_in_link()}", "bold")
-            stage.tell(f"The data: {settings.data}")
+            stage.say(f"The console: {node.sign_in_link()}", "bold")
+            stage.say(f"The data: {settings.data}")
             for file in skipped:
-                stage.tell(f"{file.name} is skipped: {file.reason}", "yellow")
+                stage.say(f"{file.name} is skipped: {file.reason}", "yellow")
             seed = secrets.randbelow(SEED_MAX) if options.seed is None else options.seed
             plan = Plan(problems, options.agents, options.seconds, seed)
-            await perform(plan, node, stage, partial(_conclude, options, stage, codes))
+            await perform(plan, node, stage, partial(_conclude, options, stage, settings.data, codes))
 
 
 async def _conclude(
-    options: argparse.Namespace, stage: Stage, codes: list[int], outcome: Outcome, wrong: list[str]
+    options: argparse.Namespace, stage: Stage, data: Path, codes: list[int], outcome: Outcome, wrong: list[str]
 ) -> None:
     stage.show_table(outcome.problems)
     figures = (
-        f"{outcome.completed} of {outcome.tasks} tasks done, {outcome.reawarded} awarded anew, {outcome.events} events"
+        f"{outcome.completed} of {outcome.tasks} tasks done, {outcome.reawarded} awarded anew, {outcome.events} records"
     )
-    stage.tell(f"{figures}, {outcome.seconds:.1f} s")
+    stage.say(f"{figures}, {outcome.seconds:.1f} s")
     for fault in wrong:
-        stage.tell(f"Did not hold: {fault}", "bold red")
+        stage.say(f"Did not hold: {fault}", "bold red")
     if not wrong:
-        stage.tell("Everything held.", "bold green")
+        stage.say("Everything held.", "bold green")
     codes.append(NO if wrong else FINE)
     if options.json:
         print_json(outcome)
     if not options.exit:
-        stage.tell("Serving on until Ctrl-C.")
+        stage.say("Serving on until Ctrl-C; the console shows every step. Another sign-in link:")
+        stage.say(f"  gavel keys link --data {data}")
         await trio.sleep_forever()

@@ -86,6 +86,7 @@ class Demo:
         return await self._prove()
 
     async def _gather(self, members: list[Member]) -> None:
+        self._stage.head(f"{len(members)} agents start, each a process of its own, and register:")
         for member in members:
             self._crew.start(member)
         wanted = {member.id for member in members}
@@ -112,6 +113,12 @@ class Demo:
 
     async def _submit(self) -> None:
         """One solve for each problem, and a check of it by somebody else that waits for it."""
+        count = len(self._plan.problems)
+        what = "1 problem is" if count == 1 else f"{count} problems are"
+        self._stage.head(
+            f"{what} submitted. Agents bid; who wins one solves it, and somebody else checks the answer. "
+            "One of them will be killed:"
+        )
         for problem in self._plan.problems:
             digest = sha256(problem.content).hexdigest()
             await self._call(self._client.send, "PUT", f"/v1/blobs/{digest}", problem.content)
@@ -180,7 +187,9 @@ class Demo:
             if chapter.holder == holder:
                 process = self._crew.process_id(holder)
                 self._crew.kill(holder)
-                self._stage.tell(f"{holder} (process {process}) is killed while it holds {chapter.title}", "bold red")
+                self._stage.tell(
+                    f"{holder} (process {process}) is killed while it holds {chapter.title}: SIGKILL", "bold red"
+                )
                 return
 
     def _held(self, solvers: list[str]) -> Chapter | None:
@@ -189,6 +198,7 @@ class Demo:
 
     async def _analyze(self) -> None:
         """The analyst replays the log up to here."""
+        self._stage.head("One more task: to make every decision in the log again, and see that it comes out the same.")
         payload = {"from": 1, "to": self._node.system.journal.position}
         what = f"Make all decisions up to position {payload['to']} again"
         name = await self._task(TaskType.ANALYSIS, what, ["analysis"], CHECK_BUDGET_SECONDS, payload)
@@ -200,6 +210,7 @@ class Demo:
 
     async def _prove(self) -> tuple[Outcome, list[str]]:
         node, tell = self._node, self._stage.tell
+        self._stage.head("The proof:")
         await node.projector.wait_for(node.system.journal.position)
         rebuilt = Path(node.folder.path) / f"rebuilt-{node.system.ids.new()}.db"
         try:

@@ -1,5 +1,6 @@
 """What people see of the demo: lines as it happens, a bar for each problem, and a table at the end."""
 
+import time
 from collections.abc import Sequence
 from types import TracebackType
 
@@ -28,6 +29,7 @@ class Stage:
         columns = (TextColumn("{task.description:>24}"), BarColumn(), TextColumn("{task.fields[what]}"))
         self._bars = Progress(*columns, console=self._console, transient=True, disable=not self._console.is_terminal)
         self._bar_by_problem: dict[str, TaskID] = {}
+        self._began_at = time.monotonic()
 
     def __enter__(self) -> "Stage":
         self._bars.start()
@@ -38,9 +40,17 @@ class Stage:
     ) -> None:
         self._bars.stop()
 
-    def tell(self, line: str, style: str = "") -> None:
+    def say(self, line: str, style: str = "") -> None:
         """A line, above the bars."""
         self._console.print(Text(line, style=style))
+
+    def head(self, line: str) -> None:
+        """What begins now."""
+        self.say(f"\n{line}", "bold")
+
+    def tell(self, line: str, style: str = "") -> None:
+        """What has happened, and when: seconds since the stage was set up."""
+        self.say(f"{time.monotonic() - self._began_at:6.1f} s  {line}", style)
 
     async def show_bars(self, story: Story, seconds: float) -> None:
         """Keeps the bars up with the story, until cancelled."""

@@ -45,7 +45,7 @@ class Chapter:
     @property
     def title(self) -> str:
         """How people call it."""
-        return {"optimization": self.problem, "verification": f"check of {self.problem}"}.get(self.kind, "analysis")
+        return {"optimization": self.problem, "verification": f"check of {self.problem}"}.get(self.kind, "the analysis")
 
 
 class Story:
@@ -99,7 +99,8 @@ class Story:
         event = recorded.event
         if isinstance(event, AgentRegistered):
             self.agents.add(event.agent_id)
-            self._tell(f"{event.agent_id} is here: {', '.join(event.capabilities)}")
+            house = "" if event.key_id else " (the node itself)"
+            self._tell(f"{event.agent_id} is here{house}: {', '.join(event.capabilities)}")
         elif isinstance(event, TaskSubmitted):
             problem = str(event.payload.get("problem", ""))
             self.chapters[event.task_id] = Chapter(event.task_id, event.task_type, problem)
@@ -115,7 +116,7 @@ class Story:
                 chapter.holder, chapter.held_since = event.agent_id, trio.current_time()
                 chapter.awards.append(event.agent_id)
                 again = f" (attempt {event.attempt})" if event.attempt > 1 else ""
-                self._tell(f"{chapter.title} goes to {event.agent_id}{again}: {event.reason}")
+                self._tell(f"{chapter.title} goes to {event.agent_id}{again}: {_why(event)}")
             case TaskStarted():
                 chapter.held_since = trio.current_time()
             case LeaseExpired():
@@ -126,7 +127,7 @@ class Story:
                 chapter.holder, chapter.ended = "", event.final
                 self._tell(f"{event.agent_id or chapter.title} failed at {chapter.title}: {event.reason}")
             case TaskReopened():
-                self._tell(f"{chapter.title} is open again, attempt {event.attempt}: {event.reason}")
+                self._tell(f"{chapter.title} is open again, attempt {event.attempt}: {event.reason.replace('_', ' ')}")
             case BookVoided():
                 self._tell(f"nobody won {chapter.title}: {event.reason}")
             case TaskDeadLettered():
@@ -136,6 +137,16 @@ class Story:
                 chapter.holder, chapter.ended = "", True
                 chapter.done_by, chapter.seconds, chapter.result = event.agent_id, event.seconds, event.result
                 self._tell(f"{event.agent_id} has done {chapter.title} in {event.seconds:.1f} s{_found(chapter)}")
+
+
+def _why(award: TaskAwarded) -> str:
+    """The winner's score with what made it, each of at most 1, and what the others had."""
+    best, *others = award.ranking
+    record = (best.performance_term + best.success_term + best.response_term) / 3
+    terms = f"price {best.price_term:.2f}, speed {best.speed_term:.2f}, confidence {best.confidence_term:.2f}"
+    why = f"scores {best.score:.3f} ({terms}, idleness {best.load_term:.2f}, record {record:.2f})"
+    beaten = [f"{one.agent_id} {one.lost.replace('_', ' ') or f'{one.score:.3f}'}" for one in others]
+    return f"{why}; {', '.join(beaten)}" if beaten else f"{why}; nobody else has bid"
 
 
 def _found(chapter: Chapter) -> str:

@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import msgspec
+from sqlalchemy import Connection
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
@@ -83,9 +84,15 @@ async def page(call: Call) -> Response:
 async def find(call: Call) -> Response:
     """One task with all that is known of it, and its newest bids."""
     task_id = call.path["task_id"]
-    row = found(await call.read(tasks.find, call.tenant, task_id), "task", task_id)
-    answers = await call.read(bids.newest, call.tenant, task_id=task_id, limit=BIDS_SHOWN_MAX)
-    return call.reply({**row, "bids": answers})
+    return call.reply(found(await call.read(_with_bids, call.tenant, task_id), "task", task_id))
+
+
+def _with_bids(connection: Connection, tenant: str, task_id: str) -> dict[str, Any] | None:
+    """Both as of one moment: a task that is open has no bid that has won."""
+    row = tasks.find(connection, tenant, task_id)
+    if row is None:
+        return None
+    return row | {"bids": bids.newest(connection, tenant, task_id=task_id, limit=BIDS_SHOWN_MAX)}
 
 
 async def cancel(call: Call) -> Response:

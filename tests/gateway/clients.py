@@ -208,9 +208,9 @@ async def open_socket(node: Node, path: str, key: str, protocol: str = "gavel.v1
 
 
 @asynccontextmanager
-async def open_client(settings: GavelSettings) -> AsyncIterator[Client]:
+async def open_client(settings: GavelSettings, *, guard_seconds: float = GUARD_SECONDS) -> AsyncIterator[Client]:
     """A node, and its admin."""
-    with trio.fail_after(GUARD_SECONDS):
+    with trio.fail_after(guard_seconds):
         async with open_node(settings) as node, httpx2.AsyncClient(timeout=GUARD_SECONDS) as http:
             yield Client(node, http, node.admin_token)
         assert (node.counts.faults, node.counts.handler_faults) == (0, 0)

@@ -70,5 +70,4 @@ def check_frame(path: str, frame: Any) -> None:
     path = path.partition("?")[0]
     sockets = document()["x-websockets"]
     place = next(i for i, socket in enumerate(sockets) if _pattern(socket["path"]).fullmatch(path))
-    if "server_frames" in sockets[place]:
-        validator(f"/x-websockets/{place}/server_frames").validate(frame)
+    validator(f"/x-websockets/{place}/server_frames").validate(frame)

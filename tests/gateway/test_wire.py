@@ -245,3 +245,19 @@ async def test_mutated_messages_hurt_nobody(seed: int) -> None:
             for _ in range(300):
                 nursery.start_soon(one, mutate(random, random.choice(says)))
         assert (server.counts.faults, server.counts.handler_faults) == (0, 0)
+
+
+async def test_an_answer_before_the_whole_body_says_that_the_connection_ends() -> None:
+    async with served() as server, await server.connect() as stream:
+        await stream.send_all(request("POST", "/early", "Content-Length: 5"))
+        head = await read_head(stream)
+        assert head.startswith(b"HTTP/1.1 401")
+        assert head.lower().count(b"connection: close") == 1
+
+
+async def test_an_answer_after_the_whole_body_keeps_the_connection() -> None:
+    async with served() as server, await server.connect() as stream:
+        for _ in range(2):
+            await stream.send_all(request("POST", "/echo", body=b"12345"))
+            assert b"connection: close" not in (await read_head(stream)).lower()
+            assert await stream.receive_some(5) == b"12345"

@@ -15,6 +15,7 @@ from aggregates.catalog import AGGREGATES
 from gateway.calls import POSITION_HEADER
 from gateway.exports import open_journal, pages
 from gateway.replay import replay_copies
+from gateway.routes.tasks import BIDS_SHOWN_MAX
 from gateway.work import analyze
 from runtime.codec import Codec
 from runtime.records import Recorded
@@ -122,7 +123,11 @@ async def read_rows(door: Door, told: Sequence[Told]) -> dict[Subject, Seen]:
             noun, name = waiting.pop()
             answer = await door.send("GET", f"/v1/{PATH_BY_NOUN[noun]}/{name}", door.traffic.admin)
             assert answer.status_code == 200, answer.text
-            seen[noun, name] = Seen(answer.json(), int(answer.headers[POSITION_HEADER]))
+            row = answer.json()
+            if len(row.get("bids", ())) == BIDS_SHOWN_MAX:
+                path = f"/v1/tasks/{name}/bids?limit={PAGE}"
+                row["bids"] = (await door.send("GET", path, door.traffic.admin)).json()["bids"]
+            seen[noun, name] = Seen(row, int(answer.headers[POSITION_HEADER]))
 
     async with trio.open_nursery() as nursery:
         for _ in range(READERS):
@@ -192,7 +197,8 @@ def check_rows(told: Sequence[Told], seen: dict[Subject, Seen], records: Sequenc
         records_by_stream[record.stream].append(record)
     for (noun, name), shown in seen.items():
         row = shown.row
-        fold = partial(_fold, shown.position)
+        # What is shown may be newer than what was waited for, never older.
+        fold = partial(_fold, max(shown.position, row["last_position"]))
         if noun == "task":
             state = fold(tasks, records_by_stream[tasks.stream(name)])
             assert (row["stage"], row["attempt"], row["round"]) == (state.stage, state.attempt, state.round), row

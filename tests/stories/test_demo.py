@@ -70,11 +70,13 @@ def test_agents_bid_solve_check_and_lose_one_of_their_number(folder: Path):
 def _check_what_was_shown(shown: str, told: dict[str, Any]) -> None:
     assert "/session?ticket=" in shown
     assert "NOTES.md is skipped" in shown
-    for agent in ("solver-1", "solver-2", "verifier", "analyst", "house-solver"):
-        assert f"{agent} is here" in shown
+    for agent in ("solver-1", "solver-2", "verifier", "analyst"):
+        assert f"{agent} is here:" in shown
+    assert "house-solver is here (the node itself):" in shown
     for step in (
         "bids for grid",
         "grid goes to",
+        "scores 0.",
         "is killed while it holds",
         "was silent for a full lease",
         "is open again",

@@ -16,7 +16,7 @@ from tests.stories.ledger import check_replay, compare, gather
 from tests.stories.nodes import run, serving
 from tests.stories.traffic import SUBMITTERS, Agent, Door, Traffic, ask_again, keep_keys, pose_problems, submit
 
-GUARD_SECONDS = 60
+GUARD_SECONDS = 180
 LEASE_SECONDS = 600.0
 """No lease runs out: what agents hold when the node dies is theirs when it is back."""
 REPEATED = 20

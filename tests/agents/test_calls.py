@@ -1,0 +1,118 @@
+"""Calls for proposals: a long queue is passed over quickly, and nobody is called who would not have been."""
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agents import calls
+from agents.open_tasks import AgentEntry, OpenTasks, TaskEntry
+from aggregates import agent as agents
+from aggregates import task as tasks
+from aggregates.task import Doer, Stage
+from aggregates.values.skills import missing
+
+AT = 10.0
+SKILLS = ("cutting", "drawing", "writing")
+
+
+def agent(name: str, capabilities: tuple[str, ...], slots: int) -> AgentEntry:
+    return AgentEntry(
+        agent_id=name,
+        key_id="",
+        stage=agents.Stage.ACTIVE,
+        generation=1,
+        capabilities=capabilities,
+        specializations=(),
+        slots=slots,
+        lease_seconds=30.0,
+        since=0.0,
+        position=1,
+    )
+
+
+def task(name: str, number: int, capabilities: tuple[str, ...], stage: Stage, eligible: tuple[str, ...]) -> TaskEntry:
+    return TaskEntry(
+        task_id=name,
+        stage=stage,
+        position=1,
+        order=0.0,
+        submitted_position=number,
+        capabilities=capabilities,
+        independent_of=(),
+        deadline=None,
+        budget_seconds=60.0,
+        bidding_seconds=2.0,
+        waiting_for=(),
+        eligible=eligible,
+        retry_at=AT + 1 if name.endswith("7") else 0.0,
+    )
+
+
+def crowd(chance: random.Random) -> OpenTasks:
+    """A tenant with agents of few skills, some open books, and a queue."""
+    memory = OpenTasks()
+    for number in range(chance.randrange(5)):
+        skills = tuple(sorted(chance.sample(SKILLS, chance.randrange(1, 3))))
+        memory.agents[f"a{number}"] = agent(f"a{number}", skills, chance.randrange(1, 4))
+    for number in range(chance.randrange(40)):
+        skills, name = tuple(sorted(chance.sample(SKILLS, chance.randrange(3)))), f"t{number:02}"
+        if chance.random() < 0.1:
+            eligible = tuple(one.agent_id for one in memory.agents.values() if not missing(skills, one.capabilities))
+            memory.tasks[name] = task(name, number, skills, Stage.BIDDING, eligible)
+            memory.books.append(name)
+        else:
+            memory.tasks[name] = task(name, number, skills, Stage.SUBMITTED, ())
+            memory.waiting.append(memory.tasks[name].place)
+            if chance.random() < 0.2:
+                memory.tasks[name].doers.append(Doer(task_id="t0", agent_id="a0", position=1))
+    return memory
+
+
+def plain_openings(memory: OpenTasks, at: float) -> list[str]:
+    """The slow twin: asks of each waiting task anew whether those whom it would call have a slot left."""
+    free = sorted((one for one in memory.agents.values() if one.free), key=lambda one: (len(one.held), one.agent_id))
+    called = [set(memory.tasks[name].eligible) for name in memory.books]
+    opened: list[str] = []
+    for _, _, name in memory.waiting:
+        waiting = memory.tasks[name]
+        doers = {doer.agent_id for doer in waiting.doers}
+        able = [one for one in free if not missing(waiting.capabilities, one.capabilities)]
+        chosen = [one for one in able if one.agent_id not in doers][: calls.CANDIDATES_MAX]
+        names = {one.agent_id for one in chosen}
+        rivals = sum(bool(names & others) for others in called)
+        room = len(called) < sum(one.free for one in free) and len(opened) < calls.OPENINGS_MAX
+        if room and memory.ready(waiting, at) and rivals < sum(one.free for one in chosen):
+            called.append(names)
+            opened.append(tasks.stream(name))
+    return opened
+
+
+@given(st.integers(0, 2**32))
+def test_the_same_are_called_as_if_each_waiting_task_were_looked_at_alone(seed: int) -> None:
+    memory = crowd(random.Random(seed))
+    assert [stream for stream, _ in calls.openings(memory, AT)] == plain_openings(memory, AT)
+
+
+@pytest.mark.parametrize("waiting", [10, 10_000])
+def test_a_queue_behind_taken_slots_is_not_compared_with_every_open_book(
+    waiting: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = OpenTasks(agents={"a": agent("a", ("cutting",), 8), "b": agent("b", ("drawing",), 1)})
+    for number in range(8):
+        memory.tasks[f"b{number}"] = task(f"b{number}", number, ("cutting",), Stage.BIDDING, ("a",))
+        memory.books.append(f"b{number}")
+    for number in range(waiting):
+        memory.tasks[f"w{number}"] = task(f"w{number}", number, ("cutting",), Stage.SUBMITTED, ())
+        memory.waiting.append(memory.tasks[f"w{number}"].place)
+    compared: list[object] = []
+
+    class Counted(frozenset[str]):
+        def isdisjoint(self, other: object, /) -> bool:
+            compared.append(other)
+            return super().isdisjoint(other)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(calls, "frozenset", Counted, raising=False)
+    assert calls.openings(memory, AT) == []
+    assert len(compared) == 8
