@@ -124,7 +124,7 @@ async def read_rows(door: Door, told: Sequence[Told]) -> dict[Subject, Seen]:
             answer = await door.send("GET", f"/v1/{PATH_BY_NOUN[noun]}/{name}", door.traffic.admin)
             assert answer.status_code == 200, answer.text
             row = answer.json()
-            if len(row.get("bids", ())) == BIDS_SHOWN_MAX:
+            if noun == "task" and len(row["bids"]) == BIDS_SHOWN_MAX:
                 path = f"/v1/tasks/{name}/bids?limit={PAGE}"
                 row["bids"] = (await door.send("GET", path, door.traffic.admin)).json()["bids"]
             seen[noun, name] = Seen(row, int(answer.headers[POSITION_HEADER]))

@@ -18,7 +18,7 @@ from tests.stories.ledger import check_replay, compare, gather
 from tests.stories.nodes import Served, serving
 from tests.stories.traffic import DONE, SKILL, Agent, Asked, Door, Traffic, ask_again
 
-GUARD_SECONDS = 60
+GUARD_SECONDS = 120
 DISK_BYTES = 8 * 2**20
 LEFT_BYTES = 100_000
 """The room that is left: enough for a few commands, too little for many."""
@@ -159,6 +159,7 @@ WORLDS: dict[str, tuple[Any, Callable[[Served], Any]]] = {
 }
 
 
+@pytest.mark.rotate(keep=1)
 @pytest.mark.parametrize("world", WORLDS)
 async def test_a_full_disk_loses_nothing_and_takes_commands_again_when_there_is_room(
     tmp_path: Path, world: str
@@ -182,6 +183,7 @@ async def test_a_full_disk_loses_nothing_and_takes_commands_again_when_there_is_
         assert verify(copy).whole
 
 
+@pytest.mark.rotate(keep=1)
 @pytest.mark.parametrize("ending", ["stopped", "killed"])
 async def test_a_node_that_ends_on_a_full_disk_has_kept_what_it_acknowledged(tmp_path: Path, ending: str) -> None:
     traffic = Traffic(Random(2))
