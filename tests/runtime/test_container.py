@@ -387,17 +387,41 @@ async def test_what_the_block_raises_leaves_as_it_came():
         await container.get(Clock)
 
 
-async def test_cancelled_container_closes_in_order_too():
-    trail = Trail()
+async def test_cancelled_container_closes_one_after_the_other_too():
+    steps: list[str] = []
+
+    @asynccontextmanager
+    async def open_careful(name: str) -> AsyncIterator[str]:
+        try:
+            yield name
+        finally:
+            steps.append(f"closing {name}")
+            with trio.CancelScope(shield=True):
+                await trio.testing.wait_all_tasks_blocked()
+            steps.append(f"closed {name}")
+
     names = ["one", "two", "three"]
     with trio.CancelScope() as scope:
-        async with open_container(*[singleton(name, partial(trail.open, name, name)) for name in names]) as container:
+        async with open_container(*[singleton(name, partial(open_careful, name)) for name in names]) as container:
             for name in names:
                 await container.get(name)
             scope.cancel()
             await trio.sleep_forever()
     assert scope.cancelled_caught
-    assert trail.steps[3:] == ["close three", "close two", "close one"]
+    assert steps == [f"{step} {name}" for name in reversed(names) for step in ("closing", "closed")]
+
+
+async def test_closing_that_waits_is_cancelled_with_the_container():
+    @asynccontextmanager
+    async def open_reluctant() -> AsyncIterator[str]:
+        yield "open"
+        await trio.sleep_forever()
+
+    with trio.CancelScope() as scope:
+        async with open_container(singleton("one", open_reluctant)) as container:
+            await container.get("one")
+            scope.cancel()
+    assert scope.cancelled_caught
 
 
 async def test_failure_to_close_is_told_even_when_cancelled():
