@@ -86,8 +86,20 @@ class GavelSettings(Struct, frozen=True, kw_only=True):
     # Actors and the journal
     mailbox_max: Annotated[int, about("messages that wait in front of one actor", ge=1)] = 1024
     ask_seconds_max: Annotated[float, about("longest wait for an actor's answer", gt=0)] = 30.0
+    handler_warn_seconds: Annotated[
+        float, about("time after which the log tells of a message that is still being handled; 0: never", ge=0)
+    ] = 5.0
+    handler_seconds_max: Annotated[
+        float, about("time after which the node ends because one message holds up all others; 0: never", ge=0)
+    ] = 60.0
+    opentelemetry: Annotated[
+        bool,
+        about("make an OpenTelemetry span of each message; needs the extra `otel`, configured by its own environment"),
+    ] = False
     batch_events_max: Annotated[int, about("events in one transaction of the journal", ge=1)] = 4096
-    state_cache_max: Annotated[int, about("states of aggregates that are kept in memory", ge=1)] = 50_000
+    state_cache_max: Annotated[
+        int, about("states of aggregates that are kept in memory; at least twice the commands that may wait", ge=1)
+    ] = 50_000
     pending_commands_max: Annotated[int, about("commands that wait for the journal", ge=1)] = 10_000
 
     # Agents, tasks and bids

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import msgspec
+from structlog.typing import FilteringBoundLogger
 
 from runtime.records import Command, Event, Recorded
 
@@ -70,6 +71,16 @@ class Surroundings:
     key: str
     clock: "Clock"
     ids: "Ids"
+
+    @property
+    def log(self) -> FilteringBoundLogger:
+        """Writes lines that name the actor and the message that it handles now, from the actor's own log level on. Not to be kept."""
+        raise NotImplementedError
+
+    @property
+    def traceparent(self) -> str:
+        """The W3C header to send with what is asked of the outside now; empty where this work belongs to no trace."""
+        raise NotImplementedError
 
     def tell(self, message: Command[Any]) -> None:
         """Sends a message to whoever takes its type, caused by what is being handled. Raises Overloaded when there is no room."""

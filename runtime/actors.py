@@ -16,8 +16,10 @@ from typing import Any, NamedTuple, TypeVar, cast
 
 import structlog
 import trio
+from structlog.typing import FilteringBoundLogger
 
 from runtime.actor import Actor, Stashed, Surroundings
+from runtime.ages import Ages
 from runtime.alarms import Alarms
 from runtime.cell import Cell, Work
 from runtime.clock import Clock, SystemClock
@@ -28,9 +30,12 @@ from runtime.errors import Exhausted, Failure
 from runtime.ids import Ids
 from runtime.kind import Interceptor, Kind
 from runtime.letters import DeadLetters
+from runtime.log_levels import LogLevels, delivery_of
 from runtime.records import Command
 from runtime.ref import ActorRef
 from runtime.supervision import DEFAULT, Supervision
+from runtime.trace import span
+from runtime.watchdog import Watchdog
 
 log = structlog.get_logger()
 R = TypeVar("R")
@@ -102,6 +107,16 @@ class Here(Surroundings):
         return self._cell.current
 
     @property
+    def log(self) -> FilteringBoundLogger:
+        return self._cell._system.log_levels.logger(self._cell)
+
+    @property
+    def traceparent(self) -> str:
+        delivery = delivery_of(self._cell)
+        context = delivery.context if delivery is not None else None
+        return span.get() or (context.traceparent if context is not None else "")
+
+    @property
     def timers(self) -> Timers:
         """The actor's timers."""
         return Timers(self._cell)
@@ -162,6 +177,8 @@ class Actors:
         stop_seconds_max: float = 5.0,
         interceptors: tuple[Interceptor, ...] = (),
         chance: random.Random | None = None,
+        handler_warn_seconds: float = 0.0,
+        handler_seconds_max: float = 0.0,
     ) -> None:
         self.clock = clock or SystemClock()
         self.ids = ids or Ids(self.clock)
@@ -170,6 +187,9 @@ class Actors:
         self.interceptors = interceptors
         self.chance = chance or random.Random()
         self.dispatcher = Dispatcher()
+        self.watchdog = Watchdog(self.dispatcher, warn_seconds=handler_warn_seconds, seconds_max=handler_seconds_max)
+        self.ages = Ages()
+        self.log_levels = LogLevels()
         self.deadlines = Deadlines(ask_seconds_max)
         self.alarms = Alarms()
         self.dead_letters = DeadLetters()
@@ -229,6 +249,10 @@ class Actors:
             self._kinds[origin, props] = kind
         return kind
 
+    def kinds(self) -> Iterator[Kind]:
+        """All kinds of actors that there ever were."""
+        return iter(list(self._kinds.values()))
+
     def walk(self) -> Iterator[Cell]:
         """All actors that are not gone, parents before their children."""
         waiting = deque(self.children.values())
@@ -278,13 +302,13 @@ class Actors:
         """A refusal that nobody waits for."""
         self.counts["refused"] += 1
         what = type(delivery.message).__name__ if delivery is not None else "work"
-        log.debug("refused", actor=cell.path, message=what, reason=str(error))
+        self.log_levels.logger(cell).debug("refused", message=what, reason=str(error))
 
     def crashed(self, cell: Cell, what: str | None, error: BaseException) -> str:
         """Counts and logs a failure under a new id, which it returns."""
         self.counts["crashed"] += 1
         error_id = self.ids.new()
-        log.error("actor failed", actor=cell.path, message=what, error_id=error_id, exc_info=error)
+        self.log_levels.logger(cell).error("actor failed", message=what, error_id=error_id, exc_info=error)
         return error_id
 
     def exhausted(self, cell: Cell, error: BaseException, error_id: str) -> None:
@@ -309,6 +333,9 @@ class Actors:
                 self._nursery = nursery
                 nursery.start_soon(self.deadlines.run)
                 nursery.start_soon(self.alarms.run)
+                nursery.start_soon(self.ages.run, lambda: self.messages)
+                if self.watchdog.is_on:
+                    nursery.start_soon(self.watchdog.run)
                 await nursery.start(self.dispatcher.run)
                 await self.prepare(nursery)
                 task_status.started()
@@ -318,6 +345,7 @@ class Actors:
             for cell in list(self.walk()):
                 cell._turn_away("the system ends")
         if self._failure is not None:
+            log.critical("the system ends", reason=str(self._failure) or repr(self._failure))
             raise self._failure
 
     async def prepare(self, nursery: trio.Nursery) -> None:

@@ -56,6 +56,7 @@ class Extras:
         "parked",
         "reason",
         "restarting",
+        "restarts",
         "stash",
         "stopped",
         "timers",
@@ -75,6 +76,7 @@ class Extras:
         self.reason: str | None = None
         """Why it stops, once it is to stop."""
         self.restarting = False
+        self.restarts = 0
         self.stash: deque[Delivery] = deque()
         self.stopped: list[trio.Event] = []
         self.timers: dict[Any, Any] = {}
@@ -428,7 +430,7 @@ class Cell(ActorRef):
             self._after_turn()
 
         extras = self._extra()
-        extras.awaited = waiting = Waiting(coroutine, trap, ended, self)
+        extras.awaited = waiting = Waiting(coroutine, trap, ended, self, began)
         return waiting
 
     def _ended(self, delivery: Delivery, began: int, result: Any) -> None:
@@ -542,6 +544,7 @@ class Cell(ActorRef):
             return
         extras.restarting = True
         extras.failing += 1
+        extras.restarts += 1
         self._kind.restarts += 1
         self._system.alarms.forget(self)
         for scope in extras.work:

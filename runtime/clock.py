@@ -13,6 +13,9 @@ class Clock(Protocol):
 
     async def sleep_until(self, at: float) -> None: ...
 
+    def not_before(self, at: float) -> None:
+        """What was written already lies in the past: from now on the clock tells no less than `at`."""
+
 
 class SystemClock:
     """Wall time taken once, carried on by the monotonic clock: a clock that is set back or forth changes no lease and no deadline."""
@@ -31,6 +34,9 @@ class SystemClock:
         self._origin += ahead
         return ahead
 
+    def not_before(self, at: float) -> None:
+        self._origin += max(0.0, at - self.now())
+
     async def sleep_until(self, at: float) -> None:
         await trio.sleep(max(0.0, at - self.now()))
 
@@ -44,6 +50,9 @@ class FixedClock:
     def now(self) -> float:
         return self.at
 
-    async def sleep_until(self, at: float) -> None:
+    def not_before(self, at: float) -> None:
         self.at = max(self.at, at)
+
+    async def sleep_until(self, at: float) -> None:
+        self.not_before(at)
         await trio.lowlevel.checkpoint()

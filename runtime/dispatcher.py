@@ -24,7 +24,7 @@ SPARES_MAX = 16
 class Waiting:
     """A handler that has to wait: its coroutine, what it waits for, and what to do when it has ended."""
 
-    __slots__ = ("coroutine", "ended", "scope", "trap", "what")
+    __slots__ = ("coroutine", "ended", "scope", "since_ns", "trap", "what")
 
     def __init__(
         self,
@@ -32,11 +32,14 @@ class Waiting:
         trap: Any,
         ended: Callable[[Any, BaseException | None], None],
         what: Any,
+        since_ns: int = 0,
     ) -> None:
         self.coroutine = coroutine
         self.trap = trap
         self.ended = ended
         self.what = what
+        self.since_ns = since_ns
+        """When the handler began, by `perf_counter_ns`."""
         self.scope: trio.CancelScope | None = None
 
 

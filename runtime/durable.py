@@ -10,20 +10,18 @@ from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import msgspec
-import structlog
 
 from runtime.actor import Actor, Effect, Reply
 from runtime.cell import Cell, Work
 from runtime.delivery import BEGUN, WITHDRAWN, Context, Delivery, Failed
-from runtime.errors import Crashed, Failure
+from runtime.errors import Crashed, Failure, Overloaded
+from runtime.evidence import Unreadable
 from runtime.journal import Entry
 from runtime.kind import FREE, QUEUED, RUNNING, STOPPED, SUSPENDED, Kind
 from runtime.records import Recorded, reply_type
 
 if TYPE_CHECKING:
     from runtime.system import System
-
-log = structlog.get_logger()
 
 
 class Wake(NamedTuple):
@@ -70,6 +68,11 @@ class DurableCell(Cell):
     def actor(self) -> Actor[Any, Any] | None:
         """The incarnation, unless one is being made."""
         return self._actor
+
+    @property
+    def owes(self) -> bool:
+        """Whether it has reactions to make still."""
+        return bool(self.reactions) or isinstance(self._again, Recorded)
 
     # ---- what waits
 
@@ -145,6 +148,7 @@ class DurableCell(Cell):
             if item.state == WITHDRAWN:
                 return
             settle = item.settle
+            self.current = item
         began = perf_counter_ns()
         try:
             self._step(item, settle)
@@ -152,6 +156,7 @@ class DurableCell(Cell):
             self._decline(item, failure, settle)
         except Exception as error:
             settle(Failed(Crashed(self.crash(_describe(item), error))))
+        self.current = None
         self._kind.handled_ns[(perf_counter_ns() - began).bit_length()] += 1
 
     def _step(self, item: Item, settle: Settle) -> None:
@@ -200,11 +205,16 @@ class DurableCell(Cell):
         if isinstance(item, Delivery):
             self.journaled.journal.admit()
             message = msgspec.structs.replace(item.message, at=at, tenant=self.context.tenant)
-            handled: Any = self._actor.handle(message)
+            handled: Any = self._around(self._actor.handle)(message)
             return cast("Effect | Reply | None", handled)
         if isinstance(item, Recorded):
-            return self._actor.react(item)
+            reaction: Effect | None = self._around(self._actor.react)(item)
+            return reaction
         return self._actor.wake(at)
+
+    def _around(self, handle: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        """What hands a message or a record to the actor: through the interceptors, where there are any."""
+        return self._intercepted(handle) if self._kind.interceptors else handle
 
     def _repeated(self, item: Item, settle: Settle) -> bool:
         """Answers a message whose idempotency key has an answer already; also true while that is being looked up."""
@@ -228,22 +238,44 @@ class DurableCell(Cell):
         self._system.start(self._fetch_and_go_on, missing, self.context)
 
     async def _fetch_and_go_on(self, missing: Sequence[str], context: Context) -> None:
-        await self.journaled.journal.load(missing, context)
+        try:
+            await self.journaled.journal.load(missing, context)
+        except Unreadable as error:
+            self._give_up(error)
+        self._go_on()
+
+    def _go_on(self) -> None:
         if self._state == SUSPENDED and not self.rebuilding:
             self._state = FREE
-            self._schedule()
+            if self._again is not None or self.reactions or self._queue:
+                self._schedule()
+
+    def _give_up(self, error: Unreadable) -> None:
+        """One stream can't be read: what needs it fails, again and again; everybody else is served."""
+        item, self._again = self._again, None
+        error_id = self._system.crashed(self, _describe(item) if item is not None else "fetch", error)
+        self.waking = False
+        if isinstance(item, Delivery):
+            item.settle(Failed(Crashed(error_id)))
+        elif isinstance(item, Recorded):
+            self._note_reaction(item)
 
     # ---- answering
 
     def _when_committed(
         self, effect: Effect, recorded: Sequence[Recorded], value: Any, settle: Settle
     ) -> Callable[[Failure | None], None]:
+        context = self.context
+
         def committed(failure: Failure | None) -> None:
             if failure is not None:
                 settle(Failed(failure))
                 return
             if effect.after is not None:
+                # What is told there is caused by this step, not by the one that runs when the commit is heard of.
+                before, self.context = self.context, context
                 self.guard(effect.after, recorded)
+                self.context = before
             settle(Reply(value))
 
         return committed
@@ -263,16 +295,24 @@ class DurableCell(Cell):
             journal.queue(Entry(committed))
 
     def _decline(self, item: Item, failure: Failure, settle: Settle) -> None:
-        """A refusal is not a crash: the asker hears of it; a reaction that came too late is over."""
-        journal = self.journaled.journal
+        """A refusal is not a crash: the asker hears of it; a reaction that came too late is over, one without room comes again."""
         if isinstance(item, Delivery):
             _begin(item)
-            self._answer(Failed(failure), settle, journal.proposed)
+            self._answer(Failed(failure), settle, self.journaled.journal.proposed)
             return
-        log.debug("refused", actor=self.role, key=self.key, item=_describe(item), reason=str(failure))
-        if isinstance(item, Recorded):
-            self.reacted = item.position
-            journal.queue(Entry(_ignore, reaction=(self.role, self.key, item.position)))
+        self._system.log_levels.logger(self).debug("refused", message=_describe(item), reason=str(failure))
+        if isinstance(failure, Overloaded):
+            self._again = item
+            self.waking = isinstance(item, Wake)
+            self._state = SUSPENDED
+            self._system.alarms.later(failure.retry_seconds, self._go_on)
+        elif isinstance(item, Recorded):
+            self._note_reaction(item)
+
+    def _note_reaction(self, item: Recorded) -> None:
+        """The reaction is over without effect: noted with the next batch."""
+        self.reacted = item.position
+        self.journaled.journal.queue(Entry(_ignore, reaction=(self.role, self.key, item.position)))
 
     # ---- what is remembered
 
@@ -289,9 +329,11 @@ class DurableCell(Cell):
             self.touched = record.position
 
     def guard(self, function: Callable[..., None], *arguments: Any) -> None:
-        """Runs a piece of the actor outside its step: what fails there fails the actor."""
+        """Runs a piece of the actor outside its step: what fails there fails the actor, what is refused there is not tried again."""
         try:
             function(*arguments)
+        except Failure as failure:
+            self._system.refused(self, None, failure)
         except Exception as error:
             self.crash("outside a step", error)
 
@@ -307,6 +349,7 @@ class DurableCell(Cell):
         if self.rebuilding or self._state == STOPPED:
             return
         self.rebuilding = True
+        self._extra().restarts += 1
         self._kind.restarts += 1
         self._actor = None
         self._state = SUSPENDED
@@ -314,7 +357,15 @@ class DurableCell(Cell):
         if self._extras is not None:
             for scope in self._extras.work:
                 scope.cancel()
-        self._system.start(self.journaled.rebuild, self)
+        extras, backoff = self._extra(), self._kind.supervision.backoff
+        if backoff is None or not extras.failures:
+            self.journaled.rebuild_soon(self)
+        else:
+            wait = backoff.wait(len(extras.failures), self._system.chance)
+            self._system.alarms.later(wait, self._rebuild)
+
+    def _rebuild(self) -> None:
+        self.journaled.rebuild_soon(self)
 
     def begin(self, actor: Actor[Any, Any], reactions: Sequence[Recorded], *, position: int, reacted: int) -> None:
         """Goes on with a new incarnation, and the reactions that are owed."""
@@ -323,7 +374,7 @@ class DurableCell(Cell):
         self.rebuilding = False
         self.touched = max(position, self.touched)
         self.reacted = reacted
-        self.reactions.extend(reactions)
+        self.reactions = deque(reactions)
         self._state = FREE
         self.journaled.timers.refresh(self)
         if self.reactions or self._queue or self._again is not None:

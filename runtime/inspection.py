@@ -40,6 +40,7 @@ CHECKPOINTS = (
     "SELECT size, CASE typeof(root) WHEN 'blob' THEN root END, CASE typeof(note) WHEN 'text' THEN CAST(note AS BLOB) END "
     "FROM checkpoints ORDER BY size"
 )
+FOREIGN = "SELECT type, name FROM sqlite_schema WHERE type NOT IN ('table', 'index') LIMIT ?"
 UNIQUE_INDEX = (
     "SELECT count(*) FROM pragma_index_list('stored_events') AS listed WHERE listed.\"unique\" AND NOT listed.partial AND "
     "(SELECT group_concat(name) FROM pragma_index_info(listed.name)) = 'originator_id,originator_version'"
@@ -280,6 +281,8 @@ class Inspection:
             ever = self._one("SELECT max(seq) FROM sqlite_sequence WHERE name = 'stored_events'")
             if isinstance(ever, int) and ever > self.last:
                 self.fault(f"the file has held {ever} records, and holds {self.last}", self.last + 1)
+        for kind, name in self.connection.execute(FOREIGN, (FAULTS_MAX,)):
+            self.fault(f"the file holds a {kind} that no journal has: {name}")
         for (finding,) in self.connection.execute(f"PRAGMA integrity_check({FAULTS_MAX})"):
             if finding != "ok":
                 self.fault(f"SQLite finds: {finding}")

@@ -36,9 +36,11 @@ from runtime.threads import Worker
 log = structlog.get_logger()
 
 TAIL_MAX = 20_000
+TAIL_BYTES_MAX = 16 * 2**20
 READERS_MAX = 4
 RETRY_SECONDS = 2.0
 PAUSE_SECONDS_MIN = 0.05
+FORGET_SECONDS = 3600.0
 
 
 class Held(NamedTuple):
@@ -96,7 +98,8 @@ class Journal:
         self.clock = clock
         self.ids = ids
         self.batch_events_max = batch_events_max
-        self.state_cache_max = state_cache_max
+        # What is not committed yet must not be forgotten: the answer to a key that had no effect is found only here until then.
+        self.state_cache_max = max(state_cache_max, 2 * pending_commands_max)
         self.pending_commands_max = pending_commands_max
         self.position = store.position
         self.proposed = store.position
@@ -107,17 +110,20 @@ class Journal:
         self.on_commit: Callable[[Sequence[Recorded]], None] = lambda recorded: None
         self.on_failure: Callable[[], None] = lambda: None
         self._at = 0.0
+        self._replies_forgotten_at = 0.0
         self._states: OrderedDict[str, Held] = OrderedDict()
         self._kept: OrderedDict[tuple[str, str], Kept | None] = OrderedDict()
         self._reactions: dict[tuple[str, str], tuple[str, str, int]] = {}
         self._fetching: dict[str | tuple[str, str], bool] = {}
         self._waiting: deque[Entry] = deque()
         self._flying: list[Entry] = []
-        self._tail: deque[Recorded] = deque(maxlen=TAIL_MAX)
+        self._tail: deque[tuple[Recorded, int]] = deque()
+        self._tail_bytes = 0
         self._arrived = trio.Event()
         self._committed = trio.Event()
         self._readers = trio.CapacityLimiter(READERS_MAX)
         self._stopping = False
+        self._worker: Worker | None = None
         self._closed = trio.Event()
 
     # ---- time
@@ -273,9 +279,8 @@ class Journal:
 
     async def run(self) -> None:
         """Commits until `close`; ends when nothing waits any more."""
-        worker = Worker("gavel-journal")
+        worker = self._worker = Worker("gavel-journal")
         try:
-            await worker.run(self.store.forget_replies, self.clock.now() - REPLY_SECONDS)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._close_when_cancelled)
                 # What was decided is committed even when the node is being cancelled: only a fenced journal stops at once.
@@ -295,6 +300,7 @@ class Journal:
     async def _commit_all(self, worker: Worker) -> None:
         while not self._stopping or self._waiting:
             await self._arrived.wait()
+            await self._forget_replies(worker)
             # One tick: whoever was answered by the last commit gets the chance to be in the next.
             await trio.lowlevel.checkpoint()
             while self._waiting:
@@ -302,6 +308,34 @@ class Journal:
                 await trio.lowlevel.checkpoint()
             if not self._stopping:
                 self._arrived = trio.Event()
+
+    async def _forget_replies(self, worker: Worker) -> None:
+        """Now and then: idempotency keys are kept for REPLY_SECONDS, not for ever."""
+        now = self.clock.now()
+        if now < self._replies_forgotten_at + FORGET_SECONDS:
+            return
+        self._replies_forgotten_at = now
+        try:
+            await worker.run(self.store.forget_replies, now - REPLY_SECONDS)
+        except PersistenceError as error:
+            log.warning("old replies not forgotten", reason=str(error))
+
+    async def write_with(self, function: Callable[..., None], *arguments: Any) -> None:
+        """Writes beside the records, on the writer's thread: after the commit that runs now, before the next."""
+        assert self._worker is not None
+        await self._worker.run(function, *arguments)
+
+    async def settled(self) -> bool:
+        """Waits until all that is proposed now is committed; False where that failed."""
+        done = trio.Event()
+        failures = self.failures
+
+        def tell(failure: Failure | None) -> None:
+            done.set()
+
+        self.queue(Entry(tell))
+        await done.wait()
+        return self.failures == failures
 
     def _take(self) -> list[Entry]:
         taken = [self._waiting.popleft()]
@@ -338,13 +372,23 @@ class Journal:
         recorded = [record for entry in entries for record in entry.recorded]
         if recorded:
             self.position = recorded[-1].position
-            self._tail.extend(recorded)
+            self._keep_in_tail(entries)
             committed, self._committed = self._committed, trio.Event()
             committed.set()
         for entry in entries:
             entry.settle(None)
         if recorded:
             self.on_commit(recorded)
+
+    def _keep_in_tail(self, entries: Sequence[Entry]) -> None:
+        """The newest records, bounded by their number and by their bytes on disk (small documents take fifty times as much in memory)."""
+        tail = self._tail
+        for entry in entries:
+            for record, draft in zip(entry.recorded, entry.drafts, strict=True):
+                tail.append((record, len(draft.data)))
+                self._tail_bytes += len(draft.data)
+        while len(tail) > TAIL_MAX or self._tail_bytes > TAIL_BYTES_MAX:
+            self._tail_bytes -= tail.popleft()[1]
 
     def _fail(self, error: BaseException) -> None:
         self.failures += 1
@@ -370,7 +414,7 @@ class Journal:
 
     def provisional(self, after: int) -> list[Recorded]:
         """Everything past a position that the file may not show yet, and what is still in the tail, in order."""
-        records = [record for record in self._tail if record.position > after]
+        records = [record for record, _ in self._tail if record.position > after]
         for entry in (*self._flying, *self._waiting):
             records += [record for record in entry.recorded if record.position > after]
         return records
@@ -400,9 +444,9 @@ class Journal:
 
     async def read(self, after: int, limit: int = 500, tenant: str | None = None) -> list[Recorded]:
         """Up to `limit` committed records past a position, from memory where it reaches back that far, else from the file."""
-        if self._tail and self._tail[0].position <= after + 1:
-            offset = after + 1 - self._tail[0].position
-            found = [self._tail[i] for i in range(offset, min(offset + limit, len(self._tail)))]
+        if self._tail and self._tail[0][0].position <= after + 1:
+            offset = after + 1 - self._tail[0][0].position
+            found = [self._tail[i][0] for i in range(offset, min(offset + limit, len(self._tail)))]
             await trio.lowlevel.checkpoint()
         else:
             found = await self.read_with(self.store.read, after, limit)

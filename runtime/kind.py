@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from inspect import iscoroutinefunction
-from typing import Any
+from typing import Any, Literal
 
 from runtime.actor import Actor
 from runtime.ref import ActorRef
@@ -10,7 +10,8 @@ from runtime.supervision import DEFAULT, Supervision
 
 FREE, IDLE, QUEUED, RUNNING, AWAITING, STOPPING, SUSPENDED, STOPPED = range(8)
 """FREE: idle, and an asker may run it in its own step. AWAITING: its handler waits. SUSPENDED: between two incarnations."""
-STATES = ("idle", "idle", "queued", "running", "waiting", "stopping", "restarting", "stopped")
+State = Literal["idle", "queued", "running", "waiting", "stopping", "restarting", "stopped"]
+STATES: tuple[State, ...] = ("idle", "idle", "queued", "running", "waiting", "stopping", "restarting", "stopped")
 
 
 Interceptor = Callable[[ActorRef, Any, Callable[[Any], Any]], Any]

@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from runtime.ref import ActorRef
 
 LETTERS_MAX = 1000
+REASONS_MAX = 50
+"""Reasons that are counted each; the rest is counted together."""
 
 
 class DeadLetter(NamedTuple):
@@ -35,8 +37,13 @@ class DeadLetters:
     def add(self, ref: "ActorRef", delivery: Delivery, reason: str) -> None:
         """Keeps a message that was told to somebody who is gone."""
         self._number += 1
-        self.count_by_reason[reason] += 1
+        self.count_by_reason[self._counted_as(reason)] += 1
         self._letters.append(DeadLetter(self._number, delivery.message, ref, reason, delivery.context))
+
+    def _counted_as(self, reason: str) -> str:
+        """The reason without what is told of one case in brackets: there must be few."""
+        plain = reason.partition(" (")[0]
+        return plain if plain in self.count_by_reason or len(self.count_by_reason) < REASONS_MAX else "other"
 
     def newest(self, limit: int = 100) -> list[DeadLetter]:
         """The last ones, newest first."""

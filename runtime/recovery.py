@@ -74,9 +74,14 @@ class Recovery:
                 self.folds[name] = fold
 
     def _start(self) -> int:
-        """A role without any saved fold has to hear everything; tenants that appear later have no past."""
-        covered = {actor for actor, _ in self.folds}
-        if self._only is None and covered < set(self._roles):
+        """Folds are saved of all actors at once: whoever has none has its whole past behind the oldest of them.
+
+        Unless it has reacted to something by then, or a role has no fold that fits: then everything is heard again.
+        """
+        uncovered = {name for name, role in self._roles.items() if role.actor.hears} - {
+            actor for actor, _ in self.folds
+        }
+        if self._only is None and (uncovered or set(self._reacted) - set(self.folds)):
             return 0
         return min((min(fold.position, fold.reacted) for fold in self.folds.values()), default=0)
 

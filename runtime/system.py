@@ -12,6 +12,7 @@ import msgspec
 import structlog
 import trio
 from eventsourcing.persistence import PersistenceError
+from structlog.typing import FilteringBoundLogger
 
 from runtime.actor import Actor, Surroundings
 from runtime.actors import Actors
@@ -20,14 +21,16 @@ from runtime.clock import Clock
 from runtime.delivery import Context
 from runtime.durable import DurableCell
 from runtime.errors import Unreachable
+from runtime.evidence import Unreadable
 from runtime.ids import Ids
 from runtime.journal import Journal
-from runtime.kind import Kind
+from runtime.kind import Interceptor, Kind
 from runtime.records import Command, Recorded
 from runtime.recovery import NODE, Fold, Recovery, hearers, shape
 from runtime.store.sqlite import Memory, SqliteStore
-from runtime.supervision import Supervision
+from runtime.supervision import Backoff, Supervision
 from runtime.timers import Timers
+from runtime.trace import of_record, span
 
 log = structlog.get_logger()
 R = TypeVar("R")
@@ -41,10 +44,16 @@ class Bounds(NamedTuple):
     batch_events_max: int = 4096
     state_cache_max: int = 50_000
     pending_commands_max: int = 10_000
+    handler_warn_seconds: float = 0.0
+    handler_seconds_max: float = 0.0
 
 
 DEFAULT_BOUNDS = Bounds()
 REPLAY_PAGE = 2_000
+SAVE_RECORDS = 20_000
+SAVE_AGAIN_SECONDS = 1.0
+RESTART_BACKOFF = Backoff(seconds=0.05, seconds_max=5.0)
+CLOCK_AHEAD_SECONDS_MAX = 24 * 3600.0
 
 
 class Role(NamedTuple):
@@ -80,6 +89,17 @@ class Here(Surroundings):
             return work.context
         return msgspec.structs.replace(self._cell.context, key="", digest=b"")
 
+    @property
+    def log(self) -> FilteringBoundLogger:
+        return self._system.log_levels.logger(self._cell)
+
+    @property
+    def traceparent(self) -> str:
+        context = self._context()
+        position = context.cause.removeprefix("@")
+        derived = of_record(context.correlation, int(position)) if position.isdigit() else ""
+        return span.get() or context.traceparent or derived
+
     def tell(self, message: Command[Any]) -> None:
         self._system.tell(message, self._context())
 
@@ -93,16 +113,36 @@ class Here(Surroundings):
 class System(Actors):
     """Routes messages to the places of the roster. Made by `open_system`."""
 
-    def __init__(self, journal: Journal, roster: Sequence[Role], *, bounds: Bounds = DEFAULT_BOUNDS) -> None:
-        super().__init__(clock=journal.clock, ids=journal.ids, ask_seconds_max=bounds.ask_seconds_max)
+    def __init__(
+        self,
+        journal: Journal,
+        roster: Sequence[Role],
+        *,
+        bounds: Bounds = DEFAULT_BOUNDS,
+        interceptors: tuple[Interceptor, ...] = (),
+    ) -> None:
+        super().__init__(
+            clock=journal.clock,
+            ids=journal.ids,
+            ask_seconds_max=bounds.ask_seconds_max,
+            interceptors=interceptors,
+            handler_warn_seconds=bounds.handler_warn_seconds,
+            handler_seconds_max=bounds.handler_seconds_max,
+        )
         self.journal = journal
         self.roles = {role.name: role for role in roster}
         self.cells: dict[tuple[str, str], DurableCell] = {}
         self.timers = Timers(self)
         self._kind_by_role = {role.name: _kind_of(role, bounds.mailbox_max) for role in roster}
+        self._kinds.update(self._kind_by_role)
+        for kind in self._kind_by_role.values():
+            kind.interceptors = interceptors
         self._role_by_message = {message: role for role in roster for message in role.actor.takes}
         self._names_by_event = hearers(roster)
+        self._shapes = {role.name: shape(role.actor) for role in roster}
         self._running = False
+        self._to_rebuild: dict[tuple[str, str], DurableCell] = {}
+        self._rebuilding = False
         journal.on_commit = self._on_commit
         journal.on_failure = self._on_failure
 
@@ -154,7 +194,8 @@ class System(Actors):
     def _on_commit(self, recorded: Sequence[Recorded]) -> None:
         for record in recorded:
             for cell in self._hearers(record):
-                if record.position > cell.reacted:
+                # What comes while an actor is made anew, it finds behind its fold.
+                if record.position > cell.reacted and not cell.rebuilding:
                     cell.react_to(record)
 
     @property
@@ -172,22 +213,37 @@ class System(Actors):
             if self._nursery is not None:
                 cell._restart()
 
-    async def rebuild(self, cell: DurableCell) -> None:
-        """Folds the memory of one actor anew, and makes it."""
-        name, journal = (cell.role, cell.key), self.journal
+    def rebuild_soon(self, cell: DurableCell) -> None:
+        """Folds the memory of an actor anew, and makes it; several at once share one reading of the journal."""
+        self._to_rebuild[cell.role, cell.key] = cell
+        if not self._rebuilding:
+            self._rebuilding = True
+            self.start(self._rebuild)
+
+    async def _rebuild(self) -> None:
+        try:
+            while self._to_rebuild:
+                cells, self._to_rebuild = self._to_rebuild, {}
+                await self._rebuild_all(cells)
+        finally:
+            self._rebuilding = False
+
+    async def _rebuild_all(self, cells: dict[tuple[str, str], DurableCell]) -> None:
+        journal = self.journal
         failures = journal.failures
         saved = await journal.read_with(journal.store.memories)
         durable = await journal.read_with(journal.store.reactions)
-        reacted = durable if cell.reacted < 0 else {name: cell.reacted}
-        recovery = Recovery(self.roles, saved, reacted, only=(name,))
+        reacted = {name: durable.get(name, 0) if cell.reacted < 0 else cell.reacted for name, cell in cells.items()}
+        recovery = Recovery(self.roles, saved, reacted, only=tuple(cells))
         position = await self._replay(recovery)
         for record in journal.provisional(position):
             recovery.take(record, committed=record.position <= journal.position)
-        if journal.failures > failures:
-            # A commit failed meanwhile: what had been reacted to may be lost with it.
-            await self.rebuild(cell)
-            return
-        self._incarnate(cell, recovery.folds[name])
+        for name, cell in cells.items():
+            if journal.failures > failures:
+                # A commit failed meanwhile: what had been reacted to may be lost with it.
+                self._to_rebuild[name] = cell
+            else:
+                self._incarnate(cell, recovery.folds[name])
 
     # ---- starting and stopping
 
@@ -232,50 +288,80 @@ class System(Actors):
         """Folds all memories; from then on messages are taken."""
         await self.recover()
         nursery.start_soon(self.timers.run)
+        nursery.start_soon(self._save_now_and_then)
 
-    def memories(self) -> list[Memory]:
-        """The folds as they stand, for saving; only once nothing is provisional."""
-        assert self.journal.proposed == self.journal.position
-        shapes = {name: shape(role.actor) for name, role in self.roles.items()}
-        position, pack = self.journal.position, self.journal.codec.pack
-        return [
-            Memory(cell.role, cell.key, shapes[cell.role], position, pack(cell.actor.memory))
-            for cell in self.cells.values()
-            if cell.actor is not None
-        ]
+    async def _save_now_and_then(self) -> None:
+        """Saves the memories every SAVE_RECORDS records, so that a start after a crash has little to fold."""
+        saved_at = self.journal.position
+        while True:
+            await self.journal.wait_past(saved_at + SAVE_RECORDS)
+            memories = await self._copy_memories()
+            if memories is None or not await self.journal.settled():
+                await trio.sleep(SAVE_AGAIN_SECONDS)
+                continue
+            saved_at = self.journal.position
+            try:
+                await self.journal.write_with(self.journal.store.save, memories, ())
+            except PersistenceError as error:
+                log.warning("memories not saved", reason=str(error))
 
-    # ---- looking on
+    async def _copy_memories(self) -> list[Memory] | None:
+        """All memories, each as of its own moment, the rest of the world served in between; None where an actor has none now.
 
-    def tree(self) -> list[dict[str, Any]]:
-        """Every actor of the roster with its state, mailbox and counts."""
-        return [
-            {
-                "actor": cell.role,
-                "key": cell.key,
-                "state": "running" if cell.actor is not None else "restarting",
-                "mailbox": len(cell._queue or ()),
-                "mailbox_peak": cell._peak,
-                "mailbox_max": cell._kind.mailbox_max,
-                "reactions": len(cell.reactions),
-                "reacted": cell.reacted,
-                "handled": cell._handled,
-                "crashes": cell.crashes,
-                "due": cell.due,
-            }
-            for cell in self.cells.values()
-        ]
+        They are good once what they were folded from is committed, and only together: an actor that appears meanwhile has its
+        whole past behind the first of these moments.
+        """
+        failures, memories = self.journal.failures, []
+        for cell in list(self.cells.values()):
+            if cell.actor is None or self.journal.failures > failures:
+                return None
+            memories.append(self._memory(cell, cell.actor, self.journal.proposed))
+            await trio.lowlevel.checkpoint()
+        return memories if self.journal.failures == failures else None
+
+    def _memory(self, cell: DurableCell, actor: Actor[Any, Any], position: int) -> Memory:
+        return Memory(cell.role, cell.key, self._shapes[cell.role], position, self.journal.codec.pack(actor.memory))
+
+    def last_words(self) -> tuple[list[Memory], list[tuple[str, str, int]]]:
+        """What to save at a clean stop, when nothing is provisional: all memories (or none), and how far each actor has reacted."""
+        position = self.journal.position
+        assert self.journal.proposed == position
+        cells = list(self.cells.values())
+        if any(cell.actor is None for cell in cells):
+            return [], self.journal.reactions_due()
+        memories = [self._memory(cell, cell.actor, position) for cell in cells if cell.actor is not None]
+        # Who owes nothing has reacted to everything: the next start need not look at what it did not hear.
+        reacted = [(cell.role, cell.key, position) for cell in cells if not cell.owes]
+        return memories, [*self.journal.reactions_due(), *reacted]
 
 
 def _kind_of(role: Role, mailbox_max: int) -> Kind:
-    budget = Supervision(restarts_max=role.restarts_max, window_seconds=role.restart_window_seconds)
+    budget = Supervision(
+        restarts_max=role.restarts_max, window_seconds=role.restart_window_seconds, backoff=RESTART_BACKOFF
+    )
     return Kind(role.name, mailbox_max=role.mailbox_max or mailbox_max, supervision=budget)
 
 
 @asynccontextmanager
 async def open_system(
-    store: SqliteStore, roster: Sequence[Role], *, clock: Clock, ids: Ids, bounds: Bounds = DEFAULT_BOUNDS
+    store: SqliteStore,
+    roster: Sequence[Role],
+    *,
+    clock: Clock,
+    ids: Ids,
+    bounds: Bounds = DEFAULT_BOUNDS,
+    interceptors: tuple[Interceptor, ...] = (),
 ) -> AsyncIterator[System]:
-    """A running system over a store; at the end what was decided is committed and the memories are saved."""
+    """A running system over a store; at the end what was decided is committed and the memories are saved.
+
+    Raises Unreadable where the newest record is from a time that has not come yet by more than CLOCK_AHEAD_SECONDS_MAX.
+    """
+    newest_at = store.newest_at()
+    if newest_at > clock.now() + CLOCK_AHEAD_SECONDS_MAX:
+        raise Unreadable(
+            f"{store.path} was written to {newest_at - clock.now():.0f} s from now: set the machine's clock"
+        )
+    clock.not_before(newest_at)
     journal = Journal(
         store,
         store.codec,
@@ -285,7 +371,7 @@ async def open_system(
         state_cache_max=bounds.state_cache_max,
         pending_commands_max=bounds.pending_commands_max,
     )
-    system = System(journal, roster, bounds=bounds)
+    system = System(journal, roster, bounds=bounds, interceptors=interceptors)
     async with trio.open_nursery() as outer:
         outer.start_soon(journal.run)
         async with trio.open_nursery() as inner:
@@ -295,7 +381,7 @@ async def open_system(
         journal.close()
     if journal.proposed == journal.position:
         try:
-            store.save(system.memories(), journal.reactions_due())
+            store.save(*system.last_words())
         except PersistenceError as error:
             # Nothing is lost: the next start folds the journal instead, and makes reactions without effect once more.
             log.error("memories not saved", reason=str(error))

@@ -2,9 +2,10 @@
 
 import logging
 import sys
-from typing import Literal, TextIO
+from typing import Any, Literal, TextIO
 
 import structlog
+from structlog.typing import FilteringBoundLogger
 
 LogFormat = Literal["json", "console"]
 
@@ -31,3 +32,13 @@ def configure(log_format: LogFormat = "json", level: str = "info", stream: TextI
         cache_logger_on_first_use=False,
     )
     logging.basicConfig(stream=target, level=max(number, logging.WARNING), format="%(message)s", force=True)
+
+
+def logger(level: str | None = None, **values: Any) -> FilteringBoundLogger:
+    """A logger that writes from `level` upwards, whatever holds for the others (None: as they do), with these values in each line."""
+    if level is None:
+        found: FilteringBoundLogger = structlog.get_logger(**values)
+        return found
+    wrapper = structlog.make_filtering_bound_logger(level)
+    made: FilteringBoundLogger = structlog.wrap_logger(None, wrapper_class=wrapper, **values)
+    return made

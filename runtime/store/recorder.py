@@ -37,7 +37,7 @@ TABLES = (
     "CREATE INDEX IF NOT EXISTS commands_at ON commands (at)",
     "CREATE TABLE IF NOT EXISTS reactions (actor TEXT, key TEXT, position INTEGER NOT NULL, PRIMARY KEY (actor, key)) WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS snapshots (actor TEXT, key TEXT, shape TEXT NOT NULL, position INTEGER NOT NULL, memory BLOB NOT NULL, "
-    "PRIMARY KEY (actor, key))",
+    "seal BLOB NOT NULL, PRIMARY KEY (actor, key))",
 )
 
 

@@ -1,6 +1,7 @@
 """A journal in one SQLite file: batches in, records out, sealed by a Merkle tree; one writing process, held by a lock."""
 
 import fcntl
+import hmac
 import os
 import secrets
 import sqlite3
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
+import structlog
 from eventsourcing.persistence import IntegrityError, PersistenceError, StoredEvent
 
 from runtime.codec import Codec
@@ -17,7 +19,9 @@ from runtime.errors import Fenced
 from runtime.evidence import Unreadable
 from runtime.records import Meta, Recorded
 from runtime.store.recorder import JournalDatastore, JournalRecorder, Rows
-from runtime.transparency import Signer, Tree, leaf_hash
+from runtime.transparency import NotANote, NotSigned, Signer, Tree, leaf_hash, verify_note
+
+log = structlog.get_logger()
 
 FORMAT = 1
 MILESTONE_POSITIONS = 1024
@@ -70,6 +74,7 @@ class SqliteStore:
         try:
             self._recorder = JournalRecorder(JournalDatastore(str(path)))
             self._recorder.create_table()
+            self._check_schema()
             self.origin = self._check_facts(name)
             self.position: int = self._one("SELECT COALESCE(MAX(rowid), 0) FROM stored_events")
             self._newest: int = self._one("SELECT COALESCE(MAX(size), 0) FROM checkpoints")
@@ -77,6 +82,12 @@ class SqliteStore:
         except BaseException:
             os.close(self._lock)
             raise
+
+    def _check_schema(self) -> None:
+        """Nothing in the file may act by itself: a trigger could swallow what was acknowledged."""
+        found = self.query("SELECT type, name FROM sqlite_schema WHERE type NOT IN ('table', 'index')")
+        if found:
+            raise Unreadable(f"{self.path} holds what no journal has: {', '.join(' '.join(row) for row in found)}")
 
     def _check_facts(self, name: str) -> str:
         facts = dict(self.query("SELECT name, value FROM facts"))
@@ -95,9 +106,24 @@ class SqliteStore:
         return str(facts["origin"])
 
     def _load_tree(self) -> Tree:
-        if self._newest != self.position:
-            raise Unreadable(f"{self.path} holds {self.position} records, its newest checkpoint says {self._newest}")
-        return Tree.load(self.position, lambda node: bytes(self._one("SELECT hash FROM nodes WHERE id=?", (node,))))
+        """The tree as it was signed last. What was put in its place by somebody without the key is never built upon."""
+        tree = Tree.load(self.position, lambda node: bytes(self._one("SELECT hash FROM nodes WHERE id=?", (node,))))
+        note = self.checkpoint()
+        if note is None:
+            if self.position:
+                raise Unreadable(f"{self.path} holds {self.position} records and no checkpoint")
+            return tree
+        try:
+            checkpoint = verify_note(note, self.signer.public_key)
+        except (NotANote, NotSigned) as error:
+            raise Unreadable(
+                f"the newest checkpoint of {self.path} is not signed by the key beside it: {error}"
+            ) from error
+        if checkpoint.size != self.position:
+            raise Unreadable(f"{self.path} holds {self.position} records, its newest checkpoint says {checkpoint.size}")
+        if (checkpoint.origin, checkpoint.root) != (self.origin, tree.root()):
+            raise Unreadable(f"{self.path} was altered: its tree is not the one that was signed")
+        return tree
 
     def query(self, statement: str, parameters: Sequence[object] = ()) -> list[Any]:
         """Rows of a reading statement."""
@@ -172,6 +198,10 @@ class SqliteStore:
             raise Unreadable(f"record {position} ({kind}) of {self.path} can't be read: {error}") from error
         return Recorded(position=position, stream=stream, version=version, kind=kind, event=event, meta=meta)
 
+    def newest_at(self) -> float:
+        """When the newest record was written; 0 where there is none."""
+        return float(self._one("SELECT COALESCE(MAX(recorded_at), 0) FROM checkpoints"))
+
     def find_reply(self, tenant: str, key: str) -> tuple[bytes, bytes] | None:
         """Digest and stored reply of an idempotency key."""
         rows = self.query("SELECT digest, reply FROM commands WHERE tenant=? AND key=?", (tenant, key))
@@ -187,13 +217,24 @@ class SqliteStore:
         return {(actor, key): position for actor, key, position in self.query("SELECT * FROM reactions")}
 
     def memories(self) -> list[Memory]:
-        """All saved folds."""
-        return [Memory(*row) for row in self.query("SELECT actor, key, shape, position, memory FROM snapshots")]
+        """All saved folds that this journal has sealed."""
+        rows = self.query("SELECT actor, key, shape, position, memory, seal FROM snapshots")
+        sealed = [Memory(*row) for *row, seal in rows if hmac.compare_digest(self._seal_of(Memory(*row)), seal)]
+        if len(sealed) < len(rows):
+            log.warning("snapshots were altered and are not used", count=len(rows) - len(sealed))
+        return sealed
+
+    def _seal_of(self, memory: Memory) -> bytes:
+        """What only the holder of the journal's key can make: actors believe their snapshots, so nobody else may write them."""
+        return self.signer.seal(b"gavel snapshot", msgspec.msgpack.encode((self.origin, *memory)))
 
     def save(self, memories: Sequence[Memory], reactions: Sequence[tuple[str, str, int]]) -> None:
-        """Saves folds and how far was reacted, between batches."""
+        """Saves folds and how far was reacted, between batches. The folds must be those of all actors, or none: see `Recovery`."""
+        rows = [(*memory, self._seal_of(memory)) for memory in memories]
         with self._recorder.datastore.transaction(commit=True) as cursor:
-            cursor.executemany("INSERT OR REPLACE INTO snapshots VALUES (?,?,?,?,?)", memories)
+            if rows:
+                cursor.execute("DELETE FROM snapshots")
+            cursor.executemany("INSERT INTO snapshots VALUES (?,?,?,?,?,?)", rows)
             cursor.executemany("INSERT OR REPLACE INTO reactions VALUES (?,?,?)", reactions)
 
     def checkpoint(self) -> str | None:

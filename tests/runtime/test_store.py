@@ -13,7 +13,7 @@ from runtime.errors import Fenced
 from runtime.evidence import Unreadable
 from runtime.records import Meta
 from runtime.store.sqlite import MILESTONE_POSITIONS, Batch, Draft, SqliteStore
-from runtime.transparency import Signer
+from runtime.transparency import Signer, Tree, leaf_hash
 from runtime.verification import verify
 from tests.runtime.bank import Deposited
 
@@ -106,6 +106,38 @@ def test_a_store_of_another_format_or_key_is_refused(tmp_path: Path) -> None:
         connection.execute("UPDATE facts SET value='9' WHERE name='format'")
     connection.close()
     with pytest.raises(Unreadable, match="format 9"):
+        _open(tmp_path)
+
+
+def test_a_tree_that_was_made_over_forged_records_is_not_built_upon(tmp_path: Path) -> None:
+    store = _open(tmp_path)
+    store.append(_batch(1, 3))
+    store.append(_batch(4, 3))
+    store.close()
+    with sqlite3.connect(tmp_path / "journal.db") as file:
+        forged = CODEC.body(META, CODEC.pack(Deposited(account="a", cents=1_000_000)))
+        file.execute("UPDATE stored_events SET state=? WHERE rowid=2", (forged,))
+        rows = "SELECT rowid, originator_id, originator_version, topic, state FROM stored_events ORDER BY rowid"
+        nodes = Tree().extend(leaf_hash(*row) for row in file.execute(rows).fetchall())
+        file.execute("DELETE FROM nodes")
+        file.executemany("INSERT INTO nodes VALUES (?,?)", nodes)
+        file.execute("DELETE FROM checkpoints WHERE size < 6")
+    file.close()
+    with pytest.raises(Unreadable, match="not the one that was signed"):
+        _open(tmp_path)
+
+
+def test_a_file_that_acts_by_itself_is_refused_and_named(tmp_path: Path) -> None:
+    store = _open(tmp_path)
+    store.append(_batch(1, 3))
+    store.close()
+    with sqlite3.connect(tmp_path / "journal.db") as file:
+        file.execute("CREATE TRIGGER swallow BEFORE INSERT ON stored_events BEGIN SELECT RAISE(IGNORE); END")
+    file.close()
+    report = verify(tmp_path / "journal.db")
+    assert not report.whole
+    assert report.faults == ["the file holds a trigger that no journal has: swallow"]
+    with pytest.raises(Unreadable, match="trigger swallow"):
         _open(tmp_path)
 
 

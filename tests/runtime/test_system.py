@@ -16,12 +16,14 @@ from runtime.codec import Codec
 from runtime.delivery import Context
 from runtime.durable import DurableCell
 from runtime.errors import Conflict, Crashed, Exhausted, NotAnswered, NotCommitted, Overloaded, Refused, Unreachable
+from runtime.evidence import Unreadable
 from runtime.ids import Ids
 from runtime.journal import PAUSE_SECONDS_MIN
 from runtime.kind import FREE, SUSPENDED
 from runtime.store.sqlite import Batch, Locked, SqliteStore
 from runtime.system import DEFAULT_BOUNDS, Bounds, Role, System, open_system
 from runtime.transparency import Signer
+from runtime.tree import tree
 from tests.runtime.bank import Ask, Balance, Break, Deposit, Greeted, Teller, Transfer, Withdraw
 
 BANK = sys.modules["tests.runtime.bank"]
@@ -86,6 +88,24 @@ def _drop_snapshots(folder: Path) -> None:
         cursor.execute("DELETE FROM snapshots")
     store.close()
     del clock
+
+
+async def test_time_does_not_run_backwards_over_a_restart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with bank(tmp_path) as system:
+        await system.ask(Deposit(account="a", cents=1), ANN)
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() - 3600)
+    async with bank(tmp_path) as system:
+        await system.ask(Deposit(account="a", cents=1), ANN)
+        first, second = await system.journal.read(0, 2)
+        assert first.meta.at <= first.meta.recorded_at <= second.meta.at
+        earlier = system.clock.now()
+        await trio.sleep(0.01)
+        assert system.clock.now() > earlier
+    monkeypatch.setattr(time, "time", lambda: real() - 100 * 3600)
+    with pytest.raises(Unreadable, match="set the machine's clock"):
+        async with bank(tmp_path):
+            pass
 
 
 async def test_a_reaction_is_recorded_once_with_its_cause(tmp_path: Path) -> None:
@@ -281,7 +301,7 @@ async def test_a_full_mailbox_refuses_a_tell_and_lets_an_ask_wait(tmp_path: Path
             for _ in range(5):
                 nursery.start_soon(system.ask, Deposit(account="a", cents=1), ANN)
             await trio.testing.wait_all_tasks_blocked(0.01)
-            assert system.tree()[0]["mailbox"] == 2
+            assert tree(system).actors[0].mailbox == 2
             let_go(cell)
         assert await system.ask(Ask(account="a"), ANN) == Balance(8)
 

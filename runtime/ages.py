@@ -1,0 +1,41 @@
+"""How old a message is, told by its number: a stamp on each would cost as much as a third of a tell.
+
+Messages are numbered in the order in which they are sent. A few times a second it is noted how many there were by then.
+"""
+
+from bisect import bisect_left
+from collections.abc import Callable
+
+import trio
+
+NOTE_SECONDS = 0.25
+NOTES_MAX = 4096
+
+
+class Ages:
+    """Moments and how many messages had been sent by then; the older half grows coarser where there are too many."""
+
+    def __init__(self) -> None:
+        self._numbers: list[int] = []
+        self._at: list[float] = []
+
+    async def run(self, sent: Callable[[], int]) -> None:
+        """Notes how many were sent, until cancelled."""
+        while True:
+            self.note(sent(), trio.current_time())
+            await trio.sleep(NOTE_SECONDS)
+
+    def note(self, number: int, now: float) -> None:
+        """By `now`, all messages up to this number were sent."""
+        if self._numbers and self._numbers[-1] == number:
+            return
+        self._numbers.append(number)
+        self._at.append(now)
+        if len(self._numbers) > NOTES_MAX:
+            del self._numbers[: NOTES_MAX // 2 : 2]
+            del self._at[: NOTES_MAX // 2 : 2]
+
+    def age(self, number: int, now: float) -> float:
+        """For how many seconds at least the message of this number has been under way."""
+        place = bisect_left(self._numbers, number)
+        return max(0.0, now - self._at[place]) if place < len(self._at) else 0.0
