@@ -20,6 +20,7 @@ from gateway.openapi import document
 from gateway.parts import Node
 from gateway.problems import exception_handlers
 from gateway.routes import (
+    actors,
     agents,
     audit,
     bids,
@@ -51,6 +52,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *log.routes,
     *audit.routes,
     *status.routes,
+    *actors.routes,
     *openapi.routes,
 )
 SOCKETS: tuple[SocketEndpoint, ...] = (*sockets.routes, *log.sockets)

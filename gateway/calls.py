@@ -26,6 +26,7 @@ from gateway.queries import AFTER, AFTER_POSITION, LIMIT, REASON, Parameter
 from runtime.delivery import Context
 from runtime.errors import Overloaded
 from runtime.records import Command
+from runtime.trace import parsed
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -33,7 +34,6 @@ T = TypeVar("T")
 POSITION_HEADER = "Gavel-Position"
 IDEMPOTENCY_HEADER = "Idempotency-Key"
 IDEMPOTENCY_KEY = re.compile(r"[!-~]{1,200}")
-TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
 CATCH_UP_SECONDS_MAX = 5.0
 JSON = "application/json"
 
@@ -144,7 +144,7 @@ class Call:
 
     def context(self) -> Context:
         """On whose behalf, and why."""
-        trace = TRACEPARENT.fullmatch(self.request.headers.get("traceparent", ""))
+        traceparent, trace_id = parsed(self.request.headers.get("traceparent", "")) or ("", "")
         key = self.request.headers.get(IDEMPOTENCY_HEADER, "")
         if key and not IDEMPOTENCY_KEY.fullmatch(key):
             raise HTTPException(400, f"{IDEMPOTENCY_HEADER} takes 1 to 200 printable ASCII characters without spaces")
@@ -152,7 +152,8 @@ class Call:
         return Context(
             tenant=self.tenant,
             principal=self.principal.name,
-            correlation=trace[1] if trace else "",
+            correlation=trace_id,
+            traceparent=traceparent,
             key=f"{self.principal.key_id} {self.request.method} {self.request.url.path} {key}" if key else "",
             digest=sha256(_deterministic.encode(asked_for)).digest() if key else b"",
         )

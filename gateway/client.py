@@ -41,6 +41,12 @@ class Client:
         headers = {"Content-Type": "application/json"} | ({"Idempotency-Key": once} if once else {})
         return msgspec.json.decode(self.send("POST", path, msgspec.json.encode(body), headers))
 
+    def put(self, path: str, body: object) -> Any:
+        """The answer to a JSON body."""
+        return msgspec.json.decode(
+            self.send("PUT", path, msgspec.json.encode(body), {"Content-Type": "application/json"})
+        )
+
     def send(self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None) -> bytes:
         """The bytes of an answer. Raises Denied or NotReached."""
         given = {**self.headers, **(headers or {})}

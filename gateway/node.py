@@ -35,12 +35,14 @@ from runtime.codec import Codec
 from runtime.delivery import Context
 from runtime.errors import Refused
 from runtime.ids import Ids
+from runtime.kind import Interceptor
 from runtime.projector import Projector
+from runtime.spans import Spans
 from runtime.store.sqlite import SqliteStore
 from runtime.system import Bounds, Role, open_system
 from runtime.transparency import Signer
 
-__all__ = ["TENANT", "Exposed", "FolderUnusable", "Node", "PortTaken", "open_node"]
+__all__ = ["TENANT", "Exposed", "FolderUnusable", "Node", "NotInstalled", "PortTaken", "open_node"]
 
 TENANT = "default"
 """The tenant of the first admin key, and so of whatever it makes."""
@@ -55,12 +57,16 @@ class Exposed(Exception):
     """The door would listen beyond this machine without TLS, and nobody has said that it may."""
 
 
+class NotInstalled(Exception):
+    """A setting asks for what an extra brings, and that is not installed."""
+
+
 @asynccontextmanager
 async def open_node(settings: GavelSettings, *, door: bool = True) -> AsyncIterator[Node]:
     """A running node over the data folder of the settings; without `door` nobody can reach it but the caller.
 
-    Raises FolderUnusable, Locked (another process has the journal), Exposed or PortTaken before it runs; Exhausted or Fenced when it
-    has to stop.
+    Raises FolderUnusable, Locked (another process has the journal), Exposed, NotInstalled or PortTaken before it runs; Exhausted
+    or Fenced when it has to stop.
     """
     if door and not settings.insecure and not _is_loopback(settings.bind):
         raise Exposed(f"{settings.bind} can be reached from other machines, and keys would travel in the clear")
@@ -90,7 +96,8 @@ async def _open_parts(settings: GavelSettings, folder: DataFolder) -> AsyncItera
         blobs = Blobs(folder.blobs, blob_bytes_max=settings.blob_bytes_max)
         threads = trio.CapacityLimiter(max(1, (os.cpu_count() or 2) - 1))
         roster = [_hired(role, settings, blobs, threads) for role in ROSTER]
-        async with open_system(store, roster, clock=clock, ids=Ids(clock), bounds=_bounds(settings)) as system:
+        ids, bounds, spans = Ids(clock), _bounds(settings), _spans(settings)
+        async with open_system(store, roster, clock=clock, ids=ids, bounds=bounds, interceptors=spans) as system:
             projector = Projector(folder.read_models, PROJECTIONS, system.journal, origin=store.origin)
             async with trio.open_nursery() as nursery:
                 await nursery.start(projector.run)
@@ -124,7 +131,21 @@ def _bounds(settings: GavelSettings) -> Bounds:
         batch_events_max=settings.batch_events_max,
         state_cache_max=settings.state_cache_max,
         pending_commands_max=settings.pending_commands_max,
+        handler_warn_seconds=settings.handler_warn_seconds,
+        handler_seconds_max=settings.handler_seconds_max,
     )
+
+
+def _spans(settings: GavelSettings) -> tuple[Interceptor, ...]:
+    """What makes spans, where that is wanted."""
+    if not settings.opentelemetry:
+        return ()
+    try:
+        return (Spans(),)
+    except ImportError as error:
+        raise NotInstalled(
+            f"spans are wanted, and opentelemetry-api is not there: install gavel-runtime[otel] ({error})"
+        ) from error
 
 
 async def _admit_admin(node: Node) -> None:

@@ -181,19 +181,3 @@ class Key(Row, frozen=True, kw_only=True):
     expires_at: float | None
     issued_at: float
     revoked_at: float | None
-
-
-class Actor(msgspec.Struct, frozen=True, kw_only=True):
-    """An actor of the node: whose it is (`key`), what waits for it, and when it wakes by itself."""
-
-    actor: str
-    key: str
-    state: Literal["running", "restarting"]
-    mailbox: int
-    mailbox_peak: int
-    mailbox_max: int
-    reactions: int
-    reacted: int
-    handled: int
-    crashes: int
-    due: float | None

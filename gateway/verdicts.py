@@ -1,4 +1,7 @@
-"""What a command tells whoever started it: its exit code, and what was wrong with the question."""
+"""What a command tells whoever started it: its exit code, and what was wrong with the question.
+
+A node that a handler holds up for too long ends with a code of its own, `runtime.watchdog.STUCK`.
+"""
 
 FINE, NO, WRONG, CRASHED = 0, 1, 2, 3
 INTERRUPTED = 130

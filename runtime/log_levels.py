@@ -55,6 +55,8 @@ class LogLevels:
 
 def delivery_of(cell: Cell) -> "Delivery | None":
     """The message on whose behalf the code that runs now speaks for this actor."""
+    if cell.current is not None and not cell._kind.is_async:
+        return cell.current  # its handler runs at this moment, perhaps asked by its own work
     work = working.get()
     return work.current if type(work) is Work and work.cell is cell else cell.current
 

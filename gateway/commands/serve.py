@@ -8,7 +8,7 @@ import structlog
 import trio
 
 from gateway.commands.common import add_settings, read_settings, say
-from gateway.node import Exposed, FolderUnusable, PortTaken, open_node
+from gateway.node import Exposed, FolderUnusable, NotInstalled, PortTaken, open_node
 from gateway.settings import GavelSettings
 from gateway.verdicts import CRASHED, FINE, Wrong
 from runtime.evidence import Unreadable
@@ -31,7 +31,7 @@ def run(options: argparse.Namespace) -> int:
         trio.run(partial(_serve, settings))
     except Exposed as error:
         raise Wrong(f"{error}: say --insecure if that is meant") from error
-    except (FolderUnusable, Locked, Unreadable, PortTaken) as error:
+    except (FolderUnusable, Locked, NotInstalled, Unreadable, PortTaken) as error:
         raise Wrong(str(error)) from error
     except Exception as error:
         log.error("node_crashed", exc_info=error)

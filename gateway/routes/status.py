@@ -1,6 +1,5 @@
 """How the node is: one answer for the console and the command line, and the same in numbers for Prometheus."""
 
-from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.metadata import version
 
@@ -8,14 +7,18 @@ import msgspec
 from sqlalchemy import Connection
 from starlette.responses import Response
 
-from gateway import rows
 from gateway.auth import EVERYBODY, WATCHERS
 from gateway.calls import Call, Endpoint
+from gateway.metrics import lines as metrics_of
 from gateway.parts import Node
+from gateway.queries import integer
 from projections import agents, tasks
 from runtime.read_models import Standing
 from runtime.recovery import NODE
 from runtime.transparency import read_note
+from runtime.tree import ROWS_MAX, ActorRow, KindRow, Tree, tree
+
+ACTORS = integer("actors", "How many actors are listed at most.", 100, most=ROWS_MAX)
 
 
 class Seal(msgspec.Struct, frozen=True):
@@ -27,7 +30,8 @@ class Seal(msgspec.Struct, frozen=True):
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
-    """The node at a glance. `actors` is for those who watch the node; others see an empty list."""
+    """The node at a glance. `actors`, those `actors_more` that are not listed, and `kinds` are for those who watch the node; others
+    see empty lists."""
 
     version: str
     uptime_seconds: float
@@ -42,7 +46,9 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     agents: dict[str, int]
     tasks: dict[str, int]
     projections: list[Standing]
-    actors: list[rows.Actor]
+    actors: list[ActorRow]
+    actors_more: int
+    kinds: list[KindRow]
 
 
 async def status(call: Call) -> Response:
@@ -51,6 +57,7 @@ async def status(call: Call) -> Response:
     counts = await node.projector.query(lambda connection: _counts(connection, call.tenant))
     note = await journal.read_with(node.store.checkpoint)
     faults = node.faults()
+    seen = _tree(node, call.tenant, call.asked(ACTORS)) if call.principal.role in WATCHERS else NOTHING_SEEN
     return call.reply(
         Status(
             version=_version(),
@@ -66,7 +73,9 @@ async def status(call: Call) -> Response:
             agents=counts[0],
             tasks=counts[1],
             projections=list(node.projector.status()),
-            actors=_actors(node, call.tenant) if call.principal.role in WATCHERS else [],
+            actors=seen.actors,
+            actors_more=seen.more,
+            kinds=seen.kinds,
         )
     )
 
@@ -76,10 +85,13 @@ def _version() -> str:
     return version("gavel-runtime")
 
 
-def _actors(node: Node, tenant: str) -> list[rows.Actor]:
+NOTHING_SEEN = Tree(actors=[], more=0, kinds=[])
+
+
+def _tree(node: Node, tenant: str, rows_max: int) -> Tree:
     """The actors that serve this tenant; those of the node serve all."""
-    tree = msgspec.convert(node.system.tree(), list[rows.Actor])
-    return [actor for actor in tree if actor.key in (tenant, NODE)]
+    keys = (tenant, NODE, "")
+    return tree(node.system, rows_max=rows_max, wanted=lambda cell: getattr(cell, "key", "") in keys)
 
 
 def _counts(connection: Connection, tenant: str) -> tuple[dict[str, int], dict[str, int]]:
@@ -93,42 +105,10 @@ def _seal(note: str) -> Seal:
 
 async def metrics(call: Call) -> Response:
     """The Prometheus text format."""
-    return Response("".join(_metrics(call.node)), media_type="text/plain; version=0.0.4; charset=utf-8")
-
-
-def _metrics(node: Node) -> Iterator[str]:
-    journal = node.system.journal
-    yield from _metric("gavel_ready", "gauge", "Whether the node is ready.", {"": float(not node.faults())})
-    yield from _metric("gavel_journal_position", "counter", "Committed records.", {"": journal.position})
-    yield from _metric("gavel_journal_waiting", "gauge", "Proposals that wait for a commit.", {"": journal.backlog})
-    yield from _metric("gavel_journal_commits_total", "counter", "Commits.", {"": journal.commits})
-    yield from _metric("gavel_journal_failures_total", "counter", "Commits that failed.", {"": journal.failures})
-    standings = {f'{{projection="{one.name}"}}': one.position for one in node.projector.status()}
-    yield from _metric("gavel_projection_position", "gauge", "How far a read model is.", standings)
-    tree = node.system.tree()
-    for name, kind, meaning in ACTOR_METRICS:
-        sums: dict[str, float] = {}
-        for row in tree:
-            label = f'{{actor="{row["actor"]}"}}'
-            sums[label] = sums.get(label, 0) + row[name]
-        yield from _metric(f"gavel_actor_{name}{'_total' if kind == 'counter' else ''}", kind, meaning, sums)
-
-
-ACTOR_METRICS = (
-    ("mailbox", "gauge", "Messages that wait, over all keys."),
-    ("reactions", "gauge", "Reactions that wait, over all keys."),
-    ("handled", "counter", "Steps taken, over all keys."),
-    ("crashes", "gauge", "Failures within the restart window, over all keys."),
-)
-
-
-def _metric(name: str, kind: str, meaning: str, values: Mapping[str, float]) -> Iterator[str]:
-    yield f"# HELP {name} {meaning}\n# TYPE {name} {kind}\n"
-    for label, value in values.items():
-        yield f"{name}{label} {value}\n"
+    return Response("".join(metrics_of(call.node)), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 routes = (
-    Endpoint("GET", "/v1/status", status, EVERYBODY, reply=Status),
+    Endpoint("GET", "/v1/status", status, EVERYBODY, reply=Status, query=(ACTORS,)),
     Endpoint("GET", "/metrics", metrics, WATCHERS, media="text/plain"),
 )

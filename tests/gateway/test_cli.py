@@ -243,7 +243,7 @@ def test_keys_are_made_listed_and_revoked_with_and_without_a_node(tmp_path: Path
         plain = gavel(tmp_path, "keys", "create", "--role", "agent").stdout.strip()
         with urlopen(Request(f"{url}/v1/agents", headers={"Authorization": f"Bearer {plain}"})) as agents:
             assert agents.status == 200
-        assert {row["actor"] for row in answer(tmp_path, "actors")["actors"]} >= {"security"}
+        assert {row["path"] for row in answer(tmp_path, "actors")["actors"]} >= {"security/node"}
     assert answer(tmp_path, "keys", "revoke", made["key_id"])["revoked"] is True
     rows = {row["key_id"]: row for row in answer(tmp_path, "keys", "list")["keys"]}
     assert rows[made["key_id"]]["status"] == "revoked"

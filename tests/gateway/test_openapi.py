@@ -92,6 +92,7 @@ async def test_every_json_answer_is_as_described(admin: Client) -> None:
     await _work_with_keys_and_agents(admin)
     await _work_with_tasks(admin)
     await _work_with_solves(admin)
+    await _do(admin, ("PUT", "/v1/actors/coordinator/log-level", {"level": None}))
     for path in ("/livez", "/readyz", "/v1/status", "/v1/audit/verify", "/v1/log?commands=true", "/openapi.json"):
         await admin.get(path)
     with_json = {

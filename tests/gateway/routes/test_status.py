@@ -1,34 +1,8 @@
 """The node at a glance, for people, and the same in numbers for Prometheus."""
 
-import re
-
 from aggregates.key import Role
-from gateway.routes.status import _metric
 from tests.gateway.clients import Client
-
-SAMPLE = re.compile(r'([a-z_]+)(?:\{([a-z]+)="([^"\\\n]*)"\})? (-?[0-9.]+(?:e[+-][0-9]+)?)')
-COMMENT = re.compile(r"# (HELP|TYPE) ([a-z_]+) (.+)")
-
-
-def parsed(text: str) -> dict[str, float]:
-    """The samples of Prometheus' text format: each after its HELP and TYPE, none twice."""
-    values: dict[str, float] = {}
-    told: dict[str, str] = {}
-    assert text.endswith("\n")
-    for line in text.splitlines():
-        if line.startswith("#"):
-            comment = COMMENT.fullmatch(line)
-            assert comment, line
-            told[comment[2]] = comment[1]
-            assert comment[1] == "HELP" or comment[3] in ("counter", "gauge")
-            continue
-        sample = SAMPLE.fullmatch(line)
-        assert sample, line
-        assert told[sample[1]] == "TYPE"
-        name = sample[1] + (f" {sample[3]}" if sample[2] else "")
-        assert name not in values
-        values[name] = float(sample[4])
-    return values
+from tests.gateway.prometheus import parsed
 
 
 async def test_what_stands_where(admin: Client) -> None:
@@ -41,7 +15,9 @@ async def test_what_stands_where(admin: Client) -> None:
     assert sum(status["tasks"].values()) == 1
     assert status["checkpoint"]["size"] == status["position"] == admin.node.system.journal.position
     assert {one["name"].partition("/")[0] for one in status["projections"]} >= {"agents", "tasks", "audit"}
-    assert {row["actor"] for row in status["actors"]} >= {"coordinator", "security"}
+    assert {row["path"] for row in status["actors"]} >= {"coordinator/default", "security/node"}
+    assert {kind["kind"] for kind in status["kinds"]} >= {"coordinator", "security", "solver"}
+    assert status["actors_more"] == 0
 
 
 async def test_actors_are_for_watchers_and_other_tenants_for_nobody(admin: Client) -> None:
@@ -52,8 +28,17 @@ async def test_actors_are_for_watchers_and_other_tenants_for_nobody(admin: Clien
     assert {row["key"] for row in (await stranger.get("/v1/status"))["actors"]} == {"other", "node"}
     assert sum((await stranger.get("/v1/status"))["tasks"].values()) == 1
     for client in (await admin.with_role(Role.AGENT), await admin.register("a1")):
-        assert (await client.get("/v1/status"))["actors"] == []
+        seen = await client.get("/v1/status")
+        assert (seen["actors"], seen["actors_more"], seen["kinds"]) == ([], 0, [])
         assert (await client.ask("GET", "/metrics")).status_code == 403
+
+
+async def test_a_long_list_of_actors_is_cut(admin: Client) -> None:
+    every = (await admin.get("/v1/status"))["actors"]
+    status = await admin.get("/v1/status?actors=1")
+    assert [row["path"] for row in status["actors"]] == [every[0]["path"]]
+    assert status["actors_more"] == len(every) - 1
+    assert (await admin.ask("GET", "/v1/status?actors=-1")).status_code == 422
 
 
 async def test_a_fault_is_shown_everywhere(admin: Client) -> None:
@@ -77,9 +62,8 @@ async def test_prometheus_can_read_the_numbers(admin: Client) -> None:
     assert values["gavel_journal_position"] == admin.node.system.journal.position
     assert values["gavel_ready"] == 1
     assert values["gavel_actor_handled_total coordinator"] > 0
+    assert values["gavel_actor_handler_seconds_count coordinator"] == values["gavel_actor_handled_total coordinator"]
+    assert values["gavel_actor_count security"] == 1
+    assert values["gavel_messages_total"] > 0
+    assert values["gavel_dispatcher_tasks"] >= 1
     assert (await admin.http.get(f"{admin.node.url}/metrics")).status_code == 401
-
-
-def test_large_counters_are_exact() -> None:
-    text = "".join(_metric("gavel_journal_position", "counter", "Committed records.", {"": 123_456_789}))
-    assert parsed(text) == {"gavel_journal_position": 123_456_789}

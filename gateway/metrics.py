@@ -1,0 +1,127 @@
+"""The node in numbers, in Prometheus' text format: the journal, the read models, the actors by kind, and what became of messages."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import accumulate
+
+from gateway.parts import Node
+from runtime.actors import Actors
+from runtime.cell import Cell
+from runtime.kind import Kind
+from runtime.tree import by_name, summed
+
+Labels = Mapping[str, str]
+Samples = Sequence[tuple[Labels, float]]
+
+BUCKETS = range(10, 38, 2)
+"""Which of the buckets are told, from about a microsecond to two minutes, by the power of two that bounds each in nanoseconds."""
+
+PLAIN: Labels = {}
+
+
+def lines(node: Node) -> Iterator[str]:
+    """All metrics of a node."""
+    journal = node.system.journal
+    yield from metric("gavel_ready", "gauge", "Whether the node is ready.", [(PLAIN, float(not node.faults()))])
+    yield from metric("gavel_journal_position", "counter", "Committed records.", [(PLAIN, journal.position)])
+    yield from metric("gavel_journal_waiting", "gauge", "Proposals that wait for a commit.", [(PLAIN, journal.backlog)])
+    yield from metric("gavel_journal_commits_total", "counter", "Commits.", [(PLAIN, journal.commits)])
+    yield from metric("gavel_journal_failures_total", "counter", "Commits that failed.", [(PLAIN, journal.failures)])
+    standings: Samples = [({"projection": one.name}, one.position) for one in node.projector.status()]
+    yield from metric("gavel_projection_position", "gauge", "How far a read model is.", standings)
+    yield from of_kinds(node.system)
+    yield from metric(
+        "gavel_actor_reactions",
+        "gauge",
+        "Records that wait for a reaction.",
+        _summed_by_role([(cell.role, len(cell.reactions)) for cell in node.system.cells.values()]),
+    )
+    yield from of_messages(node.system)
+
+
+def of_kinds(actors: Actors) -> Iterator[str]:
+    """What all actors of a kind do together."""
+    found = by_name(actors)
+    for name, kind, meaning, value in OF_KINDS:
+        samples: Samples = [({"actor": one}, value(kinds, cells)) for one, (kinds, cells) in found.items()]
+        yield from metric(f"gavel_actor_{name}", kind, meaning, samples)
+    handled = {name: summed([kind.handled_ns for kind in kinds]) for name, (kinds, _) in found.items()}
+    waited = {name: summed([kind.waited_ns for kind in kinds]) for name, (kinds, _) in found.items()}
+    yield from histogram("gavel_actor_handler_seconds", "How long handlers took; sums are not kept.", handled)
+    yield from histogram(
+        "gavel_actor_waiting_seconds", "How long one of 16 messages waited; sums are not kept.", waited
+    )
+
+
+OF_KINDS: tuple[tuple[str, str, str, Callable[[list[Kind], list[Cell]], float]], ...] = (
+    ("count", "gauge", "Actors.", lambda kinds, cells: len(cells)),
+    ("mailbox", "gauge", "Messages that wait.", lambda kinds, cells: sum(len(cell._queue or ()) for cell in cells)),
+    (
+        "parked",
+        "gauge",
+        "Senders that wait for room in a mailbox.",
+        lambda kinds, cells: sum(len(cell._extras.parked) for cell in cells if cell._extras is not None),
+    ),
+    ("handled_total", "counter", "Steps taken.", lambda kinds, cells: sum(sum(kind.handled_ns) for kind in kinds)),
+    (
+        "crashes",
+        "gauge",
+        "Failures within the restart window.",
+        lambda kinds, cells: sum(cell.crashes for cell in cells),
+    ),
+    ("restarts_total", "counter", "Restarts.", lambda kinds, cells: sum(kind.restarts for kind in kinds)),
+)
+
+
+def of_messages(actors: Actors) -> Iterator[str]:
+    """What became of messages, and on how many tasks."""
+    yield from metric("gavel_messages_total", "counter", "Messages sent.", [(PLAIN, actors.messages)])
+    for name, meaning in COUNTS:
+        yield from metric(f"gavel_actors_{name}_total", "counter", meaning, [(PLAIN, actors.counts[name])])
+    letters: Samples = [({"reason": reason}, count) for reason, count in actors.dead_letters.count_by_reason.items()]
+    yield from metric("gavel_dead_letters_total", "counter", "Messages to actors that were gone.", letters)
+    tasks = actors.dispatcher.tasks
+    yield from metric(
+        "gavel_dispatcher_tasks", "gauge", "Tasks that run actors: one, and one for each that waits.", [(PLAIN, tasks)]
+    )
+    waiting = len(actors.dispatcher.waiting)
+    yield from metric("gavel_dispatcher_waiting", "gauge", "Handlers that wait.", [(PLAIN, waiting)])
+
+
+COUNTS = (
+    ("overloaded", "Messages that found no room."),
+    ("refused", "Refusals that nobody waited for."),
+    ("crashed", "Failures of actors."),
+)
+
+
+def metric(name: str, kind: str, meaning: str, samples: Samples) -> Iterator[str]:
+    """A metric with its samples."""
+    yield f"# HELP {name} {meaning}\n# TYPE {name} {kind}\n"
+    for labels, value in samples:
+        yield f"{name}{_labels(labels)} {value}\n"
+
+
+def histogram(name: str, meaning: str, histogram_by_kind: Mapping[str, Sequence[int]]) -> Iterator[str]:
+    """Histograms whose bucket i counts times of up to 2**i - 1 ns, as cumulative ones in seconds."""
+    yield f"# HELP {name} {meaning}\n# TYPE {name} histogram\n"
+    for kind, counts in histogram_by_kind.items():
+        up_to = list(accumulate(counts))
+        for place in BUCKETS:
+            yield f"{name}_bucket{_labels({'actor': kind, 'le': repr((1 << place) / 1e9)})} {up_to[place]}\n"
+        yield f"{name}_bucket{_labels({'actor': kind, 'le': '+Inf'})} {up_to[-1]}\n"
+        yield f"{name}_count{_labels({'actor': kind})} {up_to[-1]}\n"
+
+
+def _labels(labels: Labels) -> str:
+    return "{" + ",".join(f'{name}="{_escaped(value)}"' for name, value in labels.items()) + "}" if labels else ""
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+
+
+def _summed_by_role(counts: Sequence[tuple[str, int]]) -> Samples:
+    sums: dict[str, float] = {}
+    for role, count in counts:
+        sums[role] = sums.get(role, 0) + count
+    return [({"actor": role}, value) for role, value in sums.items()]

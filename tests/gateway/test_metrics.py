@@ -1,0 +1,90 @@
+"""Numbers for Prometheus: exact, escaped, cumulative, and true of what actors did."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.metrics import BUCKETS, histogram, metric, of_kinds, of_messages
+from runtime.actor import Actor, Reply, reply
+from runtime.actors import Here, Props, open_actors
+from runtime.errors import Crashed, Overloaded
+from runtime.records import Command
+from tests.gateway.prometheus import parsed
+
+
+class Do(Command[Any], frozen=True, kw_only=True):
+    what: Any
+
+
+class Plain(Actor[Do, None]):
+    def __init__(self, here: Here) -> None:
+        super().__init__(here)
+        self.here: Here = here
+
+    def handle(self, message: Do) -> Reply:
+        return reply(message, message.what(self))
+
+
+def test_large_counters_are_exact() -> None:
+    text = "".join(metric("gavel_journal_position", "counter", "Committed records.", [({}, 123_456_789)]))
+    assert parsed(text) == {"gavel_journal_position": 123_456_789}
+
+
+@given(st.text(st.sampled_from('ab"\\\n'), max_size=8))
+def test_a_label_says_what_it_was_given(text: str) -> None:
+    [line] = "".join(metric("gavel_x", "counter", "X.", [({"reason": text}, 1)])).split("\n")[2:-1]
+    told = line.removeprefix('gavel_x{reason="').removesuffix('"} 1')
+    assert '"' not in told.replace("\\\\", "").replace('\\"', "")
+    unescaped = told.replace("\\\\", "\0").replace('\\"', '"').replace("\\n", "\n").replace("\0", "\\")
+    assert unescaped == text
+
+
+@given(st.lists(st.integers(0, 10**12), max_size=40))
+def test_each_bucket_counts_what_took_no_longer(measured: list[int]) -> None:
+    counts = [0] * 65
+    for nanoseconds in measured:
+        counts[nanoseconds.bit_length()] += 1
+    values = parsed("".join(histogram("gavel_x", "X.", {"a": counts})))
+    for place in BUCKETS:
+        assert values[f"gavel_x_bucket a {(1 << place) / 1e9!r}"] == sum(ns < 1 << place for ns in measured)
+    assert values["gavel_x_count a"] == len(measured)
+
+
+async def test_what_became_of_messages_is_counted() -> None:
+    async with open_actors() as actors:
+        full = actors.spawn(Plain, "full", Props(mailbox_max=1, caller_runs=False))
+        full.tell(Do(what=lambda _: None))
+        with pytest.raises(Overloaded):
+            full.tell(Do(what=lambda _: None))
+        with pytest.raises(Crashed):
+            await actors.spawn(Plain).ask(Do(what=lambda _: 1 // 0))
+        await full.stop()  # with one message in its mailbox
+        for _ in range(3):
+            full.tell(Do(what=lambda _: None))
+        values = parsed("".join([*of_kinds(actors), *of_messages(actors)]))
+        assert values["gavel_actors_overloaded_total"] == 1
+        assert values["gavel_actors_crashed_total"] == 1
+        assert values["gavel_actor_restarts_total plain"] == 1
+        assert values["gavel_actor_crashes plain"] == 1
+        assert values["gavel_actor_count plain"] == 1
+        assert values["gavel_actor_handled_total plain"] == 1
+        assert values["gavel_actor_handler_seconds_count plain"] == 1
+        assert values["gavel_dead_letters_total stopped"] == 4
+        assert values["gavel_messages_total"] == actors.messages
+
+
+async def test_reasons_of_dead_letters_are_few() -> None:
+    async with open_actors() as actors:
+        for number in range(200):
+            ref = actors.spawn(Plain)
+            ref.stop_soon(f"reason {number} (error {number})")
+            ref.tell(Do(what=None))
+            again = actors.spawn(Plain, "again")
+            again.tell(Do(what=None))
+            again.stop_soon(f"always the same (error {number})")
+        counted = actors.dead_letters.count_by_reason
+        assert counted["always the same"] == 200
+        assert len(counted) <= 51
+        assert sum(counted.values()) == len(actors.dead_letters)
