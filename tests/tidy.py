@@ -227,7 +227,10 @@ def imports_beyond_storey(root: Path) -> list[str]:
 def undeclared_imports(root: Path) -> list[str]:
     """What is imported is a dependency of ours, not by luck one of a dependency's."""
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    declared = {_plain(re.split(r"[^\w.-]", line)[0]) for line in project["dependencies"]}
+    optional = [
+        line for name, lines in project.get("optional-dependencies", {}).items() if name != "dev" for line in lines
+    ]
+    declared = {_plain(re.split(r"[^\w.-]", line)[0]) for line in [*project["dependencies"], *optional]}
     distributions_by_module = importlib.metadata.packages_distributions()
     faults = []
     for below, tree in modules(root, STOREYS):
