@@ -11,6 +11,7 @@ from hashlib import sha256
 from threading import Event as ThreadEvent
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import structlog
 import trio
 from msgspec.structs import replace
 
@@ -50,11 +51,14 @@ from aggregates.task import (
     TaskSubmitted,
 )
 from runtime.actor import Actor, Effect, Reply, Surroundings, reply
+from runtime.blobs import WrongDigest
 from runtime.errors import Failure, Overloaded, Refused
 from runtime.records import Command, Recorded
 
 if TYPE_CHECKING:
     from solvers.annealing import Best, Solution
+
+log = structlog.get_logger()
 
 NOTE_MAX = 2000
 PROBLEMS_MAX = 10_000
@@ -320,13 +324,28 @@ class Solver(Actor[SolverCommand, Desk]):
 def _run(
     queued: SolveQueued, read_blob: Callable[[str], bytes], stop: ThreadEvent, news: "list[Best]"
 ) -> "Solution | str":
-    """On the worker thread: the solution, or why there is none. The kernels are loaded here, so that nobody else waits for them."""
+    """On the worker thread: the solution, or why there is none.
+
+    What somebody's file does to the reader or the kernel is that job's failure and nobody else's: let through, it would make the
+    actor anew, and a few such jobs would end the node for everybody. What is not foreseen here is logged whole.
+    """
+    try:
+        return _solution(queued, read_blob, stop, news)
+    except Exception as error:
+        log.exception("solve_failed", job_id=queued.job_id)
+        return f"{queued.problem.name} can't be solved: {type(error).__name__}: {error}"
+
+
+def _solution(
+    queued: SolveQueued, read_blob: Callable[[str], bytes], stop: ThreadEvent, news: "list[Best]"
+) -> "Solution | str":
+    """The kernels are loaded here, so that nobody but this thread waits for them."""
     from solvers import annealing, formats
 
     problem = queued.problem
     try:
         qubo = formats.parse(read_blob(problem.blob), problem.name, format=problem.format.value)
-    except (ValueError, LookupError, OSError, MemoryError) as error:
+    except (ValueError, LookupError, OSError, MemoryError, WrongDigest) as error:
         return f"{problem.name} can't be read: {error}"
 
     def improved(best: "Best") -> None:

@@ -4,6 +4,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from agents.solve_desk import HOUSE_SOLVER
 from agents.solver import House
@@ -20,11 +21,12 @@ from aggregates.solve_job import (
 )
 from aggregates.task import BidRefused, CancelTask, TaskAwarded, TaskCompleted
 from aggregates.values.qubo import Format, Sense
+from runtime.blobs import WrongDigest
 from runtime.errors import Refused
-from solvers import formats
+from solvers import annealing, formats
 from solvers.annealing import replay
 from solvers.verify import decode_assignment, recompute
-from tests.agents.crew import Crew, open_crew
+from tests.agents.crew import Crew, kinds, open_crew
 
 # A triangle and a tail: the best cut takes three of the four edges.
 TRIANGLE = b"4 4\n1 2 1\n2 3 1\n1 3 1\n3 4 1\n"
@@ -70,6 +72,37 @@ async def test_a_blob_that_cannot_be_read_fails_the_job_and_says_why(tmp_path: P
         await with_problem(crew)
         await crew.ask(QUICK)
         assert "triangle can't be read: " in (await crew.next(SolveFailed)).reason
+
+
+@pytest.mark.parametrize("error", [WrongDigest("the file was altered"), PermissionError(13, "not for us")])
+async def test_damaged_blobs_fail_their_own_jobs_and_nobody_elses(tmp_path: Path, error: Exception) -> None:
+    def damaged(digest: str) -> bytes:
+        if digest != BLOB:
+            raise error
+        return TRIANGLE
+
+    async with open_crew(tmp_path, read_blob=damaged) as crew:
+        await with_problem(crew)
+        await crew.ask(replace(PROBLEM, problem_id="p2", blob="0" * 64))
+        await crew.ask(LONG)
+        await crew.next(SolveStarted, job_id="j2")
+        for number in range(2):
+            await crew.ask(replace(QUICK, job_id=f"bad{number}", problem_id="p2"))
+        await crew.ask(CancelSolve(job_id="j2"))
+        for number in range(2):
+            assert str(error) in (await crew.next(SolveFailed, job_id=f"bad{number}")).reason
+        assert kinds(await crew.events()).count("SolveStarted") == 3
+
+
+async def test_a_kernel_that_fails_fails_its_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*arguments: object, **options: object) -> None:
+        raise AssertionError("the value is not what was kept")
+
+    monkeypatch.setattr(annealing, "solve", broken)
+    async with open_crew(tmp_path, read_blob=blobs) as crew:
+        await with_problem(crew)
+        await crew.ask(QUICK)
+        assert "AssertionError: the value is not what was kept" in (await crew.next(SolveFailed)).reason
 
 
 async def test_a_running_job_is_cancelled_and_its_thread_is_free_for_the_next(tmp_path: Path) -> None:
