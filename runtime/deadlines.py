@@ -8,6 +8,8 @@ import trio
 from runtime.delivery import SETTLED, Delivery
 
 SWEEP_SECONDS = 0.05
+SETTLED_KEPT_MAX = 1024
+"""Settled deliveries behind one that still waits are forgotten once they are so many, and half of all."""
 
 
 class Deadlines:
@@ -17,6 +19,11 @@ class Deadlines:
         self.seconds_max = seconds_max
         self._by_seconds: dict[float, deque[Delivery]] = {}
         self._inherited: list[tuple[float, int, Delivery]] = []
+        self._living_by_seconds: dict[float | None, int] = {}
+        self._arrived = trio.Event()
+
+    def __len__(self) -> int:
+        return len(self._inherited) + sum(len(queue) for queue in self._by_seconds.values())
 
     def watch(self, delivery: Delivery, seconds: float | None) -> None:
         """Has the asker leave after `seconds` (by default `seconds_max`), or when its own asker's deadline has come."""
@@ -25,16 +32,21 @@ class Deadlines:
         deadline = trio.current_time() + seconds
         if delivery.deadline and delivery.deadline < deadline:
             heapq.heappush(self._inherited, (delivery.deadline, delivery.id, delivery))
+            self._arrived.set()
             return
         delivery.deadline = deadline
         queue = self._by_seconds.get(seconds)
         if queue is None:
             queue = self._by_seconds[seconds] = deque()
+            self._arrived.set()
         queue.append(delivery)
 
     async def run(self) -> None:
-        """Sweeps until cancelled."""
+        """Sweeps until cancelled; sleeps while nobody waits."""
         while True:
+            if not (self._by_seconds or self._inherited):
+                self._arrived = trio.Event()
+                await self._arrived.wait()
             await trio.sleep(SWEEP_SECONDS)
             self.sweep(trio.current_time())
 
@@ -43,8 +55,20 @@ class Deadlines:
         for seconds, queue in list(self._by_seconds.items()):
             while queue and (queue[0].state >= SETTLED or queue[0].deadline <= now):
                 queue.popleft().leave()
+            if self._has_grown(seconds, len(queue)):
+                queue = self._by_seconds[seconds] = deque(one for one in queue if one.state < SETTLED)
+                self._living_by_seconds[seconds] = len(queue)
             if not queue:
                 del self._by_seconds[seconds]
+                self._living_by_seconds.pop(seconds, None)
         heap = self._inherited
         while heap and (heap[0][2].state >= SETTLED or heap[0][0] <= now):
             heapq.heappop(heap)[2].leave()
+        if self._has_grown(None, len(heap)):
+            self._inherited = [entry for entry in heap if entry[2].state < SETTLED]
+            heapq.heapify(self._inherited)
+            self._living_by_seconds[None] = len(self._inherited)
+
+    def _has_grown(self, seconds: float | None, count: int) -> bool:
+        """Whether there are twice as many as were alive when it was last looked at."""
+        return count > SETTLED_KEPT_MAX + 2 * self._living_by_seconds.get(seconds, 0)
