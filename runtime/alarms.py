@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from runtime.cell import Cell
 
 KEYS_BEFORE_PURGE = 32
+EVERY_SECONDS_MIN = 0.001
 
 Entry = tuple[float, int, "Alarm"]
 
@@ -61,7 +62,14 @@ class Alarms:
         self._set(trio.current_time() + seconds, Alarm(act, None, None, None, 0.0, False))
 
     def start(self, cell: "Cell", key: Any, message: Any, seconds: float, every: float, fixed_rate: bool) -> None:
-        """Sends the message after `seconds`; an older timer of that key, and its message where that waits already, are void."""
+        """Sends the message after `seconds`; an older timer of that key, and its message where that waits already, are void.
+
+        Raises ValueError for a time that can't be kept: it would ring without end, and nothing else would be done.
+        """
+        if not (seconds >= 0 and (every == 0 or every >= EVERY_SECONDS_MIN)):
+            raise ValueError(f"a timer after {seconds} s, every {every} s: at least 0, and every {EVERY_SECONDS_MIN} s")
+        if not cell.alive:
+            return
         timers = cell._extra().timers
         self._void(timers.pop(key, None))
         if len(timers) >= KEYS_BEFORE_PURGE:
@@ -125,11 +133,11 @@ class Alarms:
         cell = alarm.cell
         if cell is None:
             return
-        if (
-            alarm.queued is None or alarm.queued.state != WAITING
-        ):  # else the one before still waits: one of a key at a time
+        if alarm.queued is None or alarm.queued.state != WAITING:  # else the one before waits still
             alarm.queued = cell._tick(alarm.message)
         if alarm.every:
-            self._set(max(at + alarm.every, now) if alarm.fixed_rate else now + alarm.every, alarm)
+            # At a fixed rate the beat is kept: beats that were missed are left out, the next one is when it would have been.
+            missed = (now - at) // alarm.every if alarm.fixed_rate else 0
+            self._set(at + (missed + 1) * alarm.every if alarm.fixed_rate else now + alarm.every, alarm)
         else:
             alarm.has_rung = True
