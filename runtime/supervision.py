@@ -59,12 +59,14 @@ class Supervision(NamedTuple):
 
 
 class Failures:
-    """The restarts of one child within its window."""
+    """The restarts of one child: within its window, and in a row."""
 
-    __slots__ = ("_at",)
+    __slots__ = ("_at", "_in_a_row", "_in_a_row_until")
 
     def __init__(self) -> None:
         self._at: deque[float] = deque()
+        self._in_a_row = 0
+        self._in_a_row_until = 0.0
 
     def __len__(self) -> int:
         return len(self._at)
@@ -72,9 +74,17 @@ class Failures:
     def add(self, at: float, policy: Supervision) -> bool:
         """Counts one; returns whether it was one too many."""
         self._at.append(at)
-        while self._at[0] <= at - policy.window_seconds:
+        while self._at[0] < at - policy.window_seconds:
             self._at.popleft()
         return len(self._at) > policy.restarts_max
+
+    def wait(self, at: float, policy: Supervision, chance: random.Random) -> float:
+        """Seconds to wait before the restart. A row of failures ends where none came for a whole window after a restart."""
+        assert policy.backoff is not None
+        self._in_a_row = self._in_a_row + 1 if at <= self._in_a_row_until else 1
+        seconds = policy.backoff.wait(self._in_a_row, chance)
+        self._in_a_row_until = at + seconds + policy.window_seconds
+        return seconds
 
 
 DEFAULT = Supervision()
