@@ -12,6 +12,7 @@ from collections import Counter as Counts
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, NamedTuple, TypeVar, cast
 
 import structlog
@@ -28,7 +29,7 @@ from runtime.delivery import Context, Delivery
 from runtime.dispatcher import Dispatcher
 from runtime.errors import Exhausted, Failure
 from runtime.ids import Ids
-from runtime.kind import Interceptor, Kind
+from runtime.kind import STOPPED, Interceptor, Kind
 from runtime.letters import DeadLetters
 from runtime.log_levels import LogLevels, delivery_of
 from runtime.records import Command
@@ -137,9 +138,7 @@ class Here(Surroundings):
 
     def unwatch(self, ref: ActorRef) -> None:
         """Wants no notice any more."""
-        extras = cast(Cell, ref)._extras
-        if extras is not None:
-            extras.watchers.pop(self._cell, None)
+        self._cell._unwatch(cast(Cell, ref))
 
     def stash(self) -> Stashed:
         """Puts the current message aside: `return self.here.stash()`. Its asker goes on waiting. Raises Overloaded at the bound."""
@@ -155,7 +154,7 @@ class Here(Surroundings):
 
     def run(self, work: Callable[..., Awaitable[None]], *args: object) -> None:
         """Starts work beside the actor; it ends with the incarnation, and its failure is the actor's."""
-        self._cell._system.start(self._cell._do, work, Work(self._cell, self._cell.current), args)
+        self._cell._start_work(work, Work(self._cell, self._cell.current), args)
 
     def tell(self, message: Command[Any]) -> None:
         self._cell._system.route(message).tell(message)
@@ -222,20 +221,24 @@ class Actors:
         Raises ValueError where the parent has a living child of that name, RuntimeError where the system or the parent ends.
         """
         siblings = self.children if parent is None else parent._extra().children
-        if self._ending or (parent is not None and not parent.alive):
+        if self._ending or (parent is not None and (not parent.alive or parent._extra().restarting)):
             raise RuntimeError("nothing is spawned any more: the parent or the system ends")
         if name is None:
             self._names += 1
         elif name in siblings:
             raise ValueError(f"there is a {name} already")
-        cell = Cell(self, self._kind(make, props), make, name or self._names, parent)
+        cell = Cell(self, self._kind(make, props), make, self._names if name is None else name, parent)
         siblings[cell.name] = cell
         cell._incarnate()
         return cell
 
     def _kind(self, make: Make, props: Props) -> Kind:
         # All closures of one piece of code are one kind: whoever spawns with a lambda each time must not fill the memory.
-        origin = make if isinstance(make, type) else getattr(make, "__code__", type(make))
+        origin: Any = make
+        while isinstance(origin, partial):
+            origin = origin.func
+        if not isinstance(origin, type):
+            origin = getattr(origin, "__code__", type(origin))
         kind = self._kinds.get((origin, props))
         if kind is None:
             kind = Kind(
@@ -343,7 +346,7 @@ class Actors:
             self._ending = True
             self._nursery = None
             for cell in list(self.walk()):
-                cell._turn_away("the system ends")
+                cell._abandon("the system ends")
         if self._failure is not None:
             log.critical("the system ends", reason=str(self._failure) or repr(self._failure))
             raise self._failure
@@ -355,12 +358,12 @@ class Actors:
         """Ends all actors, the last spawned first. Handlers that still wait after `seconds` are cancelled; `slow_to_stop` names them."""
         self._ending = True
         tops = list(reversed(self.children.values()))
-        for cell in tops:
-            cell.stop_soon("the system stops")
         deadline = self.stop_seconds_max if seconds is None else seconds
+        for cell in tops:
+            cell._end("the system stops", deadline)
         async with trio.open_nursery() as nursery:
             for cell in tops:
-                if cell._extras is not None and cell.alive is False and cell._actor is not None:
+                if cell._state != STOPPED:
                     nursery.start_soon(cell.stop, deadline)
 
 

@@ -6,7 +6,9 @@ awaited between taking a message and handing it over, so no cancellation can spl
 
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
+from contextvars import Context as Variables
 from contextvars import ContextVar
+from functools import partial
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -14,8 +16,8 @@ import trio
 from trio.lowlevel import enable_ki_protection
 
 from runtime.actor import STASHED, Actor, Reply, Stashed
-from runtime.delivery import BEGUN, WITHDRAWN, Context, Delivery, Failed, Receipt
-from runtime.dispatcher import Waiting, is_cancelled
+from runtime.delivery import BEGUN, SETTLED, WAITING, WITHDRAWN, Context, Delivery, Failed, Receipt
+from runtime.dispatcher import Waiting, without_cancelled
 from runtime.errors import AskCycle, Crashed, Failure, Overloaded, Unreachable
 from runtime.kind import AWAITING, FREE, IDLE, QUEUED, RUNNING, STATES, STOPPED, STOPPING, SUSPENDED, Interceptor, Kind
 from runtime.records import Command
@@ -34,6 +36,9 @@ WAIT_SAMPLE = 15
 working: ContextVar["Cell | Work | None"] = ContextVar("working", default=None)
 """Whose `async` handler or work this task runs."""
 
+BARE = Variables()
+"""What an `async` handler begins with: no context variable is set."""
+
 
 class Work(NamedTuple):
     """Work beside an actor, and the message that it was started by. What it asks does not keep the actor from answering."""
@@ -49,10 +54,12 @@ class Extras:
     __slots__ = (
         "asks",
         "awaited",
+        "backs_off",
         "children",
-        "failing",
+        "cut_off_seconds",
         "failures",
         "handle",
+        "is_cut_off",
         "parked",
         "reason",
         "restarting",
@@ -61,6 +68,7 @@ class Extras:
         "stopped",
         "timers",
         "watchers",
+        "watches",
         "withdrawn",
         "work",
     )
@@ -68,10 +76,14 @@ class Extras:
     def __init__(self) -> None:
         self.asks: list[Cell] = []
         self.awaited: Waiting | None = None
+        self.backs_off = False
+        """The incarnation has ended, the next one is not made yet."""
         self.children: dict[str | int, Cell] = {}
-        self.failing = 0
+        self.cut_off_seconds: float | None = None
         self.failures = Failures()
         self.handle: Callable[[Any], Any] | None = None
+        self.is_cut_off = False
+        """It did not end in time, so its handler was cancelled, or one below."""
         self.parked: deque[Delivery] = deque()
         self.reason: str | None = None
         """Why it stops, once it is to stop."""
@@ -81,6 +93,7 @@ class Extras:
         self.stopped: list[trio.Event] = []
         self.timers: dict[Any, Any] = {}
         self.watchers: dict[Cell, Any] = {}
+        self.watches: set[Cell] = set()
         self.withdrawn = 0
         self.work: set[trio.CancelScope] = set()
 
@@ -147,16 +160,22 @@ class Cell(ActorRef):
         context: Context | None = None,
         receipt: Receipt | None = None,
     ) -> R:
+        if receipt is not None:
+            receipt.fate = "withdrawn"
+        if self._state == FREE:
+            system = self._system
+            system.calls += 1
+            if not system.calls % CALLS_BETWEEN_CHECKPOINTS:
+                # Before anything is sent: a caller that is cancelled here loses no answer.
+                await trio.lowlevel.checkpoint()
         asker = working.get()
+        if asker is not None:
+            asker = _speaker(asker)
         delivery = self._delivery(message, asker, context)
         delivery.asked = True
         if self._state == FREE:
             answered = self._perform(delivery)
             if answered is not None:
-                system = self._system
-                system.calls += 1
-                if not system.calls % CALLS_BETWEEN_CHECKPOINTS:
-                    await trio.lowlevel.checkpoint()
                 if receipt is not None:
                     receipt.fate = "answered"
                 if isinstance(answered, Failed):
@@ -188,7 +207,7 @@ class Cell(ActorRef):
         current = None if sender is None else sender.current
         if current is None:
             return Delivery(message, self, number, 0, number, context or system.context)
-        return Delivery(message, self, number, current.id, current.root, context or current.context, current.deadline)
+        return Delivery(message, self, number, current.id, current.root, context or current.context)
 
     def _await(self, delivery: Delivery, asker: "Cell | Work | None", seconds: float | None) -> None:
         """The asker will have to wait: until when, and for whom, unless that is for itself."""
@@ -197,18 +216,22 @@ class Cell(ActorRef):
         if type(asker) is Cell:
             self._check_cycle(asker)
             asker._extra().asks.append(self)
+            if asker.current is not None:
+                delivery.deadline = asker.current.deadline  # whoever waits for the asker waits for this too
         self._system.deadlines.watch(delivery, seconds)
 
     def _check_cycle(self, asker: "Cell") -> None:
         """Whether this actor waits for the asker, however far round: then the ask would never be answered."""
-        chain = [asker, self]
-        if self is not asker and not _leads_to(self, asker, chain):
-            return
-        raise AskCycle(" → ".join(cell.path for cell in ([asker, asker] if self is asker else chain)))
+        chain = [asker, asker] if self is asker else _chain(self, asker)
+        if chain:
+            raise AskCycle(" → ".join(cell.path for cell in chain))
 
     @enable_ki_protection
     def tell(self, message: Any, *, context: Context | None = None) -> None:
-        delivery = self._delivery(message, self._system.running or working.get(), context)
+        sender = self._system.running or working.get()
+        if sender is not None and sender is not self._system.running:
+            sender = _speaker(sender)
+        delivery = self._delivery(message, sender, context)
         state = self._state
         if state <= IDLE:
             self._queue = queue = self._system.take_queue()
@@ -218,17 +241,17 @@ class Cell(ActorRef):
         else:
             self._enqueue(delivery, wait=False)
 
+    @enable_ki_protection
     async def tell_when_free(self, message: Any, *, context: Context | None = None) -> None:
-        delivery = self._delivery(message, self._system.running or working.get(), context)
+        self._system.calls += 1
+        if not self._system.calls % CALLS_BETWEEN_CHECKPOINTS:
+            await trio.lowlevel.checkpoint()  # before anything is sent: a sender that is cancelled has sent nothing
+        sender = working.get()
+        delivery = self._delivery(message, sender if sender is None else _speaker(sender), context)
         if self._enqueue(delivery, wait=True):
-            self._system.calls += 1
-            if not self._system.calls % CALLS_BETWEEN_CHECKPOINTS:
-                await trio.lowlevel.checkpoint()
             return
         delivery.task = trio.lowlevel.current_task()
         await trio.lowlevel.wait_task_rescheduled(delivery.abort)
-        if type(delivery.result) is Failed:
-            raise delivery.result.error
 
     def _enqueue(self, delivery: Delivery, *, wait: bool) -> bool:
         """Appends where there is room, or parks the sender; returns whether there was room. Raises Overloaded where it may not wait."""
@@ -239,7 +262,7 @@ class Cell(ActorRef):
         if queue is None:
             queue = self._queue = self._system.take_queue()
         extras, room = self._extras, self._kind.mailbox_max
-        if extras is not None and extras.withdrawn * 8 >= room and len(queue) >= room:
+        if extras is not None and len(queue) >= room and extras.withdrawn * 8 >= room + len(extras.parked):
             self._forget_withdrawn()
         if len(queue) < room and (extras is None or not extras.parked):
             queue.append(delivery)
@@ -271,19 +294,25 @@ class Cell(ActorRef):
         """A delivery that waits here was withdrawn: forgotten at once, together with others, before they crowd out the living."""
         extras = self._extra()
         extras.withdrawn += 1
-        queue = self._queue
-        if extras.withdrawn > 32 and queue is not None and extras.withdrawn * 2 > len(queue) + len(extras.parked):
+        waiting = len(self._queue or ()) + len(extras.parked) + len(extras.stash)
+        if extras.withdrawn > 32 and extras.withdrawn * 2 > waiting:
             self._forget_withdrawn()
 
     def _forget_withdrawn(self) -> None:
-        extras, queue = self._extra(), self._queue
-        assert queue is not None
-        living = [one for one in queue if one.state != WITHDRAWN]
-        queue.clear()
-        queue.extend(living)
-        extras.parked = deque(one for one in extras.parked if one.state != WITHDRAWN)
+        extras = self._extra()
+        for waiting in (self._queue, extras.parked, extras.stash):
+            if waiting:
+                living = [one for one in waiting if one.state != WITHDRAWN]
+                waiting.clear()
+                waiting.extend(living)
         extras.withdrawn = 0
-        self._admit()
+        if extras.parked:
+            self._admit()
+
+    def _passed_over(self, delivery: Delivery) -> None:
+        """It waited here, and need not be handled any more."""
+        if delivery.state == WITHDRAWN:
+            self._extra().withdrawn -= 1
 
     def _admit(self) -> None:
         """Lets parked senders in, first come first served, once half of the room is free."""
@@ -292,7 +321,8 @@ class Cell(ActorRef):
             return
         while extras.parked and len(queue) < self._kind.mailbox_max:
             delivery = extras.parked.popleft()
-            if delivery.state == WITHDRAWN:
+            if delivery.state:
+                self._passed_over(delivery)
                 continue
             queue.append(delivery)
             if not delivery.asked and delivery.task is not None:
@@ -351,7 +381,7 @@ class Cell(ActorRef):
         while queue and steps < quantum and self._state == RUNNING:
             delivery = queue.popleft()
             if delivery.state:
-                self._extra().withdrawn -= 1
+                self._passed_over(delivery)
                 continue
             steps += 1
             delivery.state = BEGUN
@@ -384,11 +414,10 @@ class Cell(ActorRef):
         if len(queue) > self._peak:
             self._peak = len(queue)
         steps = 0
-        working.set(self)
         while queue and steps < quantum and self._state == RUNNING:
             delivery = queue.popleft()
             if delivery.state:
-                self._extra().withdrawn -= 1
+                self._passed_over(delivery)
                 continue
             steps += 1
             delivery.state = BEGUN
@@ -396,9 +425,15 @@ class Cell(ActorRef):
             began = perf_counter_ns()
             if delivery.queued_ns:
                 self._kind.waited_ns[max(0, began - delivery.queued_ns).bit_length()] += 1
-            coroutine: Coroutine[Any, Any, Any] = handle(delivery.message)
+            # What a handler sets in its context is not seen by the next one.
+            context = BARE.copy()
+            context.run(working.set, self)
             try:
-                trap = coroutine.send(None)
+                coroutine = context.run(handle, delivery.message)
+                if not isinstance(coroutine, Coroutine):  # an interceptor has answered
+                    self._ended(delivery, began, coroutine)
+                    continue
+                trap = context.run(coroutine.send, None)
             except StopIteration as stop:
                 self._ended(delivery, began, stop.value)
             except BaseException as error:
@@ -406,31 +441,34 @@ class Cell(ActorRef):
                 self._failed(delivery, error)
             else:
                 self._handled += steps
-                return self._wait(coroutine, trap, delivery, began)
-        working.set(None)
+                return self._wait(Waiting(coroutine, trap, context.run, self, began), delivery)
         self.current = None
         self._handled += steps
         self._after_turn()
         return steps
 
-    def _wait(self, coroutine: Coroutine[Any, Any, Any], trap: Any, delivery: Delivery, began: int) -> Waiting:
-        self._state = AWAITING
+    def _wait(self, waiting: Waiting, delivery: Delivery) -> Waiting:
+        extras = self._extra()
+        extras.awaited = waiting
 
         def ended(value: Any, error: BaseException | None) -> None:
             extras.awaited = None
-            working.set(None)
             if error is None:
-                self._ended(delivery, began, value)
+                self._ended(delivery, waiting.since_ns, value)
             else:
-                self._kind.handled_ns[(perf_counter_ns() - began).bit_length()] += 1
+                self._kind.handled_ns[(perf_counter_ns() - waiting.since_ns).bit_length()] += 1
                 self._failed(delivery, error)
             self.current = None
             if self._state == AWAITING:
                 self._state = RUNNING
             self._after_turn()
 
-        extras = self._extra()
-        extras.awaited = waiting = Waiting(coroutine, trap, ended, self, began)
+        waiting.ended = ended
+        if extras.restarting:
+            waiting.is_over = True  # its incarnation has ended in its own first step, by a child's failure
+        else:
+            self._state = AWAITING
+            self._cut_off_in_time()
         return waiting
 
     def _ended(self, delivery: Delivery, began: int, result: Any) -> None:
@@ -459,11 +497,12 @@ class Cell(ActorRef):
     def _after_turn(self) -> None:
         extras = self._extras
         if extras is not None:
+            if extras.reason is not None:
+                if self._state != STOPPED:
+                    self._stop_children()
+                return
             if extras.parked:
                 self._admit()
-            if extras.reason is not None and self._state in (RUNNING, STOPPING):
-                self._stop_children()
-                return
             if extras.restarting:
                 self._proceed()
                 return
@@ -488,26 +527,36 @@ class Cell(ActorRef):
             if delivery is not None:
                 delivery.settle(Failed(error))
             return
-        extras = self._extras
-        if is_cancelled(error):
+        cancelled, other = without_cancelled(error)
+        if cancelled is not None and delivery is not None:
             # By a stop past its deadline, a restart, or the end of the whole system.
+            extras = self._extras
+            why = (extras and extras.reason) or ("restarted" if extras and extras.restarting else "the system ends")
+            delivery.settle(Failed(Unreachable(f"{self.path} was ended in the middle: {why}")))
+        if isinstance(other, Exception):
+            what = type(delivery.message).__name__ if delivery is not None else "work"
+            error_id = self._system.crashed(self, what, other)
             if delivery is not None:
-                why = (extras and extras.reason) or ("restarted" if extras and extras.restarting else "the system ends")
-                delivery.settle(Failed(Unreachable(f"{self.path} was ended in the middle: {why}")))
-            return
-        what = type(delivery.message).__name__ if delivery is not None else "work"
-        error_id = self._system.crashed(self, what, error)
+                delivery.settle(Failed(Crashed(error_id)))
+            self._supervise(other, error_id)
+        elif other is not None:
+            self._end_all(delivery, other)
+
+    def _end_all(self, delivery: Delivery | None, error: BaseException) -> None:
+        """Ctrl-C, SystemExit and their like are no business of a supervisor: the whole system ends with them."""
         if delivery is not None:
-            delivery.settle(Failed(Crashed(error_id)))
-        if not isinstance(error, Exception):
-            self._system.end(error)
-            return
-        self._supervise(error, error_id)
+            delivery.settle(Failed(Unreachable(f"the system ends: {error!r}")))
+        self._system.end(error)
+        self.stop_soon("the system ends")
 
     def _supervise(self, error: BaseException, error_id: str) -> None:
         policy = self._kind.supervision
         directive = policy.directive(error)
         extras = self._extra()
+        if extras.reason is not None:
+            return  # it ends anyway
+        if directive is Directive.RESUME and self._actor is None:
+            directive = Directive.RESTART  # its constructor failed: there is nothing to go on with
         if directive is Directive.RESTART and extras.failures.add(self._system.now(), policy):
             directive = policy.exhausted
             error_id = f"{error_id}, failure {len(extras.failures)} in {policy.window_seconds:g} s"
@@ -538,36 +587,51 @@ class Cell(ActorRef):
                 child._restart()
 
     def _restart(self) -> None:
-        """Ends this incarnation, children first; a handler that waits is ended with it."""
+        """Ends this incarnation, children first; a handler that waits is ended with it, and the work beside it."""
         extras = self._extra()
         if extras.reason is not None or extras.restarting:
             return
         extras.restarting = True
-        extras.failing += 1
         extras.restarts += 1
         self._kind.restarts += 1
-        self._system.alarms.forget(self)
-        for scope in extras.work:
-            scope.cancel()
-        if self._state == AWAITING and extras.awaited is not None and extras.awaited.scope is not None:
-            extras.awaited.scope.cancel()
+        is_made_now = self._state in (RUNNING, STOPPING) and self.current is None
         self._state = SUSPENDED
+        self._end_timers_and_work()
+        if extras.awaited is not None and extras.awaited.scope is not None:
+            extras.awaited.scope.cancel()
         for child in reversed(list(extras.children.values())):
-            child.stop_soon("its parent restarts")
-        self._proceed()
+            child._end("its parent restarts", None)
+        if extras.children:
+            self._system.alarms.later(self._system.stop_seconds_max, partial(self._cut_children_off, extras.restarts))
+        if not is_made_now:
+            self._proceed()
+
+    def _end_timers_and_work(self) -> None:
+        self._system.alarms.forget(self)
+        for scope in self._extra().work:
+            scope.cancel()
+
+    def _cut_children_off(self, restart: int) -> None:
+        """Of this restart: whoever still keeps the parent from beginning anew."""
+        extras = self._extra()
+        if extras.restarting and extras.restarts == restart:
+            for child in list(extras.children.values()):
+                child._cut_off()
 
     def _proceed(self) -> None:
-        """Goes on with a stop or a restart once no child is left and no handler waits."""
+        """Goes on with a stop or a restart once no child is left, no handler runs or waits, and no work."""
         extras = self._extra()
-        if extras.children or extras.awaited is not None or self._state == STOPPED:
+        if extras.children or extras.work or extras.awaited is not None or self.current is not None:
             return
         if extras.reason is not None:
-            self._dead()
-        elif extras.restarting:
-            extras.restarting = False
+            if self._state != STOPPED:
+                self._dead()
+        elif extras.restarting and not extras.backs_off:
+            extras.backs_off = True
             backoff = self._kind.supervision.backoff
             if backoff is not None:
-                self._system.alarms.later(backoff.wait(extras.failing, self._system.chance), self._incarnate)
+                wait = extras.failures.wait(self._system.now(), self._kind.supervision, self._system.chance)
+                self._system.alarms.later(wait, self._incarnate)
             elif self._actor is None:
                 self._system.alarms.later(0.0, self._incarnate)  # its constructor fails: not in a loop
             else:
@@ -576,25 +640,42 @@ class Cell(ActorRef):
     def _incarnate(self) -> None:
         """Makes the actor that lives here. A constructor that raises is a failure like any other."""
         extras = self._extras
-        if self._state == STOPPED or (extras is not None and extras.reason is not None):
-            return
+        if extras is not None:
+            if self._state == STOPPED or extras.reason is not None:
+                return
+            extras.restarting = extras.backs_off = False
+            self._end_timers_and_work()  # what the last words of the one before have started
         self._actor = None
+        self._state = RUNNING
         try:
             actor = self._system.make(self)
             self._kind.is_made(type(actor))
             if type(actor).started is not Actor.started:
                 actor.started(self._system.clock.now())
+            self._actor = actor
         except Exception as error:
+            self._state = SUSPENDED
             self._supervise(error, self._system.crashed(self, "start", error))
-            return
-        self._actor = actor
-        if self._kind.interceptors:
-            self._extra().handle = self._intercepted(actor.handle)
-        if extras is not None and extras.stash:
-            self._unstash()
+        except BaseException as error:
+            self._state = SUSPENDED
+            self._end_all(None, error)
+        else:
+            if self._kind.interceptors:
+                self._extra().handle = self._intercepted(actor.handle)
+        extras = self._extras
+        if extras is not None:
+            if extras.stash and self._actor is not None:
+                self._unstash()
+            if extras.reason is not None or extras.restarting:
+                self._after_turn()  # by itself, or by a child that failed already
+                return
+        if self._state == RUNNING:
+            self._begin()
+
+    def _begin(self) -> None:
         if self._queue:
             self._state = QUEUED
-            self._system.dispatcher.add(self)
+            self._system.dispatcher.add_once(self)
         else:
             self._state = self._kind.rest
 
@@ -606,50 +687,75 @@ class Cell(ActorRef):
     # ---- stopping
 
     def stop_soon(self, reason: str = "stopped") -> None:
+        self._end(reason, self._system.stop_seconds_max)
+
+    def _end(self, reason: str, seconds: float | None) -> None:
+        """Ends it after the current message. What still waits after `seconds` is cancelled; None: its parent sees to that."""
         extras = self._extra()
         if self._state == STOPPED or extras.reason is not None:
             return
         extras.reason = reason
-        self._system.alarms.forget(self)
-        for scope in extras.work:
-            scope.cancel()
+        extras.cut_off_seconds = seconds
+        self._end_timers_and_work()
         self._turn_away(reason)
         if self._state == RUNNING:
             self._state = STOPPING
-        elif self._state != AWAITING:
+        elif self._state == AWAITING:
+            self._cut_off_in_time()
+        elif self._actor is not None or extras.restarting:
             self._stop_children()
 
     async def stop(self, seconds: float | None = None, reason: str = "stopped") -> bool:
-        if working.get() is self:
-            raise AskCycle(f"{self.path} can't wait for its own end: stop_soon() asks for it")
-        self.stop_soon(reason)
+        who = working.get()
+        above = None if who is None else _speaker(who)
+        while isinstance(above, Cell):
+            if above is self:
+                raise AskCycle(f"{self.path} and who is below it can't wait for its end: stop_soon() asks for it")
+            above = above._parent
+        seconds = self._system.stop_seconds_max if seconds is None else seconds
+        if self.alive:
+            self._end(reason, seconds)
+        elif self._state != STOPPED:
+            self._system.alarms.later(seconds, self._cut_off)
+        extras = self._extra()
         if self._state == STOPPED:
             await trio.lowlevel.checkpoint()
-            return True
-        gone = trio.Event()
-        self._extra().stopped.append(gone)
-        with trio.move_on_after(self._system.stop_seconds_max if seconds is None else seconds):
+        else:
+            gone = trio.Event()
+            extras.stopped.append(gone)
             await gone.wait()
-            return True
-        self._cut_off()
-        with trio.CancelScope(shield=True):
-            await gone.wait()
-        return False
+        return not extras.is_cut_off
+
+    def _cut_off_in_time(self) -> None:
+        """Whoever has not ended when its time is over is cancelled."""
+        extras = self._extra()
+        if extras.cut_off_seconds is not None and self._state != STOPPED:
+            seconds, extras.cut_off_seconds = extras.cut_off_seconds, None
+            self._system.alarms.later(seconds, self._cut_off)
 
     def _cut_off(self) -> None:
-        """Cancels the handlers that still wait, here and below."""
+        """Ends the handlers that still wait, here and below."""
         extras = self._extra()
+        if self._state == STOPPED or extras.is_cut_off:
+            return
+        extras.is_cut_off = True
         if extras.awaited is not None and extras.awaited.scope is not None:
             self._system.slow(self)
             extras.awaited.scope.cancel()
-        for child in list(extras.children.values()):
-            child._cut_off()
+        self._stop_children_now()
 
     def _stop_children(self) -> None:
         self._state = SUSPENDED
-        for child in reversed(list(self._extra().children.values())):
-            child.stop_soon("its parent stops")
+        self._stop_children_now()
         self._proceed()
+        self._cut_off_in_time()
+
+    def _stop_children_now(self) -> None:
+        extras = self._extra()
+        for child in reversed(list(extras.children.values())):
+            child._end("its parent stops", None)
+            if extras.is_cut_off:
+                child._cut_off()
 
     def _turn_away(self, reason: str) -> None:
         """Tells everybody who waits that nobody will come."""
@@ -659,25 +765,37 @@ class Cell(ActorRef):
             self._refuse(delivery, reason)
         extras.stash.clear()
         extras.parked.clear()
+        extras.withdrawn = 0
 
     def _refuse(self, delivery: Delivery, reason: str) -> None:
-        if delivery.state == WITHDRAWN:
+        if delivery.state >= SETTLED:
             return
-        if not delivery.asked:
+        if delivery.asked:
+            delivery.settle(Failed(Unreachable(f"{self.path} is gone: {reason}")))
+        else:
             self._system.dead_letters.add(self, delivery, reason)
-        delivery.settle(Failed(Unreachable(f"{self.path} is gone: {reason}")))
+            delivery.settle(NOTHING)
 
     def _dead(self) -> None:
         extras, actor = self._extra(), self._actor
+        reason = extras.reason or ""
         self._state, self._actor = STOPPED, None
         if actor is not None:
             try:
                 actor.stopped()
             except Exception as error:
                 self._system.crashed(self, "stop", error)
-        for watcher, message in extras.watchers.items():
-            watcher._notice(self, message, extras.reason or "")
+            except BaseException as error:
+                self._system.end(error)
+        self._end_timers_and_work()
+        self._turn_away(reason)
+        for watcher, message in list(extras.watchers.items()):
+            watcher._notice(self, message, reason)
         extras.watchers.clear()
+        for watched in extras.watches:
+            if watched._extras is not None:
+                watched._extras.watchers.pop(self, None)
+        extras.watches.clear()
         for gone in extras.stopped:
             gone.set()
         self._system.gone(self)
@@ -685,6 +803,17 @@ class Cell(ActorRef):
         if parent is not None and parent._extras is not None:
             parent._extras.children.pop(self.name, None)
             parent._proceed()
+
+    def _abandon(self, reason: str) -> None:
+        """The system is over: nobody will come here any more, so whoever still waits is told."""
+        extras = self._extra()
+        extras.reason = extras.reason or reason
+        self._turn_away(extras.reason)
+        if self.current is not None:
+            self.current.settle(Failed(Unreachable(f"{self.path} was ended in the middle: {extras.reason}")))
+        self._state = STOPPED
+        for gone in extras.stopped:
+            gone.set()
 
     # ---- for `Here`
 
@@ -696,10 +825,17 @@ class Cell(ActorRef):
     def _watch(self, ref: "Cell", message: Any) -> None:
         if ref._state == STOPPED:
             self._notice(ref, message, (ref._extras and ref._extras.reason) or "")
-        else:
+        elif self.alive:
             ref._extra().watchers[self] = message
+            self._extra().watches.add(ref)
+
+    def _unwatch(self, ref: "Cell") -> None:
+        if ref._extras is not None:
+            ref._extras.watchers.pop(self, None)
+        self._extra().watches.discard(ref)
 
     def _notice(self, ref: "Cell", message: Any, reason: str) -> None:
+        self._extra().watches.discard(ref)
         self._tick(Terminated(ref, reason) if message is None else message)
 
     def _tick(self, message: Any) -> Delivery:
@@ -713,10 +849,14 @@ class Cell(ActorRef):
     def _stash(self) -> Stashed:
         """Puts the current message aside. Raises Overloaded where too many are."""
         extras, delivery = self._extra(), self.current
-        assert delivery is not None
+        assert delivery is not None, "there is no message to put aside"
+        if delivery.state == WAITING:
+            return STASHED  # it is put aside already
+        if len(extras.stash) >= self._kind.stash_max:
+            self._forget_withdrawn()
         if len(extras.stash) >= self._kind.stash_max:
             raise Overloaded(f"{len(extras.stash)} messages are put aside in {self.path}")
-        delivery.state = 0
+        delivery.state = WAITING
         extras.stash.append(delivery)
         return STASHED
 
@@ -730,18 +870,29 @@ class Cell(ActorRef):
         if self._queue:
             self._schedule()
 
-    async def _do(self, work: Callable[..., Awaitable[None]], cause: Work, arguments: tuple[Any, ...]) -> None:
+    def _start_work(self, work: Callable[..., Awaitable[None]], cause: Work, arguments: tuple[Any, ...]) -> None:
+        extras = self._extra()
+        if extras.reason is None and not extras.restarting:
+            scope = trio.CancelScope()
+            extras.work.add(scope)  # before its task runs: a restart in between ends it too
+            self._system.start(self._do, work, cause, arguments, scope)
+
+    async def _do(
+        self, work: Callable[..., Awaitable[None]], cause: Work, arguments: tuple[Any, ...], scope: trio.CancelScope
+    ) -> None:
         """Work beside the actor: it ends with the incarnation, and its failure is the actor's."""
         extras = self._extra()
         working.set(cause)
-        with trio.CancelScope() as scope:
-            extras.work.add(scope)
-            try:
-                await work(*arguments)
-            except Exception as error:
-                self._failed(None, error)
-            finally:
-                extras.work.discard(scope)
+        try:
+            with scope:
+                if not scope.cancel_called:
+                    await work(*arguments)
+        except Exception as error:
+            # There is nobody to refuse: whatever work raises is a failure.
+            self._supervise(error, self._system.crashed(self, "work", error))
+        finally:
+            extras.work.discard(scope)
+            self._proceed()
 
 
 NOTHING = Reply(None)
@@ -753,13 +904,28 @@ def _fate(delivery: Delivery) -> Any:
     return "begun" if delivery.state == BEGUN else "answered"
 
 
-def _leads_to(cell: Cell, asker: Cell, chain: list[Cell]) -> bool:
-    for asked in cell._extras.asks if cell._extras is not None else ():
-        chain.append(asked)
-        if asked is asker or _leads_to(asked, asker, chain):
-            return True
-        chain.pop()
-    return False
+def _chain(asked: Cell, asker: Cell) -> list[Cell]:
+    """Who waits for whom, from the asker over who is asked back to the asker; empty where it does not lead back."""
+    asked_by = {asked: asker}
+    seen = [asked]
+    for cell in seen:
+        for further in cell._extras.asks if cell._extras is not None else ():
+            if further is asker:
+                path = [cell]
+                while path[-1] is not asked:
+                    path.append(asked_by[path[-1]])
+                return [asker, *reversed(path), asker]
+            if further not in asked_by:
+                asked_by[further] = cell
+                seen.append(further)
+    return []
+
+
+def _speaker(who: Cell | Work) -> Cell | Work | None:
+    """Who speaks: a task that a handler started in somebody else's nursery has only inherited the handler's name."""
+    if type(who) is Cell and not who._system.dispatcher.runs(trio.lowlevel.current_task(), who):
+        return None
+    return who
 
 
 def _around(interceptor: Interceptor, ref: ActorRef, handle: Callable[[Any], Any]) -> Callable[[Any], Any]:

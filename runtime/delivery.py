@@ -28,7 +28,8 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Receipt:
-    """What became of an ask that its caller has left: `withdrawn` before it had begun, or `begun` (it completes without the caller)."""
+    """What became of an ask: `answered` (a failure is an answer too), `withdrawn` (it was not and will not be handled), or `begun` (it
+    completes without its caller, who has left). Empty before the ask."""
 
     __slots__ = ("fate",)
 

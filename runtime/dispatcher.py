@@ -24,20 +24,20 @@ SPARES_MAX = 16
 class Waiting:
     """A handler that has to wait: its coroutine, what it waits for, and what to do when it has ended."""
 
-    __slots__ = ("coroutine", "ended", "scope", "since_ns", "trap", "what")
+    __slots__ = ("coroutine", "ended", "is_over", "run", "scope", "since_ns", "trap", "what")
+
+    ended: Callable[[Any, BaseException | None], None]
 
     def __init__(
-        self,
-        coroutine: Coroutine[Any, Any, Any],
-        trap: Any,
-        ended: Callable[[Any, BaseException | None], None],
-        what: Any,
-        since_ns: int = 0,
+        self, coroutine: Coroutine[Any, Any, Any], trap: Any, run: Callable[..., Any], what: Any, since_ns: int = 0
     ) -> None:
         self.coroutine = coroutine
         self.trap = trap
-        self.ended = ended
+        self.run = run
+        """Takes its steps in its own context."""
         self.what = what
+        self.is_over = False
+        """To be cancelled at once."""
         self.since_ns = since_ns
         """When the handler began, by `perf_counter_ns`."""
         self.scope: trio.CancelScope | None = None
@@ -61,12 +61,22 @@ class Dispatcher:
         self._nursery: trio.Nursery | None = None
         self._sleeper: trio.lowlevel.Task | None = None
         self._spares: list[trio.lowlevel.Task] = []
-        self._tasks = 0
+        self._blocked_by_task: dict[trio.lowlevel.Task, Waiting | None] = {}
 
     @property
     def tasks(self) -> int:
         """How many tasks there are: one that leads, those whose handlers wait, and spares."""
-        return self._tasks
+        return len(self._blocked_by_task)
+
+    def runs(self, task: trio.lowlevel.Task, what: Any) -> bool:
+        """Whether this task is the one that runs that one's handler, or is in a nursery of it."""
+        while task not in self._blocked_by_task:
+            nursery = task.parent_nursery
+            if nursery is None:
+                return False
+            task = nursery.parent_task
+        blocked = self._blocked_by_task[task]
+        return blocked is None or blocked.what is what
 
     def add(self, runnable: Runnable) -> None:
         """Queues a runnable behind the others."""
@@ -74,6 +84,11 @@ class Dispatcher:
         if self._sleeper is not None:
             task, self._sleeper = self._sleeper, None
             trio.lowlevel.reschedule(task)
+
+    def add_once(self, runnable: Runnable) -> None:
+        """Queues a runnable that may be queued already."""
+        if runnable not in self.ready:
+            self.add(runnable)
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Runs what is ready, until cancelled."""
@@ -90,9 +105,14 @@ class Dispatcher:
             # In a context of its own: a handler's context variables are not the next one's.
             contextvars.Context().run(self._nursery.start_soon, self._work)
 
+    @trio.lowlevel.enable_ki_protection
     async def _work(self) -> None:
-        """One task: leads, sees its own handler through when that has to wait, then is a spare."""
-        self._tasks += 1
+        """One task: leads, sees its own handler through when that has to wait, then is a spare.
+
+        Ctrl-C is raised in the handlers alone (`Kind.is_made`), and else in the main task: never between two steps of this.
+        """
+        task = trio.lowlevel.current_task()
+        self._blocked_by_task[task] = None
         try:
             while True:
                 # Open before the handler's own scopes are; one that has ended a handler is used up.
@@ -104,7 +124,7 @@ class Dispatcher:
                 if not await self._stand_by():
                     return
         finally:
-            self._tasks -= 1
+            del self._blocked_by_task[task]
 
     async def _lead(self, scope: trio.CancelScope) -> None:
         """Leads until a handler has to wait; then sees that handler through."""
@@ -116,9 +136,16 @@ class Dispatcher:
                 await self._sleep()
             blocked = self._pass()
         blocked.scope = scope
+        if blocked.is_over:
+            scope.cancel()
+        task = trio.lowlevel.current_task()
+        self._blocked_by_task[task] = blocked
         self.waiting.add(blocked)
         self._promote()
-        await self._finish(blocked)
+        try:
+            await self._finish(blocked)
+        finally:
+            self._blocked_by_task[task] = None
 
     def _pass(self) -> Waiting | None:
         """Runs who is ready, up to a bound; ends early with a handler that has to wait."""
@@ -145,12 +172,13 @@ class Dispatcher:
 
     async def _finish(self, blocked: Waiting) -> None:
         try:
-            value = await _carry_on(blocked.coroutine, blocked.trap)
+            value = await _carry_on(blocked.coroutine, blocked.trap, blocked.run)
         except BaseException as error:
             self.waiting.discard(blocked)
             blocked.ended(None, error)
-            if is_cancelled(error):
-                raise
+            cancelled, _ = without_cancelled(error)
+            if cancelled is not None:
+                raise cancelled from None
         else:
             self.waiting.discard(blocked)
             blocked.ended(value, None)
@@ -170,26 +198,28 @@ class Dispatcher:
         return True
 
 
-def is_cancelled(error: BaseException) -> bool:
-    """Whether Trio has to see this exception."""
+def without_cancelled(error: BaseException) -> tuple[BaseException | None, BaseException | None]:
+    """What of an exception Trio has to see, and what else there is of it: a handler's nursery may raise both at once."""
+    if isinstance(error, trio.Cancelled):
+        return error, None
     if isinstance(error, BaseExceptionGroup):
-        return error.subgroup(trio.Cancelled) is not None
-    return isinstance(error, trio.Cancelled)
+        return error.split(trio.Cancelled)
+    return None, error
 
 
 @types.coroutine
-def _carry_on(coroutine: Coroutine[Any, Any, Any], trap: Any) -> Generator[Any, Any, Any]:
+def _carry_on(coroutine: Coroutine[Any, Any, Any], trap: Any, run: Callable[..., Any]) -> Generator[Any, Any, Any]:
     """Awaits a coroutine of which the first step was already taken, in this task, and has yielded `trap`."""
     while True:
         try:
             sent = yield trap
         except BaseException as error:
             try:
-                trap = coroutine.throw(error)
+                trap = run(coroutine.throw, error)
             except StopIteration as stop:
                 return stop.value
         else:
             try:
-                trap = coroutine.send(sent)
+                trap = run(coroutine.send, sent)
             except StopIteration as stop:
                 return stop.value

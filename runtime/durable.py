@@ -5,15 +5,16 @@ step needs is fetched, or its memory is folded anew, everything else waits.
 """
 
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import msgspec
+from trio.lowlevel import enable_ki_protection
 
 from runtime.actor import Actor, Effect, Reply
-from runtime.cell import Cell, Work
-from runtime.delivery import BEGUN, WITHDRAWN, Context, Delivery, Failed
+from runtime.cell import Cell
+from runtime.delivery import BEGUN, Context, Delivery, Failed
 from runtime.errors import Crashed, Failure, Overloaded
 from runtime.evidence import Unreadable
 from runtime.journal import Entry
@@ -94,19 +95,20 @@ class DurableCell(Cell):
             return self.reactions.popleft()
         while self._queue:
             delivery = self._queue.popleft()
-            if delivery.state != WITHDRAWN:
+            if delivery.state <= BEGUN:
                 return WAKE if delivery.message is WAKE else delivery
-            self._extra().withdrawn -= 1
+            self._passed_over(delivery)
         return None
 
     def _turn_away(self, reason: str) -> None:
-        again, self._again = self._again, None
-        if isinstance(again, Delivery):
+        if isinstance(self._again, Delivery):
+            again, self._again = self._again, None
             self._refuse(again, reason)
-        super()._turn_away(reason)
+        super()._turn_away(reason)  # a reaction that was interrupted is still owed
 
     # ---- running
 
+    @enable_ki_protection
     def turn(self, quantum: int) -> int:
         if self._state != QUEUED:
             return 0
@@ -145,7 +147,8 @@ class DurableCell(Cell):
         if isinstance(item, Wake):
             self.waking = False
         elif isinstance(item, Delivery):
-            if item.state == WITHDRAWN:
+            if item.state > BEGUN:
+                self._passed_over(item)
                 return
             settle = item.settle
             self.current = item
@@ -156,6 +159,8 @@ class DurableCell(Cell):
             self._decline(item, failure, settle)
         except Exception as error:
             settle(Failed(Crashed(self.crash(_describe(item), error))))
+        except BaseException as error:
+            self._end_all(item if isinstance(item, Delivery) else None, error)
         self.current = None
         self._kind.handled_ns[(perf_counter_ns() - began).bit_length()] += 1
 
@@ -379,16 +384,6 @@ class DurableCell(Cell):
         self.journaled.timers.refresh(self)
         if self.reactions or self._queue or self._again is not None:
             self._schedule()
-
-    async def _do(self, work: Callable[..., Awaitable[None]], cause: Work, arguments: tuple[Any, ...]) -> None:
-        await super()._do(self._as_failure_of_its_own, cause, (work, arguments))
-
-    async def _as_failure_of_its_own(self, work: Callable[..., Awaitable[None]], arguments: tuple[Any, ...]) -> None:
-        """Work has nobody to refuse: whatever it raises is the actor's failure."""
-        try:
-            await work(*arguments)
-        except Exception as error:
-            self.crash("work", error)
 
 
 def _begin(item: Item) -> None:

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from inspect import iscoroutinefunction
 from typing import Any, Literal
 
+from trio.lowlevel import disable_ki_protection
+
 from runtime.actor import Actor
 from runtime.ref import ActorRef
 from runtime.supervision import DEFAULT, Supervision
@@ -72,6 +74,9 @@ class Kind:
                 f"{self.name} made a {actor.__name__} after a {self.actor.__name__}: spawn them as two kinds"
             )
         self.actor = actor
+        if hasattr(actor.handle, "__code__"):
+            # The runtime's own steps are never split by Ctrl-C; a handler that hangs is.
+            disable_ki_protection(actor.handle)
         self.is_async = iscoroutinefunction(actor.handle)
         self.takes = frozenset(actor.takes)
         self.rest = FREE if self.caller_runs and not self.is_async else IDLE

@@ -107,7 +107,7 @@ class Here(Surroundings):
         return await self._system.ask(message, self._context())
 
     def run(self, work: Callable[..., Awaitable[None]], *args: object) -> None:
-        self._system.start(self._cell._do, work, Work(self._cell, None, self._context()), args)
+        self._cell._start_work(work, Work(self._cell, None, self._context()), args)
 
 
 class System(Actors):
