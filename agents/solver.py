@@ -52,7 +52,7 @@ from aggregates.task import (
 )
 from runtime.actor import Actor, Effect, Reply, Surroundings, reply
 from runtime.blobs import WrongDigest
-from runtime.errors import Failure, Overloaded, Refused
+from runtime.errors import Conflict, Crashed, Failure, NotAnswered, Overloaded, Refused, Unreachable
 from runtime.records import Command, Recorded
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ REPORT_SECONDS_MIN = 0.5
 READING_SECONDS = 1.0
 """What the house solver allows in its bids for reading the problem, beside the time asked for."""
 SECOND_LOOK_SECONDS = 5.0
+ASK_AGAIN_SECONDS = 0.5
 
 SolverCommand = RegisterProblem | QueueSolve | StartSolve | ReportSolve | CompleteSolve | FailSolve | CancelSolve
 
@@ -284,16 +285,16 @@ class Solver(Actor[SolverCommand, Desk]):
                 job = self.memory.jobs.get(job_id)
                 if job is not None:
                     await self._solve(job, stop)
-        except Failure:
-            # The job ended meanwhile (cancelled, or its node is stopping): its record has the last word already.
-            return
+        except (Refused, Unreachable, Crashed) as failure:
+            # Cancelled meanwhile, so its record has the last word; or the node is stopping or the actor made anew: the next takes it up.
+            log.debug("solve_given_up", job_id=job_id, reason=str(failure))
         finally:
             stop.set()
             self.stops.pop(job_id, None)
 
     async def _solve(self, job: OpenJob, stop: ThreadEvent) -> None:
         queued = job.queued
-        await self.here.ask(StartSolve(job_id=queued.job_id, start=job.starts + 1))
+        await self._insist(StartSolve(job_id=queued.job_id, start=job.starts + 1))
         if queued.job_id not in self.memory.jobs:
             return
         news: list[Best] = []
@@ -305,9 +306,21 @@ class Solver(Actor[SolverCommand, Desk]):
         if stop.is_set():
             return
         if isinstance(outcome, str):
-            await self.here.ask(FailSolve(job_id=queued.job_id, reason=outcome[:NOTE_MAX]))
+            await self._insist(FailSolve(job_id=queued.job_id, reason=outcome[:NOTE_MAX]))
         else:
-            await self.here.ask(_completion(queued, outcome))
+            await self._insist(_completion(queued, outcome))
+
+    async def _insist(self, message: Command[Any]) -> None:
+        """Asks until it is heard: a full journal or a slow disk is no answer. For what may be said twice. Raises Refused, Unreachable."""
+        while True:
+            try:
+                await self.here.ask(message)
+            except Overloaded as full:
+                await trio.sleep(full.retry_seconds)
+            except (Conflict, NotAnswered):
+                await trio.sleep(ASK_AGAIN_SECONDS)
+            else:
+                return
 
     async def _report(self, job_id: str, news: "list[Best]", began_at: float) -> None:
         while True:
@@ -317,7 +330,7 @@ class Solver(Actor[SolverCommand, Desk]):
             best = news.pop()
             seconds = self.here.clock.now() - began_at
             report = ReportSolve(job_id=job_id, value=float(best.value), work=best.work, seconds=seconds)
-            with suppress(Overloaded):  # the next report says more
+            with suppress(Failure):  # the next report says more
                 self.here.tell(report)
 
 

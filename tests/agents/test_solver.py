@@ -6,23 +6,28 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from agents import solver
 from agents.solve_desk import HOUSE_SOLVER
-from agents.solver import House
+from agents.solver import House, Solver, SolverCommand
 from aggregates.agent import AgentRegistered, DeregisterAgent
 from aggregates.qubo_problem import ProblemAccepted, RegisterProblem
 from aggregates.solve_job import (
     CancelSolve,
+    CompleteSolve,
     QueueSolve,
     SolveCancelled,
     SolveCompleted,
     SolveFailed,
     SolveProgressed,
     SolveStarted,
+    StartSolve,
 )
 from aggregates.task import BidRefused, CancelTask, TaskAwarded, TaskCompleted
 from aggregates.values.qubo import Format, Sense
+from runtime.actor import Effect, Reply
 from runtime.blobs import WrongDigest
-from runtime.errors import Refused
+from runtime.errors import Conflict, Failure, NotAnswered, Overloaded, Refused
+from runtime.records import Command
 from solvers import annealing, formats
 from solvers.annealing import replay
 from solvers.verify import decode_assignment, recompute
@@ -124,6 +129,29 @@ async def test_a_job_that_its_node_did_not_survive_is_started_again(tmp_path: Pa
     async with open_crew(tmp_path, read_blob=blobs) as crew:
         assert (await crew.next(SolveStarted, start=2)).job_id == "j2"
         await crew.ask(CancelSolve(job_id="j2"))
+
+
+@pytest.mark.parametrize(
+    "failure", [Overloaded("full", retry_seconds=0.01), Conflict("lost"), NotAnswered("late", begun=False)]
+)
+@pytest.mark.parametrize("told", [StartSolve, CompleteSolve])
+async def test_a_job_is_not_dropped_because_the_journal_was_full_for_a_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: Failure, told: type[Command[None]]
+) -> None:
+    handle, failures = Solver.handle, [failure, failure]
+
+    def full_at_first(self: Solver, message: SolverCommand) -> Effect | Reply:
+        if type(message) is told and failures:
+            raise failures.pop()
+        return handle(self, message)
+
+    monkeypatch.setattr(Solver, "handle", full_at_first)
+    monkeypatch.setattr(solver, "ASK_AGAIN_SECONDS", 0.01)
+    async with open_crew(tmp_path, read_blob=blobs) as crew:
+        await with_problem(crew)
+        await crew.ask(QUICK)
+        assert (await crew.next(SolveCompleted)).value == 3.0
+    assert failures == []
 
 
 async def test_better_values_are_reported_while_the_job_runs(tmp_path: Path) -> None:
