@@ -1,8 +1,11 @@
 """What all routes do alike: idempotency keys, the position that a read waits for, and methods without bodies."""
 
 import pytest
+from starlette.requests import Request
 
+from aggregates.key import Principal, Role
 from gateway import calls
+from gateway.routes.tasks import routes
 from tests.gateway.clients import TASK, Client
 
 
@@ -58,3 +61,20 @@ async def test_browsers_are_told_to_be_careful(admin: Client) -> None:
     answer = await admin.http.get(f"{admin.node.url}/livez")
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert answer.headers["referrer-policy"] == "no-referrer"
+
+
+@pytest.mark.parametrize(
+    "header,correlation",
+    [
+        (f"00-{'4b' * 16}-{'0a' * 8}-01", "4b" * 16),
+        (f"00-{'00' * 16}-{'0a' * 8}-01", ""),
+        ("nonsense", ""),
+        ("", ""),
+    ],
+)
+async def test_a_trace_goes_on_into_the_actors(admin: Client, header: str, correlation: str) -> None:
+    headers = [(b"traceparent", header.encode())]
+    scope = {"type": "http", "method": "GET", "path": "/", "query_string": b"", "headers": headers}
+    principal = Principal(name="admin:k", key_id="k", role=Role.ADMIN, tenant="default")
+    context = calls.Call(Request(scope), admin.node, principal, routes[0]).context()
+    assert (context.traceparent, context.correlation) == (header if correlation else "", correlation)
