@@ -1,6 +1,7 @@
 """Handlers that do not come back: a real process that ends with its reason, and warnings while all others are served."""
 
 import json
+import signal
 import subprocess
 import sys
 import threading
@@ -264,6 +265,40 @@ async def test_without_limits_there_is_no_thread() -> None:
 def test_what_is_worked_on_is_told_in_a_word() -> None:
     assert describe(None) == "work"
     assert describe(Do(what=1)) == "Do"
+
+
+STOPPED = """
+import sys, trio
+from runtime import telemetry
+from runtime.actors import open_actors
+
+async def main():
+    async with open_actors(handler_warn_seconds=0.2, handler_seconds_max=0.5):
+        print("up", flush=True)
+        await trio.to_thread.run_sync(sys.stdin.readline)
+
+telemetry.configure()
+trio.run(main)
+"""
+
+
+def test_time_in_which_the_whole_process_stood_still_does_not_count() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", STOPPED],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "up\n"
+        for _ in range(2):
+            process.send_signal(signal.SIGSTOP)
+            time.sleep(1.0)  # twice the limit
+            process.send_signal(signal.SIGCONT)
+        _, errors = process.communicate("on\n", timeout=GUARD_SECONDS)
+    assert (process.returncode, errors) == (0, "")
 
 
 SPENT = """
