@@ -2,7 +2,6 @@
 
 from msgspec import Struct, field
 
-from aggregates import solve_job as jobs
 from aggregates.agent import AgentDeregistered, AgentRegistered
 from aggregates.qubo_problem import ProblemRegistered
 from aggregates.solve_job import (
@@ -11,7 +10,6 @@ from aggregates.solve_job import (
     SolveCompleted,
     SolveFailed,
     SolveQueued,
-    SolveStarted,
 )
 from aggregates.task import (
     LeaseExpired,
@@ -40,13 +38,6 @@ class Wanted(Struct, frozen=True, kw_only=True):
     budget_seconds: float
 
 
-class OpenJob(Struct, kw_only=True):
-    """A job that has not ended."""
-
-    queued: SolveQueued
-    starts: int = 0
-
-
 class TaskReport(Struct, frozen=True, kw_only=True):
     """How the job for a task ended, kept until the task's own record says so."""
 
@@ -60,7 +51,8 @@ class Desk(Struct, kw_only=True):
     """The solver's memory of one tenant. Dicts are for look-ups; nothing depends on their order."""
 
     problems: dict[str, ProblemFacts] = field(default_factory=dict)
-    jobs: dict[str, OpenJob] = field(default_factory=dict)
+    jobs: dict[str, SolveQueued] = field(default_factory=dict)
+    """The jobs that have not ended."""
     wanted: dict[str, Wanted] = field(default_factory=dict)
     held: dict[str, int] = field(default_factory=dict)
     """The tokens of the tasks that the house solver holds."""
@@ -103,9 +95,7 @@ def remember(memory: Desk, recorded: Recorded) -> Desk:
             _let_go(memory, event.task_id)
             memory.wanted.pop(event.task_id, None)
         case SolveQueued():
-            memory.jobs[event.job_id] = OpenJob(queued=event)
-        case SolveStarted() if event.job_id in memory.jobs:
-            memory.jobs[event.job_id].starts = event.start
+            memory.jobs[event.job_id] = event
         case SolveCompleted():
             memory.completed += 1
             _end(memory, event.job_id, event)
@@ -126,9 +116,9 @@ def _end(memory: Desk, job_id: str, completed: SolveCompleted | None = None, rea
     job = memory.jobs.pop(job_id, None)
     if job is None:
         return
-    task_id, token = job.queued.task_id, job.queued.token
+    task_id, token = job.task_id, job.token
     if task_id and memory.held.get(task_id) == token:
-        variables = job.queued.problem.variables
+        variables = job.problem.variables
         memory.reports[task_id] = TaskReport(token=token, variables=variables, completed=completed, reason=reason)
 
 
@@ -143,6 +133,3 @@ def _wanted(event: TaskSubmitted) -> Wanted | None:
     if not SECONDS_MIN <= seconds <= SECONDS_MAX:
         return None
     return Wanted(problem_id=problem_id, seconds=float(seconds), seed=seed, budget_seconds=event.budget_seconds)
-
-
-JOB_EVENTS = jobs.EVENTS

@@ -15,7 +15,7 @@ import structlog
 import trio
 from msgspec.structs import replace
 
-from agents.solve_desk import HOUSE_SOLVER, Desk, OpenJob, TaskReport, Wanted, remember
+from agents.solve_desk import HOUSE_SOLVER, Desk, TaskReport, Wanted, remember
 from aggregates import qubo_problem as problems
 from aggregates import solve_job as jobs
 from aggregates.agent import AgentDeregistered, AgentRegistered, AgentType, Heartbeat, RegisterAgent
@@ -175,9 +175,9 @@ class Solver(Actor[SolverCommand, Desk]):
 
     def _say_started(self, job_id: str) -> Effect | None:
         job = self.memory.jobs.get(job_id)
-        if job is None or not job.queued.task_id:
+        if job is None or not job.task_id:
             return None
-        return self._telling(StartTask(task_id=job.queued.task_id, agent_id=HOUSE_SOLVER, token=job.queued.token))
+        return self._telling(StartTask(task_id=job.task_id, agent_id=HOUSE_SOLVER, token=job.token))
 
     def _reports_due(self) -> list[Command[Any]]:
         reports = self.memory.reports
@@ -213,7 +213,7 @@ class Solver(Actor[SolverCommand, Desk]):
         )
 
     def _eta_seconds(self, wanted: Wanted) -> float:
-        ahead = sum(self.memory.jobs[name].queued.seconds for name in sorted(self.memory.jobs))
+        ahead = sum(self.memory.jobs[name].seconds for name in sorted(self.memory.jobs))
         return wanted.seconds + READING_SECONDS + ahead / max(1, int(self.threads.total_tokens))
 
     def _begin(self, event: TaskAwarded) -> Effect:
@@ -237,7 +237,7 @@ class Solver(Actor[SolverCommand, Desk]):
 
     def _give_up(self, task_id: str) -> Effect | None:
         """The task was taken from the house solver: what it does for it is of no use any more."""
-        names = sorted(name for name, job in self.memory.jobs.items() if job.queued.task_id == task_id)
+        names = sorted(name for name, job in self.memory.jobs.items() if job.task_id == task_id)
         decisions = [(jobs.stream(name), CancelSolve(job_id=name, reason="its task was taken away")) for name in names]
         return Effect(decisions) if decisions else None
 
@@ -292,9 +292,8 @@ class Solver(Actor[SolverCommand, Desk]):
             stop.set()
             self.stops.pop(job_id, None)
 
-    async def _solve(self, job: OpenJob, stop: ThreadEvent) -> None:
-        queued = job.queued
-        await self._insist(StartSolve(job_id=queued.job_id, start=job.starts + 1))
+    async def _solve(self, queued: SolveQueued, stop: ThreadEvent) -> None:
+        await self._insist(StartSolve(job_id=queued.job_id, node=self.here.ids.start))
         if queued.job_id not in self.memory.jobs:
             return
         news: list[Best] = []

@@ -43,6 +43,8 @@ class SolveJob(State, frozen=True, kw_only=True):
     stage: Stage = Stage.UNKNOWN
     queued: "SolveQueued | None" = None
     starts: int = 0
+    node: str = ""
+    """The start of a node in which it began last."""
     best: float | None = None
     work: int = 0
     outcome: "SolveCompleted | None" = None
@@ -85,10 +87,10 @@ class QueueSolve(Command[SolveAccepted], frozen=True, kw_only=True):
 
 
 class StartSolve(Command[None], frozen=True, kw_only=True):
-    """A worker thread takes the job; again after a restart of the node. Sent by the solver actor alone."""
+    """A worker thread takes the job; again after a restart of the node, whose start is named by `node`. Sent by the solver actor alone."""
 
     job_id: House[JobId]
-    start: House[Count] = 1
+    node: House[str] = ""
 
 
 class ReportSolve(Command[None], frozen=True, kw_only=True):
@@ -139,10 +141,11 @@ class SolveQueued(Event, frozen=True, kw_only=True):
 
 
 class SolveStarted(Event, frozen=True, kw_only=True):
-    """`start` counts from 1: a job that its node did not survive is started again."""
+    """`start` counts the nodes' starts in which it began: a job that its node did not survive is started again."""
 
     job_id: JobId
     start: int
+    node: str
     started_at: float
 
 
@@ -198,8 +201,10 @@ def decide(job: SolveJob, command: SolveCommand) -> Sequence[SolveEvent]:
             raise Refused("job_exists", f"{command.job_id} is another job, {stage.value}")
         case Stage.UNKNOWN, _:
             raise Refused("job_unknown", command.job_id, status=404)
+        case Stage.RUNNING, StartSolve() if command.node == job.node:
+            return []
         case ((Stage.QUEUED | Stage.RUNNING), StartSolve()):
-            return _started(job, command)
+            return [_started(job, command)]
         case Stage.RUNNING, ReportSolve():
             return _reported(job, command)
         case Stage.RUNNING, CompleteSolve():
@@ -236,12 +241,10 @@ def _queued(command: QueueSolve) -> SolveQueued:
     )
 
 
-def _started(job: SolveJob, command: StartSolve) -> Sequence[SolveEvent]:
-    if command.start <= job.starts:
-        return []
+def _started(job: SolveJob, command: StartSolve) -> SolveStarted | SolveFailed:
     if job.starts == STARTS_MAX:
-        return [SolveFailed(job_id=command.job_id, reason=f"its node ended {STARTS_MAX} times during it")]
-    return [SolveStarted(job_id=command.job_id, start=job.starts + 1, started_at=command.at)]
+        return SolveFailed(job_id=command.job_id, reason=f"its node ended {STARTS_MAX} times during it")
+    return SolveStarted(job_id=command.job_id, start=job.starts + 1, node=command.node, started_at=command.at)
 
 
 def _reported(job: SolveJob, command: ReportSolve) -> Sequence[SolveProgressed]:
@@ -270,7 +273,7 @@ def evolve(job: SolveJob, event: SolveEvent) -> SolveJob:
         case SolveQueued():
             return SolveJob(stage=Stage.QUEUED, queued=event)
         case SolveStarted():
-            return replace(job, stage=Stage.RUNNING, starts=event.start, best=None, work=0)
+            return replace(job, stage=Stage.RUNNING, starts=event.start, node=event.node, best=None, work=0)
         case SolveProgressed():
             return replace(job, best=event.value, work=event.work)
         case SolveCompleted():

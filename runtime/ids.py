@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from functools import cached_property
 
 from runtime.clock import Clock
 
@@ -19,6 +20,11 @@ class Ids:
         self._entropy = entropy
         self._last = 0
         self._messages = 0
+
+    @cached_property
+    def start(self) -> str:
+        """Names this start of the node, for those who must tell it from the ones before."""
+        return self.new()
 
     def new(self) -> str:
         """A new id, greater than every one before it."""

@@ -61,7 +61,7 @@ COMMANDS = (
         tenant=TENANT,
     ),
     solve_job.QueueSolve(job_id="j1", problem_id="p1", problem=PROBLEM, seconds=1.0, seed=7, at=AT, tenant=TENANT),
-    solve_job.StartSolve(job_id="j1", at=AT, tenant=TENANT),
+    solve_job.StartSolve(job_id="j1", node="n1", at=AT, tenant=TENANT),
     solve_job.ReportSolve(job_id="j1", value=1.0, work=1000, seconds=0.5, at=AT, tenant=TENANT),
     solve_job.CompleteSolve(
         job_id="j1",
@@ -161,7 +161,7 @@ EVENTS = (
     solve_job.SolveQueued(
         job_id="j1", problem_id="p1", problem=PROBLEM, seconds=1.0, seed=7, target=None, task_id="", token=0
     ),
-    solve_job.SolveStarted(job_id="j1", start=1, started_at=AT),
+    solve_job.SolveStarted(job_id="j1", start=1, node="n1", started_at=AT),
     solve_job.SolveProgressed(job_id="j1", value=1.0, work=1000, seconds=0.5),
     solve_job.SolveCompleted(
         job_id="j1",

@@ -6,6 +6,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeVar
 
+import trio
 from msgspec.structs import replace
 
 from agents.coordinator import Coordinator, Terms
@@ -36,7 +37,7 @@ def roster(terms: Terms, read_blob: Callable[[str], bytes], house: House) -> tup
     """The roster with these terms, and with blobs from there."""
     made: dict[type[Any], Any] = {
         Coordinator: lambda here: Coordinator(here, terms),
-        Solver: lambda here: Solver(here, read_blob, house=house),
+        Solver: lambda here: Solver(here, read_blob, house=house, threads=trio.CapacityLimiter(2)),
     }
     return tuple(role._replace(make=made.get(role.actor)) for role in ROSTER)
 

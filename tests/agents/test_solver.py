@@ -4,6 +4,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from eventsourcing.persistence import OperationalError
 from msgspec.structs import replace
 
 from agents import solver
@@ -12,6 +13,7 @@ from agents.solver import House, Solver, SolverCommand
 from aggregates.agent import AgentRegistered, DeregisterAgent
 from aggregates.qubo_problem import ProblemAccepted, RegisterProblem
 from aggregates.solve_job import (
+    STARTS_MAX,
     CancelSolve,
     CompleteSolve,
     QueueSolve,
@@ -26,7 +28,7 @@ from aggregates.task import BidRefused, CancelTask, TaskAwarded, TaskCompleted
 from aggregates.values.qubo import Format, Sense
 from runtime.actor import Effect, Reply
 from runtime.blobs import WrongDigest
-from runtime.errors import Conflict, Failure, NotAnswered, Overloaded, Refused
+from runtime.errors import Conflict, Failure, NotAnswered, NotCommitted, Overloaded, Refused
 from runtime.records import Command
 from solvers import annealing, formats
 from solvers.annealing import replay
@@ -152,6 +154,27 @@ async def test_a_job_is_not_dropped_because_the_journal_was_full_for_a_moment(
         await crew.ask(QUICK)
         assert (await crew.next(SolveCompleted)).value == 3.0
     assert failures == []
+
+
+async def test_failed_commits_do_not_count_as_ends_of_the_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with open_crew(tmp_path, read_blob=blobs) as crew:
+        await with_problem(crew)
+        await crew.ask(LONG)
+        await crew.next(SolveStarted)
+        store = crew.system.journal.store
+        for number in range(STARTS_MAX + 1):
+            with monkeypatch.context() as broken:
+                broken.setattr(store, "append", out_of_order)
+                with pytest.raises(NotCommitted):
+                    await crew.submit(f"t{number}")
+            await crew.ask(replace(QUICK, job_id=f"after-{number}"))
+            await crew.next(SolveCompleted, job_id=f"after-{number}")
+        assert [event for event in await crew.events() if isinstance(event, SolveFailed)] == []
+        await crew.ask(CancelSolve(job_id="j2"))
+
+
+def out_of_order(batch: object) -> None:
+    raise OperationalError("database or disk is full")
 
 
 async def test_better_values_are_reported_while_the_job_runs(tmp_path: Path) -> None:

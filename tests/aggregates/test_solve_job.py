@@ -67,6 +67,12 @@ def test_only_a_better_value_is_recorded(sense: Sense, worse: float, better: flo
 
 
 def test_a_job_that_keeps_ending_its_node_fails() -> None:
-    starts = [replace(START, start=number) for number in range(1, STARTS_MAX + 1)]
-    (failed,) = solve_job.decide(state(solve_job, QUEUE, *starts), replace(START, start=STARTS_MAX + 1))
+    starts = [replace(START, node=f"n{number}") for number in range(STARTS_MAX)]
+    (failed,) = solve_job.decide(state(solve_job, QUEUE, *starts), replace(START, node="n9"))
     assert isinstance(failed, solve_job.SolveFailed)
+
+
+def test_a_job_that_goes_on_in_the_same_node_is_not_started_anew() -> None:
+    running = state(solve_job, QUEUE, *[START] * STARTS_MAX)
+    assert running.starts == 1
+    assert solve_job.decide(running, START) == []
