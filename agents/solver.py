@@ -5,7 +5,7 @@ started again with the same seed. As an agent, `house-solver` answers every call
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from hashlib import sha256
 from threading import Event as ThreadEvent
@@ -184,22 +184,33 @@ class Solver(Actor[SolverCommand, Desk]):
         return [_report_on_task(task_id, reports[task_id]) for task_id in sorted(reports)]
 
     def _telling(self, *messages: Command[Any]) -> Effect:
-        """Tells once what was recorded stands; a message that finds no room is lost, and timers make up for it."""
+        """Says these once what was recorded stands."""
 
         def after(recorded: Any) -> None:
-            for message in messages:
-                try:
-                    self.here.tell(message)
-                except Failure:
-                    return
+            self.here.run(self._say, messages)
 
         return Effect(after=after)
+
+    async def _say(self, messages: Sequence[Command[Any]]) -> None:
+        """What finds no room is lost, and timers make up for it; what is refused would be refused again."""
+        for message in messages:
+            try:
+                await self.here.ask(message)
+            except Refused as refused:
+                log.warning("house_solver_refused", message=type(message).__name__, reason=str(refused))
+                if isinstance(message, CompleteTask):
+                    await self._say([_failure(message, refused)])
+            except Failure as failure:
+                log.info("house_solver_not_heard", message=type(message).__name__, reason=str(failure))
 
     def _answer_call(self, event: BookOpened) -> PlaceBid | RefuseBid:
         wanted = self.memory.wanted.get(event.task_id)
         refusal = RefuseBid(task_id=event.task_id, agent_id=HOUSE_SOLVER, round=event.round)
         if wanted is None or wanted.problem_id not in self.memory.problems:
             return replace(refusal, reason="no registered problem that this solver can solve")
+        variables = self.memory.problems[wanted.problem_id].variables
+        if variables > jobs.VARIABLES_MAX:
+            return replace(refusal, reason=f"{variables} variables; {jobs.VARIABLES_MAX} is the most")
         eta_seconds = self._eta_seconds(wanted)
         if eta_seconds > wanted.budget_seconds:
             return replace(refusal, reason=f"would take {eta_seconds:.1f} s")
@@ -404,3 +415,9 @@ def _report_on_task(task_id: str, report: TaskReport) -> CompleteTask | FailTask
         "seconds": done.seconds,
     }
     return CompleteTask(task_id=task_id, agent_id=HOUSE_SOLVER, token=report.token, result=result)
+
+
+def _failure(told: CompleteTask, refused: Refused) -> FailTask:
+    """Gives up what could not be delivered: the task is then somebody else's, instead of waiting for its budget to end."""
+    reason = f"result refused: {refused}"[:NOTE_MAX]
+    return FailTask(task_id=told.task_id, agent_id=told.agent_id, token=told.token, reason=reason)

@@ -22,8 +22,14 @@ STARTS_MAX = 3
 """A job that keeps ending its node is not started for ever."""
 
 SolveSeconds = Annotated[float, Meta(ge=0.05, le=600)]
-Assignment = Annotated[str, Meta(max_length=64 * 1024)]
-"""The packed bits of the variables in base64: half a million variables at most."""
+ASSIGNMENT_CHARACTERS_MAX = 63 * 1024
+"""What is left of a task's result of 64 KiB when the rest of it is taken off."""
+
+Assignment = Annotated[str, Meta(max_length=ASSIGNMENT_CHARACTERS_MAX)]
+"""The packed bits of the variables in base64."""
+
+VARIABLES_MAX = 6 * ASSIGNMENT_CHARACTERS_MAX
+"""A larger problem may be registered and solved elsewhere; its assignment would fit into no record."""
 
 
 class Stage(StrEnum):
@@ -226,6 +232,9 @@ def decide(job: SolveJob, command: SolveCommand) -> Sequence[SolveEvent]:
 def _queued(command: QueueSolve) -> SolveQueued:
     if command.problem is None:
         raise Refused("problem_unknown", command.problem_id, status=404)
+    if command.problem.variables > VARIABLES_MAX:
+        detail = f"{command.problem.variables} variables; the node solves problems of {VARIABLES_MAX} at most"
+        raise Refused("problem_too_large", detail, status=422)
     seed = command.seed
     if seed is None:
         seed = int.from_bytes(sha256(command.job_id.encode()).digest()[:4], "big")

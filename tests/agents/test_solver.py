@@ -8,12 +8,14 @@ from eventsourcing.persistence import OperationalError
 from msgspec.structs import replace
 
 from agents import solver
+from agents.coordinator import Coordinator, CoordinatorCommand
 from agents.solve_desk import HOUSE_SOLVER
 from agents.solver import House, Solver, SolverCommand
 from aggregates.agent import AgentRegistered, DeregisterAgent
 from aggregates.qubo_problem import ProblemAccepted, RegisterProblem
 from aggregates.solve_job import (
     STARTS_MAX,
+    VARIABLES_MAX,
     CancelSolve,
     CompleteSolve,
     QueueSolve,
@@ -24,7 +26,7 @@ from aggregates.solve_job import (
     SolveStarted,
     StartSolve,
 )
-from aggregates.task import BidRefused, CancelTask, TaskAwarded, TaskCompleted
+from aggregates.task import BidRefused, CancelTask, CompleteTask, TaskAwarded, TaskCompleted, TaskFailed
 from aggregates.values.qubo import Format, Sense
 from runtime.actor import Effect, Reply
 from runtime.blobs import WrongDigest
@@ -207,6 +209,34 @@ async def test_the_house_solver_refuses_what_it_cannot_solve(tmp_path: Path) -> 
         assert "no registered problem" in (await crew.next(BidRefused)).reason
         await crew.submit("t2", payload={"problem_id": "p1", "seconds": 9}, capabilities=("qubo",), budget_seconds=1.0)
         assert "would take" in (await crew.next(BidRefused, task_id="t2")).reason
+
+
+async def test_the_house_solver_does_not_bid_for_what_it_could_not_deliver(tmp_path: Path) -> None:
+    async with open_crew(tmp_path, read_blob=blobs, house=HOUSE) as crew:
+        await crew.ask(replace(PROBLEM, variables=VARIABLES_MAX + 1))
+        await crew.next(AgentRegistered)
+        await crew.submit("t1", capabilities=("qubo",), payload={"problem_id": "p1", "seconds": 1})
+        assert f"{VARIABLES_MAX} is the most" in (await crew.next(BidRefused)).reason
+        with pytest.raises(Refused, match="problem_too_large"):
+            await crew.ask(QUICK)
+
+
+async def test_the_house_solver_gives_up_a_task_whose_result_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unfit(told: Coordinator, message: CoordinatorCommand) -> Effect | Reply:
+        if isinstance(message, CompleteTask):
+            raise Refused("result_unfit", "too long", status=422)
+        return handle(told, message)
+
+    handle = Coordinator.handle
+    monkeypatch.setattr(Coordinator, "handle", unfit)
+    async with open_crew(tmp_path, read_blob=blobs, house=HOUSE) as crew:
+        await with_problem(crew)
+        await crew.next(AgentRegistered)
+        payload = {"problem_id": "p1", "seconds": 0.05}
+        await crew.submit("t1", capabilities=("qubo",), payload=payload, attempts_max=1)
+        assert (await crew.next(TaskFailed)).reason == "result refused: result_unfit: too long"
 
 
 async def test_the_house_solver_stops_work_on_a_task_that_was_taken_away(tmp_path: Path) -> None:

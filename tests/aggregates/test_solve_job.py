@@ -1,11 +1,14 @@
 """A job's life: every command decides, was already so, or is refused."""
 
+import msgspec
+import numpy as np
 import pytest
 from msgspec.structs import replace
 
 from aggregates import solve_job
 from aggregates.solve_job import (
     STARTS_MAX,
+    VARIABLES_MAX,
     CancelSolve,
     CompleteSolve,
     FailSolve,
@@ -14,8 +17,10 @@ from aggregates.solve_job import (
     SolveQueued,
     StartSolve,
 )
+from aggregates.values.document import faults
 from aggregates.values.qubo import Sense
 from runtime.errors import Refused
+from solvers.verify import encode_assignment
 from tests.aggregates.outcomes import Outcome, check, named, state
 from tests.examples import PROBLEM, command_by_type
 
@@ -48,6 +53,19 @@ def test_every_command_is_in_the_table() -> None:
 def test_a_job_without_a_known_problem_is_refused() -> None:
     with pytest.raises(Refused, match="problem_unknown"):
         solve_job.decide(solve_job.initial, replace(QUEUE, problem=None))
+
+
+def test_a_problem_whose_assignment_would_fit_into_no_record_is_refused() -> None:
+    with pytest.raises(Refused, match="problem_too_large"):
+        solve_job.decide(solve_job.initial, replace(QUEUE, problem=replace(PROBLEM, variables=VARIABLES_MAX + 1)))
+
+
+def test_the_largest_assignment_fits_into_its_command_and_into_a_result() -> None:
+    text = encode_assignment(np.ones(VARIABLES_MAX, dtype=np.uint8))
+    command = replace(COMPLETE, assignment=text)
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(command), type=CompleteSolve) == command
+    result = {"value": -1e300, "assignment": text, "variables": VARIABLES_MAX, "work": 2**62, "algorithm": "x" * 200}
+    assert faults("result", result | {"seed": 2**32 - 1, "seconds": 600.123456789}) == []
 
 
 def test_without_a_seed_one_is_made_from_the_id_and_recorded() -> None:
