@@ -161,7 +161,6 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
         known = self.memory.agents.get(command.agent_id)
         if known is None and len(self.memory.agents) >= AGENTS_MAX:
             raise Refused("agents_too_many", f"{AGENTS_MAX} are registered; deregister some")
-        self.heard[command.agent_id] = command.at
         decisions: list[Decision] = [self._on_agent(replace(command, lease_seconds=self.terms.lease_seconds))]
         if command.key_id:
             own = IssueKey(
@@ -248,7 +247,8 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
         return Effect([(tasks.stream(command.task_id), command)], lambda recorded: reply(command, accepted))
 
     def _hear(self, agent_id: str, at: float) -> None:
-        if agent_id in self.memory.agents:
+        agent = self.memory.agents.get(agent_id)
+        if agent is not None and agent.stage is not agents.Stage.DEREGISTERED:
             self.heard[agent_id] = at
 
     # ---- what follows from what happened

@@ -289,6 +289,24 @@ async def test_a_second_registration_is_refused_and_issues_no_key(tmp_path: Path
         assert kinds(await crew.events()) == ["AgentRegistered", "KeyIssued"]
 
 
+async def test_a_refused_registration_is_no_sign_of_life(tmp_path: Path) -> None:
+    async with open_crew(tmp_path) as crew:
+        await crew.register("ann")
+        coordinator = the_coordinator(crew)
+        coordinator.heard.clear()
+        with pytest.raises(Refused, match="agent_exists"):
+            await crew.register("ann", key_id="another", key_digest=b"y" * 32)
+        with pytest.raises(Refused, match="agent_id_reserved"):
+            await crew.register("house-of-cards")
+        assert coordinator.heard == {}
+
+
+def the_coordinator(crew: Crew) -> Coordinator:
+    actor = crew.system.cells["coordinator", TENANT].actor
+    assert isinstance(actor, Coordinator)
+    return actor
+
+
 async def test_registering_gives_a_key_that_is_good_for_that_agent(tmp_path: Path) -> None:
     async with open_crew(tmp_path) as crew:
         await crew.register("ann", key_digest=b"d" * 32)
