@@ -16,7 +16,7 @@ import msgspec
 import trio
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketDisconnected
 
 from aggregates.agent import Heartbeat, HeartbeatAck
 from aggregates.key import KeyRevoked, Principal
@@ -135,8 +135,9 @@ class AgentSocket:
                 async with trio.open_nursery() as commands:
                     await self._listen(commands)
                 telling.cancel_scope.cancel()
-        if self._ending is not None:
-            with trio.move_on_after(GOODBYE_SECONDS_MAX):
+        if self._ending is not None and not self._is_gone:
+            # The client may have gone at the same moment.
+            with trio.move_on_after(GOODBYE_SECONDS_MAX), suppress(WebSocketDisconnect, WebSocketDisconnected):
                 await self.websocket.close(*self._ending)
 
     async def beat(self) -> HeartbeatAck:
@@ -217,7 +218,7 @@ class AgentSocket:
                 await self.websocket.send_text(encoded.decode())
             else:
                 await self.websocket.send_bytes(encoded)
-        except WebSocketDisconnect:
+        except (WebSocketDisconnect, WebSocketDisconnected):
             self._is_gone = True
 
     # ---- what it says
