@@ -4,6 +4,7 @@ An alarm is a hint: what it stands for may have moved or ended meanwhile. So it 
 """
 
 import heapq
+from collections.abc import Iterator
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -35,6 +36,9 @@ class Alarms:
 
     def __len__(self) -> int:
         return len(self._heap)
+
+    def __iter__(self) -> Iterator[Alarm]:
+        return iter(sorted(self._heap))
 
     def set(self, at: float, due: Due, name: str) -> None:
         """Adds an alarm."""

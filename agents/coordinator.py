@@ -293,7 +293,8 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
     def wake(self, at: float) -> Effect | None:
         while (alarm := self.alarms.take(at)) is not None:
             if decisions := self._on_alarm(alarm, at):
-                self.alarms.set(at + SECOND_LOOK_SECONDS, alarm.due, alarm.name)
+                if alarm.due is not Due.CYCLE:  # a cycle comes again by itself
+                    self.alarms.set(at + SECOND_LOOK_SECONDS, alarm.due, alarm.name)
                 return Effect(decisions)
         return None
 

@@ -6,6 +6,8 @@ import pytest
 import trio
 from msgspec.structs import replace
 
+from agents import coordinator
+from agents.alarms import Due
 from agents.coordinator import Coordinator, Terms
 from aggregates.agent import (
     AgentLost,
@@ -292,19 +294,33 @@ async def test_a_second_registration_is_refused_and_issues_no_key(tmp_path: Path
 async def test_a_refused_registration_is_no_sign_of_life(tmp_path: Path) -> None:
     async with open_crew(tmp_path) as crew:
         await crew.register("ann")
-        coordinator = the_coordinator(crew)
-        coordinator.heard.clear()
+        actor = the_coordinator(crew)
+        actor.heard.clear()
         with pytest.raises(Refused, match="agent_exists"):
             await crew.register("ann", key_id="another", key_digest=b"y" * 32)
         with pytest.raises(Refused, match="agent_id_reserved"):
             await crew.register("house-of-cards")
-        assert coordinator.heard == {}
+        assert actor.heard == {}
 
 
 def the_coordinator(crew: Crew) -> Coordinator:
     actor = crew.system.cells["coordinator", TENANT].actor
     assert isinstance(actor, Coordinator)
     return actor
+
+
+async def test_there_is_one_alarm_for_the_next_cycle_however_much_there_is_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_crew(tmp_path) as crew:
+        await crew.register("ann")
+        actor = the_coordinator(crew)
+        monkeypatch.setattr(coordinator, "openings", lambda memory, at: [("task-t1", CancelTask(task_id="t1"))])
+        at = actor.here.clock.now()
+        for cycle in range(1, 5):
+            while (due := actor.due()) is not None and due <= at + cycle * CALM.cycle_seconds:
+                actor.wake(due)
+        assert [alarm.due for alarm in actor.alarms].count(Due.CYCLE) == 1
 
 
 async def test_registering_gives_a_key_that_is_good_for_that_agent(tmp_path: Path) -> None:
