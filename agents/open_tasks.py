@@ -44,12 +44,23 @@ from aggregates.task import (
 from runtime.records import Recorded
 
 ENDED_MAX = 20_000
+PAST_MAX = 10_000
 SKILLS_MAX = 10_000
 RETRY_SECONDS_FIRST = 1.0
 RETRY_SECONDS_MAX = 60.0
 AGING_FACTOR = 0.1
 AGING_SECONDS = 30.0
 """A waiting task gains AGING_FACTOR of a priority step every AGING_SECONDS, so that none starves."""
+
+
+class Figures(Struct, kw_only=True):
+    """What an agent's past adds up to, as `BidderFacts` says it."""
+
+    completed: int = 0
+    failed: int = 0
+    kept_sum: float = 0.0
+    answers: int = 0
+    answer_seconds_sum: float = 0.0
 
 
 class AgentEntry(Struct, kw_only=True):
@@ -66,11 +77,7 @@ class AgentEntry(Struct, kw_only=True):
     since: float
     position: int
     held: list[str] = field(default_factory=list)
-    completed: int = 0
-    failed: int = 0
-    kept_sum: float = 0.0
-    answers: int = 0
-    answer_seconds_sum: float = 0.0
+    figures: Figures = field(default_factory=Figures)
 
     @property
     def free(self) -> int:
@@ -132,6 +139,9 @@ class OpenTasks(Struct, kw_only=True):
     dependents: dict[str, list[str]] = field(default_factory=dict)
     ended: dict[str, EndedTask] = field(default_factory=dict)
     ended_order: list[str] = field(default_factory=list)
+    departed: dict[str, Figures] = field(default_factory=dict)
+    """The figures of agents that left, so that none comes back as a newcomer; the last PAST_MAX to leave."""
+    departed_order: list[str] = field(default_factory=list)
     skills: dict[str, int] = field(default_factory=dict)
     """Every skill that an agent has ever offered, with the position of its first offer."""
     supply_position: int = 0
@@ -183,9 +193,10 @@ def _register(memory: OpenTasks, event: AgentRegistered, recorded: Recorded) -> 
         position=recorded.position,
     )
     if past is not None:
-        entry.held = past.held
-        entry.completed, entry.failed, entry.kept_sum = past.completed, past.failed, past.kept_sum
-        entry.answers, entry.answer_seconds_sum = past.answers, past.answer_seconds_sum
+        entry.held, entry.figures = past.held, past.figures
+    elif event.agent_id in memory.departed:
+        entry.figures = memory.departed.pop(event.agent_id)
+        memory.departed_order.remove(event.agent_id)
     memory.agents[event.agent_id] = entry
     _offer(memory, event.capabilities, recorded.position)
 
@@ -221,6 +232,12 @@ def _forget_idle(memory: OpenTasks, agent: AgentEntry) -> None:
     """An agent that left is kept until its last task has been taken from it."""
     if agent.stage is agents.Stage.DEREGISTERED and not agent.held:
         del memory.agents[agent.agent_id]
+        if agent.figures == Figures():
+            return
+        memory.departed[agent.agent_id] = agent.figures
+        memory.departed_order.append(agent.agent_id)
+        if len(memory.departed_order) > PAST_MAX:
+            del memory.departed[memory.departed_order.pop(0)]
 
 
 def _submit(memory: OpenTasks, event: TaskSubmitted, position: int) -> None:
@@ -304,8 +321,8 @@ def _open(memory: OpenTasks, task: TaskEntry, event: BookOpened) -> None:
 def _bid(memory: OpenTasks, task: TaskEntry, event: BidPlaced, position: int) -> None:
     agent = memory.agents.get(event.agent_id)
     if agent is not None and event.agent_id not in task.answered:
-        agent.answers += 1
-        agent.answer_seconds_sum += max(0.0, event.placed_at - task.opened_at)
+        agent.figures.answers += 1
+        agent.figures.answer_seconds_sum += max(0.0, event.placed_at - task.opened_at)
         agent.position = position
     for names in (task.bidders, task.answered):
         if event.agent_id not in names:
@@ -339,7 +356,7 @@ def _release(memory: OpenTasks, task: TaskEntry, position: int, *, failed: int =
     if agent is None or task.task_id not in agent.held:
         return
     agent.held.remove(task.task_id)
-    agent.failed += failed
+    agent.figures.failed += failed
     agent.position = position
     memory.slot_position = position
     _forget_idle(memory, agent)
@@ -347,8 +364,8 @@ def _release(memory: OpenTasks, task: TaskEntry, position: int, *, failed: int =
 
 def _complete(memory: OpenTasks, task: TaskEntry, event: TaskCompleted, position: int) -> None:
     if (agent := memory.agents.get(event.agent_id)) is not None:
-        agent.completed += 1
-        agent.kept_sum += min(1.0, task.eta_seconds / event.seconds) if event.seconds > 0 else 1.0
+        agent.figures.completed += 1
+        agent.figures.kept_sum += min(1.0, task.eta_seconds / event.seconds) if event.seconds > 0 else 1.0
     _end(memory, task, Stage.COMPLETED, position, doer=event.agent_id)
 
 
