@@ -117,6 +117,15 @@ TABLES = (
 )
 
 
+def _stands_in(folder: Path, below: Path) -> bool:
+    """A module of the folder itself, or a package in it, which speaks through its first file."""
+    return below.parent == folder or (below.name == "__init__.py" and below.parent.parent == folder)
+
+
+def _last_name(below: Path) -> str:
+    return name_of(below).rpartition(".")[2]
+
+
 def missing_from_table(root: Path) -> list[str]:
     """Four tables say what exists: aggregates, actors, projections, routes."""
     tree_by_path = dict(modules(root, STOREYS))
@@ -126,7 +135,7 @@ def missing_from_table(root: Path) -> list[str]:
         if Path(table) in tree_by_path:
             listed = {name for _, name in imports(tree_by_path[Path(table)], package_of(Path(table)))}
         for below, tree in tree_by_path.items():
-            if below.parent == Path(folder) and str(below) != table and belongs(tree):
+            if _stands_in(Path(folder), below) and str(below) != table and belongs(tree):
                 name = name_of(below)
                 if not any(within(one, (name,)) for one in listed):
                     faults.append(f"{below}: not in {table}")
@@ -161,10 +170,10 @@ def without_test(root: Path) -> list[str]:
     """Each aggregate and each actor has a test file of its name; projections are tested by the same laws, all together."""
     tested = {path.relative_to(root) for path in tracked(root)}
     return [
-        f"{below}: no tests/{folder}/test_{below.stem}.py"
+        f"{below}: no tests/{folder}/test_{_last_name(below)}.py"
         for folder, belongs, _ in TABLES[:2]
         for below, tree in modules(root, (folder,))
-        if belongs(tree) and Path("tests", folder, f"test_{below.stem}.py") not in tested
+        if belongs(tree) and Path("tests", folder, f"test_{_last_name(below)}.py") not in tested
     ]
 
 

@@ -1,0 +1,226 @@
+"""A task: agents bid for it, one wins, and someone finishes it.
+
+`terms` has the words, `commands` and `events` what may be asked and what happens, `state` how events add up; `submission`, `bidding` and
+`lease` decide. What follows from the facts in a command is computed there, so that a replay proves something.
+"""
+
+from collections.abc import Sequence
+
+from aggregates.task.bidding import (
+    answer,
+    award,
+    open_book,
+)
+from aggregates.task.commands import (
+    COMMANDS,
+    AwardTask,
+    CancelTask,
+    CompleteTask,
+    EndOverrun,
+    ExpireLease,
+    ExpireTask,
+    FailDependent,
+    FailTask,
+    OpenBook,
+    PlaceBid,
+    RefuseBid,
+    StartTask,
+    SubmitTask,
+    TaskCommand,
+    UnblockTask,
+    WithdrawBid,
+)
+from aggregates.task.events import (
+    EVENTS,
+    BidPlaced,
+    BidRefused,
+    BidWithdrawn,
+    BookOpened,
+    BookVoided,
+    DependencyMet,
+    LeaseExpired,
+    TaskAwarded,
+    TaskCancelled,
+    TaskCompleted,
+    TaskDeadLettered,
+    TaskEvent,
+    TaskExpired,
+    TaskFailed,
+    TaskReopened,
+    TaskStarted,
+    TaskSubmitted,
+    TaskUnblocked,
+)
+from aggregates.task.lease import (
+    check_lease,
+    check_open,
+    complete,
+    completed_so,
+    end_overrun,
+    expire,
+    expire_lease,
+    fail,
+)
+from aggregates.task.state import (
+    Task,
+    evolve,
+    initial,
+)
+from aggregates.task.submission import (
+    asked_digest,
+    documents_fit,
+    submit,
+    unblock,
+)
+from aggregates.task.terms import (
+    BIDDING_SECONDS,
+    BUDGET_GRACE_SECONDS,
+    ENDED,
+    HELD,
+    VOIDS_MAX,
+    Attempts,
+    BidAccepted,
+    BiddingSeconds,
+    Candidate,
+    DependencyFact,
+    Doer,
+    Links,
+    Round,
+    Seconds,
+    Stage,
+    TaskAccepted,
+    TaskType,
+    VoidReason,
+)
+from runtime.errors import Refused
+
+__all__ = [
+    "BIDDING_SECONDS",
+    "BUDGET_GRACE_SECONDS",
+    "COMMANDS",
+    "ENDED",
+    "EVENTS",
+    "HELD",
+    "RULES",
+    "VOIDS_MAX",
+    "Attempts",
+    "AwardTask",
+    "BidAccepted",
+    "BidPlaced",
+    "BidRefused",
+    "BidWithdrawn",
+    "BiddingSeconds",
+    "BookOpened",
+    "BookVoided",
+    "CancelTask",
+    "Candidate",
+    "CompleteTask",
+    "DependencyFact",
+    "DependencyMet",
+    "Doer",
+    "EndOverrun",
+    "ExpireLease",
+    "ExpireTask",
+    "FailDependent",
+    "FailTask",
+    "LeaseExpired",
+    "Links",
+    "OpenBook",
+    "PlaceBid",
+    "RefuseBid",
+    "Round",
+    "Seconds",
+    "Stage",
+    "StartTask",
+    "SubmitTask",
+    "Task",
+    "TaskAccepted",
+    "TaskAwarded",
+    "TaskCancelled",
+    "TaskCommand",
+    "TaskCompleted",
+    "TaskDeadLettered",
+    "TaskEvent",
+    "TaskExpired",
+    "TaskFailed",
+    "TaskReopened",
+    "TaskStarted",
+    "TaskSubmitted",
+    "TaskType",
+    "TaskUnblocked",
+    "UnblockTask",
+    "VoidReason",
+    "WithdrawBid",
+    "decide",
+    "evolve",
+    "initial",
+    "stream",
+]
+
+RULES = 1
+
+
+def stream(task_id: str) -> str:
+    """The stream of a task."""
+    return f"task-{task_id}"
+
+
+def decide(task: Task, command: TaskCommand) -> Sequence[TaskEvent]:
+    match task.stage, command:
+        case Stage.UNKNOWN, SubmitTask():
+            return submit(command)
+        case stage, SubmitTask():
+            if documents_fit(command) and task.digest == asked_digest(command):
+                return []
+            raise Refused("task_exists", f"{command.task_id} is another task, {stage.value}")
+        case Stage.UNKNOWN, _:
+            raise Refused("task_unknown", command.task_id, status=404)
+        case _, UnblockTask():
+            return unblock(task, command)
+        case Stage.BLOCKED, FailDependent() if command.dependency in task.waiting_for:
+            reason = f"dependency_failed: {command.dependency} is {command.stage.value}"
+            return [TaskFailed(task_id=command.task_id, agent_id="", token=0, reason=reason, final=True)]
+        case _, FailDependent():
+            return []
+        case Stage.SUBMITTED, OpenBook() if command.round == task.round + 1:
+            return open_book(task, command)
+        case _, OpenBook():
+            return []
+        case Stage.BIDDING, (PlaceBid() | WithdrawBid() | RefuseBid()):
+            return answer(task, command)
+        case stage, (PlaceBid() | WithdrawBid() | RefuseBid()):
+            raise Refused("book_closed", f"{command.task_id} is {stage.value}")
+        case Stage.BIDDING, AwardTask() if command.round == task.round:
+            return award(task, command)
+        case _, AwardTask():
+            return []
+        case stage, StartTask():
+            check_lease(task, command)
+            started = TaskStarted(
+                task_id=command.task_id, agent_id=command.agent_id, token=command.token, started_at=command.at
+            )
+            return [] if stage is Stage.RUNNING else [started]
+        case Stage.COMPLETED, CompleteTask() if completed_so(task, command):
+            return []
+        case _, CompleteTask():
+            check_lease(task, command)
+            return complete(task, command)
+        case _, FailTask():
+            check_lease(task, command)
+            return fail(task, command, command.reason or "failed")
+        case _, (ExpireLease() | EndOverrun()) if task.stage not in HELD or command.token != task.attempt:
+            return []
+        case _, ExpireLease():
+            return expire_lease(task, command)
+        case _, EndOverrun():
+            return end_overrun(task, command)
+        case Stage.CANCELLED, CancelTask():
+            return []
+        case Stage.EXPIRED, ExpireTask():
+            return []
+        case stage, CancelTask():
+            check_open(stage, command.task_id)
+            return [TaskCancelled(task_id=command.task_id, reason=command.reason)]
+        case stage, ExpireTask():
+            check_open(stage, command.task_id)
+            return expire(task, command)

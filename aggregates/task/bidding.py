@@ -1,0 +1,137 @@
+"""A book: who is called, what they answer, and who wins."""
+
+from collections.abc import Sequence
+
+from aggregates.task.commands import AwardTask, OpenBook, PlaceBid, RefuseBid, WithdrawBid
+from aggregates.task.events import (
+    BidPlaced,
+    BidRefused,
+    BidWithdrawn,
+    BookOpened,
+    BookVoided,
+    TaskAwarded,
+    TaskDeadLettered,
+    TaskEvent,
+)
+from aggregates.task.state import Task, standing_bid
+from aggregates.task.terms import VOIDS_MAX, VoidReason
+from aggregates.values.ranking import Ranked, rank
+from aggregates.values.skills import missing
+from runtime.errors import Refused
+
+
+def open_book(task: Task, command: OpenBook) -> Sequence[TaskEvent]:
+    excluded = {doer.agent_id for doer in command.doers if doer.task_id in task.independent_of}
+    eligible = sorted(
+        candidate.agent_id
+        for candidate in command.candidates
+        if candidate.agent_id not in excluded
+        and candidate.running < candidate.slots
+        and not missing(task.capabilities, candidate.capabilities)
+    )
+    if not eligible:
+        raise Refused("nobody_eligible", command.task_id)
+    return [
+        BookOpened(
+            task_id=command.task_id,
+            round=task.round + 1,
+            attempt=task.attempt + 1,
+            eligible=tuple(eligible),
+            closes_at=command.at + task.bidding_seconds,
+            task_type=task.task_type,
+            capabilities=task.capabilities,
+            priority=task.priority,
+            budget_seconds=task.budget_seconds,
+        )
+    ]
+
+
+def answer(task: Task, command: PlaceBid | WithdrawBid | RefuseBid) -> Sequence[TaskEvent]:
+    if command.agent_id not in task.eligible:
+        raise Refused("agent_not_eligible", f"{command.agent_id} was not called for {command.task_id}", status=403)
+    if command.round not in (0, task.round) or command.at > task.closes_at:
+        raise Refused("book_closed", f"round {command.round or task.round} of {command.task_id} is over")
+    match command:
+        case PlaceBid():
+            return _place_bid(task, command)
+        case WithdrawBid():
+            if any(bid.agent_id == command.agent_id for bid in task.bids):
+                return [BidWithdrawn(task_id=command.task_id, round=task.round, agent_id=command.agent_id)]
+            if command.agent_id in task.refused:
+                return []
+            raise Refused("bid_unknown", f"{command.agent_id} has no bid for {command.task_id}", status=404)
+        case RefuseBid():
+            refused = BidRefused(
+                task_id=command.task_id, round=task.round, agent_id=command.agent_id, reason=command.reason
+            )
+            return [] if command.agent_id in task.refused else [refused]
+
+
+def _place_bid(task: Task, command: PlaceBid) -> Sequence[TaskEvent]:
+    if command.expires_at is not None and command.expires_at <= command.at:
+        raise Refused("bid_expired", "expires_at has passed", status=422)
+    if task.deadline is not None and command.at + command.eta_seconds > task.deadline:
+        raise Refused("eta_past_deadline", f"{task.deadline - command.at:.1f} s are left", status=422)
+    placed = BidPlaced(
+        task_id=command.task_id,
+        round=task.round,
+        agent_id=command.agent_id,
+        price=command.price,
+        eta_seconds=command.eta_seconds,
+        confidence=command.confidence,
+        capacity_offer=command.capacity_offer,
+        expires_at=command.expires_at,
+        placed_at=command.at,
+    )
+    return [] if standing_bid(placed) in task.bids else [placed]
+
+
+def award(task: Task, command: AwardTask) -> Sequence[TaskEvent]:
+    answered = {bid.agent_id for bid in task.bids} | set(task.refused)
+    if command.at < task.closes_at and missing(task.eligible, answered):
+        raise Refused("book_open", f"not all eligible agents of {command.task_id} have answered")
+    topics = (task.task_type.value, *task.capabilities)
+    ranking = rank(task.bids, command.bidders, at=command.at, budget_seconds=task.budget_seconds, topics=topics)
+    if not ranking or ranking[0].lost:
+        return _void(task, command, ranking)
+    best = ranking[0]
+    bid = next(bid for bid in task.bids if bid.agent_id == best.agent_id)
+    facts = next(facts for facts in command.bidders if facts.agent_id == best.agent_id)
+    return [
+        TaskAwarded(
+            task_id=command.task_id,
+            round=task.round,
+            attempt=task.attempt + 1,
+            agent_id=best.agent_id,
+            token=task.attempt + 1,
+            lease_seconds=facts.lease_seconds,
+            budget_seconds=task.budget_seconds,
+            awarded_at=command.at,
+            price=bid.price,
+            eta_seconds=bid.eta_seconds,
+            ranking=ranking,
+            reason=_why(ranking),
+        )
+    ]
+
+
+def _why(ranking: Sequence[Ranked]) -> str:
+    best = ranking[0]
+    if len(ranking) == 1 or ranking[1].lost:
+        return f"{best.agent_id} scored {best.score:g}; no other bid could win"
+    second = ranking[1]
+    if second.score == best.score:
+        return f"{best.agent_id} and {second.agent_id} both scored {best.score:g}; the tie-break decided"
+    return f"{best.agent_id} scored {best.score:g}, {second.agent_id} {second.score:g}"
+
+
+def _void(task: Task, command: AwardTask, ranking: tuple[Ranked, ...]) -> Sequence[TaskEvent]:
+    reason: VoidReason = "none_fit"
+    if not ranking:
+        reason = "no_bids" if missing(task.eligible, task.refused) else "all_refused"
+    # A book that found everybody busy says nothing against the task.
+    voids = task.voids + (not any(ranked.lost == "slots_full" for ranked in ranking))
+    voided = BookVoided(task_id=command.task_id, round=task.round, reason=reason, voids=voids, ranking=ranking)
+    if voids < VOIDS_MAX:
+        return [voided]
+    return [voided, TaskDeadLettered(task_id=command.task_id, reason=f"no winner in {voids} rounds")]

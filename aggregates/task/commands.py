@@ -1,0 +1,197 @@
+"""What may be asked of a task. A house field holds a fact that the coordinator read, with the position of the log where it stands."""
+
+from typing import get_args
+
+from msgspec import field
+
+from aggregates.task.terms import (
+    Attempts,
+    BidAccepted,
+    BiddingSeconds,
+    Candidate,
+    DependencyFact,
+    Doer,
+    Links,
+    Round,
+    Seconds,
+    Stage,
+    TaskAccepted,
+    TaskType,
+)
+from aggregates.values.document import Document
+from aggregates.values.ids import AgentId, TaskId
+from aggregates.values.numbers import Count, Instant, NonNegative, Positive, Priority, Share, Token
+from aggregates.values.ranking import BidderFacts
+from aggregates.values.skills import Skills
+from aggregates.values.text import Note
+from runtime.records import Command, House
+
+
+class SubmitTask(Command[TaskAccepted], frozen=True, kw_only=True):
+    """Somebody wants work done. Sent by an enrolment, operator or admin key.
+
+    `independent_of` names dependencies whose doers may not do this task. Budget and attempts are as much as the node allows where none
+    are asked for, and its book is open for `BIDDING_SECONDS`.
+    The coordinator sets the facts: where the dependencies stand, which of the capabilities no agent of the tenant has ever offered,
+    and what this node allows at most.
+    """
+
+    task_id: House[TaskId]
+    task_type: TaskType
+    description: Note = ""
+    capabilities: Skills = ()
+    requirements: Document = field(default_factory=dict)
+    priority: Priority = 3
+    dependencies: Links = ()
+    independent_of: Links = ()
+    budget_seconds: Seconds | None = None
+    bidding_seconds: BiddingSeconds | None = None
+    deadline: Instant | None = None
+    estimated_duration: Positive | None = None
+    payload: Document = field(default_factory=dict)
+    attempts_max: Attempts | None = None
+    submitted_by: House[str] = ""
+    dependency_facts: House[tuple[DependencyFact, ...]] = ()
+    skills_never_offered: House[tuple[str, ...]] = ()
+    budget_seconds_max: House[float] = 3600.0
+    bidding_seconds_max: House[float] = 60.0
+    attempts_allowed: House[int] = 4
+
+
+class UnblockTask(Command[None], frozen=True, kw_only=True):
+    """A dependency was completed, at `position` of the log. Sent by the coordinator alone."""
+
+    task_id: House[TaskId]
+    dependency: House[TaskId]
+    position: House[int]
+
+
+class FailDependent(Command[None], frozen=True, kw_only=True):
+    """A dependency ended without a result, at `position` of the log. Sent by the coordinator alone."""
+
+    task_id: House[TaskId]
+    dependency: House[TaskId]
+    stage: House[Stage]
+    position: House[int]
+
+
+class OpenBook(Command[None], frozen=True, kw_only=True):
+    """Calls for proposals. Sent by the coordinator alone; who of the candidates is eligible is computed here."""
+
+    task_id: House[TaskId]
+    round: House[Round]
+    candidates: House[tuple[Candidate, ...]]
+    doers: House[tuple[Doer, ...]] = ()
+
+
+class PlaceBid(Command[BidAccepted], frozen=True, kw_only=True):
+    """An agent offers to do the task; a second bid of the same agent replaces its first. Sent by the agent itself."""
+
+    task_id: TaskId
+    agent_id: House[AgentId]
+    round: Round = 0
+    price: NonNegative
+    eta_seconds: Positive
+    confidence: Share = 1.0
+    capacity_offer: NonNegative = 0.0
+    expires_at: Instant | None = None
+
+
+class WithdrawBid(Command[BidAccepted], frozen=True, kw_only=True):
+    """An agent takes its bid back while the book is open. Sent by the agent itself."""
+
+    task_id: TaskId
+    agent_id: House[AgentId]
+    round: Round = 0
+
+
+class RefuseBid(Command[BidAccepted], frozen=True, kw_only=True):
+    """An agent says that it will not bid, so that nobody waits for it. Sent by the agent itself."""
+
+    task_id: TaskId
+    agent_id: House[AgentId]
+    round: Round = 0
+    reason: Note = ""
+
+
+class AwardTask(Command[None], frozen=True, kw_only=True):
+    """Closes the book: ranks the bids and awards the task, or finds no winner. Sent by the coordinator alone, with the bidders' facts."""
+
+    task_id: House[TaskId]
+    round: House[Round]
+    bidders: House[tuple[BidderFacts, ...]]
+
+
+class StartTask(Command[TaskAccepted], frozen=True, kw_only=True):
+    """The winner begins. Sent by the agent itself, with the token of its award."""
+
+    task_id: TaskId
+    agent_id: House[AgentId]
+    token: Token
+
+
+class CompleteTask(Command[TaskAccepted], frozen=True, kw_only=True):
+    """The work is done. Sent by the agent itself, with the token of its award."""
+
+    task_id: TaskId
+    agent_id: House[AgentId]
+    token: Token
+    result: Document = field(default_factory=dict)
+
+
+class FailTask(Command[TaskAccepted], frozen=True, kw_only=True):
+    """The agent gives up; the task is offered again while it has attempts left. Sent by the agent itself, with its token."""
+
+    task_id: TaskId
+    agent_id: House[AgentId]
+    token: Token
+    reason: Note = ""
+
+
+class ExpireLease(Command[None], frozen=True, kw_only=True):
+    """The holder was silent for a full term, or is gone (`agent_gone_position`: where the log says so). Sent by the coordinator alone."""
+
+    task_id: House[TaskId]
+    token: House[Token]
+    last_heard_at: House[Instant]
+    agent_gone_position: House[Count] = 0
+
+
+class EndOverrun(Command[None], frozen=True, kw_only=True):
+    """The holder is alive but over the task's budget. Sent by the coordinator alone."""
+
+    task_id: House[TaskId]
+    token: House[Token]
+
+
+class CancelTask(Command[TaskAccepted], frozen=True, kw_only=True):
+    """Nobody needs the work any more. Sent by an operator or admin, or by the key that submitted the task."""
+
+    task_id: House[TaskId]
+    reason: Note = ""
+
+
+class ExpireTask(Command[None], frozen=True, kw_only=True):
+    """The deadline has passed. Sent by the coordinator alone."""
+
+    task_id: House[TaskId]
+
+
+TaskCommand = (
+    SubmitTask
+    | UnblockTask
+    | FailDependent
+    | OpenBook
+    | PlaceBid
+    | WithdrawBid
+    | RefuseBid
+    | AwardTask
+    | StartTask
+    | CompleteTask
+    | FailTask
+    | ExpireLease
+    | EndOverrun
+    | CancelTask
+    | ExpireTask
+)
+COMMANDS = get_args(TaskCommand)

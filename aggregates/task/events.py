@@ -1,0 +1,187 @@
+"""What happens to a task."""
+
+from typing import get_args
+
+from aggregates.task.terms import TaskType, VoidReason
+from aggregates.values.document import Document
+from aggregates.values.ids import AgentId, TaskId
+from aggregates.values.ranking import Ranked
+from runtime.records import Event
+
+
+class TaskSubmitted(Event, frozen=True, kw_only=True):
+    task_id: TaskId
+    task_type: TaskType
+    description: str
+    capabilities: tuple[str, ...]
+    requirements: Document
+    priority: int
+    dependencies: tuple[str, ...]
+    independent_of: tuple[str, ...]
+    waiting_for: tuple[str, ...]
+    """The dependencies that were not complete; the task is blocked until they are."""
+    budget_seconds: float
+    bidding_seconds: float
+    deadline: float | None
+    estimated_duration: float | None
+    payload: Document
+    attempts_max: int
+    submitted_by: str
+    submitted_at: float
+    digest: bytes
+    """The sha256 of what was asked for, so that the same submission heard twice is known."""
+
+
+class DependencyMet(Event, frozen=True, kw_only=True):
+    task_id: TaskId
+    dependency: TaskId
+
+
+class TaskUnblocked(Event, frozen=True, kw_only=True):
+    """The last dependency was met."""
+
+    task_id: TaskId
+
+
+class BookOpened(Event, frozen=True, kw_only=True):
+    task_id: TaskId
+    round: int
+    attempt: int
+    eligible: tuple[str, ...]
+    closes_at: float
+    task_type: TaskType
+    capabilities: tuple[str, ...]
+    priority: int
+    budget_seconds: float
+
+
+class BidPlaced(Event, frozen=True, kw_only=True):
+    task_id: TaskId
+    round: int
+    agent_id: AgentId
+    price: float
+    eta_seconds: float
+    confidence: float
+    capacity_offer: float
+    expires_at: float | None
+    placed_at: float
+
+
+class BidWithdrawn(Event, frozen=True, kw_only=True):
+    task_id: TaskId
+    round: int
+    agent_id: AgentId
+
+
+class BidRefused(Event, frozen=True, kw_only=True):
+    task_id: TaskId
+    round: int
+    agent_id: AgentId
+    reason: str
+
+
+class BookVoided(Event, frozen=True, kw_only=True):
+    """The book closed without a winner; `ranking` says why each bid lost."""
+
+    task_id: TaskId
+    round: int
+    reason: VoidReason
+    voids: int
+    ranking: tuple[Ranked, ...] = ()
+
+
+class TaskAwarded(Event, frozen=True, kw_only=True):
+    """`token` fences the lease: only the newest one is good. `ranking` has the winner first; losers by fault come last."""
+
+    task_id: TaskId
+    round: int
+    attempt: int
+    agent_id: AgentId
+    token: int
+    lease_seconds: float
+    budget_seconds: float
+    awarded_at: float
+    price: float
+    eta_seconds: float
+    ranking: tuple[Ranked, ...]
+    reason: str
+
+
+class TaskStarted(Event, frozen=True, kw_only=True):
+    task_id: TaskId
+    agent_id: AgentId
+    token: int
+    started_at: float
+
+
+class TaskCompleted(Event, frozen=True, kw_only=True):
+    """`seconds` counts from the award."""
+
+    task_id: TaskId
+    agent_id: AgentId
+    token: int
+    result: Document
+    result_digest: bytes
+    seconds: float
+
+
+class TaskFailed(Event, frozen=True, kw_only=True):
+    """An attempt failed; with `final` the task itself, which then never had or needs no holder (`agent_id` empty, `token` 0)."""
+
+    task_id: TaskId
+    agent_id: str
+    token: int
+    reason: str
+    final: bool
+
+
+class LeaseExpired(Event, frozen=True, kw_only=True):
+    task_id: TaskId
+    agent_id: AgentId
+    token: int
+    last_heard_at: float
+
+
+class TaskReopened(Event, frozen=True, kw_only=True):
+    """`attempt` is the number of the attempt to come."""
+
+    task_id: TaskId
+    attempt: int
+    reason: str
+
+
+class TaskDeadLettered(Event, frozen=True, kw_only=True):
+    task_id: TaskId
+    reason: str
+
+
+class TaskCancelled(Event, frozen=True, kw_only=True):
+    task_id: TaskId
+    reason: str
+
+
+class TaskExpired(Event, frozen=True, kw_only=True):
+    task_id: TaskId
+    deadline: float
+
+
+TaskEvent = (
+    TaskSubmitted
+    | DependencyMet
+    | TaskUnblocked
+    | BookOpened
+    | BidPlaced
+    | BidWithdrawn
+    | BidRefused
+    | BookVoided
+    | TaskAwarded
+    | TaskStarted
+    | TaskCompleted
+    | TaskFailed
+    | LeaseExpired
+    | TaskReopened
+    | TaskDeadLettered
+    | TaskCancelled
+    | TaskExpired
+)
+EVENTS = get_args(TaskEvent)

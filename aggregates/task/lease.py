@@ -1,0 +1,94 @@
+"""A lease: only the holder of the newest token speaks for the task, until it ends or is taken away."""
+
+from collections.abc import Sequence
+from hashlib import sha256
+
+from aggregates.task.commands import CompleteTask, EndOverrun, ExpireLease, ExpireTask, FailTask, StartTask
+from aggregates.task.events import (
+    LeaseExpired,
+    TaskCompleted,
+    TaskDeadLettered,
+    TaskEvent,
+    TaskExpired,
+    TaskFailed,
+    TaskReopened,
+)
+from aggregates.task.state import Task
+from aggregates.task.terms import BUDGET_GRACE_SECONDS, ENDED, HELD, Stage
+from aggregates.values.document import encoded, faults
+from runtime.errors import Refused
+
+
+def check_lease(task: Task, command: StartTask | CompleteTask | FailTask) -> None:
+    """Only the holder of the newest token may speak for the task."""
+    if command.token > task.attempt:
+        raise Refused("token_unknown", f"{command.task_id} was awarded {task.attempt} times", status=422)
+    if command.token < task.attempt or task.stage in (Stage.SUBMITTED, Stage.BIDDING):
+        raise Refused("token_stale", f"{command.task_id} was taken from the holder of token {command.token}")
+    if task.stage not in HELD:
+        raise Refused(f"task_is_{task.stage.value}", command.task_id)
+    if command.agent_id != task.assignee:
+        raise Refused("not_the_holder", f"{command.task_id} was awarded to another agent", status=403)
+
+
+def check_open(stage: Stage, task_id: str) -> None:
+    if stage in ENDED:
+        raise Refused(f"task_is_{stage.value}", task_id)
+
+
+def completed_so(task: Task, command: CompleteTask) -> bool:
+    same = command.token == task.attempt and command.agent_id == task.assignee
+    return same and not faults("result", command.result) and _result_digest(command) == task.result_digest
+
+
+def _result_digest(command: CompleteTask) -> bytes:
+    return sha256(encoded(command.result)).digest()
+
+
+def complete(task: Task, command: CompleteTask) -> Sequence[TaskEvent]:
+    if found := faults("result", command.result):
+        raise Refused("result_unfit", "; ".join(found), status=422)
+    if task.deadline is not None and command.at > task.deadline:
+        raise Refused("deadline_passed", f"{command.at - task.deadline:.1f} s ago")
+    return [
+        TaskCompleted(
+            task_id=command.task_id,
+            agent_id=command.agent_id,
+            token=command.token,
+            result=command.result,
+            result_digest=_result_digest(command),
+            seconds=command.at - task.awarded_at,
+        )
+    ]
+
+
+def fail(task: Task, command: FailTask | EndOverrun, reason: str) -> Sequence[TaskEvent]:
+    failed = TaskFailed(task_id=command.task_id, agent_id=task.assignee, token=task.attempt, reason=reason, final=False)
+    return [failed, _again(task, command.task_id, reason)]
+
+
+def _again(task: Task, task_id: str, reason: str) -> TaskReopened | TaskDeadLettered:
+    if task.attempt < task.attempts_max:
+        return TaskReopened(task_id=task_id, attempt=task.attempt + 1, reason=reason)
+    return TaskDeadLettered(task_id=task_id, reason=f"attempt {task.attempt} of {task.attempts_max}: {reason}")
+
+
+def expire_lease(task: Task, command: ExpireLease) -> Sequence[TaskEvent]:
+    if not command.agent_gone_position and command.last_heard_at + task.lease_seconds > command.at:
+        raise Refused("lease_held", f"{task.assignee} was heard within its {task.lease_seconds:g} s")
+    expired = LeaseExpired(
+        task_id=command.task_id, agent_id=task.assignee, token=task.attempt, last_heard_at=command.last_heard_at
+    )
+    return [expired, _again(task, command.task_id, "lease_expired")]
+
+
+def end_overrun(task: Task, command: EndOverrun) -> Sequence[TaskEvent]:
+    if command.at < task.awarded_at + task.budget_seconds + BUDGET_GRACE_SECONDS:
+        raise Refused("within_budget", command.task_id)
+    return fail(task, command, "over_budget")
+
+
+def expire(task: Task, command: ExpireTask) -> Sequence[TaskEvent]:
+    if task.deadline is None or command.at < task.deadline:
+        raise Refused("deadline_ahead", command.task_id)
+    return [TaskExpired(task_id=command.task_id, deadline=task.deadline)]

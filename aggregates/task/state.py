@@ -1,0 +1,150 @@
+"""What decisions about a task need to know, and how events change it."""
+
+from msgspec.structs import replace
+
+from aggregates.task.events import (
+    BidPlaced,
+    BidRefused,
+    BidWithdrawn,
+    BookOpened,
+    BookVoided,
+    DependencyMet,
+    LeaseExpired,
+    TaskAwarded,
+    TaskCancelled,
+    TaskCompleted,
+    TaskDeadLettered,
+    TaskEvent,
+    TaskExpired,
+    TaskFailed,
+    TaskReopened,
+    TaskStarted,
+    TaskSubmitted,
+    TaskUnblocked,
+)
+from aggregates.task.terms import Stage, TaskType
+from aggregates.values.ranking import Bid
+from runtime.records import State
+
+
+class Task(State, frozen=True, kw_only=True):
+    """What decisions about one task need to know. Tuples of bids and names are kept sorted by agent."""
+
+    stage: Stage = Stage.UNKNOWN
+    digest: bytes = b""
+    task_type: TaskType = TaskType.ANALYSIS
+    capabilities: tuple[str, ...] = ()
+    priority: int = 3
+    independent_of: tuple[str, ...] = ()
+    waiting_for: tuple[str, ...] = ()
+    budget_seconds: float = 0.0
+    bidding_seconds: float = 0.0
+    deadline: float | None = None
+    attempts_max: int = 1
+    attempt: int = 0
+    """Awards so far; the last award's token is the same number."""
+    round: int = 0
+    voids: int = 0
+    """Books in a row that found no winner."""
+    eligible: tuple[str, ...] = ()
+    closes_at: float = 0.0
+    bids: tuple[Bid, ...] = ()
+    refused: tuple[str, ...] = ()
+    """The eligible agents that answered without a bid, or took theirs back."""
+    assignee: str = ""
+    awarded_at: float = 0.0
+    lease_seconds: float = 0.0
+    result_digest: bytes = b""
+
+
+initial = Task()
+
+
+def evolve(task: Task, event: TaskEvent) -> Task:
+    match event:
+        case TaskSubmitted():
+            return _submitted(event)
+        case DependencyMet():
+            return replace(task, waiting_for=tuple(name for name in task.waiting_for if name != event.dependency))
+        case TaskUnblocked():
+            return replace(task, stage=Stage.SUBMITTED, waiting_for=())
+        case BookOpened():
+            return replace(
+                task,
+                stage=Stage.BIDDING,
+                round=event.round,
+                eligible=event.eligible,
+                closes_at=event.closes_at,
+                bids=(),
+                refused=(),
+            )
+        case BidPlaced():
+            bids = (*_without(task.bids, event.agent_id), standing_bid(event))
+            refused = tuple(name for name in task.refused if name != event.agent_id)
+            return replace(task, bids=tuple(sorted(bids, key=lambda bid: bid.agent_id)), refused=refused)
+        case BidWithdrawn() | BidRefused():
+            refused = tuple(sorted({*task.refused, event.agent_id}))
+            return replace(task, bids=_without(task.bids, event.agent_id), refused=refused)
+        case BookVoided():
+            return replace(_closed(task), stage=Stage.SUBMITTED, voids=event.voids)
+        case TaskAwarded():
+            return replace(
+                _closed(task),
+                stage=Stage.AWARDED,
+                attempt=event.attempt,
+                voids=0,
+                assignee=event.agent_id,
+                awarded_at=event.awarded_at,
+                lease_seconds=event.lease_seconds,
+            )
+        case TaskStarted():
+            return replace(task, stage=Stage.RUNNING)
+        case TaskCompleted():
+            return replace(task, stage=Stage.COMPLETED, result_digest=event.result_digest)
+        case TaskFailed() if event.final:
+            return replace(_closed(task), stage=Stage.FAILED)
+        case TaskFailed() | LeaseExpired():
+            return replace(task, assignee="")
+        case TaskReopened():
+            return replace(task, stage=Stage.SUBMITTED)
+        case TaskDeadLettered():
+            return replace(_closed(task), stage=Stage.DEAD_LETTERED)
+        case TaskCancelled():
+            return replace(_closed(task), stage=Stage.CANCELLED)
+        case TaskExpired():
+            return replace(_closed(task), stage=Stage.EXPIRED)
+
+
+def _submitted(event: TaskSubmitted) -> Task:
+    return Task(
+        stage=Stage.BLOCKED if event.waiting_for else Stage.SUBMITTED,
+        digest=event.digest,
+        task_type=event.task_type,
+        capabilities=event.capabilities,
+        priority=event.priority,
+        independent_of=event.independent_of,
+        waiting_for=event.waiting_for,
+        budget_seconds=event.budget_seconds,
+        bidding_seconds=event.bidding_seconds,
+        deadline=event.deadline,
+        attempts_max=event.attempts_max,
+    )
+
+
+def _closed(task: Task) -> Task:
+    return replace(task, eligible=(), closes_at=0.0, bids=(), refused=())
+
+
+def standing_bid(event: BidPlaced) -> Bid:
+    return Bid(
+        agent_id=event.agent_id,
+        price=event.price,
+        eta_seconds=event.eta_seconds,
+        confidence=event.confidence,
+        capacity_offer=event.capacity_offer,
+        expires_at=event.expires_at,
+    )
+
+
+def _without(bids: tuple[Bid, ...], agent_id: str) -> tuple[Bid, ...]:
+    return tuple(bid for bid in bids if bid.agent_id != agent_id)

@@ -1,0 +1,102 @@
+"""The words in which tasks are spoken of: stages, bounds, facts that the house reads, and what is answered."""
+
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from aggregates.values.ids import AgentId, TaskId
+
+VOIDS_MAX = 50
+"""How many books in a row may find no winner before the task is given up."""
+
+BIDDING_SECONDS = 2.0
+"""How long a book is open where the submission does not say."""
+
+BUDGET_GRACE_SECONDS = 5.0
+"""How long over its budget an attempt may run before it fails."""
+
+Seconds = Annotated[float, Meta(gt=0, le=86400 * 7)]
+BiddingSeconds = Annotated[float, Meta(ge=0.05, le=60)]
+Attempts = Annotated[int, Meta(ge=1, le=100)]
+Links = Annotated[tuple[TaskId, ...], Meta(max_length=64)]
+Round = Annotated[int, Meta(ge=0, le=2**31)]
+"""A book's number within its task, from 1; 0 in a command stands for the book that is open now."""
+
+
+class TaskType(StrEnum):
+    """What kind of work it is; any agent with the skills may bid."""
+
+    ANALYSIS = "analysis"
+    TESTING = "testing"
+    TRANSFORMATION = "transformation"
+    BUG_FIX = "bug_fix"
+    MONITORING = "monitoring"
+    DEPLOYMENT = "deployment"
+    SECURITY_SCAN = "security_scan"
+    OPTIMIZATION = "optimization"
+    VERIFICATION = "verification"
+
+
+class Stage(StrEnum):
+    """Where a task stands."""
+
+    UNKNOWN = "unknown"
+    SUBMITTED = "submitted"
+    BLOCKED = "blocked"
+    BIDDING = "bidding"
+    AWARDED = "awarded"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+    DEAD_LETTERED = "dead_lettered"
+
+
+HELD = (Stage.AWARDED, Stage.RUNNING)
+"""An agent holds the task's lease."""
+ENDED = (Stage.COMPLETED, Stage.FAILED, Stage.CANCELLED, Stage.EXPIRED, Stage.DEAD_LETTERED)
+"""Nothing follows any more."""
+
+VoidReason = Literal["no_bids", "all_refused", "none_fit"]
+
+
+class TaskAccepted(Struct, frozen=True, kw_only=True):
+    """The task stands as asked."""
+
+    task_id: TaskId
+
+
+class BidAccepted(Struct, frozen=True, kw_only=True):
+    """The answer to the call is in the book of this round."""
+
+    task_id: TaskId
+    agent_id: AgentId
+    round: int
+
+
+class DependencyFact(Struct, frozen=True, kw_only=True):
+    """Where another task stood at `position` of the log; `unknown` when there is none, or it ended too long ago to be at hand."""
+
+    task_id: TaskId
+    stage: Stage
+    position: int
+
+
+class Candidate(Struct, frozen=True, kw_only=True):
+    """An active agent that may be offered a task, as it stood at `position` of the log."""
+
+    agent_id: AgentId
+    capabilities: tuple[str, ...]
+    slots: int
+    running: int
+    position: int
+
+
+class Doer(Struct, frozen=True, kw_only=True):
+    """Who completed another task; read at `position` of the log."""
+
+    task_id: TaskId
+    agent_id: AgentId
+    position: int
