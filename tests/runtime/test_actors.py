@@ -1,6 +1,5 @@
 """Actors in memory: asked and told, restarted and stopped, watched, timed, and held back."""
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,67 +10,11 @@ from runtime.actor import Actor, Reply, Stashed, reply
 from runtime.actors import Here, Props, open_actors
 from runtime.delivery import Receipt
 from runtime.errors import AskCycle, Crashed, Exhausted, NotAnswered, Overloaded, Unreachable
-from runtime.records import Command
-from runtime.ref import ActorRef, Terminated
+from runtime.ref import ActorRef
 from runtime.supervision import Directive, Supervision
+from tests.runtime.puppets import Do, Plain, Waiter, boom, does, done
 
 blocked = trio.testing.wait_all_tasks_blocked
-
-
-class Do(Command[Any], frozen=True, kw_only=True):
-    """Has the actor call this with itself, and answer what that returns."""
-
-    what: Any
-
-
-class Plain(Actor[Any, None]):
-    """Keeps what it hears."""
-
-    def __init__(self, here: Here) -> None:
-        super().__init__(here)
-        self.here: Here = here
-        self.heard: list[Any] = []
-
-    def handle(self, message: Any) -> Reply | None:
-        match message:
-            case Do() if callable(message.what):
-                return reply(message, message.what(self))
-            case Do():
-                self.heard.append(message.what)
-                return reply(message, list(self.heard))
-            case Terminated():
-                self.heard.append(("gone", message.reason))
-            case _:
-                self.heard.append(message)
-        return None
-
-
-class Waiter(Actor[Any, None]):
-    """Awaits what it is told to."""
-
-    def __init__(self, here: Here) -> None:
-        super().__init__(here)
-        self.here: Here = here
-        self.done = 0
-
-    async def handle(self, message: Do) -> Reply:
-        value = message.what(self)
-        if hasattr(value, "__await__"):
-            value = await value
-        self.done += 1
-        return reply(message, value)
-
-
-def boom(_: object) -> None:
-    raise ValueError("boom")
-
-
-def done(waiter: Waiter) -> int:
-    return waiter.done
-
-
-def does(what: Callable[[Any], Any]) -> Do:
-    return Do(what=what)
 
 
 async def test_an_actor_that_fails_starts_afresh_and_its_mailbox_waits() -> None:
