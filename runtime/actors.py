@@ -34,6 +34,7 @@ from runtime.letters import DeadLetters
 from runtime.log_levels import LogLevels, delivery_of
 from runtime.records import Command
 from runtime.ref import ActorRef
+from runtime.router import Router
 from runtime.supervision import DEFAULT, Supervision
 from runtime.trace import span
 from runtime.watchdog import Watchdog
@@ -192,6 +193,7 @@ class Actors:
         self.deadlines = Deadlines(ask_seconds_max)
         self.alarms = Alarms()
         self.dead_letters = DeadLetters()
+        self.router = Router(self)
         self.counts: Counts[str] = Counts()
         self.children: dict[str | int, Cell] = {}
         self.slow_to_stop: deque[str] = deque(maxlen=SLOW_KEPT_MAX)
@@ -274,8 +276,8 @@ class Actors:
     # ---- for the actors
 
     def route(self, message: Any) -> ActorRef:
-        """Whoever takes this type of message."""
-        raise NotImplementedError
+        """Whoever takes this type of message, as the router knows."""
+        return self.router.route(message)
 
     def make(self, cell: Cell) -> Actor[Any, Any]:
         assert cell._make is not None

@@ -149,6 +149,11 @@ class Cell(ActorRef):
     def alive(self) -> bool:
         return self._state != STOPPED and (self._extras is None or self._extras.reason is None)
 
+    @property
+    def takes(self) -> frozenset[type]:
+        """What it takes, as far as that is known; nothing is known of one that takes whatever comes."""
+        return self._kind.takes
+
     # ---- sending
 
     @enable_ki_protection
@@ -192,7 +197,7 @@ class Cell(ActorRef):
         finally:
             if receipt is not None:
                 receipt.fate = _fate(delivery)
-            if type(asker) is Cell:
+            if isinstance(asker, Cell):
                 asker._extra().asks.remove(self)
         answer = delivery.answer()
         return answer  # noqa: RET504 - typed by its declaration
@@ -213,7 +218,7 @@ class Cell(ActorRef):
         """The asker will have to wait: until when, and for whom, unless that is for itself."""
         if self._state == STOPPED or (self._extras is not None and self._extras.reason is not None):
             raise Unreachable(f"{self.path} is gone")
-        if type(asker) is Cell:
+        if isinstance(asker, Cell):
             self._check_cycle(asker)
             asker._extra().asks.append(self)
             if asker.current is not None:
@@ -923,7 +928,7 @@ def _chain(asked: Cell, asker: Cell) -> list[Cell]:
 
 def _speaker(who: Cell | Work) -> Cell | Work | None:
     """Who speaks: a task that a handler started in somebody else's nursery has only inherited the handler's name."""
-    if type(who) is Cell and not who._system.dispatcher.runs(trio.lowlevel.current_task(), who):
+    if isinstance(who, Cell) and not who._system.dispatcher.runs(trio.lowlevel.current_task(), who):
         return None
     return who
 
