@@ -184,7 +184,7 @@ def solve(
     on_improvement: Callable[[Best], None] | None = None,
     options: AnnealingOptions | None = None,
 ) -> Solution:
-    """Blocks until the time is up, each island's work is done, the target is reached or `should_stop` says so.
+    """Blocks until the time is up (one slice at least), each island's work is done, the target is reached or `should_stop` says so.
 
     It is asked between slices of 50 ms, on the calling thread, as is `on_improvement` told. With `work_max` and
     enough seconds the answer depends on nothing but the arguments. Two threads are two islands, each a run of its own
@@ -200,7 +200,9 @@ def solve(
     def finished(island: Annealing) -> bool:
         if target is not None and not qubo.better(target, island.best.value):
             halt.set()
-        return halt.is_set() or perf_counter() - started >= seconds
+        # Where loading the kernel took all the time, one slice is still done: who gave time gets an answer.
+        is_due = (island.work > 0 or not seconds) and perf_counter() - started >= seconds
+        return halt.is_set() or is_due
 
     def report() -> None:
         nonlocal reported

@@ -204,6 +204,12 @@ def test_arguments_out_of_bounds_are_refused(argument, reason):
         solve(Qubo.from_dense(np.eye(2)), **({"seconds": 1.0, "seed": 1} | argument))
 
 
+def test_however_little_time_there_is_one_slice_is_done():
+    cut = sparse_random(50, 4.0, 1)
+    assert solve(cut, seconds=1e-9, seed=1).value > 0
+    assert solve(cut, seconds=0, seed=1).value == 0
+
+
 MEMORY_PROGRAM = r"""
 import json, re
 from pathlib import Path
