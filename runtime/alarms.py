@@ -81,8 +81,9 @@ class Alarms:
     def cancel(self, cell: "Cell", key: Any) -> bool:
         """Ends a timer; returns whether there was one."""
         alarm = cell._extra().timers.pop(key, None)
+        was_set = alarm is not None and not alarm.is_over
         self._void(alarm)
-        return alarm is not None and not alarm.is_over
+        return was_set
 
     def forget(self, cell: "Cell") -> None:
         """Ends all timers of an actor: they end with its incarnation."""
