@@ -1,5 +1,6 @@
 """Timers by key: fixed delay and fixed rate, started anew, cancelled, and over with their actor."""
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -77,16 +78,18 @@ async def test_a_fixed_rate_keeps_its_beat_over_a_pause_and_a_fixed_delay_begins
     async with open_actors() as actors:
         for fixed_rate, kept in heard.items():
             ref = actors.spawn(Plain)
-            await ref.ask(
-                does(lambda self, rate=fixed_rate: self.here.timers.start(1, does(_noted), 1, every=1, fixed_rate=rate))
-            )
-            await ref.ask(does(lambda self, kept=kept: setattr(self, "heard", kept)))
+            await ref.ask(does(partial(_begin, kept, fixed_rate)))
         await trio.testing.wait_all_tasks_blocked()
         for seconds in (1.0, 1.0, 3.5, 0.5, 0.5, 0.5, 0.5):
             mock_clock.jump(seconds)
             await trio.testing.wait_all_tasks_blocked()
         assert heard[True] == pytest.approx([_began() + at for at in (1, 2, 5.5, 6, 7)])
         assert heard[False] == pytest.approx([_began() + at for at in (1, 2, 5.5, 6.5, 7.5)])
+
+
+def _begin(kept: list[Any], fixed_rate: bool, self: Plain) -> None:
+    self.heard = kept
+    self.here.timers.start("key", does(_noted), 1, every=1, fixed_rate=fixed_rate)
 
 
 def _began() -> float:
@@ -102,7 +105,7 @@ async def test_timers_end_with_their_incarnation_and_with_their_actor(clock: obj
         async with open_actors() as actors:
             ref = actors.spawn(Plain, None, ENDURES)
             for number in range(3):
-                await ref.ask(does(lambda self, key=number: self.here.timers.start(key, "old", 1, every=1)))
+                await ref.ask(does(partial(_start, number)))
             with pytest.raises(Crashed):
                 await ref.ask(does(boom))
             await trio.sleep(10)
@@ -113,6 +116,10 @@ async def test_timers_end_with_their_incarnation_and_with_their_actor(clock: obj
             here.timers.start("too late", "old", 0, every=1)
             await trio.sleep(200)
             assert len(actors.alarms) == 0
+
+
+def _start(key: int, self: Plain) -> None:
+    self.here.timers.start(key, "old", 1, every=1)
 
 
 async def test_what_an_ending_incarnation_starts_in_its_last_words_is_void_too(clock: object) -> None:
