@@ -1,14 +1,17 @@
 """Calls for proposals and what becomes of them: from the coordinator's memory to the commands that it decides on."""
 
 from collections.abc import Sequence
+from heapq import heapify, heappop, heapreplace, nsmallest
 from typing import Any
 
-from agents.open_tasks import AgentEntry, OpenTasks, TaskEntry
+from agents.entries import AgentEntry, TaskEntry
+from agents.open_tasks import OpenTasks
+from agents.supply import Supply
+from agents.waiting import Line
 from aggregates import agent as agents
 from aggregates import task as tasks
 from aggregates.task import AwardTask, Candidate, ExpireLease, FailDependent, OpenBook, Stage, UnblockTask
 from aggregates.values.ranking import BidderFacts
-from aggregates.values.skills import missing
 from runtime.records import Command
 
 CANDIDATES_MAX = 256
@@ -21,34 +24,49 @@ Decision = tuple[str, Command[Any]]
 
 def openings(memory: OpenTasks, at: float) -> list[Decision]:
     """Calls for the waiting tasks, most urgent first: as many books as those whom they call have slots for."""
-    if not memory.waiting:
-        return []
-    free = sorted((agent for agent in memory.agents.values() if agent.free), key=lambda a: (len(a.held), a.agent_id))
-    slots = sum(agent.free for agent in free)
-    called = [frozenset(memory.tasks[name].eligible) for name in memory.books]
-    fitting: dict[tuple[str, ...], list[AgentEntry]] = {}
-    taken: set[tuple[str, ...]] = (
-        set()
-    )  # skills of which no slot is left: a long queue behind them is passed over quickly
+    supply = memory.supply
+    offered = supply.free.keys()
+    heads = [(places[0], 0, places, line) for line, places in memory.waiting.ready(at) if line.needs <= offered]
+    heapify(heads)
+    called = [memory.tasks[name].eligible for name in memory.books]
+    chosen_by_line: dict[int, frozenset[str]] = {}
+    taken: set[frozenset[str]] = set()  # who has no slot left; several lines may come to the same agents
     decisions: list[Decision] = []
-    for _, _, task_id in memory.waiting:
-        if len(called) >= slots or len(decisions) == OPENINGS_MAX:
-            break
-        task = memory.tasks[task_id]
-        if (task.capabilities in taken and not task.doers) or not memory.ready(task, at):
+    while heads and len(called) < supply.slots and len(decisions) < OPENINGS_MAX:
+        place, index, places, line = heads[0]
+        chosen = chosen_by_line.get(id(line))
+        if chosen is None:
+            chosen = chosen_by_line[id(line)] = _chosen(memory, line)
+        if chosen in taken or not _has_room(supply, chosen, called):
+            taken.add(chosen)
+            heappop(heads)
             continue
-        if task.capabilities not in fitting:
-            fitting[task.capabilities] = [a for a in free if not missing(task.capabilities, a.capabilities)]
-        doers = {doer.agent_id for doer in task.doers}
-        chosen = [agent for agent in fitting[task.capabilities] if agent.agent_id not in doers][:CANDIDATES_MAX]
-        names = frozenset(agent.agent_id for agent in chosen)
-        if sum(not names.isdisjoint(others) for others in called) >= sum(agent.free for agent in chosen):
-            if not task.doers:
-                taken.add(task.capabilities)
-            continue
-        called.append(names)
-        decisions.append((tasks.stream(task_id), _call(task, chosen)))
+        called.append(chosen)
+        decisions.append((tasks.stream(place[2]), _call(memory, memory.tasks[place[2]], chosen)))
+        if index + 1 < len(places):
+            heapreplace(heads, (places[index + 1], index + 1, places, line))
+        else:
+            heappop(heads)
     return decisions
+
+
+def _chosen(memory: OpenTasks, line: Line) -> frozenset[str]:
+    able = memory.supply.able(line.needs) - line.excluded
+    if len(able) <= CANDIDATES_MAX:
+        return frozenset(able)
+    return frozenset(nsmallest(CANDIDATES_MAX, able, key=lambda name: (len(memory.agents[name].held), name)))
+
+
+def _has_room(supply: Supply, chosen: frozenset[str], called: Sequence[frozenset[str]]) -> bool:
+    """Whether the chosen have more slots than there are books open for any of them."""
+    room = sum(map(supply.slots_by_agent.__getitem__, chosen))
+    if len(called) < room:
+        return True
+    for others in called:
+        if room <= 0:
+            return False
+        room -= not chosen.isdisjoint(others)
+    return room > 0
 
 
 def award(memory: OpenTasks, task: TaskEntry) -> Decision:
@@ -79,7 +97,7 @@ def expire_lease(task: TaskEntry, heard_at: float, gone_position: int = 0) -> De
     return (tasks.stream(task.task_id), command)
 
 
-def _call(task: TaskEntry, chosen: Sequence[AgentEntry]) -> OpenBook:
+def _call(memory: OpenTasks, task: TaskEntry, chosen: frozenset[str]) -> OpenBook:
     candidates = tuple(
         Candidate(
             agent_id=agent.agent_id,
@@ -88,7 +106,7 @@ def _call(task: TaskEntry, chosen: Sequence[AgentEntry]) -> OpenBook:
             running=len(agent.held),
             position=agent.position,
         )
-        for agent in chosen
+        for agent in (memory.agents[name] for name in sorted(chosen))
     )
     return OpenBook(task_id=task.task_id, round=task.round + 1, candidates=candidates, doers=tuple(task.doers))
 

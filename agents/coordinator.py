@@ -12,7 +12,8 @@ from msgspec.structs import replace
 
 from agents.alarms import Alarm, Alarms, Due
 from agents.calls import Decision, award, expire_lease, openings, tell_dependents
-from agents.open_tasks import SKILLS_MAX, AgentEntry, OpenTasks, TaskEntry, remember
+from agents.entries import AgentEntry, TaskEntry
+from agents.open_tasks import SKILLS_MAX, OpenTasks, remember
 from aggregates import agent as agents
 from aggregates import key as keys
 from aggregates import task as tasks
@@ -126,6 +127,9 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
         self.heard: dict[str, float] = {}
         self.floor = 0.0
         self.alarms = Alarms()
+        self.looked_position = -1
+        self.looked_at = 0.0
+        """Until where and when it is known that no book can be opened."""
 
     @staticmethod
     def fresh() -> OpenTasks:
@@ -255,8 +259,17 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
 
     def react(self, recorded: Recorded) -> Effect | None:
         self._set_alarms(recorded)
-        decisions = [*self._consequences(recorded), *openings(self.memory, recorded.meta.at)]
+        decisions = [*self._consequences(recorded), *self._openings(recorded.meta.at)]
         return Effect(decisions) if decisions else None
+
+    def _openings(self, at: float, due: float = 0.0) -> list[Decision]:
+        """The books to open, unless a look after the last change, and after what fell `due`, has found none."""
+        if self.memory.moved_position <= self.looked_position and due <= self.looked_at:
+            return []
+        found = openings(self.memory, at)
+        if not found:
+            self.looked_position, self.looked_at = self.memory.moved_position, at
+        return found
 
     def _consequences(self, recorded: Recorded) -> list[Decision]:
         event = recorded.event
@@ -302,7 +315,7 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
         """What is to be done about it now. One whose time has moved is set again; one whose subject has ended is dropped."""
         if alarm.due is Due.CYCLE:
             self.alarms.set(at + self.terms.cycle_seconds, Due.CYCLE, "")
-            return openings(self.memory, at)
+            return self._openings(at, due=at)
         if alarm.due is Due.SILENCE:
             agent = self.memory.agents.get(alarm.name)
             return self._on_silence(agent, at) if agent is not None else []
@@ -340,7 +353,7 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
             case Due.DEADLINE:
                 return [(stream, ExpireTask(task_id=task.task_id))]
             case _:
-                return openings(self.memory, at)
+                return self._openings(at, due=task.retry_at)
 
     def _on_silence(self, agent: AgentEntry, at: float) -> list[Decision]:
         if agent.stage not in (agents.Stage.ACTIVE, agents.Stage.DRAINING):

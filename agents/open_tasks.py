@@ -4,13 +4,16 @@ Ended tasks are kept as far as dependencies need them: the newest `ENDED_MAX`. A
 one did not exist; the clear answer costs less than a search.
 """
 
-from bisect import bisect_left, insort
+from collections.abc import Iterable
+from functools import cached_property
 from typing import Any
 
 from msgspec import Struct, field
 
+from agents.entries import AgentEntry, EndedTask, Figures, TaskEntry
+from agents.supply import Supply
+from agents.waiting import Waiting
 from aggregates import agent as agents
-from aggregates import task as tasks
 from aggregates.agent import (
     AgentDeregistered,
     AgentDraining,
@@ -53,88 +56,18 @@ AGING_SECONDS = 30.0
 """A waiting task gains AGING_FACTOR of a priority step every AGING_SECONDS, so that none starves."""
 
 
-class Figures(Struct, kw_only=True):
-    """What an agent's past adds up to, as `BidderFacts` says it."""
-
-    completed: int = 0
-    failed: int = 0
-    kept_sum: float = 0.0
-    answers: int = 0
-    answer_seconds_sum: float = 0.0
+QUIET = (BidPlaced, BidRefused, BidWithdrawn, TaskStarted, DependencyMet)
+"""After these no book can be opened that could not be opened before."""
 
 
-class AgentEntry(Struct, kw_only=True):
-    """An agent: what it offers, what it holds, and what its past adds up to. `position`: the last event that changed this."""
+class OpenTasks(Struct, kw_only=True, dict=True):
+    """The coordinator's memory of one tenant. Dicts are for look-ups; nothing depends on their order.
 
-    agent_id: str
-    key_id: str
-    stage: agents.Stage
-    generation: int
-    capabilities: tuple[str, ...]
-    specializations: tuple[str, ...]
-    slots: int
-    lease_seconds: float
-    since: float
-    position: int
-    held: list[str] = field(default_factory=list)
-    figures: Figures = field(default_factory=Figures)
-
-    @property
-    def free(self) -> int:
-        """The slots in which it could take a task now."""
-        return max(0, self.slots - len(self.held)) if self.stage is agents.Stage.ACTIVE else 0
-
-
-class TaskEntry(Struct, kw_only=True):
-    """An open task. `order` sorts the waiting: small is urgent or long waited for."""
-
-    task_id: str
-    stage: Stage
-    position: int
-    order: float
-    submitted_position: int
-    capabilities: tuple[str, ...]
-    independent_of: tuple[str, ...]
-    deadline: float | None
-    budget_seconds: float
-    bidding_seconds: float
-    waiting_for: tuple[str, ...]
-    doers: list[Doer] = field(default_factory=list)
-    round: int = 0
-    eligible: tuple[str, ...] = ()
-    opened_at: float = 0.0
-    closes_at: float = 0.0
-    bidders: list[str] = field(default_factory=list)
-    answered: list[str] = field(default_factory=list)
-    retry_at: float = 0.0
-    voided_position: int = 0
-    wants_slot: bool = False
-    assignee: str = ""
-    token: int = 0
-    awarded_at: float = 0.0
-    lease_seconds: float = 0.0
-    eta_seconds: float = 0.0
-
-    @property
-    def place(self) -> tuple[float, int, str]:
-        """Where it stands among the waiting."""
-        return (self.order, self.submitted_position, self.task_id)
-
-
-class EndedTask(Struct, kw_only=True):
-    """How a task ended, and who did it."""
-
-    stage: Stage
-    agent_id: str
-    position: int
-
-
-class OpenTasks(Struct, kw_only=True):
-    """The coordinator's memory of one tenant. Dicts are for look-ups; nothing depends on their order."""
+    `supply` and `waiting` say once more, by skill, what stands in `agents` and `tasks`; they are no part of a snapshot.
+    """
 
     agents: dict[str, AgentEntry] = field(default_factory=dict)
     tasks: dict[str, TaskEntry] = field(default_factory=dict)
-    waiting: list[tuple[float, int, str]] = field(default_factory=list)
     books: list[str] = field(default_factory=list)
     dependents: dict[str, list[str]] = field(default_factory=dict)
     ended: dict[str, EndedTask] = field(default_factory=dict)
@@ -144,25 +77,30 @@ class OpenTasks(Struct, kw_only=True):
     departed_order: list[str] = field(default_factory=list)
     skills: dict[str, int] = field(default_factory=dict)
     """Every skill that an agent has ever offered, with the position of its first offer."""
-    supply_position: int = 0
-    """When an agent last appeared or changed."""
-    slot_position: int = 0
-    """When a slot was last freed."""
+    moved_position: int = 0
+    """The last event after which a book might be opened that could not be opened before."""
 
-    def ready(self, task: TaskEntry, at: float) -> bool:
-        """Whether a book may be opened again: the pause is over, or what was wanting has come."""
-        if task.retry_at <= at or task.voided_position < self.supply_position:
-            return True
-        return task.wants_slot and task.voided_position < self.slot_position
+    @cached_property
+    def supply(self) -> Supply:
+        """The agents by skill."""
+        return Supply(self.agents.values())
+
+    @cached_property
+    def waiting(self) -> Waiting:
+        """The tasks that wait for a book, by what they need."""
+        return Waiting(self.tasks.values())
 
     def complete(self, task: TaskEntry) -> bool:
         """Whether all that were called have answered."""
-        return task.stage is Stage.BIDDING and set(task.eligible) == set(task.answered)
+        return task.stage is Stage.BIDDING and task.eligible == set(task.answered)
 
 
 def remember(memory: OpenTasks, recorded: Recorded) -> OpenTasks:
     """Folds an event of an agent or a task."""
     event, position = recorded.event, recorded.position
+    _end_pauses(memory, memory.waiting.due(recorded.meta.at), position)
+    if not isinstance(event, QUIET):
+        memory.moved_position = position
     match event:
         case AgentRegistered():
             _register(memory, event, recorded)
@@ -176,6 +114,14 @@ def remember(memory: OpenTasks, recorded: Recorded) -> OpenTasks:
                 task.position = position
                 _change_task(memory, task, event, recorded)
     return memory
+
+
+def _end_pauses(memory: OpenTasks, names: Iterable[str], position: int) -> None:
+    for name in names:
+        task = memory.tasks[name]
+        task.retry_at = 0.0
+        memory.waiting.update(task)
+        memory.moved_position = position
 
 
 def _register(memory: OpenTasks, event: AgentRegistered, recorded: Recorded) -> None:
@@ -198,23 +144,37 @@ def _register(memory: OpenTasks, event: AgentRegistered, recorded: Recorded) -> 
         entry.figures = memory.departed.pop(event.agent_id)
         memory.departed_order.remove(event.agent_id)
     memory.agents[event.agent_id] = entry
-    _offer(memory, event.capabilities, recorded.position)
+    _offer(memory, entry, recorded.position)
 
 
-def _offer(memory: OpenTasks, skills: tuple[str, ...], position: int) -> None:
-    memory.supply_position = position
-    for skill in skills:
+def _offer(memory: OpenTasks, agent: AgentEntry, position: int, before: tuple[str, ...] | None = None) -> None:
+    """An agent appears, or offers other skills than `before`: pauses end for the tasks that it could do now and could not then."""
+    memory.supply.update(agent)
+    for skill in agent.capabilities:
         if len(memory.skills) < SKILLS_MAX:
             memory.skills.setdefault(skill, position)
+    if agent.stage is agents.Stage.ACTIVE:
+        _end_pauses(memory, memory.waiting.resting(agent, unless=before), position)
+
+
+def _free_slot(memory: OpenTasks, agent: AgentEntry, position: int) -> None:
+    """A slot is free again: pauses end for the tasks that found everybody busy."""
+    memory.supply.update(agent)
+    if agent.free:
+        names = memory.waiting.resting(agent)
+        _end_pauses(memory, [name for name in names if memory.tasks[name].wants_slot], position)
 
 
 def _change_agent(memory: OpenTasks, agent: AgentEntry, event: Any, recorded: Recorded) -> None:
     agent.position = recorded.position
     match event:
         case AgentUpdated():
+            before, slots = agent.capabilities, agent.slots
             agent.capabilities, agent.specializations = event.capabilities, event.specializations
             agent.slots = event.slots
-            _offer(memory, event.capabilities, recorded.position)
+            _offer(memory, agent, recorded.position, before)
+            if agent.slots > slots:
+                _free_slot(memory, agent, recorded.position)
         case AgentDraining():
             agent.stage = agents.Stage.DRAINING
         case AgentLost():
@@ -222,10 +182,11 @@ def _change_agent(memory: OpenTasks, agent: AgentEntry, event: Any, recorded: Re
         case AgentReturned():
             agent.stage, agent.generation = agents.Stage.ACTIVE, event.generation
             agent.since = recorded.meta.at
-            memory.supply_position = recorded.position
+            _offer(memory, agent, recorded.position)
         case AgentDeregistered():
             agent.stage = agents.Stage.DEREGISTERED
             _forget_idle(memory, agent)
+    memory.supply.update(agent)
 
 
 def _forget_idle(memory: OpenTasks, agent: AgentEntry) -> None:
@@ -260,8 +221,7 @@ def _submit(memory: OpenTasks, event: TaskSubmitted, position: int) -> None:
             memory.dependents.setdefault(name, []).append(event.task_id)
         else:
             _note_doer(memory, task, name)
-    if task.stage is Stage.SUBMITTED:
-        insort(memory.waiting, task.place)
+    memory.waiting.update(task)
 
 
 def _note_doer(memory: OpenTasks, task: TaskEntry, dependency: str) -> None:
@@ -278,7 +238,7 @@ def _change_task(memory: OpenTasks, task: TaskEntry, event: Any, recorded: Recor
             _note_doer(memory, task, event.dependency)
         case TaskUnblocked() | TaskReopened():
             task.stage = Stage.SUBMITTED
-            insort(memory.waiting, task.place)
+            memory.waiting.update(task)
         case BookOpened():
             _open(memory, task, event)
         case BidPlaced():
@@ -311,9 +271,10 @@ def _change_task(memory: OpenTasks, task: TaskEntry, event: Any, recorded: Recor
 
 
 def _open(memory: OpenTasks, task: TaskEntry, event: BookOpened) -> None:
-    _leave_waiting(memory, task)
     memory.books.append(task.task_id)
-    task.stage, task.round, task.eligible = Stage.BIDDING, event.round, event.eligible
+    task.stage, task.round, task.eligible = Stage.BIDDING, event.round, frozenset(event.eligible)
+    task.retry_at = 0.0
+    memory.waiting.update(task)
     task.opened_at, task.closes_at = event.closes_at - task.bidding_seconds, event.closes_at
     task.bidders, task.answered = [], []
 
@@ -334,19 +295,18 @@ def _void(memory: OpenTasks, task: TaskEntry, event: BookVoided, recorded: Recor
     task.stage = Stage.SUBMITTED
     pause = RETRY_SECONDS_FIRST * 2 ** min(20, max(0, event.voids - 1))
     task.retry_at = recorded.meta.at + min(RETRY_SECONDS_MAX, pause)
-    task.voided_position = recorded.position
     task.wants_slot = any(ranked.lost == "slots_full" for ranked in event.ranking)
-    insort(memory.waiting, task.place)
+    memory.waiting.update(task)
 
 
 def _award(memory: OpenTasks, task: TaskEntry, event: TaskAwarded, position: int) -> None:
     memory.books.remove(task.task_id)
     task.stage, task.assignee, task.token = Stage.AWARDED, event.agent_id, event.token
     task.awarded_at, task.lease_seconds, task.eta_seconds = event.awarded_at, event.lease_seconds, event.eta_seconds
-    task.retry_at = 0.0
     if (agent := memory.agents.get(event.agent_id)) is not None:
         agent.held.append(task.task_id)
         agent.position = position
+        memory.supply.update(agent)
 
 
 def _release(memory: OpenTasks, task: TaskEntry, position: int, *, failed: int = 0) -> None:
@@ -358,7 +318,7 @@ def _release(memory: OpenTasks, task: TaskEntry, position: int, *, failed: int =
     agent.held.remove(task.task_id)
     agent.figures.failed += failed
     agent.position = position
-    memory.slot_position = position
+    _free_slot(memory, agent, position)
     _forget_idle(memory, agent)
 
 
@@ -372,7 +332,7 @@ def _complete(memory: OpenTasks, task: TaskEntry, event: TaskCompleted, position
 def _end(memory: OpenTasks, task: TaskEntry, stage: Stage, position: int, *, doer: str = "") -> None:
     assert stage in ENDED
     _release(memory, task, position)
-    _leave_waiting(memory, task)
+    memory.waiting.forget(task.task_id)
     if task.task_id in memory.books:
         memory.books.remove(task.task_id)
     for name in task.waiting_for:
@@ -390,13 +350,3 @@ def _drop_dependent(memory: OpenTasks, dependency: str, task_id: str) -> None:
         names.remove(task_id)
     if not names:
         memory.dependents.pop(dependency, None)
-
-
-def _leave_waiting(memory: OpenTasks, task: TaskEntry) -> None:
-    index = bisect_left(memory.waiting, task.place)
-    if index < len(memory.waiting) and memory.waiting[index] == task.place:
-        del memory.waiting[index]
-
-
-AGENT_EVENTS = agents.EVENTS
-TASK_EVENTS = tasks.EVENTS

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents import calls
-from agents.open_tasks import AgentEntry, OpenTasks, TaskEntry
+from agents.entries import AgentEntry, TaskEntry
+from agents.open_tasks import OpenTasks
 from aggregates import agent as agents
 from aggregates import task as tasks
 from aggregates.task import Doer, Stage
@@ -45,7 +46,7 @@ def task(name: str, number: int, capabilities: tuple[str, ...], stage: Stage, el
         budget_seconds=60.0,
         bidding_seconds=2.0,
         waiting_for=(),
-        eligible=eligible,
+        eligible=frozenset(eligible),
         retry_at=AT + 1 if name.endswith("7") else 0.0,
     )
 
@@ -64,7 +65,6 @@ def crowd(chance: random.Random) -> OpenTasks:
             memory.books.append(name)
         else:
             memory.tasks[name] = task(name, number, skills, Stage.SUBMITTED, ())
-            memory.waiting.append(memory.tasks[name].place)
             if chance.random() < 0.2:
                 memory.tasks[name].doers.append(Doer(task_id="t0", agent_id="a0", position=1))
     return memory
@@ -75,17 +75,18 @@ def plain_openings(memory: OpenTasks, at: float) -> list[str]:
     free = sorted((one for one in memory.agents.values() if one.free), key=lambda one: (len(one.held), one.agent_id))
     called = [set(memory.tasks[name].eligible) for name in memory.books]
     opened: list[str] = []
-    for _, _, name in memory.waiting:
-        waiting = memory.tasks[name]
+    for waiting in sorted(memory.tasks.values(), key=lambda one: one.place):
+        if waiting.stage is not Stage.SUBMITTED:
+            continue
         doers = {doer.agent_id for doer in waiting.doers}
         able = [one for one in free if not missing(waiting.capabilities, one.capabilities)]
         chosen = [one for one in able if one.agent_id not in doers][: calls.CANDIDATES_MAX]
         names = {one.agent_id for one in chosen}
         rivals = sum(bool(names & others) for others in called)
         room = len(called) < sum(one.free for one in free) and len(opened) < calls.OPENINGS_MAX
-        if room and memory.ready(waiting, at) and rivals < sum(one.free for one in chosen):
+        if room and waiting.retry_at <= at and rivals < sum(one.free for one in chosen):
             called.append(names)
-            opened.append(tasks.stream(name))
+            opened.append(tasks.stream(waiting.task_id))
     return opened
 
 
@@ -96,23 +97,48 @@ def test_the_same_are_called_as_if_each_waiting_task_were_looked_at_alone(seed: 
 
 
 @pytest.mark.parametrize("waiting", [10, 10_000])
-def test_a_queue_behind_taken_slots_is_not_compared_with_every_open_book(
-    waiting: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_queue_behind_taken_slots_is_looked_at_once(waiting: int, monkeypatch: pytest.MonkeyPatch) -> None:
     memory = OpenTasks(agents={"a": agent("a", ("cutting",), 8), "b": agent("b", ("drawing",), 1)})
     for number in range(8):
         memory.tasks[f"b{number}"] = task(f"b{number}", number, ("cutting",), Stage.BIDDING, ("a",))
         memory.books.append(f"b{number}")
     for number in range(waiting):
         memory.tasks[f"w{number}"] = task(f"w{number}", number, ("cutting",), Stage.SUBMITTED, ())
-        memory.waiting.append(memory.tasks[f"w{number}"].place)
-    compared: list[object] = []
-
-    class Counted(frozenset[str]):
-        def isdisjoint(self, other: object, /) -> bool:
-            compared.append(other)
-            return super().isdisjoint(other)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(calls, "frozenset", Counted, raising=False)
+    looks = count(monkeypatch, "_chosen")
     assert calls.openings(memory, AT) == []
-    assert len(compared) == 8
+    assert len(looks) == 1
+
+
+def test_tasks_that_no_free_agent_could_do_are_not_looked_at_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = OpenTasks(agents={"a": agent("a", ("cutting", "drawing"), 1), "b": agent("b", ("writing",), 64)})
+    memory.agents["a"].held.append("t")
+    for number in range(1000):
+        needs = (SKILLS[:2], SKILLS[:1], SKILLS)[number % 3]
+        memory.tasks[f"w{number}"] = task(f"w{number}", number, needs, Stage.SUBMITTED, ())
+    looks = count(monkeypatch, "_chosen")
+    assert calls.openings(memory, AT) == []
+    assert looks == []
+
+
+def test_lines_that_come_to_the_same_agents_are_compared_with_the_books_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = OpenTasks(agents={"a": agent("a", SKILLS, 1), "b": agent("b", ("painting",), 5)})
+    memory.tasks["book"] = task("book", 0, (), Stage.BIDDING, ("a",))
+    memory.books.append("book")
+    for number, needs in enumerate([SKILLS[:1], SKILLS[1:2], SKILLS[2:], SKILLS]):
+        memory.tasks[f"w{number}"] = task(f"w{number}", number, needs, Stage.SUBMITTED, ())
+    looks = count(monkeypatch, "_has_room")
+    assert calls.openings(memory, AT) == []
+    assert len(looks) == 1
+
+
+def count(monkeypatch: pytest.MonkeyPatch, name: str) -> list[object]:
+    """A list that grows with each call of this function of `calls`."""
+    function = getattr(calls, name)
+    called: list[object] = []
+
+    def counted(*arguments: object) -> object:
+        called.append(arguments)
+        return function(*arguments)
+
+    monkeypatch.setattr(calls, name, counted)
+    return called

@@ -6,9 +6,10 @@ import pytest
 import trio
 from msgspec.structs import replace
 
-from agents import coordinator
+from agents import calls, coordinator
 from agents.alarms import Due
 from agents.coordinator import Coordinator, Terms
+from agents.open_tasks import OpenTasks
 from aggregates.agent import (
     AgentLost,
     AgentReturned,
@@ -321,6 +322,30 @@ async def test_there_is_one_alarm_for_the_next_cycle_however_much_there_is_to_do
             while (due := actor.due()) is not None and due <= at + cycle * CALM.cycle_seconds:
                 actor.wake(due)
         assert [alarm.due for alarm in actor.alarms].count(Due.CYCLE) == 1
+
+
+async def test_nothing_is_looked_for_where_nothing_could_have_come_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[float] = []
+
+    def counted(memory: OpenTasks, at: float) -> list[calls.Decision]:
+        looks.append(at)
+        return calls.openings(memory, at)
+
+    monkeypatch.setattr(coordinator, "openings", counted)
+    async with open_crew(tmp_path) as crew:
+        await crew.register("ann")
+        await crew.register("bob")
+        await crew.submit("t1", bidding_seconds=60.0)
+        call = await crew.next(BookOpened)
+        await crew.submit("t2", capabilities=("analysis",))
+        await crew.next(BookOpened, task_id="t2")
+        await crew.submit("t3")
+        before = len(looks)
+        for price in range(20):
+            await crew.bid(call, "ann", price=float(price))
+        assert len(looks) <= before + 1
 
 
 async def test_registering_gives_a_key_that_is_good_for_that_agent(tmp_path: Path) -> None:

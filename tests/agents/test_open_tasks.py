@@ -1,14 +1,19 @@
 """The coordinator's memory: it survives its snapshot, stays within bounds, and forgets what has ended."""
 
+import random
 from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from agents import open_tasks
 from agents.open_tasks import RETRY_SECONDS_MAX, OpenTasks, remember
+from agents.supply import Supply
+from agents.waiting import Waiting
 from aggregates import agent, task
 from aggregates.values.ranking import Ranked
 from runtime.records import Event, Meta, Recorded
@@ -24,11 +29,13 @@ VOIDED: task.BookVoided = event_by_type[task.BookVoided]
 LIFE: tuple[Event, ...] = (REGISTERED, SUBMITTED, OPENED, BID, AWARDED)
 
 
-def told(events: Iterable[Event], memory: OpenTasks | None = None) -> OpenTasks:
+def told(
+    events: Iterable[Event], memory: OpenTasks | None = None, seconds: float = 0.0, position: int = 1
+) -> OpenTasks:
     folded = memory or OpenTasks()
-    for position, event in enumerate(events, 1):
-        meta = Meta(id="m", cause="", correlation="m", tenant="acme", principal="test", at=AT)
-        record = Recorded(position=position, stream="s", version=1, kind="k", event=event, meta=meta)
+    for place, event in enumerate(events, position):
+        meta = Meta(id="m", cause="", correlation="m", tenant="acme", principal="test", at=AT + seconds)
+        record = Recorded(position=place, stream="s", version=1, kind="k", event=event, meta=meta)
         folded = remember(folded, record)
     return folded
 
@@ -84,12 +91,86 @@ def test_pauses_between_books_grow_to_a_bound() -> None:
     assert waits == [1.0, 2.0, 4.0, RETRY_SECONDS_MAX]
 
 
+def resting(memory: OpenTasks) -> bool:
+    """Whether t1 waits for the end of its pause."""
+    (line,) = memory.waiting.lines.values()
+    return "t1" in line.resting
+
+
+def test_a_pause_ends_with_time_or_with_an_offer_of_what_was_wanting_but_with_no_other() -> None:
+    memory = told([REGISTERED, SUBMITTED, OPENED, VOIDED])
+    assert resting(memory)
+    told([replace(REGISTERED, agent_id="eve", capabilities=("other",))], memory)
+    other: agent.AgentUpdated = replace(event_by_type[agent.AgentUpdated], agent_id="eve")
+    told([replace(other, capabilities=("other",), price=9.0), replace(other, capabilities=("more", "other"))], memory)
+    told([replace(other, agent_id="ann", price=9.0)], memory)
+    assert resting(memory)
+    assert not resting(told([replace(other, capabilities=("other", "qubo"))], memory))
+    for event in (REGISTERED, agent.AgentReturned(agent_id="ann", generation=2)):
+        assert not resting(told([event], told([REGISTERED, SUBMITTED, OPENED, VOIDED])))
+    assert resting(told([task.TaskUnblocked(task_id="t2")], told([SUBMITTED, OPENED, VOIDED]), 0.9))
+    assert not resting(told([task.TaskUnblocked(task_id="t2")], told([SUBMITTED, OPENED, VOIDED]), 1.0))
+
+
 def test_who_found_all_busy_is_ready_when_a_slot_is_free() -> None:
+    one = replace(REGISTERED, slots=1)
+    won = [replace(SUBMITTED, task_id="t2"), replace(OPENED, task_id="t2"), replace(AWARDED, task_id="t2")]
     busy = replace(VOIDED, ranking=(Ranked(agent_id="ann", lost="slots_full"),))
-    memory = told([REGISTERED, SUBMITTED, OPENED, busy])
-    assert not memory.ready(memory.tasks["t1"], AT)
-    memory.slot_position = 99
-    assert memory.ready(memory.tasks["t1"], AT)
+    memory = told([one, *won, SUBMITTED, OPENED, busy])
+    assert resting(memory)
+    assert not resting(told([replace(COMPLETED, task_id="t2")], memory))
+    assert resting(told([one, *won, SUBMITTED, OPENED, VOIDED, replace(COMPLETED, task_id="t2")]))
+
+
+@given(st.integers(0, 2**32))
+def test_the_indexes_are_what_they_would_be_if_they_were_made_anew(seed: int) -> None:
+    chance, memory = random.Random(seed), OpenTasks()
+    for number in range(60):
+        told([some_event(chance, memory, number)], memory, number / 4, number + 1)
+        assert vars(memory.supply) == vars(Supply(memory.agents.values()))
+        anew = Waiting(memory.tasks.values())
+        assert vars(memory.waiting) | {"lines": 0} == vars(anew) | {"lines": 0}
+        lines = [{key: vars(line) for key, line in one.lines.items()} for one in (memory.waiting, anew)]
+        assert lines[0] == lines[1]
+
+
+def some_event(chance: random.Random, memory: OpenTasks, number: int) -> Event:
+    """Something that may happen now: to an agent, to a task, or to a new one."""
+    if chance.random() < 0.3:
+        return some_event_of_an_agent(chance, memory)
+    names = sorted(memory.tasks)
+    if not names or chance.random() < 0.3:
+        return replace(SUBMITTED, task_id=f"t{number}", capabilities=some_skills(chance), submitted_at=AT + number)
+    entry = memory.tasks[chance.choice(names)]
+    name, holder = entry.task_id, {"task_id": entry.task_id, "agent_id": entry.assignee}
+    match entry.stage:
+        case task.Stage.SUBMITTED:
+            return chance.choice([replace(OPENED, task_id=name), task.TaskCancelled(task_id=name, reason="")])
+        case task.Stage.BIDDING:
+            voided = replace(
+                VOIDED, task_id=name, ranking=(Ranked(agent_id="ann", lost=chance.choice(["", "slots_full"])),)
+            )
+            return chance.choice([voided, replace(AWARDED, task_id=name, agent_id=chance.choice(["ann", "bob"]))])
+        case task.Stage.AWARDED if entry.assignee:
+            expired: task.LeaseExpired = replace(event_by_type[task.LeaseExpired], **holder)
+            return chance.choice([replace(COMPLETED, **holder), expired])
+        case _:
+            return task.TaskReopened(task_id=name, attempt=2, reason="")
+
+
+def some_event_of_an_agent(chance: random.Random, memory: OpenTasks) -> Event:
+    name, skills, slots = chance.choice(["ann", "bob", "eve"]), some_skills(chance), chance.randrange(1, 4)
+    if name not in memory.agents:
+        return replace(REGISTERED, agent_id=name, capabilities=skills, slots=slots)
+    changes: tuple[type[Event], ...] = tuple(kind for kind in agent.EVENTS if kind is not agent.AgentRegistered)
+    event: Event = replace(event_by_type[chance.choice(changes)], agent_id=name)
+    if isinstance(event, agent.AgentUpdated):
+        event = replace(event, capabilities=skills, slots=slots)
+    return event
+
+
+def some_skills(chance: random.Random) -> tuple[str, ...]:
+    return tuple(sorted(chance.sample(["cutting", "drawing", "writing"], chance.randrange(3))))
 
 
 def test_only_the_newest_ended_tasks_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,10 +182,11 @@ def test_only_the_newest_ended_tasks_are_kept(monkeypatch: pytest.MonkeyPatch) -
     memory = told(events)
     assert memory.ended_order == ["t2", "t3", "t4"]
     assert sorted(memory.ended) == memory.ended_order
-    assert (memory.waiting, memory.dependents) == ([], {})
+    assert (len(memory.waiting), memory.dependents) == (0, {})
 
 
 def test_waiting_tasks_stand_by_priority_and_then_by_age() -> None:
     steps = [("old", 3, 0.0), ("urgent", 5, 10.0), ("new", 3, 20.0), ("aged", 1, -6000.0)]
     events = [replace(SUBMITTED, task_id=n, priority=p, submitted_at=AT + age) for n, p, age in steps]
-    assert [name for _, _, name in told(events).waiting] == ["aged", "urgent", "old", "new"]
+    ((_, places),) = told(events).waiting.ready(AT)
+    assert [name for _, _, name in places] == ["aged", "urgent", "old", "new"]

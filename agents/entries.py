@@ -1,0 +1,86 @@
+"""What the coordinator keeps of an agent, of an open task, and of one that has ended."""
+
+from msgspec import Struct, field
+
+from aggregates import agent as agents
+from aggregates.task import Doer, Stage
+
+Place = tuple[float, int, str]
+"""Where a task stands among the waiting: small is urgent or long waited for; the task's id is last."""
+
+
+class Figures(Struct, kw_only=True):
+    """What an agent's past adds up to, as `BidderFacts` says it."""
+
+    completed: int = 0
+    failed: int = 0
+    kept_sum: float = 0.0
+    answers: int = 0
+    answer_seconds_sum: float = 0.0
+
+
+class AgentEntry(Struct, kw_only=True):
+    """An agent: what it offers, what it holds, and what its past adds up to. `position`: the last event that changed this."""
+
+    agent_id: str
+    key_id: str
+    stage: agents.Stage
+    generation: int
+    capabilities: tuple[str, ...]
+    specializations: tuple[str, ...]
+    slots: int
+    lease_seconds: float
+    since: float
+    position: int
+    held: list[str] = field(default_factory=list)
+    figures: Figures = field(default_factory=Figures)
+
+    @property
+    def free(self) -> int:
+        """The slots in which it could take a task now."""
+        return max(0, self.slots - len(self.held)) if self.stage is agents.Stage.ACTIVE else 0
+
+
+class TaskEntry(Struct, kw_only=True):
+    """An open task. `order` sorts the waiting: small is urgent or long waited for."""
+
+    task_id: str
+    stage: Stage
+    position: int
+    order: float
+    submitted_position: int
+    capabilities: tuple[str, ...]
+    independent_of: tuple[str, ...]
+    deadline: float | None
+    budget_seconds: float
+    bidding_seconds: float
+    waiting_for: tuple[str, ...]
+    doers: list[Doer] = field(default_factory=list)
+    round: int = 0
+    eligible: frozenset[str] = frozenset()
+    opened_at: float = 0.0
+    closes_at: float = 0.0
+    bidders: list[str] = field(default_factory=list)
+    answered: list[str] = field(default_factory=list)
+    retry_at: float = 0.0
+    """When the pause after a book without winner ends; 0 when there is none."""
+    wants_slot: bool = False
+    """Its last book found somebody busy."""
+    assignee: str = ""
+    token: int = 0
+    awarded_at: float = 0.0
+    lease_seconds: float = 0.0
+    eta_seconds: float = 0.0
+
+    @property
+    def place(self) -> Place:
+        """Where it stands among the waiting."""
+        return (self.order, self.submitted_position, self.task_id)
+
+
+class EndedTask(Struct, kw_only=True):
+    """How a task ended, and who did it."""
+
+    stage: Stage
+    agent_id: str
+    position: int
