@@ -109,6 +109,7 @@ class Member(Cell):
     def leave(self, reason: str) -> None:
         """Stops it when it has finished what it has. What it put aside is turned away then; its timers end."""
         self._leaves = reason
+        self._extra()  # one that has no extras ends its turn without a look at anything
         self._leave_at_rest()
         if self.alive:
             # Its handler may run in an asker's step at this moment: nothing of the runtime follows that.

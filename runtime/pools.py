@@ -5,7 +5,7 @@ keys are its own. One that is gone for good is taken out; `resize` makes another
 """
 
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, Protocol
@@ -38,17 +38,21 @@ class Worker(Member):
         super()._end(reason, seconds)
 
     @property
-    def has_room(self) -> bool:
-        """Whether a message would be taken at once, and handled soon."""
-        return self._state != SUSPENDED and self.load < self._kind.mailbox_max
+    def standing(self) -> int:
+        """0: a message would be handled soon. 1: once it is made anew. 2: there is no room for it."""
+        if self._waiting >= self._kind.mailbox_max:
+            return 2
+        return int(self._state == SUSPENDED)
 
     @property
     def load(self) -> int:
-        """How many messages are waiting or handled there."""
+        """How many messages wait or are handled there."""
+        return self._waiting + (self._state in (RUNNING, AWAITING))
+
+    @property
+    def _waiting(self) -> int:
         waiting = len(self._queue) if self._queue is not None else 0
-        if self._extras is not None:
-            waiting += len(self._extras.parked)
-        return waiting + (self._state in (RUNNING, AWAITING))
+        return waiting + len(self._extras.parked) if self._extras is not None else waiting
 
 
 class Strategy(Protocol):
@@ -72,20 +76,20 @@ class RoundRobin:
         self._workers = workers
 
     def choose(self, message: Any) -> Worker | None:
-        workers = self._workers
-        for offset in range(len(workers)):
-            worker = workers[(self._next + offset) % len(workers)]
-            if worker.has_room:
-                self._next = (self._next + offset + 1) % len(workers)
-                return worker
-        if not workers:
-            return None
-        self._next = (self._next + 1) % len(workers)
-        return workers[self._next]
+        chosen, best = None, 3
+        for worker in _from(self._workers, self._next):
+            standing = worker.standing
+            if standing < best:
+                chosen, best = worker, standing
+                if not standing:
+                    break
+        if chosen is not None:
+            self._next = chosen.number + 1
+        return chosen
 
 
 class SmallestMailbox:
-    """Whoever has least to do; of those who have nothing to do, one after the other."""
+    """Whoever has least to do; of those who have as little, one after the other. Looks at all until it finds one who has nothing."""
 
     def __init__(self) -> None:
         self._workers: Sequence[Worker] = ()
@@ -95,18 +99,23 @@ class SmallestMailbox:
         self._workers = workers
 
     def choose(self, message: Any) -> Worker | None:
-        workers, chosen, least = self._workers, None, 0
-        for offset in range(len(workers)):
-            place = (self._next + offset) % len(workers)
-            worker = workers[place]
-            load = worker.load + (worker._kind.mailbox_max if worker._state == SUSPENDED else 0)
-            if chosen is None or load < least:
-                chosen, least, following = worker, load, place + 1
-                if not load:
+        chosen, least = None, (3, 0)
+        for worker in _from(self._workers, self._next):
+            load = worker.standing, worker.load
+            if load < least:
+                chosen, least = worker, load
+                if load == (0, 0):
                     break
         if chosen is not None:
-            self._next = following
+            self._next = chosen.number + 1
         return chosen
+
+
+def _from(workers: Sequence[Worker], number: int) -> Iterator[Worker]:
+    """All of them once, the first of at least this number first."""
+    start = bisect_left(workers, number, key=lambda worker: worker.number)
+    for offset in range(len(workers)):
+        yield workers[(start + offset) % len(workers)]
 
 
 class ConsistentHashing:

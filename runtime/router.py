@@ -29,7 +29,7 @@ class Nobody(Cell):
     def _await(self, delivery: Delivery, asker: Cell | Work | None, seconds: float | None) -> None:
         raise Unreachable(f"nobody takes {type(delivery.message).__name__}")
 
-    def _enqueue(self, delivery: Delivery, *, wait: bool) -> bool:
+    def _enqueue(self, delivery: Delivery, wait: bool) -> bool:
         self._refuse(delivery, NOBODY)
         return True
 

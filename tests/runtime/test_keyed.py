@@ -13,7 +13,9 @@ from structlog.testing import capture_logs
 
 from runtime.actors import Actors, Props, open_actors
 from runtime.errors import AskCycle, Crashed, Exhausted, NotAnswered, Unreachable
+from runtime.group import is_idle
 from runtime.keyed import Keyed, spawn_keyed
+from runtime.ref import ActorRef
 from runtime.supervision import Backoff, Directive, Supervision
 from tests.runtime.keys import Hear, Plain, Story, Waiter, forever, key_of
 
@@ -429,98 +431,110 @@ def test_whatever_passivation_races_with_each_message_is_heard_once_and_in_order
     steps: list[Step], waits: bool, says_farewell: bool, seed: int
 ) -> None:
     """Messages are sent before, in and after every step of a passivation, by senders that come and go."""
-    chance = random.Random(seed)
     clock = trio.testing.MockClock()
-    trio.run(_race, steps, waits, says_farewell, chance, clock, clock=clock)
+    race = Race(waits, random.Random(seed), clock)
+    trio.run(race.run, steps, says_farewell, clock=clock)
 
 
-async def _race(
-    steps: list[Step], waits: bool, says_farewell: bool, chance: random.Random, clock: trio.testing.MockClock
-) -> None:
-    story, gates = Story(), [trio.Event()]
-    sent: dict[str, list[int]] = {key: [] for key in KEYS}
-    withdrawn: set[int] = set()
-    numbers = iter(range(1_000_000))
+class Race:
+    """One family, and those who send to it."""
 
-    async def hold(_: object) -> None:
-        await gates[-1].wait()
+    def __init__(self, waits: bool, chance: random.Random, clock: trio.testing.MockClock) -> None:
+        self.waits, self.chance, self.clock = waits, chance, clock
+        self.story, self.gate = Story(), trio.Event()
+        self.story.last_words = self.say_last_words
+        self.sent: dict[str, list[int]] = {key: [] for key in KEYS}
+        self.withdrawn: set[int] = set()
+        self.last: set[int] = set()
+        self.last_words_left = 30
+        self.askers: list[tuple[trio.CancelScope, int]] = []
+        self.numbers = iter(range(1_000_000))
 
-    class Farewell:
-        async def wait(self) -> None:
-            await gates[-1].wait()
+    async def wait(self) -> None:
+        """Of a farewell, and of some messages: until the gate is opened."""
+        await self.gate.wait()
 
-    def message(key: str) -> Hear:
-        number = next(numbers)
-        sent[key].append(number)
-        what = hold if waits and chance.random() < 0.2 else None
-        return hear(key, number, what)
+    def open_gate(self) -> None:
+        gate, self.gate = self.gate, trio.Event()
+        gate.set()
 
-    async with open_actors(ask_seconds_max=1e6) as actors, trio.open_nursery() as nursery:
-        actor, farewell = (Waiter if waits else Plain), (Farewell() if says_farewell else None)
-        family = family_of(actors, story, actor, farewell=farewell, live_max=2, idle_seconds=8.0)
-        refs = {key: [family.ref(key)] for key in KEYS}
-        scopes: list[tuple[trio.CancelScope, Hear]] = []
+    def message(self, key: str) -> Hear:
+        number = next(self.numbers)
+        self.sent[key].append(number)
+        is_slow = self.waits and self.chance.random() < 0.2
+        return hear(key, number, (lambda _: self.wait()) if is_slow else None)
 
-        async def ask(one: Hear, scope: trio.CancelScope) -> None:
-            with scope:
-                await family.ask(one)
+    def say_last_words(self, key: str) -> None:
+        if self.last_words_left and self.chance.random() < 0.5:
+            self.last_words_left -= 1
+            words = self.message(self.chance.choice(KEYS))
+            self.last.add(words.number)
+            self.family.tell(words)
 
-        left = [30]
-        last: set[int] = set()
+    async def run(self, steps: list[Step], says_farewell: bool) -> None:
+        async with open_actors(ask_seconds_max=1e6) as actors, trio.open_nursery() as self.nursery:
+            actor, farewell = (Waiter if self.waits else Plain), (self if says_farewell else None)
+            self.family = family_of(actors, self.story, actor, farewell=farewell, live_max=2, idle_seconds=8.0)
+            self.refs: dict[str, list[ActorRef]] = {key: [self.family.ref(key)] for key in KEYS}
+            for act, key in steps:
+                await self.act(act, key)
+            await self.settle()
+            assert not actors.dead_letters.newest()
+            assert not actors.counts["crashed"]
+            self.check()
 
-        def last_words(key: str) -> None:
-            if left[0] and chance.random() < 0.5:
-                left[0] -= 1
-                words = message(chance.choice(KEYS))
-                last.add(words.number)
-                family.tell(words)
+    async def act(self, act: str, key: str) -> None:
+        match act:
+            case "ask":
+                one, scope = self.message(key), trio.CancelScope()
+                self.askers.append((scope, one.number))
+                self.nursery.start_soon(self.ask, one, scope)
+                await blocked()
+            case "tell":
+                self.family.tell(self.message(key))
+            case "tell when free":
+                await self.family.tell_when_free(self.message(key))
+            case "address":
+                self.refs[key].append(self.family.ref(key))
+                self.chance.choice(self.refs[key]).tell(self.message(key))
+            case "passivate":
+                self.family.passivate(key)
+            case "let":
+                self.open_gate()
+            case "time":
+                self.clock.jump(self.chance.uniform(0, 12))
+            case "pause":
+                await blocked()
+            case "leave" if self.askers:
+                scope, number = self.askers.pop(self.chance.randrange(len(self.askers)))
+                if number not in self.story.heard():
+                    self.withdrawn.add(number)
+                scope.cancel()
+                await blocked()
 
-        story.last_words = last_words
-        for act, key in steps:
-            match act:
-                case "ask":
-                    scopes.append((trio.CancelScope(), message(key)))
-                    nursery.start_soon(ask, scopes[-1][1], scopes[-1][0])
-                    await blocked()
-                case "tell":
-                    family.tell(message(key))
-                case "tell when free":
-                    await family.tell_when_free(message(key))
-                case "address":
-                    refs[key].append(family.ref(key))
-                    chance.choice(refs[key]).tell(message(key))
-                case "passivate":
-                    family.passivate(key)
-                case "let":
-                    gates.append(trio.Event())
-                    gates[-2].set()
-                case "time":
-                    clock.jump(chance.uniform(0, 12))
-                case "pause":
-                    await blocked()
-                case "leave" if scopes:
-                    scope, one = scopes.pop(chance.randrange(len(scopes)))
-                    if one.number not in story.heard():
-                        withdrawn.add(one.number)
-                    scope.cancel()
-                    await blocked()
-        left[0] = 0
-        while len(story.heard()) < sum(map(len, sent.values())) - len(withdrawn):
-            gates.append(trio.Event())
-            gates[-2].set()
+    async def ask(self, one: Hear, scope: trio.CancelScope) -> None:
+        with scope:
+            await self.family.ask(one)
+
+    async def settle(self) -> None:
+        """Opens the gate as long as anybody stands before it."""
+        self.last_words_left = 0
+        for _ in range(200):
+            self.open_gate()
             await blocked()
-        gates.append(trio.Event())
-        gates[-2].set()
-        await blocked()
-        assert not actors.dead_letters.newest()
-        assert not actors.counts["crashed"]
+            if not self.family._leaving and all(is_idle(cell) for cell in self.family._cells.values()):
+                return
+        raise AssertionError(f"somebody never goes: {self.family._leaving} {self.family._cells}")
+
+    def check(self) -> None:
         for key in KEYS:
-            heard = story.heard(key)
-            expected = [number for number in sent[key] if number not in withdrawn]
+            heard = self.story.heard(key)
+            expected = [number for number in self.sent[key] if number not in self.withdrawn]
             assert sorted(heard) == sorted(expected)
-            # Who goes speaks while somebody else's message is on its way: those are two senders, each with an order of its own.
-            assert [number for number in heard if number not in last] == [n for n in expected if n not in last]
-        gates[-1].set()
+            # Who goes speaks while somebody else's message is on its way: two senders, each with an order of its own.
+            assert [number for number in heard if number not in self.last] == [
+                number for number in expected if number not in self.last
+            ]
 
 
 async def test_a_message_whose_sender_was_made_to_wait_keeps_its_actor() -> None:
