@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 import structlog
 import trio
 from structlog.typing import FilteringBoundLogger
+from trio.lowlevel import enable_ki_protection
 
 from runtime.actor import Actor, Stashed, Surroundings
 from runtime.ages import Ages
@@ -210,6 +211,7 @@ class Actors:
 
     # ---- for everybody
 
+    @enable_ki_protection
     def spawn(
         self,
         make: Make,
@@ -331,6 +333,7 @@ class Actors:
 
     # ---- starting and stopping
 
+    @enable_ki_protection
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Runs until cancelled. Raises what ended the system."""
         try:
@@ -349,13 +352,15 @@ class Actors:
             self._nursery = None
             for cell in list(self.walk()):
                 cell._abandon("the system ends")
-        if self._failure is not None:
-            log.critical("the system ends", reason=str(self._failure) or repr(self._failure))
-            raise self._failure
+            if self._failure is not None:
+                # Also when all is cancelled from outside by now, as it is once a caller has let what it was told go through.
+                log.critical("the system ends", reason=str(self._failure) or repr(self._failure))
+                raise self._failure
 
     async def prepare(self, nursery: trio.Nursery) -> None:
         """What has to be done before anybody is asked."""
 
+    @enable_ki_protection
     async def stop(self, seconds: float | None = None) -> None:
         """Ends all actors, the last spawned first. Handlers that still wait after `seconds` are cancelled; `slow_to_stop` names them."""
         self._ending = True
@@ -370,6 +375,7 @@ class Actors:
 
 
 @asynccontextmanager
+@enable_ki_protection
 async def open_actors(**settings: Any) -> AsyncIterator[Actors]:
     """A running system; at the end its actors are stopped. Takes what `Actors` takes. Raises Exhausted, or what a handler ended it with."""
     actors = Actors(**settings)

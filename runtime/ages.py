@@ -7,6 +7,7 @@ from bisect import bisect_left
 from collections.abc import Callable
 
 import trio
+from trio.lowlevel import enable_ki_protection
 
 NOTE_SECONDS = 0.25
 NOTES_MAX = 4096
@@ -19,6 +20,7 @@ class Ages:
         self._numbers: list[int] = []
         self._at: list[float] = []
 
+    @enable_ki_protection
     async def run(self, sent: Callable[[], int]) -> None:
         """Notes how many were sent, until cancelled."""
         while True:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import trio
+from trio.lowlevel import enable_ki_protection
 
 from runtime.delivery import WAITING, WITHDRAWN, Delivery
 
@@ -61,6 +62,7 @@ class Alarms:
         """Calls `act` after so many seconds."""
         self._set(trio.current_time() + seconds, Alarm(act, None, None, None, 0.0, False))
 
+    @enable_ki_protection
     def start(self, cell: "Cell", key: Any, message: Any, seconds: float, every: float, fixed_rate: bool) -> None:
         """Sends the message after `seconds`; an older timer of that key, and its message where that waits already, are void.
 
@@ -78,6 +80,7 @@ class Alarms:
         alarm = timers[key] = Alarm(None, cell, key, message, every, fixed_rate)
         self._set(trio.current_time() + seconds, alarm)
 
+    @enable_ki_protection
     def cancel(self, cell: "Cell", key: Any) -> bool:
         """Ends a timer; returns whether there was one."""
         alarm = cell._extra().timers.pop(key, None)
@@ -116,6 +119,7 @@ class Alarms:
             self._heap = living
             heapq.heapify(self._heap)
 
+    @enable_ki_protection
     async def run(self) -> None:
         """Rings what is due, until cancelled."""
         while True:

@@ -691,6 +691,7 @@ class Cell(ActorRef):
 
     # ---- stopping
 
+    @enable_ki_protection
     def stop_soon(self, reason: str = "stopped") -> None:
         self._end(reason, self._system.stop_seconds_max)
 
@@ -710,6 +711,7 @@ class Cell(ActorRef):
         elif self._actor is not None or extras.restarting:
             self._stop_children()
 
+    @enable_ki_protection
     async def stop(self, seconds: float | None = None, reason: str = "stopped") -> bool:
         who = working.get()
         above = None if who is None else _speaker(who)
@@ -827,6 +829,7 @@ class Cell(ActorRef):
             self._extras = Extras()
         return self._extras
 
+    @enable_ki_protection
     def _watch(self, ref: "Cell", message: Any) -> None:
         if ref._state == STOPPED:
             self._notice(ref, message, (ref._extras and ref._extras.reason) or "")
@@ -834,6 +837,7 @@ class Cell(ActorRef):
             ref._extra().watchers[self] = message
             self._extra().watches.add(ref)
 
+    @enable_ki_protection
     def _unwatch(self, ref: "Cell") -> None:
         if ref._extras is not None:
             ref._extras.watchers.pop(self, None)
@@ -851,6 +855,7 @@ class Cell(ActorRef):
         self._push(delivery)
         return delivery
 
+    @enable_ki_protection
     def _stash(self) -> Stashed:
         """Puts the current message aside. Raises Overloaded where too many are."""
         extras, delivery = self._extra(), self.current
@@ -865,6 +870,7 @@ class Cell(ActorRef):
         extras.stash.append(delivery)
         return STASHED
 
+    @enable_ki_protection
     def _unstash(self) -> None:
         """Puts what was put aside in front of what waits, in its order."""
         extras = self._extra()
@@ -875,6 +881,7 @@ class Cell(ActorRef):
         if self._queue:
             self._schedule()
 
+    @enable_ki_protection
     def _start_work(self, work: Callable[..., Awaitable[None]], cause: Work, arguments: tuple[Any, ...]) -> None:
         extras = self._extra()
         if extras.reason is None and not extras.restarting:
@@ -882,6 +889,7 @@ class Cell(ActorRef):
             extras.work.add(scope)  # before its task runs: a restart in between ends it too
             self._system.start(self._do, work, cause, arguments, scope)
 
+    @enable_ki_protection
     async def _do(
         self, work: Callable[..., Awaitable[None]], cause: Work, arguments: tuple[Any, ...], scope: trio.CancelScope
     ) -> None:

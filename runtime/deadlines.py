@@ -4,6 +4,7 @@ import heapq
 from collections import deque
 
 import trio
+from trio.lowlevel import enable_ki_protection
 
 from runtime.delivery import SETTLED, Delivery
 
@@ -41,6 +42,7 @@ class Deadlines:
             self._arrived.set()
         queue.append(delivery)
 
+    @enable_ki_protection
     async def run(self) -> None:
         """Sweeps until cancelled; sleeps while nobody waits."""
         while True:

@@ -74,9 +74,9 @@ class Kind:
                 f"{self.name} made a {actor.__name__} after a {self.actor.__name__}: spawn them as two kinds"
             )
         self.actor = actor
-        if hasattr(actor.handle, "__code__"):
-            # The runtime's own steps are never split by Ctrl-C; a handler that hangs is.
-            disable_ki_protection(actor.handle)
         self.is_async = iscoroutinefunction(actor.handle)
+        if not self.is_async and hasattr(actor.handle, "__code__"):
+            # Ctrl-C splits no step of the runtime, and no `await` of a handler; but a plain one that hangs can be ended.
+            disable_ki_protection(actor.handle)
         self.takes = frozenset(actor.takes)
         self.rest = FREE if self.caller_runs and not self.is_async else IDLE
