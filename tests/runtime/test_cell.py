@@ -78,6 +78,7 @@ async def test_what_has_begun_is_completed_before_the_stop_is(clock: object) -> 
         nursery.start_soon(ask)
         await blocked()
         assert await ref.stop()
+        await blocked()
         assert answers == ["completed"]
         assert not actors.slow_to_stop
 
