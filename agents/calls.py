@@ -18,6 +18,8 @@ CANDIDATES_MAX = 256
 """How many agents are called for one task; the least loaded first."""
 OPENINGS_MAX = 32
 """How many books are opened in one step; the next step opens more."""
+DEPENDENTS_MAX = 32
+"""How many dependents are told in one step; what is recorded of them leads to the next."""
 
 Decision = tuple[str, Command[Any]]
 
@@ -76,16 +78,22 @@ def award(memory: OpenTasks, task: TaskEntry) -> Decision:
     return (tasks.stream(task.task_id), AwardTask(task_id=task.task_id, round=task.round, bidders=bidders))
 
 
-def tell_dependents(memory: OpenTasks, task_id: str, stage: Stage, position: int) -> list[Decision]:
-    """Unblocks those that wait for a task that ended well; fails those that wait for one that did not."""
+def tell_dependents(memory: OpenTasks, position: int | None = None) -> list[Decision]:
+    """Unblocks those that wait for a task that ended well, fails those that wait for one that did not: a page of each task's.
+
+    `position` is of the event that this follows: the end of the task, or what became of the last dependent of a page.
+    """
     decisions: list[Decision] = []
-    for name in memory.dependents.get(task_id, ()):
-        command: Command[Any]
-        if stage is Stage.COMPLETED:
-            command = UnblockTask(task_id=name, dependency=task_id, position=position)
-        else:
-            command = FailDependent(task_id=name, dependency=task_id, stage=stage, position=position)
-        decisions.append((tasks.stream(name), command))
+    for task_id, ended in sorted(memory.owing.items()):
+        if position not in (None, ended.told_position):
+            continue
+        for name in memory.dependents[task_id][:DEPENDENTS_MAX]:
+            command: Command[Any]
+            if ended.stage is Stage.COMPLETED:
+                command = UnblockTask(task_id=name, dependency=task_id, position=ended.position)
+            else:
+                command = FailDependent(task_id=name, dependency=task_id, stage=ended.stage, position=ended.position)
+            decisions.append((tasks.stream(name), command))
     return decisions
 
 

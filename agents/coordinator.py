@@ -47,6 +47,7 @@ from aggregates.task import (
     CancelTask,
     CompleteTask,
     DependencyFact,
+    DependencyMet,
     EndOverrun,
     ExpireTask,
     FailTask,
@@ -57,6 +58,11 @@ from aggregates.task import (
     SubmitTask,
     TaskAccepted,
     TaskAwarded,
+    TaskCancelled,
+    TaskCompleted,
+    TaskDeadLettered,
+    TaskExpired,
+    TaskFailed,
     TaskSubmitted,
     WithdrawBid,
 )
@@ -280,10 +286,11 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
                 task = self.memory.tasks.get(event.task_id)
                 complete = task is not None and task.round == event.round and self.memory.complete(task)
                 return [award(self.memory, task)] if task is not None and complete else []
-        ended = self.memory.ended.get(getattr(event, "task_id", ""))
-        if ended is None or ended.position != recorded.position:
-            return []
-        return tell_dependents(self.memory, recorded.event.task_id, ended.stage, recorded.position)  # type: ignore[attr-defined]
+            case (
+                DependencyMet() | TaskCompleted() | TaskFailed() | TaskCancelled() | TaskExpired() | TaskDeadLettered()
+            ):
+                return tell_dependents(self.memory, recorded.position)
+        return []
 
     def _take_back(self, agent_id: str, position: int) -> list[Decision]:
         agent = self.memory.agents.get(agent_id)
@@ -315,7 +322,7 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
         """What is to be done about it now. One whose time has moved is set again; one whose subject has ended is dropped."""
         if alarm.due is Due.CYCLE:
             self.alarms.set(at + self.terms.cycle_seconds, Due.CYCLE, "")
-            return self._openings(at, due=at)
+            return [*tell_dependents(self.memory), *self._openings(at, due=at)]
         if alarm.due is Due.SILENCE:
             agent = self.memory.agents.get(alarm.name)
             return self._on_silence(agent, at) if agent is not None else []

@@ -79,8 +79,9 @@ class TaskEntry(Struct, kw_only=True):
 
 
 class EndedTask(Struct, kw_only=True):
-    """How a task ended, and who did it."""
+    """How a task ended, and who did it. `told_position`: where the last of its dependents to hear of it was noted, or it ended."""
 
     stage: Stage
     agent_id: str
     position: int
+    told_position: int

@@ -70,6 +70,8 @@ class OpenTasks(Struct, kw_only=True, dict=True):
     tasks: dict[str, TaskEntry] = field(default_factory=dict)
     books: list[str] = field(default_factory=list)
     dependents: dict[str, list[str]] = field(default_factory=dict)
+    owing: dict[str, EndedTask] = field(default_factory=dict)
+    """The ended tasks of which some dependents have not been told yet."""
     ended: dict[str, EndedTask] = field(default_factory=dict)
     ended_order: list[str] = field(default_factory=list)
     departed: dict[str, Figures] = field(default_factory=dict)
@@ -234,7 +236,7 @@ def _change_task(memory: OpenTasks, task: TaskEntry, event: Any, recorded: Recor
     match event:
         case DependencyMet():
             task.waiting_for = tuple(name for name in task.waiting_for if name != event.dependency)
-            _drop_dependent(memory, event.dependency, task.task_id)
+            _drop_dependent(memory, event.dependency, task.task_id, recorded.position)
             _note_doer(memory, task, event.dependency)
         case TaskUnblocked() | TaskReopened():
             task.stage = Stage.SUBMITTED
@@ -336,17 +338,24 @@ def _end(memory: OpenTasks, task: TaskEntry, stage: Stage, position: int, *, doe
     if task.task_id in memory.books:
         memory.books.remove(task.task_id)
     for name in task.waiting_for:
-        _drop_dependent(memory, name, task.task_id)
+        _drop_dependent(memory, name, task.task_id, position)
     del memory.tasks[task.task_id]
-    memory.ended[task.task_id] = EndedTask(stage=stage, agent_id=doer, position=position)
+    ended = memory.ended[task.task_id] = EndedTask(
+        stage=stage, agent_id=doer, position=position, told_position=position
+    )
+    if task.task_id in memory.dependents:
+        memory.owing[task.task_id] = ended
     memory.ended_order.append(task.task_id)
     if len(memory.ended_order) > ENDED_MAX:
         del memory.ended[memory.ended_order.pop(0)]
 
 
-def _drop_dependent(memory: OpenTasks, dependency: str, task_id: str) -> None:
+def _drop_dependent(memory: OpenTasks, dependency: str, task_id: str, position: int) -> None:
     names = memory.dependents.get(dependency, [])
     if task_id in names:
         names.remove(task_id)
+    if dependency in memory.owing:
+        memory.owing[dependency].told_position = position
     if not names:
         memory.dependents.pop(dependency, None)
+        memory.owing.pop(dependency, None)

@@ -1,5 +1,6 @@
 """The contract net at work: calls, bids, awards, leases, dependencies, and what a restart leaves of them."""
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,7 @@ from aggregates.task import (
     BookVoided,
     CancelTask,
     CompleteTask,
+    DependencyMet,
     FailTask,
     LeaseExpired,
     StartTask,
@@ -247,6 +249,30 @@ async def test_dependents_of_a_task_without_result_fail_with_it_down_the_line(tm
         assert "t2 is failed" in (await crew.next(TaskFailed, task_id="t3")).reason
         with pytest.raises(Refused, match="dependency_failed"):
             await crew.submit("t4", dependencies=("t3",))
+
+
+@pytest.mark.parametrize("ends_well", [True, False])
+async def test_a_crowd_of_dependents_is_told_page_by_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ends_well: bool
+) -> None:
+    monkeypatch.setattr(calls, "DEPENDENTS_MAX", 3)
+    names = [f"d{number:02}" for number in range(20)]
+    async with open_crew(tmp_path) as crew:
+        await crew.register("ann")
+        await crew.submit("t1")
+        for name in names:
+            await crew.submit(name, dependencies=("t1",), capabilities=("analysis",))
+        await crew.awarded("t1", "ann")
+        done = CompleteTask(task_id="t1", agent_id="ann", token=1)
+        await crew.ask(done if ends_well else CancelTask(task_id="t1"))
+        for name in names:
+            await crew.next(TaskUnblocked if ends_well else TaskFailed, task_id=name)
+        told = [
+            record for record in await crew.system.journal.read(0) if type(record.event) in (DependencyMet, TaskFailed)
+        ]
+        assert len(told) == len(names)
+        assert max(Counter(record.meta.cause for record in told).values()) == 3
+        assert the_coordinator(crew).memory.owing == {}
 
 
 async def test_a_submission_is_told_all_its_faults_at_once(tmp_path: Path) -> None:

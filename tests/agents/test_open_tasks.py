@@ -122,6 +122,15 @@ def test_who_found_all_busy_is_ready_when_a_slot_is_free() -> None:
     assert resting(told([one, *won, SUBMITTED, OPENED, VOIDED, replace(COMPLETED, task_id="t2")]))
 
 
+def test_a_task_that_ended_is_owing_until_the_last_dependent_has_been_told() -> None:
+    blocked = [replace(SUBMITTED, task_id=name, dependencies=("t1",), waiting_for=("t1",)) for name in ("d1", "d2")]
+    memory = told([*LIFE, *blocked, COMPLETED])
+    assert list(memory.owing) == ["t1"]
+    told([task.DependencyMet(task_id="d1", dependency="t1")], memory)
+    assert list(memory.owing) == ["t1"]
+    assert told([task.TaskCancelled(task_id="d2", reason="")], memory).owing == {}
+
+
 @given(st.integers(0, 2**32))
 def test_the_indexes_are_what_they_would_be_if_they_were_made_anew(seed: int) -> None:
     chance, memory = random.Random(seed), OpenTasks()
