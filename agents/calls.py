@@ -1,6 +1,6 @@
 """Calls for proposals and what becomes of them: from the coordinator's memory to the commands that it decides on."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from heapq import heapify, heappop, heapreplace, nsmallest
 from typing import Any
 
@@ -16,6 +16,8 @@ from runtime.records import Command
 
 CANDIDATES_MAX = 256
 """How many agents are called for one task; the least loaded first."""
+CALL_CHARACTERS_MAX = 64 * 1024
+"""Fewer are called where the skills that the task needs would be longer than this for all of them together."""
 OPENINGS_MAX = 32
 """How many books are opened in one step; the next step opens more."""
 DEPENDENTS_MAX = 32
@@ -54,9 +56,10 @@ def openings(memory: OpenTasks, at: float) -> list[Decision]:
 
 def _chosen(memory: OpenTasks, line: Line) -> frozenset[str]:
     able = memory.supply.able(line.needs) - line.excluded
-    if len(able) <= CANDIDATES_MAX:
+    most = min(CANDIDATES_MAX, CALL_CHARACTERS_MAX // max(1, sum(map(len, line.needs))))
+    if len(able) <= most:
         return frozenset(able)
-    return frozenset(nsmallest(CANDIDATES_MAX, able, key=lambda name: (len(memory.agents[name].held), name)))
+    return frozenset(nsmallest(most, able, key=lambda name: (len(memory.agents[name].held), name)))
 
 
 def _has_room(supply: Supply, chosen: frozenset[str], called: Sequence[frozenset[str]]) -> bool:
@@ -74,7 +77,7 @@ def _has_room(supply: Supply, chosen: frozenset[str], called: Sequence[frozenset
 def award(memory: OpenTasks, task: TaskEntry) -> Decision:
     """Closes the book with the facts of those bidders that are still there."""
     found = (memory.agents.get(name) for name in sorted(task.bidders))
-    bidders = tuple(_facts(agent) for agent in found if agent is not None and agent.stage is agents.Stage.ACTIVE)
+    bidders = tuple(_facts(task, agent) for agent in found if agent is not None and agent.stage is agents.Stage.ACTIVE)
     return (tasks.stream(task.task_id), AwardTask(task_id=task.task_id, round=task.round, bidders=bidders))
 
 
@@ -109,7 +112,7 @@ def _call(memory: OpenTasks, task: TaskEntry, chosen: frozenset[str]) -> OpenBoo
     candidates = tuple(
         Candidate(
             agent_id=agent.agent_id,
-            capabilities=agent.capabilities,
+            capabilities=_needed(task.capabilities, agent.capabilities),
             slots=agent.slots,
             running=len(agent.held),
             position=agent.position,
@@ -119,13 +122,20 @@ def _call(memory: OpenTasks, task: TaskEntry, chosen: frozenset[str]) -> OpenBoo
     return OpenBook(task_id=task.task_id, round=task.round + 1, candidates=candidates, doers=tuple(task.doers))
 
 
-def _facts(agent: AgentEntry) -> BidderFacts:
+def _needed(needs: Sequence[str], offered: Iterable[str]) -> tuple[str, ...]:
+    """What of an agent's skills matters here: a record keeps no more."""
+    known = frozenset(offered)
+    return tuple(skill for skill in needs if skill in known)
+
+
+def _facts(task: TaskEntry, agent: AgentEntry) -> BidderFacts:
     return BidderFacts(
         agent_id=agent.agent_id,
         slots=agent.slots,
         running=len(agent.held),
         lease_seconds=agent.lease_seconds,
-        specializations=agent.specializations,
+        # One topic in which it is a specialist says as much as all of them.
+        specializations=_needed((task.task_type.value, *task.capabilities), agent.specializations)[:1],
         completed=agent.figures.completed,
         failed=agent.figures.failed,
         kept_sum=agent.figures.kept_sum,

@@ -3,7 +3,7 @@
 from msgspec import Struct, field
 
 from aggregates import agent as agents
-from aggregates.task import Doer, Stage
+from aggregates.task import Doer, Stage, TaskType
 
 Place = tuple[float, int, str]
 """Where a task stands among the waiting: small is urgent or long waited for; the task's id is last."""
@@ -49,6 +49,7 @@ class TaskEntry(Struct, kw_only=True):
     position: int
     order: float
     submitted_position: int
+    task_type: TaskType
     capabilities: tuple[str, ...]
     independent_of: tuple[str, ...]
     deadline: float | None

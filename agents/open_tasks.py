@@ -210,6 +210,7 @@ def _submit(memory: OpenTasks, event: TaskSubmitted, position: int) -> None:
         position=position,
         order=event.submitted_at * AGING_FACTOR / AGING_SECONDS - event.priority,
         submitted_position=position,
+        task_type=event.task_type,
         capabilities=event.capabilities,
         independent_of=event.independent_of,
         deadline=event.deadline,

@@ -2,6 +2,7 @@
 
 import random
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,7 +12,7 @@ from agents.entries import AgentEntry, TaskEntry
 from agents.open_tasks import OpenTasks
 from aggregates import agent as agents
 from aggregates import task as tasks
-from aggregates.task import Doer, Stage
+from aggregates.task import AwardTask, Doer, OpenBook, Stage, TaskType
 from aggregates.values.skills import missing
 
 AT = 10.0
@@ -40,6 +41,7 @@ def task(name: str, number: int, capabilities: tuple[str, ...], stage: Stage, el
         position=1,
         order=0.0,
         submitted_position=number,
+        task_type=TaskType.ANALYSIS,
         capabilities=capabilities,
         independent_of=(),
         deadline=None,
@@ -129,6 +131,36 @@ def test_lines_that_come_to_the_same_agents_are_compared_with_the_books_once(mon
     looks = count(monkeypatch, "_has_room")
     assert calls.openings(memory, AT) == []
     assert len(looks) == 1
+
+
+LONG = tuple(f"{number:02}{'x' * 62}" for number in range(64))
+
+
+def test_a_call_and_an_award_carry_only_what_the_task_needs_to_know_of_the_agents() -> None:
+    names = [f"a{number:03}" for number in range(300)]
+    memory = OpenTasks(agents={name: agent(name, (*LONG[:63], "cutting"), 1) for name in names})
+    for entry in memory.agents.values():
+        entry.specializations = (*LONG[:62], "analysis", "cutting")
+    memory.tasks["t1"] = task("t1", 0, ("cutting",), Stage.SUBMITTED, ())
+    memory.tasks["t1"].bidders = names[: calls.CANDIDATES_MAX]
+    ((_, call),) = calls.openings(memory, AT)
+    assert isinstance(call, OpenBook)
+    assert {one.capabilities for one in call.candidates} == {("cutting",)}
+    (_, awarded) = calls.award(memory, memory.tasks["t1"])
+    assert isinstance(awarded, AwardTask)
+    assert {one.specializations for one in awarded.bidders} == {("analysis",)}
+    assert (len(call.candidates), len(awarded.bidders)) == (calls.CANDIDATES_MAX, calls.CANDIDATES_MAX)
+    assert len(msgspec.msgpack.encode(call)) < 32 * 1024
+    assert len(msgspec.msgpack.encode(awarded)) < 64 * 1024
+
+
+def test_a_task_that_needs_many_long_skills_calls_fewer_agents() -> None:
+    memory = OpenTasks(agents={name: agent(name, LONG, 1) for name in (f"a{number:03}" for number in range(300))})
+    memory.tasks["t1"] = task("t1", 0, LONG, Stage.SUBMITTED, ())
+    ((_, call),) = calls.openings(memory, AT)
+    assert isinstance(call, OpenBook)
+    assert len(call.candidates) == 16
+    assert len(msgspec.msgpack.encode(call)) < 80 * 1024
 
 
 def count(monkeypatch: pytest.MonkeyPatch, name: str) -> list[object]:
