@@ -221,7 +221,7 @@ EVENTS = (
     ),
     task.BidWithdrawn(task_id="t1", round=1, agent_id="ann"),
     task.BidRefused(task_id="t1", round=1, agent_id="bob", reason="busy"),
-    task.BookVoided(task_id="t1", round=1, reason="no_bids", voids=1),
+    task.BookVoided(task_id="t1", round=1, reason="no_bids", voids=1, since=AT + 2),
     task.TaskAwarded(
         task_id="t1",
         round=1,

@@ -14,7 +14,7 @@ from aggregates.task.events import (
     TaskEvent,
 )
 from aggregates.task.state import Task, standing_bid
-from aggregates.task.terms import VOIDS_MAX, VoidReason
+from aggregates.task.terms import VOID_SECONDS_MIN, VOIDS_MAX, VoidReason
 from aggregates.values.ranking import Ranked, rank
 from aggregates.values.skills import missing
 from runtime.errors import Refused
@@ -131,7 +131,10 @@ def _void(task: Task, command: AwardTask, ranking: tuple[Ranked, ...]) -> Sequen
         reason = "no_bids" if missing(task.eligible, task.refused) else "all_refused"
     # A book that found everybody busy says nothing against the task.
     voids = task.voids + (not any(ranked.lost == "slots_full" for ranked in ranking))
-    voided = BookVoided(task_id=command.task_id, round=task.round, reason=reason, voids=voids, ranking=ranking)
-    if voids < VOIDS_MAX:
+    since = task.voids_since if task.voids else command.at
+    voided = BookVoided(
+        task_id=command.task_id, round=task.round, reason=reason, voids=voids, since=since, ranking=ranking
+    )
+    if voids < VOIDS_MAX or command.at - since < VOID_SECONDS_MIN:
         return [voided]
     return [voided, TaskDeadLettered(task_id=command.task_id, reason=f"no winner in {voids} rounds")]

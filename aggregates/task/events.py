@@ -81,12 +81,13 @@ class BidRefused(Event, frozen=True, kw_only=True):
 
 
 class BookVoided(Event, frozen=True, kw_only=True):
-    """The book closed without a winner; `ranking` says why each bid lost."""
+    """The book closed without a winner; `ranking` says why each bid lost. `since` is when the first of `voids` in a row did."""
 
     task_id: TaskId
     round: int
     reason: VoidReason
     voids: int
+    since: float = 0.0
     ranking: tuple[Ranked, ...] = ()
 
 

@@ -46,6 +46,7 @@ class Task(State, frozen=True, kw_only=True):
     round: int = 0
     voids: int = 0
     """Books in a row that found no winner."""
+    voids_since: float = 0.0
     eligible: tuple[str, ...] = ()
     closes_at: float = 0.0
     bids: tuple[Bid, ...] = ()
@@ -86,13 +87,14 @@ def evolve(task: Task, event: TaskEvent) -> Task:
             refused = tuple(sorted({*task.refused, event.agent_id}))
             return replace(task, bids=_without(task.bids, event.agent_id), refused=refused)
         case BookVoided():
-            return replace(_closed(task), stage=Stage.SUBMITTED, voids=event.voids)
+            return replace(_closed(task), stage=Stage.SUBMITTED, voids=event.voids, voids_since=event.since)
         case TaskAwarded():
             return replace(
                 _closed(task),
                 stage=Stage.AWARDED,
                 attempt=event.attempt,
                 voids=0,
+                voids_since=0.0,
                 assignee=event.agent_id,
                 awarded_at=event.awarded_at,
                 lease_seconds=event.lease_seconds,

@@ -10,6 +10,9 @@ from aggregates.values.ids import AgentId, TaskId
 VOIDS_MAX = 50
 """How many books in a row may find no winner before the task is given up."""
 
+VOID_SECONDS_MIN = 1800.0
+"""How long they must have found none: a crowd of agents that come and go can void fifty books in a second."""
+
 BIDDING_SECONDS = 2.0
 """How long a book is open where the submission does not say."""
 

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from aggregates import task
 from aggregates.task import (
+    VOID_SECONDS_MIN,
     VOIDS_MAX,
     AwardTask,
     CancelTask,
@@ -225,10 +226,33 @@ def test_a_book_without_winner_is_void_for_a_reason() -> None:
         assert (voided.reason, voided.voids) == (reason, 1)
 
 
+def without_winner(rounds: int, seconds: float) -> Any:
+    """A task of which so many books in a row found no winner, one each so many seconds."""
+    pairs = [
+        (replace(OPEN, round=n, at=AT + n * seconds), replace(AWARD, round=n, at=AT + n * seconds + 3))
+        for n in range(1, rounds + 1)
+    ]
+    return state(task, SUBMIT, *(command for pair in pairs for command in pair))
+
+
 def test_a_task_that_nobody_ever_takes_is_given_up() -> None:
-    rounds = [(replace(OPEN, round=n), replace(AWARD, round=n, at=AT + 3)) for n in range(1, VOIDS_MAX + 1)]
-    after = state(task, SUBMIT, *(command for pair in rounds for command in pair))
-    assert after.stage is Stage.DEAD_LETTERED
+    assert without_winner(VOIDS_MAX - 1, 60.0).stage is Stage.SUBMITTED
+    assert without_winner(VOIDS_MAX, 60.0).stage is Stage.DEAD_LETTERED
+
+
+def test_a_task_that_nobody_took_for_a_moment_is_not_given_up() -> None:
+    rounds = int(VOID_SECONDS_MIN / 5.0)
+    assert without_winner(rounds, 5.0).stage is Stage.SUBMITTED
+    assert without_winner(rounds + 1, 5.0).stage is Stage.DEAD_LETTERED
+
+
+def test_an_award_begins_the_count_of_books_without_winner_anew() -> None:
+    after = state(task, SUBMIT, OPEN, replace(AWARD, at=AT + 3), replace(OPEN, round=2), replace(BID, round=2))
+    won = replace(AWARD, round=2, at=AT + 3)
+    assert (after.voids, after.voids_since) == (1, AT + 3)
+    for event in task.decide(after, won):
+        after = task.evolve(after, event)
+    assert (after.stage, after.voids, after.voids_since) == (Stage.AWARDED, 0, 0.0)
 
 
 def test_a_book_that_found_all_busy_says_nothing_against_the_task() -> None:
