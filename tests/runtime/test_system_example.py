@@ -1,0 +1,35 @@
+"""The example of the runtime alone: killed between the halves of a transfer, it goes on where it was, and its log verifies."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from runtime.verification import verify
+
+ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / "examples" / "bank.py"
+LINES_MAX = 60
+
+
+def bank(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-W", "error", str(EXAMPLE), str(folder), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=60)
+
+
+def test_a_transfer_killed_between_its_halves_is_completed_once_and_the_log_verifies(tmp_path: Path) -> None:
+    for _ in range(2):
+        assert bank(tmp_path, "crash").returncode == -signal.SIGKILL
+        report = verify(tmp_path / "journal.db")
+        assert (report.whole, report.positions) == (True, 2)
+    for _ in range(2):
+        ended = bank(tmp_path)
+        assert (ended.stdout, ended.stderr, ended.returncode) == ("{'ann': 70, 'bob': 30} whole: True\n", "", 0)
+    assert bank(tmp_path, "crash").returncode == 0  # there is nothing left to do
+    assert verify(tmp_path / "journal.db").positions == 3
+
+
+def test_the_example_is_short() -> None:
+    assert len([line for line in EXAMPLE.read_text().splitlines() if line.strip()]) <= LINES_MAX
