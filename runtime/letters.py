@@ -49,7 +49,23 @@ class DeadLetters:
         """The last ones, newest first."""
         return list(self._letters)[: -limit - 1 : -1]
 
+    def find(self, number: int) -> DeadLetter | None:
+        """The letter of this number, while it is kept."""
+        return next((letter for letter in self._letters if letter.number == number), None)
+
     def send_again(self, letter: DeadLetter, to: "ActorRef | None" = None) -> None:
-        """Tells it anew, to the same address or another, and forgets it. Raises Overloaded where there is no room."""
-        (to or letter.ref).tell(letter.message, context=letter.context)
-        self._letters.remove(letter)
+        """Tells it anew, to the same address or another, and forgets it; where nobody is there again, it is a new dead letter.
+
+        Raises KeyError for a letter that was sent again already or is not kept any more, and Overloaded where there is no room: then it is
+        kept.
+        """
+        if letter not in self._letters:
+            raise KeyError(f"dead letter {letter.number} is not kept any more")
+        place = self._letters.index(letter)
+        # First: were it a dead letter once more, that would push the oldest out, perhaps itself.
+        del self._letters[place]
+        try:
+            (to or letter.ref).tell(letter.message, context=letter.context)
+        except BaseException:
+            self._letters.insert(place, letter)
+            raise

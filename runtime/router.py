@@ -20,11 +20,20 @@ NOBODY = "nobody takes its type"
 class Nobody(Cell):
     """The address of a message of which nobody takes the type."""
 
-    __slots__ = ()
+    __slots__ = ("_router",)
 
-    def __init__(self, actors: "Actors") -> None:
+    def __init__(self, actors: "Actors", router: "Router") -> None:
         super().__init__(actors, Kind("nobody", mailbox_max=1), None, "nobody", None)
         self._state = STOPPED
+        self._router = router
+
+    def tell(self, message: Any, *, context: Context | None = None) -> None:
+        # A dead letter that is sent again: by now somebody may take it.
+        ref = self._router.route(message)
+        if ref is self:
+            super().tell(message, context=context)
+        else:
+            ref.tell(message, context=context)
 
     def _await(self, delivery: Delivery, asker: Cell | Work | None, seconds: float | None) -> None:
         raise Unreachable(f"nobody takes {type(delivery.message).__name__}")
@@ -39,7 +48,7 @@ class Router:
 
     def __init__(self, actors: "Actors") -> None:
         self._ref_by_type: dict[type, ActorRef] = {}
-        self._nobody = Nobody(actors)
+        self._nobody = Nobody(actors, self)
 
     def add(self, ref: ActorRef, *types: type) -> None:
         """Has messages of these types sent to this address; by default those that its actor `takes`.
