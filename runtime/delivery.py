@@ -52,10 +52,10 @@ class Delivery(msgspec.Struct):
     cause: int
     root: int
     context: Context | None
+    asked: bool = False
+    state: int = WAITING
     deadline: float = 0.0
     """In Trio's time; 0: none."""
-    state: int = WAITING
-    asked: bool = False
     task: Any = None
     result: Any = None
     queued_ns: int = 0

@@ -128,17 +128,16 @@ class Dispatcher:
 
     async def _lead(self, scope: trio.CancelScope) -> None:
         """Leads until a handler has to wait; then sees that handler through."""
-        blocked = self._pass()
-        while blocked is None:
+        task = trio.lowlevel.current_task()
+        while (blocked := self._pass()) is None:
             if self.ready:
                 await trio.lowlevel.checkpoint()
             else:
-                await self._sleep()
-            blocked = self._pass()
+                self._sleeper = task
+                await trio.lowlevel.wait_task_rescheduled(self._abort_sleep)
         blocked.scope = scope
         if blocked.is_over:
             scope.cancel()
-        task = trio.lowlevel.current_task()
         self._blocked_by_task[task] = blocked
         self.waiting.add(blocked)
         self._promote()
@@ -161,10 +160,6 @@ class Dispatcher:
         finally:
             self.pass_begun = None
         return None
-
-    async def _sleep(self) -> None:
-        self._sleeper = trio.lowlevel.current_task()
-        await trio.lowlevel.wait_task_rescheduled(self._abort_sleep)
 
     def _abort_sleep(self, _: object) -> trio.lowlevel.Abort:
         self._sleeper = None

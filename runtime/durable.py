@@ -14,7 +14,7 @@ from trio.lowlevel import enable_ki_protection
 
 from runtime.actor import Actor, Effect, Reply
 from runtime.cell import Cell
-from runtime.delivery import BEGUN, Context, Delivery, Failed
+from runtime.delivery import BEGUN, WAITING, Context, Delivery, Failed
 from runtime.errors import Crashed, Failure, Overloaded
 from runtime.evidence import Unreadable
 from runtime.journal import Entry
@@ -124,6 +124,7 @@ class DurableCell(Cell):
         return steps
 
     def _perform(self, delivery: Delivery) -> Reply | Failed | None:
+        delivery.state = WAITING  # it begins when all that it needs has been read
         self._state = RUNNING
         self._run(delivery)
         self._handled += 1
