@@ -1,19 +1,23 @@
 """How everything is measured: both sides in one run, interleaved, several rounds, medians; and the machine's own speed beside it.
 
 A row names what a goal speaks of. `ratio` says how many times better ours is than theirs: rates are ours over theirs, costs theirs
-over ours. A value that was not reached counts as 0, so that a row is never left out.
+over ours. Where the goal is a bound (`at_most`), it says how many times theirs ours is. A value that was not reached counts as 0, or
+as NEVER where the goal is a bound, so that a row is never left out.
 """
 
+import gc
 import os
 import platform
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Literal
 
 import msgspec
 
 CALIBRATION_STEPS = 200_000
+NEVER = 1e9
+"""Stands for a cost that was not reached where the goal is a bound."""
 
 
 class NotMeasurable(Exception):
@@ -28,7 +32,10 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """A line of a bench: `measure` runs it; `better` says whether more or less of the unit is better."""
+    """A line of a bench: `measure` runs it; `better` says whether more or less of the unit is better.
+
+    The goal is the least that the ratio should be, or the most (`at_most`); `ours_max` is a bound on our own value besides.
+    """
 
     name: str
     measure: Callable[[], Measured]
@@ -36,6 +43,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     unit: str
     better: Literal["more", "less"]
     goal: float | None = None
+    at_most: bool = False
+    ours_max: float | None = None
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,13 +68,13 @@ def run(row: Row) -> Result:
 
 
 def not_reached(row: Row) -> Result:
-    """A row that could not be measured: it counts as 0."""
-    return _result(row, Measured(ours=[0.0], theirs=[0.0]))
+    """A row that could not be measured: it counts as 0, or as NEVER where the goal is a bound."""
+    return _result(row, Measured(ours=[NEVER], theirs=[1.0]) if row.at_most else Measured(ours=[0.0], theirs=[0.0]))
 
 
 def _result(row: Row, measured: Measured) -> Result:
     ours, theirs = statistics.median(measured.ours), statistics.median(measured.theirs)
-    over, under = (ours, theirs) if row.better == "more" else (theirs, ours)
+    over, under = (ours, theirs) if row.at_most or row.better == "more" else (theirs, ours)
     ratio = over / under if under > 0 else 0.0
     return Result(
         name=row.name,
@@ -77,14 +86,35 @@ def _result(row: Row, measured: Measured) -> Result:
         unit=row.unit,
         better=row.better,
         goal=row.goal,
-        met=None if row.goal is None else ratio >= row.goal,
+        met=None if row.goal is None else _is_met(row, row.goal, ratio, ours),
     )
 
 
-def interleaved(ours: Callable[[], float], theirs: Callable[[], float], rounds: int) -> Measured:
-    """Both sides in turn, so that what else happens on the machine hits both."""
-    pairs = [(ours(), theirs()) for _ in range(rounds)]
+def _is_met(row: Row, goal: float, ratio: float, ours: float) -> bool:
+    if row.ours_max is not None and ours > row.ours_max:
+        return False
+    return ratio <= goal if row.at_most else ratio >= goal
+
+
+Side = Callable[[], Awaitable[float]]
+
+
+async def interleaved(ours: Side, theirs: Side, rounds: int) -> Measured:
+    """Both sides in turn, so that what else happens on the machine hits both; neither tidies up the other's garbage."""
+    pairs = [(await _tidied(ours), await _tidied(theirs)) for _ in range(rounds)]
     return Measured(ours=[pair[0] for pair in pairs], theirs=[pair[1] for pair in pairs])
+
+
+async def _tidied(side: Side) -> float:
+    gc.collect()
+    return await side()
+
+
+async def cost(work: Callable[[], Awaitable[object]], messages: int) -> float:
+    """CPU microseconds of all threads for a message."""
+    started = time.process_time()
+    await work()
+    return (time.process_time() - started) / messages * 1e6
 
 
 def machine() -> dict[str, object]:

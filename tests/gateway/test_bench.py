@@ -1,14 +1,18 @@
 """The benches: what they print, and that rows count honestly."""
 
 import json
+from functools import partial
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from benchmarks import journal, measure, runtime
+from benchmarks.actors import QUEUED, AsyncCounter, Counter
 from benchmarks.catalog import BENCHES
 from benchmarks.measure import Measured, NotMeasurable, Row
 from gateway import cli
+from runtime.actors import Props
 
 FIELDS = ["name", "ours", "peer", "theirs", "ratio", "value", "unit", "better", "goal", "met"]
 
@@ -33,8 +37,44 @@ def test_a_value_that_was_not_reached_counts_as_0():
     assert (result.ratio, result.met) == (0.0, False)
 
 
-def test_the_runtime_bench_measures_both_sides():
-    measured = runtime.ask_idle(rounds=2, asks=300)
+def test_a_bound_is_our_cost_over_theirs_and_one_that_was_not_reached_is_a_huge_cost():
+    bound = msgspec.structs.replace(row("less", 3.0), at_most=True)
+    assert (measure.run(bound).ratio, measure.run(bound).met) == (0.5, True)
+    assert (measure.not_reached(bound).ratio, measure.not_reached(bound).met) == (1e9, False)
+
+
+def test_a_bound_on_our_own_value_counts_beside_the_ratio():
+    assert measure.run(msgspec.structs.replace(row("less", 2.0), ours_max=4.0)).met
+    assert not measure.run(msgspec.structs.replace(row("less", 2.0), ours_max=3.9)).met
+
+
+SMALL = {
+    "ask_idle": partial(runtime.ask, Props(), asks=300),
+    "ask_idle_lean": partial(runtime.ask, Props(telemetry=False), asks=300),
+    "ask_queued": partial(runtime.ask, QUEUED, asks=300),
+    "ask_1000": partial(runtime.ask_at_once, Counter, asks=300, callers=30),
+    "ask_deadline": partial(runtime.ask_deadline, asks=300),
+    "ask_async": partial(runtime.ask_at_once, AsyncCounter, asks=300, callers=30),
+    "tell": partial(runtime.tell, tells=3000),
+    "fanout": partial(runtime.tell, 30, tells=3000),
+    "spawn": partial(runtime.spawn, count=300),
+    "idle_bytes": partial(runtime.idle_bytes, count=300),
+    "pykka_ask": partial(runtime.pykka_ask, asks=300),
+    "pykka_tell": partial(runtime.pykka_tell, tells=300),
+    "tail": partial(runtime.tail, asks=100),
+    "grow": partial(runtime.grow, many=1000),
+    "ask_queued_at_once": partial(runtime.ask, QUEUED, asks=300, answers_wait=False),
+    "ask_1000_at_once": partial(runtime.ask_at_once, Counter, asks=300, callers=30, answers_wait=False),
+}
+
+
+def test_all_rows_of_the_runtime_bench_are_tried_here():
+    assert [row.name for row in runtime.ROWS] == list(SMALL)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_row_of_the_runtime_bench_measures_both_sides(name: str):
+    measured = SMALL[name](rounds=2)
     assert len(measured.ours) == len(measured.theirs) == 2
     assert min(measured.ours + measured.theirs) > 0
 
