@@ -64,6 +64,8 @@ async def test_a_caller_cancelled_at_any_tick_is_told_what_became_of_its_message
                 await ticks(after)
                 nursery.cancel_scope.cancel()
 
+            if after == 0:
+                nursery.cancel_scope.cancel()
             nursery.start_soon(leave)
             answers.append(await ref.ask(Note(number=number, rests=number % 3), receipt=receipt))
             nursery.cancel_scope.cancel()
