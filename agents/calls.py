@@ -10,7 +10,7 @@ from agents.supply import Supply
 from agents.waiting import Line
 from aggregates import agent as agents
 from aggregates import task as tasks
-from aggregates.task import AwardTask, Candidate, ExpireLease, FailDependent, OpenBook, Stage, UnblockTask
+from aggregates.task import AwardTask, Candidate, ExpireLease, FailDependent, NoteStall, OpenBook, Stage, UnblockTask
 from aggregates.values.ranking import BidderFacts
 from runtime.records import Command
 
@@ -20,6 +20,8 @@ CALL_CHARACTERS_MAX = 64 * 1024
 """Fewer are called where the skills that the task needs would be longer than this for all of them together."""
 OPENINGS_MAX = 32
 """How many books are opened in one step; the next step opens more."""
+STALLS_MAX = 32
+"""How many tasks are said to have nobody to call in one cycle."""
 DEPENDENTS_MAX = 32
 """How many dependents are told in one step; what is recorded of them leads to the next."""
 
@@ -108,8 +110,28 @@ def expire_lease(task: TaskEntry, heard_at: float, gone_position: int = 0) -> De
     return (tasks.stream(task.task_id), command)
 
 
+def stalls(memory: OpenTasks) -> list[Decision]:
+    """Notes of tasks that nobody could be called for, busy or not: some at a time, and each once."""
+    decisions: list[Decision] = []
+    for _, line in sorted(memory.waiting.lines.items()):
+        able = memory.supply.able(line.needs, free=False)
+        if able - line.excluded:
+            continue
+        reason = "all_excluded" if able else "skills_missing"
+        unsaid = [task for task in map(memory.tasks.__getitem__, line.names()) if task.stalled != reason]
+        for task in unsaid[: STALLS_MAX - len(decisions)]:
+            note = NoteStall(task_id=task.task_id, candidates=_candidates(memory, task, able), doers=tuple(task.doers))
+            decisions.append((tasks.stream(task.task_id), note))
+    return decisions
+
+
 def _call(memory: OpenTasks, task: TaskEntry, chosen: frozenset[str]) -> OpenBook:
-    candidates = tuple(
+    candidates = _candidates(memory, task, chosen)
+    return OpenBook(task_id=task.task_id, round=task.round + 1, candidates=candidates, doers=tuple(task.doers))
+
+
+def _candidates(memory: OpenTasks, task: TaskEntry, names: Iterable[str]) -> tuple[Candidate, ...]:
+    return tuple(
         Candidate(
             agent_id=agent.agent_id,
             capabilities=_needed(task.capabilities, agent.capabilities),
@@ -117,9 +139,8 @@ def _call(memory: OpenTasks, task: TaskEntry, chosen: frozenset[str]) -> OpenBoo
             running=len(agent.held),
             position=agent.position,
         )
-        for agent in (memory.agents[name] for name in sorted(chosen))
+        for agent in (memory.agents[name] for name in sorted(names))
     )
-    return OpenBook(task_id=task.task_id, round=task.round + 1, candidates=candidates, doers=tuple(task.doers))
 
 
 def _needed(needs: Sequence[str], offered: Iterable[str]) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from agents.alarms import Alarm, Alarms, Due
-from agents.calls import Decision, award, expire_lease, openings, tell_dependents
+from agents.calls import Decision, award, expire_lease, openings, stalls, tell_dependents
 from agents.entries import AgentEntry, TaskEntry
 from agents.open_tasks import SKILLS_MAX, OpenTasks, remember
 from aggregates import agent as agents
@@ -322,7 +322,7 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
         """What is to be done about it now. One whose time has moved is set again; one whose subject has ended is dropped."""
         if alarm.due is Due.CYCLE:
             self.alarms.set(at + self.terms.cycle_seconds, Due.CYCLE, "")
-            return [*tell_dependents(self.memory), *self._openings(at, due=at)]
+            return [*tell_dependents(self.memory), *self._openings(at, due=at), *stalls(self.memory)]
         if alarm.due is Due.SILENCE:
             agent = self.memory.agents.get(alarm.name)
             return self._on_silence(agent, at) if agent is not None else []

@@ -67,6 +67,7 @@ class TaskEntry(Struct, kw_only=True):
     """When the pause after a book without winner ends; 0 when there is none."""
     wants_slot: bool = False
     """Its last book found somebody busy."""
+    stalled: str = ""
     assignee: str = ""
     token: int = 0
     awarded_at: float = 0.0

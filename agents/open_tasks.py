@@ -40,6 +40,7 @@ from aggregates.task import (
     TaskExpired,
     TaskFailed,
     TaskReopened,
+    TaskStalled,
     TaskStarted,
     TaskSubmitted,
     TaskUnblocked,
@@ -56,7 +57,7 @@ AGING_SECONDS = 30.0
 """A waiting task gains AGING_FACTOR of a priority step every AGING_SECONDS, so that none starves."""
 
 
-QUIET = (BidPlaced, BidRefused, BidWithdrawn, TaskStarted, DependencyMet)
+QUIET = (BidPlaced, BidRefused, BidWithdrawn, TaskStarted, TaskStalled, DependencyMet)
 """After these no book can be opened that could not be opened before."""
 
 
@@ -244,6 +245,8 @@ def _change_task(memory: OpenTasks, task: TaskEntry, event: Any, recorded: Recor
             memory.waiting.update(task)
         case BookOpened():
             _open(memory, task, event)
+        case TaskStalled():
+            task.stalled = event.reason
         case BidPlaced():
             _bid(memory, task, event, recorded.position)
         case BidRefused() | BidWithdrawn():
@@ -276,7 +279,7 @@ def _change_task(memory: OpenTasks, task: TaskEntry, event: Any, recorded: Recor
 def _open(memory: OpenTasks, task: TaskEntry, event: BookOpened) -> None:
     memory.books.append(task.task_id)
     task.stage, task.round, task.eligible = Stage.BIDDING, event.round, frozenset(event.eligible)
-    task.retry_at = 0.0
+    task.retry_at, task.stalled = 0.0, ""
     memory.waiting.update(task)
     task.opened_at, task.closes_at = event.closes_at - task.bidding_seconds, event.closes_at
     task.bidders, task.answered = [], []

@@ -23,6 +23,10 @@ class Line:
         self.ready: list[Place] = []
         self.resting: dict[str, tuple[float, Place]] = {}
 
+    def names(self) -> list[str]:
+        """All its tasks."""
+        return [*(name for _, _, name in self.ready), *sorted(self.resting)]
+
 
 class Waiting:
     """All lines; told of each task that has changed."""

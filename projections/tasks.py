@@ -18,6 +18,7 @@ from aggregates.task import (
     TaskExpired,
     TaskFailed,
     TaskReopened,
+    TaskStalled,
     TaskStarted,
     TaskSubmitted,
     TaskUnblocked,
@@ -71,7 +72,7 @@ tasks = schema.table(
     paged_by=("stage", "agent_id"),
 )
 """`waiting` counts the dependencies that are not complete. `agent_id` and `token` tell who holds the task, or held it when it
-ended. `reason` says why it last ended, failed, or found no winner; `award_reason` and `ranking` why the holder won."""
+ended. `reason` says why it last ended, failed, found no winner or nobody to call; `award_reason` and `ranking` why the holder won."""
 
 TABLES: tuple[Table, ...] = (tasks,)
 
@@ -91,6 +92,8 @@ def apply(recorded: Recorded) -> Sequence[Change]:
             return [_changed(recorded, event.task_id, stage=Stage.SUBMITTED.value, unblocked_at=at)]
         case BookOpened():
             return [_opened(recorded, event)]
+        case TaskStalled():
+            return [_changed(recorded, event.task_id, reason=event.reason)]
         case BookVoided():
             return [_changed(recorded, event.task_id, stage=Stage.SUBMITTED.value, closes_at=None, reason=event.reason)]
         case TaskAwarded():

@@ -102,6 +102,7 @@ COMMANDS = (
         at=AT,
         tenant=TENANT,
     ),
+    task.NoteStall(task_id="t1", at=AT, tenant=TENANT),
     task.PlaceBid(
         task_id="t1", agent_id="ann", round=1, price=1.0, eta_seconds=5.0, confidence=0.9, at=AT, tenant=TENANT
     ),
@@ -208,6 +209,7 @@ EVENTS = (
         priority=3,
         budget_seconds=60.0,
     ),
+    task.TaskStalled(task_id="t1", reason="skills_missing"),
     task.BidPlaced(
         task_id="t1",
         round=1,

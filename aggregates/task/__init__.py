@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from aggregates.task.bidding import (
     answer,
     award,
+    note_stall,
     open_book,
 )
 from aggregates.task.commands import (
@@ -21,6 +22,7 @@ from aggregates.task.commands import (
     ExpireTask,
     FailDependent,
     FailTask,
+    NoteStall,
     OpenBook,
     PlaceBid,
     RefuseBid,
@@ -47,6 +49,7 @@ from aggregates.task.events import (
     TaskExpired,
     TaskFailed,
     TaskReopened,
+    TaskStalled,
     TaskStarted,
     TaskSubmitted,
     TaskUnblocked,
@@ -89,6 +92,7 @@ from aggregates.task.terms import (
     Round,
     Seconds,
     Stage,
+    StallReason,
     TaskAccepted,
     TaskType,
     VoidReason,
@@ -127,12 +131,14 @@ __all__ = [
     "FailTask",
     "LeaseExpired",
     "Links",
+    "NoteStall",
     "OpenBook",
     "PlaceBid",
     "RefuseBid",
     "Round",
     "Seconds",
     "Stage",
+    "StallReason",
     "StartTask",
     "SubmitTask",
     "Task",
@@ -146,6 +152,7 @@ __all__ = [
     "TaskExpired",
     "TaskFailed",
     "TaskReopened",
+    "TaskStalled",
     "TaskStarted",
     "TaskSubmitted",
     "TaskType",
@@ -187,6 +194,10 @@ def decide(task: Task, command: TaskCommand) -> Sequence[TaskEvent]:
         case Stage.SUBMITTED, OpenBook() if command.round == task.round + 1:
             return open_book(task, command)
         case _, OpenBook():
+            return []
+        case Stage.SUBMITTED, NoteStall():
+            return note_stall(task, command)
+        case _, NoteStall():
             return []
         case Stage.BIDDING, (PlaceBid() | WithdrawBid() | RefuseBid()):
             return answer(task, command)

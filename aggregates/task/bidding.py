@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from aggregates.task.commands import AwardTask, OpenBook, PlaceBid, RefuseBid, WithdrawBid
+from aggregates.task.commands import AwardTask, NoteStall, OpenBook, PlaceBid, RefuseBid, WithdrawBid
 from aggregates.task.events import (
     BidPlaced,
     BidRefused,
@@ -12,16 +12,17 @@ from aggregates.task.events import (
     TaskAwarded,
     TaskDeadLettered,
     TaskEvent,
+    TaskStalled,
 )
 from aggregates.task.state import Task, standing_bid
-from aggregates.task.terms import VOID_SECONDS_MIN, VOIDS_MAX, VoidReason
+from aggregates.task.terms import VOID_SECONDS_MIN, VOIDS_MAX, StallReason, VoidReason
 from aggregates.values.ranking import Ranked, rank
 from aggregates.values.skills import missing
 from runtime.errors import Refused
 
 
 def open_book(task: Task, command: OpenBook) -> Sequence[TaskEvent]:
-    excluded = {doer.agent_id for doer in command.doers if doer.task_id in task.independent_of}
+    excluded = _excluded(task, command)
     eligible = sorted(
         candidate.agent_id
         for candidate in command.candidates
@@ -44,6 +45,18 @@ def open_book(task: Task, command: OpenBook) -> Sequence[TaskEvent]:
             budget_seconds=task.budget_seconds,
         )
     ]
+
+
+def note_stall(task: Task, command: NoteStall) -> Sequence[TaskEvent]:
+    able = [one.agent_id for one in command.candidates if not missing(task.capabilities, one.capabilities)]
+    if missing(able, _excluded(task, command)):
+        raise Refused("somebody_fits", command.task_id)
+    reason: StallReason = "all_excluded" if able else "skills_missing"
+    return [] if task.stalled == reason else [TaskStalled(task_id=command.task_id, reason=reason)]
+
+
+def _excluded(task: Task, command: OpenBook | NoteStall) -> set[str]:
+    return {doer.agent_id for doer in command.doers if doer.task_id in task.independent_of}
 
 
 def answer(task: Task, command: PlaceBid | WithdrawBid | RefuseBid) -> Sequence[TaskEvent]:

@@ -84,6 +84,14 @@ class OpenBook(Command[None], frozen=True, kw_only=True):
     doers: House[tuple[Doer, ...]] = ()
 
 
+class NoteStall(Command[None], frozen=True, kw_only=True):
+    """Nobody could be called, busy or not: `candidates` are the active agents with the skills. Sent by the coordinator alone."""
+
+    task_id: House[TaskId]
+    candidates: House[tuple[Candidate, ...]] = ()
+    doers: House[tuple[Doer, ...]] = ()
+
+
 class PlaceBid(Command[BidAccepted], frozen=True, kw_only=True):
     """An agent offers to do the task; a second bid of the same agent replaces its first. Sent by the agent itself."""
 
@@ -182,6 +190,7 @@ TaskCommand = (
     | UnblockTask
     | FailDependent
     | OpenBook
+    | NoteStall
     | PlaceBid
     | WithdrawBid
     | RefuseBid

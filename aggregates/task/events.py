@@ -2,7 +2,7 @@
 
 from typing import get_args
 
-from aggregates.task.terms import TaskType, VoidReason
+from aggregates.task.terms import StallReason, TaskType, VoidReason
 from aggregates.values.document import Document
 from aggregates.values.ids import AgentId, TaskId
 from aggregates.values.ranking import Ranked
@@ -53,6 +53,13 @@ class BookOpened(Event, frozen=True, kw_only=True):
     capabilities: tuple[str, ...]
     priority: int
     budget_seconds: float
+
+
+class TaskStalled(Event, frozen=True, kw_only=True):
+    """There is nobody to call; told once, until somebody is called or the reason is another."""
+
+    task_id: TaskId
+    reason: StallReason
 
 
 class BidPlaced(Event, frozen=True, kw_only=True):
@@ -171,6 +178,7 @@ TaskEvent = (
     | DependencyMet
     | TaskUnblocked
     | BookOpened
+    | TaskStalled
     | BidPlaced
     | BidWithdrawn
     | BidRefused

@@ -18,6 +18,7 @@ from aggregates.task.events import (
     TaskExpired,
     TaskFailed,
     TaskReopened,
+    TaskStalled,
     TaskStarted,
     TaskSubmitted,
     TaskUnblocked,
@@ -47,6 +48,8 @@ class Task(State, frozen=True, kw_only=True):
     voids: int = 0
     """Books in a row that found no winner."""
     voids_since: float = 0.0
+    stalled: str = ""
+    """Why there was nobody to call."""
     eligible: tuple[str, ...] = ()
     closes_at: float = 0.0
     bids: tuple[Bid, ...] = ()
@@ -74,11 +77,14 @@ def evolve(task: Task, event: TaskEvent) -> Task:
                 task,
                 stage=Stage.BIDDING,
                 round=event.round,
+                stalled="",
                 eligible=event.eligible,
                 closes_at=event.closes_at,
                 bids=(),
                 refused=(),
             )
+        case TaskStalled():
+            return replace(task, stalled=event.reason)
         case BidPlaced():
             bids = (*_without(task.bids, event.agent_id), standing_bid(event))
             refused = tuple(name for name in task.refused if name != event.agent_id)

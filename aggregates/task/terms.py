@@ -63,6 +63,8 @@ ENDED = (Stage.COMPLETED, Stage.FAILED, Stage.CANCELLED, Stage.EXPIRED, Stage.DE
 """Nothing follows any more."""
 
 VoidReason = Literal["no_bids", "all_refused", "none_fit"]
+StallReason = Literal["skills_missing", "all_excluded"]
+"""Nobody has the skills; or all who have them did what the task must be independent of."""
 
 
 class TaskAccepted(Struct, frozen=True, kw_only=True):

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from agents import calls, coordinator
 from agents.alarms import Due
+from agents.calls import stalls
 from agents.coordinator import Coordinator, Terms
 from agents.open_tasks import OpenTasks
 from aggregates.agent import (
@@ -37,6 +38,7 @@ from aggregates.task import (
     TaskExpired,
     TaskFailed,
     TaskReopened,
+    TaskStalled,
     TaskSubmitted,
     TaskUnblocked,
 )
@@ -237,6 +239,23 @@ async def test_a_dependent_waits_and_is_never_done_by_the_doer_that_it_must_be_i
         await crew.next(TaskUnblocked, task_id="t2")
         await crew.register("bob")
         assert (await crew.next(BookOpened, task_id="t2")).eligible == ("bob",)
+
+
+async def test_a_task_whose_every_agent_is_excluded_says_so_once(tmp_path: Path) -> None:
+    async with open_crew(tmp_path, CALM._replace(cycle_seconds=0.05)) as crew:
+        await crew.register("ann")
+        await crew.submit("t1")
+        await crew.awarded("t1", "ann")
+        await crew.ask(CompleteTask(task_id="t1", agent_id="ann", token=1))
+        await crew.submit("t2", dependencies=("t1",), independent_of=("t1",))
+        assert (await crew.next(TaskStalled)).reason == "all_excluded"
+        await crew.ask(DeregisterAgent(agent_id="ann"))
+        assert (await crew.next(TaskStalled)).reason == "skills_missing"
+        coordinator = the_coordinator(crew)
+        assert stalls(coordinator.memory) == []
+        await crew.register("bob")
+        assert (await crew.next(BookOpened)).eligible == ("bob",)
+        assert coordinator.memory.tasks["t2"].stalled == ""
 
 
 async def test_dependents_of_a_task_without_result_fail_with_it_down_the_line(tmp_path: Path) -> None:

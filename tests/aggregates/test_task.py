@@ -18,6 +18,7 @@ from aggregates.task import (
     ExpireTask,
     FailDependent,
     FailTask,
+    NoteStall,
     OpenBook,
     PlaceBid,
     RefuseBid,
@@ -38,6 +39,7 @@ SUBMIT: SubmitTask = command_by_type[SubmitTask]
 UNBLOCK: UnblockTask = command_by_type[UnblockTask]
 FAIL_DEPENDENT: FailDependent = command_by_type[FailDependent]
 OPEN: OpenBook = command_by_type[OpenBook]
+STALL: NoteStall = command_by_type[NoteStall]
 BID: PlaceBid = command_by_type[PlaceBid]
 WITHDRAW: WithdrawBid = command_by_type[WithdrawBid]
 REFUSE: RefuseBid = command_by_type[RefuseBid]
@@ -67,6 +69,7 @@ OUTCOMES = (
     Outcome(UNBLOCK, ["DependencyMet", "TaskUnblocked"], [WAITS], [WAITS, UNBLOCK], "task_unknown", []),
     Outcome(FAIL_DEPENDENT, ["TaskFailed"], [WAITS], [WAITS, FAIL_DEPENDENT], "task_unknown", []),
     Outcome(OPEN, ["BookOpened"], [SUBMIT], [SUBMIT, OPEN], "nobody_eligible", [replace(SUBMIT, capabilities=("x",))]),
+    Outcome(STALL, ["TaskStalled"], [SUBMIT], [SUBMIT, STALL], "task_unknown", []),
     Outcome(BID, ["BidPlaced"], [SUBMIT, OPEN], [SUBMIT, OPEN, BID], "book_closed", AWARDED),
     Outcome(WITHDRAW, ["BidWithdrawn"], BIDDING, [*BIDDING, WITHDRAW], "bid_unknown", [SUBMIT, OPEN]),
     Outcome(REFUSE, ["BidRefused"], [SUBMIT, OPEN], [SUBMIT, OPEN, REFUSE], "book_closed", [SUBMIT]),
@@ -187,6 +190,17 @@ def test_a_completed_dependency_does_not_block() -> None:
 def test_whoever_did_what_it_must_be_independent_of_is_not_called() -> None:
     doer = replace(OPEN.doers[0], agent_id="ann")
     assert state(task, WAITS, UNBLOCK, replace(OPEN, doers=(doer,))).eligible == ("bob",)
+
+
+def test_who_has_nobody_to_call_says_why_until_somebody_is_called() -> None:
+    waits = state(task, WAITS, UNBLOCK, STALL)
+    assert waits.stalled == "skills_missing"
+    excluded = replace(STALL, candidates=OPEN.candidates[:1], doers=(replace(OPEN.doers[0], agent_id="ann"),))
+    (stalled,) = task.decide(waits, excluded)
+    assert isinstance(stalled, task.TaskStalled)
+    assert stalled.reason == "all_excluded"
+    assert refusal(replace(excluded, doers=()), WAITS, UNBLOCK).code == "somebody_fits"
+    assert state(task, WAITS, UNBLOCK, STALL, OPEN).stalled == ""
 
 
 def test_the_full_are_not_called() -> None:

@@ -184,6 +184,7 @@ def _following(state: task.Task, random: Random, common: dict[str, Any]) -> list
         (task.HELD, task.ExpireLease(**common, token=holder["token"], last_heard_at=at - 3.0)),
         (rarely(task.HELD), task.EndOverrun(**{**common, "at": at + 9.0}, token=holder["token"])),
         (rarely(any_stage), task.ExpireTask(**{**common, "at": at + 9.0})),
+        ((stage.SUBMITTED,), task.NoteStall(**common)),
         (rarely(any_stage), task.CancelTask(**common, reason="no longer needed")),
     ]
 
