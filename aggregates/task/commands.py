@@ -5,6 +5,9 @@ from typing import get_args
 from msgspec import field
 
 from aggregates.task.terms import (
+    ATTEMPTS_MAX,
+    BIDDING_SECONDS_MAX,
+    SECONDS_MAX,
     Attempts,
     BidAccepted,
     BiddingSeconds,
@@ -33,7 +36,7 @@ class SubmitTask(Command[TaskAccepted], frozen=True, kw_only=True):
     `independent_of` names dependencies whose doers may not do this task. Budget and attempts are as much as the node allows where none
     are asked for, and its book is open for `BIDDING_SECONDS`.
     The coordinator sets the facts: where the dependencies stand, which of the capabilities no agent of the tenant has ever offered,
-    and what this node allows at most.
+    and what this node allows at most; a record from before it did stands for a node that set no bound.
     """
 
     task_id: House[TaskId]
@@ -53,9 +56,9 @@ class SubmitTask(Command[TaskAccepted], frozen=True, kw_only=True):
     submitted_by: House[str] = ""
     dependency_facts: House[tuple[DependencyFact, ...]] = ()
     skills_never_offered: House[tuple[str, ...]] = ()
-    budget_seconds_max: House[float] = 3600.0
-    bidding_seconds_max: House[float] = 60.0
-    attempts_allowed: House[int] = 4
+    budget_seconds_max: House[float] = SECONDS_MAX
+    bidding_seconds_max: House[float] = BIDDING_SECONDS_MAX
+    attempts_allowed: House[int] = ATTEMPTS_MAX
 
 
 class UnblockTask(Command[None], frozen=True, kw_only=True):

@@ -19,9 +19,12 @@ BIDDING_SECONDS = 2.0
 BUDGET_GRACE_SECONDS = 5.0
 """How long over its budget an attempt may run before it fails."""
 
-Seconds = Annotated[float, Meta(gt=0, le=86400 * 7)]
-BiddingSeconds = Annotated[float, Meta(ge=0.05, le=60)]
-Attempts = Annotated[int, Meta(ge=1, le=100)]
+SECONDS_MAX = 86400.0 * 7
+Seconds = Annotated[float, Meta(gt=0, le=SECONDS_MAX)]
+BIDDING_SECONDS_MAX = 60.0
+BiddingSeconds = Annotated[float, Meta(ge=0.05, le=BIDDING_SECONDS_MAX)]
+ATTEMPTS_MAX = 100
+Attempts = Annotated[int, Meta(ge=1, le=ATTEMPTS_MAX)]
 Links = Annotated[tuple[TaskId, ...], Meta(max_length=64)]
 Round = Annotated[int, Meta(ge=0, le=2**31)]
 """A book's number within its task, from 1; 0 in a command stands for the book that is open now."""

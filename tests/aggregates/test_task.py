@@ -160,6 +160,7 @@ def test_a_submission_names_all_its_faults() -> None:
         skills_never_offered=("qubo",),
         deadline=AT - 5,
         budget_seconds=4000.0,
+        budget_seconds_max=3600.0,
         bidding_seconds=10.0,
         bidding_seconds_max=5.0,
         attempts_max=6,

@@ -1,0 +1,159 @@
+"""The golden journal: lives with every command and every event, kept as bytes so that later rules are held against them.
+
+`python -m tests.aggregates.golden` writes it anew. It refuses while something in the kept one is decided otherwise under the same number:
+whoever changes what is decided raises `RULES` of that aggregate first.
+"""
+
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from aggregates import agent, key, qubo_problem, solve_job, task
+from aggregates.catalog import AGGREGATES
+from runtime.codec import Codec
+from runtime.records import Command, CommandRecord, Event
+from tests.examples import AT, CANDIDATES, command_by_type
+
+FILE = Path(__file__).parent / "golden" / "journal.msgpack"
+CODEC = Codec(AGGREGATES)
+Life = Sequence[Command[Any]]
+
+
+class Step(msgspec.Struct, frozen=True):
+    """A command of the golden journal and the events that it decided, as they stand on disk."""
+
+    stream: str
+    command: CommandRecord
+    events: list[tuple[str, msgspec.Raw]]
+
+
+class Again(msgspec.Struct, frozen=True):
+    """A step decided anew by the rules of today."""
+
+    step: Step
+    rules: int
+    was: list[Event]
+    now: list[Event]
+
+
+def load() -> list[Step]:
+    """The kept steps."""
+    return msgspec.msgpack.decode(FILE.read_bytes(), type=list[Step])
+
+
+def again(steps: Sequence[Step]) -> Iterator[Again]:
+    """Decides every step anew, each upon the kept events before it."""
+    states: dict[str, Any] = {}
+    for step in steps:
+        aggregate = CODEC.aggregate_of(step.stream)
+        state = states.get(step.stream, aggregate.initial)
+        was = [CODEC.event(kind, data) for kind, data in step.events]
+        yield Again(step, aggregate.RULES, was, list(aggregate.decide(state, CODEC.command(step.command))))
+        for event in was:
+            state = aggregate.evolve(state, event)
+        states[step.stream] = state
+
+
+def differing(steps: Sequence[Step]) -> list[str]:
+    """What is decided otherwise although the rules have the same number."""
+    return [
+        f"{one.step.stream}: {one.step.command.name} decided {one.was}, now {one.now}; raise RULES"
+        for one in again(steps)
+        if one.now != one.was and one.rules == one.step.command.rules
+    ]
+
+
+def make() -> list[Step]:
+    """The lives below, as the rules of today decide them."""
+    steps: list[Step] = []
+    for stream, life in _lives():
+        aggregate = CODEC.aggregate_of(stream)
+        state = aggregate.initial
+        for command in life:
+            events = list(aggregate.decide(state, command))
+            assert events, f"{stream}: {command} decides nothing"
+            kept = [(CODEC.kind(event), msgspec.Raw(CODEC.pack(event))) for event in events]
+            steps.append(Step(stream, CODEC.command_record(command), kept))
+            for event in events:
+                state = aggregate.evolve(state, event)
+    return steps
+
+
+def _example(kind: type[Command[Any]], **changes: Any) -> Command[Any]:
+    command: Command[Any] = replace(command_by_type[kind], **changes)
+    return command
+
+
+def _lives() -> Iterator[tuple[str, Life]]:
+    """Each stream's commands; every one of them decides something."""
+    yield (
+        "agent-acme:ann",
+        [
+            *(_example(kind) for kind in (agent.RegisterAgent, agent.UpdateAgent, agent.LoseAgent, agent.ReturnAgent)),
+            *(_example(kind) for kind in (agent.DrainAgent, agent.DeregisterAgent, agent.RegisterAgent)),
+        ],
+    )
+    yield "key-k1", [_example(key.IssueKey), _example(key.RevokeKey)]
+    yield "qubo_problem-p1", [_example(qubo_problem.RegisterProblem)]
+    yield from _jobs()
+    yield from _tasks()
+
+
+def _jobs() -> Iterator[tuple[str, Life]]:
+    queue, start = _example(solve_job.QueueSolve), _example(solve_job.StartSolve)
+    report, end = _example(solve_job.ReportSolve), _example(solve_job.CompleteSolve)
+    again = [_example(solve_job.StartSolve, node=f"n{number}") for number in range(2, 5)]
+    yield "solve_job-j1", [queue, start, report, _example(solve_job.StartSolve, node="n2"), report, end]
+    yield "solve_job-j2", [_example(solve_job.QueueSolve, seed=None), _example(solve_job.FailSolve)]
+    yield "solve_job-j3", [queue, _example(solve_job.CancelSolve)]
+    yield "solve_job-j4", [queue, start, *again]
+
+
+def _tasks() -> Iterator[tuple[str, Life]]:
+    submit, call, bid = _example(task.SubmitTask), _example(task.OpenBook), _example(task.PlaceBid)
+    refuse, award, start = _example(task.RefuseBid), _example(task.AwardTask), _example(task.StartTask)
+    won = [submit, call, bid, refuse, award]
+    running = task.DependencyFact(task_id="t0", stage=task.Stage.RUNNING, position=5)
+    waits = _example(task.SubmitTask, dependencies=("t0",), independent_of=("t0",), dependency_facts=(running,))
+    anew = [_example(task.OpenBook, round=2), replace(bid, round=2), _example(task.RefuseBid, round=2)]
+    yield "task-done", [*won, start, _example(task.CompleteTask)]
+    yield "task-waits", [waits, _example(task.UnblockTask), _example(task.NoteStall), call]
+    yield "task-forsaken", [waits, _example(task.FailDependent)]
+    yield "task-open", [_example(task.SubmitTask, budget_seconds=None, bidding_seconds=None, attempts_max=None)]
+    yield "task-failed", [*won, _example(task.FailTask), *anew, _example(task.AwardTask, round=2), _failed_again()]
+    yield "task-expired", [*won, _example(task.ExpireLease)]
+    yield "task-overrun", [*won, start, _example(task.EndOverrun)]
+    yield "task-withdrawn", [submit, call, bid, _example(task.WithdrawBid), refuse, award]
+    yield "task-cancelled", [submit, _example(task.CancelTask)]
+    yield "task-late", [_example(task.SubmitTask, deadline=AT + 100), _example(task.ExpireTask)]
+    yield "task-voided", [submit, *_without_winner()]
+
+
+def _failed_again() -> Command[Any]:
+    return _example(task.FailTask, token=2)
+
+
+def _without_winner() -> Iterator[Command[Any]]:
+    for number in range(1, task.VOIDS_MAX + 1):
+        at = AT + 60 * number
+        yield _example(task.OpenBook, round=number, candidates=CANDIDATES[:1], doers=(), at=at)
+        yield _example(task.AwardTask, round=number, bidders=(), at=at + 3)
+
+
+def main() -> int:
+    """Writes the golden journal; refuses where that would hide a change of the rules."""
+    faults = differing(load()) if FILE.exists() else []
+    for fault in faults:
+        print(fault, file=sys.stderr)
+    if not faults:
+        FILE.parent.mkdir(exist_ok=True)
+        FILE.write_bytes(CODEC.pack(make()))
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
