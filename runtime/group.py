@@ -111,9 +111,6 @@ class Member(Cell):
         self._leaves = reason
         self._extra()  # one that has no extras ends its turn without a look at anything
         self._leave_at_rest()
-        if self.alive:
-            # Its handler may run in an asker's step at this moment: nothing of the runtime follows that.
-            self._system.alarms.later(0.0, self._leave_at_rest)
 
     def _leave_at_rest(self) -> None:
         if self._leaves and not self._expected and is_at_rest(self):

@@ -272,10 +272,10 @@ class Trim:
 
     def turn(self, quantum: int) -> int:
         family = self._family
-        before = family.live
+        before = family.passivated
         family._trim(quantum)
         # While it gets anywhere; if all that it saw are busy, the next one made or the sweep tries again.
-        family._is_trim_queued = family.live_max < family.live < before
+        family._is_trim_queued = family.live > family.live_max and family.passivated > before
         if family._is_trim_queued:
             family._system.dispatcher.add(self)
         return quantum

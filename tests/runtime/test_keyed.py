@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -188,6 +189,30 @@ async def test_the_last_words_of_one_that_goes_may_be_for_itself_and_for_others(
         assert story.heard("a") == [0, 7]
         assert sorted(story.heard("z")) == [8, 8]
         assert family.live <= 2
+
+
+async def test_the_last_words_of_one_that_goes_may_be_for_the_one_that_it_makes_room_for() -> None:
+    story = Story()
+    async with open_actors() as actors:
+        family = family_of(actors, story, live_max=1)
+        await family.ask(hear("a"))
+        story.last_words = lambda key: family.tell(hear("b", 1)) if key == "a" else None
+        assert await family.ask(hear("b", 2)) == 2
+        assert story.heard("b") == [1, 2]
+
+
+async def test_last_words_that_make_others_do_not_nest() -> None:
+    story = Story()
+    async with open_actors() as actors:
+        family = family_of(actors, story)
+        for number in range(2000):
+            await family.ask(hear(f"old {number}"))
+        family.live_max = 1
+        story.last_words = lambda key: family.tell(hear(key.replace("old", "new"))) if "old" in key else None
+        await family.ask(hear("first"))
+        await blocked()
+        assert (family.made, family.live) == (4001, 1)
+        assert not actors.counts["crashed"]
 
 
 async def test_one_that_stops_itself_turns_away_what_waited_and_is_made_anew() -> None:
@@ -538,10 +563,10 @@ class Race:
 
 
 async def test_a_message_whose_sender_was_made_to_wait_keeps_its_actor() -> None:
-    """Every so many messages let others run before they are sent; the actor may not go meanwhile."""
+    """Every so many messages let others run before they are sent; the actor may neither go meanwhile nor say farewell."""
     story = Story()
     async with open_actors() as actors:
-        family = family_of(actors, story, live_max=1)
+        family = family_of(actors, story, live_max=1, farewell="farewell")
 
         async def send(key: str) -> None:
             for number in range(300):
@@ -555,3 +580,6 @@ async def test_a_message_whose_sender_was_made_to_wait_keeps_its_actor() -> None
         assert not actors.dead_letters.newest()
         expected = [number for number in range(300) for _ in "at"]
         assert all(story.heard(key) == expected for key in "abcd")
+        for key in "abcd":
+            lines = [line[0] for line in story.lines if line[1] == key]
+            assert all(following == "ended" for line, following in pairwise(lines) if line == "farewell")

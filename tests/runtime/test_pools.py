@@ -274,14 +274,14 @@ async def test_a_worker_that_leaves_is_made_anew_to_finish_what_it_has(autojump_
     async with open_actors() as actors:
         backoff = Supervision(backoff=Backoff(seconds=5.0))
         pool = pool_of(actors, RoundRobin(), 2, Hand, supervision=backoff)
-        for what in (crash, crash, note, note):
+        for what in (crash, crash, note, note, note, crash):
             pool.tell(Work(what=what))
         await blocked()
         pool.resize(1)
         with capture_logs():
             gate.set()
             await trio.sleep(20)
-        assert sorted(done) == ["pool/hand-0", "pool/hand-1"]
+        assert sorted(done) == ["pool/hand-0", "pool/hand-0", "pool/hand-1"]
         assert len(list(actors.walk())) == 2
 
 
