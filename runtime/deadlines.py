@@ -27,6 +27,11 @@ class Deadlines:
     def __len__(self) -> int:
         return len(self._inherited) + sum(len(queue) for queue in self._by_seconds.values())
 
+    @property
+    def are_watched(self) -> bool:
+        """Whether somebody waits, or has since the last sweep."""
+        return bool(self._by_seconds or self._inherited)
+
     def watch(self, delivery: Delivery, seconds: float | None) -> None:
         """Has the asker leave after `seconds` (by default `seconds_max`), or when its own asker's deadline has come."""
         if seconds is None:
