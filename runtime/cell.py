@@ -446,6 +446,9 @@ class Cell(ActorRef):
         if len(queue) > self._peak:
             self._peak = len(queue)
         steps = 0
+        is_bare = not self._kind.interceptors
+        variables = BARE.copy()
+        variables.run(working.set, self)
         while queue and steps < quantum and self._state == RUNNING:
             delivery = queue.popleft()
             if delivery.state:
@@ -457,12 +460,11 @@ class Cell(ActorRef):
             began = perf_counter_ns()
             if delivery.queued_ns:
                 self._kind.waited_ns[max(0, began - delivery.queued_ns).bit_length()] += 1
-            # What a handler sets in its context is not seen by the next one.
-            context = BARE.copy()
-            context.run(working.set, self)
+            context = variables.copy()  # what a handler sets in its context is not seen by the next one
             try:
-                coroutine = context.run(handle, delivery.message)
-                if not isinstance(coroutine, Coroutine):  # an interceptor has answered
+                # To call an `async def` runs nothing of it; an interceptor runs.
+                coroutine = handle(delivery.message) if is_bare else context.run(handle, delivery.message)
+                if not (is_bare or isinstance(coroutine, Coroutine)):  # an interceptor has answered
                     self._ended(delivery, began, coroutine)
                     continue
                 trap = context.run(coroutine.send, None)
