@@ -80,8 +80,8 @@ class Keyed(Group, Generic[K]):
         "_farewell",
         "_idle_sweeps",
         "_is_armed",
-        "_is_trim_queued",
-        "_is_trimming",
+        "_is_clearing",
+        "_is_clearing_queued",
         "_key_of",
         "_leaving",
         "_make_member",
@@ -122,7 +122,7 @@ class Keyed(Group, Generic[K]):
         # One used just before a sweep seems to have been used a whole one earlier.
         self._idle_sweeps = 1 + ceil(idle_seconds / self._sweep_seconds) if isfinite(idle_seconds) else 0
         self._sweeps = 0
-        self._is_armed = self._is_trimming = self._is_trim_queued = False
+        self._is_armed = self._is_clearing = self._is_clearing_queued = False
 
     # ---- for everybody
 
@@ -163,8 +163,9 @@ class Keyed(Group, Generic[K]):
             return cell
         if type(key) is not str and type(key) is not int:
             raise TypeError(f"a key of {self.path} is a str or an int, not {key!r}")
-        self._trim(LOOKS_MAX, 1)
-        self._trim_later()
+        self._clear(LOOKS_MAX, 1)
+        if self._too_many(1):
+            self._clear_later()
         # Once more, as the last words of one that went may have been for this key.
         cell = self._cells.get(key)
         if cell is None:
@@ -220,28 +221,35 @@ class Keyed(Group, Generic[K]):
             if after is not None:
                 after._follow()
 
-    def _trim(self, looks: int, room: int = 0) -> None:
-        """Of the least recently used, looks at so many and passivates those that are idle, until `live_max` less `room` are left."""
-        if self._is_trimming:
+    def _clear(self, looks: int, room: int = 0) -> None:
+        """Looks at so many of the least recently used, and passivates those that are idle of those that are overdue or too many."""
+        if self._is_clearing:
             return  # the last words of one that goes make another
-        self._is_trimming = True
+        self._is_clearing = True
         try:
-            while looks and len(self._cells) > self.live_max - room:
+            while looks and (self._too_many(room) or self._overdue):
                 looks -= 1
-                self._passivate_if_idle(next(iter(self._cells.values())))
+                cell = next(iter(self._cells.values()))
+                if is_idle(cell):
+                    self._passivate(cell)
+                else:
+                    self._used_now(cell)
         finally:
-            self._is_trimming = False
+            self._is_clearing = False
 
-    def _trim_later(self) -> None:
-        if len(self._cells) >= self.live_max and not self._is_trim_queued:
-            self._is_trim_queued = True
-            self._system.dispatcher.add(Trim(self))
+    def _too_many(self, room: int = 0) -> bool:
+        return len(self._cells) > self.live_max - room
 
-    def _passivate_if_idle(self, cell: KeyedCell) -> None:
-        if is_idle(cell):
-            self._passivate(cell)
-        else:
-            self._used_now(cell)
+    @property
+    def _overdue(self) -> bool:
+        """Whether the least recently used has been idle for long, as far as its use is known."""
+        cell = next(iter(self._cells.values()), None)
+        return cell is not None and 0 < self._idle_sweeps <= self._sweeps - cell._used
+
+    def _clear_later(self) -> None:
+        if not self._is_clearing_queued:
+            self._is_clearing_queued = True
+            self._system.dispatcher.add(Clearing(self))
 
     def _arm(self) -> None:
         if self._idle_sweeps and not self._is_armed and self.alive:
@@ -249,21 +257,16 @@ class Keyed(Group, Generic[K]):
             self._system.alarms.later(self._sweep_seconds, self._sweep)
 
     def _sweep(self) -> None:
-        """Passivates who has been idle for long: one look at the oldest, not a timer each."""
+        """A look at the oldest now and then, not a timer for each."""
         self._is_armed = False
         self._sweeps += 1
-        for _ in range(len(self._cells)):
-            cell = next(iter(self._cells.values()), None)
-            if cell is None or self._sweeps - cell._used < self._idle_sweeps:
-                break
-            self._passivate_if_idle(cell)
-        self._trim(len(self._cells))
         if self._cells:
+            self._clear_later()
             self._arm()
 
 
-class Trim:
-    """Runs behind those that are ready now: by then some of them are idle again."""
+class Clearing:
+    """Runs behind those that are ready now, when some of them are idle again, and a few at a time between the others."""
 
     __slots__ = ("_family",)
 
@@ -273,10 +276,10 @@ class Trim:
     def turn(self, quantum: int) -> int:
         family = self._family
         before = family.passivated
-        family._trim(quantum)
-        # While it gets anywhere; if all that it saw are busy, the next one made or the sweep tries again.
-        family._is_trim_queued = family.live > family.live_max and family.passivated > before
-        if family._is_trim_queued:
+        family._clear(quantum)
+        # Those too many only while it gets anywhere: if all that it saw are busy, the next one made or the sweep tries again.
+        family._is_clearing_queued = family._overdue or (family._too_many() and family.passivated > before)
+        if family._is_clearing_queued:
             family._system.dispatcher.add(self)
         return quantum
 

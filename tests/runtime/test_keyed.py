@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
+from runtime.actor import Actor, Reply, reply
 from runtime.actors import Actors, Props, open_actors
 from runtime.errors import AskCycle, Crashed, Exhausted, NotAnswered, Unreachable
 from runtime.group import is_idle
@@ -65,6 +66,25 @@ async def test_who_is_idle_for_long_is_passivated_and_the_next_message_makes_a_n
         assert await family.ask(hear("a")) == 1
         await trio.sleep(60)
         assert (family.live, family.made, family.passivated) == (0, 3, 3)
+
+
+async def test_others_are_served_while_very_many_are_passivated() -> None:
+    story = Story()
+    async with open_actors() as actors:
+        family, other = family_of(actors, story), actors.spawn(Other, props=Props(caller_runs=False))
+        for number in range(5000):
+            await family.ask(hear(str(number)))
+        family.live_max = 1
+        await family.ask(hear("first"))
+        await other.ask(hear("x"))
+        assert family.live > 4000
+        await blocked()
+        assert (family.live, family.passivated) == (1, 5000)
+
+
+class Other(Actor[Hear, None]):
+    def handle(self, message: Hear) -> Reply:
+        return reply(message, 0)
 
 
 async def test_who_is_used_again_and_again_stays(autojump_clock: Any) -> None:
