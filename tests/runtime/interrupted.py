@@ -3,6 +3,7 @@
 import gc
 import io
 import random
+import signal
 import sys
 import traceback
 from typing import Any
@@ -94,6 +95,8 @@ def run_once() -> str:
 
 
 if __name__ == "__main__":
+    # Whoever is started in the background of a shell inherits that Ctrl-C is ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     configure("console", "critical", stream=io.StringIO())
     sys.unraisablehook = lambda unraisable: print("unraisable", unraisable.exc_value, unraisable.object, flush=True)
     for _ in range(int(sys.argv[1])):
