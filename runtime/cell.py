@@ -213,6 +213,7 @@ class Cell(ActorRef):
                 receipt.fate = _fate(delivery)
             if isinstance(asker, Cell):
                 asker._extra().asks.remove(self)
+        system.deadlines.forget_first(delivery, seconds)
         result = delivery.result
         if type(result) is Failed:
             raise result.error

@@ -49,6 +49,13 @@ class Deadlines:
         queue.append(delivery)
 
     @enable_ki_protection
+    def forget_first(self, delivery: Delivery, seconds: float | None) -> None:
+        """Forgets an answered delivery if it is the first of its limit, as it mostly is: kept until the next sweep, thousands of them
+        would push everything else out of the processor's cache (a twentieth of an ask)."""
+        queue = self._by_seconds.get(self.seconds_max if seconds is None else seconds)
+        if queue and queue[0] is delivery:
+            queue.popleft()
+
     async def run(self) -> None:
         """Sweeps until cancelled; sleeps while nobody waits."""
         self._now = trio.lowlevel.current_clock().current_time  # asked for at every ask: without the way round
