@@ -10,7 +10,6 @@ import contextvars
 import types
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator
-from time import monotonic
 from typing import Any, Protocol
 
 import trio
@@ -55,9 +54,6 @@ class Dispatcher:
     def __init__(self) -> None:
         self.ready: deque[Runnable] = deque()
         self.waiting: set[Waiting] = set()
-        self.pass_begun: float | None = None
-        """When the pass that runs now has begun, by the monotonic clock: for the watchdog's thread."""
-        self.passes = 0
         self._nursery: trio.Nursery | None = None
         self._sleeper: trio.lowlevel.Task | None = None
         self._spares: list[trio.lowlevel.Task] = []
@@ -149,16 +145,11 @@ class Dispatcher:
     def _pass(self) -> Waiting | None:
         """Runs who is ready, up to a bound; ends early with a handler that has to wait."""
         ready, steps = self.ready, 0
-        self.passes += 1
-        self.pass_begun = monotonic()
-        try:
-            while ready and steps < PASS_STEPS:
-                done = ready.popleft().turn(QUANTUM)
-                if type(done) is Waiting:
-                    return done
-                steps += done  # type: ignore[operator]
-        finally:
-            self.pass_begun = None
+        while ready and steps < PASS_STEPS:
+            done = ready.popleft().turn(QUANTUM)
+            if type(done) is Waiting:
+                return done
+            steps += done  # type: ignore[operator]
         return None
 
     def _abort_sleep(self, _: object) -> trio.lowlevel.Abort:
