@@ -54,6 +54,7 @@ from runtime.actor import Actor, Effect, Reply, Surroundings, reply
 from runtime.blobs import WrongDigest
 from runtime.errors import Conflict, Crashed, Failure, NotAnswered, Overloaded, Refused, Unreachable
 from runtime.records import Command, Recorded
+from runtime.threads import run_blocking
 
 if TYPE_CHECKING:
     from solvers.annealing import Best, Solution
@@ -311,7 +312,7 @@ class Solver(Actor[SolverCommand, Desk]):
         began_at = self.here.clock.now()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._report, queued.job_id, news, began_at)
-            outcome = await trio.to_thread.run_sync(_run, queued, self.read_blob, stop, news, abandon_on_cancel=True)
+            outcome = await run_blocking(_run, queued, self.read_blob, stop, news, abandon_on_cancel=True)
             nursery.cancel_scope.cancel()
         if stop.is_set():
             return

@@ -13,6 +13,8 @@ from uuid import uuid4
 
 import trio
 
+from runtime.threads import run_blocking
+
 DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -73,7 +75,7 @@ class Blobs:
             found = await self._write(partial, chunks)
             if found != digest:
                 raise WrongDigest(f"the content has the digest {found}")
-            await trio.to_thread.run_sync(self._keep, tenant, digest, partial)
+            await run_blocking(self._keep, tenant, digest, partial)
         finally:
             partial.unlink(missing_ok=True)
         return True
@@ -107,7 +109,7 @@ class Blobs:
                 digest.update(chunk)
                 await file.write(chunk)
             await file.flush()
-            await trio.to_thread.run_sync(os.fsync, file.fileno())
+            await run_blocking(os.fsync, file.fileno())
         return digest.hexdigest()
 
 

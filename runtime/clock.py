@@ -1,6 +1,7 @@
 """The time that the runtime stamps: it never goes back, and follows the machine's clock only forward."""
 
 import time
+from collections.abc import Callable
 from typing import Protocol
 
 import trio
@@ -18,17 +19,22 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """Wall time taken once, carried on by the monotonic clock: a clock that is set back or forth changes no lease and no deadline."""
+    """Wall time taken once, carried on by the monotonic clock: a clock that is set back or forth changes no lease and no deadline.
 
-    def __init__(self) -> None:
-        self._origin = time.time() - time.monotonic()
+    `wall` and `monotonic` read other clocks than the machine's, in seconds.
+    """
+
+    def __init__(self, wall: Callable[[], float] = time.time, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._wall = wall
+        self._monotonic = monotonic
+        self._origin = wall() - monotonic()
 
     def now(self) -> float:
-        return round(self._origin + time.monotonic(), 6)
+        return round(self._origin + self._monotonic(), 6)
 
     def catch_up(self, seconds_min: float = 5.0) -> float:
         """After a suspended machine wakes: moves forward to wall time when it is ahead by more than `seconds_min`; returns by how much."""
-        ahead = time.time() - self.now()
+        ahead = self._wall() - self.now()
         if ahead < seconds_min:
             return 0.0
         self._origin += ahead

@@ -31,7 +31,7 @@ from runtime.errors import Conflict, Failure, NotCommitted, Overloaded, Refused,
 from runtime.ids import Ids
 from runtime.records import Command, Meta, Recorded
 from runtime.store.sqlite import REPLY_SECONDS, Batch, Draft, SqliteStore
-from runtime.threads import Worker
+from runtime.threads import Worker, open_worker, run_blocking
 
 log = structlog.get_logger()
 
@@ -279,7 +279,7 @@ class Journal:
 
     async def run(self) -> None:
         """Commits until `close`; ends when nothing waits any more."""
-        worker = self._worker = Worker("gavel-journal")
+        worker = self._worker = open_worker("gavel-journal")
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._close_when_cancelled)
@@ -433,7 +433,7 @@ class Journal:
 
     async def read_with(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Runs a blocking read on one of the reader threads."""
-        return await trio.to_thread.run_sync(function, *arguments, limiter=self._readers)
+        return await run_blocking(function, *arguments, limiter=self._readers)
 
     async def wait_past(self, position: int, seconds: float = math.inf) -> int:
         """Waits until something is committed past `position` (or the time is up); returns the last committed position."""

@@ -16,7 +16,7 @@ from sqlalchemy.exc import OperationalError
 from runtime.errors import Unreachable
 from runtime.read_models import Digests, Projection, ReadModels, Standing, digests, open_database
 from runtime.records import Recorded
-from runtime.threads import Worker
+from runtime.threads import Worker, open_worker, run_blocking
 
 BATCH_EVENTS_MAX = 2000
 READERS_MAX = 4
@@ -75,7 +75,7 @@ class Projector:
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Follows until cancelled; reports that it has started once the models stand where the journal stood."""
-        worker = Worker("projector")
+        worker = open_worker("projector")
         try:
             await worker.run(self._models.open, self._log.position)
             goal = self._log.position
@@ -138,7 +138,7 @@ class Projector:
 
     async def query(self, question: Callable[[Connection], T]) -> T:
         """Runs `question(connection)` on a reader thread, in one read transaction."""
-        return await trio.to_thread.run_sync(self._ask, question, limiter=self._readers)
+        return await run_blocking(self._ask, question, limiter=self._readers)
 
     def _ask(self, question: Callable[[Connection], T]) -> T:
         with self._engine.begin() as connection:
@@ -146,7 +146,7 @@ class Projector:
 
     async def digests(self) -> Digests:
         """What each table holds, all at one moment, to be compared with `rebuild`'s."""
-        return await trio.to_thread.run_sync(digests, self._engine, self._models.projections, limiter=self._readers)
+        return await run_blocking(digests, self._engine, self._models.projections, limiter=self._readers)
 
 
 async def rebuild(
@@ -162,12 +162,12 @@ async def rebuild(
     engine = open_database(place, connections_max=1)
     try:
         models = ReadModels(engine, projections, origin)
-        await trio.to_thread.run_sync(models.open, 0)
+        await run_blocking(models.open, 0)
         while (position := models.position()) is not None and position < upto:
             batch = await read(position, min(batch_events_max, upto - position))
             if not batch:
                 break
-            await trio.to_thread.run_sync(models.write, batch)
-        return await trio.to_thread.run_sync(digests, engine, models.projections)
+            await run_blocking(models.write, batch)
+        return await run_blocking(digests, engine, models.projections)
     finally:
         engine.dispose()

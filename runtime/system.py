@@ -4,6 +4,7 @@
 taken. When it ends, callers still waiting are told, what was decided is committed, and the memories are saved.
 """
 
+import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Literal, NamedTuple, TypeVar
@@ -120,10 +121,12 @@ class System(Actors):
         *,
         bounds: Bounds = DEFAULT_BOUNDS,
         interceptors: tuple[Interceptor, ...] = (),
+        chance: random.Random | None = None,
     ) -> None:
         super().__init__(
             clock=journal.clock,
             ids=journal.ids,
+            chance=chance,
             ask_seconds_max=bounds.ask_seconds_max,
             interceptors=interceptors,
             handler_warn_seconds=bounds.handler_warn_seconds,
@@ -351,6 +354,7 @@ async def open_system(
     ids: Ids,
     bounds: Bounds = DEFAULT_BOUNDS,
     interceptors: tuple[Interceptor, ...] = (),
+    chance: random.Random | None = None,
 ) -> AsyncIterator[System]:
     """A running system over a store; at the end what was decided is committed and the memories are saved.
 
@@ -371,7 +375,7 @@ async def open_system(
         state_cache_max=bounds.state_cache_max,
         pending_commands_max=bounds.pending_commands_max,
     )
-    system = System(journal, roster, bounds=bounds, interceptors=interceptors)
+    system = System(journal, roster, bounds=bounds, interceptors=interceptors, chance=chance)
     async with trio.open_nursery() as outer:
         outer.start_soon(journal.run)
         async with trio.open_nursery() as inner:

@@ -3,9 +3,8 @@
 import fcntl
 import hmac
 import os
-import secrets
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -66,7 +65,16 @@ class Memory(NamedTuple):
 class SqliteStore:
     """The file, its lock, its tree. Its methods block: the journal calls `append` on its writer thread, the rest on reader threads."""
 
-    def __init__(self, path: Path, codec: Codec, signer: Signer, *, name: str = "main") -> None:
+    def __init__(
+        self,
+        path: Path,
+        codec: Codec,
+        signer: Signer,
+        *,
+        name: str = "main",
+        entropy: Callable[[int], bytes] = os.urandom,
+    ) -> None:
+        """`entropy(n)` gives n random bytes, for the name of a new journal."""
         self.path = path
         self.codec = codec
         self.signer = signer
@@ -75,7 +83,7 @@ class SqliteStore:
             self._recorder = JournalRecorder(JournalDatastore(str(path)))
             self._recorder.create_table()
             self._check_schema()
-            self.origin = self._check_facts(name)
+            self.origin = self._check_facts(name, entropy)
             self.position: int = self._one("SELECT COALESCE(MAX(rowid), 0) FROM stored_events")
             self._newest: int = self._one("SELECT COALESCE(MAX(size), 0) FROM checkpoints")
             self._tree = self._load_tree()
@@ -89,12 +97,12 @@ class SqliteStore:
         if found:
             raise Unreadable(f"{self.path} holds what no journal has: {', '.join(' '.join(row) for row in found)}")
 
-    def _check_facts(self, name: str) -> str:
+    def _check_facts(self, name: str, entropy: Callable[[int], bytes]) -> str:
         facts = dict(self.query("SELECT name, value FROM facts"))
         if not facts:
             facts = {
                 "format": str(FORMAT),
-                "origin": f"gavel/{name}/{secrets.token_hex(8)}",
+                "origin": f"gavel/{name}/{entropy(8).hex()}",
                 "public_key": self.signer.public_key,
             }
             with self._recorder.datastore.transaction(commit=True) as cursor:
