@@ -24,10 +24,10 @@ class SystemClock:
     `wall` and `monotonic` read other clocks than the machine's, in seconds.
     """
 
-    def __init__(self, wall: Callable[[], float] = time.time, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._wall = wall
-        self._monotonic = monotonic
-        self._origin = wall() - monotonic()
+    def __init__(self, wall: Callable[[], float] | None = None, monotonic: Callable[[], float] | None = None) -> None:
+        self._wall = wall or time.time
+        self._monotonic = monotonic or time.monotonic
+        self._origin = self._wall() - self._monotonic()
 
     def now(self) -> float:
         return round(self._origin + self._monotonic(), 6)
