@@ -1,0 +1,32 @@
+"""Seeded simulation: real actors and a real journal on a virtual clock, in an order and with faults that a seed gives.
+
+async def workload(world: World) -> None:
+    async with world.actors() as actors:
+        ...
+        world.holds("nothing_lost", account.cents == 100, "…")
+
+outcome = simulate(workload, seed=7)
+"""
+
+from runtime.simulation.faults import KINDS, Fault, Faults, Kind, draw
+from runtime.simulation.machine import Gone, Machine, NoAnswer
+from runtime.simulation.run import Outcome, Workload, shrink, simulate
+from runtime.simulation.world import Planted, Violation, World
+
+__all__ = [
+    "KINDS",
+    "Fault",
+    "Faults",
+    "Gone",
+    "Kind",
+    "Machine",
+    "NoAnswer",
+    "Outcome",
+    "Planted",
+    "Violation",
+    "Workload",
+    "World",
+    "draw",
+    "shrink",
+    "simulate",
+]
