@@ -7,9 +7,11 @@ door closes first, the journal last.
 import ipaddress
 import os
 import resource
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
+from random import Random
+from typing import NamedTuple
 
 import msgspec
 import structlog
@@ -61,8 +63,19 @@ class NotInstalled(Exception):
     """A setting asks for what an extra brings, and that is not installed."""
 
 
+class Elements(NamedTuple):
+    """What a node takes from the machine that it runs on: a simulation gives its own."""
+
+    clock: SystemClock
+    entropy: Callable[[int], bytes] = os.urandom
+    chance: Random | None = None
+    interceptors: tuple[Interceptor, ...] = ()
+
+
 @asynccontextmanager
-async def open_node(settings: GavelSettings, *, door: bool = True) -> AsyncIterator[Node]:
+async def open_node(
+    settings: GavelSettings, *, door: bool = True, elements: Elements | None = None
+) -> AsyncIterator[Node]:
     """A running node over the data folder of the settings; without `door` nobody can reach it but the caller.
 
     Raises FolderUnusable, Locked (another process has the journal), Exposed, NotInstalled or PortTaken before it runs; Exhausted
@@ -73,7 +86,7 @@ async def open_node(settings: GavelSettings, *, door: bool = True) -> AsyncItera
     folder = DataFolder(settings.data)
     folder.make()
     try:
-        async with _open_parts(settings, folder) as node:
+        async with _open_parts(settings, folder, elements or Elements(SystemClock())) as node:
             await _admit_admin(node)
             if not door:
                 yield node
@@ -88,16 +101,22 @@ async def open_node(settings: GavelSettings, *, door: bool = True) -> AsyncItera
 
 
 @asynccontextmanager
-async def _open_parts(settings: GavelSettings, folder: DataFolder) -> AsyncIterator[Node]:
-    clock = SystemClock()
+async def _open_parts(settings: GavelSettings, folder: DataFolder, elements: Elements) -> AsyncIterator[Node]:
     signer = Signer.load_or_make(folder.journal_key)
-    store = SqliteStore(folder.journal, Codec(AGGREGATES), signer)
+    store = SqliteStore(folder.journal, Codec(AGGREGATES), signer, entropy=elements.entropy)
     try:
         blobs = Blobs(folder.blobs, blob_bytes_max=settings.blob_bytes_max)
         threads = trio.CapacityLimiter(max(1, (os.cpu_count() or 2) - 1))
         roster = [_hired(role, settings, blobs, threads) for role in ROSTER]
-        ids, bounds, spans = Ids(clock), _bounds(settings), _spans(settings)
-        async with open_system(store, roster, clock=clock, ids=ids, bounds=bounds, interceptors=spans) as system:
+        async with open_system(
+            store,
+            roster,
+            clock=elements.clock,
+            ids=Ids(elements.clock, elements.entropy),
+            bounds=_bounds(settings),
+            interceptors=(*elements.interceptors, *_spans(settings)),
+            chance=elements.chance,
+        ) as system:
             projector = Projector(folder.read_models, PROJECTIONS, system.journal, origin=store.origin)
             async with trio.open_nursery() as nursery:
                 await nursery.start(projector.run)

@@ -216,10 +216,12 @@ class DurableCell(Cell):
         if isinstance(item, Recorded):
             reaction: Effect | None = self._around(self._actor.react)(item)
             return reaction
-        return self._actor.wake(at)
+        actor = self._actor
+        woken: Effect | None = self._around(lambda _: actor.wake(at))(item)
+        return woken
 
     def _around(self, handle: Callable[[Any], Any]) -> Callable[[Any], Any]:
-        """What hands a message or a record to the actor: through the interceptors, where there are any."""
+        """What hands a message, a record or a wake-up to the actor: through the interceptors, where there are any."""
         return self._intercepted(handle) if self._kind.interceptors else handle
 
     def _repeated(self, item: Item, settle: Settle) -> bool:

@@ -55,6 +55,8 @@ class World:
         self._until = until
         self._chances: dict[str, Random] = {}
         self._jumped = 0.0
+        self.on_pause: Callable[[], None] = lambda: None
+        """Called when the process has stood still."""
 
     # ---- chance and time
 
@@ -63,6 +65,10 @@ class World:
         if name not in self._chances:
             self._chances[name] = Random(f"{self.seed} chance {name}")
         return self._chances[name]
+
+    def dice(self, *about: object) -> Random:
+        """Random numbers that follow from what they are about, whenever they are thrown."""
+        return Random(f"{self.seed} {about}")
 
     @property
     def now(self) -> float:
@@ -141,7 +147,7 @@ class World:
         self._note_handling(ref, message)
         if (fault := self.faults.strikes(SLOW_ACTOR, self.now)) is not None:
             self.note("fault", SLOW_ACTOR.name, actor=ref.path, seconds=self.faults.seconds(fault))
-            self._virtual.stand_still(self.faults.seconds(fault))
+            self._stand_still(self.faults.seconds(fault))
         if self.faults.strikes(HANDLER_RAISES, self.now) is not None:
             self.note("fault", HANDLER_RAISES.name, actor=ref.path)
             raise Planted(f"planted in {ref.path}")
@@ -169,9 +175,13 @@ class World:
             if fault.kind == PAUSE.name:
                 self.faults.strikes(PAUSE, self.now)
                 self.note("fault", "pause", seconds=seconds)
-                self._virtual.stand_still(seconds)
+                self._stand_still(seconds)
             else:
                 self.faults.strikes(CLOCK_JUMPS, self.now)
                 back = self.faults.chance(fault).random() < 0.5
                 self._jumped += -seconds if back else seconds
                 self.note("fault", "clock_jumps", seconds=-seconds if back else seconds)
+
+    def _stand_still(self, seconds: float) -> None:
+        self._virtual.stand_still(seconds)
+        self.on_pause()

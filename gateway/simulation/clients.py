@@ -1,0 +1,282 @@
+"""Who talks to the simulated node: agents with all their habits, and submitters. Each keeps asking until it knows.
+
+They are at the far end of a poor line: a request or its answer may be lost, late or doubled, and the node may be gone. What carries an
+idempotency key is asked again under the same one; what agents say of a task may be said twice.
+"""
+
+from collections.abc import Sequence
+from hashlib import sha256
+from typing import Any, TypeVar
+
+import msgspec
+import trio
+
+from aggregates.agent import AgentType, Heartbeat, RegisterAgent
+from aggregates.task import CancelTask, CompleteTask, FailTask, PlaceBid, RefuseBid, StartTask, SubmitTask, TaskType
+from gateway.parts import Node
+from gateway.simulation.told import Told
+from gateway.translator import Frame, Translator
+from runtime.delivery import Context
+from runtime.errors import Failure, Overloaded, Refused
+from runtime.records import Command
+from runtime.simulation import Gone, Kind, Machine, NoAnswer, World
+
+R = TypeVar("R")
+
+TENANT = "default"
+SKILLS = ("cutting", "sewing", "dyeing")
+FEED_SECONDS = 2.0
+FEED_EVENTS_MAX = 100
+RETRY_SECONDS = (0.05, 1.5)
+
+AGENT_DIES = Kind("agent_dies", "an agent falls silent, for a while or for ever", 1.5, seconds_max=120.0)
+AGENT_LIES = Kind(
+    "agent_lies", "an agent says what is not so: results of others' tasks, old tokens, bids out of turn", 5.0
+)
+KINDS = (AGENT_DIES, AGENT_LIES)
+
+
+class Client:
+    """Somebody with a name who asks the node until there is an answer."""
+
+    def __init__(self, world: World, machine: Machine[Node], told: Told, name: str) -> None:
+        self.world = world
+        self.machine = machine
+        self.told = told
+        self.name = name
+        self.chance = world.chance(name)
+
+    async def ask(self, command: Command[R], *, key: str = "", principal: str = "") -> R:
+        """The answer. Raises Refused; whatever else happens is asked again."""
+        digest = sha256(msgspec.msgpack.encode(command)).digest() if key else b""
+        context = Context(tenant=TENANT, principal=principal or self.name, key=key, digest=digest)
+        self.told.asks(context, command)
+        while True:
+            try:
+                answer = await self._call(command, context)
+            except Refused as refused:
+                self.told.refused(context, command, refused)
+                raise
+            except (Gone, NoAnswer):
+                await self._wait()
+            except Overloaded as overloaded:
+                await trio.sleep(overloaded.retry_seconds)
+            except Failure:
+                await self._wait()
+            else:
+                self.told.answered(context, command, answer)
+                return answer
+
+    async def _call(self, command: Command[R], context: Context) -> R:
+        async def work(node: Node) -> R:
+            return await node.system.ask(command, context)
+
+        return await self.machine.call(self.name, type(command).__name__, work)
+
+    async def _wait(self) -> None:
+        await trio.sleep(self.chance.uniform(*RETRY_SECONDS))
+
+
+class Submitter(Client):
+    """Submits tasks, some of which wait for others, and cancels a few."""
+
+    async def run(self, count: int, seconds: float) -> None:
+        """Submits so many over so many seconds."""
+        names: list[str] = []
+        for number in range(count):
+            await trio.sleep(self.chance.expovariate(count / seconds))
+            names.append(await self._submit(number, names))
+            if self.chance.random() < 0.1:
+                await self._cancel(self.chance.choice(names))
+
+    async def _submit(self, number: int, before: Sequence[str]) -> str:
+        chance = self.chance
+        task_id = f"{self.name}-{number}"
+        links = tuple(sorted({chance.choice(before)})) if before and chance.random() < 0.25 else ()
+        command = SubmitTask(
+            task_id=task_id,
+            task_type=chance.choice(list(TaskType)),
+            description=f"{self.name}'s {number}",
+            capabilities=(chance.choice(SKILLS),),
+            priority=chance.randint(1, 5),
+            dependencies=links,
+            bidding_seconds=round(chance.uniform(0.5, 5.0), 3),
+            payload={"seconds": round(chance.uniform(0.2, 15.0), 3)},
+            submitted_by=self.name,
+        )
+        try:
+            await self.ask(command, key=f"submit-{task_id}")
+        except Refused as refused:
+            self.world.holds("submissions_stand", refused.code == "dependency_failed", f"{task_id}: {refused}")
+        return task_id
+
+    async def _cancel(self, task_id: str) -> None:
+        try:
+            await self.ask(CancelTask(task_id=task_id, reason="no more"), key=f"cancel-{task_id}")
+        except Refused:
+            return  # it has ended, or was cancelled before
+
+
+class Agent(Client):
+    """Registers, is heard from, hears what concerns it, bids, works, and tells results."""
+
+    def __init__(
+        self, world: World, machine: Machine[Node], told: Told, name: str, skills: Sequence[str], slots: int
+    ) -> None:
+        super().__init__(world, machine, told, name)
+        self.skills = tuple(skills)
+        self.slots = slots
+        self.lease_seconds = 0.0
+        self.position = 0
+        self.is_over = trio.Event()
+        self._nursery: trio.Nursery | None = None
+        self._tokens: list[tuple[str, int]] = []
+
+    async def run(self) -> None:
+        """Works until it is told that all is over; falls silent where a fault wants it."""
+        await self._register()
+        while not self.is_over.is_set():
+            async with trio.open_nursery() as self._nursery:
+                self._nursery.start_soon(self._beat)
+                self._nursery.start_soon(self._listen)
+                self._nursery.start_soon(self._lie)
+                seconds = await self._until_it_dies()
+                self._nursery.cancel_scope.cancel()
+            if not self.is_over.is_set():
+                self.world.note("fault", AGENT_DIES.name, agent=self.name, seconds=seconds)
+                with trio.move_on_after(seconds):
+                    await self.is_over.wait()
+
+    async def _register(self) -> None:
+        command = RegisterAgent(
+            agent_id=self.name,
+            name=self.name,
+            agent_type=AgentType.OPERATIONS,
+            capabilities=self.skills,
+            slots=self.slots,
+            key_id=f"key-{self.name}",
+            key_digest=sha256(self.name.encode()).digest(),
+        )
+        await self.ask(command, key=f"register-{self.name}")
+
+    async def _until_it_dies(self) -> float:
+        """Waits for its end or the end of all; returns for how long it will be silent."""
+        for fault in self.world.faults.of(AGENT_DIES):
+            meant = self.world.faults.chance(fault).choice(self.told.mortals) == self.name
+            if not meant or fault.at < self.world.now:
+                continue
+            with trio.move_on_at(fault.at):
+                await self.is_over.wait()
+                return 0.0
+            self.world.faults.strikes(AGENT_DIES, self.world.now)
+            return self.world.faults.seconds(fault)
+        await self.is_over.wait()
+        return 0.0
+
+    # ---- being heard from
+
+    async def _beat(self) -> None:
+        """Says at a third of its lease that it is there."""
+        while True:
+            lease_seconds = await self._heartbeat()
+            await trio.sleep(lease_seconds / 3 * self.chance.uniform(0.6, 1.0))
+
+    async def _heartbeat(self) -> float:
+        async def work(node: Node) -> tuple[float, float]:
+            context = Context(tenant=TENANT, principal=f"agent:{self.name}")
+            ack = await node.system.ask(Heartbeat(agent_id=self.name), context)
+            return ack.lease_seconds, node.system.clock.now()
+
+        while True:
+            try:
+                lease_seconds, at = await self.machine.call(self.name, "Heartbeat", work, seconds=2.0)
+            except (Gone, NoAnswer, Failure):
+                await self._wait()
+            else:
+                self.told.heard(self.name, at)
+                return lease_seconds
+
+    # ---- hearing
+
+    async def _listen(self) -> None:
+        """Hears everything that the log says to it, in order, from where it was."""
+        while True:
+            try:
+                frames, position = await self.machine.call(self.name, "Feed", self._feed)
+            except (Gone, NoAnswer, Failure):
+                await self._wait()
+                continue
+            for frame in frames:
+                self._hear(frame)
+            self.position = position
+
+    async def _feed(self, node: Node) -> tuple[list[Frame], int]:
+        journal, translator = node.system.journal, Translator(node.system.journal)
+        after = self.position
+        await journal.wait_past(after, FEED_SECONDS)
+        records = await journal.read(after, FEED_EVENTS_MAX)
+        frames = [frame for record in records for frame in await translator.frames(record, self.name)]
+        return frames, records[-1].position if records else after
+
+    def _hear(self, frame: Frame) -> None:
+        assert self._nursery is not None
+        if frame["type"] == "call":
+            self._nursery.start_soon(self._answer, frame["task_id"], frame["round"])
+        elif frame["type"] == "award":
+            self._tokens.append((frame["task_id"], frame["token"]))
+            self._nursery.start_soon(self._do, frame["task_id"], frame["token"], frame["payload"])
+
+    # ---- bidding and working
+
+    async def _answer(self, task_id: str, number: int) -> None:
+        dice = self.world.dice(self.name, task_id, number)
+        await trio.sleep(dice.uniform(0.0, 0.5))
+        if dice.random() < 0.1:
+            await self._say(RefuseBid(task_id=task_id, agent_id=self.name, round=number, reason="not now"))
+            return
+        bid = PlaceBid(
+            task_id=task_id,
+            agent_id=self.name,
+            round=number,
+            price=round(dice.uniform(1, 10), 2),
+            eta_seconds=round(dice.uniform(1, 20), 2),
+        )
+        await self._say(bid)
+
+    async def _do(self, task_id: str, token: int, payload: dict[str, Any]) -> None:
+        dice = self.world.dice(self.name, task_id, token)
+        await self._say(StartTask(task_id=task_id, agent_id=self.name, token=token))
+        await trio.sleep(payload["seconds"] * dice.uniform(0.5, 2.0))
+        if dice.random() < 0.1:
+            await self._say(FailTask(task_id=task_id, agent_id=self.name, token=token, reason="too hard"))
+        else:
+            result = {"by": self.name, "token": token}
+            await self._say(CompleteTask(task_id=task_id, agent_id=self.name, token=token, result=result))
+
+    async def _say(self, command: Command[Any]) -> None:
+        """What may come too late: then it is refused, and that is an answer."""
+        try:
+            await self.ask(command, principal=f"agent:{self.name}")
+        except Refused:
+            return
+
+    async def _lie(self) -> None:
+        for fault in self.world.faults.of(AGENT_LIES):
+            dice = self.world.faults.chance(fault)
+            if dice.choice(self.told.agents) != self.name or fault.at < self.world.now:
+                continue
+            await trio.sleep_until(fault.at)
+            self.world.faults.strikes(AGENT_LIES, self.world.now)
+            tasks = sorted(self.told.submitted)
+            if not tasks:
+                continue
+            task_id, token = dice.choice(tasks), dice.randint(1, 3)
+            lies = (
+                CompleteTask(task_id=task_id, agent_id=self.name, token=token, result={"by": self.name, "lie": True}),
+                FailTask(task_id=task_id, agent_id=self.name, token=token, reason="a lie"),
+                StartTask(task_id=task_id, agent_id=self.name, token=token),
+                PlaceBid(task_id=task_id, agent_id=self.name, price=0.0, eta_seconds=0.1),
+            )
+            lie = dice.choice(lies)
+            self.world.note("fault", AGENT_LIES.name, agent=self.name, says=type(lie).__name__, task=task_id)
+            await self._say(lie)

@@ -1,0 +1,110 @@
+"""What must hold of tasks and their leases, computed from the log anew, by other means than the rules that made it."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from aggregates.agent import AgentLost
+from aggregates.task import (
+    BidPlaced,
+    CancelTask,
+    CompleteTask,
+    FailTask,
+    LeaseExpired,
+    PlaceBid,
+    StartTask,
+    SubmitTask,
+    TaskAwarded,
+    TaskCancelled,
+    TaskCompleted,
+    TaskDeadLettered,
+    TaskExpired,
+    TaskFailed,
+    TaskStarted,
+    TaskSubmitted,
+)
+from gateway.simulation.told import Told
+from runtime.records import Recorded
+from runtime.simulation import World
+
+CLOCK_SLACK_SECONDS = 0.001
+
+
+def check_leases(world: World, records: Sequence[Recorded], told: Told, starts: Sequence[float]) -> None:
+    """No task is held twice, no token is used twice, nobody but the holder speaks for a task, nobody who was heard from is lost."""
+    holder_by_task: dict[str, tuple[str, int]] = {}
+    token_by_task: defaultdict[str, int] = defaultdict(int)
+    held: defaultdict[str, int] = defaultdict(int)
+    for record in records:
+        event = record.event
+        where = f"at {record.position}"
+        match event:
+            case TaskAwarded(task_id=task_id, agent_id=agent_id, token=token):
+                world.holds("one_holder", task_id not in holder_by_task, f"{task_id} {where} is held already")
+                world.holds("token_once", token == token_by_task[task_id] + 1, f"{task_id} {where}: token {token}")
+                holder_by_task[task_id], token_by_task[task_id] = (agent_id, token), token
+                held[agent_id] += 1
+                world.holds("slots_kept", held[agent_id] <= 2, f"{agent_id} {where} holds {held[agent_id]}")
+            case TaskStarted(task_id=task_id, agent_id=agent_id, token=token):
+                _expect(world, holder_by_task.get(task_id), (agent_id, token), f"{task_id} {where}")
+            case TaskCompleted() | LeaseExpired():
+                _expect(
+                    world, holder_by_task.get(event.task_id), (event.agent_id, event.token), f"{event.task_id} {where}"
+                )
+                del holder_by_task[event.task_id]
+                held[event.agent_id] -= 1
+            case TaskFailed(final=False):
+                _expect(
+                    world, holder_by_task.get(event.task_id), (event.agent_id, event.token), f"{event.task_id} {where}"
+                )
+                del holder_by_task[event.task_id]
+                held[event.agent_id] -= 1
+            case TaskCancelled() | TaskExpired() | TaskFailed() | TaskDeadLettered():
+                ended = holder_by_task.pop(event.task_id, None)
+                if ended is not None:
+                    held[ended[0]] -= 1
+        if isinstance(event, AgentLost | LeaseExpired):
+            _check_silence(world, record, event.agent_id, told, starts)
+
+
+def _expect(world: World, holder: tuple[str, int] | None, speaker: tuple[str, int], where: str) -> None:
+    world.holds("holder_alone_speaks", holder == speaker, f"{where}: {speaker} spoke, {holder} holds")
+
+
+def _check_silence(world: World, record: Recorded, agent_id: str, told: Told, starts: Sequence[float]) -> None:
+    """Who was heard from within a term, or could not be heard because the node was down or stood still, is not lost."""
+    at = record.meta.at
+    floor = max((one for one in (*told.heard_at[agent_id], *starts, *told.paused_at) if one <= at), default=0.0)
+    lease_seconds = told.lease_seconds
+    world.holds(
+        "no_false_death",
+        at - floor >= lease_seconds - CLOCK_SLACK_SECONDS,
+        f"{agent_id} at {record.position}: heard of, or listened for, {at - floor:.3f} s before",
+    )
+
+
+def check_told(world: World, records: Sequence[Recorded], told: Told) -> None:
+    """What clients were told stands in the log."""
+    events = [record.event for record in records]
+    submitted = {event.task_id for event in events if isinstance(event, TaskSubmitted)}
+    cancelled = {event.task_id for event in events if isinstance(event, TaskCancelled)}
+    bids = {(event.task_id, event.agent_id, event.price) for event in events if isinstance(event, BidPlaced)}
+    started = {(event.task_id, event.agent_id, event.token) for event in events if isinstance(event, TaskStarted)}
+    completed = {(event.task_id, event.agent_id, event.token) for event in events if isinstance(event, TaskCompleted)}
+    failed = {(event.task_id, event.agent_id, event.token) for event in events if isinstance(event, TaskFailed)}
+    for _, command, _ in told.answers:
+        match command:
+            case SubmitTask(task_id=task_id):
+                stands = task_id in submitted
+            case CancelTask(task_id=task_id):
+                stands = task_id in cancelled
+            case PlaceBid(task_id=task_id, agent_id=agent_id, price=price):
+                stands = (task_id, agent_id, price) in bids
+            case StartTask(task_id=task_id, agent_id=agent_id, token=token):
+                stands = (task_id, agent_id, token) in started
+            case CompleteTask(task_id=task_id, agent_id=agent_id, token=token):
+                stands = (task_id, agent_id, token) in completed
+            case FailTask(task_id=task_id, agent_id=agent_id, token=token):
+                stands = (task_id, agent_id, token) in failed
+            case _:
+                continue
+        world.holds("nothing_acknowledged_lost", stands, f"{command} was acknowledged and is not in the log")

@@ -1,0 +1,93 @@
+"""The workload of `gavel simulate`: a node, its agents and submitters for some minutes, then calm, then everything is checked."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+
+import trio
+
+from aggregates.task import ENDED
+from gateway.parts import Node
+from gateway.simulation.boot import boot
+from gateway.simulation.clients import KINDS as CLIENT_KINDS
+from gateway.simulation.clients import SKILLS, TENANT, Agent, Submitter
+from gateway.simulation.leases import check_leases, check_told
+from gateway.simulation.told import Told
+from runtime.simulation import KINDS as MACHINE_KINDS
+from runtime.simulation import Machine, World
+
+KINDS = (*MACHINE_KINDS, *CLIENT_KINDS)
+
+SECONDS = 60.0
+LEASE_SECONDS = 20.0
+AGENTS = {"ann": SKILLS, "bob": SKILLS[:2], "cid": SKILLS[1:], "dan": SKILLS}
+"""Each agent's skills. Ann never dies."""
+IMMORTAL = "ann"
+TASKS_A_MINUTE = 8
+SUBMITTERS = 2
+CALM_SECONDS = 1800.0
+"""How long after the last submission every task must have ended."""
+
+
+class NodeWorkload:
+    """Runs a node for so many simulated seconds of submissions, and until all that was submitted has ended."""
+
+    def __init__(self, seconds: float = SECONDS) -> None:
+        self.seconds = seconds
+
+    async def __call__(self, world: World) -> None:
+        starts: list[float] = []
+        machine = Machine(world, partial(self._boot, world, starts))
+        told = Told(tuple(AGENTS), tuple(name for name in AGENTS if name != IMMORTAL), LEASE_SECONDS)
+        world.on_pause = partial(self._note_pause, machine, told)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(world.age)
+            await nursery.start(machine.run)
+            agents = [Agent(world, machine, told, name, skills, 2) for name, skills in AGENTS.items()]
+            for agent in agents:
+                nursery.start_soon(agent.run)
+            async with trio.open_nursery() as submitting:
+                count = max(2, round(TASKS_A_MINUTE * self.seconds / 60))
+                for number in range(SUBMITTERS):
+                    submitter = Submitter(world, machine, told, f"sub{number}")
+                    submitting.start_soon(submitter.run, count, self.seconds)
+            with world.within(CALM_SECONDS, "every_task_ends", "tasks were still open"):
+                await self._until_ended(world, machine, told)
+            for agent in agents:
+                agent.is_over.set()
+            await self._check(world, machine, told, starts)
+            await machine.stop()
+            nursery.cancel_scope.cancel()
+
+    @asynccontextmanager
+    async def _boot(self, world: World, starts: list[float], folder: Path) -> AsyncIterator[Node]:
+        async with boot(world, folder, lease_seconds=LEASE_SECONDS) as node:
+            starts.append(node.system.clock.now())
+            yield node
+
+    def _note_pause(self, machine: Machine[Node], told: Told) -> None:
+        node = machine.life.node
+        if node is not None:
+            told.paused_at.append(node.system.clock.now())
+
+    async def _until_ended(self, world: World, machine: Machine[Node], told: Told) -> None:
+        """Everything that goes wrong has gone wrong, and every task has ended."""
+        last = max((fault.at for fault in world.faults.all), default=0.0)
+        await trio.sleep_until(last)
+        while True:
+            node = await machine.up()
+            cell = node.system.cells.get(("coordinator", TENANT))
+            memory = cell.actor.memory if cell is not None and cell.actor is not None else None
+            if memory is not None and all(
+                name not in memory.tasks or memory.tasks[name].stage in ENDED for name in told.submitted
+            ):
+                return
+            await trio.sleep(1.0)
+
+    async def _check(self, world: World, machine: Machine[Node], told: Told, starts: list[float]) -> None:
+        node = await machine.up()
+        await node.system.journal.settled()
+        records = await node.system.journal.read_with(node.store.read, 0, 1_000_000)
+        check_leases(world, records, told, starts)
+        check_told(world, records, told)
