@@ -35,7 +35,7 @@ from runtime.blobs import Blobs
 from runtime.clock import SystemClock
 from runtime.codec import Codec
 from runtime.delivery import Context
-from runtime.errors import Refused
+from runtime.errors import Failure, Refused
 from runtime.ids import Ids
 from runtime.kind import Interceptor
 from runtime.projector import Projector
@@ -51,6 +51,10 @@ TENANT = "default"
 
 FILES_BESIDE = 256
 """Files that a node has open beside its connections: databases, blobs, threads' own."""
+
+ADMISSION_TRIES = 10
+ADMISSION_SECONDS = 1.0
+"""How often, and after how long each time, a start tries to record the admin's key: a disk that is busy for a moment ends no start."""
 
 log = structlog.get_logger("gateway.node")
 
@@ -89,9 +93,11 @@ async def open_node(
         async with _open_parts(settings, folder, elements or Elements(SystemClock())) as node:
             await _admit_admin(node)
             if not door:
+                node.system.opened()
                 yield node
                 return
             async with _open_door(node):
+                node.system.opened()
                 yield node
     except BaseExceptionGroup as group:
         alone = _alone(group)
@@ -176,10 +182,18 @@ async def _admit_admin(node: Node) -> None:
             f"{node.folder.admin_key} holds no key; without the file a new one is made at the next start"
         )
     issue = IssueKey(key_id=key_id, role=KeyRole.ADMIN, digest=digest_of(token), label="made at the first start")
-    try:
-        await node.system.ask(issue, Context(tenant=TENANT, principal="node"))
-    except Refused as refused:
-        log.warning("admin_key_opens_nothing", file=str(node.folder.admin_key), reason=str(refused))
+    for tries_left in reversed(range(ADMISSION_TRIES)):
+        try:
+            await node.system.ask(issue, Context(tenant=TENANT, principal="node"))
+            break
+        except Refused as refused:
+            log.warning("admin_key_opens_nothing", file=str(node.folder.admin_key), reason=str(refused))
+            break
+        except Failure as failure:
+            if not tries_left:
+                raise
+            log.warning("admin_key_not_recorded_yet", reason=str(failure))
+            await trio.sleep(ADMISSION_SECONDS)
     node.admin_token = token
 
 

@@ -146,4 +146,5 @@ class Actor(Generic[C, M]):
         """Called once when the actor ends for good, after its children have."""
 
     def paused(self, at: float, seconds: float) -> None:
-        """Called after the process was found to have stood still for `seconds`, before anything that fell due meanwhile."""
+        """Called after the process was found to have stood still for `seconds`, or could not be reached yet, before anything that fell due
+        meanwhile."""

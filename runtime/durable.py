@@ -26,12 +26,13 @@ if TYPE_CHECKING:
 
 
 class Wake(NamedTuple):
-    """The actor's own timer has come."""
+    """The actor's own timer has come, at this time: whatever keeps it from being handled at once, nothing later is held against anybody."""
+
+    at: float
 
 
 Item = Delivery | Recorded | Wake
 Settle = Callable[[Reply | Failed], None]
-WAKE = Wake()
 
 
 class DurableCell(Cell):
@@ -82,9 +83,9 @@ class DurableCell(Cell):
         self.reactions.append(record)
         self._schedule()
 
-    def wake(self) -> None:
+    def wake(self, at: float) -> None:
         """Queues the actor's timer behind the messages that came before it: what falls due is decided after all that was received."""
-        self._tick(WAKE)
+        self._tick(Wake(at))
 
     def _next(self) -> Item | None:
         """What to do next: what was interrupted, then what follows from the past, then messages."""
@@ -96,7 +97,7 @@ class DurableCell(Cell):
         while self._queue:
             delivery = self._queue.popleft()
             if delivery.state <= BEGUN:
-                return WAKE if delivery.message is WAKE else delivery
+                return delivery.message if type(delivery.message) is Wake else delivery
             self._passed_over(delivery)
         return None
 
@@ -217,7 +218,7 @@ class DurableCell(Cell):
             reaction: Effect | None = self._around(self._actor.react)(item)
             return reaction
         actor = self._actor
-        woken: Effect | None = self._around(lambda _: actor.wake(at))(item)
+        woken: Effect | None = self._around(lambda _: actor.wake(item.at))(item)
         return woken
 
     def _around(self, handle: Callable[[Any], Any]) -> Callable[[Any], Any]:

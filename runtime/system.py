@@ -144,6 +144,7 @@ class System(Actors):
         self._names_by_event = hearers(roster)
         self._shapes = {role.name: shape(role.actor) for role in roster}
         self._running = False
+        self._started_at = 0.0
         self._to_rebuild: dict[tuple[str, str], DurableCell] = {}
         self._rebuilding = False
         journal.on_commit = self._on_commit
@@ -253,12 +254,17 @@ class System(Actors):
     async def recover(self) -> None:
         """Folds all memories; from then on messages are taken."""
         journal = self.journal
+        self._started_at = self.clock.now()
         saved = await journal.read_with(journal.store.memories)
         recovery = Recovery(self.roles, saved, await journal.read_with(journal.store.reactions))
         await self._replay(recovery)
         for (name, key), fold in sorted(recovery.folds.items()):
             self._incarnate(self._add(self.roles[name], key), fold)
         self._running = True
+
+    def opened(self) -> None:
+        """From now on the world can reach the node: what was silent since the start could not be heard."""
+        self.timers.tell_pause(self.clock.now() - self._started_at)
 
     async def _replay(self, recovery: Recovery) -> int:
         position = recovery.start

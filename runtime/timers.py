@@ -53,9 +53,9 @@ class Timers:
             self._rearmed = trio.Event()
             with trio.move_on_after(wait):
                 await self._rearmed.wait()
-            self._notice_pause(trio.current_time() - asleep_at - wait)
             # One more tick, so that input which arrived before this moment is read before anything is decided about its absence.
             await trio.lowlevel.checkpoint()
+            self._notice_pause(trio.current_time() - asleep_at - wait)
             self._wake_due(clock.now())
 
     def _notice_pause(self, late_seconds: float) -> None:
@@ -65,10 +65,14 @@ class Timers:
         if late_seconds < PAUSE_SECONDS_MIN:
             return
         log.warning("the process stood still", seconds=round(late_seconds, 3))
-        at = clock.now()
+        self.tell_pause(late_seconds)
+
+    def tell_pause(self, seconds: float) -> None:
+        """Tells every actor that nothing could be heard for so long."""
+        at = self._system.clock.now()
         for cell in list(self._system.cells.values()):
             if cell.actor is not None:
-                cell.guard(cell.actor.paused, at, late_seconds)
+                cell.guard(cell.actor.paused, at, seconds)
                 self.refresh(cell)
 
     def _wake_due(self, at: float) -> None:
@@ -78,4 +82,4 @@ class Timers:
                 # Forgotten until the wake has been handled: then the actor is asked again.
                 cell.due = None
                 cell.waking = True
-                cell.wake()
+                cell.wake(at)

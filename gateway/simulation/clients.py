@@ -85,11 +85,11 @@ class Submitter(Client):
         names: list[str] = []
         for number in range(count):
             await trio.sleep(self.chance.expovariate(count / seconds))
-            names.append(await self._submit(number, names))
-            if self.chance.random() < 0.1:
+            await self._submit(number, names)
+            if names and self.chance.random() < 0.1:
                 await self._cancel(self.chance.choice(names))
 
-    async def _submit(self, number: int, before: Sequence[str]) -> str:
+    async def _submit(self, number: int, before: list[str]) -> None:
         chance = self.chance
         task_id = f"{self.name}-{number}"
         links = tuple(sorted({chance.choice(before)})) if before and chance.random() < 0.25 else ()
@@ -108,7 +108,8 @@ class Submitter(Client):
             await self.ask(command, key=f"submit-{task_id}")
         except Refused as refused:
             self.world.holds("submissions_stand", refused.code == "dependency_failed", f"{task_id}: {refused}")
-        return task_id
+        else:
+            before.append(task_id)
 
     async def _cancel(self, task_id: str) -> None:
         try:
@@ -183,9 +184,9 @@ class Agent(Client):
 
     async def _heartbeat(self) -> float:
         async def work(node: Node) -> tuple[float, float]:
+            at = node.system.clock.now()
             context = Context(tenant=TENANT, principal=f"agent:{self.name}")
-            ack = await node.system.ask(Heartbeat(agent_id=self.name), context)
-            return ack.lease_seconds, node.system.clock.now()
+            return (await node.system.ask(Heartbeat(agent_id=self.name), context)).lease_seconds, at
 
         while True:
             try:

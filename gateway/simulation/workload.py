@@ -16,6 +16,7 @@ from gateway.simulation.leases import check_leases, check_told
 from gateway.simulation.told import Told
 from runtime.simulation import KINDS as MACHINE_KINDS
 from runtime.simulation import Machine, World
+from runtime.timers import BEAT_SECONDS, PAUSE_SECONDS_MIN
 
 KINDS = (*MACHINE_KINDS, *CLIENT_KINDS)
 
@@ -26,6 +27,8 @@ AGENTS = {"ann": SKILLS, "bob": SKILLS[:2], "cid": SKILLS[1:], "dan": SKILLS}
 IMMORTAL = "ann"
 TASKS_A_MINUTE = 8
 SUBMITTERS = 2
+NOTICED_SECONDS = PAUSE_SECONDS_MIN + BEAT_SECONDS
+"""A pause that the node can't overlook, wherever in its round it falls."""
 CALM_SECONDS = 1800.0
 """How long after the last submission every task must have ended."""
 
@@ -66,15 +69,14 @@ class NodeWorkload:
             starts.append(node.system.clock.now())
             yield node
 
-    def _note_pause(self, machine: Machine[Node], told: Told) -> None:
+    def _note_pause(self, machine: Machine[Node], told: Told, seconds: float) -> None:
         node = machine.life.node
-        if node is not None:
+        if node is not None and seconds >= NOTICED_SECONDS:
             told.paused_at.append(node.system.clock.now())
 
     async def _until_ended(self, world: World, machine: Machine[Node], told: Told) -> None:
         """Everything that goes wrong has gone wrong, and every task has ended."""
-        last = max((fault.at for fault in world.faults.all), default=0.0)
-        await trio.sleep_until(last)
+        await machine.peace()
         while True:
             node = await machine.up()
             cell = node.system.cells.get(("coordinator", TENANT))

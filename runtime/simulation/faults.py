@@ -112,6 +112,10 @@ class Faults:
         """How long a fault lasts, of those that do."""
         return round(self.chance(fault).uniform(0.1, 1.0) * self.kinds[fault.kind].seconds_max, 3)
 
+    def end(self) -> None:
+        """No fault strikes any more."""
+        self._waiting.clear()
+
     def has_struck(self, kind: Kind) -> bool:
         """Whether one of this kind has."""
         return any(fault.kind == kind.name for fault in self.struck)

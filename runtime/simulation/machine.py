@@ -80,6 +80,7 @@ class Life(Generic[N]):
         self.nursery: trio.Nursery | None = None
         self.to_stop = trio.Event()
         self.is_dead = False
+        self.ended = trio.Event()
         self.calls: dict[trio.Event, None] = {}
 
 
@@ -96,6 +97,8 @@ class Machine(Generic[N]):
         self._line = world.chance("line")
         self._stopping = False
         self._finished = trio.Event()
+        self._cut_power = trio.Event()
+        """All of the faults that take the whole node have struck."""
 
     # ---- lives
 
@@ -160,6 +163,7 @@ class Machine(Generic[N]):
         if self._up.is_set():
             self._up = trio.Event()
         life.node = None
+        life.ended.set()
         for done in list(life.calls):
             done.set()
 
@@ -196,6 +200,14 @@ class Machine(Generic[N]):
         self.world.note("machine", "stops the node")
         self._life.to_stop.set()
 
+    async def peace(self) -> N:
+        """Lets every fault strike that has not yet, and none after that; then the node, as soon as there is one."""
+        faults = self.world.faults
+        await trio.sleep_until(max((fault.at + faults.seconds(fault) for fault in faults.all), default=0.0))
+        await self._cut_power.wait()
+        faults.end()
+        return await self.up()
+
     async def up(self) -> N:
         """The node, as soon as there is one."""
         while (node := self._life.node) is None or self._life.is_dead:
@@ -210,7 +222,10 @@ class Machine(Generic[N]):
             if fault.kind == CRASH.name and self.world.faults.strikes(CRASH, self.world.now):
                 self.crash("crash")
             elif self.world.faults.strikes(RESTART, self.world.now):
+                life = self._life
                 self.restart()
+                await life.ended.wait()
+        self._cut_power.set()
 
     # ---- the disk
 

@@ -55,8 +55,8 @@ class World:
         self._until = until
         self._chances: dict[str, Random] = {}
         self._jumped = 0.0
-        self.on_pause: Callable[[], None] = lambda: None
-        """Called when the process has stood still."""
+        self.on_pause: Callable[[float], None] = lambda seconds: None
+        """Called when the process has stood still for so long."""
 
     # ---- chance and time
 
@@ -184,4 +184,4 @@ class World:
 
     def _stand_still(self, seconds: float) -> None:
         self._virtual.stand_still(seconds)
-        self.on_pause()
+        self.on_pause(seconds)
