@@ -325,6 +325,10 @@ class DurableCell(Cell):
 
     # ---- what is remembered
 
+    def forget(self) -> None:
+        """The memory is wrong, and there will be no other incarnation."""
+        self._actor = None
+
     def remember(self, record: Recorded) -> None:
         """Folds a record into the memory; the memory is provisional until the record is committed."""
         actor = self._actor

@@ -216,6 +216,8 @@ class System(Actors):
             cell.touched = min(cell.touched, self.journal.position)  # nothing later is waited for: it will never be
             if self._nursery is not None:
                 cell._restart()
+            else:
+                cell.forget()  # at the end nothing is folded any more, and what is wrong must not be saved
 
     def rebuild_soon(self, cell: DurableCell) -> None:
         """Folds the memory of an actor anew, and makes it; several at once share one reading of the journal."""
