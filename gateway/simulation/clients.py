@@ -134,8 +134,7 @@ class Agent(Client):
         self._tokens: list[tuple[str, int]] = []
 
     async def run(self) -> None:
-        """Works until it is told that all is over; falls silent where a fault wants it."""
-        await self._register()
+        """Works, once registered, until it is told that all is over; falls silent where a fault wants it."""
         while not self.is_over.is_set():
             async with trio.open_nursery() as self._nursery:
                 self._nursery.start_soon(self._beat)
@@ -148,7 +147,8 @@ class Agent(Client):
                 with trio.move_on_after(seconds):
                     await self.is_over.wait()
 
-    async def _register(self) -> None:
+    async def register(self) -> None:
+        """Offers its services."""
         command = RegisterAgent(
             agent_id=self.name,
             name=self.name,
@@ -183,18 +183,18 @@ class Agent(Client):
             await trio.sleep(lease_seconds / 3 * self.chance.uniform(0.6, 1.0))
 
     async def _heartbeat(self) -> float:
-        async def work(node: Node) -> tuple[float, float]:
-            at = node.system.clock.now()
+        async def work(node: Node) -> tuple[float, float, int]:
+            at, life = node.system.clock.now(), len(self.told.hearings) - 1
             context = Context(tenant=TENANT, principal=f"agent:{self.name}")
-            return (await node.system.ask(Heartbeat(agent_id=self.name), context)).lease_seconds, at
+            return (await node.system.ask(Heartbeat(agent_id=self.name), context)).lease_seconds, at, life
 
         while True:
             try:
-                lease_seconds, at = await self.machine.call(self.name, "Heartbeat", work, seconds=2.0)
+                lease_seconds, at, life = await self.machine.call(self.name, "Heartbeat", work, seconds=2.0)
             except (Gone, NoAnswer, Failure):
                 await self._wait()
             else:
-                self.told.heard(self.name, at)
+                self.told.heard(life, self.name, at)
                 return lease_seconds
 
     # ---- hearing

@@ -29,7 +29,7 @@ from runtime.simulation import World
 CLOCK_SLACK_SECONDS = 0.001
 
 
-def check_leases(world: World, records: Sequence[Recorded], told: Told, starts: Sequence[float]) -> None:
+def check_leases(world: World, records: Sequence[Recorded], told: Told) -> None:
     """No task is held twice, no token is used twice, nobody but the holder speaks for a task, nobody who was heard from is lost."""
     holder_by_task: dict[str, tuple[str, int]] = {}
     token_by_task: defaultdict[str, int] = defaultdict(int)
@@ -63,22 +63,20 @@ def check_leases(world: World, records: Sequence[Recorded], told: Told, starts: 
                 if ended is not None:
                     held[ended[0]] -= 1
         if isinstance(event, AgentLost | LeaseExpired):
-            _check_silence(world, record, event.agent_id, told, starts)
+            _check_silence(world, record, event.agent_id, told)
 
 
 def _expect(world: World, holder: tuple[str, int] | None, speaker: tuple[str, int], where: str) -> None:
     world.holds("holder_alone_speaks", holder == speaker, f"{where}: {speaker} spoke, {holder} holds")
 
 
-def _check_silence(world: World, record: Recorded, agent_id: str, told: Told, starts: Sequence[float]) -> None:
+def _check_silence(world: World, record: Recorded, agent_id: str, told: Told) -> None:
     """Who was heard from within a term, or could not be heard because the node was down or stood still, is not lost."""
-    at = record.meta.at
-    floor = max((one for one in (*told.heard_at[agent_id], *starts, *told.paused_at) if one <= at), default=0.0)
-    lease_seconds = told.lease_seconds
+    seconds = record.meta.at - told.silent_since(agent_id, record.position, record.meta.at)
     world.holds(
         "no_false_death",
-        at - floor >= lease_seconds - CLOCK_SLACK_SECONDS,
-        f"{agent_id} at {record.position}: heard of, or listened for, {at - floor:.3f} s before",
+        seconds >= told.lease_seconds - CLOCK_SLACK_SECONDS,
+        f"{agent_id} at {record.position}: heard of, or listened for, {seconds:.3f} s before",
     )
 
 

@@ -2,12 +2,20 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from aggregates.task import SubmitTask
 from runtime.delivery import Context
 from runtime.errors import Refused
 from runtime.records import Command
+
+
+class Hearing(NamedTuple):
+    """Since when a node could hear, and whom it heard, in one life: `floor` says when it was up, and when it had stood still."""
+
+    position: int
+    floor: list[float]
+    by_agent: defaultdict[str, list[float]]
 
 
 class Told:
@@ -22,10 +30,8 @@ class Told:
         """The tasks that were acknowledged."""
         self.answers: list[tuple[Context, Command[Any], Any]] = []
         self.refusals: list[tuple[Context, Command[Any], Refused]] = []
-        self.heard_at: defaultdict[str, list[float]] = defaultdict(list)
-        """When, by the node's clock, each agent's heartbeats were answered."""
-        self.paused_at: list[float] = []
-        """When, by the node's clock, it had stood still for as long as it notices."""
+        self.hearings: list[Hearing] = []
+        """One for each life of the node."""
 
     def asks(self, context: Context, command: Command[Any]) -> None:
         """Somebody begins to ask."""
@@ -40,6 +46,19 @@ class Told:
         """Somebody knows that it is not to be."""
         self.refusals.append((context, command, refusal))
 
-    def heard(self, agent: str, at: float) -> None:
-        """The node has answered a heartbeat."""
-        self.heard_at[agent].append(at)
+    def starts(self, position: int, at: float) -> None:
+        """A node is up, at this position of its journal and this time by its clock."""
+        self.hearings.append(Hearing(position, [at], defaultdict(list)))
+
+    def paused(self, at: float) -> None:
+        """The node had stood still until now."""
+        self.hearings[-1].floor.append(at)
+
+    def heard(self, life: int, agent: str, at: float) -> None:
+        """The node has answered a heartbeat, in this of its lives."""
+        self.hearings[life].by_agent[agent].append(at)
+
+    def silent_since(self, agent: str, position: int, at: float) -> float:
+        """Since when the node, as of this record, can't have heard of the agent: by the clock of that life, as another's may differ."""
+        hearing = [one for one in self.hearings if one.position < position][-1]
+        return max(one for one in (*hearing.floor, *hearing.by_agent[agent]) if one <= at)

@@ -40,15 +40,15 @@ class NodeWorkload:
         self.seconds = seconds
 
     async def __call__(self, world: World) -> None:
-        starts: list[float] = []
-        machine = Machine(world, partial(self._boot, world, starts))
         told = Told(tuple(AGENTS), tuple(name for name in AGENTS if name != IMMORTAL), LEASE_SECONDS)
+        machine = Machine(world, partial(self._boot, world, told))
         world.on_pause = partial(self._note_pause, machine, told)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(world.age)
             await nursery.start(machine.run)
             agents = [Agent(world, machine, told, name, skills, 2) for name, skills in AGENTS.items()]
             for agent in agents:
+                await agent.register()
                 nursery.start_soon(agent.run)
             async with trio.open_nursery() as submitting:
                 count = max(2, round(TASKS_A_MINUTE * self.seconds / 60))
@@ -59,20 +59,20 @@ class NodeWorkload:
                 await self._until_ended(world, machine, told)
             for agent in agents:
                 agent.is_over.set()
-            await self._check(world, machine, told, starts)
+            await self._check(world, machine, told)
             await machine.stop()
             nursery.cancel_scope.cancel()
 
     @asynccontextmanager
-    async def _boot(self, world: World, starts: list[float], folder: Path) -> AsyncIterator[Node]:
+    async def _boot(self, world: World, told: Told, folder: Path) -> AsyncIterator[Node]:
         async with boot(world, folder, lease_seconds=LEASE_SECONDS) as node:
-            starts.append(node.system.clock.now())
+            told.starts(node.system.journal.position, node.system.clock.now())
             yield node
 
     def _note_pause(self, machine: Machine[Node], told: Told, seconds: float) -> None:
         node = machine.life.node
         if node is not None and seconds >= NOTICED_SECONDS:
-            told.paused_at.append(node.system.clock.now())
+            told.paused(node.system.clock.now())
 
     async def _until_ended(self, world: World, machine: Machine[Node], told: Told) -> None:
         """Everything that goes wrong has gone wrong, and every task has ended."""
@@ -87,9 +87,9 @@ class NodeWorkload:
                 return
             await trio.sleep(1.0)
 
-    async def _check(self, world: World, machine: Machine[Node], told: Told, starts: list[float]) -> None:
+    async def _check(self, world: World, machine: Machine[Node], told: Told) -> None:
         node = await machine.up()
         await node.system.journal.settled()
         records = await node.system.journal.read_with(node.store.read, 0, 1_000_000)
-        check_leases(world, records, told, starts)
+        check_leases(world, records, told)
         check_told(world, records, told)
