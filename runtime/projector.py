@@ -114,6 +114,11 @@ class Projector:
         self.trouble = trouble
         await trio.sleep(self._retry_seconds)
 
+    @property
+    def projections(self) -> tuple[Projection, ...]:
+        """What it follows with."""
+        return self._models.projections
+
     def status(self) -> tuple[Standing, ...]:
         """Where each projection stands, those that have stopped with position and reason."""
         return tuple(self._models.standings.values())

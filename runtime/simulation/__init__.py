@@ -9,6 +9,8 @@ outcome = simulate(workload, seed=7)
 """
 
 from runtime.simulation.faults import KINDS, Fault, Faults, Kind, draw
+from runtime.simulation.invariants import check
+from runtime.simulation.ledger import Ledger
 from runtime.simulation.machine import Gone, Machine, NoAnswer
 from runtime.simulation.run import Outcome, Workload, shrink, simulate
 from runtime.simulation.world import Planted, Violation, World
@@ -19,6 +21,7 @@ __all__ = [
     "Faults",
     "Gone",
     "Kind",
+    "Ledger",
     "Machine",
     "NoAnswer",
     "Outcome",
@@ -26,6 +29,7 @@ __all__ = [
     "Violation",
     "Workload",
     "World",
+    "check",
     "draw",
     "shrink",
     "simulate",

@@ -133,6 +133,11 @@ class Faults:
             self.struck.append(fault)
         return fault
 
+    def cease(self) -> None:
+        """None strikes any more: a run is judged when all is well again."""
+        for waiting in self._waiting.values():
+            waiting.clear()
+
     def lasts(self, kind: Kind, now: float) -> Fault | None:
         """The fault of this kind that goes on now."""
         for fault in self._waiting.get(kind.name, ()):

@@ -141,8 +141,6 @@ class Machine(Generic[N]):
                     self.world.note("machine", "node is up", life=life.number)
                     self._up.set()
                     await life.to_stop.wait()
-                    self._up = trio.Event()
-                    life.node = None
                     nursery.cancel_scope.cancel()
         except BaseException as error:  # noqa: BLE001 - whatever ends a node, the machine goes on
             cancelled, _ = without_cancelled(error)
@@ -160,7 +158,7 @@ class Machine(Generic[N]):
             self.world.fail("node_lives", "".join(traceback.format_exception(error)))
 
     def _end(self, life: Life[N]) -> None:
-        if self._up.is_set():
+        if life is self._life and self._up.is_set():
             self._up = trio.Event()
         life.node = None
         life.ended.set()
@@ -192,12 +190,19 @@ class Machine(Generic[N]):
     async def stop(self) -> None:
         """Stops the node in order, for good."""
         self._stopping = True
-        self._life.to_stop.set()
+        self._stop_life()
         await self._finished.wait()
 
     def restart(self) -> None:
         """Stops the node in order; the next one starts from its files."""
         self.world.note("machine", "stops the node")
+        self._stop_life()
+
+    def _stop_life(self) -> None:
+        """From now on there is no node to be reached."""
+        if self._up.is_set():
+            self._up = trio.Event()
+        self._life.node = None
         self._life.to_stop.set()
 
     async def peace(self) -> N:

@@ -17,11 +17,15 @@ from runtime.ids import Ids
 from runtime.records import Recorded
 from runtime.simulation.faults import CLOCK_JUMPS, HANDLER_RAISES, PAUSE, SLOW_ACTOR, Faults
 from runtime.simulation.schedule import VirtualClock
+from runtime.simulation.watching import Watching
 
 STARTED_AT = 1_700_000_000.0
 """What the machine's clock shows when a run begins, in seconds since the epoch."""
 
 LINES_MAX = 2_000_000
+
+STALLS = (PAUSE.name, SLOW_ACTOR.name)
+"""Faults that stop the process: a deadline that passes meanwhile is nobody's fault."""
 
 
 class Violation(Exception):
@@ -53,6 +57,7 @@ class World:
         """The run. Cancelled where it has failed."""
         self._virtual = clock
         self._until = until
+        self._watching = Watching(self.fail)
         self._chances: dict[str, Random] = {}
         self._jumped = 0.0
         self.on_pause: Callable[[float], None] = lambda seconds: None
@@ -75,6 +80,11 @@ class World:
         """Seconds since the run began, by a clock that nobody sets."""
         return self._virtual.time
 
+    @property
+    def stalled(self) -> float:
+        """For how long the process has stood still so far."""
+        return sum(self.faults.seconds(fault) for fault in self.faults.struck if fault.kind in STALLS)
+
     def wall(self) -> float:
         """What the machine's clock shows, in seconds since the epoch."""
         return STARTED_AT + self._virtual.time + self._jumped
@@ -89,8 +99,9 @@ class World:
 
     @contextmanager
     def within(self, seconds: float, invariant: str, detail: str) -> Iterator[None]:
-        """What does not end in so many simulated seconds breaks this invariant."""
-        with trio.move_on_after(seconds) as scope:
+        """What does not end in so many simulated seconds breaks this invariant; those that the process stands still don't count."""
+        stalls = sum(self.faults.seconds(fault) for fault in self.faults.all if fault.kind in STALLS)
+        with trio.move_on_after(seconds + stalls) as scope:
             yield
         if scope.cancelled_caught:
             self.fail(invariant, f"{detail}: not within {seconds:g} s")
@@ -145,6 +156,7 @@ class World:
         """An interceptor: notes who handles what, and why; and lets faults strike."""
         assert isinstance(ref, Cell)
         self._note_handling(ref, message)
+        self._watching.begins(ref, message)
         if (fault := self.faults.strikes(SLOW_ACTOR, self.now)) is not None:
             self.note("fault", SLOW_ACTOR.name, actor=ref.path, seconds=self.faults.seconds(fault))
             self._stand_still(self.faults.seconds(fault))
@@ -156,6 +168,8 @@ class World:
         except Failure as failure:
             self.note(ref.path, "refuses", message=type(message).__name__, failure=type(failure).__name__)
             raise
+        finally:
+            self._watching.ends(ref)
 
     def _note_handling(self, ref: Cell, message: Any) -> None:
         if isinstance(message, Recorded):

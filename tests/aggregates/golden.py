@@ -14,8 +14,9 @@ from msgspec.structs import replace
 
 from aggregates import agent, key, qubo_problem, solve_job, task
 from aggregates.catalog import AGGREGATES
+from runtime import redecide
 from runtime.codec import Codec
-from runtime.records import Command, CommandRecord, Event
+from runtime.records import Command, CommandRecord
 from tests.examples import AT, CANDIDATES, command_by_type
 
 FILE = Path(__file__).parent / "golden" / "journal.msgpack"
@@ -31,39 +32,26 @@ class Step(msgspec.Struct, frozen=True):
     events: list[tuple[str, msgspec.Raw]]
 
 
-class Again(msgspec.Struct, frozen=True):
-    """A step decided anew by the rules of today."""
-
-    step: Step
-    rules: int
-    was: list[Event]
-    now: list[Event]
-
-
 def load() -> list[Step]:
     """The kept steps."""
     return msgspec.msgpack.decode(FILE.read_bytes(), type=list[Step])
 
 
-def again(steps: Sequence[Step]) -> Iterator[Again]:
+def again(kept: Sequence[Step]) -> Iterator[redecide.Again]:
     """Decides every step anew, each upon the kept events before it."""
-    states: dict[str, Any] = {}
-    for step in steps:
-        aggregate = CODEC.aggregate_of(step.stream)
-        state = states.get(step.stream, aggregate.initial)
-        was = [CODEC.event(kind, data) for kind, data in step.events]
-        yield Again(step, aggregate.RULES, was, list(aggregate.decide(state, CODEC.command(step.command))))
-        for event in was:
-            state = aggregate.evolve(state, event)
-        states[step.stream] = state
+    steps = (
+        redecide.Step(step.stream, step.command, [CODEC.event(kind, data) for kind, data in step.events])
+        for step in kept
+    )
+    return redecide.again(CODEC, steps)
 
 
 def differing(steps: Sequence[Step]) -> list[str]:
     """What is decided otherwise although the rules have the same number."""
     return [
-        f"{one.step.stream}: {one.step.command.name} decided {one.was}, now {one.now}; raise RULES"
+        f"{one.step.stream}: {one.step.command.name} decided {one.step.events}, now {one.refusal or one.now}; raise RULES"
         for one in again(steps)
-        if one.now != one.was and one.rules == one.step.command.rules
+        if one.is_due and not one.is_same
     ]
 
 

@@ -1,0 +1,120 @@
+"""What must hold at every message of every actor: it comes in its turn, and nothing has outgrown its bound.
+
+A message has its number when it is sent, before its sender is parked for want of room. So an actor handles rising numbers, and whoever
+overtakes somebody breaks that. Two kinds of messages are exempt, for good reasons:
+
+- what an actor has put aside comes again when the actor wants it;
+- what the runtime itself sends (a timer's message, a death notice) needs no room, so it passes those who are parked. It is known by
+  having neither cause nor asker nor a context of its own; a workload's senders that want to be looked at name a context.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from runtime.cell import Cell
+from runtime.delivery import WAITING, Delivery
+from runtime.durable import DurableCell
+from runtime.journal import Journal
+from runtime.keyed import KeyedCell
+from runtime.lean import LeanCell
+from runtime.records import Recorded
+
+IN_ORDER = (Cell, LeanCell, DurableCell, KeyedCell)
+"""Members of pools take from each other, so there no one member's order is promised."""
+
+ORDER, BOUNDS = "order_per_actor", "bounds_kept"
+
+
+class Place:
+    """What is known of one actor: what it has handled last, and what it has put aside."""
+
+    __slots__ = ("actor", "aside", "handled", "number", "position")
+
+    def __init__(self) -> None:
+        self.number = 0
+        self.handled: set[int] = set()
+        self.aside: set[int] = set()
+        self.actor: Any = None
+        self.position = 0
+
+
+class Watching:
+    """Looks at each message before and after it is handled; `fail(invariant, detail)` ends the run."""
+
+    def __init__(self, fail: Callable[[str, str], Any]) -> None:
+        self._fail = fail
+        self._places: dict[Cell, Place] = {}
+
+    def begins(self, cell: Cell, message: Any) -> None:
+        """The actor is about to handle this."""
+        if type(cell) not in IN_ORDER:
+            return
+        place = self._places.get(cell)
+        if place is None:
+            place = self._places[cell] = Place()
+        if cell.current is not None:
+            self._look_at_turn(cell, place, cell.current)
+        elif isinstance(message, Recorded):
+            self._look_at_reaction(cell, place, message.position)
+        self._look_at_bounds(cell, place)
+
+    def ends(self, cell: Cell) -> None:
+        """It has handled it, or has put it aside."""
+        place, delivery = self._places.get(cell), cell.current
+        if isinstance(cell, DurableCell):
+            return  # while a state is fetched for it, its message stays the next one
+        if place is not None and delivery is not None and delivery.state == WAITING:
+            place.aside.add(delivery.id)
+
+    # ---- order
+
+    def _look_at_turn(self, cell: Cell, place: Place, delivery: Delivery) -> None:
+        number = delivery.id
+        if number in place.handled:
+            was_fetched_for = isinstance(cell, DurableCell) and number == place.number
+            # An `async` handler puts its message aside unseen.
+            if not (was_fetched_for or number in place.aside or cell._kind.is_async):
+                self._fail(ORDER, f"{cell.path} handles message {number} twice")
+        elif number < place.number:
+            self._fail(ORDER, f"{cell.path} handles message {number} after {place.number}, which was sent later")
+        elif not _is_of_the_runtime(delivery):
+            place.number = number
+        place.handled.add(number)
+
+    def _look_at_reaction(self, cell: Cell, place: Place, position: int) -> None:
+        actor = cell._actor
+        if place.actor is not actor:
+            place.actor, place.position = actor, 0
+        if position < place.position:
+            self._fail(ORDER, f"{cell.path} reacts to position {position} after {place.position}")
+        place.position = position
+
+    # ---- bounds
+
+    def _look_at_bounds(self, cell: Cell, place: Place) -> None:
+        queue, extras, kind = cell._queue, cell._extras, cell._kind
+        if queue is not None and len(queue) > kind.mailbox_max:
+            waiting = sum(1 for one in queue if not (one.id in place.aside or _is_of_the_runtime(one)))
+            if waiting > kind.mailbox_max:
+                self._fail(
+                    BOUNDS, f"{waiting} messages wait in front of {cell.path}, mailbox_max is {kind.mailbox_max}"
+                )
+        if extras is not None and len(extras.stash) > kind.stash_max:
+            self._fail(BOUNDS, f"{cell.path} has put {len(extras.stash)} aside, stash_max is {kind.stash_max}")
+        if isinstance(cell, DurableCell):
+            self._look_at_journal(cell.journaled.journal)
+
+    def _look_at_journal(self, journal: Journal) -> None:
+        most = journal.pending_commands_max
+        if journal.backlog > most:
+            commands = sum(1 for entry in (*journal._flying, *journal._waiting) if entry.replies)
+            if commands > most:
+                self._fail(BOUNDS, f"{commands} commands wait for the disk, pending_commands_max is {most}")
+        # What is provisional is not forgotten, and what is not is forgotten with the next proposal.
+        cached, cached_max = max(len(journal._states), len(journal._kept)), journal.state_cache_max + 2 * most
+        if cached > cached_max:
+            self._fail(BOUNDS, f"the journal keeps {cached} states or replies, {cached_max} are its bound")
+
+
+def _is_of_the_runtime(delivery: Delivery) -> bool:
+    return delivery.cause == 0 and not delivery.asked and delivery.context is delivery.cell._system.context

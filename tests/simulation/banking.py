@@ -1,0 +1,220 @@
+"""A bank under simulation: clients that pay in, out and across, a clerk who greets, an auditor who wakes, and two read models."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from random import Random
+from typing import Any, NamedTuple
+
+import msgspec
+import trio
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from sqlalchemy import Column, Integer, MetaData, Table, Text
+
+from runtime.actor import Actor, Effect
+from runtime.codec import Codec
+from runtime.delivery import Context
+from runtime.errors import Conflict, Failure, Refused
+from runtime.projector import Projector
+from runtime.records import Add, Change, Command, Insert, Recorded
+from runtime.simulation import Gone, Ledger, Machine, NoAnswer, World, check
+from runtime.store.sqlite import SqliteStore
+from runtime.system import Bounds, Role, System, open_system
+from runtime.transparency import Signer
+from tests.runtime import bank
+from tests.runtime.bank import (
+    LARGE_CENTS,
+    Break,
+    Deposit,
+    Deposited,
+    Greet,
+    Greeted,
+    Teller,
+    Transfer,
+    Withdraw,
+    stream,
+)
+
+TENANTS = ("north", "south")
+CLIENTS = 4
+ACCOUNTS = 3
+AUDIT_SECONDS = 7.0
+TRIES_MAX = 200
+CODEC = Codec([bank])  # type: ignore[list-item]
+
+SMALL = Bounds(mailbox_max=3, pending_commands_max=4, batch_events_max=3, ask_seconds_max=4.0)
+USUAL = Bounds(ask_seconds_max=5.0)
+
+
+class Seen(msgspec.Struct):
+    greeted_at: list[float] = []
+    audits: int = 0
+
+
+class Auditor(Actor[Any, Seen]):
+    """One for the node: some time after a greeting it makes an entry of its own."""
+
+    hears = (Greeted,)
+
+    @staticmethod
+    def fresh() -> Seen:
+        return Seen(greeted_at=[])
+
+    @staticmethod
+    def remember(memory: Seen, recorded: Recorded) -> Seen:
+        if recorded.stream == stream("audit"):
+            memory.greeted_at.clear()
+            memory.audits += 1
+        else:
+            memory.greeted_at.append(recorded.meta.at)
+        return memory
+
+    def due(self) -> float | None:
+        return self.memory.greeted_at[0] + AUDIT_SECONDS if self.memory.greeted_at else None
+
+    def wake(self, at: float) -> Effect | None:
+        return Effect([(stream("audit"), Greet(account="audit"))])
+
+
+class Balances:
+    """What is in each account, and every line that led there."""
+
+    NAME = "balances_1"
+    metadata = MetaData()
+    balances = Table(
+        "balances",
+        metadata,
+        Column("account", Text, primary_key=True),
+        Column("tenant", Text, nullable=False),
+        Column("cents", Integer, nullable=False),
+        Column("lines", Integer, nullable=False),
+    )
+    lines = Table("lines", metadata, Column("position", Integer, primary_key=True), Column("cents", Integer))
+    TABLES = (balances, lines)
+
+    def apply(self, recorded: Recorded, /) -> Sequence[Change]:
+        event: Any = recorded.event
+        if isinstance(event, Greeted):
+            return []
+        cents = event.cents if isinstance(event, Deposited) else -event.cents
+        line = Insert(table=self.lines, values={"position": recorded.position, "cents": cents})
+        if recorded.version == 1:
+            first = {"account": event.account, "tenant": recorded.meta.tenant, "cents": cents, "lines": 1}
+            return [line, Insert(table=self.balances, values=first)]
+        return [line, Add(table=self.balances, values={"cents": cents, "lines": 1}, where={"account": event.account})]
+
+
+class Branch(NamedTuple):
+    system: System
+    projector: Projector
+
+
+class Bank:
+    """The workload: `Bank(seconds)` is called with the world of a run."""
+
+    def __init__(self, seconds: float = 60.0, asks: int = 10) -> None:
+        self.seconds = seconds
+        self.asks = asks
+
+    async def __call__(self, world: World) -> None:
+        machine = Machine(world, lambda folder: self.boot(world, folder))
+        ledger = Ledger(world)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(world.age)
+            await nursery.start(machine.run)
+            async with trio.open_nursery() as clients:
+                for number in range(CLIENTS):
+                    clients.start_soon(self.client, world, machine, ledger, number)
+            world.faults.cease()
+            await self.judge(world, machine, ledger)
+            machine.restart()
+            await self.judge(world, machine, ledger)
+            await machine.stop()
+            nursery.cancel_scope.cancel()
+
+    @asynccontextmanager
+    async def boot(self, world: World, folder: Path) -> AsyncIterator[Branch]:
+        clock = world.clock()
+        signer = Signer(Ed25519PrivateKey.from_private_bytes(Random(world.seed).randbytes(32)))
+        store = SqliteStore(folder / "journal.db", CODEC, signer, entropy=world.chance("entropy").randbytes)
+        try:
+            async with (
+                open_system(
+                    store,
+                    [Role(Teller), Role(Auditor, key="node")],
+                    clock=clock,
+                    ids=world.ids(clock),
+                    bounds=SMALL if world.seed % 2 else USUAL,
+                    interceptors=(world.watch,),
+                    chance=world.chance("system"),
+                ) as system,
+                trio.open_nursery() as nursery,
+            ):
+                projector = Projector(folder / "read.db", [Balances()], system.journal, origin=store.origin)
+                await nursery.start(projector.run)
+                yield Branch(system, projector)
+                nursery.cancel_scope.cancel()
+        finally:
+            store.close()
+
+    async def judge(self, world: World, machine: Machine[Branch], ledger: Ledger) -> None:
+        branch = await machine.up()
+        await check(world, branch.system, ledger, branch.projector)
+        greetings_made(world, branch.system)
+
+    async def client(self, world: World, machine: Machine[Branch], ledger: Ledger, number: int) -> None:
+        name, chance = f"client-{number}", world.chance(f"client {number}")
+        for count in range(self.asks):
+            key = f"{name}-{count}"
+            context = Context(tenant=TENANTS[number % 2], principal=name, key=key, digest=key.encode())
+            await self.insist(world, machine, ledger, context, self.command(chance, number % 2), chance)
+            await trio.sleep(chance.expovariate(self.asks / self.seconds))
+
+    def command(self, chance: Random, tenant: int) -> Command[Any]:
+        account, other = (f"{TENANTS[tenant]}{chance.randrange(ACCOUNTS)}" for _ in range(2))
+        return chance.choice(
+            (
+                Deposit(account=account, cents=chance.randrange(1, 100)),
+                Deposit(account=account, cents=LARGE_CENTS + chance.randrange(5)),
+                Withdraw(account=account, cents=chance.choice((10, 60, LARGE_CENTS))),
+                Transfer(source=account, target=other, cents=chance.choice((10, 60, LARGE_CENTS))),
+            )
+        )
+
+    async def insist(
+        self,
+        world: World,
+        machine: Machine[Branch],
+        ledger: Ledger,
+        context: Context,
+        command: Command[Any],
+        chance: Random,
+    ) -> None:
+        """Asks until there is an answer, or gives up early."""
+        patience = chance.choice((1, TRIES_MAX, TRIES_MAX))
+        for _ in range(patience):
+            try:
+                reply = await machine.call(
+                    context.principal, context.key, lambda branch: ledger.ask(branch.system, command, context)
+                )
+            except (Refused, Conflict) as refusal:
+                ledger.refused(context, refusal)
+                return
+            except (Gone, NoAnswer, Failure):
+                await trio.sleep(chance.uniform(0.1, 2.0))
+            else:
+                ledger.acknowledged(context, reply)
+                return
+        if patience == TRIES_MAX:
+            world.fail("every_caller_answered", f"{context.key} has asked {TRIES_MAX} times")
+
+
+def greetings_made(world: World, system: System) -> None:
+    """Each large deposit is greeted once."""
+    records = system.journal.store.read(0, system.journal.position)
+    due = [f"@{one.position}" for one in records if isinstance(one.event, Deposited) and one.event.cents >= LARGE_CENTS]
+    made = [one.meta.cause for one in records if isinstance(one.event, Greeted) and one.stream != stream("audit")]
+    world.holds("greetings_made", sorted(due) == sorted(made), lambda: f"{due} were due, {made} were made")
+
+
+__all__ = ["Bank", "Break"]
