@@ -26,7 +26,7 @@ from runtime.alarms import Alarms
 from runtime.cell import Cell, Work
 from runtime.clock import Clock, SystemClock
 from runtime.deadlines import Deadlines
-from runtime.delivery import Context, Delivery
+from runtime.delivery import Cause, Context, Delivery
 from runtime.dispatcher import Dispatcher
 from runtime.errors import Exhausted, Failure
 from runtime.ids import Ids
@@ -78,7 +78,9 @@ class Timers:
 
         An older timer of that key is void, and so is its message where it waits already. Timers end with the incarnation.
         """
-        self._cell._system.alarms.start(self._cell, key, message, seconds, every, fixed_rate)
+        now = delivery_of(self._cell)
+        cause = Cause(now.id, now.root, now.context) if now is not None else None
+        self._cell._system.alarms.start(self._cell, key, message, seconds, every, fixed_rate, cause)
 
     def cancel(self, key: Any) -> bool:
         """Ends a timer and voids its message; returns whether there was one."""

@@ -16,7 +16,7 @@ import trio
 from trio.lowlevel import enable_ki_protection
 
 from runtime.actor import STASHED, Actor, Reply, Stashed
-from runtime.delivery import BEGUN, SETTLED, WAITING, WITHDRAWN, Context, Delivery, Failed, Receipt
+from runtime.delivery import BEGUN, SETTLED, WAITING, WITHDRAWN, Cause, Context, Delivery, Failed, Receipt
 from runtime.dispatcher import Waiting, without_cancelled
 from runtime.errors import AskCycle, Crashed, Failure, Overloaded, Unreachable
 from runtime.kind import AWAITING, FREE, IDLE, QUEUED, RUNNING, STATES, STOPPED, STOPPING, SUSPENDED, Interceptor, Kind
@@ -246,6 +246,8 @@ class Cell(ActorRef):
         if chain:
             raise AskCycle(" → ".join(cell.path for cell in chain))
 
+        if seconds is not None and seconds != seconds:
+            raise ValueError("an ask for nan seconds would never end")
     @enable_ki_protection
     def tell(self, message: Any, *, context: Context | None = None) -> None:
         sender = self._system.running or working.get()
@@ -261,15 +263,30 @@ class Cell(ActorRef):
         if not calls % CALLS_WHILE_OTHERS_WAIT and _is_time_for_others(system, calls):
             await trio.lowlevel.checkpoint()  # before anything is sent: a sender that is cancelled has sent nothing
         sender = working.get()
-        delivery = self._delivery(message, sender if sender is None else _speaker(sender), context)
+        if sender is not None:
+            sender = _speaker(sender)
+        delivery = self._delivery(message, sender, context)
         queue = self._queue
         if queue and self._state == QUEUED and self._extras is None and len(queue) < self._kind.mailbox_max:
             queue.append(delivery)  # as `_enqueue` does it, without the call: a twentieth of a tell
             if not delivery.id & WAIT_SAMPLE:
                 delivery.queued_ns = perf_counter_ns()
             return
-        if self._enqueue(delivery, True):
-            return
+        if not self._enqueue(delivery, True):
+            await self._wait_for_room(delivery, sender)
+
+    @enable_ki_protection
+    async def _wait_for_room(self, delivery: Delivery, sender: "Cell | Work | None") -> None:
+        """A sender that is an actor's handler waits like an asker: in a circle nobody would ever make room."""
+        waits = None
+        if isinstance(sender, Cell):
+            try:
+                self._check_cycle(sender)
+            except AskCycle:
+                delivery.leave()
+                raise
+            waits = sender._extra().asks
+            waits.append(self)
         delivery.task = trio.lowlevel.current_task()
         await trio.lowlevel.wait_task_rescheduled(delivery.abort)
 
@@ -877,11 +894,13 @@ class Cell(ActorRef):
         self._extra().watches.discard(ref)
         self._tick(Terminated(ref, reason) if message is None else message)
 
-    def _tick(self, message: Any) -> Delivery:
-        """Queues a timer's message."""
-        self._system.messages += 1
-        number = self._system.messages
-        delivery = Delivery(message, self, number, 0, number, self._system.context)
+    def _tick(self, message: Any, cause: Cause | None = None) -> Delivery:
+        """Queues what the runtime itself sends: a timer's message, with what it was started for, or a notice."""
+        self._system.messages = number = self._system.messages + 1
+        if cause is None:
+            delivery = Delivery(message, self, number, 0, number, self._system.context)
+        else:
+            delivery = Delivery(message, self, number, cause.id, cause.root, cause.context)
         self._push(delivery)
         return delivery
 
