@@ -19,7 +19,20 @@ from runtime.actor import STASHED, Actor, Reply, Stashed
 from runtime.delivery import BEGUN, SETTLED, WAITING, WITHDRAWN, Cause, Context, Delivery, Failed, Receipt
 from runtime.dispatcher import Waiting, without_cancelled
 from runtime.errors import AskCycle, Crashed, Failure, Overloaded, Unreachable
-from runtime.kind import AWAITING, FREE, IDLE, QUEUED, RUNNING, STATES, STOPPED, STOPPING, SUSPENDED, Interceptor, Kind
+from runtime.kind import (
+    AWAITING,
+    FREE,
+    IDLE,
+    QUEUED,
+    RUNNING,
+    STATES,
+    STOPPED,
+    STOPPING,
+    SUSPENDED,
+    Interceptor,
+    Kind,
+    may_wait,
+)
 from runtime.records import Command
 from runtime.ref import ActorRef, Terminated
 from runtime.supervision import Directive, Failures
@@ -1000,3 +1013,16 @@ def _around(interceptor: Interceptor, ref: ActorRef, handle: Callable[[Any], Any
         return interceptor(ref, message, handle)
 
     return handle_around
+    if may_wait(interceptor):
+        handle = _awaitable(handle)
+
+
+
+def _awaitable(handle: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """An interceptor that waits need not know whether what it hands the message on to does."""
+
+    async def awaits(message: Any) -> Any:
+        answered = handle(message)
+        return await answered if isinstance(answered, Coroutine) else answered
+
+    return awaits
