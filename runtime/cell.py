@@ -630,8 +630,8 @@ class Cell(ActorRef):
                 pass
             case Directive.RESTART:
                 self._restart()
-                if policy.together and self._parent is not None:
-                    self._parent._restart_together(self)
+                if policy.together:
+                    self._restart_siblings()
             case Directive.STOP:
                 self.stop_soon(f"failed (error {error_id})")
             case Directive.ESCALATE:
@@ -646,10 +646,11 @@ class Cell(ActorRef):
             self._system.crashed(parent, f"failure of {self.path}", error)
             parent._supervise(error, error_id)
 
-    def _restart_together(self, failed: "Cell") -> None:
-        for child in list(self._extra().children.values()):
-            if child is not failed and child.alive and child._kind.supervision.together:
-                child._restart()
+    def _restart_siblings(self) -> None:
+        siblings = self._system.children if self._parent is None else self._parent._extra().children
+        for sibling in list(siblings.values()):
+            if sibling is not self and sibling.alive and sibling._kind.supervision.together:
+                sibling._restart()
 
     def _restart(self) -> None:
         """Ends this incarnation, children first; a handler that waits is ended with it, and the work beside it."""
