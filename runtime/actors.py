@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 import structlog
 import trio
@@ -41,10 +41,17 @@ from runtime.supervision import DEFAULT, Supervision
 from runtime.trace import span
 from runtime.watchdog import Watchdog
 
+if TYPE_CHECKING:
+    from runtime.keyed import Keyed
+    from runtime.pools import PoolRef, Strategy
+
 log = structlog.get_logger()
 R = TypeVar("R")
+K = TypeVar("K", str, int)
 
 QUEUES_KEPT_MAX = 1024
+DEPTH_MAX = 100
+"""Parents above one another: an end goes down through all of them in one step."""
 SLOW_KEPT_MAX = 100
 
 
@@ -57,6 +64,14 @@ class Props(NamedTuple):
     supervision: Supervision = DEFAULT
     caller_runs: bool = True
     telemetry: bool = True
+
+    def faults(self) -> Iterator[str]:
+        """What keeps an actor from being kept so."""
+        if self.mailbox_max < 1:
+            yield f"mailbox_max is {self.mailbox_max}: there must be room for one message"
+        if self.stash_max < 0:
+            yield f"stash_max is {self.stash_max}: it must not be below 0"
+        yield from self.supervision.faults()
 
 
 USUAL = Props()
@@ -133,6 +148,22 @@ class Here(Surroundings):
         """A child: it is supervised by this actor and ends before it."""
         return self._cell._system.spawn(make, name, props, parent=self._cell)
 
+    def spawn_pool(
+        self, make: "Make", name: str, workers: int, strategy: "Strategy", *, props: Props = USUAL
+    ) -> "PoolRef":
+        """A pool below this actor, as `runtime.pools.spawn_pool` makes one; it ends before the actor."""
+        from runtime.pools import spawn_pool  # which stands on this module
+
+        return spawn_pool(self._cell._system, make, name, workers, strategy, props=props, parent=self._cell)
+
+    def spawn_keyed(
+        self, make: "Callable[[Here, K], Actor[Any, Any]]", name: str, key_of: Callable[[Any], K], **bounds: Any
+    ) -> "Keyed[K]":
+        """Actors by key below this actor, as `runtime.keyed.spawn_keyed` makes them; they end before the actor."""
+        from runtime.keyed import spawn_keyed  # which stands on this module
+
+        return spawn_keyed(self._cell._system, make, name, key_of, parent=self._cell, **bounds)
+
     @property
     def children(self) -> list[ActorRef]:
         """The living children, in the order in which they were spawned."""
@@ -186,6 +217,10 @@ class Actors:
         handler_warn_seconds: float = 0.0,
         handler_seconds_max: float = 0.0,
     ) -> None:
+        limits = {"handler_warn_seconds": handler_warn_seconds, "handler_seconds_max": handler_seconds_max}
+        limits |= {"ask_seconds_max": ask_seconds_max, "stop_seconds_max": stop_seconds_max}
+        if faults := [f"{name} is {value}: it must not be below 0" for name, value in limits.items() if not value >= 0]:
+            raise ValueError("; ".join(faults))
         self.clock = clock or SystemClock()
         self.ids = ids or Ids(self.clock)
         self.context = context
@@ -227,20 +262,31 @@ class Actors:
     ) -> ActorRef:
         """Makes an actor and returns its address. A constructor that fails is the new actor's failure, not the caller's.
 
-        Raises ValueError where the parent has a living child of that name, RuntimeError where the system or the parent ends.
+        Raises ValueError where the parent has a living child of that name, has DEPTH_MAX above it, or where `props` can't be kept, naming
+        every fault; RuntimeError where the system or the parent ends.
         """
-        siblings = self.children if parent is None else parent._extra().children
-        if self._ending or (parent is not None and (not parent.alive or parent._extra().restarting)):
-            raise RuntimeError("nothing is spawned any more: the parent or the system ends")
+        siblings = self.siblings(parent, name)
         if name is None:
             self._names += 1
-        elif name in siblings:
-            raise ValueError(f"there is a {name} already")
         place = Cell if props.telemetry else LeanCell
         cell = place(self, self._kind(make, props), make, self._names if name is None else name, parent)
         siblings[cell.name] = cell
         cell._incarnate()
         return cell
+
+    def siblings(self, parent: Cell | None, name: str | None) -> dict[str | int, Cell]:
+        """Those among whom a new actor of that name takes its place. Raises as `spawn` does."""
+        siblings = self.children if parent is None else parent._extra().children
+        if self._ending or (parent is not None and (not parent.alive or parent._extra().restarting)):
+            raise RuntimeError("nothing is spawned any more: the parent or the system ends")
+        if name is not None and name in siblings:
+            raise ValueError(f"there is a {name} already")
+        depth, above = 0, parent
+        while above is not None:
+            depth, above = depth + 1, above._parent
+        if depth > DEPTH_MAX:
+            raise ValueError(f"more than {DEPTH_MAX} parents above one another are too many")
+        return siblings
 
     def _kind(self, make: Make, props: Props) -> Kind:
         # All closures of one piece of code are one kind: whoever spawns with a lambda each time must not fill the memory.
@@ -251,6 +297,8 @@ class Actors:
             origin = getattr(origin, "__code__", type(origin))
         kind = self._kinds.get((origin, props))
         if kind is None:
+            if faults := list(props.faults()):
+                raise ValueError("; ".join(faults))
             kind = Kind(
                 getattr(make, "__name__", type(make).__name__).lower().strip("<>"),
                 mailbox_max=props.mailbox_max,
@@ -356,7 +404,7 @@ class Actors:
         finally:
             self._ending = True
             self._nursery = None
-            for cell in list(self.walk()):
+            for cell in reversed(list(self.walk())):  # children before their parents
                 cell._abandon("the system ends")
             if self._failure is not None:
                 # Also when all is cancelled from outside by now, as it is once a caller has let what it was told go through.

@@ -246,6 +246,8 @@ class Cell(ActorRef):
         """The asker will have to wait: until when, and for whom, unless that is for itself."""
         if self._state == STOPPED or (self._extras is not None and self._extras.reason is not None):
             raise Unreachable(f"{self.path} is gone")
+        if seconds is not None and seconds != seconds:
+            raise ValueError("an ask for nan seconds would never end")
         if isinstance(asker, Cell):
             self._check_cycle(asker)
             asker._extra().asks.append(self)
@@ -259,8 +261,6 @@ class Cell(ActorRef):
         if chain:
             raise AskCycle(" → ".join(cell.path for cell in chain))
 
-        if seconds is not None and seconds != seconds:
-            raise ValueError("an ask for nan seconds would never end")
     @enable_ki_protection
     def tell(self, message: Any, *, context: Context | None = None) -> None:
         sender = self._system.running or working.get()
@@ -301,7 +301,11 @@ class Cell(ActorRef):
             waits = sender._extra().asks
             waits.append(self)
         delivery.task = trio.lowlevel.current_task()
-        await trio.lowlevel.wait_task_rescheduled(delivery.abort)
+        try:
+            await trio.lowlevel.wait_task_rescheduled(delivery.abort)
+        finally:
+            if waits is not None:
+                waits.remove(self)
 
     def _enqueue(self, delivery: Delivery, wait: bool) -> bool:
         """Appends where there is room, or parks the sender; returns whether there was room. Raises Overloaded where it may not wait."""
@@ -807,8 +811,9 @@ class Cell(ActorRef):
         if self._state == STOPPED or extras.is_cut_off:
             return
         extras.is_cut_off = True
-        if extras.awaited is not None and extras.awaited.scope is not None:
+        if extras.awaited is not None or extras.work:
             self._system.slow(self)
+        if extras.awaited is not None and extras.awaited.scope is not None:
             extras.awaited.scope.cancel()
         self._stop_children_now()
 
@@ -849,12 +854,7 @@ class Cell(ActorRef):
         reason = extras.reason or ""
         self._state, self._actor = STOPPED, None
         if actor is not None:
-            try:
-                actor.stopped()
-            except Exception as error:
-                self._system.crashed(self, "stop", error)
-            except BaseException as error:
-                self._system.end(error)
+            self._say_stopped(actor)
         self._end_timers_and_work()
         self._turn_away(reason)
         for watcher, message in list(extras.watchers.items()):
@@ -872,6 +872,14 @@ class Cell(ActorRef):
             parent._extras.children.pop(self.name, None)
             parent._proceed()
 
+    def _say_stopped(self, actor: Actor[Any, Any]) -> None:
+        try:
+            actor.stopped()
+        except Exception as error:
+            self._system.crashed(self, "stop", error)
+        except BaseException as error:
+            self._system.end(error)
+
     def _abandon(self, reason: str) -> None:
         """The system is over: nobody will come here any more, so whoever still waits is told."""
         extras = self._extra()
@@ -879,7 +887,9 @@ class Cell(ActorRef):
         self._turn_away(extras.reason)
         if self.current is not None:
             self.current.settle(Failed(Unreachable(f"{self.path} was ended in the middle: {extras.reason}")))
-        self._state = STOPPED
+        was_there, self._state = self._state != STOPPED, STOPPED
+        if was_there and self._actor is not None:
+            self._say_stopped(self._actor)
         for gone in extras.stopped:
             gone.set()
 
@@ -1010,13 +1020,13 @@ def _is_time_for_others(system: "Actors", calls: int) -> bool:
 
 
 def _around(interceptor: Interceptor, ref: ActorRef, handle: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    if may_wait(interceptor):
+        handle = _awaitable(handle)
+
     def handle_around(message: Any) -> Any:
         return interceptor(ref, message, handle)
 
     return handle_around
-    if may_wait(interceptor):
-        handle = _awaitable(handle)
-
 
 
 def _awaitable(handle: Callable[[Any], Any]) -> Callable[[Any], Any]:

@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeVar, cast
 
 from runtime.actor import Actor
 from runtime.actors import Actors, Here, Make, Props
+from runtime.cell import Cell
 from runtime.group import Group, Member, is_idle
 from runtime.kind import Kind
 from runtime.ref import ActorRef
@@ -103,8 +104,9 @@ class Keyed(Group, Generic[K]):
         idle_seconds: float,
         live_max: int,
         farewell: Any,
+        parent: Cell | None,
     ) -> None:
-        super().__init__(actors, name)
+        super().__init__(actors, name, parent)
         self._member_kind: Kind = actors._kind(cast(Make, make), props)
         if isinstance(make, type):
             self._member_kind.is_made(make)
@@ -294,12 +296,14 @@ def spawn_keyed(
     idle_seconds: float = 60.0,
     live_max: int = 10_000,
     farewell: Any = None,
+    parent: Cell | None = None,
 ) -> Keyed[K]:
     """Actors by key, made by `make(here, key)` on the first message for the key that `key_of(message)` names.
 
     One that was idle for `idle_seconds` (up to a quarter more) is passivated, and so are the least recently used where more than `live_max`
     live. It is told `farewell` first, if there is one: a handler of that may wait, for instance to store what must not be lost. `props`
-    are those of each; what they escalate ends the system. Raises ValueError that names every fault.
+    are those of each; what they escalate is the parent's failure, at the top the system's end. An actor makes such a family below itself by
+    `here.spawn_keyed`. Raises ValueError that names every fault, and as `Actors.spawn` does.
     """
     faults = []
     if not idle_seconds > 0:
@@ -308,6 +312,6 @@ def spawn_keyed(
         faults.append(f"live_max is {live_max}: at least one actor must live")
     if faults:
         raise ValueError(f"{name}: {'; '.join(faults)}")
-    family = Keyed(actors, make, name, key_of, props, idle_seconds, live_max, farewell)
+    family = Keyed(actors, make, name, key_of, props, idle_seconds, live_max, farewell, parent)
     family._settle()
     return family
