@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import structlog
 import trio
@@ -30,20 +30,20 @@ from runtime.delivery import Cause, Context, Delivery
 from runtime.dispatcher import Dispatcher
 from runtime.errors import Exhausted, Failure
 from runtime.ids import Ids
+from runtime.keyed import Keyed, spawn_keyed
 from runtime.kind import STOPPED, Interceptor, Kind
 from runtime.lean import LeanCell
 from runtime.letters import DeadLetters
 from runtime.log_levels import LogLevels, delivery_of
+from runtime.pools import PoolRef, Strategy, spawn_pool
+from runtime.props import USUAL, Props
 from runtime.records import Command
 from runtime.ref import ActorRef
 from runtime.router import Router
-from runtime.supervision import DEFAULT, Supervision
 from runtime.trace import span
 from runtime.watchdog import Watchdog
 
-if TYPE_CHECKING:
-    from runtime.keyed import Keyed
-    from runtime.pools import PoolRef, Strategy
+__all__ = ["USUAL", "Actors", "Here", "Make", "Props", "Timers", "open_actors"]
 
 log = structlog.get_logger()
 R = TypeVar("R")
@@ -54,27 +54,6 @@ DEPTH_MAX = 100
 """Parents above one another: an end goes down through all of them in one step."""
 SLOW_KEPT_MAX = 100
 
-
-class Props(NamedTuple):
-    """How an actor is kept: the bounds of its mailbox and stash, its supervision, whether an asker may run it in its own step, and whether
-    the times of its messages are measured (an ask is cheaper by a quarter where they aren't)."""
-
-    mailbox_max: int = 1024
-    stash_max: int = 1024
-    supervision: Supervision = DEFAULT
-    caller_runs: bool = True
-    telemetry: bool = True
-
-    def faults(self) -> Iterator[str]:
-        """What keeps an actor from being kept so."""
-        if self.mailbox_max < 1:
-            yield f"mailbox_max is {self.mailbox_max}: there must be room for one message"
-        if self.stash_max < 0:
-            yield f"stash_max is {self.stash_max}: it must not be below 0"
-        yield from self.supervision.faults()
-
-
-USUAL = Props()
 
 Make = Callable[["Here"], Actor[Any, Any]]
 """Makes an incarnation: an actor's class, or a function that calls it with more than where it is."""
@@ -148,20 +127,14 @@ class Here(Surroundings):
         """A child: it is supervised by this actor and ends before it."""
         return self._cell._system.spawn(make, name, props, parent=self._cell)
 
-    def spawn_pool(
-        self, make: "Make", name: str, workers: int, strategy: "Strategy", *, props: Props = USUAL
-    ) -> "PoolRef":
+    def spawn_pool(self, make: "Make", name: str, workers: int, strategy: Strategy, *, props: Props = USUAL) -> PoolRef:
         """A pool below this actor, as `runtime.pools.spawn_pool` makes one; it ends before the actor."""
-        from runtime.pools import spawn_pool  # which stands on this module
-
         return spawn_pool(self._cell._system, make, name, workers, strategy, props=props, parent=self._cell)
 
     def spawn_keyed(
         self, make: "Callable[[Here, K], Actor[Any, Any]]", name: str, key_of: Callable[[Any], K], **bounds: Any
-    ) -> "Keyed[K]":
+    ) -> Keyed[K]:
         """Actors by key below this actor, as `runtime.keyed.spawn_keyed` makes them; they end before the actor."""
-        from runtime.keyed import spawn_keyed  # which stands on this module
-
         return spawn_keyed(self._cell._system, make, name, key_of, parent=self._cell, **bounds)
 
     @property

@@ -4,19 +4,22 @@ A member that leaves is stopped when nothing waits there any more and nothing is
 """
 
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
 from trio.lowlevel import enable_ki_protection
 
 from runtime.actor import Actor, Reply
-from runtime.actors import Actors, Props
 from runtime.cell import Cell, Work
 from runtime.delivery import Context, Receipt
 from runtime.errors import Refused
 from runtime.kind import IDLE, STOPPED, Kind
+from runtime.props import Props
 from runtime.records import Command
 from runtime.supervision import Directive, Supervision
+
+if TYPE_CHECKING:
+    from runtime.actors import Actors
 
 R = TypeVar("R")
 
@@ -147,7 +150,7 @@ class Group(Cell):
 
     __slots__ = ()
 
-    def __init__(self, actors: Actors, name: str, parent: Cell | None) -> None:
+    def __init__(self, actors: "Actors", name: str, parent: Cell | None) -> None:
         super().__init__(actors, actors._kind(Root, ROOT), Root, name, parent)
 
     def _settle(self) -> None:

@@ -10,15 +10,18 @@ often, turns away what waited like any other actor; the next message makes a new
 from collections import OrderedDict
 from collections.abc import Callable
 from math import ceil, isfinite
-from typing import Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from runtime.actor import Actor
-from runtime.actors import Actors, Here, Make, Props
 from runtime.cell import Cell
 from runtime.group import Group, Member, is_idle
 from runtime.kind import Kind
+from runtime.props import Props
 from runtime.ref import ActorRef
 from runtime.supervision import Directive, Supervision
+
+if TYPE_CHECKING:
+    from runtime.actors import Actors, Here, Make
 
 K = TypeVar("K", str, int)
 
@@ -96,8 +99,8 @@ class Keyed(Group, Generic[K]):
 
     def __init__(
         self,
-        actors: Actors,
-        make: Callable[[Here, K], Actor[Any, Any]],
+        actors: "Actors",
+        make: "Callable[[Here, K], Actor[Any, Any]]",
         name: str,
         key_of: Callable[[Any], K],
         props: Props,
@@ -107,7 +110,7 @@ class Keyed(Group, Generic[K]):
         parent: Cell | None,
     ) -> None:
         super().__init__(actors, name, parent)
-        self._member_kind: Kind = actors._kind(cast(Make, make), props)
+        self._member_kind: Kind = actors._kind(cast("Make", make), props)
         if isinstance(make, type):
             self._member_kind.is_made(make)
         self._make_member: Callable[[Here, K], Actor[Any, Any]] = make
@@ -287,8 +290,8 @@ class Clearing:
 
 
 def spawn_keyed(
-    actors: Actors,
-    make: Callable[[Here, K], Actor[Any, Any]],
+    actors: "Actors",
+    make: "Callable[[Here, K], Actor[Any, Any]]",
     name: str,
     key_of: Callable[[Any], K],
     *,

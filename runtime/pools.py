@@ -8,12 +8,15 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from hashlib import blake2b
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from runtime.actors import USUAL, Actors, Make, Props
 from runtime.cell import Cell
 from runtime.group import Group, Member
 from runtime.kind import AWAITING, RUNNING, SUSPENDED
+from runtime.props import USUAL, Props
+
+if TYPE_CHECKING:
+    from runtime.actors import Actors, Make
 
 WORKERS_MAX = 1024
 RING_POINTS = 128
@@ -177,7 +180,7 @@ class PoolRef(Group):
     __slots__ = ("_strategy", "_worker_kind", "_worker_make", "_workers")
 
     def __init__(
-        self, actors: Actors, make: Make, name: str, strategy: Strategy, props: Props, parent: Cell | None
+        self, actors: "Actors", make: "Make", name: str, strategy: Strategy, props: Props, parent: Cell | None
     ) -> None:
         super().__init__(actors, name, parent)
         self._worker_kind = actors._kind(make, props)
@@ -239,8 +242,8 @@ def check_size(name: str, workers: int) -> None:
 
 
 def spawn_pool(
-    actors: Actors,
-    make: Make,
+    actors: "Actors",
+    make: "Make",
     name: str,
     workers: int,
     strategy: Strategy,
