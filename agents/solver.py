@@ -11,9 +11,9 @@ from hashlib import sha256
 from threading import Event as ThreadEvent
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import structlog
 import trio
 from msgspec.structs import replace
+from structlog.typing import FilteringBoundLogger
 
 from agents.solve_desk import HOUSE_SOLVER, Desk, TaskReport, Wanted, remember
 from aggregates import qubo_problem as problems
@@ -59,7 +59,6 @@ from runtime.threads import run_blocking
 if TYPE_CHECKING:
     from solvers.annealing import Best, Solution
 
-log = structlog.get_logger()
 
 NOTE_MAX = 2000
 PROBLEMS_MAX = 10_000
@@ -198,11 +197,11 @@ class Solver(Actor[SolverCommand, Desk]):
             try:
                 await self.here.ask(message)
             except Refused as refused:
-                log.warning("house_solver_refused", message=type(message).__name__, reason=str(refused))
+                self.here.log.warning("house_solver_refused", message=type(message).__name__, reason=str(refused))
                 if isinstance(message, CompleteTask):
                     await self._say([_failure(message, refused)])
             except Failure as failure:
-                log.info("house_solver_not_heard", message=type(message).__name__, reason=str(failure))
+                self.here.log.info("house_solver_not_heard", message=type(message).__name__, reason=str(failure))
 
     def _answer_call(self, event: BookOpened) -> PlaceBid | RefuseBid:
         wanted = self.memory.wanted.get(event.task_id)
@@ -299,7 +298,7 @@ class Solver(Actor[SolverCommand, Desk]):
                     await self._solve(job, stop)
         except (Refused, Unreachable, Crashed) as failure:
             # Cancelled meanwhile, so its record has the last word; or the node is stopping or the actor made anew: the next takes it up.
-            log.debug("solve_given_up", job_id=job_id, reason=str(failure))
+            self.here.log.debug("solve_given_up", job_id=job_id, reason=str(failure))
         finally:
             stop.set()
             self.stops.pop(job_id, None)
@@ -312,7 +311,9 @@ class Solver(Actor[SolverCommand, Desk]):
         began_at = self.here.clock.now()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._report, queued.job_id, news, began_at)
-            outcome = await run_blocking(_run, queued, self.read_blob, stop, news, abandon_on_cancel=True)
+            outcome = await run_blocking(
+                _run, queued, self.read_blob, stop, news, self.here.log, abandon_on_cancel=True
+            )
             nursery.cancel_scope.cancel()
         if stop.is_set():
             return
@@ -346,7 +347,11 @@ class Solver(Actor[SolverCommand, Desk]):
 
 
 def _run(
-    queued: SolveQueued, read_blob: Callable[[str], bytes], stop: ThreadEvent, news: "list[Best]"
+    queued: SolveQueued,
+    read_blob: Callable[[str], bytes],
+    stop: ThreadEvent,
+    news: "list[Best]",
+    log: FilteringBoundLogger,
 ) -> "Solution | str":
     """On the worker thread: the solution, or why there is none.
 
@@ -361,7 +366,10 @@ def _run(
 
 
 def _solution(
-    queued: SolveQueued, read_blob: Callable[[str], bytes], stop: ThreadEvent, news: "list[Best]"
+    queued: SolveQueued,
+    read_blob: Callable[[str], bytes],
+    stop: ThreadEvent,
+    news: "list[Best]",
 ) -> "Solution | str":
     """The kernels are loaded here, so that nobody but this thread waits for them."""
     from solvers import annealing, formats

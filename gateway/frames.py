@@ -28,10 +28,10 @@ COMMAND_BY_TYPE: dict[str, type[Command[Any]]] = {
 
 
 def _frame(name: str, command: type[Command[Any]]) -> type[msgspec.Struct]:
-    """The frame of a command: its body, with `type`, and an `id` that the answer carries again."""
+    """The frame of a command: its body, with `type`, an `id` that the answer carries again, and the trace that it belongs to."""
     return msgspec.defstruct(
         f"{command.__name__}Frame",
-        [("id", FrameId, None)],
+        [("id", FrameId, None), ("traceparent", str, "")],
         bases=(body_type(command),),
         namespace={"__doc__": command.__doc__},
         module=__name__,
@@ -51,6 +51,7 @@ class Finish(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="f
     token: Token
     output: str
     exit_code: int = 0
+    traceparent: str = ""
 
 
 FRAME_BY_TYPE: dict[str, type[msgspec.Struct]] = {
@@ -107,7 +108,7 @@ def command_of(frame: msgspec.Struct, agent_id: str) -> Command[Any]:
     if isinstance(frame, Finish):
         return _outcome(frame, agent_id)
     fields = msgspec.structs.asdict(frame)
-    del fields["id"]
+    del fields["id"], fields["traceparent"]
     command: Any = _COMMAND_BY_FRAME[type(frame)]
     return cast(Command[Any], command(agent_id=agent_id, **fields))
 

@@ -28,6 +28,7 @@ from gateway.translator import Frame, Translator
 from runtime.delivery import Context
 from runtime.errors import Conflict, Failure, NotAnswered, Overloaded, Refused, Unreachable
 from runtime.system import System
+from runtime.trace import parsed
 
 R = TypeVar("R")
 
@@ -104,7 +105,7 @@ class AgentSocket:
         self.principal = principal
         self.protocol = protocol
         self.position = after
-        self._context = Context(tenant=principal.tenant, principal=principal.name)
+        self._context = self._in_trace(websocket.headers.get("traceparent", ""))
         self._scope = trio.CancelScope()
         self._ending: tuple[int, str] | None = None
         self._is_gone = False
@@ -117,6 +118,11 @@ class AgentSocket:
         self._last_by_task: dict[str, trio.Event] = {}
         self._beat: HeartbeatAck | None = None
         self._beat_at = 0.0
+
+    def _in_trace(self, traceparent: str) -> Context:
+        parent, trace_id = parsed(traceparent) or ("", "")
+        who = self.principal
+        return Context(tenant=who.tenant, principal=who.name, correlation=trace_id, traceparent=parent)
 
     def end(self, code: int, reason: str) -> None:
         """Ends the connection with a close frame that says why."""
@@ -248,11 +254,12 @@ class AgentSocket:
             await earlier.wait()
         ended = self._last_by_task[command.task_id] = trio.Event()
         await self._places.acquire_on_behalf_of(ended)
-        commands.start_soon(self._ask, command, frame_id, ended)
+        context = self._in_trace(frame.traceparent) if frame.traceparent else self._context
+        commands.start_soon(self._ask, command, context, frame_id, ended)
 
-    async def _ask(self, command: Any, frame_id: FrameId, ended: trio.Event) -> None:
+    async def _ask(self, command: Any, context: Context, frame_id: FrameId, ended: trio.Event) -> None:
         try:
-            reply = await self._insist(partial(self.sockets.system.ask, command, self._context))
+            reply = await self._insist(partial(self.sockets.system.ask, command, context))
         except Failure as error:
             await self._refuse(frame_id, error)
         else:

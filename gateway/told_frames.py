@@ -1,6 +1,7 @@
 """What an agent's websocket tells the agent, as the API document says it; the translator makes these frames out of records.
 
 `position` is the record's that the frame is made of, and the cursor: whoever comes back with the last one misses nothing.
+`traceparent`, in W3C's form, is there where the task was submitted in a trace.
 """
 
 from typing import Any
@@ -43,6 +44,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="cal
     closes_in: float
     description: str
     payload: Document
+    traceparent: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class Award(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="award"):
@@ -60,6 +62,7 @@ class Award(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="aw
     payload: Document
     inputs: dict[str, Any]
     inputs_left_out: list[str] | msgspec.UnsetType = msgspec.UNSET
+    traceparent: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class Lost(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="lost"):

@@ -28,6 +28,7 @@ from aggregates.task import (
 )
 from runtime.journal import Journal
 from runtime.records import Recorded
+from runtime.trace import of_record
 
 TASKS_KEPT_MAX = 500
 STATES_KEPT_MAX = 500
@@ -107,7 +108,7 @@ class Translator:
             "payload": task.payload,
             "inputs": inputs,
         }
-        return frame | ({"inputs_left_out": left_out} if left_out else {})
+        return frame | ({"inputs_left_out": left_out} if left_out else {}) | _traced(recorded)
 
     async def _call(self, recorded: Recorded, event: BookOpened) -> Frame:
         task = await self._task(event.task_id)
@@ -125,7 +126,7 @@ class Translator:
             "closes_in": max(0.0, round(event.closes_at - self._journal.clock.now(), 3)),
             "description": task.description,
             "payload": task.payload,
-        }
+        } | _traced(recorded)
 
     async def _inputs(self, task: TaskSubmitted) -> tuple[dict[str, Any], list[str]]:
         """The results of the dependencies, and the names of those that would have made the frame too long."""
@@ -177,6 +178,12 @@ class Translator:
     async def _read(self, task_id: str) -> list[Recorded]:
         records: list[Recorded] = await self._journal.read_with(self._journal.store.read_stream, tasks.stream(task_id))
         return records
+
+
+def _traced(recorded: Recorded) -> Frame:
+    """The trace of what led here, for the agent to go on with: W3C's header as a member."""
+    traceparent = of_record(recorded.meta.correlation, recorded.position)
+    return {"traceparent": traceparent} if traceparent else {}
 
 
 def _lost(recorded: Recorded, event: TaskAwarded | BookVoided, agent_id: str) -> list[Frame]:

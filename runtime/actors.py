@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import structlog
 import trio
@@ -26,40 +26,34 @@ from runtime.alarms import Alarms
 from runtime.cell import Cell, Work
 from runtime.clock import Clock, SystemClock
 from runtime.deadlines import Deadlines
-from runtime.delivery import Context, Delivery
+from runtime.delivery import Cause, Context, Delivery
 from runtime.dispatcher import Dispatcher
 from runtime.errors import Exhausted, Failure
 from runtime.ids import Ids
+from runtime.keyed import Keyed, spawn_keyed
 from runtime.kind import STOPPED, Interceptor, Kind
 from runtime.lean import LeanCell
 from runtime.letters import DeadLetters
 from runtime.log_levels import LogLevels, delivery_of
+from runtime.pools import PoolRef, Strategy, spawn_pool
+from runtime.props import USUAL, Props
 from runtime.records import Command
 from runtime.ref import ActorRef
 from runtime.router import Router
-from runtime.supervision import DEFAULT, Supervision
 from runtime.trace import span
 from runtime.watchdog import Watchdog
 
+__all__ = ["USUAL", "Actors", "Here", "Make", "Props", "Timers", "open_actors"]
+
 log = structlog.get_logger()
 R = TypeVar("R")
+K = TypeVar("K", str, int)
 
 QUEUES_KEPT_MAX = 1024
+DEPTH_MAX = 100
+"""Parents above one another: an end goes down through all of them in one step."""
 SLOW_KEPT_MAX = 100
 
-
-class Props(NamedTuple):
-    """How an actor is kept: the bounds of its mailbox and stash, its supervision, whether an asker may run it in its own step, and whether
-    the times of its messages are measured (an ask is cheaper by a quarter where they aren't)."""
-
-    mailbox_max: int = 1024
-    stash_max: int = 1024
-    supervision: Supervision = DEFAULT
-    caller_runs: bool = True
-    telemetry: bool = True
-
-
-USUAL = Props()
 
 Make = Callable[["Here"], Actor[Any, Any]]
 """Makes an incarnation: an actor's class, or a function that calls it with more than where it is."""
@@ -78,7 +72,9 @@ class Timers:
 
         An older timer of that key is void, and so is its message where it waits already. Timers end with the incarnation.
         """
-        self._cell._system.alarms.start(self._cell, key, message, seconds, every, fixed_rate)
+        now = delivery_of(self._cell)
+        cause = Cause(now.id, now.root, now.context) if now is not None else None
+        self._cell._system.alarms.start(self._cell, key, message, seconds, every, fixed_rate, cause)
 
     def cancel(self, key: Any) -> bool:
         """Ends a timer and voids its message; returns whether there was one."""
@@ -130,6 +126,16 @@ class Here(Surroundings):
     def spawn(self, make: "Make", name: str | None = None, props: Props = USUAL) -> ActorRef:
         """A child: it is supervised by this actor and ends before it."""
         return self._cell._system.spawn(make, name, props, parent=self._cell)
+
+    def spawn_pool(self, make: "Make", name: str, workers: int, strategy: Strategy, *, props: Props = USUAL) -> PoolRef:
+        """A pool below this actor, as `runtime.pools.spawn_pool` makes one; it ends before the actor."""
+        return spawn_pool(self._cell._system, make, name, workers, strategy, props=props, parent=self._cell)
+
+    def spawn_keyed(
+        self, make: "Callable[[Here, K], Actor[Any, Any]]", name: str, key_of: Callable[[Any], K], **bounds: Any
+    ) -> Keyed[K]:
+        """Actors by key below this actor, as `runtime.keyed.spawn_keyed` makes them; they end before the actor."""
+        return spawn_keyed(self._cell._system, make, name, key_of, parent=self._cell, **bounds)
 
     @property
     def children(self) -> list[ActorRef]:
@@ -184,6 +190,10 @@ class Actors:
         handler_warn_seconds: float = 0.0,
         handler_seconds_max: float = 0.0,
     ) -> None:
+        limits = {"handler_warn_seconds": handler_warn_seconds, "handler_seconds_max": handler_seconds_max}
+        limits |= {"ask_seconds_max": ask_seconds_max, "stop_seconds_max": stop_seconds_max}
+        if faults := [f"{name} is {value}: it must not be below 0" for name, value in limits.items() if not value >= 0]:
+            raise ValueError("; ".join(faults))
         self.clock = clock or SystemClock()
         self.ids = ids or Ids(self.clock)
         self.context = context
@@ -225,20 +235,31 @@ class Actors:
     ) -> ActorRef:
         """Makes an actor and returns its address. A constructor that fails is the new actor's failure, not the caller's.
 
-        Raises ValueError where the parent has a living child of that name, RuntimeError where the system or the parent ends.
+        Raises ValueError where the parent has a living child of that name, has DEPTH_MAX above it, or where `props` can't be kept, naming
+        every fault; RuntimeError where the system or the parent ends.
         """
-        siblings = self.children if parent is None else parent._extra().children
-        if self._ending or (parent is not None and (not parent.alive or parent._extra().restarting)):
-            raise RuntimeError("nothing is spawned any more: the parent or the system ends")
+        siblings = self.siblings(parent, name)
         if name is None:
             self._names += 1
-        elif name in siblings:
-            raise ValueError(f"there is a {name} already")
         place = Cell if props.telemetry else LeanCell
         cell = place(self, self._kind(make, props), make, self._names if name is None else name, parent)
         siblings[cell.name] = cell
         cell._incarnate()
         return cell
+
+    def siblings(self, parent: Cell | None, name: str | None) -> dict[str | int, Cell]:
+        """Those among whom a new actor of that name takes its place. Raises as `spawn` does."""
+        siblings = self.children if parent is None else parent._extra().children
+        if self._ending or (parent is not None and (not parent.alive or parent._extra().restarting)):
+            raise RuntimeError("nothing is spawned any more: the parent or the system ends")
+        if name is not None and name in siblings:
+            raise ValueError(f"there is a {name} already")
+        depth, above = 0, parent
+        while above is not None:
+            depth, above = depth + 1, above._parent
+        if depth > DEPTH_MAX:
+            raise ValueError(f"more than {DEPTH_MAX} parents above one another are too many")
+        return siblings
 
     def _kind(self, make: Make, props: Props) -> Kind:
         # All closures of one piece of code are one kind: whoever spawns with a lambda each time must not fill the memory.
@@ -249,6 +270,8 @@ class Actors:
             origin = getattr(origin, "__code__", type(origin))
         kind = self._kinds.get((origin, props))
         if kind is None:
+            if faults := list(props.faults()):
+                raise ValueError("; ".join(faults))
             kind = Kind(
                 getattr(make, "__name__", type(make).__name__).lower().strip("<>"),
                 mailbox_max=props.mailbox_max,
@@ -354,7 +377,7 @@ class Actors:
         finally:
             self._ending = True
             self._nursery = None
-            for cell in list(self.walk()):
+            for cell in reversed(list(self.walk())):  # children before their parents
                 cell._abandon("the system ends")
             if self._failure is not None:
                 # Also when all is cancelled from outside by now, as it is once a caller has let what it was told go through.

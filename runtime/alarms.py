@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 from trio.lowlevel import enable_ki_protection
 
-from runtime.delivery import WAITING, WITHDRAWN, Delivery
+from runtime.delivery import WAITING, WITHDRAWN, Cause, Delivery
 
 if TYPE_CHECKING:
     from runtime.cell import Cell
@@ -21,7 +21,7 @@ Entry = tuple[float, int, "Alarm"]
 class Alarm:
     """One timer. `every` 0: it rings once. `queued` is its message while that waits in the mailbox."""
 
-    __slots__ = ("act", "cell", "every", "fixed_rate", "has_rung", "key", "message", "queued")
+    __slots__ = ("act", "cause", "cell", "every", "fixed_rate", "has_rung", "key", "message", "queued")
 
     def __init__(
         self,
@@ -31,8 +31,10 @@ class Alarm:
         message: Any,
         every: float,
         fixed_rate: bool,
+        cause: Cause | None = None,
     ) -> None:
         self.act = act
+        self.cause = cause
         self.cell = cell
         self.key = key
         self.message = message
@@ -63,9 +65,19 @@ class Alarms:
         self._set(trio.current_time() + seconds, Alarm(act, None, None, None, 0.0, False))
 
     @enable_ki_protection
-    def start(self, cell: "Cell", key: Any, message: Any, seconds: float, every: float, fixed_rate: bool) -> None:
+    def start(
+        self,
+        cell: "Cell",
+        key: Any,
+        message: Any,
+        seconds: float,
+        every: float,
+        fixed_rate: bool,
+        cause: Cause | None = None,
+    ) -> None:
         """Sends the message after `seconds`; an older timer of that key, and its message where that waits already, are void.
 
+        What it sends follows from `cause`: the message at which the timer was started.
         Raises ValueError for a time that can't be kept: it would ring without end, and nothing else would be done.
         """
         if not (seconds >= 0 and (every == 0 or every >= EVERY_SECONDS_MIN)):
@@ -77,7 +89,7 @@ class Alarms:
         if len(timers) >= KEYS_BEFORE_PURGE:
             for old in [key for key, one in timers.items() if one.is_over]:
                 del timers[old]
-        alarm = timers[key] = Alarm(None, cell, key, message, every, fixed_rate)
+        alarm = timers[key] = Alarm(None, cell, key, message, every, fixed_rate, cause)
         self._set(trio.current_time() + seconds, alarm)
 
     @enable_ki_protection
@@ -139,7 +151,7 @@ class Alarms:
         if cell is None:
             return
         if alarm.queued is None or alarm.queued.state != WAITING:  # else the one before waits still
-            alarm.queued = cell._tick(alarm.message)
+            alarm.queued = cell._tick(alarm.message, alarm.cause)
         if alarm.every:
             # At a fixed rate the beat is kept: beats that were missed are left out, the next one is when it would have been.
             missed = (now - at) // alarm.every if alarm.fixed_rate else 0

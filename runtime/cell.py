@@ -16,10 +16,23 @@ import trio
 from trio.lowlevel import enable_ki_protection
 
 from runtime.actor import STASHED, Actor, Reply, Stashed
-from runtime.delivery import BEGUN, SETTLED, WAITING, WITHDRAWN, Context, Delivery, Failed, Receipt
+from runtime.delivery import BEGUN, SETTLED, WAITING, WITHDRAWN, Cause, Context, Delivery, Failed, Receipt
 from runtime.dispatcher import Waiting, without_cancelled
 from runtime.errors import AskCycle, Crashed, Failure, Overloaded, Unreachable
-from runtime.kind import AWAITING, FREE, IDLE, QUEUED, RUNNING, STATES, STOPPED, STOPPING, SUSPENDED, Interceptor, Kind
+from runtime.kind import (
+    AWAITING,
+    FREE,
+    IDLE,
+    QUEUED,
+    RUNNING,
+    STATES,
+    STOPPED,
+    STOPPING,
+    SUSPENDED,
+    Interceptor,
+    Kind,
+    may_wait,
+)
 from runtime.records import Command
 from runtime.ref import ActorRef, Terminated
 from runtime.supervision import Directive, Failures
@@ -233,6 +246,8 @@ class Cell(ActorRef):
         """The asker will have to wait: until when, and for whom, unless that is for itself."""
         if self._state == STOPPED or (self._extras is not None and self._extras.reason is not None):
             raise Unreachable(f"{self.path} is gone")
+        if seconds is not None and seconds != seconds:
+            raise ValueError("an ask for nan seconds would never end")
         if isinstance(asker, Cell):
             self._check_cycle(asker)
             asker._extra().asks.append(self)
@@ -261,17 +276,36 @@ class Cell(ActorRef):
         if not calls % CALLS_WHILE_OTHERS_WAIT and _is_time_for_others(system, calls):
             await trio.lowlevel.checkpoint()  # before anything is sent: a sender that is cancelled has sent nothing
         sender = working.get()
-        delivery = self._delivery(message, sender if sender is None else _speaker(sender), context)
+        if sender is not None:
+            sender = _speaker(sender)
+        delivery = self._delivery(message, sender, context)
         queue = self._queue
         if queue and self._state == QUEUED and self._extras is None and len(queue) < self._kind.mailbox_max:
             queue.append(delivery)  # as `_enqueue` does it, without the call: a twentieth of a tell
             if not delivery.id & WAIT_SAMPLE:
                 delivery.queued_ns = perf_counter_ns()
             return
-        if self._enqueue(delivery, True):
-            return
+        if not self._enqueue(delivery, True):
+            await self._wait_for_room(delivery, sender)
+
+    @enable_ki_protection
+    async def _wait_for_room(self, delivery: Delivery, sender: "Cell | Work | None") -> None:
+        """A sender that is an actor's handler waits like an asker: in a circle nobody would ever make room."""
+        waits = None
+        if isinstance(sender, Cell):
+            try:
+                self._check_cycle(sender)
+            except AskCycle:
+                delivery.leave()
+                raise
+            waits = sender._extra().asks
+            waits.append(self)
         delivery.task = trio.lowlevel.current_task()
-        await trio.lowlevel.wait_task_rescheduled(delivery.abort)
+        try:
+            await trio.lowlevel.wait_task_rescheduled(delivery.abort)
+        finally:
+            if waits is not None:
+                waits.remove(self)
 
     def _enqueue(self, delivery: Delivery, wait: bool) -> bool:
         """Appends where there is room, or parks the sender; returns whether there was room. Raises Overloaded where it may not wait."""
@@ -600,8 +634,8 @@ class Cell(ActorRef):
                 pass
             case Directive.RESTART:
                 self._restart()
-                if policy.together and self._parent is not None:
-                    self._parent._restart_together(self)
+                if policy.together:
+                    self._restart_siblings()
             case Directive.STOP:
                 self.stop_soon(f"failed (error {error_id})")
             case Directive.ESCALATE:
@@ -616,10 +650,11 @@ class Cell(ActorRef):
             self._system.crashed(parent, f"failure of {self.path}", error)
             parent._supervise(error, error_id)
 
-    def _restart_together(self, failed: "Cell") -> None:
-        for child in list(self._extra().children.values()):
-            if child is not failed and child.alive and child._kind.supervision.together:
-                child._restart()
+    def _restart_siblings(self) -> None:
+        siblings = self._system.children if self._parent is None else self._parent._extra().children
+        for sibling in list(siblings.values()):
+            if sibling is not self and sibling.alive and sibling._kind.supervision.together:
+                sibling._restart()
 
     def _restart(self) -> None:
         """Ends this incarnation, children first; a handler that waits is ended with it, and the work beside it."""
@@ -776,8 +811,9 @@ class Cell(ActorRef):
         if self._state == STOPPED or extras.is_cut_off:
             return
         extras.is_cut_off = True
-        if extras.awaited is not None and extras.awaited.scope is not None:
+        if extras.awaited is not None or extras.work:
             self._system.slow(self)
+        if extras.awaited is not None and extras.awaited.scope is not None:
             extras.awaited.scope.cancel()
         self._stop_children_now()
 
@@ -818,12 +854,7 @@ class Cell(ActorRef):
         reason = extras.reason or ""
         self._state, self._actor = STOPPED, None
         if actor is not None:
-            try:
-                actor.stopped()
-            except Exception as error:
-                self._system.crashed(self, "stop", error)
-            except BaseException as error:
-                self._system.end(error)
+            self._say_stopped(actor)
         self._end_timers_and_work()
         self._turn_away(reason)
         for watcher, message in list(extras.watchers.items()):
@@ -841,6 +872,14 @@ class Cell(ActorRef):
             parent._extras.children.pop(self.name, None)
             parent._proceed()
 
+    def _say_stopped(self, actor: Actor[Any, Any]) -> None:
+        try:
+            actor.stopped()
+        except Exception as error:
+            self._system.crashed(self, "stop", error)
+        except BaseException as error:
+            self._system.end(error)
+
     def _abandon(self, reason: str) -> None:
         """The system is over: nobody will come here any more, so whoever still waits is told."""
         extras = self._extra()
@@ -848,7 +887,9 @@ class Cell(ActorRef):
         self._turn_away(extras.reason)
         if self.current is not None:
             self.current.settle(Failed(Unreachable(f"{self.path} was ended in the middle: {extras.reason}")))
-        self._state = STOPPED
+        was_there, self._state = self._state != STOPPED, STOPPED
+        if was_there and self._actor is not None:
+            self._say_stopped(self._actor)
         for gone in extras.stopped:
             gone.set()
 
@@ -877,11 +918,13 @@ class Cell(ActorRef):
         self._extra().watches.discard(ref)
         self._tick(Terminated(ref, reason) if message is None else message)
 
-    def _tick(self, message: Any) -> Delivery:
-        """Queues a timer's message."""
-        self._system.messages += 1
-        number = self._system.messages
-        delivery = Delivery(message, self, number, 0, number, self._system.context)
+    def _tick(self, message: Any, cause: Cause | None = None) -> Delivery:
+        """Queues what the runtime itself sends: a timer's message, with what it was started for, or a notice."""
+        self._system.messages = number = self._system.messages + 1
+        if cause is None:
+            delivery = Delivery(message, self, number, 0, number, self._system.context)
+        else:
+            delivery = Delivery(message, self, number, cause.id, cause.root, cause.context)
         self._push(delivery)
         return delivery
 
@@ -977,7 +1020,20 @@ def _is_time_for_others(system: "Actors", calls: int) -> bool:
 
 
 def _around(interceptor: Interceptor, ref: ActorRef, handle: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    if may_wait(interceptor):
+        handle = _awaitable(handle)
+
     def handle_around(message: Any) -> Any:
         return interceptor(ref, message, handle)
 
     return handle_around
+
+
+def _awaitable(handle: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """An interceptor that waits need not know whether what it hands the message on to does."""
+
+    async def awaits(message: Any) -> Any:
+        answered = handle(message)
+        return await answered if isinstance(answered, Coroutine) else answered
+
+    return awaits

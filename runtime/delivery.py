@@ -4,7 +4,7 @@ A delivery is settled once: by the answer, by a failure, or by its withdrawal. O
 leave, the message is still handled to its end.
 """
 
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 import trio
@@ -25,6 +25,14 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     key: str = ""
     digest: bytes = b""
     traceparent: str = ""
+
+
+class Cause(NamedTuple):
+    """Of a message what those that follow from it are told; kept where the message itself would be held for too long."""
+
+    id: int
+    root: int
+    context: Context | None
 
 
 class Receipt:

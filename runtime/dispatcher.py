@@ -56,6 +56,7 @@ class Dispatcher:
         self.waiting: set[Waiting] = set()
         self._nursery: trio.Nursery | None = None
         self._sleeper: trio.lowlevel.Task | None = None
+        self._token: trio.lowlevel.TrioToken | None = None
         self._spares: list[trio.lowlevel.Task] = []
         self._blocked_by_task: dict[trio.lowlevel.Task, Waiting | None] = {}
 
@@ -78,6 +79,19 @@ class Dispatcher:
         """Queues a runnable behind the others."""
         self.ready.append(runnable)
         if self._sleeper is not None:
+            try:
+                trio.lowlevel.reschedule(self._sleeper)
+            except RuntimeError:
+                # Nobody may be left queued with nobody to run him, but that all else went well was luck: so it is told.
+                assert self._token is not None
+                self._token.run_sync_soon(self._wake)
+                raise RuntimeError(
+                    "from another thread, actors are reached by trio.from_thread.run(ref.ask, …)"
+                ) from None
+            self._sleeper = None
+
+    def _wake(self) -> None:
+        if self._sleeper is not None:
             task, self._sleeper = self._sleeper, None
             trio.lowlevel.reschedule(task)
 
@@ -88,6 +102,7 @@ class Dispatcher:
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Runs what is ready, until cancelled."""
+        self._token = trio.lowlevel.current_trio_token()
         async with trio.open_nursery() as self._nursery:
             self._promote()
             task_status.started()

@@ -4,24 +4,27 @@ A member that leaves is stopped when nothing waits there any more and nothing is
 """
 
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
 from trio.lowlevel import enable_ki_protection
 
 from runtime.actor import Actor, Reply
-from runtime.actors import Actors, Props
 from runtime.cell import Cell, Work
 from runtime.delivery import Context, Receipt
 from runtime.errors import Refused
 from runtime.kind import IDLE, STOPPED, Kind
+from runtime.props import Props
 from runtime.records import Command
 from runtime.supervision import Directive, Supervision
+
+if TYPE_CHECKING:
+    from runtime.actors import Actors
 
 R = TypeVar("R")
 
 ROOT = Props(supervision=Supervision(otherwise=Directive.ESCALATE))
-"""What a member escalates is the system's."""
+"""What a member escalates is the business of whoever the group is below."""
 
 
 def is_at_rest(cell: Cell) -> bool:
@@ -147,16 +150,12 @@ class Group(Cell):
 
     __slots__ = ()
 
-    def __init__(self, actors: Actors, name: str) -> None:
-        super().__init__(actors, actors._kind(Root, ROOT), Root, name, None)
+    def __init__(self, actors: "Actors", name: str, parent: Cell | None) -> None:
+        super().__init__(actors, actors._kind(Root, ROOT), Root, name, parent)
 
     def _settle(self) -> None:
-        """Takes its place in the system."""
-        if self._system._ending:
-            raise RuntimeError("nothing is spawned any more: the system ends")
-        if self.name in self._system.children:
-            raise ValueError(f"there is a {self.name} already")
-        self._system.children[self.name] = self
+        """Takes its place below its parent, or at the top."""
+        self._system.siblings(self._parent, str(self.name))[self.name] = self
         self._incarnate()
 
     def choose(self, message: Any) -> Member:

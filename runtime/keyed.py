@@ -10,14 +10,18 @@ often, turns away what waited like any other actor; the next message makes a new
 from collections import OrderedDict
 from collections.abc import Callable
 from math import ceil, isfinite
-from typing import Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from runtime.actor import Actor
-from runtime.actors import Actors, Here, Make, Props
+from runtime.cell import Cell
 from runtime.group import Group, Member, is_idle
 from runtime.kind import Kind
+from runtime.props import Props
 from runtime.ref import ActorRef
 from runtime.supervision import Directive, Supervision
+
+if TYPE_CHECKING:
+    from runtime.actors import Actors, Here, Make
 
 K = TypeVar("K", str, int)
 
@@ -95,17 +99,18 @@ class Keyed(Group, Generic[K]):
 
     def __init__(
         self,
-        actors: Actors,
-        make: Callable[[Here, K], Actor[Any, Any]],
+        actors: "Actors",
+        make: "Callable[[Here, K], Actor[Any, Any]]",
         name: str,
         key_of: Callable[[Any], K],
         props: Props,
         idle_seconds: float,
         live_max: int,
         farewell: Any,
+        parent: Cell | None,
     ) -> None:
-        super().__init__(actors, name)
-        self._member_kind: Kind = actors._kind(cast(Make, make), props)
+        super().__init__(actors, name, parent)
+        self._member_kind: Kind = actors._kind(cast("Make", make), props)
         if isinstance(make, type):
             self._member_kind.is_made(make)
         self._make_member: Callable[[Here, K], Actor[Any, Any]] = make
@@ -285,8 +290,8 @@ class Clearing:
 
 
 def spawn_keyed(
-    actors: Actors,
-    make: Callable[[Here, K], Actor[Any, Any]],
+    actors: "Actors",
+    make: "Callable[[Here, K], Actor[Any, Any]]",
     name: str,
     key_of: Callable[[Any], K],
     *,
@@ -294,12 +299,14 @@ def spawn_keyed(
     idle_seconds: float = 60.0,
     live_max: int = 10_000,
     farewell: Any = None,
+    parent: Cell | None = None,
 ) -> Keyed[K]:
     """Actors by key, made by `make(here, key)` on the first message for the key that `key_of(message)` names.
 
     One that was idle for `idle_seconds` (up to a quarter more) is passivated, and so are the least recently used where more than `live_max`
     live. It is told `farewell` first, if there is one: a handler of that may wait, for instance to store what must not be lost. `props`
-    are those of each; what they escalate ends the system. Raises ValueError that names every fault.
+    are those of each; what they escalate is the parent's failure, at the top the system's end. An actor makes such a family below itself by
+    `here.spawn_keyed`. Raises ValueError that names every fault, and as `Actors.spawn` does.
     """
     faults = []
     if not idle_seconds > 0:
@@ -308,6 +315,6 @@ def spawn_keyed(
         faults.append(f"live_max is {live_max}: at least one actor must live")
     if faults:
         raise ValueError(f"{name}: {'; '.join(faults)}")
-    family = Keyed(actors, make, name, key_of, props, idle_seconds, live_max, farewell)
+    family = Keyed(actors, make, name, key_of, props, idle_seconds, live_max, farewell, parent)
     family._settle()
     return family

@@ -20,6 +20,11 @@ Interceptor = Callable[[ActorRef, Any, Callable[[Any], Any]], Any]
 """Called with the actor's address, the message, and what hands it on; returns what that returns, or raises in its place."""
 
 
+def may_wait(function: Callable[..., Any]) -> bool:
+    """Whether it is an `async def`, or an object that is called by one."""
+    return iscoroutinefunction(function) or iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004
+
+
 class Kind:
     """What all actors of one make have in common: how they are made, kept and supervised, and how long their messages took."""
 
@@ -74,8 +79,9 @@ class Kind:
                 f"{self.name} made a {actor.__name__} after a {self.actor.__name__}: spawn them as two kinds"
             )
         self.actor = actor
-        self.is_async = iscoroutinefunction(actor.handle)
-        if not self.is_async and hasattr(actor.handle, "__code__"):
+        # An interceptor that waits makes every handler one that may.
+        self.is_async = may_wait(actor.handle) or any(may_wait(one) for one in self.interceptors)
+        if not may_wait(actor.handle) and hasattr(actor.handle, "__code__"):
             # Ctrl-C splits no step of the runtime, and no `await` of a handler; but a plain one that hangs can be ended.
             disable_ki_protection(actor.handle)
         self.takes = frozenset(actor.takes)

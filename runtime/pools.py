@@ -8,11 +8,15 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from hashlib import blake2b
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from runtime.actors import USUAL, Actors, Make, Props
+from runtime.cell import Cell
 from runtime.group import Group, Member
 from runtime.kind import AWAITING, RUNNING, SUSPENDED
+from runtime.props import USUAL, Props
+
+if TYPE_CHECKING:
+    from runtime.actors import Actors, Make
 
 WORKERS_MAX = 1024
 RING_POINTS = 128
@@ -175,8 +179,10 @@ class PoolRef(Group):
 
     __slots__ = ("_strategy", "_worker_kind", "_worker_make", "_workers")
 
-    def __init__(self, actors: Actors, make: Make, name: str, strategy: Strategy, props: Props) -> None:
-        super().__init__(actors, name)
+    def __init__(
+        self, actors: "Actors", make: "Make", name: str, strategy: Strategy, props: Props, parent: Cell | None
+    ) -> None:
+        super().__init__(actors, name, parent)
         self._worker_kind = actors._kind(make, props)
         if isinstance(make, type):
             self._worker_kind.is_made(make)
@@ -236,14 +242,21 @@ def check_size(name: str, workers: int) -> None:
 
 
 def spawn_pool(
-    actors: Actors, make: Make, name: str, workers: int, strategy: Strategy, *, props: Props = USUAL
+    actors: "Actors",
+    make: "Make",
+    name: str,
+    workers: int,
+    strategy: Strategy,
+    *,
+    props: Props = USUAL,
+    parent: Cell | None = None,
 ) -> PoolRef:
-    """A pool of workers made by `make`, each kept as `props` say; what they escalate ends the system.
+    """A pool of workers made by `make`, each kept as `props` say; what they escalate is the parent's failure, at the top the system's end.
 
-    Raises ValueError for a size that no pool may have, or where a top actor of that name lives.
+    An actor makes one below itself by `here.spawn_pool`. Raises ValueError for a size that no pool may have, and as `Actors.spawn` does.
     """
     check_size(name, workers)
-    pool = PoolRef(actors, make, name, strategy, props)
+    pool = PoolRef(actors, make, name, strategy, props, parent)
     pool._settle()
     pool.resize(workers)
     return pool

@@ -6,7 +6,7 @@ of a journaled actor that is taken anew, after a state was fetched for it, is a 
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -49,7 +49,8 @@ class Spans:
 
     async def _awaited(self, ref: Cell, message: Any, delivery: Delivery | None, handle: Any) -> Any:
         with self._span(ref, message, delivery):
-            return await handle(message)
+            answered = handle(message)  # at once by a plain handler, where another interceptor waits
+            return await answered if isinstance(answered, Coroutine) else answered
 
     @contextmanager
     def _span(self, ref: Cell, message: Any, delivery: Delivery | None) -> Iterator[None]:

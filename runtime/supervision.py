@@ -3,10 +3,14 @@
 A refusal (`runtime.errors.Failure`) is no failure of the actor: its asker is told, the actor lives on.
 """
 
+import math
 import random
 from collections import deque
+from collections.abc import Iterator
 from enum import Enum
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
+
+FACTOR_MAX = 1000.0
 
 
 class Directive(Enum):
@@ -34,6 +38,16 @@ class Backoff(NamedTuple):
         full = min(self.seconds_max, self.seconds * self.factor ** min(failures - 1, 64))
         return full * (1 - self.jitter * chance.random())
 
+    def faults(self) -> Iterator[str]:
+        """What keeps anybody from keeping to it."""
+        for name in ("seconds", "seconds_max"):
+            if not 0 <= (seconds := getattr(self, name)) < math.inf:
+                yield f"backoff.{name} is {seconds}: it must be finite and not below 0"
+        if not 1 <= self.factor <= FACTOR_MAX:
+            yield f"backoff.factor is {self.factor}: it must be from 1 to {FACTOR_MAX}"
+        if not 0 <= self.jitter <= 1:
+            yield f"backoff.jitter is {self.jitter}: it must be from 0 to 1"
+
 
 class Supervision(NamedTuple):
     """A child's policy. `by_error` is looked through in order; `otherwise` is for what it does not name.
@@ -56,6 +70,17 @@ class Supervision(NamedTuple):
             if isinstance(error, kind):
                 return directive
         return self.otherwise
+
+    def faults(self) -> Iterator[str]:
+        """What keeps anybody from keeping to it."""
+        if self.restarts_max < 0:
+            yield f"restarts_max is {self.restarts_max}: it must not be below 0"
+        if not self.window_seconds >= 0:
+            yield f"window_seconds is {self.window_seconds}: it must not be below 0"
+        exhausted: Any = self.exhausted  # of who has no type checker
+        if exhausted not in (Directive.STOP, Directive.ESCALATE):
+            yield f"exhausted is {self.exhausted}: it must be STOP or ESCALATE"
+        yield from self.backoff.faults() if self.backoff is not None else ()
 
 
 class Failures:

@@ -25,7 +25,7 @@ from runtime.errors import Unreachable
 from runtime.evidence import Unreadable
 from runtime.ids import Ids
 from runtime.journal import Journal
-from runtime.kind import Interceptor, Kind
+from runtime.kind import Interceptor, Kind, may_wait
 from runtime.records import Command, Recorded
 from runtime.recovery import NODE, Fold, Recovery, hearers, shape
 from runtime.store.sqlite import Memory, SqliteStore
@@ -366,8 +366,11 @@ async def open_system(
 ) -> AsyncIterator[System]:
     """A running system over a store; at the end what was decided is committed and the memories are saved.
 
-    Raises Unreadable where the newest record is from a time that has not come yet by more than CLOCK_AHEAD_SECONDS_MAX.
+    Raises ValueError for an interceptor that is an `async def`, and Unreadable where the newest record is from a time that has not come
+    yet by more than CLOCK_AHEAD_SECONDS_MAX.
     """
+    if any(may_wait(one) for one in interceptors):
+        raise ValueError("an interceptor of a roster can't wait: what a journal records is decided in one step")
     newest_at = store.newest_at()
     if newest_at > clock.now() + CLOCK_AHEAD_SECONDS_MAX:
         raise Unreadable(

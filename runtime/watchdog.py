@@ -5,11 +5,16 @@
 2. After `warn_seconds` one line of the log tells the actor, the message's type and the stack. After `seconds_max` the process ends with the
    exit code STUCK, its reason the last line. Nothing that was acknowledged is lost: answers leave after their commits.
 3. A handler that waits is warned of after `warn_seconds`, by a sweep over all that wait. It holds nobody up, so it is left alone.
-4. Time in which the whole process stood still does not count. Code that keeps the interpreter's lock stops this thread too: it is noticed
-   once it lets go.
+4. Time in which the whole process stood still does not count.
+5. Code that keeps the interpreter's lock (a regular expression that goes astray, a huge power) stops this thread too. So the thread winds
+   up a timer of the system's at each look; where it does not come to that for so long that the process has computed for `seconds_max` on
+   every core, a signal writes the stacks of all threads to stderr and ends the process: by SIGPROF, not by STUCK, and without a line of
+   the log, for which the lock is needed. It counts computing time, so what keeps the lock and sleeps is not found.
 """
 
+import faulthandler
 import os
+import signal
 import sys
 import threading
 import traceback
@@ -38,6 +43,7 @@ LOOK_SECONDS_MAX = 1.0
 WORDS_SECONDS_MAX = 2.0
 """How long a line may take to be written: the loop may have been stopped in the middle of one of its own."""
 
+STDERR = 2
 FRAMES_MAX = 50
 STEPS = frozenset({"turn", "_turn_async", "_perform", "_run", "_do"})
 """The methods of a cell under which an actor's own code runs."""
@@ -53,6 +59,36 @@ class AtWork(NamedTuple):
         return f"{self.cell.path} on {describe(self.item)}" if self.cell is not None else "no actor"
 
 
+class Timer:
+    """Ends the process unless it is wound up again before all cores have computed for `seconds`; 0: it never does.
+
+    Where somebody else uses the signal (a profiler), and where the system has no such timer, there is none.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        # Of one core alone that may be many times as long, but never too early, whatever computes on the others.
+        self._seconds = seconds * (os.cpu_count() or 1)
+        self._is_set = False
+
+    def wind_up(self) -> None:
+        """Gives it the whole time again."""
+        if not self._is_set:
+            if (
+                not (self._seconds and hasattr(signal, "setitimer"))
+                or signal.getsignal(signal.SIGPROF) != signal.SIG_DFL
+            ):
+                return
+            faulthandler.register(signal.SIGPROF, file=STDERR, all_threads=True, chain=True)
+            self._is_set = True
+        signal.setitimer(signal.ITIMER_PROF, self._seconds)
+
+    def end(self) -> None:
+        if self._is_set:
+            self._is_set = False
+            signal.setitimer(signal.ITIMER_PROF, 0)
+            faulthandler.unregister(signal.SIGPROF)
+
+
 class Watchdog:
     """The watch over one system's handlers. A limit of 0 is none."""
 
@@ -63,6 +99,7 @@ class Watchdog:
         self.is_on = bool(limits)
         self._look_seconds = min([LOOK_SECONDS_MAX, *(limit / LOOKS for limit in limits)])
         self._dispatcher = dispatcher
+        self._timer = Timer(seconds_max)
         self._ended = threading.Event()
         self._asked = self._heard = 0
 
@@ -77,13 +114,16 @@ class Watchdog:
         finally:
             self._ended.set()
             thread.join()
+            self._timer.end()
 
     # ---- on the thread
 
     def _watch(self, loop_thread: int, token: trio.lowlevel.TrioToken) -> None:
         seconds, warned, at = 0.0, False, AtWork(None, None)
         then = monotonic()
+        self._timer.wind_up()
         while not self._ended.wait(self._look_seconds):
+            self._timer.wind_up()
             now = monotonic()
             step, then = min(now - then, 2 * self._look_seconds), now
             frame = sys._current_frames().get(loop_thread) if self._asked != self._heard else None

@@ -1,4 +1,5 @@
-"""`gavel actors`: every actor of the running node with what it does and what waits for it, how long each kind takes, and log levels."""
+"""`gavel actors`: every actor of the running node with what it does and what waits for it, how long each kind takes, log levels, and
+messages that nobody handled."""
 
 import argparse
 from collections.abc import Iterator, Mapping, Sequence
@@ -41,6 +42,17 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help=f"write lines about an actor, all below it, or all of a kind from LEVEL on ({', '.join(LEVELS)}; {USUAL}: as for the "
         "others), until the node ends; repeatable",
     )
+    parser.add_argument(
+        "--dead-letters", action="store_true", help="list the messages that nobody handled, newest first"
+    )
+    parser.add_argument(
+        "--send-again",
+        metavar="N",
+        action="append",
+        default=[],
+        type=int,
+        help="tell a dead letter to its actor once more, by its number; repeatable",
+    )
     add_settings(parser)
     add_json(parser)
 
@@ -57,6 +69,10 @@ def run(options: argparse.Namespace) -> int:
     try:
         if options.log_level:
             return _set_levels(node, options)
+        if options.send_again:
+            return _send_again(node, options)
+        if options.dead_letters:
+            return _letters(node, options)
         status = node.get(f"/v1/status?actors={options.limit}")
     except (Denied, NotReached) as error:
         raise Wrong(str(error)) from error
@@ -75,6 +91,26 @@ def _set_levels(node: Client, options: argparse.Namespace) -> int:
         node.put(f"/v1/actors/{quote(path)}/log-level", {"level": level})
     if options.json:
         print_json({"log_levels": dict(options.log_level)})
+    return FINE
+
+
+def _letters(node: Client, options: argparse.Namespace) -> int:
+    told = node.get(f"/v1/dead-letters?limit={options.limit}")
+    if options.json:
+        print_json(told)
+        return FINE
+    titles = ["actor", "number", "message", "reason", "principal"]
+    for line in _aligned([titles, *([str(letter[title]) for title in titles] for letter in told["dead_letters"])]):
+        print(line)
+    counts = ", ".join(f"{reason}: {count}" for reason, count in told["counts"].items())
+    print(f"\nsince the start: {counts or 'none'}")
+    return FINE
+
+
+def _send_again(node: Client, options: argparse.Namespace) -> int:
+    sent = [node.post(f"/v1/dead-letters/{number}/send-again", {}) for number in options.send_again]
+    if options.json:
+        print_json({"sent_again": sent})
     return FINE
 
 

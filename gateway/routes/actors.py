@@ -1,11 +1,13 @@
-"""What an operator may change about the actors of a running node."""
+"""What an operator may see and change about the actors of a running node: log levels, and messages that nobody handled."""
 
 import msgspec
 from starlette.responses import Response
 
-from gateway.auth import OPERATORS
+from gateway.auth import OPERATORS, WATCHERS
 from gateway.calls import Call, Endpoint, found
 from gateway.parts import Node
+from gateway.queries import integer
+from runtime.letters import LETTERS_MAX, DeadLetter
 from runtime.log_levels import Level
 from runtime.recovery import NODE
 
@@ -36,4 +38,60 @@ def _names(node: Node, tenant: str) -> set[str]:
     return names
 
 
-routes = (Endpoint("PUT", "/v1/actors/{path:path}/log-level", set_log_level, OPERATORS, body=LogLevel, reply=LogLevel),)
+class Letter(msgspec.Struct, frozen=True, kw_only=True):
+    """A dead letter: a message of this type, told to an actor that was gone, on whose behalf, and why it was not handled."""
+
+    number: int
+    message: str
+    actor: str
+    reason: str
+    tenant: str
+    principal: str
+
+
+class Letters(msgspec.Struct, frozen=True, kw_only=True):
+    """The newest first, of those that are kept; `counts` are of all there were since the start, by reason."""
+
+    dead_letters: list[Letter]
+    counts: dict[str, int]
+
+
+async def dead_letters(call: Call) -> Response:
+    """Messages that nobody handled. They are kept in memory and end with the process."""
+    letters, limit = call.node.system.dead_letters, call.asked(LIMIT)
+    seen = [_told(letter) for letter in letters.newest(LETTERS_MAX) if _may_see(letter, call.tenant)]
+    return call.reply(Letters(dead_letters=seen[:limit], counts=dict(letters.count_by_reason)))
+
+
+async def send_again(call: Call) -> Response:
+    """Tells a dead letter to its address once more and forgets it; where nobody is there again, it is a new one."""
+    letters, number = call.node.system.dead_letters, call.path["number"]
+    letter = letters.find(int(number)) if number.isascii() and number.isdigit() else None
+    kept = found(letter if letter is not None and _may_see(letter, call.tenant) else None, "dead letter", number)
+    letters.send_again(kept)
+    return call.reply(_told(kept))
+
+
+def _may_see(letter: DeadLetter, tenant: str) -> bool:
+    return letter.context is None or letter.context.tenant in (tenant, NODE, "")
+
+
+def _told(letter: DeadLetter) -> Letter:
+    context = letter.context
+    return Letter(
+        number=letter.number,
+        message=type(letter.message).__name__,
+        actor=letter.ref.path,
+        reason=letter.reason,
+        tenant=context.tenant if context is not None else "",
+        principal=context.principal if context is not None else "",
+    )
+
+
+LIMIT = integer("limit", "How many are listed at most.", 100, most=LETTERS_MAX)
+LETTER = "/v1/dead-letters"
+routes = (
+    Endpoint("PUT", "/v1/actors/{path:path}/log-level", set_log_level, OPERATORS, body=LogLevel, reply=LogLevel),
+    Endpoint("GET", LETTER, dead_letters, WATCHERS, reply=Letters, query=(LIMIT,)),
+    Endpoint("POST", f"{LETTER}/{{number}}/send-again", send_again, OPERATORS, reply=Letter),
+)

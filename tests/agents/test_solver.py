@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from eventsourcing.persistence import OperationalError
 from msgspec.structs import replace
+from structlog.testing import capture_logs
 
 from agents import solver
 from agents.coordinator import Coordinator, CoordinatorCommand
@@ -36,6 +37,7 @@ from solvers import annealing, formats
 from solvers.annealing import replay
 from solvers.verify import decode_assignment, recompute
 from tests.agents.crew import Crew, kinds, open_crew
+from tests.examples import TENANT
 
 # A triangle and a tail: the best cut takes three of the four edges.
 TRIANGLE = b"4 4\n1 2 1\n2 3 1\n1 3 1\n3 4 1\n"
@@ -235,8 +237,12 @@ async def test_the_house_solver_gives_up_a_task_whose_result_is_refused(
         await with_problem(crew)
         await crew.next(AgentRegistered)
         payload = {"problem_id": "p1", "seconds": 0.05}
-        await crew.submit("t1", capabilities=("qubo",), payload=payload, attempts_max=1)
-        assert (await crew.next(TaskFailed)).reason == "result refused: result_unfit: too long"
+        crew.system.log_levels.set("solver", "warning")
+        with capture_logs() as lines:
+            await crew.submit("t1", capabilities=("qubo",), payload=payload, attempts_max=1)
+            assert (await crew.next(TaskFailed)).reason == "result refused: result_unfit: too long"
+    [line] = [line for line in lines if line["event"] == "house_solver_refused"]
+    assert (line["actor"], line["message"]) == (f"solver/{TENANT}", "CompleteTask")
 
 
 async def test_the_house_solver_stops_work_on_a_task_that_was_taken_away(tmp_path: Path) -> None:

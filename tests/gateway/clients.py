@@ -98,11 +98,11 @@ class AgentClient(Client):
 
     @asynccontextmanager
     async def socket(
-        self, after: int | None = None, protocol: str = "gavel.v1.json", agent_id: str = ""
+        self, after: int | None = None, protocol: str = "gavel.v1.json", agent_id: str = "", **headers: str
     ) -> AsyncIterator["Socket"]:
         query = "" if after is None else f"?after={after}"
         path = f"/v1/agents/{agent_id or self.agent_id}/ws{query}"
-        async with open_socket(self.node, path, self.key, protocol) as socket:
+        async with open_socket(self.node, path, self.key, protocol, **headers) as socket:
             yield socket
 
 
@@ -186,14 +186,17 @@ class Socket:
 
 
 @asynccontextmanager
-async def open_socket(node: Node, path: str, key: str, protocol: str = "gavel.v1.json") -> AsyncIterator[Socket]:
+async def open_socket(
+    node: Node, path: str, key: str, protocol: str = "gavel.v1.json", **headers: str
+) -> AsyncIterator[Socket]:
     address = urlsplit(node.url)
     stream = await trio.open_tcp_stream(address.hostname or "", address.port or 0)
     async with stream:
         socket = Socket(stream, is_text=protocol != "gavel.v1.msgpack", path=path)
-        headers = [(b"Authorization", f"Bearer {key}".encode())]
+        sent = {"Authorization": f"Bearer {key}", **headers}
+        lines = [(name.encode(), value.encode()) for name, value in sent.items()]
         offered = [protocol] if protocol else []
-        request = Request(host=address.netloc, target=path, subprotocols=offered, extra_headers=headers)
+        request = Request(host=address.netloc, target=path, subprotocols=offered, extra_headers=lines)
         await socket.send_event(request)
         match await socket.event():
             case AcceptConnection() as accepted:

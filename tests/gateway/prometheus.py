@@ -5,7 +5,7 @@ import re
 LABEL = r'([a-z]+)="((?:[^"\\\n]|\\["\\n])*)"'
 SAMPLE = re.compile(r"([a-z_]+)(?:\{(" + LABEL + "(?:," + LABEL + r")*)\})? (-?[0-9.]+(?:e[+-][0-9]+)?)")
 COMMENT = re.compile(r"# (HELP|TYPE) ([a-z_]+) (.+)")
-SUFFIXES = ("_bucket", "_count")
+SUFFIXES = ("_bucket", "_sum", "_count")
 
 
 def parsed(text: str) -> dict[str, float]:
@@ -48,3 +48,4 @@ def _check_histograms(values: dict[str, float], names: list[str]) -> None:
             assert buckets == sorted(buckets)
             assert [count for _, count in buckets] == sorted(count for _, count in buckets)
             assert buckets[-1] == (float("inf"), values[f"{name}_count {actor}"])
+            assert (values[f"{name}_sum {actor}"] > 0) == (buckets[-1][1] > 0)

@@ -9,6 +9,7 @@ import pytest
 from openapi_spec_validator import validate
 from sqlalchemy import Table
 
+from aggregates.agent import DeregisterAgent
 from gateway import rows
 from gateway.app import ENDPOINTS, SOCKETS
 from gateway.calls import Call, Endpoint
@@ -93,6 +94,8 @@ async def test_every_json_answer_is_as_described(admin: Client) -> None:
     await _work_with_tasks(admin)
     await _work_with_solves(admin)
     await _do(admin, ("PUT", "/v1/actors/coordinator/log-level", {"level": None}))
+    admin.node.system.router.tell(DeregisterAgent(agent_id="nobody", reason="nobody takes this"))
+    await _do(admin, ("GET", "/v1/dead-letters", None), ("POST", "/v1/dead-letters/1/send-again", None))
     for path in ("/livez", "/readyz", "/v1/status", "/v1/audit/verify", "/v1/log?commands=true", "/openapi.json"):
         await admin.get(path)
     with_json = {

@@ -15,6 +15,7 @@ from gateway.sockets import COMMANDS_AT_ONCE_MAX, FAULTS_MAX
 from runtime.errors import Conflict, Failure, NotAnswered, Overloaded
 from tests.gateway.clients import (
     BID,
+    TASK,
     AgentClient,
     Client,
     Closed,
@@ -590,3 +591,35 @@ async def test_a_node_that_stops_says_good_bye(tmp_path: Path) -> None:
         with pytest.raises(Closed) as closed:
             await socket.receive()
         assert closed.value.code == 1001
+
+
+async def test_a_trace_goes_from_the_submission_through_the_agent_and_back(admin: Client) -> None:
+    trace, other, own = "4bf92f3577b34da6a3ce929d0e0e4736", "a" * 32, "b" * 32
+    agent = await admin.register("a1")
+    async with agent.socket(traceparent=f"00-{other}-{'1' * 16}-01") as socket:
+        await socket.next("welcome")
+        answer = await admin.ask("POST", "/v1/tasks", TASK, traceparent=f"00-{trace}-{'2' * 16}-01")
+        task_id = answer.json()["task_id"]
+        call = await socket.next("call")
+        assert call["traceparent"] == f"00-{trace}-{call['position']:016x}-01"
+        await bid(socket, task_id, traceparent=call["traceparent"])
+        award = await socket.next("award")
+        assert award["traceparent"].startswith(f"00-{trace}-")
+        await socket.ask(type="start", task_id=task_id, token=1)
+        mine = f"00-{own}-{'3' * 16}-00"
+        await socket.ask(type="complete", task_id=task_id, token=1, result={}, traceparent=mine)
+    correlations = {
+        type(record.event).__name__: record.meta.correlation for record in await admin.node.system.journal.read(0)
+    }
+    expected = {"TaskSubmitted": trace, "BidPlaced": trace, "TaskStarted": other, "TaskCompleted": own}
+    assert {name: correlations[name] for name in expected} == expected
+
+
+async def test_what_is_no_trace_is_ignored_and_without_one_frames_say_nothing_of_it(admin: Client) -> None:
+    agent = await admin.register("a1")
+    async with agent.socket(traceparent="nonsense") as socket:
+        await socket.next("welcome")
+        task_id = await admin.submit()
+        assert "traceparent" not in await socket.next("call")
+        await bid(socket, task_id, traceparent="00-nonsense-01")
+        assert "traceparent" not in await socket.next("award")

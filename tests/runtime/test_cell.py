@@ -1,6 +1,7 @@
 """The end of an actor and of a system: everybody who waits is told, nothing is left, and nobody waits for ever."""
 
 import gc
+import math
 import weakref
 from typing import Any
 
@@ -10,11 +11,11 @@ import trio.testing
 from structlog.testing import capture_logs
 
 from runtime.actor import Actor
-from runtime.actors import Actors, Here, Props, open_actors
+from runtime.actors import DEPTH_MAX, Actors, Here, Props, open_actors
 from runtime.delivery import Receipt
-from runtime.errors import AskCycle, Unreachable
+from runtime.errors import AskCycle, Crashed, Unreachable
 from runtime.ref import ActorRef, Terminated
-from runtime.supervision import Supervision
+from runtime.supervision import Backoff, Directive, Supervision
 from tests.runtime.puppets import Do, Plain, Waiter, boom, does, done, forever, nothing_is_left
 
 blocked = trio.testing.wait_all_tasks_blocked
@@ -327,3 +328,89 @@ async def test_dead_letters_are_counted_and_can_be_sent_again() -> None:
             actors.dead_letters.send_again(letter, two)
         assert await two.ask(Do(what=3)) == [0, 1, 2, 3]
         assert actors.dead_letters.newest() == []
+
+
+async def test_work_that_is_slow_to_end_is_reported_too(clock: object) -> None:
+    async def shielded() -> None:
+        with trio.CancelScope(shield=True):
+            await trio.sleep(20)
+
+    async with open_actors() as actors:
+        ref = actors.spawn(Plain, "busy")
+        await ref.ask(does(lambda self: self.here.run(shielded)))
+        await trio.sleep(1)
+        with capture_logs() as lines:
+            assert not await ref.stop(5)
+        assert list(actors.slow_to_stop) == [line["actor"] for line in lines] == ["busy"]
+
+
+@pytest.mark.parametrize("how", ["cancelled", "an error", "exhausted"])
+async def test_an_actor_is_told_that_it_stopped_however_its_system_ends(how: str) -> None:
+    told: list[str] = []
+
+    class Telling(Plain):
+        def stopped(self) -> None:
+            told.append(self.here.ref.path)
+            if self.here.ref.name == "first":
+                raise ValueError("of no consequence")
+
+    with capture_logs(), trio.CancelScope() as scope:
+        try:
+            async with open_actors() as actors:
+                for name in ("first", "second"):
+                    ref = actors.spawn(Telling, name, Props(supervision=Supervision(restarts_max=0)))
+                await ref.ask(does(lambda self: self.here.spawn(Telling, "child")))
+                if how == "exhausted":
+                    with pytest.raises(Crashed):
+                        await ref.ask(does(boom))
+                elif how == "cancelled":
+                    scope.cancel()
+                else:
+                    raise KeyError(how)
+                await trio.sleep_forever()
+        except ExceptionGroup as group:
+            assert how != "cancelled"
+            assert len(group.exceptions) == 1
+    assert sorted(told) == ["first", "second", "second/child"]
+    assert told.index("second/child") < told.index("second")
+
+
+async def test_parents_above_one_another_are_bounded_and_end_in_one_step() -> None:
+    async with open_actors() as actors:
+        ref = actors.spawn(Plain, "top")
+        for _ in range(DEPTH_MAX):
+            ref = await ref.ask(does(lambda self: self.here.spawn(Plain, "child")))
+        with capture_logs() as lines, pytest.raises(Crashed):
+            await ref.ask(does(lambda self: self.here.spawn(Plain, "child")))
+        assert "more than 100 parents" in str(lines[0]["exc_info"])
+        assert ref.path.count("/") == DEPTH_MAX
+    assert not actors.children
+
+
+@pytest.mark.parametrize(
+    ("props", "faults"),
+    [
+        (Props(mailbox_max=0), ["mailbox_max is 0"]),
+        (Props(mailbox_max=-1, stash_max=-1), ["mailbox_max is -1", "stash_max is -1"]),
+        (
+            Props(supervision=Supervision(restarts_max=-1, window_seconds=math.nan)),
+            ["restarts_max is -1", "window_seconds is nan"],
+        ),
+        (Props(supervision=Supervision(exhausted=Directive.RESTART)), ["exhausted is Directive.RESTART"]),  # type: ignore[arg-type]
+        (
+            Props(supervision=Supervision(backoff=Backoff(seconds=-1, seconds_max=math.inf, factor=0.5, jitter=2))),
+            ["backoff.seconds is -1", "backoff.seconds_max is inf", "backoff.factor is 0.5", "backoff.jitter is 2"],
+        ),
+    ],
+)
+async def test_props_that_nobody_can_keep_are_refused_with_every_fault(props: Props, faults: list[str]) -> None:
+    async with open_actors() as actors:
+        with pytest.raises(ValueError, match=r"must|room") as refused:
+            actors.spawn(Plain, None, props)
+        assert [fault.partition(":")[0] for fault in str(refused.value).split("; ")] == faults
+        assert not actors.children
+
+
+def test_limits_of_a_system_that_nobody_can_keep_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"handler_seconds_max is -1: .*; ask_seconds_max is nan: "):
+        Actors(ask_seconds_max=math.nan, handler_seconds_max=-1)

@@ -10,8 +10,8 @@ from structlog.testing import capture_logs
 
 from runtime.actor import Actor, Reply, reply
 from runtime.actors import Actors, Here, Props, open_actors
-from runtime.delivery import Receipt
-from runtime.errors import Crashed, NotAnswered, Overloaded, Unreachable
+from runtime.delivery import Context, Receipt
+from runtime.errors import AskCycle, Crashed, NotAnswered, Overloaded, Unreachable
 from runtime.records import Command
 from runtime.supervision import Supervision
 from tests.runtime.puppets import Do, Plain, Waiter, boom, does, done, forever, nothing_is_left
@@ -461,3 +461,88 @@ def len_of_heard(plain: Plain) -> int:
 
 async def _hangs(ref: Any) -> None:
     await ref.ask(does(forever))
+
+
+async def test_an_ask_for_seconds_that_are_no_number_is_refused_and_keeps_nobody_waiting() -> None:
+    async with open_actors() as actors:
+        asker, asked = actors.spawn(Waiter), actors.spawn(Waiter)
+        with capture_logs() as lines, pytest.raises(Crashed):
+            await asker.ask(does(lambda self: asked.ask(does(done), seconds=float("nan"))))
+        assert "nan seconds" in str(lines[0]["exc_info"])
+        nothing_is_left(actors)
+
+
+async def test_a_message_of_a_timer_follows_from_the_message_that_started_it(autojump_clock: object) -> None:
+    seen: list[Any] = []
+
+    class Rings(Actor[Do, None]):
+        def __init__(self, here: Here) -> None:
+            super().__init__(here)
+            here.timers.start("first", does(note), 1.0)
+
+        def handle(self, message: Do) -> Reply:
+            return reply(message, message.what(self))
+
+    def note(self: Any) -> None:
+        now = self.here.current
+        seen.append((now.cause, now.root, now.context.tenant, now.context.correlation))
+
+    def start(self: Any) -> int:
+        self.here.timers.start("again", does(note), 1.0, every=1.0)
+        now: int = self.here.current.id
+        return now
+
+    async def later(self: Any, root: list[int]) -> None:
+        await trio.lowlevel.checkpoint()
+        self.here.timers.start("work", does(note), 0.5)
+
+    usual = Context(tenant="usual", principal="nobody")
+    async with open_actors(context=usual) as actors:
+        ref = actors.spawn(Rings)
+        await trio.sleep(1.1)
+        assert [(cause, tenant) for cause, _, tenant, _ in seen] == [(0, "usual")]
+        seen.clear()
+        ann = Context(tenant="t", principal="ann", correlation="c")
+        number = await ref.ask(does(start), context=ann)
+        await trio.sleep(2.1)
+        assert seen == [(number, number, "t", "c")] * 2
+        await ref.ask(does(lambda self: self.here.timers.cancel("again")))
+        seen.clear()
+        await ref.ask(does(lambda self: self.here.run(later, self, [])), context=ann)
+        await trio.sleep(1)
+        [(cause, root, tenant, _)] = seen
+        assert cause == root > number
+        assert tenant == "t"
+
+
+@pytest.mark.parametrize("length", [1, 2, 3])
+async def test_a_circle_of_handlers_that_wait_for_room_is_an_error_that_names_all_of_it(length: int) -> None:
+    """Each handler fills the next one's mailbox: nobody would ever make room."""
+    names = [f"actor{number}" for number in range(length)]
+
+    def flood(self: Any) -> Any:
+        after = refs[(names.index(self.here.ref.name) + 1) % length]
+        return send(after)
+
+    async def send(after: Any) -> None:
+        for _ in range(3):
+            await after.tell_when_free(does(done))
+
+    errors: list[Unreachable] = []
+
+    async def ask(ref: Any) -> None:
+        try:
+            await ref.ask(does(flood))
+        except AskCycle as error:
+            errors.append(error)
+
+    async with open_actors() as actors:
+        refs = [actors.spawn(Waiter, name, Props(mailbox_max=2)) for name in names]
+        async with trio.open_nursery() as nursery:
+            for ref in refs:
+                nursery.start_soon(ask, ref)
+        [error] = errors
+        assert str(error).count(" → ") == length
+        assert all(name in str(error) for name in names)
+        await blocked()
+        nothing_is_left(actors)

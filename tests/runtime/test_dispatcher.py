@@ -2,8 +2,10 @@
 
 import contextvars
 import gc
+import threading
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -12,7 +14,7 @@ import trio
 import trio.testing
 from structlog.testing import capture_logs
 
-from runtime.actor import Actor
+from runtime.actor import Actor, Reply
 from runtime.actors import Props, open_actors
 from runtime.dispatcher import PASS_STEPS, QUANTUM, SPARES_MAX
 from runtime.errors import AskCycle, Crashed, NotAnswered, Unreachable
@@ -376,3 +378,51 @@ async def test_a_late_answer_disturbs_nobody() -> None:
             gate.set()
             assert await ref.ask(does(done)) == 0
         nothing_is_left(actors)
+
+
+async def test_another_thread_is_told_off_and_leaves_nobody_stuck() -> None:
+    told: list[BaseException] = []
+
+    def intrudes(ref: ActorRef) -> None:
+        try:
+            ref.tell(Do(what="heard"))
+        except RuntimeError as error:
+            told.append(error)
+
+    async with open_actors() as actors:
+        ref = actors.spawn(Plain)
+        thread = threading.Thread(target=intrudes, args=(ref,))
+        thread.start()
+        await trio.to_thread.run_sync(thread.join)
+        await blocked()
+        assert await ref.ask(Do(what="and the next"), seconds=1) == ["heard", "and the next"]
+    [error] = told
+    assert "trio.from_thread" in str(error)
+
+
+async def test_interceptors_that_wait_are_around_every_handler() -> None:
+    steps: list[str] = []
+
+    async def waits(ref: ActorRef, message: Any, handle: Any) -> Any:
+        steps.append("before")
+        await trio.lowlevel.checkpoint()
+        answered = await handle(message)
+        steps.append("after")
+        return answered
+
+    def answers(ref: ActorRef, message: Any, handle: Any) -> Any:
+        return Reply("at once") if message.what is done else handle(message)
+
+    with capture_logs():
+        for interceptors in ((waits, answers), (answers, waits), (partial(waits),)):
+            async with open_actors(interceptors=interceptors) as actors:
+                for kind in (Plain, Waiter):
+                    ref = actors.spawn(kind, None, ENDURES)
+                    steps.clear()
+                    assert await ref.ask(does(lambda _: "answered")) == "answered"
+                    assert steps == ["before", "after"]
+                    with pytest.raises(Crashed):
+                        await ref.ask(does(boom))
+                    if answers in interceptors:
+                        assert await ref.ask(does(done)) == "at once"
+                nothing_is_left(actors)

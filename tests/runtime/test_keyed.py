@@ -13,12 +13,13 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from runtime.actor import Actor, Reply, reply
-from runtime.actors import Actors, Props, open_actors
+from runtime.actors import Actors, Here, Props, open_actors
 from runtime.errors import AskCycle, Crashed, Exhausted, NotAnswered, Unreachable
 from runtime.group import is_idle
 from runtime.keyed import Keyed, spawn_keyed
 from runtime.ref import ActorRef
 from runtime.supervision import Backoff, Directive, Supervision
+from tests.runtime import puppets
 from tests.runtime.keys import Hear, Plain, Story, Waiter, forever, key_of
 
 blocked = trio.testing.wait_all_tasks_blocked
@@ -603,3 +604,28 @@ async def test_a_message_whose_sender_was_made_to_wait_keeps_its_actor() -> None
         for key in "abcd":
             lines = [line[0] for line in story.lines if line[1] == key]
             assert all(following == "ended" for line, following in pairwise(lines) if line == "farewell")
+
+
+async def test_a_family_below_an_actor_ends_with_it_and_with_each_of_its_incarnations() -> None:
+    families: list[Any] = []
+
+    class Boss(puppets.Plain):
+        def __init__(self, here: Here) -> None:
+            super().__init__(here)
+            families.append(
+                here.spawn_keyed(lambda here, key: puppets.Plain(here), "family", lambda message: "ann", live_max=10)
+            )
+
+    with capture_logs():
+        async with open_actors() as actors:
+            boss = actors.spawn(Boss, "boss")
+            assert await families[0].ask(puppets.Do(what="heard")) == ["heard"]
+            assert [cell.path for cell in actors.walk()] == ["boss", "boss/family", "boss/family/ann"]
+            with pytest.raises(Crashed):
+                await boss.ask(puppets.does(puppets.boom))
+            await blocked()
+            with pytest.raises(Unreachable):
+                await families[0].ask(puppets.Do(what="too late"))
+            assert await families[1].ask(puppets.Do(what="anew")) == ["anew"]
+            await boss.stop()
+            assert not list(actors.walk())

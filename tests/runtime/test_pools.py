@@ -17,10 +17,12 @@ from runtime.pools import ConsistentHashing, PoolRef, RoundRobin, SmallestMailbo
 from runtime.records import Command
 from runtime.ref import Terminated
 from runtime.supervision import Backoff, Directive, Supervision
+from tests.runtime.puppets import Do, Plain, does
 
 blocked = trio.testing.wait_all_tasks_blocked
 LIVES = Supervision(backoff=Backoff(seconds=1000.0))
 GIVES_UP = Supervision(otherwise=Directive.STOP)
+NEVER = Supervision(restarts_max=0)
 
 
 class Work(Command[str], frozen=True, kw_only=True):
@@ -367,3 +369,29 @@ async def test_a_pool_says_what_is_wrong_with_its_size() -> None:
             pool.tell(Work())
         with pytest.raises(ValueError, match="there is a pool already"):
             pool_of(actors, RoundRobin())
+
+
+async def test_a_pool_below_an_actor_ends_with_each_of_its_incarnations_and_fails_it() -> None:
+    pools: list[PoolRef] = []
+
+    class Boss(Plain):
+        def __init__(self, here: Here) -> None:
+            super().__init__(here)
+            pools.append(here.spawn_pool(Plain, "pool", 3, RoundRobin(), props=Props(supervision=NEVER)))
+
+    with capture_logs():
+        async with open_actors() as actors:
+            boss = actors.spawn(Boss, "boss")
+            assert pools[0].path == "boss/pool"
+            assert await pools[0].ask(Do(what="heard")) == ["heard"]
+            with pytest.raises(Crashed):
+                await pools[0].ask(does(boom))
+            await blocked()
+            assert (len(pools), pools[0].alive) == (2, False)
+            assert await pools[1].ask(Do(what="heard again")) == ["heard again"]
+            with pytest.raises(Crashed):
+                await boss.ask(does(lambda self: self.here.spawn_pool(Plain, "pool", 1, RoundRobin())))
+            await blocked()
+            await boss.stop()
+            assert [pool.alive for pool in pools] == [False] * 3
+            assert not list(actors.walk())

@@ -489,3 +489,15 @@ async def test_whatever_work_raises_is_the_actors_failure() -> None:
         await ref.ask(does(lambda self: self.here.run(refuses)))
         await blocked()
         assert await ref.ask(Do(what=2)) == [2]
+
+
+async def test_top_actors_with_one_policy_for_all_restart_together_too() -> None:
+    together = Props(supervision=Supervision(together=True))
+    async with open_actors() as actors:
+        first, second = actors.spawn(Plain, None, together), actors.spawn(Plain, None, together)
+        third = actors.spawn(Plain)
+        for ref in (first, second, third):
+            await ref.ask(Do(what="old"))
+        with capture_logs(), pytest.raises(Crashed):
+            await first.ask(does(boom))
+        assert [await ref.ask(Do(what="new")) for ref in (first, second, third)] == [["new"], ["new"], ["old", "new"]]

@@ -336,3 +336,59 @@ def test_a_process_ends_with_the_reason_when_a_restart_budget_is_used_up(tmp_pat
     assert [line["event"] for line in crashes] == ["actor failed"] * 6
     assert (last["level"], last["event"]) == ("critical", "the system ends")
     assert last["reason"].startswith("broken failed too often; last: ValueError('out of order') (error ")
+
+
+KEEPS_THE_LOCK = """
+import re, signal, sys, trio
+from runtime.actor import Actor
+from runtime.actors import open_actors
+from runtime.records import Command
+
+class Match(Command, frozen=True):
+    text: str
+
+class Matcher(Actor):
+    def handle(self, message):
+        re.match("(a+)+$", message.text)
+
+async def main():
+    async with open_actors(handler_seconds_max=0.2) as actors:
+        matcher = actors.spawn(Matcher)
+        await matcher.ask(Match("aaaa"))
+        print("acknowledged", flush=True)
+        await matcher.ask(Match("a" * 100 + "b"))
+
+trio.run(main)
+"""
+
+
+def test_a_process_whose_handler_keeps_the_interpreters_lock_ends_with_the_stack(tmp_path: Path) -> None:
+    ended = run(KEEPS_THE_LOCK, tmp_path)
+    assert ended.returncode == -signal.SIGPROF, ended.stderr
+    assert ended.stdout == "acknowledged\n"
+    assert "in handle" in ended.stderr
+    assert "watchdog.py" in ended.stderr, "the stacks of all threads"
+
+
+WINDS_UP = """
+import signal, sys, trio
+from runtime.actors import open_actors
+
+async def main():
+    for _ in range(2):
+        async with open_actors(handler_seconds_max=50.0):
+            while not signal.getitimer(signal.ITIMER_PROF)[0]:
+                await trio.sleep(0)
+        assert signal.getitimer(signal.ITIMER_PROF) == (0.0, 0.0)
+    signal.signal(signal.SIGPROF, signal.SIG_IGN)
+    async with open_actors(handler_seconds_max=0.05):
+        await trio.sleep(0.2)
+        assert signal.getitimer(signal.ITIMER_PROF) == (0.0, 0.0)
+
+trio.run(main)
+"""
+
+
+def test_the_timer_ends_with_its_system_and_leaves_a_profilers_signal_alone(tmp_path: Path) -> None:
+    ended = run(WINDS_UP, tmp_path)
+    assert ended.returncode == 0, ended.stderr

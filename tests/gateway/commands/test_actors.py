@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from aggregates.agent import Heartbeat
 from gateway import cli
 from gateway.node import open_node
 from runtime.system import System
@@ -80,3 +81,19 @@ def test_an_actor_that_is_not_there_is_named(node: System, capsys: pytest.Captur
 def test_a_limit_without_sense_is_refused(node: System, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["actors", "--limit", "-1"]) == 2
     assert "actors must be an integer" in capsys.readouterr().err
+
+
+def test_dead_letters_are_listed_and_sent_again(node: System, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["actors", "--dead-letters"]) == 0
+    assert "since the start: none" in capsys.readouterr().out
+    node.router.tell(Heartbeat(agent_id="nobody"))
+    assert cli.main(["actors", "--dead-letters"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].split() == ["nobody", "1", "Heartbeat", "nobody", "takes", "its", "type"]
+    assert lines[-1] == "since the start: nobody takes its type: 1"
+    assert cli.main(["actors", "--send-again", "1"]) == 0
+    assert cli.main(["actors", "--dead-letters", "--json"]) == 0
+    [letter] = json.loads(capsys.readouterr().out)["dead_letters"]
+    assert letter["number"] == 2
+    assert cli.main(["actors", "--send-again", "1"]) == 2
+    assert "there is no dead letter 1" in capsys.readouterr().err

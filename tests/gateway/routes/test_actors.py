@@ -1,7 +1,27 @@
-"""Log levels of actors over HTTP: for operators, for what there is, from the next line on."""
+"""Log levels and dead letters of actors over HTTP: for operators, for what there is and is theirs."""
 
 from aggregates.key import Role
+from runtime.actor import Actor, Reply, reply
+from runtime.actors import Here
+from runtime.delivery import Context
+from runtime.records import Command
 from tests.gateway.clients import Client
+
+
+class Hear(Command[int], frozen=True, kw_only=True):
+    """Answers how many there were."""
+
+
+class Heard(Actor[Hear, None]):
+    takes = (Hear,)
+
+    def __init__(self, here: Here) -> None:
+        super().__init__(here)
+        self.count = 0
+
+    def handle(self, message: Hear) -> Reply:
+        self.count += 1
+        return reply(message, self.count)
 
 
 async def test_an_operator_sets_levels_and_takes_them_back(admin: Client) -> None:
@@ -35,3 +55,50 @@ async def test_other_tenants_actors_and_other_roles_are_out_of_reach(admin: Clie
     for client in (await admin.with_role(Role.AUDITOR), await admin.with_role(Role.AGENT), await admin.register("a1")):
         answer = await client.ask("PUT", "/v1/actors/coordinator/log-level", {"level": "debug"})
         assert answer.status_code == 403
+
+
+def _bury(admin: Client, count: int, tenant: str = "default") -> None:
+    """Tells an actor that is gone so many messages, on a tenant's behalf."""
+    system = admin.node.system
+    ref = system.spawn(Heard, f"gone-{tenant}")
+    ref.stop_soon("no longer needed")
+    for _ in range(count):
+        ref.tell(Hear(), context=Context(tenant=tenant, principal="ann"))
+
+
+async def test_dead_letters_are_listed_and_sent_again(admin: Client) -> None:
+    _bury(admin, 3)
+    told = await admin.get("/v1/dead-letters?limit=2")
+    newest = {"number": 3, "message": "Hear", "actor": "gone-default", "reason": "stopped"}
+    assert told["dead_letters"][0] == newest | {"tenant": "default", "principal": "ann"}
+    assert [letter["number"] for letter in told["dead_letters"]] == [3, 2]
+    assert told["counts"] == {"stopped": 3}
+    again = await admin.ask("POST", "/v1/dead-letters/2/send-again")
+    assert (again.status_code, again.json()["number"]) == (200, 2)
+    letters = (await admin.get("/v1/dead-letters"))["dead_letters"]
+    assert [letter["number"] for letter in letters] == [4, 3, 1], "nobody was there again: a new one"
+    for gone in ("2", "99", "nonsense", "²"):
+        assert (await admin.ask("POST", f"/v1/dead-letters/{gone}/send-again")).status_code == 404
+
+
+async def test_a_dead_letter_reaches_whoever_takes_it_by_now(admin: Client) -> None:
+    system = admin.node.system
+    system.router.tell(Hear())
+    ref = system.spawn(Heard, "heard")
+    system.router.add(ref)
+    [letter] = (await admin.get("/v1/dead-letters"))["dead_letters"]
+    await admin.ask("POST", f"/v1/dead-letters/{letter['number']}/send-again")
+    assert await ref.ask(Hear()) == 2
+    assert (await admin.get("/v1/dead-letters"))["dead_letters"] == []
+
+
+async def test_other_tenants_dead_letters_are_out_of_reach(admin: Client) -> None:
+    _bury(admin, 1, "other")
+    assert (await admin.get("/v1/dead-letters"))["dead_letters"] == []
+    assert (await admin.ask("POST", "/v1/dead-letters/1/send-again")).status_code == 404
+    stranger = await admin.with_role(Role.OPERATOR, tenant="other")
+    assert len((await stranger.get("/v1/dead-letters"))["dead_letters"]) == 1
+    auditor, agent = await admin.with_role(Role.AUDITOR), await admin.register("a1")
+    assert (await auditor.ask("GET", "/v1/dead-letters")).status_code == 200
+    assert (await auditor.ask("POST", "/v1/dead-letters/1/send-again")).status_code == 403
+    assert (await agent.ask("GET", "/v1/dead-letters")).status_code == 403
