@@ -50,12 +50,11 @@ class Client:
         """The answer. Raises Refused; whatever else happens is asked again."""
         digest = sha256(msgspec.msgpack.encode(command)).digest() if key else b""
         context = Context(tenant=TENANT, principal=principal or self.name, key=key, digest=digest)
-        self.told.asks(context, command)
         while True:
             try:
                 answer = await self._call(command, context)
             except Refused as refused:
-                self.told.refused(context, command, refused)
+                self.told.refused(context, refused)
                 raise
             except (Gone, NoAnswer):
                 await self._wait()
@@ -69,6 +68,8 @@ class Client:
 
     async def _call(self, command: Command[R], context: Context) -> R:
         async def work(node: Node) -> R:
+            if context.key:
+                return await self.told.ledger.ask(node.system, command, context)
             return await node.system.ask(command, context)
 
         return await self.machine.call(self.name, type(command).__name__, work)

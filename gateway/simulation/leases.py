@@ -89,7 +89,7 @@ def check_told(world: World, records: Sequence[Recorded], told: Told) -> None:
     started = {(event.task_id, event.agent_id, event.token) for event in events if isinstance(event, TaskStarted)}
     completed = {(event.task_id, event.agent_id, event.token) for event in events if isinstance(event, TaskCompleted)}
     failed = {(event.task_id, event.agent_id, event.token) for event in events if isinstance(event, TaskFailed)}
-    for _, command, _ in told.answers:
+    for command in told.answers:
         match command:
             case SubmitTask(task_id=task_id):
                 stands = task_id in submitted

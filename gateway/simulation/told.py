@@ -8,6 +8,7 @@ from aggregates.task import SubmitTask
 from runtime.delivery import Context
 from runtime.errors import Refused
 from runtime.records import Command
+from runtime.simulation.ledger import Ledger
 
 
 class Hearing(NamedTuple):
@@ -21,30 +22,31 @@ class Hearing(NamedTuple):
 class Told:
     """The clients' side of a run."""
 
-    def __init__(self, agents: Sequence[str], mortals: Sequence[str], lease_seconds: float) -> None:
+    def __init__(self, ledger: Ledger, agents: Sequence[str], mortals: Sequence[str], lease_seconds: float) -> None:
+        self.ledger = ledger
         self.lease_seconds = lease_seconds
         self.agents = tuple(agents)
         self.mortals = tuple(mortals)
         """The agents that may die: one of each skill has to live."""
         self.submitted: dict[str, SubmitTask] = {}
         """The tasks that were acknowledged."""
-        self.answers: list[tuple[Context, Command[Any], Any]] = []
-        self.refusals: list[tuple[Context, Command[Any], Refused]] = []
+        self.answers: list[Command[Any]] = []
+        """The commands that were acknowledged."""
         self.hearings: list[Hearing] = []
         """One for each life of the node."""
 
-    def asks(self, context: Context, command: Command[Any]) -> None:
-        """Somebody begins to ask."""
-
     def answered(self, context: Context, command: Command[Any], answer: Any) -> None:
         """Somebody has an answer."""
-        self.answers.append((context, command, answer))
+        self.answers.append(command)
+        if context.key:
+            self.ledger.acknowledged(context, answer)
         if isinstance(command, SubmitTask):
             self.submitted[command.task_id] = command
 
-    def refused(self, context: Context, command: Command[Any], refusal: Refused) -> None:
+    def refused(self, context: Context, refusal: Refused) -> None:
         """Somebody knows that it is not to be."""
-        self.refusals.append((context, command, refusal))
+        if context.key:
+            self.ledger.refused(context, refusal)
 
     def starts(self, position: int, at: float) -> None:
         """A node is up, at this position of its journal and this time by its clock."""

@@ -16,6 +16,8 @@ from gateway.simulation.leases import check_leases, check_told
 from gateway.simulation.told import Told
 from runtime.simulation import KINDS as MACHINE_KINDS
 from runtime.simulation import Machine, World
+from runtime.simulation.invariants import check
+from runtime.simulation.ledger import Ledger
 from runtime.timers import BEAT_SECONDS, PAUSE_SECONDS_MIN
 
 KINDS = (*MACHINE_KINDS, *CLIENT_KINDS)
@@ -40,7 +42,7 @@ class NodeWorkload:
         self.seconds = seconds
 
     async def __call__(self, world: World) -> None:
-        told = Told(tuple(AGENTS), tuple(name for name in AGENTS if name != IMMORTAL), LEASE_SECONDS)
+        told = Told(Ledger(world), tuple(AGENTS), tuple(name for name in AGENTS if name != IMMORTAL), LEASE_SECONDS)
         machine = Machine(world, partial(self._boot, world, told))
         world.on_pause = partial(self._note_pause, machine, told)
         async with trio.open_nursery() as nursery:
@@ -49,16 +51,18 @@ class NodeWorkload:
             agents = [Agent(world, machine, told, name, skills, 2) for name, skills in AGENTS.items()]
             for agent in agents:
                 await agent.register()
-                nursery.start_soon(agent.run)
-            async with trio.open_nursery() as submitting:
-                count = max(2, round(TASKS_A_MINUTE * self.seconds / 60))
-                for number in range(SUBMITTERS):
-                    submitter = Submitter(world, machine, told, f"sub{number}")
-                    submitting.start_soon(submitter.run, count, self.seconds)
-            with world.within(CALM_SECONDS, "every_task_ends", "tasks were still open"):
-                await self._until_ended(world, machine, told)
-            for agent in agents:
-                agent.is_over.set()
+            async with trio.open_nursery() as working:
+                for agent in agents:
+                    working.start_soon(agent.run)
+                async with trio.open_nursery() as submitting:
+                    count = max(2, round(TASKS_A_MINUTE * self.seconds / 60))
+                    for number in range(SUBMITTERS):
+                        submitter = Submitter(world, machine, told, f"sub{number}")
+                        submitting.start_soon(submitter.run, count, self.seconds)
+                with world.within(CALM_SECONDS, "every_task_ends", "tasks were still open"):
+                    await self._until_ended(world, machine, told)
+                for agent in agents:
+                    agent.is_over.set()
             await self._check(world, machine, told)
             await machine.stop()
             nursery.cancel_scope.cancel()
@@ -89,7 +93,7 @@ class NodeWorkload:
 
     async def _check(self, world: World, machine: Machine[Node], told: Told) -> None:
         node = await machine.up()
-        await node.system.journal.settled()
-        records = await node.system.journal.read_with(node.store.read, 0, 1_000_000)
+        await check(world, node.system, told.ledger, node.projector)
+        records = node.store.read(0, node.system.journal.position)
         check_leases(world, records, told)
         check_told(world, records, told)
