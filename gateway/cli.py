@@ -23,6 +23,7 @@ COMMANDS = {
     "keys": "create, list and revoke keys; print a sign-in link",
     "actors": "show the actors of the running node",
     "settings": "list every setting with its type, default, meaning and value",
+    "simulate": "run a whole node from a seed, with faults, and check that everything holds",
     "bench": "measure this program against others, in the same run",
     "work": "do one task of the demo: the task's JSON in, the result's JSON out",
 }

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-BEAT_SECONDS = 0.25
+BEAT_SECONDS = 0.5
 PAUSE_SECONDS_MIN = 1.0
 
 
@@ -49,7 +49,8 @@ class Timers:
         while True:
             due = self._heap[0][0] if self._heap else float("inf")
             asleep_at = trio.current_time()
-            wait = min(BEAT_SECONDS, max(0.0, due - clock.now()))
+            # Who waits for nothing need not know of a pause.
+            wait = min(BEAT_SECONDS, max(0.0, due - clock.now())) if self._heap else float("inf")
             self._rearmed = trio.Event()
             with trio.move_on_after(wait):
                 await self._rearmed.wait()

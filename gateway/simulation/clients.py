@@ -25,7 +25,7 @@ R = TypeVar("R")
 
 TENANT = "default"
 SKILLS = ("cutting", "sewing", "dyeing")
-FEED_SECONDS = 2.0
+FEED_SECONDS = 8.0
 FEED_EVENTS_MAX = 100
 RETRY_SECONDS = (0.05, 1.5)
 
@@ -81,17 +81,22 @@ class Client:
 class Submitter(Client):
     """Submits tasks, some of which wait for others, and cancels a few."""
 
+    def __init__(self, world: World, machine: Machine[Node], told: Told, name: str) -> None:
+        super().__init__(world, machine, told, name)
+        self._names: list[str] = []
+        self._count = 0
+
     async def run(self, count: int, seconds: float) -> None:
         """Submits so many over so many seconds."""
-        names: list[str] = []
-        for number in range(count):
+        for _ in range(count):
             await trio.sleep(self.chance.expovariate(count / seconds))
-            await self._submit(number, names)
-            if names and self.chance.random() < 0.1:
-                await self._cancel(self.chance.choice(names))
+            await self._submit()
+            if self._names and self.chance.random() < 0.1:
+                await self._cancel(self.chance.choice(self._names))
 
-    async def _submit(self, number: int, before: list[str]) -> None:
-        chance = self.chance
+    async def _submit(self) -> None:
+        chance, before, number = self.chance, self._names, self._count
+        self._count += 1
         task_id = f"{self.name}-{number}"
         links = tuple(sorted({chance.choice(before)})) if before and chance.random() < 0.25 else ()
         command = SubmitTask(
@@ -213,12 +218,16 @@ class Agent(Client):
             self.position = position
 
     async def _feed(self, node: Node) -> tuple[list[Frame], int]:
+        """What concerns the agent next, as soon as there is something; like a websocket it brings nothing else."""
         journal, translator = node.system.journal, Translator(node.system.journal)
-        after = self.position
-        await journal.wait_past(after, FEED_SECONDS)
-        records = await journal.read(after, FEED_EVENTS_MAX)
-        frames = [frame for record in records for frame in await translator.frames(record, self.name)]
-        return frames, records[-1].position if records else after
+        position, frames = self.position, list[Frame]()
+        with trio.move_on_after(FEED_SECONDS):
+            while not frames:
+                await journal.wait_past(position)
+                for record in await journal.read(position, FEED_EVENTS_MAX):
+                    frames += await translator.frames(record, self.name)
+                    position = record.position
+        return frames, position
 
     def _hear(self, frame: Frame) -> None:
         assert self._nursery is not None

@@ -16,6 +16,7 @@ from gateway.simulation.leases import check_leases, check_told
 from gateway.simulation.told import Told
 from runtime.simulation import KINDS as MACHINE_KINDS
 from runtime.simulation import Machine, World
+from runtime.simulation.explain import standing
 from runtime.simulation.invariants import check
 from runtime.simulation.ledger import Ledger
 from runtime.timers import BEAT_SECONDS, PAUSE_SECONDS_MIN
@@ -29,6 +30,9 @@ AGENTS = {"ann": SKILLS, "bob": SKILLS[:2], "cid": SKILLS[1:], "dan": SKILLS}
 IMMORTAL = "ann"
 TASKS_A_MINUTE = 8
 SUBMITTERS = 2
+TASKS_MAX = 200
+"""How many a submitter submits at most, however long the run."""
+STEPS_MIN, EVENTS_MIN = 1000, 100
 NOTICED_SECONDS = PAUSE_SECONDS_MIN + BEAT_SECONDS
 """A pause that the node can't overlook, wherever in its round it falls."""
 CALM_SECONDS = 1800.0
@@ -38,12 +42,15 @@ CALM_SECONDS = 1800.0
 class NodeWorkload:
     """Runs a node for so many simulated seconds of submissions, and until all that was submitted has ended."""
 
-    def __init__(self, seconds: float = SECONDS) -> None:
-        self.seconds = seconds
+    def __init__(self, seconds: float | None = None) -> None:
+        """Without `seconds` a run goes on until it has STEPS_MIN steps and EVENTS_MIN events."""
+        self.seconds = SECONDS if seconds is None else seconds
+        self.has_minimum = seconds is None
 
     async def __call__(self, world: World) -> None:
         told = Told(Ledger(world), tuple(AGENTS), tuple(name for name in AGENTS if name != IMMORTAL), LEASE_SECONDS)
         machine = Machine(world, partial(self._boot, world, told))
+        world.stands = partial(self._standing, machine)
         world.on_pause = partial(self._note_pause, machine, told)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(world.age)
@@ -55,10 +62,13 @@ class NodeWorkload:
                 for agent in agents:
                     working.start_soon(agent.run)
                 async with trio.open_nursery() as submitting:
-                    count = max(2, round(TASKS_A_MINUTE * self.seconds / 60))
+                    count = min(TASKS_MAX, max(2, round(TASKS_A_MINUTE * self.seconds / 60)))
                     for number in range(SUBMITTERS):
                         submitter = Submitter(world, machine, told, f"sub{number}")
                         submitting.start_soon(submitter.run, count, self.seconds)
+                more = Submitter(world, machine, told, "more")
+                while self.has_minimum and (world.steps < STEPS_MIN or world.events < EVENTS_MIN):
+                    await more.run(2, SECONDS / TASKS_A_MINUTE)
                 with world.within(CALM_SECONDS, "every_task_ends", "tasks were still open"):
                     await self._until_ended(world, machine, told)
                 for agent in agents:
@@ -72,6 +82,10 @@ class NodeWorkload:
         async with boot(world, folder, lease_seconds=LEASE_SECONDS) as node:
             told.starts(node.system.journal.position, node.system.clock.now())
             yield node
+
+    def _standing(self, machine: Machine[Node]) -> list[str]:
+        node = machine.life.node
+        return list(standing(node.system)) if node is not None else ["there is no node now"]
 
     def _note_pause(self, machine: Machine[Node], told: Told, seconds: float) -> None:
         node = machine.life.node

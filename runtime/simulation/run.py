@@ -36,6 +36,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     faults: list[Fault]
     struck: list[Fault]
     trace: list[str]
+    standing: list[str]
+    """How the system stood where the run was ended before its time."""
 
     @property
     def ok(self) -> bool:
@@ -73,6 +75,7 @@ def simulate(
         faults=given.all,
         struck=given.struck,
         trace=world.lines,
+        standing=world.standing,
     )
 
 

@@ -53,6 +53,9 @@ class World:
         self.events = 0
         """How many events were committed."""
         self.violation: Violation | None = None
+        self.stands: Callable[[], list[str]] = list
+        """Tells how the system stands; a workload says how. `standing` is what it told where the run was ended."""
+        self.standing: list[str] = []
         self.scope = trio.CancelScope()
         """The run. Cancelled where it has failed."""
         self._virtual = clock
@@ -122,7 +125,13 @@ class World:
         told = "".join(f" {name}={value}" for name, value in details.items())
         self.lines.append(f"{len(self.lines) + 1:6} {self.now:12.6f} {who:24} {what}{told}")
         if len(self.lines) == self._until:
-            self.scope.cancel()
+            self._stop()
+
+    def _stop(self) -> None:
+        """The run ends here: how all stands is told as of now."""
+        if not self.scope.cancel_called:
+            self.standing = self.stands()
+        self.scope.cancel()
 
     def digest(self) -> str:
         """The sha256 of the trace."""
@@ -133,7 +142,7 @@ class World:
         if self.violation is None and not self.scope.cancel_called:
             self.note("invariant", invariant, violated=detail)
             self.violation = Violation(invariant, detail)
-        self.scope.cancel()
+        self._stop()
         raise self.violation or Violation(invariant, detail)
 
     def holds(self, invariant: str, condition: bool, detail: Callable[[], str] | str) -> None:
