@@ -146,7 +146,8 @@ class Ticker(Noting):
         self.book.incarnations += 1
         self.incarnation = self.book.incarnations
         self.here.timers.start("beat", Beat(incarnation=self.incarnation), BEAT_SECONDS, every=BEAT_SECONDS)
-        self.here.timers.start("once", Beat(incarnation=self.incarnation), BEAT_SECONDS * 2)
+        # A timer of the same key would be void by that alone.
+        self.here.timers.start(self.incarnation, Beat(incarnation=self.incarnation), BEAT_SECONDS * 2)
 
     def handle(self, message: Any) -> None:
         if isinstance(message, Poison):
