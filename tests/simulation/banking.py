@@ -114,7 +114,7 @@ class Branch(NamedTuple):
 class Bank:
     """The workload: `Bank(seconds)` is called with the world of a run."""
 
-    def __init__(self, seconds: float = 60.0, asks: int = 8) -> None:
+    def __init__(self, seconds: float = 60.0, asks: int = 6) -> None:
         self.seconds = seconds
         self.asks = asks
 

@@ -75,7 +75,7 @@ class Noting(Actor[Any, None]):
     """Knows its book."""
 
     __slots__ = ("book", "here")
-    here: Here  # type: ignore[assignment]
+    here: Here
 
     def __init__(self, here: Here, book: Book) -> None:
         super().__init__(here)

@@ -12,7 +12,7 @@ def test_all_invariants_hold_when_nothing_goes_wrong(simulate):
 
 
 def test_all_invariants_hold_whatever_goes_wrong(simulate):
-    simulate(Bank(), range(14), faults=BANK_KINDS)
+    simulate(Bank(), range(12), faults=BANK_KINDS)
 
 
 @pytest.mark.soak

@@ -1,5 +1,6 @@
 """The simulation finds bugs: each of these is planted in the runtime, and an invariant catches it within few seeds."""
 
+from collections.abc import Callable
 from functools import cache
 
 import pytest
@@ -42,7 +43,7 @@ CASES = [
 
 
 @cache
-def holds_as_it_is(run, seed: int) -> bool:
+def holds_as_it_is(run: Callable[[int], Outcome], seed: int) -> bool:
     return run(seed).ok
 
 
