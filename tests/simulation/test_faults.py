@@ -7,7 +7,7 @@ import trio
 
 from runtime.simulation import KINDS, Fault, Faults, Kind, Outcome, World, draw, shrink, simulate
 from runtime.simulation.faults import CRASH, PAUSE, SLOW_ACTOR
-from tests.simulation.banking import BANK_KINDS, Bank
+from tests.simulation.kernel import KERNEL_KINDS, Kernel
 
 LEFT = Kind("left", "pulls on the left", 4.0)
 RIGHT = Kind("right", "pulls on the right", 4.0, seconds_max=2.0)
@@ -70,9 +70,10 @@ def test_a_kind_that_is_left_out_changes_none_of_the_others():
 
 
 def test_faults_survive_being_written_down_and_give_the_same_run():
-    drawn = simulate(Bank(), 5, kinds=BANK_KINDS)
+    drawn = simulate(Kernel(), 8, kinds=KERNEL_KINDS, seconds=20.0)
     read = [Fault.read(str(fault)) for fault in drawn.faults]
-    assert simulate(Bank(), 5, kinds=BANK_KINDS, faults=read).trace == drawn.trace
+    assert len(drawn.struck) > 3
+    assert simulate(Kernel(), 8, kinds=KERNEL_KINDS, faults=read).trace == drawn.trace
 
 
 def test_every_kind_is_drawn_and_none_in_every_run():
