@@ -74,14 +74,13 @@ class Fault(NamedTuple):
 
 def draw(kinds: Sequence[Kind], seed: int, seconds: float) -> list[Fault]:
     """The faults of a run of so many seconds. Each run has some of the kinds only: together they would hide each other's effects."""
-    chance = Random(f"{seed} faults")
-    share = chance.choice((0.15, 0.3, 0.6))
+    share = Random(f"{seed} faults").choice((0.15, 0.3, 0.6))
     faults = []
     for kind in kinds:
-        present = chance.random() < share
-        dice = Random(f"{seed} {kind.name}")
-        count = 1 + int(dice.expovariate(1 / kind.often)) if present else 0
-        faults += [Fault(kind.name, round(dice.uniform(0, seconds), 3)) for _ in range(count)]
+        dice = Random(f"{seed} {kind.name}")  # of its own: another list of kinds has the same faults of this one
+        if dice.random() < share:
+            count = 1 + int(dice.expovariate(1 / kind.often))
+            faults += [Fault(kind.name, round(dice.uniform(0, seconds), 3)) for _ in range(count)]
     return sorted(set(faults), key=lambda fault: (fault.at, fault.kind))
 
 
@@ -132,11 +131,6 @@ class Faults:
             self._waiting[kind.name].remove(fault)
             self.struck.append(fault)
         return fault
-
-    def cease(self) -> None:
-        """None strikes any more: a run is judged when all is well again."""
-        for waiting in self._waiting.values():
-            waiting.clear()
 
     def lasts(self, kind: Kind, now: float) -> Fault | None:
         """The fault of this kind that goes on now."""

@@ -43,6 +43,9 @@ class VirtualClock(trio.abc.Clock, trio.abc.Instrument):
 
     def __init__(self) -> None:
         self.time = 0.0
+        self.stuck: Stuck | None = None
+        """Why the run was ended, where nothing could happen in it any more."""
+        self.scope = trio.CancelScope()
         self._turns = 0
         self._turn_of_last_jump = 0
         self._idle_turns: list[int] = []
@@ -51,8 +54,6 @@ class VirtualClock(trio.abc.Clock, trio.abc.Instrument):
         """Starts at 0."""
 
     def current_time(self) -> float:
-        if self._turns - self._turn_of_last_jump > TURNS_WITHOUT_TIME_MAX:
-            raise Stuck(f"tasks go on for {TURNS_WITHOUT_TIME_MAX} turns, and no time passes")
         return self.time
 
     def deadline_to_sleep_time(self, deadline: float) -> float:
@@ -67,10 +68,20 @@ class VirtualClock(trio.abc.Clock, trio.abc.Instrument):
         """Trio ends its run by a byte that it sends to itself: only who is idle for some turns on end waits in vain."""
         self._idle_turns = [turn for turn in self._idle_turns if turn >= self._turns - IDLE_TURNS_MAX] + [self._turns]
         if len(self._idle_turns) > IDLE_TURNS_MAX:
-            raise Stuck("every task waits for another one, and nothing is due")
+            self._end(Stuck("every task waits for another one, and nothing is due"))
 
     def before_io_wait(self, timeout: float) -> None:
         self._turns += 1
+        if self._turns - self._turn_of_last_jump == TURNS_WITHOUT_TIME_MAX:
+            self._end(Stuck(f"tasks go on for {TURNS_WITHOUT_TIME_MAX} turns, and no time passes"))
+
+    def _end(self, stuck: Stuck) -> None:
+        """Cancels the run, so that everything in it is closed in order; what can't be cancelled ends it with a crash of Trio itself."""
+        if self.stuck is not None:
+            raise self.stuck
+        self.stuck = stuck
+        self._idle_turns.clear()
+        self.scope.cancel()
 
     def stand_still(self, seconds: float) -> None:
         """The process does nothing for so long, as one that was stopped: what falls due meanwhile is late."""
@@ -96,12 +107,18 @@ def run(main: Callable[[], Awaitable[T]], seed: int, clock: VirtualClock) -> T:
     Raises Stuck where nothing can happen any more, and RuntimeError for a version of Trio that works otherwise inside.
     """
     _check_version()
+
+    async def within_scope() -> T:
+        with clock.scope:
+            return await main()
+        raise clock.stuck or AssertionError("only who is stuck is cancelled")
+
     with _deterministic(seed):
         try:
-            return trio.run(main, clock=clock, instruments=[clock])
-        except trio.TrioInternalError as error:
-            if isinstance(error.__cause__, Stuck):
-                raise error.__cause__ from None
+            return trio.run(within_scope, clock=clock, instruments=[clock])
+        except BaseException as error:
+            if clock.stuck is not None and clock.stuck is not error:
+                raise clock.stuck from error
             raise
 
 

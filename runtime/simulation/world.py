@@ -139,7 +139,7 @@ class World:
 
     def fail(self, invariant: str, detail: str) -> NoReturn:
         """This invariant does not hold: the run ends with that. Of several, the first is told."""
-        if self.violation is None and not self.scope.cancel_called:
+        if self.violation is None and not self.scope.cancel_called and self._virtual.stuck is None:
             self.note("invariant", invariant, violated=detail)
             self.violation = Violation(invariant, detail)
         self._stop()

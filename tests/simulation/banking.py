@@ -17,14 +17,13 @@ from runtime.delivery import Context
 from runtime.errors import Conflict, Failure, Refused
 from runtime.projector import Projector
 from runtime.records import Add, Change, Command, Insert, Recorded
-from runtime.simulation import Gone, Ledger, Machine, NoAnswer, World, check
+from runtime.simulation import KINDS, Gone, Ledger, Machine, NoAnswer, World, check
 from runtime.store.sqlite import SqliteStore
 from runtime.system import Bounds, Role, System, open_system
 from runtime.transparency import Signer
 from tests.runtime import bank
 from tests.runtime.bank import (
     LARGE_CENTS,
-    Break,
     Deposit,
     Deposited,
     Greet,
@@ -38,9 +37,12 @@ from tests.runtime.bank import (
 TENANTS = ("north", "south")
 CLIENTS = 4
 ACCOUNTS = 3
+BURST = 4
 AUDIT_SECONDS = 7.0
 TRIES_MAX = 200
 CODEC = Codec([bank])  # type: ignore[list-item]
+
+BANK_KINDS = tuple(kind._replace(often=2 * kind.often) for kind in KINDS)
 
 SMALL = Bounds(mailbox_max=3, pending_commands_max=4, batch_events_max=3, ask_seconds_max=4.0)
 USUAL = Bounds(ask_seconds_max=5.0)
@@ -112,7 +114,7 @@ class Branch(NamedTuple):
 class Bank:
     """The workload: `Bank(seconds)` is called with the world of a run."""
 
-    def __init__(self, seconds: float = 60.0, asks: int = 10) -> None:
+    def __init__(self, seconds: float = 60.0, asks: int = 6) -> None:
         self.seconds = seconds
         self.asks = asks
 
@@ -125,7 +127,7 @@ class Bank:
             async with trio.open_nursery() as clients:
                 for number in range(CLIENTS):
                     clients.start_soon(self.client, world, machine, ledger, number)
-            world.faults.cease()
+            await machine.peace()
             await self.judge(world, machine, ledger)
             machine.restart()
             await self.judge(world, machine, ledger)
@@ -165,9 +167,12 @@ class Bank:
     async def client(self, world: World, machine: Machine[Branch], ledger: Ledger, number: int) -> None:
         name, chance = f"client-{number}", world.chance(f"client {number}")
         for count in range(self.asks):
-            key = f"{name}-{count}"
-            context = Context(tenant=TENANTS[number % 2], principal=name, key=key, digest=key.encode())
-            await self.insist(world, machine, ledger, context, self.command(chance, number % 2), chance)
+            async with trio.open_nursery() as nursery:
+                for part in range(chance.choice((1, 1, 1, BURST))):
+                    key = f"{name}-{count}-{part}"
+                    context = Context(tenant=TENANTS[number % 2], principal=name, key=key, digest=key.encode())
+                    command, patience = self.command(chance, number % 2), chance.choice((1, TRIES_MAX, TRIES_MAX))
+                    nursery.start_soon(self.insist, world, machine, ledger, context, command, patience)
             await trio.sleep(chance.expovariate(self.asks / self.seconds))
 
     def command(self, chance: Random, tenant: int) -> Command[Any]:
@@ -188,10 +193,10 @@ class Bank:
         ledger: Ledger,
         context: Context,
         command: Command[Any],
-        chance: Random,
+        patience: int,
     ) -> None:
         """Asks until there is an answer, or gives up early."""
-        patience = chance.choice((1, TRIES_MAX, TRIES_MAX))
+        chance = world.chance(context.key)
         for _ in range(patience):
             try:
                 reply = await machine.call(
@@ -215,6 +220,3 @@ def greetings_made(world: World, system: System) -> None:
     due = [f"@{one.position}" for one in records if isinstance(one.event, Deposited) and one.event.cents >= LARGE_CENTS]
     made = [one.meta.cause for one in records if isinstance(one.event, Greeted) and one.stream != stream("audit")]
     world.holds("greetings_made", sorted(due) == sorted(made), lambda: f"{due} were due, {made} were made")
-
-
-__all__ = ["Bank", "Break"]

@@ -100,7 +100,7 @@ class Scene:
             nursery.start_soon(self.poison)
             for number in range(STOPS):
                 nursery.start_soon(self.stop_one, number)
-        self.world.faults.cease()
+        self.world.faults.end()
         await self.gate.ask(Turn(is_open=True))
         await trio.sleep(3 * ASK_SECONDS)
         self.judge()
@@ -169,7 +169,8 @@ class Scene:
             await trio.sleep_until(fault.at)
             self.world.faults.strikes(POISON, self.world.now)
             ticker = self.actors.children["parent"]._extra().children.get("ticker")
-            to = chance.choice([self.parent, *self.desks, *([ticker] if ticker is not None else [])])
+            others = [self.parent, *self.desks]
+            to = ticker if ticker is not None and chance.random() < 0.6 else chance.choice(others)
             self.world.note("fault", POISON.name, actor=to.path)
             await to.tell_when_free(Poison(), context=_context("poison"))
 

@@ -75,7 +75,7 @@ class Noting(Actor[Any, None]):
     """Knows its book."""
 
     __slots__ = ("book", "here")
-    here: Here  # type: ignore[assignment]
+    here: Here
 
     def __init__(self, here: Here, book: Book) -> None:
         super().__init__(here)
@@ -146,7 +146,8 @@ class Ticker(Noting):
         self.book.incarnations += 1
         self.incarnation = self.book.incarnations
         self.here.timers.start("beat", Beat(incarnation=self.incarnation), BEAT_SECONDS, every=BEAT_SECONDS)
-        self.here.timers.start("once", Beat(incarnation=self.incarnation), BEAT_SECONDS * 2)
+        # A timer of the same key would be void by that alone.
+        self.here.timers.start(self.incarnation, Beat(incarnation=self.incarnation), BEAT_SECONDS * 2)
 
     def handle(self, message: Any) -> None:
         if isinstance(message, Poison):
