@@ -379,6 +379,7 @@ class Actors:
             self._nursery = None
             for cell in reversed(list(self.walk())):  # children before their parents
                 cell._abandon("the system ends")
+            self.children.clear()
             if self._failure is not None:
                 # Also when all is cancelled from outside by now, as it is once a caller has let what it was told go through.
                 log.critical("the system ends", reason=str(self._failure) or repr(self._failure))
@@ -404,7 +405,10 @@ class Actors:
 @asynccontextmanager
 @enable_ki_protection
 async def open_actors(**settings: Any) -> AsyncIterator[Actors]:
-    """A running system; at the end its actors are stopped. Takes what `Actors` takes. Raises Exhausted, or what a handler ended it with."""
+    """A running system; at the end its actors are stopped. Takes what `Actors` takes.
+
+    Raises Exhausted, or what a handler ended it with: in an exception group, as a nursery does.
+    """
     actors = Actors(**settings)
     async with trio.open_nursery() as nursery:
         await nursery.start(actors.run)

@@ -269,3 +269,60 @@ async def test_a_constructor_that_raises_is_a_failure_like_any_other() -> None:
         [gone, _] = await watcher.ask(Do(what=1))
         assert gone[0] == "gone"
         assert gone[1].startswith("failed (error ")
+
+
+async def test_what_was_put_aside_comes_before_what_waits() -> None:
+    order: list[str] = []
+
+    class Opens(Actor[Do, None]):
+        def __init__(self, here: Here) -> None:
+            super().__init__(here)
+            self.here: Here = here
+            self.is_open = False
+
+        def handle(self, message: Do) -> Any:
+            if message.what == "open":
+                self.is_open = True
+                self.here.unstash()
+            elif not self.is_open:
+                return self.here.stash()
+            else:
+                order.append(message.what)
+            return None
+
+    async with open_actors() as actors:
+        ref = actors.spawn(Opens)
+        for what in ("aside 1", "aside 2", "open", "waited 1", "waited 2"):
+            ref.tell(Do(what=what))
+        await blocked()
+    assert order == ["aside 1", "aside 2", "waited 1", "waited 2"]
+
+
+async def test_nobody_is_let_in_nor_overtakes_before_half_of_the_room_is_free() -> None:
+    step = trio.Semaphore(0)
+    heard: list[Any] = []
+
+    class Stepwise(Actor[Any, None]):
+        async def handle(self, message: Any) -> None:
+            await step.acquire()
+            heard.append(message)
+
+    async with open_actors() as actors, trio.open_nursery() as nursery:
+        ref = actors.spawn(Stepwise, props=Props(mailbox_max=4))
+        for number in range(5):
+            ref.tell(number)
+            await blocked()
+        nursery.start_soon(ref.tell_when_free, "parked")
+        await blocked()
+        for left in (4, 3, 2):  # in the mailbox, when the handler has ended
+            assert nursery.child_tasks
+            with pytest.raises(Overloaded):
+                ref.tell("newcomer")
+            step.release()
+            await blocked()
+            assert bool(nursery.child_tasks) == (left > 2)
+        ref.tell("last")
+        for _ in range(5):
+            step.release()
+        await blocked()
+        assert heard == [0, 1, 2, 3, 4, "parked", "last"]

@@ -39,3 +39,39 @@ def test_ctrl_c_at_any_moment_ends_a_busy_system_at_once_and_leaves_nothing_unaw
             assert process.stderr.read() == b""
         finally:
             process.kill()
+
+
+HANGS = """
+import signal, sys, trio
+from runtime.actor import Actor
+from runtime.actors import Props, open_actors
+
+class Hangs(Actor):
+    def handle(self, message):
+        print("hangs", flush=True)
+        while True:
+            pass
+
+async def main():
+    async with open_actors() as actors:
+        actors.spawn(Hangs, None, Props(caller_runs=False)).tell("begin")
+        await trio.sleep_forever()
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+trio.run(main)
+"""
+
+
+def test_ctrl_c_ends_a_plain_handler_that_hangs_and_the_system_with_it() -> None:
+    command = [sys.executable, "-c", HANGS]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "hangs\n"
+        process.send_signal(signal.SIGINT)
+        try:
+            _, said = process.communicate(timeout=HANG_SECONDS)
+        finally:
+            process.kill()
+    assert process.returncode != 0
+    assert "KeyboardInterrupt" in said
+    assert "in handle" in said

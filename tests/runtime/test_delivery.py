@@ -139,19 +139,22 @@ async def test_whoever_leaves_in_a_storm_of_deadlines_cancellations_and_failures
 
 
 async def test_a_caller_cancelled_in_the_tick_of_its_answer_has_the_answer() -> None:
-    async with open_actors() as actors:
-        ref, gate, receipt = actors.spawn(Waiter), trio.Event(), Receipt()
-        with trio.CancelScope() as scope:
+    answers, receipt, scope = [], Receipt(), trio.CancelScope()
+    async with open_actors() as actors, trio.open_nursery() as nursery:
+        ref = actors.spawn(Plain, None, Props(caller_runs=False))
 
-            async def answer_and_cancel(_: object) -> str:
-                await gate.wait()
-                scope.cancel()
-                return "the answer"
+        async def ask() -> None:
+            with scope:
+                answers.append(await ref.ask(does(answers_and_is_followed), receipt=receipt))
 
-            gate.set()
-            answer = await ref.ask(does(answer_and_cancel), receipt=receipt)
-            assert (answer, receipt.fate) == ("the answer", "answered")
+        def answers_and_is_followed(_: object) -> str:
+            ref.tell(does(lambda _: scope.cancel()))  # handled in the same turn, after the answer has left
+            return "the answer"
+
+        nursery.start_soon(ask)
+        await blocked()
         assert scope.cancel_called
+        assert (answers, receipt.fate) == (["the answer"], "answered")
 
 
 async def test_a_mailbox_stays_at_its_bound_for_minutes_while_its_callers_time_out(
@@ -418,10 +421,12 @@ async def test_a_message_knows_its_cause_its_root_and_on_whose_behalf_it_was_sen
     async with open_actors() as actors:
         first, second = actors.spawn(Waiter), actors.spawn(Plain)
         seen: list[Any] = []
+        whose: list[tuple[str, str]] = []
 
         def note(self: Any) -> None:
             current = self.here.current
             seen.append((current.id, current.cause, current.root))
+            whose.append((current.context.tenant, current.context.principal))
 
         async def work() -> None:
             await trio.lowlevel.checkpoint()
@@ -434,11 +439,12 @@ async def test_a_message_knows_its_cause_its_root_and_on_whose_behalf_it_was_sen
             second.tell(does(note))
             self.here.run(work)
 
-        await first.ask(does(hand_on))
+        await first.ask(does(hand_on), context=Context(tenant="t", principal="ann"))
         await blocked()
         (one, cause, root), *others = seen
         assert (cause, root) == (0, one)
         assert [(cause, root) for _, cause, root in others] == [(one, one)] * 4
+        assert whose == [("t", "ann")] * 5
 
 
 async def test_hung_asks_hold_no_settled_ones_in_memory(mock_clock: trio.testing.MockClock) -> None:

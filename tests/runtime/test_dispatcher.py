@@ -154,6 +154,8 @@ async def test_what_a_handler_sets_in_its_context_is_not_seen_by_the_next_one_no
                 assert await ref.ask(does(leaves_it)) == "unsetone"
                 assert await ref.ask(does(leaves_it_at_once)) == "unset"
                 assert await ref.ask(does(keeps_token)) == "unset"
+                ref.tell(does(leaves_it_at_once))  # and of those that are handled in one turn
+                assert await ref.ask(does(leaves_it_at_once)) == "unset"
     assert variable.get() == "callers"
 
 
@@ -170,8 +172,10 @@ async def test_a_handler_that_swallows_its_cancellation_is_waited_for_and_answer
         for _ in range(3):
             with suppress(trio.Cancelled):
                 await trio.sleep_forever()
+        ended.append(True)
         return "in spite of all"
 
+    ended: list[bool] = []
     async with open_actors() as actors:
         ref, answers = actors.spawn(Waiter), []
 
@@ -182,6 +186,7 @@ async def test_a_handler_that_swallows_its_cancellation_is_waited_for_and_answer
             nursery.start_soon(ask)
             await blocked()
             assert not await ref.stop(0)
+            assert ended, "the stop has waited for the handler"
         assert answers == ["in spite of all"]
         other = actors.spawn(Waiter)
         assert await other.ask(does(rests)) is None

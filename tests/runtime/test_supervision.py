@@ -501,3 +501,31 @@ async def test_top_actors_with_one_policy_for_all_restart_together_too() -> None
         with capture_logs(), pytest.raises(Crashed):
             await first.ask(does(boom))
         assert [await ref.ask(Do(what="new")) for ref in (first, second, third)] == [["new"], ["new"], ["old", "new"]]
+
+
+async def test_the_next_incarnation_begins_after_the_work_of_the_one_before() -> None:
+    steps: list[str] = []
+
+    class Works(Plain):
+        def __init__(self, here: Here) -> None:
+            super().__init__(here)
+            steps.append("made")
+            here.run(self.work)
+
+        async def work(self) -> None:
+            try:
+                await trio.sleep_forever()
+            finally:
+                with trio.CancelScope(shield=True):
+                    for _ in range(5):
+                        await trio.lowlevel.checkpoint()
+                steps.append("work ended")
+
+    async with open_actors() as actors:
+        ref = actors.spawn(Works, None, ENDURES)
+        for _ in range(3):
+            await blocked()
+            with pytest.raises(Crashed):
+                await ref.ask(does(boom))
+        await blocked()
+    assert steps == ["made", "work ended"] * 4
