@@ -23,16 +23,15 @@ from trio.lowlevel import enable_ki_protection
 from runtime.actor import Actor, Stashed, Surroundings
 from runtime.ages import Ages
 from runtime.alarms import Alarms
-from runtime.cell import Cell, Work
+from runtime.cell import Cell, Step, Work
 from runtime.clock import Clock, SystemClock
 from runtime.deadlines import Deadlines
 from runtime.delivery import Cause, Context, Delivery
-from runtime.dispatcher import Dispatcher
+from runtime.dispatcher import PASS_STEPS, QUANTUM, Dispatcher
 from runtime.errors import Exhausted, Failure
 from runtime.ids import Ids
 from runtime.keyed import Keyed, spawn_keyed
 from runtime.kind import STOPPED, Interceptor, Kind
-from runtime.lean import LeanCell
 from runtime.letters import DeadLetters
 from runtime.log_levels import LogLevels, delivery_of
 from runtime.pools import PoolRef, Strategy, spawn_pool
@@ -48,6 +47,10 @@ __all__ = ["USUAL", "Actors", "Here", "Make", "Props", "Timers", "open_actors"]
 log = structlog.get_logger()
 R = TypeVar("R")
 K = TypeVar("K", str, int)
+
+MESSAGES_BETWEEN_CHECKPOINTS = PASS_STEPS
+MESSAGES_WHILE_OTHERS_WAIT = QUANTUM // 4
+"""After so many messages, a caller that had not to wait lets others run: sooner while an asker waits, for it waits two such turns."""
 
 QUEUES_KEPT_MAX = 1024
 DEPTH_MAX = 100
@@ -212,12 +215,16 @@ class Actors:
         self.children: dict[str | int, Cell] = {}
         self.slow_to_stop: deque[str] = deque(maxlen=SLOW_KEPT_MAX)
         self.running: Cell | None = None
+        self.step = Step()
         self.messages = 0
         """How many were sent: their ids."""
-        self.calls = 0
+        self.looks_up_at = MESSAGES_WHILE_OTHERS_WAIT
+        """At this message, a caller who need not wait looks up whether others should run first."""
+        self._makes_way_at = MESSAGES_BETWEEN_CHECKPOINTS
         self._names = 0
         self._kinds: dict[Any, Kind] = {}
-        self._queues: list[deque[Delivery]] = []
+        self.queues: list[deque[Delivery]] = []
+        """Of mailboxes that are empty: idle actors have none."""
         self._nursery: trio.Nursery | None = None
         self._failure: BaseException | None = None
         self._ending = False
@@ -241,8 +248,7 @@ class Actors:
         siblings = self.siblings(parent, name)
         if name is None:
             self._names += 1
-        place = Cell if props.telemetry else LeanCell
-        cell = place(self, self._kind(make, props), make, self._names if name is None else name, parent)
+        cell = Cell(self, self._kind(make, props), make, self._names if name is None else name, parent)
         siblings[cell.name] = cell
         cell._incarnate()
         return cell
@@ -279,6 +285,7 @@ class Actors:
                 supervision=props.supervision,
                 interceptors=self.interceptors,
                 caller_runs=props.caller_runs,
+                telemetry=props.telemetry,
             )
             self._kinds[origin, props] = kind
         return kind
@@ -312,13 +319,21 @@ class Actors:
         assert cell._make is not None
         return cell._make(Here(cell))
 
+    def makes_way(self) -> bool:
+        """Whether a caller who need not wait lets others run first. Asked every MESSAGES_WHILE_OTHERS_WAIT messages."""
+        self.looks_up_at = self.messages + MESSAGES_WHILE_OTHERS_WAIT
+        if self.messages < self._makes_way_at and not self.deadlines.are_watched:
+            return False
+        self._makes_way_at = self.messages + MESSAGES_BETWEEN_CHECKPOINTS
+        return True
+
     def take_queue(self) -> deque[Delivery]:
         """A mailbox's queue; idle actors have none."""
-        return self._queues.pop() if self._queues else deque()
+        return self.queues.pop() if self.queues else deque()
 
     def give_queue(self, queue: deque[Delivery]) -> None:
-        if len(self._queues) < QUEUES_KEPT_MAX:
-            self._queues.append(queue)
+        if len(self.queues) < QUEUES_KEPT_MAX:
+            self.queues.append(queue)
 
     def now(self) -> float:
         """Trio's time, by which windows and deadlines are counted."""

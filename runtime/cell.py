@@ -42,14 +42,21 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 
-CALLS_BETWEEN_CHECKPOINTS = 60
-CALLS_WHILE_OTHERS_WAIT = 12
-"""After so many calls that had not to wait, a caller lets others run: more often while an asker waits, for it waits two such turns.
 
-The first is a multiple of the second.
-"""
-WAIT_SAMPLE = 15
-"""A mask: of 16 messages, the waiting time of one is measured."""
+class Step:
+    """A message that runs in its asker's step, before anybody wants more of it than what it says; few handlers do.
+
+    There is one for each system, used again and again: to make a delivery of every such message would take twice as long.
+    """
+
+    __slots__ = ("cause", "context", "message", "number")
+
+    def __init__(self) -> None:
+        self.message: Any = None
+        self.number = 0
+        self.cause: Delivery | None = None
+        self.context: Context | None = None
+
 
 working: ContextVar["Cell | Work | None"] = ContextVar("working", default=None)
 """Whose `async` handler or work this task runs."""
@@ -123,6 +130,7 @@ class Cell(ActorRef):
         "_actor",
         "_extras",
         "_handled",
+        "_handling",
         "_kind",
         "_make",
         "_parent",
@@ -130,7 +138,6 @@ class Cell(ActorRef):
         "_queue",
         "_state",
         "_system",
-        "current",
         "name",
     )
 
@@ -142,7 +149,7 @@ class Cell(ActorRef):
         self._make = make
         self._parent = parent
         self._actor: Actor[Any, Any] | None = None
-        self.current: Delivery | None = None
+        self._handling: Delivery | Step | None = None
         self._extras: Extras | None = None
         self._queue: deque[Delivery] | None = None
         self._peak = 0
@@ -157,6 +164,19 @@ class Cell(ActorRef):
     def path(self) -> str:
         own = self.name if isinstance(self.name, str) else f"{self._kind.name}-{self.name}"
         return own if self._parent is None else f"{self._parent.path}/{own}"
+
+    @property
+    def current(self) -> Delivery | None:
+        """The message that is being handled."""
+        return self.take_up()
+
+    def take_up(self) -> Delivery | None:
+        """Makes a delivery of what runs in its asker's step, if that was not done yet."""
+        current = self._handling
+        if type(current) is Step:
+            current = self._delivery(current.message, current.number, current.cause, current.context, True, BEGUN)
+            self._handling = current
+        return current  # type: ignore[return-value]
 
     @property
     def crashes(self) -> int:
@@ -186,61 +206,106 @@ class Cell(ActorRef):
         if receipt is not None:
             receipt.fate = "withdrawn"
         system = self._system
-        if self._state == FREE:
-            system.calls = calls = system.calls + 1
-            if not calls % CALLS_WHILE_OTHERS_WAIT and _is_time_for_others(system, calls):
-                # Before anything is sent: a caller that is cancelled here loses no answer.
-                await trio.lowlevel.checkpoint()
+        if system.messages >= system.looks_up_at and self._state < IDLE and system.makes_way():
+            # Before anything is sent: a caller that is cancelled here loses no answer.
+            await trio.lowlevel.checkpoint()
         asker = working.get()
         if asker is not None:
             asker = _speaker(asker)
-        takes = self._kind.takes
-        if type(message) not in takes and takes:
+        cause = None if asker is None else asker.current
+        kind = self._kind
+        if type(message) not in kind.takes and kind.takes:
             raise Unreachable(f"{self.path} does not take {type(message).__name__}")
-        # As in `_delivery`, without the call: of what an ask to an idle actor costs, that is a tenth.
         system.messages = number = system.messages + 1
-        at_once = self._state == FREE
-        state = BEGUN if at_once else WAITING
-        if asker is None or (current := asker.current) is None:
-            delivery = Delivery(message, self, number, 0, number, context or system.context, True, state)
+        if self._state is FREE:  # not `==`, which Python looks up anew each time before so long a branch
+            # The whole step in the asker's own, written out: a call would be a twentieth of it.
+            began = 0 if number % kind.measured_every else kind.begun(number)
+            before = system.running
+            if before is not None:
+                before.take_up()  # it has stepped a coroutine by hand
+            system.running = self
+            self._state = RUNNING
+            self._handling = step = system.step
+            step.message, step.number = message, number
+            step.cause, step.context = cause, context
+            try:
+                result: Any = self._actor.handle(message)  # type: ignore[union-attr]
+                if type(result) is not Reply:
+                    result = self._other(result) or self.current
+            except BaseException as error:
+                result = self._failed(self.current, error)
+            if began:
+                kind.handled(number, perf_counter_ns() - began)
+            self._handled += 1
+            system.running = before
+            self._handling = step.message = step.cause = None
+            if self._state == RUNNING and not self._queue:
+                self._state = FREE
+            else:
+                self._after_turn()
+            delivery: Delivery | None = result if type(result) is Delivery else None
+            if delivery is not None:  # put aside
+                self._await(delivery, asker, seconds)
         else:
-            context = context or current.context
-            delivery = Delivery(message, self, number, current.id, current.root, context, True, state)
-        if at_once:
-            answered: Any = self._perform(delivery)
-            if answered is not None:
-                if receipt is not None:
-                    receipt.fate = "answered"
-                if type(answered) is Failed:
-                    raise answered.error
-                return answered.value  # type: ignore[no-any-return]
-            self._await(delivery, asker, seconds)  # put aside
-        else:
-            self._await(delivery, asker, seconds)
-            self._enqueue(delivery, True)
-        delivery.task = trio.lowlevel.current_task()
-        try:
-            await trio.lowlevel.wait_task_rescheduled(delivery.abort)
-        finally:
-            if receipt is not None:
-                receipt.fate = _fate(delivery)
-            if isinstance(asker, Cell):
-                asker._extra().asks.remove(self)
-        system.deadlines.forget_first(delivery, seconds)
-        result = delivery.result
+            delivery = self._submit(message, number, cause, context, asker, seconds)
+            result = delivery.result
+        if delivery is not None and delivery.result is None:
+            delivery.task = trio.lowlevel.current_task()
+            try:
+                await trio.lowlevel.wait_task_rescheduled(delivery.abort)
+            finally:
+                if receipt is not None or asker is not None:
+                    self._heard(delivery, asker, receipt)
+            result = delivery.result
+        elif receipt is not None:
+            receipt.fate = "answered"
         if type(result) is Failed:
             raise result.error
         return result.value  # type: ignore[no-any-return]
 
-    def _delivery(self, message: Any, sender: "Cell | Work | None", context: Context | None) -> Delivery:
-        system = self._system
-        takes = self._kind.takes
-        if type(message) not in takes and takes:
-            raise Unreachable(f"{self.path} does not take {type(message).__name__}")
-        system.messages = number = system.messages + 1
-        if sender is None or (current := sender.current) is None:
-            return Delivery(message, self, number, 0, number, context or system.context)
-        return Delivery(message, self, number, current.id, current.root, context or current.context)
+    def _submit(
+        self,
+        message: Any,
+        number: int,
+        cause: Delivery | None,
+        context: Context | None,
+        asker: "Cell | Work | None",
+        seconds: float | None,
+    ) -> Delivery:
+        """Sends what is asked; it may be answered at once."""
+        if cause is None:
+            delivery = Delivery(message, self, number, 0, number, context or self._system.context, True)
+        else:
+            delivery = Delivery(message, self, number, cause.id, cause.root, context or cause.context, True)
+        self._await(delivery, asker, seconds)
+        queue = self._queue
+        if queue and self._extras is None and len(queue) < self._kind.mailbox_max:
+            queue.append(delivery)  # as `_enqueue` does it, without the call
+            if not number % self._kind.measured_every:
+                delivery.queued_ns = self._kind.begun(number)
+        else:
+            self._enqueue(delivery, True)
+        return delivery
+
+    def _heard(self, delivery: Delivery, asker: "Cell | Work | None", receipt: Receipt | None) -> None:
+        """The asker waits no more."""
+        if receipt is not None:
+            receipt.fate = _fate(delivery)
+        if isinstance(asker, Cell):
+            asker._extra().asks.remove(self)
+
+    def _delivery(
+        self,
+        message: Any,
+        number: int,
+        cause: Delivery | None,
+        context: Context | None,
+        asked: bool,
+        state: int = WAITING,
+    ) -> Delivery:
+        if cause is None:
+            return Delivery(message, self, number, 0, number, context or self._system.context, asked, state)
+        return Delivery(message, self, number, cause.id, cause.root, context or cause.context, asked, state)
 
     def _await(self, delivery: Delivery, asker: "Cell | Work | None", seconds: float | None) -> None:
         """The asker will have to wait: until when, and for whom, unless that is for itself."""
@@ -266,24 +331,37 @@ class Cell(ActorRef):
         sender = self._system.running or working.get()
         if sender is not None and sender is not self._system.running:
             sender = _speaker(sender)
-        delivery = self._delivery(message, sender, context)
-        self._enqueue(delivery, False)
+        takes = self._kind.takes
+        if type(message) not in takes and takes:
+            raise Unreachable(f"{self.path} does not take {type(message).__name__}")
+        system = self._system
+        system.messages = number = system.messages + 1
+        cause = None if sender is None else sender.current
+        self._enqueue(self._delivery(message, number, cause, context, False), False)
 
     @enable_ki_protection
     async def tell_when_free(self, message: Any, *, context: Context | None = None) -> None:
         system = self._system
-        system.calls = calls = system.calls + 1
-        if not calls % CALLS_WHILE_OTHERS_WAIT and _is_time_for_others(system, calls):
+        if system.messages >= system.looks_up_at and system.makes_way():
             await trio.lowlevel.checkpoint()  # before anything is sent: a sender that is cancelled has sent nothing
         sender = working.get()
         if sender is not None:
             sender = _speaker(sender)
-        delivery = self._delivery(message, sender, context)
+        cause = None if sender is None else sender.current
+        # As in `_delivery`, and then `_enqueue`, without the calls: a tenth of a tell.
+        kind = self._kind
+        if type(message) not in kind.takes and kind.takes:
+            raise Unreachable(f"{self.path} does not take {type(message).__name__}")
+        system.messages = number = system.messages + 1
+        if cause is None:
+            delivery = Delivery(message, self, number, 0, number, context or system.context)
+        else:
+            delivery = Delivery(message, self, number, cause.id, cause.root, context or cause.context)
         queue = self._queue
-        if queue and self._state == QUEUED and self._extras is None and len(queue) < self._kind.mailbox_max:
-            queue.append(delivery)  # as `_enqueue` does it, without the call: a twentieth of a tell
-            if not delivery.id & WAIT_SAMPLE:
-                delivery.queued_ns = perf_counter_ns()
+        if queue and self._extras is None and len(queue) < kind.mailbox_max:
+            queue.append(delivery)
+            if not number % kind.measured_every:
+                delivery.queued_ns = kind.begun(number)
             return
         if not self._enqueue(delivery, True):
             await self._wait_for_room(delivery, sender)
@@ -309,14 +387,15 @@ class Cell(ActorRef):
 
     def _enqueue(self, delivery: Delivery, wait: bool) -> bool:
         """Appends where there is room, or parks the sender; returns whether there was room. Raises Overloaded where it may not wait."""
+        if not delivery.id % self._kind.measured_every:
+            delivery.queued_ns = self._kind.begun(delivery.id)
         state, extras = self._state, self._extras
         if state <= IDLE:
-            self._queue = first = self._system.take_queue()
+            system = self._system
+            self._queue = first = system.queues.pop() if system.queues else deque()
             first.append(delivery)
-            if not delivery.id & WAIT_SAMPLE:
-                delivery.queued_ns = perf_counter_ns()
             self._state = QUEUED
-            self._system.dispatcher.add(self)
+            system.dispatcher.add(self)
             return True
         if state == STOPPED or (extras is not None and extras.reason is not None):
             self._refuse(delivery, "stopped")
@@ -328,8 +407,6 @@ class Cell(ActorRef):
             self._forget_withdrawn()
         if len(queue) < room and (extras is None or not extras.parked):
             queue.append(delivery)
-            if not delivery.id & WAIT_SAMPLE:
-                delivery.queued_ns = perf_counter_ns()
             return True
         if not wait:
             self._system.count("overloaded")
@@ -341,6 +418,8 @@ class Cell(ActorRef):
         """Appends what the runtime itself sends, of which there is a bounded amount: it needs no room."""
         if self._state == STOPPED:
             return
+        if not delivery.id % self._kind.measured_every:
+            delivery.queued_ns = self._kind.begun(delivery.id)
         if self._queue is None:
             self._queue = self._system.take_queue()
         self._queue.append(delivery)
@@ -394,34 +473,6 @@ class Cell(ActorRef):
 
     # ---- running
 
-    def _perform(self, delivery: Delivery) -> Reply | Failed | None:
-        """The whole step of a delivery that has begun, in the asker's own; for an idle actor with a plain handler.
-
-        None where it was put aside.
-        """
-        system = self._system
-        before = system.running
-        system.running = self
-        self._state = RUNNING
-        self.current = delivery
-        began = perf_counter_ns()
-        try:
-            result = self._actor.handle(delivery.message)  # type: ignore[union-attr]
-            if type(result) is not Reply:
-                result = self._other(result)
-        except BaseException as error:
-            self._failed(delivery, error)
-            result = delivery.result
-        self._kind.handled_ns[(perf_counter_ns() - began).bit_length()] += 1
-        self._handled += 1
-        system.running = before
-        self.current = None
-        if self._state == RUNNING and not self._queue:
-            self._state = FREE
-        else:
-            self._after_turn()
-        return result
-
     @enable_ki_protection
     def turn(self, quantum: int) -> int | Waiting:
         """Handles up to `quantum` messages, or ends with one whose handler has to wait."""
@@ -433,13 +484,11 @@ class Cell(ActorRef):
         assert queue is not None
         assert self._actor is not None
         handle = extras.handle if extras is not None and extras.handle is not None else self._actor.handle
-        handled_ns = self._kind.handled_ns
         self._state = RUNNING
         if len(queue) > self._peak:
             self._peak = len(queue)
         system.running = self
         steps = 0
-        then = perf_counter_ns()
         while queue and steps < quantum and self._state == RUNNING:
             delivery = queue.popleft()
             if delivery.state:
@@ -447,9 +496,8 @@ class Cell(ActorRef):
                 continue
             steps += 1
             delivery.state = BEGUN
-            self.current = delivery
-            if delivery.queued_ns:
-                self._kind.waited_ns[max(0, then - delivery.queued_ns).bit_length()] += 1
+            self._handling = delivery
+            began = self._kind.waited(delivery.id, delivery.queued_ns) if delivery.queued_ns else 0
             try:
                 result = handle(delivery.message)
                 if type(result) is not Reply:
@@ -458,12 +506,12 @@ class Cell(ActorRef):
                     delivery.settle(result)
             except BaseException as error:
                 self._failed(delivery, error)
-            now = perf_counter_ns()
-            handled_ns[(now - then).bit_length()] += 1
-            then = now
-        self.current = None
+            if began:
+                self._kind.handled(delivery.id, perf_counter_ns() - began)
+        self._handling = None
         self._handled += steps
         system.running = None
+        system.deadlines.forget_settled()
         if extras is None and self._extras is None and self._state == RUNNING and not queue:
             system.give_queue(queue)  # the usual end
             self._queue = None
@@ -491,10 +539,10 @@ class Cell(ActorRef):
                 continue
             steps += 1
             delivery.state = BEGUN
-            self.current = delivery
+            self._handling = delivery
             began = perf_counter_ns()
             if delivery.queued_ns:
-                self._kind.waited_ns[max(0, began - delivery.queued_ns).bit_length()] += 1
+                self._kind.waited(delivery.id, delivery.queued_ns)
             context = variables.copy()  # what a handler sets in its context is not seen by the next one
             try:
                 # To call an `async def` runs nothing of it; an interceptor runs.
@@ -511,8 +559,9 @@ class Cell(ActorRef):
             else:
                 self._handled += steps
                 return self._wait(Waiting(coroutine, trap, context.run, self, began), delivery)
-        self.current = None
+        self._handling = None
         self._handled += steps
+        self._system.deadlines.forget_settled()
         self._after_turn()
         return steps
 
@@ -527,7 +576,7 @@ class Cell(ActorRef):
             else:
                 self._kind.handled_ns[(perf_counter_ns() - waiting.since_ns).bit_length()] += 1
                 self._failed(delivery, error)
-            self.current = None
+            self._handling = None
             if self._state == AWAITING:
                 self._state = RUNNING
             self._after_turn()
@@ -588,14 +637,18 @@ class Cell(ActorRef):
 
     # ---- failing
 
-    def _failed(self, delivery: Delivery | None, error: BaseException) -> None:
-        """A refusal is told to the asker. Anything else is the actor's failure: told under an id, and its supervisor decides."""
+    def _failed(self, delivery: Delivery | None, error: BaseException) -> Any:
+        """A refusal is told to the asker. Anything else is the actor's failure: told under an id, and its supervisor decides.
+
+        Returns what the asker is told.
+        """
         if isinstance(error, Failure):
             if delivery is None or not delivery.asked:
                 self._system.refused(self, delivery, error)
             if delivery is not None:
                 delivery.settle(Failed(error))
-            return
+                return delivery.result
+            return None
         cancelled, other = without_cancelled(error)
         if cancelled is not None and delivery is not None:
             # By a stop past its deadline, a restart, or the end of the whole system.
@@ -610,6 +663,7 @@ class Cell(ActorRef):
             self._supervise(other, error_id)
         elif other is not None:
             self._end_all(delivery, other)
+        return delivery.result if delivery is not None else None
 
     def _end_all(self, delivery: Delivery | None, error: BaseException) -> None:
         """Ctrl-C, SystemExit and their like are no business of a supervisor: the whole system ends with them."""
@@ -664,7 +718,7 @@ class Cell(ActorRef):
         extras.restarting = True
         extras.restarts += 1
         self._kind.restarts += 1
-        is_made_now = self._state in (RUNNING, STOPPING) and self.current is None
+        is_made_now = self._state in (RUNNING, STOPPING) and self._handling is None
         self._state = SUSPENDED
         self._end_timers_and_work()
         if extras.awaited is not None and extras.awaited.scope is not None:
@@ -691,7 +745,7 @@ class Cell(ActorRef):
     def _proceed(self) -> None:
         """Goes on with a stop or a restart once no child is left, no handler runs or waits, and no work."""
         extras = self._extra()
-        if extras.children or extras.work or extras.awaited is not None or self.current is not None:
+        if extras.children or extras.work or extras.awaited is not None or self._handling is not None:
             return
         if extras.reason is not None:
             if self._state != STOPPED:
@@ -852,6 +906,7 @@ class Cell(ActorRef):
     def _dead(self) -> None:
         extras, actor = self._extra(), self._actor
         reason = extras.reason or ""
+        self._kind.handled_by_gone += self._handled
         self._state, self._actor = STOPPED, None
         if actor is not None:
             self._say_stopped(actor)
@@ -1012,11 +1067,6 @@ def _speaker(who: Cell | Work) -> Cell | Work | None:
     if isinstance(who, Cell) and not who._system.dispatcher.runs(trio.lowlevel.current_task(), who):
         return None
     return who
-
-
-def _is_time_for_others(system: "Actors", calls: int) -> bool:
-    """Asked at every twelfth call."""
-    return not calls % CALLS_BETWEEN_CHECKPOINTS or system.deadlines.are_watched
 
 
 def _around(interceptor: Interceptor, ref: ActorRef, handle: Callable[[Any], Any]) -> Callable[[Any], Any]:

@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 import structlog
 import trio
 
-from runtime.cell import Cell
+from runtime.cell import Cell, Step
 from runtime.delivery import Delivery
 from runtime.dispatcher import Dispatcher, Waiting
 from runtime.records import Recorded
@@ -45,7 +45,7 @@ WORDS_SECONDS_MAX = 2.0
 
 STDERR = 2
 FRAMES_MAX = 50
-STEPS = frozenset({"turn", "_turn_async", "_perform", "_run", "_do"})
+STEPS = frozenset({"ask", "turn", "_turn_async", "_run", "_do"})
 """The methods of a cell under which an actor's own code runs."""
 
 
@@ -182,7 +182,7 @@ def at_work(frame: FrameType | None) -> AtWork:
             names = frame.f_locals
             cell = names.get("self")
             if isinstance(cell, Cell):
-                return AtWork(cell, names.get("item", names.get("delivery")))
+                return AtWork(cell, names.get("item", names.get("delivery", cell._handling)))
         elif name == "_finish" and isinstance(blocked := frame.f_locals.get("blocked"), Waiting):
             return AtWork(blocked.what, blocked.what.current)
         frame = frame.f_back
@@ -195,6 +195,8 @@ def describe(item: Any) -> str:
         return type(item.message).__name__
     if isinstance(item, Recorded):
         return item.kind
+    if isinstance(item, Delivery | Step):
+        return type(item.message).__name__
     return "work" if item is None else type(item).__name__
 
 
