@@ -23,7 +23,7 @@ from trio.lowlevel import enable_ki_protection
 from runtime.actor import Actor, Stashed, Surroundings
 from runtime.ages import Ages
 from runtime.alarms import Alarms
-from runtime.cell import Cell, Step, Work
+from runtime.cell import Cell
 from runtime.clock import Clock, SystemClock
 from runtime.deadlines import Deadlines
 from runtime.delivery import Cause, Context, Delivery
@@ -33,7 +33,9 @@ from runtime.ids import Ids
 from runtime.keyed import Keyed, spawn_keyed
 from runtime.kind import STOPPED, Interceptor, Kind
 from runtime.letters import DeadLetters
+from runtime.life import Life, Work
 from runtime.log_levels import LogLevels, delivery_of
+from runtime.mailbox import Step
 from runtime.pools import PoolRef, Strategy, spawn_pool
 from runtime.props import USUAL, Props
 from runtime.records import Command
@@ -67,7 +69,7 @@ class Timers:
 
     __slots__ = ("_cell",)
 
-    def __init__(self, cell: Cell) -> None:
+    def __init__(self, cell: Life) -> None:
         self._cell = cell
 
     def start(self, key: Any, message: Any, seconds: float, *, every: float = 0.0, fixed_rate: bool = False) -> None:
@@ -89,7 +91,7 @@ class Here(Surroundings):
 
     __slots__ = ("_cell",)
 
-    def __init__(self, cell: Cell) -> None:
+    def __init__(self, cell: Life) -> None:
         self._cell = cell
 
     @property
@@ -238,7 +240,7 @@ class Actors:
         name: str | None = None,
         props: Props = USUAL,
         *,
-        parent: Cell | None = None,
+        parent: Life | None = None,
     ) -> ActorRef:
         """Makes an actor and returns its address. A constructor that fails is the new actor's failure, not the caller's.
 
@@ -253,7 +255,7 @@ class Actors:
         cell._incarnate()
         return cell
 
-    def siblings(self, parent: Cell | None, name: str | None) -> dict[str | int, Cell]:
+    def siblings(self, parent: Life | None, name: str | None) -> dict[str | int, Cell]:
         """Those among whom a new actor of that name takes its place. Raises as `spawn` does."""
         siblings = self.children if parent is None else parent._extra().children
         if self._ending or (parent is not None and (not parent.alive or parent._extra().restarting)):
@@ -315,7 +317,7 @@ class Actors:
         """Whoever takes this type of message, as the router knows."""
         return self.router.route(message)
 
-    def make(self, cell: Cell) -> Actor[Any, Any]:
+    def make(self, cell: Life) -> Actor[Any, Any]:
         assert cell._make is not None
         return cell._make(Here(cell))
 
@@ -347,29 +349,29 @@ class Actors:
     def count(self, what: str) -> None:
         self.counts[what] += 1
 
-    def refused(self, cell: Cell, delivery: Delivery | None, error: Failure) -> None:
+    def refused(self, cell: Life, delivery: Delivery | None, error: Failure) -> None:
         """A refusal that nobody waits for."""
         self.counts["refused"] += 1
         what = type(delivery.message).__name__ if delivery is not None else "work"
         self.log_levels.logger(cell).debug("refused", message=what, reason=str(error))
 
-    def crashed(self, cell: Cell, what: str | None, error: BaseException) -> str:
+    def crashed(self, cell: Life, what: str | None, error: BaseException) -> str:
         """Counts and logs a failure under a new id, which it returns."""
         self.counts["crashed"] += 1
         error_id = self.ids.new()
         self.log_levels.logger(cell).error("actor failed", message=what, error_id=error_id, exc_info=error)
         return error_id
 
-    def exhausted(self, cell: Cell, error: BaseException, error_id: str) -> None:
+    def exhausted(self, cell: Life, error: BaseException, error_id: str) -> None:
         """An actor without a parent has failed once too often."""
         self.end(Exhausted(f"{cell.path} failed too often; last: {error!r} (error {error_id})"))
 
-    def slow(self, cell: Cell) -> None:
+    def slow(self, cell: Life) -> None:
         """A handler that had to be cancelled at a stop."""
         self.slow_to_stop.append(cell.path)
         log.warning("actor was slow to stop", actor=cell.path)
 
-    def gone(self, cell: Cell) -> None:
+    def gone(self, cell: Life) -> None:
         if cell._parent is None:
             self.children.pop(cell.name, None)
 

@@ -13,12 +13,13 @@ import msgspec
 from trio.lowlevel import enable_ki_protection
 
 from runtime.actor import Actor, Effect, Reply
-from runtime.cell import Cell, Work
+from runtime.cell import Cell
 from runtime.delivery import BEGUN, Context, Delivery, Failed
 from runtime.errors import Crashed, Failure, Overloaded
 from runtime.evidence import Unreadable
 from runtime.journal import Entry
 from runtime.kind import PROMPT, QUEUED, RUNNING, STOPPED, SUSPENDED, Kind
+from runtime.life import Life, Work
 from runtime.records import Recorded, reply_type
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ class DurableCell(Cell):
         number: int,
         cause: Delivery | None,
         context: Context | None,
-        asker: Cell | Work | None,
+        asker: Life | Work | None,
         seconds: float | None,
     ) -> Delivery:
         if self._state != PROMPT:

@@ -10,11 +10,12 @@ from time import perf_counter_ns
 import msgspec
 
 from runtime.actors import Actors
-from runtime.cell import Cell, Extras
+from runtime.cell import Cell
 from runtime.delivery import WITHDRAWN, Delivery
 from runtime.durable import DurableCell
 from runtime.kind import STATES, STOPPED, SUSPENDED, Kind, State
 from runtime.log_levels import Level
+from runtime.mailbox import Extras
 
 ROWS_MAX = 1000
 ASKED_MAX = 10

@@ -26,9 +26,10 @@ from typing import Any, NamedTuple
 import structlog
 import trio
 
-from runtime.cell import Cell, Step
+from runtime.cell import Cell
 from runtime.delivery import Delivery
 from runtime.dispatcher import Dispatcher, Waiting
+from runtime.mailbox import Step
 from runtime.records import Recorded
 
 log = structlog.get_logger()
