@@ -15,6 +15,7 @@ Samples = Sequence[tuple[Labels, float]]
 BUCKETS = range(10, 38, 2)
 """Which of the buckets are told, from about a microsecond to two minutes, by the power of two that bounds each in nanoseconds."""
 
+SAMPLED = "past the first 256 of a kind, one in 17 counts for all"
 SUMS = "sums are reckoned from buckets that double: at most half too great, a quarter too small."
 """To add up each time exactly would cost every message what a bucket costs it."""
 
@@ -49,8 +50,8 @@ def of_kinds(actors: Actors) -> Iterator[str]:
         yield from metric(f"gavel_actor_{name}", kind, meaning, samples)
     handled = {name: summed([kind.handled_ns for kind in kinds]) for name, (kinds, _) in found.items()}
     waited = {name: summed([kind.waited_ns for kind in kinds]) for name, (kinds, _) in found.items()}
-    yield from histogram("gavel_actor_handler_seconds", f"How long handlers took; {SUMS}", handled)
-    yield from histogram("gavel_actor_waiting_seconds", f"How long one of 16 messages waited; {SUMS}", waited)
+    yield from histogram("gavel_actor_handler_seconds", f"How long handlers took: {SAMPLED}; {SUMS}", handled)
+    yield from histogram("gavel_actor_waiting_seconds", f"How long messages waited: {SAMPLED}; {SUMS}", waited)
 
 
 OF_KINDS: tuple[tuple[str, str, str, Callable[[list[Kind], list[Cell]], float]], ...] = (
@@ -62,7 +63,12 @@ OF_KINDS: tuple[tuple[str, str, str, Callable[[list[Kind], list[Cell]], float]],
         "Senders that wait for room in a mailbox.",
         lambda kinds, cells: sum(len(cell._extras.parked) for cell in cells if cell._extras is not None),
     ),
-    ("handled_total", "counter", "Steps taken.", lambda kinds, cells: sum(sum(kind.handled_ns) for kind in kinds)),
+    (
+        "handled_total",
+        "counter",
+        "Steps taken.",
+        lambda kinds, cells: sum(kind.handled_by_gone for kind in kinds) + sum(cell._handled for cell in cells),
+    ),
     (
         "crashes",
         "gauge",

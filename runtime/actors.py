@@ -23,18 +23,19 @@ from trio.lowlevel import enable_ki_protection
 from runtime.actor import Actor, Stashed, Surroundings
 from runtime.ages import Ages
 from runtime.alarms import Alarms
-from runtime.cell import Cell, Work
+from runtime.cell import Cell
 from runtime.clock import Clock, SystemClock
 from runtime.deadlines import Deadlines
 from runtime.delivery import Cause, Context, Delivery
-from runtime.dispatcher import Dispatcher
+from runtime.dispatcher import PASS_STEPS, QUANTUM, Dispatcher
 from runtime.errors import Exhausted, Failure
 from runtime.ids import Ids
 from runtime.keyed import Keyed, spawn_keyed
 from runtime.kind import STOPPED, Interceptor, Kind
-from runtime.lean import LeanCell
 from runtime.letters import DeadLetters
+from runtime.life import Life, Work
 from runtime.log_levels import LogLevels, delivery_of
+from runtime.mailbox import Step
 from runtime.pools import PoolRef, Strategy, spawn_pool
 from runtime.props import USUAL, Props
 from runtime.records import Command
@@ -48,6 +49,10 @@ __all__ = ["USUAL", "Actors", "Here", "Make", "Props", "Timers", "open_actors"]
 log = structlog.get_logger()
 R = TypeVar("R")
 K = TypeVar("K", str, int)
+
+MESSAGES_BETWEEN_CHECKPOINTS = PASS_STEPS
+MESSAGES_WHILE_OTHERS_WAIT = QUANTUM // 4
+"""After so many messages, a caller that had not to wait lets others run: sooner while an asker waits, for it waits two such turns."""
 
 QUEUES_KEPT_MAX = 1024
 DEPTH_MAX = 100
@@ -64,7 +69,7 @@ class Timers:
 
     __slots__ = ("_cell",)
 
-    def __init__(self, cell: Cell) -> None:
+    def __init__(self, cell: Life) -> None:
         self._cell = cell
 
     def start(self, key: Any, message: Any, seconds: float, *, every: float = 0.0, fixed_rate: bool = False) -> None:
@@ -86,7 +91,7 @@ class Here(Surroundings):
 
     __slots__ = ("_cell",)
 
-    def __init__(self, cell: Cell) -> None:
+    def __init__(self, cell: Life) -> None:
         self._cell = cell
 
     @property
@@ -212,12 +217,16 @@ class Actors:
         self.children: dict[str | int, Cell] = {}
         self.slow_to_stop: deque[str] = deque(maxlen=SLOW_KEPT_MAX)
         self.running: Cell | None = None
+        self.step = Step()
         self.messages = 0
         """How many were sent: their ids."""
-        self.calls = 0
+        self.looks_up_at = MESSAGES_WHILE_OTHERS_WAIT
+        """At this message, a caller who need not wait looks up whether others should run first."""
+        self._makes_way_at = MESSAGES_BETWEEN_CHECKPOINTS
         self._names = 0
         self._kinds: dict[Any, Kind] = {}
-        self._queues: list[deque[Delivery]] = []
+        self.queues: list[deque[Delivery]] = []
+        """Of mailboxes that are empty: idle actors have none."""
         self._nursery: trio.Nursery | None = None
         self._failure: BaseException | None = None
         self._ending = False
@@ -231,7 +240,7 @@ class Actors:
         name: str | None = None,
         props: Props = USUAL,
         *,
-        parent: Cell | None = None,
+        parent: Life | None = None,
     ) -> ActorRef:
         """Makes an actor and returns its address. A constructor that fails is the new actor's failure, not the caller's.
 
@@ -241,13 +250,12 @@ class Actors:
         siblings = self.siblings(parent, name)
         if name is None:
             self._names += 1
-        place = Cell if props.telemetry else LeanCell
-        cell = place(self, self._kind(make, props), make, self._names if name is None else name, parent)
+        cell = Cell(self, self._kind(make, props), make, self._names if name is None else name, parent)
         siblings[cell.name] = cell
         cell._incarnate()
         return cell
 
-    def siblings(self, parent: Cell | None, name: str | None) -> dict[str | int, Cell]:
+    def siblings(self, parent: Life | None, name: str | None) -> dict[str | int, Cell]:
         """Those among whom a new actor of that name takes its place. Raises as `spawn` does."""
         siblings = self.children if parent is None else parent._extra().children
         if self._ending or (parent is not None and (not parent.alive or parent._extra().restarting)):
@@ -279,6 +287,7 @@ class Actors:
                 supervision=props.supervision,
                 interceptors=self.interceptors,
                 caller_runs=props.caller_runs,
+                telemetry=props.telemetry,
             )
             self._kinds[origin, props] = kind
         return kind
@@ -308,17 +317,25 @@ class Actors:
         """Whoever takes this type of message, as the router knows."""
         return self.router.route(message)
 
-    def make(self, cell: Cell) -> Actor[Any, Any]:
+    def make(self, cell: Life) -> Actor[Any, Any]:
         assert cell._make is not None
         return cell._make(Here(cell))
 
+    def makes_way(self) -> bool:
+        """Whether a caller who need not wait lets others run first. Asked every MESSAGES_WHILE_OTHERS_WAIT messages."""
+        self.looks_up_at = self.messages + MESSAGES_WHILE_OTHERS_WAIT
+        if self.messages < self._makes_way_at and not self.deadlines.are_watched:
+            return False
+        self._makes_way_at = self.messages + MESSAGES_BETWEEN_CHECKPOINTS
+        return True
+
     def take_queue(self) -> deque[Delivery]:
         """A mailbox's queue; idle actors have none."""
-        return self._queues.pop() if self._queues else deque()
+        return self.queues.pop() if self.queues else deque()
 
     def give_queue(self, queue: deque[Delivery]) -> None:
-        if len(self._queues) < QUEUES_KEPT_MAX:
-            self._queues.append(queue)
+        if len(self.queues) < QUEUES_KEPT_MAX:
+            self.queues.append(queue)
 
     def now(self) -> float:
         """Trio's time, by which windows and deadlines are counted."""
@@ -332,29 +349,29 @@ class Actors:
     def count(self, what: str) -> None:
         self.counts[what] += 1
 
-    def refused(self, cell: Cell, delivery: Delivery | None, error: Failure) -> None:
+    def refused(self, cell: Life, delivery: Delivery | None, error: Failure) -> None:
         """A refusal that nobody waits for."""
         self.counts["refused"] += 1
         what = type(delivery.message).__name__ if delivery is not None else "work"
         self.log_levels.logger(cell).debug("refused", message=what, reason=str(error))
 
-    def crashed(self, cell: Cell, what: str | None, error: BaseException) -> str:
+    def crashed(self, cell: Life, what: str | None, error: BaseException) -> str:
         """Counts and logs a failure under a new id, which it returns."""
         self.counts["crashed"] += 1
         error_id = self.ids.new()
         self.log_levels.logger(cell).error("actor failed", message=what, error_id=error_id, exc_info=error)
         return error_id
 
-    def exhausted(self, cell: Cell, error: BaseException, error_id: str) -> None:
+    def exhausted(self, cell: Life, error: BaseException, error_id: str) -> None:
         """An actor without a parent has failed once too often."""
         self.end(Exhausted(f"{cell.path} failed too often; last: {error!r} (error {error_id})"))
 
-    def slow(self, cell: Cell) -> None:
+    def slow(self, cell: Life) -> None:
         """A handler that had to be cancelled at a stop."""
         self.slow_to_stop.append(cell.path)
         log.warning("actor was slow to stop", actor=cell.path)
 
-    def gone(self, cell: Cell) -> None:
+    def gone(self, cell: Life) -> None:
         if cell._parent is None:
             self.children.pop(cell.name, None)
 

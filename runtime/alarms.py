@@ -10,7 +10,7 @@ from trio.lowlevel import enable_ki_protection
 from runtime.delivery import WAITING, WITHDRAWN, Cause, Delivery
 
 if TYPE_CHECKING:
-    from runtime.cell import Cell
+    from runtime.life import Life
 
 KEYS_BEFORE_PURGE = 32
 EVERY_SECONDS_MIN = 0.001
@@ -26,7 +26,7 @@ class Alarm:
     def __init__(
         self,
         act: Callable[[], None] | None,
-        cell: "Cell | None",
+        cell: "Life | None",
         key: Any,
         message: Any,
         every: float,
@@ -67,7 +67,7 @@ class Alarms:
     @enable_ki_protection
     def start(
         self,
-        cell: "Cell",
+        cell: "Life",
         key: Any,
         message: Any,
         seconds: float,
@@ -93,14 +93,14 @@ class Alarms:
         self._set(trio.current_time() + seconds, alarm)
 
     @enable_ki_protection
-    def cancel(self, cell: "Cell", key: Any) -> bool:
+    def cancel(self, cell: "Life", key: Any) -> bool:
         """Ends a timer; returns whether there was one."""
         alarm = cell._extra().timers.pop(key, None)
         was_set = alarm is not None and not alarm.is_over
         self._void(alarm)
         return was_set
 
-    def forget(self, cell: "Cell") -> None:
+    def forget(self, cell: "Life") -> None:
         """Ends all timers of an actor: they end with its incarnation."""
         extras = cell._extras
         if extras is not None and extras.timers:

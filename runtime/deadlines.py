@@ -4,7 +4,6 @@ import heapq
 from collections import deque
 
 import trio
-from trio.lowlevel import enable_ki_protection
 
 from runtime.delivery import SETTLED, Delivery
 
@@ -21,6 +20,9 @@ class Deadlines:
         self._by_seconds: dict[float, deque[Delivery]] = {}
         self._inherited: list[tuple[float, int, Delivery]] = []
         self._living_by_seconds: dict[float | None, int] = {}
+        self._last: deque[Delivery] = deque()
+        self._last_seconds = -1.0
+        """The limit that was asked for last, and its deliveries."""
         self._arrived = trio.Event()
         self._now = trio.current_time
 
@@ -42,18 +44,24 @@ class Deadlines:
             self._arrived.set()
             return
         delivery.deadline = deadline
+        queue = self._last
+        if seconds != self._last_seconds:
+            queue = self._of(seconds)
+        queue.append(delivery)
+
+    def _of(self, seconds: float) -> deque[Delivery]:
         queue = self._by_seconds.get(seconds)
         if queue is None:
             queue = self._by_seconds[seconds] = deque()
             self._arrived.set()
-        queue.append(delivery)
+        self._last, self._last_seconds = queue, seconds
+        return queue
 
-    @enable_ki_protection
-    def forget_first(self, delivery: Delivery, seconds: float | None) -> None:
-        """Forgets an answered delivery if it is the first of its limit, as it mostly is: kept until the next sweep, thousands of them
-        would push everything else out of the processor's cache (a twentieth of an ask)."""
-        queue = self._by_seconds.get(self.seconds_max if seconds is None else seconds)
-        if queue and queue[0] is delivery:
+    def forget_settled(self) -> None:
+        """Forgets the first ones of the limit that was asked for last, up to one that still waits: kept until the next sweep, thousands of
+        them would push everything else out of the processor's cache (a twentieth of an ask)."""
+        queue = self._last
+        while queue and queue[0].state >= SETTLED:
             queue.popleft()
 
     async def run(self) -> None:
@@ -72,9 +80,13 @@ class Deadlines:
             while queue and (queue[0].state >= SETTLED or queue[0].deadline <= now):
                 queue.popleft().leave()
             if self._has_grown(seconds, len(queue)):
-                queue = self._by_seconds[seconds] = deque(one for one in queue if one.state < SETTLED)
+                living = [one for one in queue if one.state < SETTLED]
+                queue.clear()
+                queue.extend(living)
                 self._living_by_seconds[seconds] = len(queue)
             if not queue:
+                if queue is self._last:
+                    self._last_seconds = -1.0
                 del self._by_seconds[seconds]
                 self._living_by_seconds.pop(seconds, None)
         heap = self._inherited

@@ -14,11 +14,12 @@ from trio.lowlevel import enable_ki_protection
 
 from runtime.actor import Actor, Effect, Reply
 from runtime.cell import Cell
-from runtime.delivery import BEGUN, WAITING, Context, Delivery, Failed
+from runtime.delivery import BEGUN, Context, Delivery, Failed
 from runtime.errors import Crashed, Failure, Overloaded
 from runtime.evidence import Unreadable
 from runtime.journal import Entry
-from runtime.kind import FREE, QUEUED, RUNNING, STOPPED, SUSPENDED, Kind
+from runtime.kind import PROMPT, QUEUED, RUNNING, STOPPED, SUSPENDED, Kind
+from runtime.life import Life, Work
 from runtime.records import Recorded, reply_type
 
 if TYPE_CHECKING:
@@ -121,17 +122,29 @@ class DurableCell(Cell):
             self._run(item)
             steps += 1
         self._handled += steps
+        self._system.deadlines.forget_settled()
         self._after_turn()
         return steps
 
-    def _perform(self, delivery: Delivery) -> Reply | Failed | None:
-        delivery.state = WAITING  # it begins when all that it needs has been read
+    def _submit(
+        self,
+        message: Any,
+        number: int,
+        cause: Delivery | None,
+        context: Context | None,
+        asker: Life | Work | None,
+        seconds: float | None,
+    ) -> Delivery:
+        if self._state != PROMPT:
+            return super()._submit(message, number, cause, context, asker, seconds)
+        delivery = self._delivery(message, number, cause, context, True)
         self._state = RUNNING
         self._run(delivery)
         self._handled += 1
         self._after_turn()
-        answered: Reply | Failed | None = delivery.result
-        return answered
+        if delivery.result is None:
+            self._await(delivery, asker, seconds)
+        return delivery
 
     def _after_turn(self) -> None:
         self.journaled.timers.refresh(self)
@@ -153,7 +166,7 @@ class DurableCell(Cell):
                 self._passed_over(item)
                 return
             settle = item.settle
-            self.current = item
+            self._handling = item
         began = perf_counter_ns()
         try:
             self._step(item, settle)
@@ -163,7 +176,7 @@ class DurableCell(Cell):
             settle(Failed(Crashed(self.crash(_describe(item), error))))
         except BaseException as error:
             self._end_all(item if isinstance(item, Delivery) else None, error)
-        self.current = None
+        self._handling = None
         self._kind.handled_ns[(perf_counter_ns() - began).bit_length()] += 1
 
     def _step(self, item: Item, settle: Settle) -> None:
@@ -255,7 +268,7 @@ class DurableCell(Cell):
 
     def _go_on(self) -> None:
         if self._state == SUSPENDED and not self.rebuilding:
-            self._state = FREE
+            self._state = PROMPT
             if self._again is not None or self.reactions or self._queue:
                 self._schedule()
 
@@ -383,12 +396,13 @@ class DurableCell(Cell):
     def begin(self, actor: Actor[Any, Any], reactions: Sequence[Recorded], *, position: int, reacted: int) -> None:
         """Goes on with a new incarnation, and the reactions that are owed."""
         self._kind.is_made(type(actor))
+        self._kind.rest = PROMPT
         self._actor = actor
         self.rebuilding = False
         self.touched = max(position, self.touched)
         self.reacted = reacted
         self.reactions = deque(reactions)
-        self._state = FREE
+        self._state = PROMPT
         self.journaled.timers.refresh(self)
         if self.reactions or self._queue or self._again is not None:
             self._schedule()

@@ -10,10 +10,11 @@ import trio
 from trio.lowlevel import enable_ki_protection
 
 from runtime.actor import Actor, Reply
-from runtime.cell import Cell, Work
+from runtime.cell import Cell
 from runtime.delivery import Context, Receipt
 from runtime.errors import Refused
 from runtime.kind import IDLE, STOPPED, Kind
+from runtime.life import Life, Work
 from runtime.props import Props
 from runtime.records import Command
 from runtime.supervision import Directive, Supervision
@@ -150,7 +151,7 @@ class Group(Cell):
 
     __slots__ = ()
 
-    def __init__(self, actors: "Actors", name: str, parent: Cell | None) -> None:
+    def __init__(self, actors: "Actors", name: str, parent: Life | None) -> None:
         super().__init__(actors, actors._kind(Root, ROOT), Root, name, parent)
 
     def _settle(self) -> None:

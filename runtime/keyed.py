@@ -13,9 +13,9 @@ from math import ceil, isfinite
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from runtime.actor import Actor
-from runtime.cell import Cell
 from runtime.group import Group, Member, is_idle
 from runtime.kind import Kind
+from runtime.life import Life
 from runtime.props import Props
 from runtime.ref import ActorRef
 from runtime.supervision import Directive, Supervision
@@ -107,7 +107,7 @@ class Keyed(Group, Generic[K]):
         idle_seconds: float,
         live_max: int,
         farewell: Any,
-        parent: Cell | None,
+        parent: Life | None,
     ) -> None:
         super().__init__(actors, name, parent)
         self._member_kind: Kind = actors._kind(cast("Make", make), props)
@@ -299,7 +299,7 @@ def spawn_keyed(
     idle_seconds: float = 60.0,
     live_max: int = 10_000,
     farewell: Any = None,
-    parent: Cell | None = None,
+    parent: Life | None = None,
 ) -> Keyed[K]:
     """Actors by key, made by `make(here, key)` on the first message for the key that `key_of(message)` names.
 

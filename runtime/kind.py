@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from inspect import iscoroutinefunction
+from time import perf_counter_ns
 from typing import Any, Literal
 
 from trio.lowlevel import disable_ki_protection
@@ -10,14 +11,37 @@ from runtime.actor import Actor
 from runtime.ref import ActorRef
 from runtime.supervision import DEFAULT, Supervision
 
-FREE, IDLE, QUEUED, RUNNING, AWAITING, STOPPING, SUSPENDED, STOPPED = range(8)
-"""FREE: idle, and an asker may run it in its own step. AWAITING: its handler waits. SUSPENDED: between two incarnations."""
+FREE, PROMPT, IDLE, QUEUED, RUNNING, AWAITING, STOPPING, SUSPENDED, STOPPED = range(9)
+"""FREE: idle, and an asker may run its handler in its own step. PROMPT: the same of a journaled one, whose step is more than that.
+AWAITING: its handler waits. SUSPENDED: between two incarnations."""
 State = Literal["idle", "queued", "running", "waiting", "stopping", "restarting", "stopped"]
-STATES: tuple[State, ...] = ("idle", "idle", "queued", "running", "waiting", "stopping", "restarting", "stopped")
+STATES: tuple[State, ...] = (
+    "idle",
+    "idle",
+    "idle",
+    "queued",
+    "running",
+    "waiting",
+    "stopping",
+    "restarting",
+    "stopped",
+)
 
 
 Interceptor = Callable[[ActorRef, Any, Callable[[Any], Any]], Any]
 """Called with the actor's address, the message, and what hands it on; returns what that returns, or raises in its place."""
+
+
+MEASURED_FIRST = 256
+MEASURED_THEN_EVERY = 17
+"""The times of a kind's first messages are all measured, then those of one in so many, which stands for all of them.
+
+That is told by the message's number in the system. A prime, so that no rhythm in which messages of several sorts are sent has the same sort
+measured always.
+"""
+LOOKED_AT_EVERY = 257
+"""Where times are not wanted, `begun` is asked of one message in so many, in vain. So small a number since Python keeps its remainders
+ready."""
 
 
 def may_wait(function: Callable[..., Any]) -> bool:
@@ -30,17 +54,22 @@ class Kind:
 
     __slots__ = (
         "actor",
+        "all_measured_until",
         "caller_runs",
+        "handled_by_gone",
         "handled_ns",
         "interceptors",
         "is_async",
         "mailbox_max",
+        "measured",
+        "measured_every",
         "name",
         "rest",
         "restarts",
         "stash_max",
         "supervision",
         "takes",
+        "telemetry",
         "waited_ns",
     )
 
@@ -53,6 +82,7 @@ class Kind:
         supervision: Supervision = DEFAULT,
         interceptors: tuple[Interceptor, ...] = (),
         caller_runs: bool = True,
+        telemetry: bool = True,
     ) -> None:
         self.name = name
         self.mailbox_max = mailbox_max
@@ -65,10 +95,42 @@ class Kind:
         self.takes: frozenset[type] = frozenset()
         self.rest = IDLE
         self.restarts = 0
+        self.handled_by_gone = 0
+        """How many messages those actors have handled that are gone."""
+        self.telemetry = telemetry
+        self.measured = 0
+        self.measured_every = 1 if telemetry else LOOKED_AT_EVERY
+        """A message whose number is a multiple of this one is measured, if `begun` says so."""
+        self.all_measured_until = 0
         self.handled_ns = [0] * 65
-        """How many messages took up to 2**i - 1 ns, by i."""
+        """How many messages took up to 2**i - 1 ns, by i: as far as they were measured, one for all that it stands for."""
         self.waited_ns = [0] * 65
-        """The same of the time in the mailbox, of every 16th message."""
+        """The same of the time in the mailbox."""
+
+    def begun(self, number: int) -> int:
+        """The time, by `perf_counter_ns`, if the times of this message are to be measured, else 0.
+
+        Asked once of each message whose number is a multiple of `measured_every`.
+        """
+        if not self.telemetry:
+            return 0
+        if self.measured_every == 1:
+            self.measured += 1
+            self.all_measured_until = number
+            if self.measured == MEASURED_FIRST:
+                self.measured_every = MEASURED_THEN_EVERY
+        return perf_counter_ns()
+
+    def handled(self, number: int, ns: int) -> None:
+        """Counts how long the handler of a measured message took."""
+        self.handled_ns[ns.bit_length()] += 1 if number <= self.all_measured_until else MEASURED_THEN_EVERY
+
+    def waited(self, number: int, queued_ns: int) -> int:
+        """Counts how long a measured message has waited; returns the time by which it did."""
+        now = perf_counter_ns()
+        weight = 1 if number <= self.all_measured_until else MEASURED_THEN_EVERY
+        self.waited_ns[max(0, now - queued_ns).bit_length()] += weight
+        return now
 
     def is_made(self, actor: type[Actor[Any, Any]]) -> None:
         """Learns from an incarnation what its handler is like. Raises TypeError where another came before: a kind makes one class."""

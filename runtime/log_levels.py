@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from structlog.typing import FilteringBoundLogger
 
-from runtime.cell import Cell, Work, working
 from runtime.errors import Overloaded
+from runtime.life import Life, Work, working
 from runtime.telemetry import logger
 
 if TYPE_CHECKING:
@@ -48,12 +48,12 @@ class LogLevels:
             path = path.rpartition("/")[0]
         return self._level_by_name.get(kind)
 
-    def logger(self, cell: Cell) -> FilteringBoundLogger:
+    def logger(self, cell: Life) -> FilteringBoundLogger:
         """A logger for lines about an actor and the message that it handles now; asked for anew each time, since both change."""
         return logger(self.of(cell.path, cell._kind.name), actor=cell.path, **_causality(delivery_of(cell)))
 
 
-def delivery_of(cell: Cell) -> "Delivery | None":
+def delivery_of(cell: Life) -> "Delivery | None":
     """The message on whose behalf the code that runs now speaks for this actor."""
     if cell.current is not None and not cell._kind.is_async:
         return cell.current  # its handler runs at this moment, perhaps asked by its own work

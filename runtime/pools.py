@@ -10,9 +10,9 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Protocol
 
-from runtime.cell import Cell
 from runtime.group import Group, Member
 from runtime.kind import AWAITING, RUNNING, SUSPENDED
+from runtime.life import Life
 from runtime.props import USUAL, Props
 
 if TYPE_CHECKING:
@@ -180,7 +180,7 @@ class PoolRef(Group):
     __slots__ = ("_strategy", "_worker_kind", "_worker_make", "_workers")
 
     def __init__(
-        self, actors: "Actors", make: "Make", name: str, strategy: Strategy, props: Props, parent: Cell | None
+        self, actors: "Actors", make: "Make", name: str, strategy: Strategy, props: Props, parent: Life | None
     ) -> None:
         super().__init__(actors, name, parent)
         self._worker_kind = actors._kind(make, props)
@@ -249,7 +249,7 @@ def spawn_pool(
     strategy: Strategy,
     *,
     props: Props = USUAL,
-    parent: Cell | None = None,
+    parent: Life | None = None,
 ) -> PoolRef:
     """A pool of workers made by `make`, each kept as `props` say; what they escalate is the parent's failure, at the top the system's end.
 

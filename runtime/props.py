@@ -8,7 +8,7 @@ from runtime.supervision import DEFAULT, Supervision
 
 class Props(NamedTuple):
     """How an actor is kept: the bounds of its mailbox and stash, its supervision, whether an asker may run it in its own step, and whether
-    the times of its messages are measured (an ask is cheaper by a quarter where they aren't)."""
+    the times of its messages are measured."""
 
     mailbox_max: int = 1024
     stash_max: int = 1024

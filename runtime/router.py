@@ -2,10 +2,11 @@
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from runtime.cell import Cell, Work
+from runtime.cell import Cell
 from runtime.delivery import Context, Delivery, Receipt
 from runtime.errors import Unreachable
 from runtime.kind import STOPPED, Kind
+from runtime.life import Life, Work
 from runtime.records import Command
 from runtime.ref import ActorRef
 
@@ -35,7 +36,7 @@ class Nobody(Cell):
         else:
             ref.tell(message, context=context)
 
-    def _await(self, delivery: Delivery, asker: Cell | Work | None, seconds: float | None) -> None:
+    def _await(self, delivery: Delivery, asker: Life | Work | None, seconds: float | None) -> None:
         raise Unreachable(f"nobody takes {type(delivery.message).__name__}")
 
     def _enqueue(self, delivery: Delivery, wait: bool) -> bool:

@@ -17,7 +17,6 @@ from structlog.typing import FilteringBoundLogger
 
 from runtime.actor import Actor, Surroundings
 from runtime.actors import Actors
-from runtime.cell import Work, working
 from runtime.clock import Clock
 from runtime.delivery import Context
 from runtime.durable import DurableCell
@@ -26,6 +25,7 @@ from runtime.evidence import Unreadable
 from runtime.ids import Ids
 from runtime.journal import Journal
 from runtime.kind import Interceptor, Kind, may_wait
+from runtime.life import Work, working
 from runtime.records import Command, Recorded
 from runtime.recovery import NODE, Fold, Recovery, hearers, shape
 from runtime.store.sqlite import Memory, SqliteStore

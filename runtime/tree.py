@@ -10,11 +10,12 @@ from time import perf_counter_ns
 import msgspec
 
 from runtime.actors import Actors
-from runtime.cell import Cell, Extras
+from runtime.cell import Cell
 from runtime.delivery import WITHDRAWN, Delivery
 from runtime.durable import DurableCell
 from runtime.kind import STATES, STOPPED, SUSPENDED, Kind, State
 from runtime.log_levels import Level
+from runtime.mailbox import Extras
 
 ROWS_MAX = 1000
 ASKED_MAX = 10
@@ -54,7 +55,11 @@ class ActorRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Times(msgspec.Struct, frozen=True, kw_only=True):
-    """Of `count` measured times, how long half of them, 99 of 100 and all took at most, in seconds; null where none was measured."""
+    """How long half of `count` messages, 99 of 100 and all took at most, in seconds; null where none was measured.
+
+    The first 256 of a kind are all measured, then one in 17, which counts for as many: what took longest may have been none of those.
+    Handlers of `async` and journaled actors are all measured.
+    """
 
     count: int
     p50: float | None
@@ -63,8 +68,8 @@ class Times(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class KindRow(msgspec.Struct, frozen=True, kw_only=True):
-    """All actors of a kind: how many there are, what waits for them, how long their handlers took, and how long messages waited (one of
-    sixteen is measured)."""
+    """All actors of a kind: how many there are, what waits for them, how long their handlers took, and how long messages waited, both
+    as far as they were measured."""
 
     kind: str
     actors: int

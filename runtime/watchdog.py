@@ -29,6 +29,7 @@ import trio
 from runtime.cell import Cell
 from runtime.delivery import Delivery
 from runtime.dispatcher import Dispatcher, Waiting
+from runtime.mailbox import Step
 from runtime.records import Recorded
 
 log = structlog.get_logger()
@@ -45,7 +46,7 @@ WORDS_SECONDS_MAX = 2.0
 
 STDERR = 2
 FRAMES_MAX = 50
-STEPS = frozenset({"turn", "_turn_async", "_perform", "_run", "_do"})
+STEPS = frozenset({"ask", "turn", "_turn_async", "_run", "_do"})
 """The methods of a cell under which an actor's own code runs."""
 
 
@@ -182,7 +183,7 @@ def at_work(frame: FrameType | None) -> AtWork:
             names = frame.f_locals
             cell = names.get("self")
             if isinstance(cell, Cell):
-                return AtWork(cell, names.get("item", names.get("delivery")))
+                return AtWork(cell, names.get("item", names.get("delivery", cell._handling)))
         elif name == "_finish" and isinstance(blocked := frame.f_locals.get("blocked"), Waiting):
             return AtWork(blocked.what, blocked.what.current)
         frame = frame.f_back
@@ -195,6 +196,8 @@ def describe(item: Any) -> str:
         return type(item.message).__name__
     if isinstance(item, Recorded):
         return item.kind
+    if isinstance(item, Delivery | Step):
+        return type(item.message).__name__
     return "work" if item is None else type(item).__name__
 
 

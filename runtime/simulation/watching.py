@@ -16,10 +16,9 @@ from runtime.delivery import WAITING, Delivery
 from runtime.durable import DurableCell
 from runtime.journal import Journal
 from runtime.keyed import KeyedCell
-from runtime.lean import LeanCell
 from runtime.records import Recorded
 
-IN_ORDER = (Cell, LeanCell, DurableCell, KeyedCell)
+IN_ORDER = (Cell, DurableCell, KeyedCell)
 """Members of pools take from each other, so there no one member's order is promised."""
 
 ORDER, BOUNDS = "order_per_actor", "bounds_kept"

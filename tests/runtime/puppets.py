@@ -7,7 +7,7 @@ import trio
 
 from runtime.actor import Actor, Reply, reply
 from runtime.actors import Actors, Here
-from runtime.cell import Extras
+from runtime.mailbox import Extras
 from runtime.records import Command
 from runtime.ref import Terminated
 

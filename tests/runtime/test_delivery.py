@@ -9,7 +9,7 @@ import trio.testing
 from structlog.testing import capture_logs
 
 from runtime.actor import Actor, Reply, reply
-from runtime.actors import Actors, Here, Props, open_actors
+from runtime.actors import MESSAGES_BETWEEN_CHECKPOINTS, Actors, Here, Props, open_actors
 from runtime.delivery import Context, Receipt
 from runtime.errors import AskCycle, Crashed, NotAnswered, Overloaded, Unreachable
 from runtime.records import Command
@@ -276,16 +276,16 @@ async def test_a_caller_is_cancelled_at_its_checkpoint_before_anything_is_sent()
         ref, waiter, receipts = actors.spawn(Plain), actors.spawn(Waiter), []
         with trio.CancelScope() as scope:
             scope.cancel()
-            for _ in range(200):
+            for _ in range(2 * MESSAGES_BETWEEN_CHECKPOINTS):
                 receipts.append(Receipt())
                 await ref.ask(Do(what=len(receipts)), receipt=receipts[-1])
-        assert len(receipts) <= 64
+        assert len(receipts) <= MESSAGES_BETWEEN_CHECKPOINTS + 1
         assert [receipt.fate for receipt in receipts] == ["answered"] * (len(receipts) - 1) + ["withdrawn"]
         assert len(await ref.ask(Do(what="all"))) == len(receipts)
         sent = 0
         with trio.CancelScope() as scope:
             scope.cancel()
-            for _ in range(200):
+            for _ in range(2 * MESSAGES_BETWEEN_CHECKPOINTS):
                 await waiter.tell_when_free(does(done))
                 sent += 1
         assert await waiter.ask(does(done)) == sent
