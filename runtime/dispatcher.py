@@ -19,6 +19,8 @@ PASS_STEPS = 256
 SPARES_MAX = 16
 """Tasks kept for later when their handlers have ended."""
 
+ANOTHER_THREAD = "from another thread, actors are reached by trio.from_thread.run(ref.ask, …)"
+
 
 class Waiting:
     """A handler that has to wait: its coroutine, what it waits for, and what to do when it has ended."""
@@ -85,9 +87,7 @@ class Dispatcher:
                 # Nobody may be left queued with nobody to run him, but that all else went well was luck: so it is told.
                 assert self._token is not None
                 self._token.run_sync_soon(self._wake)
-                raise RuntimeError(
-                    "from another thread, actors are reached by trio.from_thread.run(ref.ask, …)"
-                ) from None
+                raise RuntimeError(ANOTHER_THREAD) from None
             self._sleeper = None
 
     def _wake(self) -> None:

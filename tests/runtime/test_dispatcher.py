@@ -400,7 +400,9 @@ async def test_another_thread_is_told_off_and_leaves_nobody_stuck() -> None:
         thread.start()
         await trio.to_thread.run_sync(thread.join)
         await blocked()
-        assert await ref.ask(Do(what="and the next"), seconds=1) == ["heard", "and the next"]
+        heard = await ref.ask(Do(what="and the next"), seconds=1)
+        # Told off before or after it was queued: what matters is that whoever waits behind it is served.
+        assert heard in (["and the next"], ["heard", "and the next"])
     [error] = told
     assert "trio.from_thread" in str(error)
 
