@@ -4,7 +4,7 @@ A message has its number when it is sent, before its sender is parked for want o
 overtakes somebody breaks that. Two kinds of messages are exempt, for good reasons:
 
 - what an actor has put aside comes again when the actor wants it;
-- what the runtime itself sends (a timer's message, a death notice) needs no room, so it passes those who are parked. It is known by
+- what the runtime itself sends (a timer's message, a death notice) needs no room, so it passes those who are parked. A notice is known by
   having neither cause nor asker nor a context of its own; a workload's senders that want to be looked at name a context.
 """
 
@@ -76,7 +76,7 @@ class Watching:
                 self._fail(ORDER, f"{cell.path} handles message {number} twice")
         elif number < place.number:
             self._fail(ORDER, f"{cell.path} handles message {number} after {place.number}, which was sent later")
-        elif not _is_of_the_runtime(delivery):
+        elif not _is_of_the_runtime(cell, delivery):
             place.number = number
         place.handled.add(number)
 
@@ -93,7 +93,7 @@ class Watching:
     def _look_at_bounds(self, cell: Cell, place: Place) -> None:
         queue, extras, kind = cell._queue, cell._extras, cell._kind
         if queue is not None and len(queue) > kind.mailbox_max:
-            waiting = sum(1 for one in queue if not (one.id in place.aside or _is_of_the_runtime(one)))
+            waiting = sum(1 for one in queue if not (one.id in place.aside or _is_of_the_runtime(cell, one)))
             if waiting > kind.mailbox_max:
                 self._fail(
                     BOUNDS, f"{waiting} messages wait in front of {cell.path}, mailbox_max is {kind.mailbox_max}"
@@ -115,5 +115,8 @@ class Watching:
             self._fail(BOUNDS, f"the journal keeps {cached} states or replies, {cached_max} are its bound")
 
 
-def _is_of_the_runtime(delivery: Delivery) -> bool:
-    return delivery.cause == 0 and not delivery.asked and delivery.context is delivery.cell._system.context
+def _is_of_the_runtime(cell: Cell, delivery: Delivery) -> bool:
+    if delivery.cause == 0 and not delivery.asked and delivery.context is cell._system.context:
+        return True
+    timers = cell._extras.timers if cell._extras is not None else {}
+    return any(alarm.queued is delivery for alarm in timers.values())

@@ -25,11 +25,15 @@ class Mutation(NamedTuple):
     def applied(self) -> Iterator[None]:
         """The runtime has this bug."""
         right = getattr(self.owner, self.name)
+        is_its_own = self.name in vars(self.owner)
         setattr(self.owner, self.name, wraps(right)(self.make(right)))
         try:
             yield
         finally:
-            setattr(self.owner, self.name, right)
+            if is_its_own:
+                setattr(self.owner, self.name, right)
+            else:
+                delattr(self.owner, self.name)
 
 
 # ---- of the journal and what hangs on it
