@@ -1,6 +1,7 @@
 """How old a message is, told by its number: a stamp on each would cost as much as a third of a tell.
 
-Messages are numbered in the order in which they are sent. A few times a second it is noted how many there were by then.
+Messages are numbered in the order in which they are sent. A few times a second it is noted how many there were by then, as long as there
+are more each time; then nothing beats until another message has to wait.
 """
 
 from bisect import bisect_left
@@ -19,13 +20,26 @@ class Ages:
     def __init__(self) -> None:
         self._numbers: list[int] = []
         self._at: list[float] = []
+        self.rests = True
+        """Whether somebody whose message has to wait must `wake` it."""
+        self._woken = trio.Event()
 
     @enable_ki_protection
     async def run(self, sent: Callable[[], int]) -> None:
-        """Notes how many were sent, until cancelled."""
+        """Notes how many were sent, until cancelled; rests while no more are."""
         while True:
-            self.note(sent(), trio.current_time())
-            await trio.sleep(NOTE_SECONDS)
+            while (number := sent()) != (self._numbers[-1] if self._numbers else 0):
+                self.note(number, trio.current_time())
+                await trio.sleep(NOTE_SECONDS)
+            self._woken = trio.Event()
+            self.rests = True
+            await self._woken.wait()
+
+    def wake(self) -> None:
+        """A message has to wait."""
+        if trio.lowlevel.in_trio_run():  # else it is another thread's, which the dispatcher tells off
+            self.rests = False
+            self._woken.set()
 
     def note(self, number: int, now: float) -> None:
         """By `now`, all messages up to this number were sent."""

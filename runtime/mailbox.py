@@ -185,6 +185,8 @@ class Mailbox(ActorRef):
         """Appends where there is room, or parks the sender; returns whether there was room. Raises Overloaded where it may not wait."""
         if not delivery.id % self._kind.measured_every:
             delivery.queued_ns = self._kind.begun(delivery.id)
+        if self._system.ages.rests:
+            self._system.ages.wake()
         state, extras = self._state, self._extras
         if state <= IDLE:
             system = self._system
@@ -216,6 +218,8 @@ class Mailbox(ActorRef):
             return
         if not delivery.id % self._kind.measured_every:
             delivery.queued_ns = self._kind.begun(delivery.id)
+        if self._system.ages.rests:
+            self._system.ages.wake()
         if self._queue is None:
             self._queue = self._system.take_queue()
         self._queue.append(delivery)
@@ -311,6 +315,8 @@ class Mailbox(ActorRef):
             self._forget_withdrawn()
         if len(extras.stash) >= self._kind.stash_max:
             raise Overloaded(f"{len(extras.stash)} messages are put aside in {self.path}")
+        if self._system.ages.rests:
+            self._system.ages.wake()
         delivery.state = WAITING
         extras.stash.append(delivery)
         return STASHED
