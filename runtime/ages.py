@@ -10,8 +10,6 @@ from collections.abc import Callable
 import trio
 from trio.lowlevel import enable_ki_protection
 
-from runtime.dispatcher import ANOTHER_THREAD
-
 NOTE_SECONDS = 0.25
 NOTES_MAX = 4096
 
@@ -24,7 +22,7 @@ class Ages:
         self._at: list[float] = []
         self.rests = True
         """Whether somebody whose message has to wait must `wake` it."""
-        self._sleeper: trio.lowlevel.Task | None = None
+        self._woken = trio.Event()
 
     @enable_ki_protection
     async def run(self, sent: Callable[[], int]) -> None:
@@ -33,22 +31,15 @@ class Ages:
             while (number := sent()) != (self._numbers[-1] if self._numbers else 0):
                 self.note(number, trio.current_time())
                 await trio.sleep(NOTE_SECONDS)
-            self._sleeper, self.rests = trio.lowlevel.current_task(), True
-            await trio.lowlevel.wait_task_rescheduled(self._abort_sleep)
-
-    def _abort_sleep(self, _: object) -> trio.lowlevel.Abort:
-        self._sleeper = None
-        return trio.lowlevel.Abort.SUCCEEDED
+            self._woken = trio.Event()
+            self.rests = True
+            await self._woken.wait()
 
     def wake(self) -> None:
-        """A message has to wait. Raises RuntimeError in a thread that is not Trio's, before anything has changed."""
-        if self._sleeper is not None:
-            try:
-                trio.lowlevel.reschedule(self._sleeper)
-            except RuntimeError:
-                raise RuntimeError(ANOTHER_THREAD) from None
-            self._sleeper = None
-        self.rests = False
+        """A message has to wait."""
+        if trio.lowlevel.in_trio_run():  # else it is another thread's, which the dispatcher tells off
+            self.rests = False
+            self._woken.set()
 
     def note(self, number: int, now: float) -> None:
         """By `now`, all messages up to this number were sent."""
