@@ -140,7 +140,7 @@ class Teller(Actor[Any, Ledger]):
             case Deposited(account=account, cents=cents):
                 memory.cents_by_account[account] = memory.cents_by_account.get(account, 0) + cents
             case Withdrawn(account=account, cents=cents):
-                memory.cents_by_account[account] -= cents
+                memory.cents_by_account[account] = memory.cents_by_account.get(account, 0) - cents
             case Greeted():
                 memory.greeted += 1
         return memory

@@ -1,0 +1,91 @@
+"""A whole node from a seed: two hundred runs with every kind of fault, each of which keeps every invariant."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from agents.coordinator import Coordinator
+from gateway.simulation.workload import EVENTS_MIN, KINDS, STEPS_MIN, NodeWorkload
+from runtime.simulation import Fault, Outcome, simulate
+from runtime.simulation.faults import CUT_OFF, PAUSE
+from tests.simulation.mutations import Mutation
+
+SEEDS = range(200)
+SOAK_SEEDS = range(200, 5000)
+GAVEL = Path(sys.executable).with_name("gavel")
+
+
+def run(seed: int) -> Outcome:
+    return simulate(NodeWorkload(), seed, kinds=KINDS)
+
+
+def failures(seeds: Sequence[int]) -> list[str]:
+    """The seeds that break something, told so that they can be run again; all processors look for them."""
+    with ProcessPoolExecutor(os.cpu_count()) as processes:
+        return [told for told in processes.map(look, seeds, chunksize=4) if told]
+
+
+def look(seed: int) -> str:
+    outcome = run(seed)
+    if not outcome.ok:
+        return f"gavel simulate --seed {seed}: {outcome.invariant}: {outcome.detail}"
+    if outcome.steps < STEPS_MIN or outcome.events < EVENTS_MIN:
+        return f"seed {seed} has {outcome.steps} steps and {outcome.events} events"
+    return ""
+
+
+def test_two_hundred_seeds_keep_every_invariant():
+    assert failures(SEEDS) == []
+
+
+@pytest.mark.soak
+def test_thousands_of_seeds_keep_every_invariant():
+    assert failures(SOAK_SEEDS) == []
+
+
+def test_two_processes_that_hash_otherwise_tell_the_same_of_a_seed_and_something_else_of_another():
+    told = [start("1", 11), start("2", 11), start("1", 12)]
+    first, again, other = (json.loads(process.communicate()[0]) for process in told)
+    assert first["ok"]
+    assert first == again
+    assert first["trace_sha256"] != other["trace_sha256"]
+
+
+def start(hash_seed: str, seed: int) -> subprocess.Popen[str]:
+    command = [GAVEL, "simulate", "--seed", str(seed), "--json"]
+    return subprocess.Popen(command, env=os.environ | {"PYTHONHASHSEED": hash_seed}, stdout=subprocess.PIPE, text=True)
+
+
+def deaf_to_pauses(paused: object) -> object:
+    def wrong(coordinator: Coordinator, at: float, seconds: float) -> None:
+        """Takes whoever could not be heard for silent."""
+
+    return wrong
+
+
+def test_a_heartbeat_that_is_dropped_during_a_pause_is_noticed():
+    mutation = Mutation(Coordinator, "paused", deaf_to_pauses, ("no_false_death",))
+    kinds = (PAUSE._replace(often=3.0), CUT_OFF)
+    caught = ""
+    for seed in range(50):
+        assert simulate(NodeWorkload(20.0), seed, kinds=kinds).ok
+        with mutation.applied():
+            caught = simulate(NodeWorkload(20.0), seed, kinds=kinds).invariant
+        if caught:
+            break
+    assert caught in mutation.caught_by
+
+
+def test_a_fault_can_be_named_alone_and_then_strikes_alone():
+    crash = Fault("crash_after_commit", 20.0)
+    outcome = simulate(NodeWorkload(), 3, kinds=KINDS, faults=[crash])
+    assert outcome.ok
+    assert outcome.struck == [crash]
+    assert sum("loses its power" in line for line in outcome.trace) == 1
+    assert sum("node is up" in line for line in outcome.trace) == 2
