@@ -1,7 +1,7 @@
 """How old a message is, told by its number: a stamp on each would cost as much as a third of a tell.
 
-Messages are numbered in the order in which they are sent. A few times a second it is noted how many there were by then, as long as there are more
-each time; then nothing beats until another message has to wait.
+Messages are numbered in the order in which they are sent. A few times a second it is noted how many there were by then, as long as there
+are more each time; then nothing beats until another message has to wait.
 """
 
 from bisect import bisect_left
@@ -9,6 +9,8 @@ from collections.abc import Callable
 
 import trio
 from trio.lowlevel import enable_ki_protection
+
+from runtime.errors import ELSEWHERE
 
 NOTE_SECONDS = 0.25
 NOTES_MAX = 4096
@@ -36,7 +38,9 @@ class Ages:
             await self._woken.wait()
 
     def wake(self) -> None:
-        """A message has to wait."""
+        """A message has to wait. Raises RuntimeError on a thread that is not Trio's, before anything is changed."""
+        if not trio.lowlevel.in_trio_run():
+            raise RuntimeError(ELSEWHERE)
         self.rests = False
         self._woken.set()
 
