@@ -10,6 +10,8 @@ from collections.abc import Callable
 import trio
 from trio.lowlevel import enable_ki_protection
 
+from runtime.errors import ELSEWHERE
+
 NOTE_SECONDS = 0.25
 NOTES_MAX = 4096
 
@@ -36,10 +38,11 @@ class Ages:
             await self._woken.wait()
 
     def wake(self) -> None:
-        """A message has to wait."""
-        if trio.lowlevel.in_trio_run():  # else it is another thread's, which the dispatcher tells off
-            self.rests = False
-            self._woken.set()
+        """A message has to wait. Raises RuntimeError on a thread that is not Trio's, before anything is changed."""
+        if not trio.lowlevel.in_trio_run():
+            raise RuntimeError(ELSEWHERE)
+        self.rests = False
+        self._woken.set()
 
     def note(self, number: int, now: float) -> None:
         """By `now`, all messages up to this number were sent."""

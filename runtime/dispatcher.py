@@ -14,12 +14,12 @@ from typing import Any, Protocol
 
 import trio
 
+from runtime.errors import ELSEWHERE
+
 QUANTUM = 64
 PASS_STEPS = 256
 SPARES_MAX = 16
 """Tasks kept for later when their handlers have ended."""
-
-ANOTHER_THREAD = "from another thread, actors are reached by trio.from_thread.run(ref.ask, …)"
 
 
 class Waiting:
@@ -87,7 +87,7 @@ class Dispatcher:
                 # Nobody may be left queued with nobody to run him, but that all else went well was luck: so it is told.
                 assert self._token is not None
                 self._token.run_sync_soon(self._wake)
-                raise RuntimeError(ANOTHER_THREAD) from None
+                raise RuntimeError(ELSEWHERE) from None
             self._sleeper = None
 
     def _wake(self) -> None:

@@ -1,5 +1,7 @@
 """The expected failures: four families that callers can tell apart; everything else is a bug or a broken world."""
 
+ELSEWHERE = "from another thread, actors are reached by trio.from_thread.run(ref.ask, …)"
+
 
 class Failure(Exception):
     """What a caller of an actor may expect to catch."""

@@ -385,24 +385,30 @@ async def test_a_late_answer_disturbs_nobody() -> None:
         nothing_is_left(actors)
 
 
-async def test_another_thread_is_told_off_and_leaves_nobody_stuck() -> None:
+@pytest.mark.parametrize("rests", [True, False])
+async def test_another_thread_is_told_off_and_leaves_nobody_stuck(rests: bool) -> None:
     told: list[BaseException] = []
 
     def intrudes(ref: ActorRef) -> None:
         try:
-            ref.tell(Do(what="heard"))
+            ref.tell(Do(what="from elsewhere"))
         except RuntimeError as error:
             told.append(error)
 
     async with open_actors() as actors:
         ref = actors.spawn(Plain)
+        if not rests:  # then it is noticed only when the message is in the mailbox
+            ref.tell(Do(what="before"))
+        await blocked()
         thread = threading.Thread(target=intrudes, args=(ref,))
         thread.start()
         await trio.to_thread.run_sync(thread.join)
         await blocked()
-        heard = await ref.ask(Do(what="and the next"), seconds=1)
-        # Told off before or after it was queued: what matters is that whoever waits behind it is served.
-        assert heard in (["and the next"], ["heard", "and the next"])
+        heard = [] if rests else ["before", "from elsewhere"]
+        assert await ref.ask(Do(what="after"), seconds=1) == [*heard, "after"]
+        ref.tell(Do(what="a last one"))
+        await blocked()
+        assert not actors.ages.rests
     [error] = told
     assert "trio.from_thread" in str(error)
 
