@@ -49,8 +49,7 @@ class Timers:
         while True:
             due = self._heap[0][0] if self._heap else float("inf")
             asleep_at = trio.current_time()
-            # Who waits for nothing need not know of a pause.
-            wait = min(BEAT_SECONDS, max(0.0, due - clock.now())) if self._heap else float("inf")
+            wait = min(BEAT_SECONDS, max(0.0, due - clock.now()))
             self._rearmed = trio.Event()
             with trio.move_on_after(wait):
                 await self._rearmed.wait()

@@ -58,7 +58,7 @@ def test_two_processes_that_hash_otherwise_tell_the_same_of_a_seed_and_something
 
 
 def start(hash_seed: str, seed: int) -> subprocess.Popen[str]:
-    command = [GAVEL, "simulate", "--seed", str(seed), "--json"]
+    command = [str(GAVEL), "simulate", "--seed", str(seed), "--json"]
     return subprocess.Popen(command, env=os.environ | {"PYTHONHASHSEED": hash_seed}, stdout=subprocess.PIPE, text=True)
 
 
