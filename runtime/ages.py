@@ -10,6 +10,8 @@ from collections.abc import Callable
 import trio
 from trio.lowlevel import enable_ki_protection
 
+from runtime.dispatcher import ANOTHER_THREAD
+
 NOTE_SECONDS = 0.25
 NOTES_MAX = 4096
 
@@ -22,7 +24,7 @@ class Ages:
         self._at: list[float] = []
         self.rests = True
         """Whether somebody whose message has to wait must `wake` it."""
-        self._woken = trio.Event()
+        self._sleeper: trio.lowlevel.Task | None = None
 
     @enable_ki_protection
     async def run(self, sent: Callable[[], int]) -> None:
@@ -31,15 +33,22 @@ class Ages:
             while (number := sent()) != (self._numbers[-1] if self._numbers else 0):
                 self.note(number, trio.current_time())
                 await trio.sleep(NOTE_SECONDS)
-            self._woken = trio.Event()
-            self.rests = True
-            await self._woken.wait()
+            self._sleeper, self.rests = trio.lowlevel.current_task(), True
+            await trio.lowlevel.wait_task_rescheduled(self._abort_sleep)
+
+    def _abort_sleep(self, _: object) -> trio.lowlevel.Abort:
+        self._sleeper = None
+        return trio.lowlevel.Abort.SUCCEEDED
 
     def wake(self) -> None:
-        """A message has to wait."""
-        if trio.lowlevel.in_trio_run():  # else it is another thread's, which the dispatcher tells off
-            self.rests = False
-            self._woken.set()
+        """A message has to wait. Raises RuntimeError in a thread that is not Trio's, before anything has changed."""
+        if self._sleeper is not None:
+            try:
+                trio.lowlevel.reschedule(self._sleeper)
+            except RuntimeError:
+                raise RuntimeError(ANOTHER_THREAD) from None
+            self._sleeper = None
+        self.rests = False
 
     def note(self, number: int, now: float) -> None:
         """By `now`, all messages up to this number were sent."""
