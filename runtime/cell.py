@@ -18,7 +18,7 @@ from runtime.delivery import BEGUN, WITHDRAWN, Context, Delivery, Failed, Receip
 from runtime.dispatcher import Waiting, without_cancelled
 from runtime.errors import AskCycle, Crashed, Failure, Unreachable
 from runtime.kind import AWAITING, FREE, IDLE, QUEUED, RUNNING, STOPPED
-from runtime.life import Life, Work, speaker, working
+from runtime.life import Life, Work, speaker, worker, working
 from runtime.mailbox import NOTHING
 from runtime.records import Command
 
@@ -50,7 +50,7 @@ class Cell(Life):
         if system.messages >= system.looks_up_at and self._state < IDLE and system.makes_way():
             # Before anything is sent: a caller that is cancelled here loses no answer.
             await trio.lowlevel.checkpoint()
-        asker = working.get()
+        asker = worker()
         if asker is not None:
             asker = speaker(asker)
         cause = None if asker is None else asker.current
@@ -156,7 +156,7 @@ class Cell(Life):
 
     @enable_ki_protection
     def tell(self, message: Any, *, context: Context | None = None) -> None:
-        sender = self._system.running or working.get()
+        sender = self._system.running or worker()
         if sender is not None and sender is not self._system.running:
             sender = speaker(sender)
         takes = self._kind.takes
@@ -172,7 +172,7 @@ class Cell(Life):
         system = self._system
         if system.messages >= system.looks_up_at and system.makes_way():
             await trio.lowlevel.checkpoint()  # before anything is sent: a sender that is cancelled has sent nothing
-        sender = working.get()
+        sender = worker()
         if sender is not None:
             sender = speaker(sender)
         cause = None if sender is None else sender.current

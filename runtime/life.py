@@ -22,6 +22,9 @@ from runtime.supervision import Directive
 working: ContextVar["Life | Work | None"] = ContextVar("working", default=None)
 """Whose `async` handler or work this task runs."""
 
+worker = working.get
+"""Tells that. As a name of its own: Python looks up what is called on an imported name anew each time (a twentieth of an ask)."""
+
 
 class Work(NamedTuple):
     """Work beside an actor, and the message that it was started by. What it asks does not keep the actor from answering."""

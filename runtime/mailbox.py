@@ -185,11 +185,10 @@ class Mailbox(ActorRef):
         """Appends where there is room, or parks the sender; returns whether there was room. Raises Overloaded where it may not wait."""
         if not delivery.id % self._kind.measured_every:
             delivery.queued_ns = self._kind.begun(delivery.id)
-        if self._system.ages.rests:
-            self._system.ages.wake()
-        state, extras = self._state, self._extras
+        system, state, extras = self._system, self._state, self._extras
+        if system.ages.rests:
+            system.ages.wake()
         if state <= IDLE:
-            system = self._system
             self._queue = first = system.queues.pop() if system.queues else deque()
             first.append(delivery)
             self._state = QUEUED
@@ -200,14 +199,14 @@ class Mailbox(ActorRef):
             return True
         queue, room = self._queue, self._kind.mailbox_max
         if queue is None:
-            queue = self._queue = self._system.take_queue()
+            queue = self._queue = system.take_queue()
         if extras is not None and len(queue) >= room and extras.withdrawn * 8 >= room + len(extras.parked):
             self._forget_withdrawn()
         if len(queue) < room and (extras is None or not extras.parked):
             queue.append(delivery)
             return True
         if not wait:
-            self._system.count("overloaded")
+            system.count("overloaded")
             raise Overloaded(f"{len(queue)} messages wait in front of {self.path}")
         self._extra().parked.append(delivery)
         return False

@@ -24,8 +24,8 @@ from runtime.timers import BEAT_SECONDS, PAUSE_SECONDS_MIN
 KINDS = (*MACHINE_KINDS, *CLIENT_KINDS)
 
 SECONDS = 60.0
-LEASE_SECONDS = 20.0
-AGENTS = {"ann": SKILLS, "bob": SKILLS[:2], "cid": SKILLS[1:], "dan": SKILLS}
+LEASE_SECONDS = 30.0
+AGENTS = {"ann": SKILLS, "bob": SKILLS[:2], "cid": SKILLS[1:]}
 """Each agent's skills. Ann never dies."""
 IMMORTAL = "ann"
 TASKS_A_MINUTE = 8
