@@ -33,6 +33,7 @@ from tests.runtime.bank import (
     Teller,
     Transfer,
     Withdraw,
+    Withdrawn,
     stream,
 )
 
@@ -56,6 +57,16 @@ TIGHT = (
 
 SMALL = Bounds(mailbox_max=3, pending_commands_max=4, batch_events_max=3, ask_seconds_max=4.0)
 USUAL = Bounds(ask_seconds_max=5.0)
+
+
+class Cashier(Teller):
+    """Folds whatever there may be in a log, also what could not have been decided: so that a wrong log is found, not stumbled over."""
+
+    @staticmethod
+    def remember(memory: bank.Ledger, recorded: Recorded) -> bank.Ledger:
+        if isinstance(recorded.event, Withdrawn):
+            memory.cents_by_account.setdefault(recorded.event.account, 0)
+        return Teller.remember(memory, recorded)
 
 
 class Seen(msgspec.Struct):
@@ -170,7 +181,7 @@ class Bank:
             async with (
                 open_system(
                     store,
-                    [Role(Teller), Role(Auditor, key="node")],
+                    [Role(Cashier), Role(Auditor, key="node")],
                     clock=clock,
                     ids=world.ids(clock),
                     bounds=SMALL if world.seed % 2 else USUAL,
