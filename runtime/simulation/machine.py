@@ -140,7 +140,10 @@ class Machine(Generic[N]):
                     life.node, life.nursery = node, nursery
                     self.world.note("machine", "node is up", life=life.number)
                     self._up.set()
-                    await life.to_stop.wait()
+                    try:
+                        await life.to_stop.wait()
+                    finally:
+                        self._close(life)  # also where it ends by itself: who calls while it does reaches nobody
                     nursery.cancel_scope.cancel()
         except BaseException as error:  # noqa: BLE001 - whatever ends a node, the machine goes on
             cancelled, _ = without_cancelled(error)
@@ -157,10 +160,14 @@ class Machine(Generic[N]):
         if not isinstance(error, Exhausted) or not self.world.faults.has_struck(HANDLER_RAISES):
             self.world.fail("node_lives", "".join(traceback.format_exception(error)))
 
-    def _end(self, life: Life[N]) -> None:
+    def _close(self, life: Life[N]) -> None:
+        """From now on there is no node to be reached."""
         if life is self._life and self._up.is_set():
             self._up = trio.Event()
         life.node = None
+
+    def _end(self, life: Life[N]) -> None:
+        self._close(life)
         life.ended.set()
         for done in list(life.calls):
             done.set()
@@ -199,10 +206,7 @@ class Machine(Generic[N]):
         self._stop_life()
 
     def _stop_life(self) -> None:
-        """From now on there is no node to be reached."""
-        if self._up.is_set():
-            self._up = trio.Event()
-        self._life.node = None
+        self._close(self._life)
         self._life.to_stop.set()
 
     async def peace(self) -> N:
@@ -223,7 +227,8 @@ class Machine(Generic[N]):
     async def _cut_power_now_and_then(self) -> None:
         for fault in self.world.faults.of(CRASH, RESTART):
             await trio.sleep_until(fault.at)
-            await self.up()
+            if fault.kind == RESTART.name or self.world.faults.chance(fault).random() < 0.5:
+                await self.up()  # else it may meet a node that is just starting
             if fault.kind == CRASH.name and self.world.faults.strikes(CRASH, self.world.now):
                 self.crash("crash")
             elif self.world.faults.strikes(RESTART, self.world.now):

@@ -13,11 +13,25 @@ from runtime.actors import Actors, Props, open_actors
 from runtime.delivery import Context, Receipt
 from runtime.errors import Failure, Overloaded
 from runtime.keyed import spawn_keyed
+from runtime.pools import SmallestMailbox, spawn_pool
 from runtime.ref import ActorRef
 from runtime.simulation import Kind, World
 from runtime.simulation.faults import CLOCK_JUMPS, HANDLER_RAISES, PAUSE, SLOW_ACTOR
 from runtime.supervision import Backoff, Directive, Supervision
-from tests.simulation.kernel_actors import Book, Clerk, Desk, Gate, Mourn, Mourner, Parent, Poison, Push, SlowDesk, Turn
+from tests.simulation.kernel_actors import (
+    Book,
+    Clerk,
+    Desk,
+    Gate,
+    Mourn,
+    Mourner,
+    Parent,
+    Poison,
+    PoolDesk,
+    Push,
+    SlowDesk,
+    Turn,
+)
 
 IMPATIENT = Kind("impatient", "a caller leaves before it is answered", 20.0)
 POISON = Kind("poison", "an actor is told something that it fails on", 6.0)
@@ -86,6 +100,7 @@ class Scene:
             actors, lambda here, key: Clerk(here, book, key), "clerks", lambda push: str(push.key),
             props=SMALL, idle_seconds=0.5, live_max=2,
         )  # fmt: skip
+        self.pool = spawn_pool(actors, lambda here: PoolDesk(here, book), "pool", 2, SmallestMailbox(), props=SMALL)
         self.desks: list[ActorRef] = [
             actors.spawn(lambda here: Desk(here, book), "desk", SMALL),
             actors.spawn(lambda here: SlowDesk(here, book), "slow", SMALL),
@@ -98,6 +113,7 @@ class Scene:
                 nursery.start_soon(self.send, f"sender-{number}")
             nursery.start_soon(self.turn)
             nursery.start_soon(self.poison)
+            nursery.start_soon(self.resize)
             for number in range(STOPS):
                 nursery.start_soon(self.stop_one, number)
         self.world.faults.end()
@@ -112,7 +128,7 @@ class Scene:
         chance = self.world.chance(name)
         for number in range(ROUNDS):
             await trio.sleep(chance.expovariate(2 * ROUNDS / self.seconds))
-            to = chance.choice([*self.desks, self.gate, self.clerks])
+            to = chance.choice([*self.desks, self.gate, self.clerks, self.pool])
             count = chance.choice((1, 1, 2 * MAILBOX_MAX))
             async with trio.open_nursery() as nursery:
                 for part in range(count):
@@ -161,6 +177,13 @@ class Scene:
         for number in range(ROUNDS):
             await trio.sleep(chance.expovariate(ROUNDS / self.seconds))
             await self.gate.tell_when_free(Turn(is_open=number % 2 == 0), context=_context("turn"))
+
+    async def resize(self) -> None:
+        """Makes the pool smaller and larger."""
+        chance = self.world.chance("resize")
+        for _ in range(ROUNDS):
+            await trio.sleep(chance.expovariate(ROUNDS / self.seconds))
+            self.pool.resize(chance.randrange(1, 4))
 
     async def poison(self) -> None:
         """Makes actors fail."""

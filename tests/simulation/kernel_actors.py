@@ -107,6 +107,10 @@ class SlowDesk(Noting):
         return reply(message, message.name)
 
 
+class PoolDesk(SlowDesk):
+    """One of several, of whom one leaves now and then: none of its messages is lost by that."""
+
+
 class Gate(Noting):
     """Puts messages aside while it is shut."""
 

@@ -13,8 +13,6 @@ from tests.simulation.kernel import KERNEL_KINDS, Kernel
 from tests.simulation.mutations import OF_FAILED_COMMITS, OF_PROJECTIONS, OF_THE_JOURNAL, OF_THE_KERNEL, Mutation
 
 SEEDS = range(50)
-NOT_INVARIANTS = ("no_surprise", "no_hang", "node_lives")
-"""What a run ends with that was not looked at by anybody: an exception, or nothing left to do."""
 
 
 def run_bank(seed: int) -> Outcome:
@@ -53,10 +51,8 @@ def test_a_planted_bug_is_caught_by_an_invariant(mutation, run, record_property)
         with mutation.applied():
             outcome = run(seed)
         assert holds_as_it_is(run, seed), f"seed {seed} fails without the bug"
-        if not outcome.ok:
-            break
-    assert not outcome.ok, f"not caught within {len(SEEDS)} seeds"
-    assert outcome.invariant not in NOT_INVARIANTS, outcome.detail
-    assert outcome.invariant in mutation.caught_by, outcome.detail
-    print(f"{mutation.make.__name__}: {outcome.invariant}, seed {seed}")
-    record_property("caught", f"by {outcome.invariant} with seed {seed}")
+        if outcome.invariant in mutation.caught_by:
+            print(f"{mutation.make.__name__}: {outcome.invariant}, seed {seed}")
+            record_property("caught", f"by {outcome.invariant} with seed {seed}")
+            return
+    pytest.fail(f"not caught by an invariant within {len(SEEDS)} seeds")
