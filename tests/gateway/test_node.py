@@ -4,6 +4,7 @@ import os
 import stat
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -12,6 +13,7 @@ from eventsourcing.persistence import OperationalError
 
 from gateway.node import Exposed, FolderUnusable, PortTaken, open_node
 from runtime.errors import Crashed, Exhausted
+from runtime.store.recorder import JournalRecorder
 from runtime.store.sqlite import Locked
 from tests.gateway.clients import TASK, Client, open_client, settings_of
 
@@ -48,6 +50,21 @@ async def test_a_lost_journal_takes_the_key_in_the_folder(tmp_path: Path) -> Non
     async with open_client(settings) as admin:
         assert admin.key == key
         assert (await admin.ask("GET", "/v1/tasks")).status_code == 200
+
+
+async def test_a_disk_that_fails_for_a_moment_ends_no_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, failures = JournalRecorder.insert_events, [OperationalError("disk I/O error")] * 2
+
+    def fails_at_first(recorder: JournalRecorder, *arguments: Any, **named: Any) -> Any:
+        if failures:
+            raise failures.pop()
+        return real(recorder, *arguments, **named)
+
+    monkeypatch.setattr(JournalRecorder, "insert_events", fails_at_first)
+    monkeypatch.setattr("gateway.node.ADMISSION_SECONDS", 0.01)
+    async with open_client(settings_of(tmp_path)) as admin:
+        assert (await admin.ask("GET", "/v1/tasks")).status_code == 200
+    assert not failures
 
 
 async def test_a_node_without_a_door_is_asked_by_its_opener(tmp_path: Path) -> None:

@@ -1,21 +1,26 @@
 """Journaled actors at the end of their node: what they owe is done by the next one, once; nobody waits for ever."""
 
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
+from eventsourcing.persistence import OperationalError
 from structlog.testing import capture_logs
 
 from runtime.actor import Actor, Effect
 from runtime.clock import SystemClock
 from runtime.codec import Codec
 from runtime.delivery import Context
-from runtime.errors import Unreachable
+from runtime.errors import NotCommitted, Unreachable
 from runtime.ids import Ids
+from runtime.journal import Journal
 from runtime.records import Recorded
+from runtime.store.recorder import JournalRecorder
 from runtime.store.sqlite import SqliteStore
 from runtime.system import Role, System, open_system
 from runtime.transparency import Signer
@@ -41,21 +46,25 @@ class Clerk(Actor[Any, None]):
 
 
 @asynccontextmanager
-async def clerk(folder: Path) -> AsyncIterator[System]:
+async def clerk(folder: Path, actor: type[Clerk] = Clerk) -> AsyncIterator[System]:
     clock = SystemClock()
     store = SqliteStore(folder / "journal.db", Codec([BANK]), Signer.load_or_make(folder / "journal-key"))
     try:
-        async with open_system(store, [Role(Clerk)], clock=clock, ids=Ids(clock)) as system:
+        async with open_system(store, [Role(actor)], clock=clock, ids=Ids(clock)) as system:
             yield system
     finally:
         store.close()
 
 
+async def quiet(system: System) -> None:
+    while any(cell.owes for cell in system.cells.values()):
+        await trio.lowlevel.checkpoint()
+    await system.journal.settled()
+
+
 async def kinds_once_quiet(folder: Path) -> list[type]:
     async with clerk(folder) as system:
-        while any(cell.owes for cell in system.cells.values()):
-            await trio.lowlevel.checkpoint()
-        await system.journal.settled()
+        await quiet(system)
         return [type(record.event) for record in system.journal.store.read(0, 100)]
 
 
@@ -90,3 +99,50 @@ async def test_what_is_no_exception_ends_the_node_and_tells_the_asker_even_in_th
                     await trio.sleep_forever()
     assert told == ["the system ends: SystemExit(-1)"]
     assert await kinds_once_quiet(tmp_path) == [Deposited, Greeted]
+
+
+class Counter(Clerk):
+    """Remembers how often was paid in."""
+
+    @staticmethod
+    def fresh() -> int:
+        return 0
+
+    @staticmethod
+    def remember(memory: int, recorded: Recorded) -> int:
+        return memory + isinstance(recorded.event, Deposited)
+
+
+def _close(journal: Journal, ended: threading.Event) -> None:
+    ended.set()
+    Journal.close(journal)
+
+
+async def test_what_a_failed_commit_has_undone_at_the_stop_is_not_in_the_memory_that_is_saved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began, ended = threading.Event(), threading.Event()
+
+    def fails_once_the_node_stops(recorder: JournalRecorder, *_: Any, **__: Any) -> None:
+        began.set()
+        ended.wait()
+        raise OperationalError("disk I/O error")
+
+    async def pay(system: System) -> None:
+        with pytest.raises(NotCommitted):
+            await system.ask(Deposit(account="a", cents=1), ANN)
+
+    with capture_logs():
+        async with trio.open_nursery() as outside:
+            async with clerk(tmp_path, Counter) as system:
+                await system.ask(Deposit(account="a", cents=1), ANN)
+                await quiet(system)
+                monkeypatch.setattr(JournalRecorder, "insert_events", fails_once_the_node_stops)
+                monkeypatch.setattr(system.journal, "close", partial(_close, system.journal, ended))
+                outside.start_soon(pay, system)
+                await trio.to_thread.run_sync(began.wait)
+    monkeypatch.undo()
+    async with clerk(tmp_path, Counter) as system:
+        actor = system.cells["counter", "t1"].actor
+        assert actor is not None
+        assert actor.memory == 1

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
 import trio
 
 from runtime.actor import Effect
@@ -28,12 +29,13 @@ class Reminder(Teller):
     """Greets an account a moment after its deposit, once; what it waits for is what it remembers."""
 
     woken: list[str]
+    woken_at: list[float]
     pauses: list[float]
     DELAY_SECONDS = 0.2
 
     def __init__(self, here: object) -> None:
         super().__init__(here)  # type: ignore[arg-type]
-        self.woken, self.pauses = [], []
+        self.woken, self.woken_at, self.pauses = [], [], []
         self.since = self.here.clock.now()
 
     def due(self) -> float | None:
@@ -43,6 +45,7 @@ class Reminder(Teller):
     def wake(self, at: float) -> Effect | None:
         account = min(self.memory.cents_by_account)
         self.woken.append(account)
+        self.woken_at.append(at)
         return Effect([(stream(account), Greet(account=account))])
 
     def paused(self, at: float, seconds: float) -> None:
@@ -77,6 +80,32 @@ async def test_a_timer_that_was_due_while_nobody_ran_fires_after_the_start(tmp_p
     async with node(tmp_path) as system:
         with trio.fail_after(10):
             assert await system.journal.wait_past(1) == 2
+
+
+async def test_whatever_keeps_a_wake_from_being_handled_it_is_of_the_moment_when_it_was_due(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with node(tmp_path) as system:
+        monkeypatch.setattr(Reminder, "DELAY_SECONDS", 3600.0)
+        await system.ask(Deposit(account="a", cents=1), ANN)
+        cell = system.cells["reminder", "t1"]
+        actor = cell.actor
+        assert isinstance(actor, Reminder)
+        cell.wake(actor.since)
+        await system.journal.wait_past(1)
+        assert actor.woken_at == [actor.since]
+        assert system.clock.now() > actor.since
+
+
+async def test_who_could_not_be_reached_until_the_door_was_open_is_told_so(tmp_path: Path) -> None:
+    async with node(tmp_path) as system:
+        await system.ask(Deposit(account="a", cents=1), ANN)
+        actor = system.cells["reminder", "t1"].actor
+        assert isinstance(actor, Reminder)
+        await trio.sleep(0.05)
+        system.opened()
+        [seconds] = actor.pauses
+        assert 0.05 <= seconds < 30
 
 
 PAUSED = """
