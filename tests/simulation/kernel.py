@@ -13,6 +13,7 @@ from runtime.actors import Actors, Props, open_actors
 from runtime.delivery import Context, Receipt
 from runtime.errors import Failure, Overloaded
 from runtime.keyed import spawn_keyed
+from runtime.life import Life
 from runtime.pools import SmallestMailbox, spawn_pool
 from runtime.ref import ActorRef
 from runtime.simulation import Kind, World
@@ -45,6 +46,8 @@ MAILBOX_MAX = 2
 ASK_SECONDS = 3.0
 ANSWER_SECONDS_MAX = 5.0
 STOP_SECONDS = 0.5
+REST_SECONDS_MAX = 120.0
+"""Actors that fail again and again wait longer each time before the next message."""
 KEYS = ("red", "green", "blue")
 
 # Failing is part of the plan: nobody is given up for it.
@@ -119,7 +122,22 @@ class Scene:
         self.world.faults.end()
         await self.gate.ask(Turn(is_open=True))
         await trio.sleep(3 * ASK_SECONDS)
+        with self.world.within(REST_SECONDS_MAX, "every_caller_answered", "somebody waits in front of an actor"):
+            await self.until_idle()
         self.judge()
+
+    async def until_idle(self) -> None:
+        while True:
+            await trio.sleep(1.0)
+            if not any(self.waiting(cell) for cell in self.actors.walk()):
+                return
+
+    def waiting(self, cell: Life) -> int:
+        """How many wait there; the ticker's timers ring on."""
+        if cell.name == "ticker":
+            return 0
+        extras = cell._extras
+        return len(cell._queue or ()) + (len(extras.parked) + len(extras.stash) if extras is not None else 0)
 
     # ---- what is done
 
@@ -233,12 +251,6 @@ class Scene:
         world.holds("nothing_sent_lost", len(lost) <= failed, f"{lost}")
         unmourned = [ref.path for ref in self.mourned if not book.notices[ref]]
         world.holds("death_told_once", len(unmourned) <= failed, f"{unmourned} are not mourned")
-        for cell in self.actors.walk():
-            if cell.name == "ticker":
-                continue  # it rings on
-            extras = cell._extras
-            waiting = len(cell._queue or ()) + (len(extras.parked) + len(extras.stash) if extras is not None else 0)
-            world.holds("every_caller_answered", not waiting, f"{waiting} wait in front of {cell.path}")
 
 
 def _context(sender: str) -> Context:
