@@ -11,7 +11,8 @@ outcome = simulate(workload, seed=7)
 from runtime.simulation.faults import KINDS, Fault, Faults, Kind, draw
 from runtime.simulation.invariants import check
 from runtime.simulation.ledger import Ledger
-from runtime.simulation.machine import Gone, Machine, NoAnswer
+from runtime.simulation.line import Gone, NoAnswer
+from runtime.simulation.machine import Machine
 from runtime.simulation.run import Outcome, Workload, shrink, simulate
 from runtime.simulation.world import Planted, Violation, World
 
