@@ -3,10 +3,13 @@
 import os
 from collections.abc import Callable
 from functools import cached_property
+from struct import Struct
 
 from runtime.clock import Clock
 
 SEQUENCE_BITS = 12
+TAILS = Struct(">64Q")
+"""The random parts of so many ids are drawn at a time."""
 
 
 class Ids:
@@ -19,6 +22,7 @@ class Ids:
         self._clock = clock
         self._entropy = entropy
         self._last = 0
+        self._tails: list[int] = []
         self._messages = 0
 
     @cached_property
@@ -30,7 +34,9 @@ class Ids:
         """A new id, greater than every one before it."""
         stamp = int(self._clock.now() * 1000) << SEQUENCE_BITS
         self._last = stamp = stamp if stamp > self._last else self._last + 1
-        milliseconds, sequence = stamp >> SEQUENCE_BITS, stamp & 0xFFF
-        tail = int.from_bytes(self._entropy(8), "big") & 0x3FFF_FFFF_FFFF_FFFF
-        text = f"{milliseconds:012x}7{sequence:03x}{tail | 1 << 63:016x}"
+        if not self._tails:
+            # Asking the system for a few bytes costs more than all the rest of an id.
+            self._tails = list(TAILS.unpack(self._entropy(TAILS.size)))
+        tail = self._tails.pop() & 0x3FFF_FFFF_FFFF_FFFF | 1 << 63
+        text = f"{stamp >> SEQUENCE_BITS:012x}7{stamp & 0xFFF:03x}{tail:016x}"
         return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
