@@ -30,7 +30,9 @@ class SystemClock:
         self._origin = self._wall() - self._monotonic()
 
     def now(self) -> float:
-        return int((self._origin + self._monotonic()) * 1e6 + 0.5) / 1e6  # what `round` gives, for a quarter of its price
+        return (
+            int((self._origin + self._monotonic()) * 1e6 + 0.5) / 1e6
+        )  # what `round` gives, for a quarter of its price
 
     def catch_up(self, seconds_min: float = 5.0) -> float:
         """After a suspended machine wakes: moves forward to wall time when it is ahead by more than `seconds_min`; returns by how much."""

@@ -34,6 +34,7 @@ class Codec:
         self._decoder_by_command: dict[str, msgspec.msgpack.Decoder[Any]] = {}
         self.aggregate_by_noun: dict[str, Aggregate] = {}
         self.aggregate_by_command: dict[type[Command[Any]], Aggregate] = {}
+        self._name_by_command: dict[type[Command[Any]], str] = {}
         for aggregate in aggregates:
             self._list(aggregate)
 
@@ -44,8 +45,9 @@ class Codec:
             self._kind_by_event[event] = kind
             self._decoder_by_kind[kind] = msgspec.msgpack.Decoder(event)
         for command in aggregate.COMMANDS:
-            self.aggregate_by_command[command] = aggregate
-            self._decoder_by_command[f"{noun(aggregate)}.{command.__name__}"] = msgspec.msgpack.Decoder(command)
+            name = f"{noun(aggregate)}.{command.__name__}"
+            self.aggregate_by_command[command], self._name_by_command[command] = aggregate, name
+            self._decoder_by_command[name] = msgspec.msgpack.Decoder(command)
 
     def kind(self, event: Event) -> str:
         """The event's name on disk."""
@@ -74,9 +76,9 @@ class Codec:
 
     def command_record(self, command: Command[Any], key: str = "") -> CommandRecord:
         """The command as it will stand on disk beside its first event."""
-        aggregate = self.aggregate_by_command[type(command)]
-        name = f"{noun(aggregate)}.{type(command).__name__}"
-        return CommandRecord(name=name, rules=aggregate.RULES, data=msgspec.Raw(self.pack(command)), key=key)
+        kind = type(command)
+        rules, data = self.aggregate_by_command[kind].RULES, msgspec.Raw(self._encoder.encode(command))
+        return CommandRecord(name=self._name_by_command[kind], rules=rules, data=data, key=key)
 
     def command(self, record: CommandRecord) -> Command[Any]:
         """The command that a record holds, as `decide` saw it. Raises UnknownKind."""

@@ -203,15 +203,16 @@ class Journal:
         states: dict[str, Held] = {}
         recorded: list[Recorded] = []
         drafts: list[Draft] = []
-        correlation = context.correlation
+        correlation, codec = context.correlation, self.codec
         for stream, command in decisions:
             held = states.get(stream) or self._states[stream]
-            stamped = msgspec.structs.replace(command, at=at, tenant=context.tenant)
-            aggregate = self.codec.aggregate_of(stream)
+            if command.at != at or command.tenant != context.tenant:
+                command = msgspec.structs.replace(command, at=at, tenant=context.tenant)
+            aggregate = codec.aggregate_of(stream)
             if held.tenant and held.tenant != context.tenant:
-                aggregate.decide(aggregate.initial, stamped)
+                aggregate.decide(aggregate.initial, command)
                 raise Conflict(f"the id of {stream} is taken")
-            events = aggregate.decide(held.state, stamped)
+            events = aggregate.decide(held.state, command)
             if not events:
                 continue
             command_id = self.ids.new()
@@ -223,20 +224,21 @@ class Journal:
                 tenant=context.tenant,
                 principal=context.principal,
                 at=at,
+                command=codec.command_record(command, context.key),
             )
-            first = msgspec.structs.replace(meta, command=self.codec.command_record(stamped, context.key))
             state, version, position = held.state, held.version, self.proposed + len(recorded)
             for event in events:
-                kind, data = self.codec.kind(event), self.codec.pack(event)
+                kind, data = codec.kind(event), codec.pack(event)
                 position, version = position + 1, version + 1
                 # What is folded from now on is what will stand on disk: an event that its own kind can't read fails here.
-                event = self.codec.event(kind, data)
+                event = codec.event(kind, data)
                 state = aggregate.evolve(state, event)
                 recorded.append(
-                    Recorded(position=position, stream=stream, version=version, kind=kind, event=event, meta=first)
+                    Recorded(position=position, stream=stream, version=version, kind=kind, event=event, meta=meta)
                 )
-                drafts.append(Draft(position, stream, version, kind, first, data))
-                first = meta
+                drafts.append(Draft(position, stream, version, kind, meta, data))
+                if meta.command is not None and len(events) > 1:
+                    meta = msgspec.structs.replace(meta, command=None)
             states[stream] = Held(state, version, context.tenant, position)
         return Proposal(recorded, drafts, states)
 
@@ -359,9 +361,6 @@ class Journal:
                 self._fail(error)
                 await self._pause()
                 return
-            for draft in drafts:
-                # What is told from memory is what a reader of the file will find; nobody has seen these records yet.
-                msgspec.structs.force_setattr(draft.meta, "recorded_at", batch.recorded_at)
             self.commits += 1
             self._failures_in_row = 0
             self._reactions.clear()

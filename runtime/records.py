@@ -2,8 +2,8 @@
 
 The same class is the HTTP body (without its house fields), its JSON schema, its validation and its bytes on disk.
 Write `frozen=True, kw_only=True` on every class line: neither mypy nor msgspec inherits them. States, commands, events and records are
-trees, made by the thousand and kept for a while: the garbage collector need not walk them (`gc=False`, inherited), which was two fifths of what a
-durable command costs the event loop.
+trees, made by the thousand and kept for a while: the garbage collector need not walk them (`gc=False`, inherited), which was two
+fifths of what a durable command costs the event loop.
 """
 
 from collections.abc import Callable, Sequence

@@ -162,7 +162,9 @@ class SqliteStore:
         stored: list[StoredEvent] = []
         leaves: list[bytes] = []
         for position, stream, version, kind, meta, data in batch.drafts:
-            body = self.codec.body(msgspec.structs.replace(meta, recorded_at=batch.recorded_at), data)
+            # Nobody has seen the record yet; what is told from memory is what a reader of the file will find.
+            msgspec.structs.force_setattr(meta, "recorded_at", batch.recorded_at)
+            body = self.codec.body(meta, data)
             stored.append(StoredEvent(stream, version, kind, body))
             leaves.append(leaf_hash(position, stream, version, kind, body))
         tree = self._tree.fork()
