@@ -44,7 +44,7 @@ CLIENTS = 4
 ACCOUNTS = 3
 BURST = 4
 AUDIT_SECONDS = 7.0
-TRIES_MAX = 200
+TRIES_MAX = 2000
 CODEC = Codec([bank])  # type: ignore[list-item]
 
 BANK_KINDS = tuple(kind._replace(often=2 * kind.often) for kind in KINDS)
