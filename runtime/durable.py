@@ -247,6 +247,8 @@ class DurableCell(Cell):
         kept = journal.kept(self.context)
         if kept is None or not isinstance(item, Delivery):
             return False
+        if kept.position > journal.position:
+            journal.admit()  # it waits for that commit too
         _begin(item)
         answer = msgspec.msgpack.decode(kept.reply, type=reply_type(type(item.message)))
         self._answer(Reply(answer), settle, kept.position)
@@ -320,7 +322,9 @@ class DurableCell(Cell):
         """A refusal is not a crash: the asker hears of it; a reaction that came too late is over, one without room comes again."""
         if isinstance(item, Delivery):
             _begin(item)
-            self._answer(Failed(failure), settle, self.journaled.journal.proposed)
+            # That there is no room rests on nothing provisional; waiting like others, who is turned away would fill the journal.
+            basis = 0 if isinstance(failure, Overloaded) else self.journaled.journal.proposed
+            self._answer(Failed(failure), settle, basis)
             return
         self._system.log_levels.logger(self).debug("refused", message=_describe(item), reason=str(failure))
         if isinstance(failure, Overloaded):

@@ -21,6 +21,9 @@ from runtime.records import Recorded
 IN_ORDER = (Cell, DurableCell, KeyedCell)
 """Members of pools take from each other, so there no one member's order is promised."""
 
+SETTLED_MAX = 4
+"""So many may wait for the journal to be settled: who saves memories, who makes a backup."""
+
 ORDER, BOUNDS = "order_per_actor", "bounds_kept"
 
 
@@ -101,14 +104,15 @@ class Watching:
         if extras is not None and len(extras.stash) > kind.stash_max:
             self._fail(BOUNDS, f"{cell.path} has put {len(extras.stash)} aside, stash_max is {kind.stash_max}")
         if isinstance(cell, DurableCell):
-            self._look_at_journal(cell.journaled.journal)
+            self._look_at_journal(cell.journaled.journal, len(cell.journaled.cells))
 
-    def _look_at_journal(self, journal: Journal) -> None:
+    def _look_at_journal(self, journal: Journal, cells: int) -> None:
         most = journal.pending_commands_max
         if journal.backlog > most:
-            commands = sum(1 for entry in (*journal._flying, *journal._waiting) if entry.replies)
-            if commands > most:
-                self._fail(BOUNDS, f"{commands} commands wait for the disk, pending_commands_max is {most}")
+            # Reactions follow from what is committed and are not turned away, nor is an actor that wakes.
+            waiting = sum(1 for entry in (*journal._flying, *journal._waiting) if entry.reaction is None)
+            if waiting > most + cells + SETTLED_MAX:
+                self._fail(BOUNDS, f"{waiting} answers wait for the disk, pending_commands_max is {most}")
         # What is provisional is not forgotten, and what is not is forgotten with the next proposal.
         cached, cached_max = max(len(journal._states), len(journal._kept)), journal.state_cache_max + 2 * most
         if cached > cached_max:
