@@ -10,6 +10,7 @@ carry no unique constraint besides their primary key and no foreign key, and no 
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -123,33 +124,24 @@ def _key_reader(shape: Shape, key: list[str]) -> Callable[[Change], Any]:
     return (lambda change: read(change.values)) if shape.kind is Insert else (lambda change: read(_where(change)))
 
 
-class Statements:
-    """The statements of one database, compiled once for each shape.
+def write(connection: Connection, changes: Sequence[Change]) -> None:
+    """Carries out the changes in as few statements as their order allows. Raises FaultyChange or DBAPIError.
 
     They go to the driver as they are: SQLAlchemy's own way from a statement to `executemany` costs 3 µs a row more.
     Columns whose types convert values on their way in are therefore not for projections; `check` refuses them.
     """
+    for group in plan(changes):
+        text, parameters = _compiled(group.shape, type(connection.dialect))
+        rows = _inserted(group) if group.shape.kind is Insert else map(_matched, group.changes)
+        connection.exec_driver_sql(text, [parameters(row) for row in rows])
 
-    def __init__(self) -> None:
-        self._compiled: dict[Shape, tuple[str, Callable[[Row], Any]]] = {}
 
-    def write(self, connection: Connection, changes: Sequence[Change]) -> None:
-        """Carries out the changes in as few statements as their order allows. Raises FaultyChange or DBAPIError."""
-        for group in plan(changes):
-            text, parameters = self._compile(connection, group.shape)
-            rows = _inserted(group) if group.shape.kind is Insert else map(_matched, group.changes)
-            connection.exec_driver_sql(text, [parameters(row) for row in rows])
-
-    def _compile(self, connection: Connection, shape: Shape) -> tuple[str, Callable[[Row], Any]]:
-        found = self._compiled.get(shape)
-        if found is None:
-            compiled = statement(shape, connection.dialect.name).compile(dialect=connection.dialect)
-            order = getattr(compiled, "positiontup", None)
-            found = str(compiled), dict if order is None else _in_order(order)
-            if len(self._compiled) >= STATEMENTS_MAX:
-                self._compiled.clear()
-            self._compiled[shape] = found
-        return found
+@lru_cache(STATEMENTS_MAX)
+def _compiled(shape: Shape, dialect: Any) -> tuple[str, Callable[[Row], Any]]:
+    """Compiled once for all databases of a kind, which the class of their dialect says."""
+    compiled = statement(shape, dialect.name).compile(dialect=dialect())
+    order = getattr(compiled, "positiontup", None)
+    return str(compiled), dict if order is None else _in_order(order)
 
 
 def _in_order(names: list[str]) -> Callable[[Row], Any]:

@@ -16,7 +16,7 @@ import msgspec
 from sqlalchemy import Column, Connection, Engine, Integer, MetaData, Table, Text, create_engine, event, select
 from sqlalchemy.exc import OperationalError
 
-from runtime.changes import FaultyChange, Statements, check
+from runtime.changes import FaultyChange, check, write
 from runtime.records import Change, Delete, Insert, Recorded, Update
 
 BUSY_SECONDS_MAX = 5.0
@@ -106,7 +106,6 @@ class ReadModels:
         self.projections = tuple(projections)
         self.standings = {projection.NAME: Standing(name=projection.NAME) for projection in projections}
         self._origin = origin
-        self._statements = Statements()
 
     def open(self, position: int) -> None:
         """Makes tables that are missing, and drops those that were made otherwise, elsewhere, or past the journal's `position`."""
@@ -131,14 +130,14 @@ class ReadModels:
     def _drop(self, connection: Connection, row: Any) -> None:
         for name in row.tables.split():
             Table(name, MetaData()).drop(connection, checkfirst=True)
-        self._statements.write(connection, [Delete(table=positions, values={}, where={"name": row.name})])
+        write(connection, [Delete(table=positions, values={}, where={"name": row.name})])
 
     def _create(self, connection: Connection, projection: Projection) -> None:
         for table in projection.TABLES:
             table.drop(connection, checkfirst=True)
             table.create(connection)
         first = {"name": projection.NAME, "origin": self._origin, "position": 0, "tables": _table_names(projection)}
-        self._statements.write(connection, [Insert(table=positions, values=first)])
+        write(connection, [Insert(table=positions, values=first)])
 
     def position(self) -> int | None:
         """Where the hindmost of the projections that go on stands; None when all have stopped."""
@@ -148,7 +147,7 @@ class ReadModels:
         """Applies the events that each projection has not seen yet, in one commit. Raises OperationalError and changes nothing."""
         with self.engine.begin() as connection:
             moved = [self._advance(connection, projection, batch) for projection in self.projections]
-            self._statements.write(connection, [_moved(standing) for standing in moved])
+            write(connection, [_moved(standing) for standing in moved])
         self.standings = {standing.name: standing for standing in moved}
 
     def _advance(self, connection: Connection, projection: Projection, batch: Sequence[Recorded]) -> Standing:
@@ -181,7 +180,7 @@ class ReadModels:
             return None
         savepoint = connection.begin_nested()
         try:
-            self._statements.write(connection, changes)
+            write(connection, changes)
         except OperationalError:
             raise  # SQLite may have undone everything already, the savepoint included
         except Exception as error:  # noqa: BLE001 — as above

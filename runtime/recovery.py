@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -30,8 +31,13 @@ class Fold:
 
 def shape(actor: type[Actor[Any, Any]]) -> str:
     """Changes when the memory's type or the fold's number does: a saved fold of another shape is not used."""
-    schema = msgspec.json.encode(msgspec.json.schema(type(actor.fresh())), order="deterministic")
-    return hashlib.sha256(schema + b"%d" % actor.FOLD).hexdigest()
+    return _shape(type(actor.fresh()), actor.FOLD)
+
+
+@cache
+def _shape(memory: Any, fold: int) -> str:
+    schema = msgspec.json.encode(msgspec.json.schema(memory), order="deterministic")
+    return hashlib.sha256(schema + b"%d" % fold).hexdigest()
 
 
 def hearers(roles: Iterable["Role"]) -> dict[type[Event], tuple[str, ...]]:

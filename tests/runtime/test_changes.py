@@ -10,7 +10,7 @@ from sqlalchemy import Column, Connection, Float, ForeignKey, Integer, MetaData,
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.types import JSON
 
-from runtime.changes import FaultyChange, Group, Shape, Statements, check, plan, statement
+from runtime.changes import FaultyChange, Group, Shape, check, plan, statement, write
 from runtime.records import Add, Change, Delete, Insert, Update
 
 metadata = MetaData()
@@ -75,7 +75,7 @@ def rows_after(write, changes: Sequence[Change]) -> list[list[tuple[Any, ...]]]:
 
 @given(st.lists(changes, max_size=30))
 def test_grouped_changes_leave_the_rows_that_single_ones_leave(changes):
-    assert rows_after(Statements().write, changes) == rows_after(one_by_one, changes)
+    assert rows_after(write, changes) == rows_after(one_by_one, changes)
 
 
 @given(st.lists(changes, max_size=30))
@@ -124,7 +124,7 @@ def test_changes_of_whole_rooms_stay_in_order_with_those_of_their_shelves_alone(
 )
 def test_a_change_that_cannot_be_carried_out_is_named(change, fault):
     with pytest.raises(FaultyChange, match=fault):
-        rows_after(Statements().write, [change])
+        rows_after(write, [change])
 
 
 @pytest.mark.parametrize(

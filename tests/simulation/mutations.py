@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from runtime.alarms import Alarms
 from runtime.cell import Cell
+from runtime.changes import write as write_changes
 from runtime.journal import Journal
 from runtime.read_models import ReadModels, Standing, positions
 from runtime.records import Update
@@ -79,7 +80,7 @@ def projection_position_outside_the_commit(write: Any) -> Any:
         with models.engine.begin() as connection:
             moved = [models._advance(connection, projection, batch) for projection in models.projections]
         with models.engine.begin() as connection:
-            models._statements.write(connection, [_moved(standing) for standing in moved])
+            write_changes(connection, [_moved(standing) for standing in moved])
         models.standings = {standing.name: standing for standing in moved}
 
     return wrong
