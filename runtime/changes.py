@@ -130,8 +130,9 @@ def write(connection: Connection, changes: Sequence[Change]) -> None:
     They go to the driver as they are: SQLAlchemy's own way from a statement to `executemany` costs 3 µs a row more.
     Columns whose types convert values on their way in are therefore not for projections; `check` refuses them.
     """
+    dialect: Any = type(connection.dialect)
     for group in plan(changes):
-        text, parameters = _compiled(group.shape, type(connection.dialect))
+        text, parameters = _compiled(group.shape, dialect)
         rows = _inserted(group) if group.shape.kind is Insert else map(_matched, group.changes)
         connection.exec_driver_sql(text, [parameters(row) for row in rows])
 

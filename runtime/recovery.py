@@ -31,7 +31,8 @@ class Fold:
 
 def shape(actor: type[Actor[Any, Any]]) -> str:
     """Changes when the memory's type or the fold's number does: a saved fold of another shape is not used."""
-    return _shape(type(actor.fresh()), actor.FOLD)
+    memory: Any = type(actor.fresh())
+    return _shape(memory, actor.FOLD)
 
 
 @cache
