@@ -30,7 +30,8 @@ from runtime.delivery import Context
 from runtime.errors import Conflict, Failure, NotCommitted, Overloaded, Refused, Unreachable
 from runtime.ids import Ids
 from runtime.records import Command, Meta, Recorded
-from runtime.store.sqlite import REPLY_SECONDS, Batch, Draft, SqliteStore
+from runtime.store.contract import REPLY_SECONDS, Batch, Draft
+from runtime.store.store import Store
 from runtime.threads import Worker, open_worker, run_blocking
 
 log = structlog.get_logger()
@@ -84,7 +85,7 @@ class Journal:
 
     def __init__(
         self,
-        store: SqliteStore,
+        store: Store,
         codec: Codec,
         clock: Clock,
         ids: Ids,

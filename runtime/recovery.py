@@ -10,7 +10,7 @@ import msgspec
 
 from runtime.actor import Actor
 from runtime.records import Event, Recorded
-from runtime.store.sqlite import Memory
+from runtime.store.contract import Memory
 
 if TYPE_CHECKING:
     from runtime.system import Role

@@ -28,7 +28,8 @@ from runtime.kind import Interceptor, Kind, may_wait
 from runtime.life import Work, working
 from runtime.records import Command, Recorded
 from runtime.recovery import NODE, Fold, Recovery, hearers, shape
-from runtime.store.sqlite import Memory, SqliteStore
+from runtime.store.contract import Memory
+from runtime.store.store import Store
 from runtime.supervision import Backoff, Supervision
 from runtime.timers import Timers
 from runtime.trace import of_record, span
@@ -355,7 +356,7 @@ def _kind_of(role: Role, mailbox_max: int) -> Kind:
 
 @asynccontextmanager
 async def open_system(
-    store: SqliteStore,
+    store: Store,
     roster: Sequence[Role],
     *,
     clock: Clock,
@@ -374,7 +375,7 @@ async def open_system(
     newest_at = store.newest_at()
     if newest_at > clock.now() + CLOCK_AHEAD_SECONDS_MAX:
         raise Unreadable(
-            f"{store.path} was written to {newest_at - clock.now():.0f} s from now: set the machine's clock"
+            f"{store.place} was written to {newest_at - clock.now():.0f} s from now: set the machine's clock"
         )
     clock.not_before(newest_at)
     journal = Journal(

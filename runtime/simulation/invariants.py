@@ -16,6 +16,7 @@ from runtime.cell import Cell
 from runtime.delivery import SETTLED, Delivery
 from runtime.durable import DurableCell
 from runtime.errors import Unreachable
+from runtime.evidence import Unreadable
 from runtime.projector import Projector
 from runtime.read_models import Digests, ReadModels, compare, digests, open_database
 from runtime.records import Meta, Recorded
@@ -25,7 +26,6 @@ from runtime.simulation.ledger import Ledger, stored_reply
 from runtime.simulation.world import World
 from runtime.store.sqlite import REPLY_SECONDS, Memory
 from runtime.system import System
-from runtime.verification import Unreadable, verify
 
 REST_SECONDS_MAX = 600.0
 """So long a system may take to come to rest when nobody asks any more: retries and restarts back off."""
@@ -229,7 +229,7 @@ def decide_again(world: World, system: System, records: Records) -> None:
 def log_verifies(world: World, system: System) -> None:
     """The file proves what it holds, by its own key."""
     try:
-        report = verify(system.journal.store.path)
+        report = system.journal.store.judge()
     except Unreadable as error:
         world.fail("log_verifies", str(error))
     world.holds("log_verifies", report.whole, f"{report.faults}")

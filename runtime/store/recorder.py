@@ -10,7 +10,6 @@ What differs from the library's own, and why:
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from eventsourcing.persistence import StoredEvent
@@ -21,6 +20,8 @@ from eventsourcing.sqlite import (
     SQLiteCursor,
     SQLiteDatastore,
 )
+
+from runtime.store.contract import Rows
 
 CACHE_KIBIBYTES = 64_000
 AUTOCHECKPOINT_PAGES = 4_000
@@ -39,17 +40,6 @@ TABLES = (
     "CREATE TABLE IF NOT EXISTS snapshots (actor TEXT, key TEXT, shape TEXT NOT NULL, position INTEGER NOT NULL, memory BLOB NOT NULL, "
     "seal BLOB NOT NULL, PRIMARY KEY (actor, key))",
 )
-
-
-@dataclass(slots=True)
-class Rows:
-    """What goes into one transaction beside the records: see the statements below for the columns."""
-
-    nodes: Sequence[tuple[int, bytes]] = ()
-    checkpoint: tuple[int, bytes, float, str] | None = None
-    superseded: int | None = None
-    replies: Sequence[tuple[str, str, bytes, bytes, int, float]] = ()
-    reactions: Sequence[tuple[str, str, int]] = field(default_factory=list)
 
 
 class JournalPool(SQLiteConnectionPool):

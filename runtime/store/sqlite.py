@@ -1,69 +1,30 @@
 """A journal in one SQLite file: batches in, records out, sealed by a Merkle tree; one writing process, held by a lock."""
 
 import fcntl
-import hmac
 import os
 import sqlite3
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import msgspec
-import structlog
-from eventsourcing.persistence import IntegrityError, PersistenceError, StoredEvent
+from eventsourcing.persistence import IntegrityError, PersistenceError
 
 from runtime.codec import Codec
 from runtime.errors import Fenced
 from runtime.evidence import Unreadable
-from runtime.records import Meta, Recorded
-from runtime.store.recorder import JournalDatastore, JournalRecorder, Rows
-from runtime.transparency import NotANote, NotSigned, Signer, Tree, leaf_hash, verify_note
+from runtime.store.contract import MILESTONE_POSITIONS, REPLY_SECONDS, Batch, Draft, Locked, Memory
+from runtime.store.recorder import JournalDatastore, JournalRecorder
+from runtime.store.store import Store
+from runtime.transparency import Signer
+from runtime.verification import Report, verify
 
-log = structlog.get_logger()
-
-FORMAT = 1
-MILESTONE_POSITIONS = 1024
-REPLY_SECONDS = 24 * 3600.0
+__all__ = ["MILESTONE_POSITIONS", "REPLY_SECONDS", "Batch", "Draft", "Locked", "Memory", "SqliteStore", "copy_database"]
 
 
-class Locked(Exception):
-    """Another process writes to this journal."""
+class SqliteStore(Store):
+    """The file, its lock, its tree."""
 
-
-class Draft(NamedTuple):
-    """A record on its way to the disk: all but the batch's time is fixed."""
-
-    position: int
-    stream: str
-    version: int
-    kind: str
-    meta: Meta
-    data: bytes
-
-
-@dataclass(slots=True)
-class Batch:
-    """What one transaction commits: contiguous drafts, and the replies and reactions that go with them."""
-
-    drafts: list[Draft]
-    replies: list[tuple[str, str, bytes, bytes, int, float]]
-    reactions: list[tuple[str, str, int]]
-    recorded_at: float
-
-
-class Memory(NamedTuple):
-    """A saved fold of one actor."""
-
-    actor: str
-    key: str
-    shape: str
-    position: int
-    memory: bytes
-
-
-class SqliteStore:
-    """The file, its lock, its tree. Its methods block: the journal calls `append` on its writer thread, the rest on reader threads."""
+    POSITION = "rowid"
 
     def __init__(
         self,
@@ -76,6 +37,7 @@ class SqliteStore:
     ) -> None:
         """`entropy(n)` gives n random bytes, for the name of a new journal."""
         self.path = path
+        self.place = str(path)
         self.codec = codec
         self.signer = signer
         self._lock = _lock(path)
@@ -83,10 +45,7 @@ class SqliteStore:
             self._recorder = JournalRecorder(JournalDatastore(str(path)))
             self._recorder.create_table()
             self._check_schema()
-            self.origin = self._check_facts(name, entropy)
-            self.position: int = self._one("SELECT COALESCE(MAX(rowid), 0) FROM stored_events")
-            self._newest: int = self._one("SELECT COALESCE(MAX(size), 0) FROM checkpoints")
-            self._tree = self._load_tree()
+            self._load(name, entropy)
         except BaseException:
             os.close(self._lock)
             raise
@@ -97,149 +56,31 @@ class SqliteStore:
         if found:
             raise Unreadable(f"{self.path} holds what no journal has: {', '.join(' '.join(row) for row in found)}")
 
-    def _check_facts(self, name: str, entropy: Callable[[int], bytes]) -> str:
-        facts = dict(self.query("SELECT name, value FROM facts"))
-        if not facts:
-            facts = {
-                "format": str(FORMAT),
-                "origin": f"gavel/{name}/{entropy(8).hex()}",
-                "public_key": self.signer.public_key,
-            }
-            with self._recorder.datastore.transaction(commit=True) as cursor:
-                cursor.executemany("INSERT INTO facts VALUES (?,?)", sorted(facts.items()))
-        if facts["format"] != str(FORMAT):
-            raise Unreadable(f"{self.path} has format {facts['format']}, this program writes format {FORMAT}")
-        if facts["public_key"] != self.signer.public_key:
-            raise Unreadable(f"{self.path} is signed with another key than the one beside it")
-        return str(facts["origin"])
-
-    def _load_tree(self) -> Tree:
-        """The tree as it was signed last. What was put in its place by somebody without the key is never built upon."""
-        tree = Tree.load(self.position, lambda node: bytes(self._one("SELECT hash FROM nodes WHERE id=?", (node,))))
-        note = self.checkpoint()
-        if note is None:
-            if self.position:
-                raise Unreadable(f"{self.path} holds {self.position} records and no checkpoint")
-            return tree
-        try:
-            checkpoint = verify_note(note, self.signer.public_key)
-        except (NotANote, NotSigned) as error:
-            raise Unreadable(
-                f"the newest checkpoint of {self.path} is not signed by the key beside it: {error}"
-            ) from error
-        if checkpoint.size != self.position:
-            raise Unreadable(f"{self.path} holds {self.position} records, its newest checkpoint says {checkpoint.size}")
-        if (checkpoint.origin, checkpoint.root) != (self.origin, tree.root()):
-            raise Unreadable(f"{self.path} was altered: its tree is not the one that was signed")
-        return tree
+    def _write_facts(self, facts: dict[str, str]) -> None:
+        with self._recorder.datastore.transaction(commit=True) as cursor:
+            cursor.executemany("INSERT INTO facts VALUES (?,?)", sorted(facts.items()))
 
     def query(self, statement: str, parameters: Sequence[object] = ()) -> list[Any]:
-        """Rows of a reading statement."""
         with self._recorder.datastore.transaction(commit=False) as cursor:
             cursor.execute(statement, parameters)
             return [tuple(row) for row in cursor.fetchall()]
 
-    def _one(self, statement: str, parameters: Sequence[object] = ()) -> Any:
-        return self.query(statement, parameters)[0][0]
-
     def append(self, batch: Batch) -> None:
-        """Commits a batch. Raises PersistenceError where nothing was stored, Fenced where another writer has been here."""
         stored, rows, tree = self._seal(batch)
-        first = self.position + 1
         try:
-            self._recorder.insert_events(stored, first=first, rows=rows)
+            self._recorder.insert_events(stored, first=self.position + 1, rows=rows)
         except IntegrityError as error:
             raise Fenced(f"somebody else wrote to {self.path}: {error}") from error
         except PersistenceError:
-            if not self._stands(stored, first):
+            if not self._stands(stored, rows):
                 raise
-        self.position += len(stored)
-        self._tree = tree
-        if rows.checkpoint is not None:
-            self._newest = rows.checkpoint[0]
-
-    def _seal(self, batch: Batch) -> tuple[list[StoredEvent], Rows, Tree]:
-        stored: list[StoredEvent] = []
-        leaves: list[bytes] = []
-        for position, stream, version, kind, meta, data in batch.drafts:
-            # Nobody has seen the record yet; what is told from memory is what a reader of the file will find.
-            msgspec.structs.force_setattr(meta, "recorded_at", batch.recorded_at)
-            body = self.codec.body(meta, data)
-            stored.append(StoredEvent(stream, version, kind, body))
-            leaves.append(leaf_hash(position, stream, version, kind, body))
-        tree = self._tree.fork()
-        nodes = tree.extend(leaves)
-        rows = Rows(nodes=nodes, replies=batch.replies, reactions=batch.reactions)
-        if stored:
-            root = tree.root()
-            rows.checkpoint = (tree.size, root, batch.recorded_at, self.signer.sign(self.origin, tree.size, root))
-            if self._newest and self._newest // MILESTONE_POSITIONS == tree.size // MILESTONE_POSITIONS:
-                rows.superseded = self._newest
-        return stored, rows, tree
-
-    def _stands(self, stored: Sequence[StoredEvent], first: int) -> bool:
-        """After an error at commit only the file knows: reads back whether the batch is in it."""
-        if not stored:
-            return False
-        rows = self._recorder.select_notifications(first, len(stored))
-        found = [(n.originator_id, n.originator_version, n.topic, n.state) for n in rows]
-        return found == [(s.originator_id, s.originator_version, s.topic, s.state) for s in stored]
-
-    def read(self, after: int, limit: int) -> list[Recorded]:
-        """Up to `limit` records past a position, in order. Raises UnknownKind, naming the position."""
-        return [
-            self._open(n.id, str(n.originator_id), n.originator_version, n.topic, n.state)
-            for n in self._recorder.select_notifications(after, limit, inclusive_of_start=False)
-        ]
-
-    def read_stream(self, stream: str, *, after: int = 0, limit: int = -1) -> list[Recorded]:
-        """Up to `limit` records (below 0: all) of one stream past a position, in order."""
-        rows = self.query(
-            "SELECT rowid, originator_version, topic, state FROM stored_events WHERE originator_id=? AND rowid>?"
-            " ORDER BY originator_version LIMIT ?",
-            (stream, after, limit),
-        )
-        return [self._open(position, stream, version, kind, body) for position, version, kind, body in rows]
-
-    def _open(self, position: int, stream: str, version: int, kind: str, body: bytes) -> Recorded:
-        try:
-            meta, event = self.codec.open(kind, body)
-        except Exception as error:
-            raise Unreadable(f"record {position} ({kind}) of {self.path} can't be read: {error}") from error
-        return Recorded(position=position, stream=stream, version=version, kind=kind, event=event, meta=meta)
-
-    def newest_at(self) -> float:
-        """When the newest record was written; 0 where there is none."""
-        return float(self._one("SELECT COALESCE(MAX(recorded_at), 0) FROM checkpoints"))
-
-    def find_reply(self, tenant: str, key: str) -> tuple[bytes, bytes] | None:
-        """Digest and stored reply of an idempotency key."""
-        rows = self.query("SELECT digest, reply FROM commands WHERE tenant=? AND key=?", (tenant, key))
-        return (bytes(rows[0][0]), bytes(rows[0][1])) if rows else None
+        self._grow(stored, rows, tree)
 
     def forget_replies(self, before: float) -> None:
-        """Drops the replies of keys older than `before`."""
         with self._recorder.datastore.transaction(commit=True) as cursor:
             cursor.execute("DELETE FROM commands WHERE at<?", (before,))
 
-    def reactions(self) -> dict[tuple[str, str], int]:
-        """Up to where each actor has reacted."""
-        return {(actor, key): position for actor, key, position in self.query("SELECT * FROM reactions")}
-
-    def memories(self) -> list[Memory]:
-        """All saved folds that this journal has sealed."""
-        rows = self.query("SELECT actor, key, shape, position, memory, seal FROM snapshots")
-        sealed = [Memory(*row) for *row, seal in rows if hmac.compare_digest(self._seal_of(Memory(*row)), seal)]
-        if len(sealed) < len(rows):
-            log.warning("snapshots were altered and are not used", count=len(rows) - len(sealed))
-        return sealed
-
-    def _seal_of(self, memory: Memory) -> bytes:
-        """What only the holder of the journal's key can make: actors believe their snapshots, so nobody else may write them."""
-        return self.signer.seal(b"gavel snapshot", msgspec.msgpack.encode((self.origin, *memory)))
-
     def save(self, memories: Sequence[Memory], reactions: Sequence[tuple[str, str, int]]) -> None:
-        """Saves folds and how far was reacted, between batches. The folds must be those of all actors, or none: see `Recovery`."""
         rows = [(*memory, self._seal_of(memory)) for memory in memories]
         with self._recorder.datastore.transaction(commit=True) as cursor:
             if rows:
@@ -247,17 +88,14 @@ class SqliteStore:
             cursor.executemany("INSERT INTO snapshots VALUES (?,?,?,?,?,?)", rows)
             cursor.executemany("INSERT OR REPLACE INTO reactions VALUES (?,?,?)", reactions)
 
-    def checkpoint(self) -> str | None:
-        """The newest signed checkpoint."""
-        rows = self.query("SELECT note FROM checkpoints ORDER BY size DESC LIMIT 1")
-        return rows[0][0] if rows else None
-
     def backup(self, target: Path) -> None:
-        """A whole copy while the journal is in use, by SQLite's own online backup (a plain file copy loses the WAL's tail)."""
+        """By SQLite's own online backup: a plain file copy loses the WAL's tail."""
         copy_database(self.path, target)
 
+    def judge(self, *, key: str | None = None, against: str | None = None) -> Report:
+        return verify(self.path, key=key, against=against)
+
     def close(self) -> None:
-        """Closes the file and gives up the lock."""
         self._recorder.datastore.close()
         os.close(self._lock)
 

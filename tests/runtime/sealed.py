@@ -5,7 +5,8 @@ from contextlib import closing
 
 from eventsourcing.persistence import StoredEvent
 
-from runtime.store.recorder import JournalDatastore, JournalRecorder, Rows
+from runtime.store.contract import Rows
+from runtime.store.recorder import JournalDatastore, JournalRecorder
 from runtime.transparency import Signer, Tree, leaf_hash
 
 ORIGIN = "gavel/main/0123456789abcdef"

@@ -196,7 +196,7 @@ async def test_a_failed_commit_is_told_and_leaves_nothing(tmp_path: Path, monkey
         insert = system.journal.store._recorder._insert_events
 
         def full(*args: object, **kwargs: object) -> None:
-            insert(*args, **kwargs)  # type: ignore[arg-type]
+            insert(*args, **kwargs)
             raise OperationalError("database or disk is full")
 
         monkeypatch.setattr(system.journal.store._recorder, "_insert_events", full)

@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -32,7 +33,7 @@ class Tampered(Bank):
 
 def written(file: str, statement: str, *parameters: object) -> Tamper:
     def write(branch: Branch) -> None:
-        place = branch.system.journal.store.path.with_name(file)
+        place = Path(branch.system.journal.store.place).with_name(file)
         with closing(sqlite3.connect(place, isolation_level=None)) as connection:
             assert connection.execute(statement, parameters).rowcount > 0
 

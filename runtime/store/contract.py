@@ -1,0 +1,75 @@
+"""What a journal hands to its store and gets back from it, whatever database holds it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from runtime.errors import Fenced
+from runtime.records import Meta
+
+FORMAT = 1
+"""The number of the tables' layout; it stands in each store."""
+
+MILESTONE_POSITIONS = 1024
+"""Of the checkpoints, the newest is kept, and the last of each so many positions."""
+
+REPLY_SECONDS = 24 * 3600.0
+"""For how long an idempotency key is kept."""
+
+
+class Locked(Exception):
+    """Another process writes to this journal."""
+
+
+class NotDurable(Exception):
+    """The database would lose in a power cut what it has acknowledged."""
+
+
+class Unresolved(Fenced):
+    """Nobody could be asked whether the last batch stands: this node stops rather than guess. The next start reads the truth."""
+
+
+class Draft(NamedTuple):
+    """A record on its way to the disk: all but the batch's time is fixed."""
+
+    position: int
+    stream: str
+    version: int
+    kind: str
+    meta: Meta
+    data: bytes
+
+
+@dataclass(slots=True)
+class Batch:
+    """What one transaction commits: contiguous drafts, and the replies and reactions that go with them.
+
+    A reply is (tenant, key, digest, reply, position, at), a reaction (actor, key, position).
+    """
+
+    drafts: list[Draft]
+    replies: list[tuple[str, str, bytes, bytes, int, float]]
+    reactions: list[tuple[str, str, int]]
+    recorded_at: float
+
+
+class Memory(NamedTuple):
+    """A saved fold of one actor."""
+
+    actor: str
+    key: str
+    shape: str
+    position: int
+    memory: bytes
+
+
+@dataclass(slots=True)
+class Rows:
+    """What goes into one transaction beside the records: nodes (id, hash) with contiguous ids, the checkpoint (size, root,
+    recorded_at, note), the size of the one that it supersedes, and a batch's replies and reactions."""
+
+    nodes: Sequence[tuple[int, bytes]] = ()
+    checkpoint: tuple[int, bytes, float, str] | None = None
+    superseded: int | None = None
+    replies: Sequence[tuple[str, str, bytes, bytes, int, float]] = ()
+    reactions: Sequence[tuple[str, str, int]] = field(default_factory=list)

@@ -1,0 +1,221 @@
+"""A journal's store: sealed batches in, records out. What does not depend on the database is here, once.
+
+The journal calls `append` on its writer's thread, `save` and `forget_replies` there too, between batches, and the rest on reader
+threads; all of them block. A failure to write is either a `PersistenceError`, and nothing of the batch stands, or it is `Fenced`.
+"""
+
+import hmac
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import msgspec
+import structlog
+from eventsourcing.persistence import StoredEvent
+
+from runtime.codec import Codec
+from runtime.evidence import Unreadable
+from runtime.records import Recorded
+from runtime.store.contract import FORMAT, MILESTONE_POSITIONS, Batch, Memory, Rows
+from runtime.transparency import Checkpoint, NotANote, NotSigned, Signer, Tree, leaf_hash, verify_note
+from runtime.verification import Report
+
+log = structlog.get_logger()
+
+
+class Store(ABC):
+    """One journal's place. `position` is the last committed one, `origin` the journal's name for ever, `place` how messages name it."""
+
+    POSITION: ClassVar[str]
+    """The column of `stored_events` that holds the position."""
+
+    place: str
+    codec: Codec
+    signer: Signer
+    origin: str
+    position: int
+    _recorder: Any
+    _newest: int
+    _tree: Tree
+
+    # ---- what a database brings
+
+    @abstractmethod
+    def query(self, statement: str, parameters: Sequence[object] = ()) -> list[Any]:
+        """Rows of a reading statement; `?` stands for a parameter."""
+
+    @abstractmethod
+    def append(self, batch: Batch) -> None:
+        """Commits a batch. Raises PersistenceError where nothing was stored, Fenced where another writer has been here."""
+
+    @abstractmethod
+    def forget_replies(self, before: float) -> None:
+        """Drops the replies of keys older than `before`."""
+
+    @abstractmethod
+    def save(self, memories: Sequence[Memory], reactions: Sequence[tuple[str, str, int]]) -> None:
+        """Saves folds and how far was reacted, between batches. The folds must be those of all actors, or none: see `Recovery`."""
+
+    @abstractmethod
+    def backup(self, target: Path) -> None:
+        """A whole copy while the journal is in use, as an SQLite file that can be verified and opened."""
+
+    @abstractmethod
+    def judge(self, *, key: str | None = None, against: str | None = None) -> Report:
+        """What `verify` finds in the journal as it stands now. Raises Unreadable."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Gives up the database and the lock."""
+
+    @abstractmethod
+    def _write_facts(self, facts: dict[str, str]) -> None: ...
+
+    # ---- opening
+
+    def _load(self, name: str, entropy: Callable[[int], bytes]) -> None:
+        """Who this journal is and where it stands; a new one gets a name. Raises Unreadable."""
+        self.origin = self._check_facts(name, entropy)
+        self.position = self._one(f"SELECT COALESCE(MAX({self.POSITION}), 0) FROM stored_events")
+        self._newest = self._one("SELECT COALESCE(MAX(size), 0) FROM checkpoints")
+        self._tree = self._load_tree()
+
+    def _check_facts(self, name: str, entropy: Callable[[int], bytes]) -> str:
+        facts = dict(self.query("SELECT name, value FROM facts"))
+        if not facts:
+            origin = f"gavel/{name}/{entropy(8).hex()}"
+            facts = {"format": str(FORMAT), "origin": origin, "public_key": self.signer.public_key}
+            self._write_facts(facts)
+        if facts["format"] != str(FORMAT):
+            raise Unreadable(f"{self.place} has format {facts['format']}, this program writes format {FORMAT}")
+        if facts["public_key"] != self.signer.public_key:
+            raise Unreadable(f"{self.place} is signed with another key than the one beside it")
+        return str(facts["origin"])
+
+    def _load_tree(self) -> Tree:
+        """The tree as it was signed last. What was put in its place by somebody without the key is never built upon."""
+        tree = Tree.load(self.position, lambda node: bytes(self._one("SELECT hash FROM nodes WHERE id=?", (node,))))
+        note = self.checkpoint()
+        if note is None:
+            if self.position:
+                raise Unreadable(f"{self.place} holds {self.position} records and no checkpoint")
+            return tree
+        checkpoint = self._verified(note)
+        if checkpoint.size != self.position:
+            raise Unreadable(
+                f"{self.place} holds {self.position} records, its newest checkpoint says {checkpoint.size}"
+            )
+        if (checkpoint.origin, checkpoint.root) != (self.origin, tree.root()):
+            raise Unreadable(f"{self.place} was altered: its tree is not the one that was signed")
+        return tree
+
+    def _verified(self, note: str) -> Checkpoint:
+        try:
+            return verify_note(note, self.signer.public_key)
+        except (NotANote, NotSigned) as error:
+            raise Unreadable(
+                f"the newest checkpoint of {self.place} is not signed by the key beside it: {error}"
+            ) from error
+
+    def _one(self, statement: str, parameters: Sequence[object] = ()) -> Any:
+        return self.query(statement, parameters)[0][0]
+
+    # ---- writing
+
+    def _seal(self, batch: Batch) -> tuple[list[StoredEvent], Rows, Tree]:
+        """The batch as it will stand, and the tree over it, which replaces the present one after the commit."""
+        stored: list[StoredEvent] = []
+        leaves: list[bytes] = []
+        for position, stream, version, kind, meta, data in batch.drafts:
+            # Nobody has seen the record yet; what is told from memory is what a reader of the database will find.
+            msgspec.structs.force_setattr(meta, "recorded_at", batch.recorded_at)
+            body = self.codec.body(meta, data)
+            stored.append(StoredEvent(stream, version, kind, body))
+            leaves.append(leaf_hash(position, stream, version, kind, body))
+        tree = self._tree.fork()
+        nodes = tree.extend(leaves)
+        rows = Rows(nodes=nodes, replies=batch.replies, reactions=batch.reactions)
+        if stored:
+            root = tree.root()
+            rows.checkpoint = (tree.size, root, batch.recorded_at, self.signer.sign(self.origin, tree.size, root))
+            if self._newest and self._newest // MILESTONE_POSITIONS == tree.size // MILESTONE_POSITIONS:
+                rows.superseded = self._newest
+        return stored, rows, tree
+
+    def _stands(self, stored: Sequence[StoredEvent], rows: Rows) -> bool:
+        """After an error at commit only the database knows: reads back whether the batch is in it."""
+        if not stored:
+            return any(self.find_reply(*reply[:2]) == reply[2:4] for reply in rows.replies[:1])
+        found = self._records(self.position, len(stored))
+        return [tuple(row[1:]) for row in found] == [
+            (s.originator_id, s.originator_version, s.topic, s.state) for s in stored
+        ]
+
+    def _grow(self, stored: Sequence[StoredEvent], rows: Rows, tree: Tree) -> None:
+        """Takes note that a batch stands."""
+        self.position += len(stored)
+        self._tree = tree
+        if rows.checkpoint is not None:
+            self._newest = rows.checkpoint[0]
+
+    # ---- reading
+
+    def read(self, after: int, limit: int) -> list[Recorded]:
+        """Up to `limit` records past a position, in order. Raises Unreadable, naming the position."""
+        return [self._open(*row) for row in self._records(after, limit)]
+
+    def _records(self, after: int, limit: int) -> list[tuple[int, str, int, str, bytes]]:
+        return self.query(
+            f"SELECT {self.POSITION}, originator_id, originator_version, topic, state FROM stored_events"
+            f" WHERE {self.POSITION}>? ORDER BY {self.POSITION} LIMIT ?",
+            (after, limit),
+        )
+
+    def read_stream(self, stream: str, *, after: int = 0, limit: int = -1) -> list[Recorded]:
+        """Up to `limit` records (below 0: all) of one stream past a position, in order."""
+        rows = self.query(
+            f"SELECT {self.POSITION}, originator_id, originator_version, topic, state FROM stored_events"
+            f" WHERE originator_id=? AND {self.POSITION}>? ORDER BY originator_version"
+            + ("" if limit < 0 else f" LIMIT {limit:d}"),
+            (stream, after),
+        )
+        return [self._open(*row) for row in rows]
+
+    def _open(self, position: int, stream: str, version: int, kind: str, body: bytes) -> Recorded:
+        try:
+            meta, event = self.codec.open(kind, body)
+        except Exception as error:
+            raise Unreadable(f"record {position} ({kind}) of {self.place} can't be read: {error}") from error
+        return Recorded(position=position, stream=stream, version=version, kind=kind, event=event, meta=meta)
+
+    def newest_at(self) -> float:
+        """When the newest record was written; 0 where there is none."""
+        return float(self._one("SELECT COALESCE(MAX(recorded_at), 0) FROM checkpoints"))
+
+    def find_reply(self, tenant: str, key: str) -> tuple[bytes, bytes] | None:
+        """Digest and stored reply of an idempotency key."""
+        rows = self.query("SELECT digest, reply FROM commands WHERE tenant=? AND key=?", (tenant, key))
+        return (bytes(rows[0][0]), bytes(rows[0][1])) if rows else None
+
+    def reactions(self) -> dict[tuple[str, str], int]:
+        """Up to where each actor has reacted."""
+        rows = self.query("SELECT actor, key, position FROM reactions")
+        return {(actor, key): position for actor, key, position in rows}
+
+    def memories(self) -> list[Memory]:
+        """All saved folds that this journal has sealed."""
+        rows = self.query("SELECT actor, key, shape, position, memory, seal FROM snapshots ORDER BY actor, key")
+        sealed = [Memory(*row) for *row, seal in rows if hmac.compare_digest(self._seal_of(Memory(*row)), seal)]
+        if len(sealed) < len(rows):
+            log.warning("snapshots were altered and are not used", count=len(rows) - len(sealed))
+        return sealed
+
+    def _seal_of(self, memory: Memory) -> bytes:
+        """What only the holder of the journal's key can make: actors believe their snapshots, so nobody else may write them."""
+        return self.signer.seal(b"gavel snapshot", msgspec.msgpack.encode((self.origin, *memory)))
+
+    def checkpoint(self) -> str | None:
+        """The newest signed checkpoint."""
+        rows = self.query("SELECT note FROM checkpoints ORDER BY size DESC LIMIT 1")
+        return rows[0][0] if rows else None
