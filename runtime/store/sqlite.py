@@ -40,7 +40,7 @@ class SqliteStore(Store):
         self.place = str(path)
         self.codec = codec
         self.signer = signer
-        self._lock = _lock(path)
+        self._lock: int | None = _lock(path)
         try:
             self._recorder = JournalRecorder(JournalDatastore(str(path)))
             self._recorder.create_table()
@@ -72,7 +72,7 @@ class SqliteStore(Store):
         except IntegrityError as error:
             raise Fenced(f"somebody else wrote to {self.path}: {error}") from error
         except PersistenceError:
-            if not self._stands(stored, rows):
+            if not self._stands(stored, rows, self.query):
                 raise
         self._grow(stored, rows, tree)
 
@@ -97,7 +97,9 @@ class SqliteStore(Store):
 
     def close(self) -> None:
         self._recorder.datastore.close()
-        os.close(self._lock)
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
 
 def copy_database(source: Path, target: Path) -> None:

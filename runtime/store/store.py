@@ -5,33 +5,27 @@ threads; all of them block. A failure to write is either a `PersistenceError`, a
 """
 
 import hmac
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import msgspec
 import structlog
 from eventsourcing.persistence import StoredEvent
 
-from runtime.codec import Codec
 from runtime.evidence import Unreadable
-from runtime.records import Recorded
 from runtime.store.contract import FORMAT, MILESTONE_POSITIONS, Batch, Memory, Rows
+from runtime.store.log import Log
 from runtime.transparency import Checkpoint, NotANote, NotSigned, Signer, Tree, leaf_hash, verify_note
 from runtime.verification import Report
 
 log = structlog.get_logger()
 
 
-class Store(ABC):
-    """One journal's place. `position` is the last committed one, `origin` the journal's name for ever, `place` how messages name it."""
+class Store(Log):
+    """One journal's place. `position` is the last committed one, `origin` the journal's name for ever."""
 
-    POSITION: ClassVar[str]
-    """The column of `stored_events` that holds the position."""
-
-    place: str
-    codec: Codec
     signer: Signer
     origin: str
     position: int
@@ -40,10 +34,6 @@ class Store(ABC):
     _tree: Tree
 
     # ---- what a database brings
-
-    @abstractmethod
-    def query(self, statement: str, parameters: Sequence[object] = ()) -> list[Any]:
-        """Rows of a reading statement; `?` stands for a parameter."""
 
     @abstractmethod
     def append(self, batch: Batch) -> None:
@@ -68,6 +58,10 @@ class Store(ABC):
     @abstractmethod
     def close(self) -> None:
         """Gives up the database and the lock."""
+
+    def _key(self, key: str) -> str:
+        """An idempotency key as the database holds it."""
+        return key
 
     @abstractmethod
     def _write_facts(self, facts: dict[str, str]) -> None: ...
@@ -118,9 +112,6 @@ class Store(ABC):
                 f"the newest checkpoint of {self.place} is not signed by the key beside it: {error}"
             ) from error
 
-    def _one(self, statement: str, parameters: Sequence[object] = ()) -> Any:
-        return self.query(statement, parameters)[0][0]
-
     # ---- writing
 
     def _seal(self, batch: Batch) -> tuple[list[StoredEvent], Rows, Tree]:
@@ -143,14 +134,23 @@ class Store(ABC):
                 rows.superseded = self._newest
         return stored, rows, tree
 
-    def _stands(self, stored: Sequence[StoredEvent], rows: Rows) -> bool:
+    def _stands(
+        self,
+        stored: Sequence[StoredEvent],
+        rows: Rows,
+        query: Callable[[str, Sequence[object]], list[Any]],
+    ) -> bool:
         """After an error at commit only the database knows: reads back whether the batch is in it."""
         if not stored:
-            return any(self.find_reply(*reply[:2]) == reply[2:4] for reply in rows.replies[:1])
-        found = self._records(self.position, len(stored))
-        return [tuple(row[1:]) for row in found] == [
-            (s.originator_id, s.originator_version, s.topic, s.state) for s in stored
-        ]
+            tenant, key, digest, reply, *_ = rows.replies[0]
+            found = query("SELECT digest, reply FROM commands WHERE tenant=? AND key=?", (tenant, self._key(key)))
+            return found == [(digest, reply)]
+        found = query(
+            f"SELECT originator_id, originator_version, topic, state FROM stored_events WHERE {self.POSITION}>?"
+            f" ORDER BY {self.POSITION} LIMIT ?",
+            (self.position, len(stored)),
+        )
+        return found == [(one.originator_id, one.originator_version, one.topic, one.state) for one in stored]
 
     def _grow(self, stored: Sequence[StoredEvent], rows: Rows, tree: Tree) -> None:
         """Takes note that a batch stands."""
@@ -161,41 +161,9 @@ class Store(ABC):
 
     # ---- reading
 
-    def read(self, after: int, limit: int) -> list[Recorded]:
-        """Up to `limit` records past a position, in order. Raises Unreadable, naming the position."""
-        return [self._open(*row) for row in self._records(after, limit)]
-
-    def _records(self, after: int, limit: int) -> list[tuple[int, str, int, str, bytes]]:
-        return self.query(
-            f"SELECT {self.POSITION}, originator_id, originator_version, topic, state FROM stored_events"
-            f" WHERE {self.POSITION}>? ORDER BY {self.POSITION} LIMIT ?",
-            (after, limit),
-        )
-
-    def read_stream(self, stream: str, *, after: int = 0, limit: int = -1) -> list[Recorded]:
-        """Up to `limit` records (below 0: all) of one stream past a position, in order."""
-        rows = self.query(
-            f"SELECT {self.POSITION}, originator_id, originator_version, topic, state FROM stored_events"
-            f" WHERE originator_id=? AND {self.POSITION}>? ORDER BY originator_version"
-            + ("" if limit < 0 else f" LIMIT {limit:d}"),
-            (stream, after),
-        )
-        return [self._open(*row) for row in rows]
-
-    def _open(self, position: int, stream: str, version: int, kind: str, body: bytes) -> Recorded:
-        try:
-            meta, event = self.codec.open(kind, body)
-        except Exception as error:
-            raise Unreadable(f"record {position} ({kind}) of {self.place} can't be read: {error}") from error
-        return Recorded(position=position, stream=stream, version=version, kind=kind, event=event, meta=meta)
-
-    def newest_at(self) -> float:
-        """When the newest record was written; 0 where there is none."""
-        return float(self._one("SELECT COALESCE(MAX(recorded_at), 0) FROM checkpoints"))
-
     def find_reply(self, tenant: str, key: str) -> tuple[bytes, bytes] | None:
         """Digest and stored reply of an idempotency key."""
-        rows = self.query("SELECT digest, reply FROM commands WHERE tenant=? AND key=?", (tenant, key))
+        rows = self.query("SELECT digest, reply FROM commands WHERE tenant=? AND key=?", (tenant, self._key(key)))
         return (bytes(rows[0][0]), bytes(rows[0][1])) if rows else None
 
     def reactions(self) -> dict[tuple[str, str], int]:
@@ -214,8 +182,3 @@ class Store(ABC):
     def _seal_of(self, memory: Memory) -> bytes:
         """What only the holder of the journal's key can make: actors believe their snapshots, so nobody else may write them."""
         return self.signer.seal(b"gavel snapshot", msgspec.msgpack.encode((self.origin, *memory)))
-
-    def checkpoint(self) -> str | None:
-        """The newest signed checkpoint."""
-        rows = self.query("SELECT note FROM checkpoints ORDER BY size DESC LIMIT 1")
-        return rows[0][0] if rows else None

@@ -8,7 +8,9 @@ from uuid import uuid4
 import pytest
 from eventsourcing.tests.persistence import ApplicationRecorderTestCase, NonInterleavingNotificationIDsBaseCase
 
+from runtime.store.postgres_recorder import PostgresJournalDatastore, PostgresJournalRecorder
 from runtime.store.recorder import JournalDatastore, JournalRecorder
+from tests.contract.server import Server
 
 
 class _OnDisk:
@@ -34,12 +36,41 @@ class _OnDisk:
         return recorder
 
 
+class _OnServer:
+    """A recorder on a fresh schema for each case."""
+
+    @pytest.fixture(autouse=True)
+    def _schema(self, server: Server, fresh_name: str) -> Iterator[None]:
+        self.made = [PostgresJournalDatastore(server.address, fresh_name)]
+        with self.made[0].transaction(commit=True) as cursor:
+            cursor.execute(f"CREATE SCHEMA {fresh_name}")
+        yield
+        for datastore in self.made:
+            datastore.close()
+
+    def new_originator_id(self) -> str:
+        return str(uuid4())
+
+    def create_recorder(self) -> PostgresJournalRecorder:
+        recorder = PostgresJournalRecorder(self.made[0])
+        recorder.create_table()
+        return recorder
+
+
 class TestRecorder(_OnDisk, ApplicationRecorderTestCase[JournalRecorder]):
     """What every application recorder must do."""
 
 
 class TestOrder(_OnDisk, NonInterleavingNotificationIDsBaseCase):
     """Ids of racing writers do not interleave."""
+
+
+class TestPostgresRecorder(_OnServer, ApplicationRecorderTestCase[PostgresJournalRecorder]):
+    """What every application recorder must do, with subscriptions over LISTEN and NOTIFY."""
+
+
+class TestPostgresOrder(_OnServer, NonInterleavingNotificationIDsBaseCase):
+    """Ids of racing writers do not interleave, nor come in another order than the commits."""
 
 
 del ApplicationRecorderTestCase, NonInterleavingNotificationIDsBaseCase

@@ -87,7 +87,7 @@ def test_a_commit_whose_answer_was_lost_is_read_back(tmp_path: Path, monkeypatch
     insert = store._recorder.insert_events
 
     def lose(*args: object, **kwargs: object) -> None:
-        insert(*args, **kwargs)  # type: ignore[arg-type]
+        insert(*args, **kwargs)
         raise OperationalError("connection lost")
 
     monkeypatch.setattr(store._recorder, "insert_events", lose)

@@ -1,0 +1,72 @@
+"""Copies a PostgreSQL journal into an SQLite file of the same layout: to judge it, to back it up, to go on with it elsewhere.
+
+All tables are read in one snapshot, in pages. What the file's own keys refuse (a position twice) is a damaged journal.
+"""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from psycopg import Connection, IsolationLevel
+from psycopg.rows import tuple_row
+from psycopg.sql import SQL
+
+from runtime.evidence import Unreadable
+from runtime.store.postgres_recorder import PostgresJournalDatastore, plain, told_as_persistence
+from runtime.store.recorder import TABLES
+from runtime.store.seat import foreign
+
+PAGE_ROWS = 5_000
+
+COLUMNS = {
+    "stored_events": "notification_id, originator_id, originator_version, topic, state",
+    "nodes": "id, hash",
+    "checkpoints": "size, root, recorded_at, note",
+    "facts": "name, value",
+    "commands": "tenant, key, digest, reply, position, at",
+    "reactions": "actor, key, position",
+    "snapshots": "actor, key, shape, position, memory, seal",
+}
+ORDER = {"stored_events": " ORDER BY notification_id", "nodes": " ORDER BY id"}
+
+
+def copy_to_sqlite(datastore: PostgresJournalDatastore, target: Path) -> None:
+    """Copies the journal into a new file, which is complete when it appears. Raises FileExistsError, Unreadable."""
+    if target.exists():
+        raise FileExistsError(f"{target} exists")
+    partial = target.with_name(target.name + ".partial")
+    partial.unlink(missing_ok=True)
+    with (
+        told_as_persistence(),
+        datastore.connect("gavel copy") as connection,
+        closing(sqlite3.connect(partial)) as copy,
+    ):
+        connection.isolation_level = IsolationLevel.REPEATABLE_READ
+        connection.read_only = True
+        connection.autocommit = False
+        found = foreign(connection, datastore.schema)
+        if found:
+            raise Unreadable(f"the journal holds what no journal has: {', '.join(found)}")
+        for statement in TABLES:
+            copy.execute(statement.format(events="stored_events"))
+        for table in COLUMNS:
+            _copy_table(connection, copy, table)
+        copy.commit()
+    partial.rename(target)
+
+
+def _copy_table(connection: Connection[Any], copy: sqlite3.Connection, table: str) -> None:
+    columns = COLUMNS[table]
+    marks = ", ".join("?" * len(columns.split(", ")))
+    insert = f"INSERT INTO {table} ({columns.replace('notification_id', 'rowid')}) VALUES ({marks})"
+    with connection.cursor("copy", row_factory=tuple_row) as cursor:
+        cursor.itersize = PAGE_ROWS
+        cursor.execute(SQL(f"SELECT {columns} FROM {table}{ORDER.get(table, '')}"), binary=True)
+        try:
+            while page := cursor.fetchmany(PAGE_ROWS):
+                if table == "commands":
+                    page = [(tenant, plain(key), *rest) for tenant, key, *rest in page]
+                copy.executemany(insert, page)
+        except (sqlite3.Error, UnicodeError) as error:
+            raise Unreadable(f"the journal's table {table} is damaged: {error}") from error

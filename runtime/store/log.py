@@ -1,0 +1,61 @@
+"""Reading a journal, whatever database holds it, and whoever writes it."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from runtime.codec import Codec
+from runtime.evidence import Unreadable
+from runtime.records import Recorded
+
+
+class Log(ABC):
+    """The records of one journal. `place` is how messages name it. Its methods block."""
+
+    POSITION: ClassVar[str]
+    """The column of `stored_events` that holds the position."""
+
+    place: str
+    codec: Codec
+
+    @abstractmethod
+    def query(self, statement: str, parameters: Sequence[object] = ()) -> list[Any]:
+        """Rows of a reading statement; `?` stands for a parameter."""
+
+    def read(self, after: int, limit: int) -> list[Recorded]:
+        """Up to `limit` records past a position, in order. Raises Unreadable, naming the position."""
+        rows = self.query(
+            f"SELECT {self.POSITION}, originator_id, originator_version, topic, state FROM stored_events"
+            f" WHERE {self.POSITION}>? ORDER BY {self.POSITION} LIMIT ?",
+            (after, limit),
+        )
+        return [self._open(*row) for row in rows]
+
+    def read_stream(self, stream: str, *, after: int = 0, limit: int = -1) -> list[Recorded]:
+        """Up to `limit` records (below 0: all) of one stream past a position, in order."""
+        rows = self.query(
+            f"SELECT {self.POSITION}, originator_id, originator_version, topic, state FROM stored_events"
+            f" WHERE originator_id=? AND {self.POSITION}>? ORDER BY originator_version"
+            + ("" if limit < 0 else f" LIMIT {limit:d}"),
+            (stream, after),
+        )
+        return [self._open(*row) for row in rows]
+
+    def _open(self, position: int, stream: str, version: int, kind: str, body: bytes) -> Recorded:
+        try:
+            meta, event = self.codec.open(kind, body)
+        except Exception as error:
+            raise Unreadable(f"record {position} ({kind}) of {self.place} can't be read: {error}") from error
+        return Recorded(position=position, stream=stream, version=version, kind=kind, event=event, meta=meta)
+
+    def newest_at(self) -> float:
+        """When the newest record was written; 0 where there is none."""
+        return float(self._one("SELECT COALESCE(MAX(recorded_at), 0) FROM checkpoints"))
+
+    def checkpoint(self) -> str | None:
+        """The newest signed checkpoint."""
+        rows = self.query("SELECT note FROM checkpoints ORDER BY size DESC LIMIT 1")
+        return rows[0][0] if rows else None
+
+    def _one(self, statement: str, parameters: Sequence[object] = ()) -> Any:
+        return self.query(statement, parameters)[0][0]

@@ -1,0 +1,235 @@
+"""A journal in a PostgreSQL schema: a batch is one statement and one round trip; one writer, who holds a seat.
+
+A batch whose answer was lost with the connection is neither given up nor repeated before it is known whether it stands: the seat is
+taken anew, which makes that final, and the batch is read back. Only where nobody can be asked for `doubt_seconds_max` the node stops.
+"""
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from uuid import uuid4
+
+import structlog
+from eventsourcing.persistence import IntegrityError, InterfaceError, OperationalError, StoredEvent
+from eventsourcing.utils import retry
+from psycopg import Connection
+from psycopg.rows import tuple_row
+from psycopg.sql import SQL, Identifier
+
+from runtime.codec import Codec
+from runtime.errors import Fenced
+from runtime.evidence import Unreadable
+from runtime.store.contract import Batch, Memory, Rows, Unresolved
+from runtime.store.copying import copy_to_sqlite
+from runtime.store.postgres_recorder import (
+    READERS_MAX,
+    PostgresJournalDatastore,
+    PostgresJournalRecorder,
+    escaped,
+    told_as_persistence,
+)
+from runtime.store.seat import Seat, check_age, foreign
+from runtime.store.store import Store
+from runtime.transparency import Signer
+from runtime.verification import Report, verify
+
+log = structlog.get_logger()
+
+DOUBT_SECONDS = 60.0
+ATTEMPTS_MAX = 3
+READ_AGAIN_SECONDS = 0.05
+"""After a restart each connection of the pool has to be found broken once."""
+
+AGAIN_SECONDS = 0.1
+"""How long between two attempts to reach a server that holds the answer."""
+
+
+class PostgresStore(Store):
+    """One schema of one database: named journals have a schema each. Raises Locked, Unreadable or NotDurable where it can't be opened."""
+
+    POSITION = "notification_id"
+
+    def __init__(
+        self,
+        address: str,
+        codec: Codec,
+        signer: Signer,
+        *,
+        name: str = "main",
+        entropy: Callable[[int], bytes] = os.urandom,
+        doubt_seconds_max: float = DOUBT_SECONDS,
+    ) -> None:
+        """`address` is a URL or a connection string of libpq. It may hold a password: messages never show it."""
+        self.codec = codec
+        self.signer = signer
+        self.position = 0
+        self.note: str | None = None
+        self.doubt_seconds_max = doubt_seconds_max
+        self.schema = schema_of(name)
+        self._datastore = PostgresJournalDatastore(address, self.schema, admit=self._admit)
+        self.place = f"the journal {name} on {place_of(self._datastore)}"
+        self._seat = Seat(self._datastore, self, uuid4().hex, self._prepare)
+        try:
+            self._seat.take()
+            self._load(name, entropy)
+            self.note = self.checkpoint()
+        except BaseException:
+            self.close()
+            raise
+
+    def _admit(self, connection: Connection[Any]) -> None:
+        """A reader must not land on a server that holds less than was written: it would find streams without their newest events."""
+        if self.position:
+            try:
+                check_age(connection, self.position)
+            except Fenced as error:
+                raise OperationalError(str(error)) from error
+
+    def _prepare(self) -> None:
+        with self._datastore.transaction(commit=True) as cursor:
+            cursor.execute(SQL("CREATE SCHEMA IF NOT EXISTS {}").format(Identifier(self.schema)))
+        self._recorder = PostgresJournalRecorder(self._datastore)
+        self._recorder.create_table()
+        with self._datastore.get_connection() as connection:
+            found = foreign(connection, self.schema)
+        if found:
+            raise Unreadable(f"{self.place} holds what no journal has: {', '.join(found)}")
+
+    def _write_facts(self, facts: dict[str, str]) -> None:
+        with self._writing() as cursor:
+            cursor.executemany("INSERT INTO facts VALUES (%s, %s)", sorted(facts.items()))
+
+    # ---- writing
+
+    def append(self, batch: Batch) -> None:
+        stored, rows, tree = self._seal(batch)
+        attempts = 1
+        while not self._commit(stored, rows):
+            if attempts == ATTEMPTS_MAX:
+                raise OperationalError(f"{attempts} connections in a row were lost while a batch was on its way")
+            attempts += 1
+            log.warning("a lost connection left nothing of a batch behind: it is sent again", place=self.place)
+        self._grow(stored, rows, tree)
+        if rows.checkpoint is not None:
+            self.note = rows.checkpoint[3]
+
+    def _commit(self, stored: Sequence[StoredEvent], rows: Rows) -> bool:
+        """Sends a batch. False where the connection was lost and nothing of it stands."""
+        connection = self._seat.take()
+        try:
+            self._recorder.insert_events(
+                stored, first=self.position + 1, rows=rows, token=self._seat.token, connection=connection
+            )
+        except IntegrityError as error:
+            raise Fenced(f"somebody else wrote to {self.place}: {error}") from error
+        except (OperationalError, InterfaceError) as error:
+            if not _is_lost(connection, error):
+                raise
+            connection.close()
+            return self._find_out(stored, rows, error)
+        return True
+
+    def _find_out(self, stored: Sequence[StoredEvent], rows: Rows, lost: Exception) -> bool:
+        """Takes the seat anew, however often that needs to be tried: from then on the last batch stands, or never will."""
+        log.warning("the connection was lost while a batch was on its way", place=self.place, reason=str(lost))
+        until = time.monotonic() + self.doubt_seconds_max
+        while True:
+            try:
+                return self._read_back(stored, rows)
+            except (OperationalError, InterfaceError) as error:
+                if time.monotonic() > until:
+                    raise Unresolved(
+                        f"the connection to {self.place} was lost while a batch was on its way, and for"
+                        f" {self.doubt_seconds_max:.0f} s nobody could be asked whether it stands: {error}"
+                    ) from error
+            time.sleep(AGAIN_SECONDS)
+
+    def _read_back(self, stored: Sequence[StoredEvent], rows: Rows) -> bool:
+        """On the writer's own connection: no other is sure to see what this one has made final."""
+        connection = self._seat.take()
+        with told_as_persistence():
+            stands = self._stands(stored, rows, partial(ask, connection))
+            ((newest,),) = ask(connection, "SELECT COALESCE(MAX(notification_id), 0) FROM stored_events")
+        if newest != self.position + (len(stored) if stands else 0):
+            raise Fenced(f"somebody else wrote to {self.place}: it holds {newest} records")
+        return stands
+
+    @contextmanager
+    def _writing(self) -> Any:
+        """A transaction beside the batches, which fails where another writer has taken over."""
+        with told_as_persistence():
+            connection = self._seat.take()
+            with connection.transaction(), connection.cursor() as cursor:
+                # As a batch does: whoever takes the seat waits for it, and what is read then is read under the lock.
+                cursor.execute("LOCK TABLE stored_events IN ROW EXCLUSIVE MODE")
+                cursor.execute("SELECT 1 FROM seat WHERE token = %s", (self._seat.token,))
+                if cursor.fetchone() is None:
+                    raise Fenced(f"another process has taken over {self.place}")
+                yield cursor
+
+    def forget_replies(self, before: float) -> None:
+        with self._writing() as cursor:
+            cursor.execute("DELETE FROM commands WHERE at < %s", (before,))
+
+    def save(self, memories: Sequence[Memory], reactions: Sequence[tuple[str, str, int]]) -> None:
+        rows = [(*memory, self._seal_of(memory)) for memory in memories]
+        with self._writing() as cursor:
+            if rows:
+                cursor.execute("DELETE FROM snapshots")
+                cursor.executemany("INSERT INTO snapshots VALUES (%s, %s, %s, %s, %b, %b)", rows)
+            if reactions:
+                cursor.executemany(
+                    "INSERT INTO reactions VALUES (%s, %s, %s) ON CONFLICT (actor, key) DO UPDATE SET position = excluded.position",
+                    reactions,
+                )
+
+    # ---- reading
+
+    @retry((InterfaceError, OperationalError), max_attempts=READERS_MAX + 1, wait=READ_AGAIN_SECONDS)
+    def query(self, statement: str, parameters: Sequence[object] = ()) -> list[Any]:
+        with self._datastore.get_connection() as connection:
+            return ask(connection, statement, parameters)
+
+    def _key(self, key: str) -> str:
+        return escaped(key)
+
+    def backup(self, target: Path) -> None:
+        """In one snapshot, so that it is whole while the journal is in use."""
+        copy_to_sqlite(self._datastore, target)
+
+    def judge(self, *, key: str | None = None, against: str | None = None) -> Report:
+        with TemporaryDirectory() as folder:
+            copy = Path(folder) / "journal.db"
+            self.backup(copy)
+            return verify(copy, key=key, against=against)
+
+    def close(self) -> None:
+        self._seat.leave()
+        self._datastore.close()
+
+
+def ask(connection: Connection[Any], statement: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+    cursor = connection.cursor(row_factory=tuple_row, binary=True)
+    return cursor.execute(statement.replace("?", "%s"), parameters, prepare=True).fetchall()
+
+
+def _is_lost(connection: Connection[Any], error: BaseException) -> bool:
+    """Whether an error leaves it open what became of a statement: all but the server's own answer, from a session that goes on."""
+    state = getattr(error.__cause__, "sqlstate", None)
+    return connection.closed or connection.broken or state is None or state.startswith(("08", "57P"))
+
+
+def schema_of(name: str) -> str:
+    """The schema of a named journal."""
+    return f"journal_{name}"
+
+
+def place_of(datastore: PostgresJournalDatastore) -> str:
+    """The server and database, as messages name them."""
+    given = datastore.connecting
+    return f"{given.get('host') or 'localhost'}:{given.get('port') or 5432}/{given.get('dbname') or ''}"

