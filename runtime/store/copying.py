@@ -13,7 +13,8 @@ from psycopg.rows import tuple_row
 from psycopg.sql import SQL
 
 from runtime.evidence import Unreadable
-from runtime.store.postgres_recorder import PostgresJournalDatastore, plain, told_as_persistence
+from runtime.store.packing import plain
+from runtime.store.postgres_recorder import PostgresJournalDatastore, told_as_persistence
 from runtime.store.recorder import TABLES
 from runtime.store.seat import foreign
 

@@ -26,11 +26,11 @@ from runtime.errors import Fenced
 from runtime.evidence import Unreadable
 from runtime.store.contract import Batch, Memory, Rows, Unresolved
 from runtime.store.copying import copy_to_sqlite
+from runtime.store.packing import escaped
 from runtime.store.postgres_recorder import (
     READERS_MAX,
     PostgresJournalDatastore,
     PostgresJournalRecorder,
-    escaped,
     told_as_persistence,
 )
 from runtime.store.seat import Seat, check_age, foreign

@@ -11,6 +11,7 @@ behind in the network. So what is read back afterwards is final. The seat is ref
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from select import select
 from typing import Any, Protocol
 
@@ -25,6 +26,8 @@ from runtime.store.contract import Locked, NotDurable
 from runtime.store.postgres_recorder import PostgresJournalDatastore, told_as_persistence
 
 log = structlog.get_logger()
+
+LOCK_TIMEOUT = "SET LOCAL lock_timeout = '500ms'"
 
 GHOST_MILLISECONDS = 5_000
 """How long an own connection that was lost is waited for, once the server was told to end it."""
@@ -44,7 +47,7 @@ UNION ALL SELECT 'unlogged ' || relname FROM pg_class WHERE relnamespace = {sche
 def foreign(connection: Connection[Any], schema: str) -> list[str]:
     """What no journal has in its schema: things that act by themselves, or hide, add or lose rows."""
     statement = SQL(FOREIGN).format(schema=SQL("{}::regnamespace").format(Literal(Identifier(schema).as_string())))
-    return sorted(row[0] for row in connection.execute(statement).fetchall())
+    return sorted(name for (name,) in connection.cursor(row_factory=tuple_row).execute(statement))
 
 
 def _is_alive(connection: Connection[Any]) -> bool:
@@ -99,17 +102,16 @@ class Seat:
     def leave(self) -> None:
         """Closes the connection, and with it gives up the lock."""
         if self._connection is not None:
+            with suppress(psycopg.Error):
+                self._connection.execute("SELECT pg_advisory_unlock_all()")
             self._connection.close()
             self._connection = None
 
     def _sit_down(self, connection: Connection[tuple[Any, ...]]) -> None:
         _check_durability(connection)
         self._end_ghosts(connection)
-        key = f"gavel journal {self._datastore.schema}"
-        (locked,) = _row(connection, "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", key)
+        self._lock(connection)
         if not self._times:
-            if not locked:
-                raise Locked(f"the journal {self._datastore.schema} is in use by another process")
             self._prepare()
         with connection.transaction():
             connection.execute("LOCK TABLE stored_events IN EXCLUSIVE MODE")
@@ -123,6 +125,18 @@ class Seat:
             # Before the commit: its answer may be lost too, and any token of ours is ours.
             self._times += 1
         self.token = token
+
+    def _lock(self, connection: Connection[tuple[Any, ...]]) -> None:
+        """Waits a moment: the session of a process that has just ended may still hold it."""
+        key = f"gavel journal {self._datastore.schema}"
+        try:
+            with connection.transaction():
+                connection.execute(LOCK_TIMEOUT)
+                connection.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", (key,))
+        except psycopg.errors.LockNotAvailable:
+            if not self._times:
+                raise Locked(f"the journal {self._datastore.schema} is in use by another process") from None
+            # Whoever holds it: the token tells whether it is a writer.
 
     def _end_ghosts(self, connection: Connection[tuple[Any, ...]]) -> None:
         """A connection that broke on this side may live on the other: it holds the lock, and may still be at work."""
