@@ -1,13 +1,16 @@
 """What a durable command costs: asks that wait for the commit, against the eventsourcing library's own way through threads.
 
-Both write one event a command to as many streams as there are callers, on SQLite in WAL mode with full sync on the same disk. Ours
-has everything on: the command recorded with its event, the proof, the signed checkpoint of each batch.
+Both write one event a command to as many streams as there are callers, on SQLite in WAL mode with full sync on the same disk, or on
+one PostgreSQL server that syncs. Ours has everything on: the command recorded with its event, the proof, the signed checkpoint of each
+batch.
 """
 
 import sys
 import tempfile
 import time
 import uuid
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +20,13 @@ from eventsourcing.domain import Aggregate, event
 
 from benchmarks.account import Clerk, Deposit
 from benchmarks.measure import Measured, NotMeasurable, Row
+from benchmarks.postgres_server import NoServer, Server
 from runtime.clock import SystemClock
 from runtime.codec import Codec
 from runtime.delivery import Context
 from runtime.ids import Ids
 from runtime.store.sqlite import SqliteStore
+from runtime.store.store import Store
 from runtime.system import Role, System, open_system
 from runtime.transparency import Signer
 
@@ -52,7 +57,7 @@ def durable_1000(
     """Durable commands per second of that many concurrent callers, on the disk of `folder`."""
     with tempfile.TemporaryDirectory(dir=folder) as name:
         _check_disk(Path(name))
-        return trio.run(_durable, Path(name), rounds, callers, round_seconds)
+        return trio.run(_durable_on_sqlite, Path(name), rounds, callers, round_seconds)
 
 
 def _check_disk(folder: Path) -> None:
@@ -64,27 +69,61 @@ def _check_disk(folder: Path) -> None:
         raise NotMeasurable(f"{folder} is on a {kind}: point TMPDIR to a disk")
 
 
-async def _durable(folder: Path, rounds: int, callers: int, round_seconds: float) -> Measured:
+async def _durable_on_sqlite(folder: Path, rounds: int, callers: int, round_seconds: float) -> Measured:
+    codec = Codec([sys.modules["benchmarks.account"]])
+    with (
+        closing(SqliteStore(folder / "journal.db", codec, Signer.load_or_make(folder / "journal-key"))) as store,
+        closing(
+            Application[Any](
+                env={"PERSISTENCE_MODULE": "eventsourcing.sqlite", "SQLITE_DBNAME": str(folder / "library.db")}
+            )
+        ) as library,
+    ):
+        _sync_fully(library)
+        return await _durable(store, library, rounds, callers, round_seconds)
+
+
+def pg_durable(callers: int, rounds: int = ROUNDS, round_seconds: float = ROUND_SECONDS) -> Measured:
+    """Durable commands per second of that many concurrent callers, on a PostgreSQL server of its own."""
+    from runtime.store.postgres import PostgresStore
+
+    try:
+        server = Server()
+    except NoServer as error:
+        raise NotMeasurable(str(error)) from error
+    with closing(server):
+        _check_disk(server.folder)
+        server.start()
+        library = {
+            "PERSISTENCE_MODULE": "eventsourcing.postgres",
+            "POSTGRES_DBNAME": "postgres",
+            "POSTGRES_HOST": str(server.folder),
+            "POSTGRES_PORT": "5432",
+            "POSTGRES_USER": "postgres",
+            "POSTGRES_PASSWORD": "none",
+            "POSTGRES_POOL_SIZE": str(THREADS),
+        }
+        codec = Codec([sys.modules["benchmarks.account"]])
+        with (
+            closing(PostgresStore(server.address, codec, Signer.make())) as store,
+            closing(Application[Any](env=library)) as peer,
+        ):
+            return trio.run(_durable, store, peer, rounds, callers, round_seconds)
+
+
+async def _durable(
+    store: Store, library: Application[Any], rounds: int, callers: int, round_seconds: float
+) -> Measured:
     names = [str(uuid.uuid4()) for _ in range(callers)]
     clock = SystemClock()
-    codec = Codec([sys.modules["benchmarks.account"]])
-    store = SqliteStore(folder / "journal.db", codec, Signer.load_or_make(folder / "journal-key"))
-    library: Application[Any] = Application(
-        env={"PERSISTENCE_MODULE": "eventsourcing.sqlite", "SQLITE_DBNAME": str(folder / "library.db")}
-    )
-    _sync_fully(library)
     purses = [Purse(name) for name in names]
     for first in range(0, callers, OWNERS_AT_ONCE):
         library.save(*purses[first : first + OWNERS_AT_ONCE])
     ours, theirs = [], []
-    try:
-        async with open_system(store, [Role(Clerk)], clock=clock, ids=Ids(clock)) as system:
-            for _ in range(rounds):
-                ours.append(await _ask_durably(system, names, round_seconds))
-                theirs.append(await _save_in_threads(library, purses, round_seconds))
-    finally:
-        library.close()
-        store.close()
+    async with open_system(store, [Role(Clerk)], clock=clock, ids=Ids(clock)) as system:
+        for _ in range(rounds):
+            ours.append(await _ask_durably(system, names, round_seconds))
+            theirs.append(await _save_in_threads(library, purses, round_seconds))
     return Measured(ours=ours, theirs=theirs)
 
 
@@ -140,5 +179,21 @@ ROWS = (
         unit="commands per second",
         better="more",
         goal=25,
+    ),
+    Row(
+        name="pg_durable_1",
+        measure=partial(pg_durable, 1),
+        peer="eventsourcing's Application.save in threads",
+        unit="commands per second",
+        better="more",
+        goal=1,
+    ),
+    Row(
+        name="pg_durable_1000",
+        measure=partial(pg_durable, CALLERS),
+        peer="eventsourcing's Application.save in threads",
+        unit="commands per second",
+        better="more",
+        goal=20,
     ),
 )

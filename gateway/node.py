@@ -20,29 +20,26 @@ import trio
 from agents.coordinator import Coordinator, Terms
 from agents.roster import ROSTER
 from agents.solver import House, Solver
-from aggregates.catalog import AGGREGATES
 from aggregates.key import IssueKey
 from aggregates.key import Role as KeyRole
 from gateway.app import make_app
 from gateway.auth import digest_of, key_id_of
 from gateway.bounds import Bounds as DoorBounds
 from gateway.folder import DataFolder, FolderUnusable, write_private
+from gateway.journals import NotInstalled, open_store
 from gateway.parts import Node
 from gateway.server import PortTaken, serve
 from gateway.settings import GavelSettings
 from projections.catalog import PROJECTIONS
 from runtime.blobs import Blobs
 from runtime.clock import SystemClock
-from runtime.codec import Codec
 from runtime.delivery import Context
 from runtime.errors import Failure, Refused
 from runtime.ids import Ids
 from runtime.kind import Interceptor
 from runtime.projector import Projector
 from runtime.spans import Spans
-from runtime.store.sqlite import SqliteStore
 from runtime.system import Bounds, Role, open_system
-from runtime.transparency import Signer
 
 __all__ = ["TENANT", "Exposed", "FolderUnusable", "Node", "NotInstalled", "PortTaken", "open_node"]
 
@@ -61,10 +58,6 @@ log = structlog.get_logger("gateway.node")
 
 class Exposed(Exception):
     """The door would listen beyond this machine without TLS, and nobody has said that it may."""
-
-
-class NotInstalled(Exception):
-    """A setting asks for what an extra brings, and that is not installed."""
 
 
 class Elements(NamedTuple):
@@ -108,8 +101,7 @@ async def open_node(
 
 @asynccontextmanager
 async def _open_parts(settings: GavelSettings, folder: DataFolder, elements: Elements) -> AsyncIterator[Node]:
-    signer = Signer.load_or_make(folder.journal_key)
-    store = SqliteStore(folder.journal, Codec(AGGREGATES), signer, entropy=elements.entropy)
+    store = open_store(settings, folder, elements.entropy)
     try:
         blobs = Blobs(folder.blobs, blob_bytes_max=settings.blob_bytes_max)
         threads = trio.CapacityLimiter(max(1, (os.cpu_count() or 2) - 1))

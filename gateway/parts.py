@@ -15,7 +15,7 @@ from runtime.blobs import Blobs
 from runtime.delivery import Context
 from runtime.projector import Projector
 from runtime.records import Command
-from runtime.store.sqlite import SqliteStore
+from runtime.store.store import Store
 from runtime.system import System
 
 R = TypeVar("R")
@@ -34,7 +34,7 @@ class Node:
         self,
         settings: GavelSettings,
         folder: DataFolder,
-        store: SqliteStore,
+        store: Store,
         system: System,
         projector: Projector,
         blobs: Blobs,

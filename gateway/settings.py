@@ -71,6 +71,14 @@ class GavelSettings(Struct, frozen=True, kw_only=True):
             default_shown="the platform's user data folder",
         ),
     ] = field(default_factory=_data_folder)
+    journal: Annotated[
+        str,
+        about(
+            "PostgreSQL database that holds the journal, postgresql://…; empty: a file in the data folder",
+            secret=True,
+            pattern=r"^(postgres(ql)?://.*)?$",
+        ),
+    ] = ""
     bind: Annotated[
         str, about("address that the door listens on, HOST:PORT", pattern=r"^(\[[0-9a-fA-F:.]+\]|[^:\s]+):\d{1,5}$")
     ] = "127.0.0.1:8070"

@@ -7,6 +7,7 @@ import argparse
 import os
 from http.client import HTTPException
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, cast
 from urllib.error import HTTPError
 from urllib.parse import urlencode
@@ -17,6 +18,7 @@ from rich.console import Console
 from rich.text import Text
 
 from gateway.commands.common import add_json, print_json
+from gateway.journals import POSTGRES_URL, copy_from_postgres
 from gateway.verdicts import FINE, NO, Wrong
 from runtime.evidence import Unreadable
 from runtime.transparency import NotANote, PublicKey, read_note
@@ -33,7 +35,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     questions = parser.add_subparsers(metavar="QUESTION", required=True)
     meaning = "is every record the one that was sealed?"
     own = questions.add_parser("verify", help=meaning, description=meaning.capitalize())
-    own.add_argument("target", metavar="FILE|URL", help="a journal's file, live or a copy, or a node's address")
+    own.add_argument(
+        "target",
+        metavar="FILE|URL",
+        help="a journal's file, live or a copy; a PostgreSQL journal, postgresql://…; or a node's address",
+    )
     own.add_argument("--key", metavar="K", help="the public key that you trust, or a file that holds it")
     own.add_argument("--against", metavar="CHECKPOINT", help="a checkpoint that you kept, or a file that holds it")
     add_json(own)
@@ -49,6 +55,8 @@ def verify_command(target: str, key: str | None, against: str | None, as_json: b
         key, against = _text(key), _text(against)
         if target.startswith(("http://", "https://")):
             report = _with_doubts(target, _ask(target, key, against), key, against)
+        elif target.startswith(POSTGRES_URL):
+            report = _verify_copy(target, key, against)
         else:
             report = verify(target, key=key, against=against)
     except (Unreadable, NotANote) as error:
@@ -56,8 +64,16 @@ def verify_command(target: str, key: str | None, against: str | None, as_json: b
     if as_json:
         print_json(report)
     else:
-        _print(target, report)
+        _print(_shown(target), report)
     return FINE if report.whole else NO
+
+
+def _verify_copy(address: str, key: str | None, against: str | None) -> Report:
+    """Judges a PostgreSQL journal by a copy of one moment."""
+    with TemporaryDirectory() as folder:
+        copy = Path(folder) / "journal.db"
+        copy_from_postgres(address, copy)
+        return verify(copy, key=key, against=against)
 
 
 def _text(argument: str | None) -> str | None:
@@ -110,6 +126,11 @@ def _with_doubts(url: str, report: Report, key: str | None, against: str | None)
     whole = report.whole and not faults
     doubts = [*report.not_excluded, SELF_JUDGED]
     return msgspec.structs.replace(report, whole=whole, faults=faults, not_excluded=doubts)
+
+
+def _shown(target: str) -> str:
+    """A database's address may hold a password."""
+    return "the journal" if target.startswith(POSTGRES_URL) else target
 
 
 def _print(target: str, report: Report) -> None:

@@ -4,14 +4,12 @@ A plain copy of the file of a running node would lose what stands in SQLite's wr
 """
 
 import argparse
-import sqlite3
 from pathlib import Path
 
 from gateway.commands.common import add_json, add_settings, print_json, read_settings
-from gateway.folder import DataFolder
+from gateway.journals import copy_journal
 from gateway.verdicts import FINE, NO, Wrong
 from runtime.evidence import Unreadable
-from runtime.store.sqlite import copy_database
 from runtime.verification import verify
 
 
@@ -22,8 +20,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    source = DataFolder(read_settings(options, log_level="warning").data).journal
-    copy_journal(source, options.file)
+    copy_journal(read_settings(options, log_level="warning"), options.file)
     try:
         report = verify(options.file)
     except Unreadable as error:
@@ -37,15 +34,3 @@ def run(options: argparse.Namespace) -> int:
             f"{options.file}: {report.positions} records, root {report.root}, {'whole' if report.whole else 'ALTERED'}"
         )
     return FINE if report.whole else NO
-
-
-def copy_journal(source: Path, target: Path) -> None:
-    """Copies a database. Raises Wrong where it is not there, or the target is."""
-    if not source.is_file():
-        raise Wrong(f"there is no journal at {source}")
-    try:
-        copy_database(source, target)
-    except FileExistsError as error:
-        raise Wrong(str(error)) from error
-    except (OSError, sqlite3.Error) as error:
-        raise Wrong(f"{source} can't be copied to {target}: {error}") from error

@@ -11,11 +11,11 @@ from urllib.request import Request, urlopen
 import msgspec
 
 from gateway.client import Client, Denied, NotReached
-from gateway.commands.backup import copy_journal
 from gateway.commands.common import add_json, add_settings, print_json, read_settings, say
 from gateway.commands.reach import reach, running
 from gateway.exports import FORMAT, open_journal, write_export
 from gateway.folder import DataFolder
+from gateway.journals import copy_file, copy_journal, journal_file
 from gateway.verdicts import FINE, NO, Wrong
 
 TAIL = 20
@@ -95,13 +95,13 @@ def shown(record: dict[str, Any]) -> str:
 
 
 def _export(options: argparse.Namespace) -> int:
-    journal = DataFolder(read_settings(options, log_level="warning").data).journal
+    settings = read_settings(options, log_level="warning")
     if options.file is None and options.json:
         raise Wrong("with --json stdout holds the answer: name a FILE for the records")
     if options.file is not None and options.file.exists():
         raise Wrong(f"{options.file} exists")
     target = options.file or Path("/dev/stdout")
-    with open_journal(journal) as connection, target.open("wb") as file:
+    with journal_file(settings) as journal, open_journal(journal) as connection, target.open("wb") as file:
         records = write_export(connection, file, options.first, options.last)
     if options.json:
         digest = hashlib.sha256(options.file.read_bytes()).hexdigest()
@@ -115,11 +115,11 @@ def _replay(options: argparse.Namespace) -> int:
     """Works on copies, so that it makes no difference whether a node runs; read models may lag, so they are copied first."""
     from gateway.replay import replay_copies
 
-    folder = DataFolder(read_settings(options, log_level="warning").data)
+    settings = read_settings(options, log_level="warning")
     with tempfile.TemporaryDirectory() as name:
         read_models, journal = Path(name) / "read.db", Path(name) / "journal.db"
-        copy_journal(folder.read_models, read_models)
-        copy_journal(folder.journal, journal)
+        copy_file(DataFolder(settings.data).read_models, read_models)
+        copy_journal(settings, journal)
         answer = replay_copies(journal, read_models, Path(name) / "rebuilt.db")
     if options.json:
         print_json(answer)

@@ -24,7 +24,6 @@ from gateway.replay import replay
 from gateway.verdicts import Wrong
 from projections import agents
 from runtime.evidence import Unreadable
-from runtime.verification import verify
 
 T = TypeVar("T")
 
@@ -220,7 +219,7 @@ class Demo:
                 file.unlink()
         tell(f"{again.records} records replayed into fresh read models in {again.seconds:.2f} s: {_word(again.equal)}")
         try:
-            report = await trio.to_thread.run_sync(verify, node.store.path)
+            report = await trio.to_thread.run_sync(node.store.judge)
             verified, root, events = report.whole, report.root, report.positions
             tell(f"{events} records verified against the signed root {root}: {'whole' if verified else 'ALTERED'}")
         except Unreadable as error:

@@ -10,15 +10,15 @@ from gateway.auth import AUDITORS
 from gateway.calls import Call, Endpoint
 from gateway.queries import words
 from runtime.evidence import Unreadable
-from runtime.verification import Report, verify
+from runtime.verification import Report
 
 _one_at_a_time = trio.CapacityLimiter(1)
 """A verification reads the whole journal; more than one at a time would only slow each other."""
 
 
 async def verified(call: Call) -> Response:
-    """Reads the journal's file from the outside and judges it, by what the auditor brings where he brings his own."""
-    judge = partial(verify, call.node.store.path, key=call.asked(KEY), against=call.asked(AGAINST))
+    """Reads the journal from the outside and judges it, by what the auditor brings where he brings his own."""
+    judge = partial(call.node.store.judge, key=call.asked(KEY), against=call.asked(AGAINST))
     try:
         report = await trio.to_thread.run_sync(judge, limiter=_one_at_a_time)
     except Unreadable as error:

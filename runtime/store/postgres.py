@@ -7,7 +7,7 @@ taken anew, which makes that final, and the batch is read back. Only where nobod
 import os
 import time
 from collections.abc import Callable, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,7 +15,7 @@ from typing import Any
 from uuid import uuid4
 
 import structlog
-from eventsourcing.persistence import IntegrityError, InterfaceError, OperationalError, StoredEvent
+from eventsourcing.persistence import IntegrityError, InterfaceError, OperationalError, ProgrammingError, StoredEvent
 from eventsourcing.utils import retry
 from psycopg import Connection
 from psycopg.rows import tuple_row
@@ -211,6 +211,15 @@ class PostgresStore(Store):
     def close(self) -> None:
         self._seat.leave()
         self._datastore.close()
+
+
+def copy_journal(address: str, target: Path, *, name: str = "main") -> None:
+    """Copies a journal that others may be writing. Raises FileExistsError, OperationalError, Unreadable where there is none."""
+    with closing(PostgresJournalDatastore(address, schema_of(name))) as datastore:
+        try:
+            copy_to_sqlite(datastore, target)
+        except ProgrammingError as error:
+            raise Unreadable(f"there is no journal {name} on {place_of(datastore)}: {error}") from error
 
 
 def ask(connection: Connection[Any], statement: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:

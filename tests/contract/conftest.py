@@ -5,7 +5,7 @@ from itertools import count
 
 import pytest
 
-from tests.contract.server import Server
+from benchmarks.postgres_server import Server
 
 _numbers = count(1)
 

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import psycopg
 from psycopg.rows import tuple_row
+from psycopg.sql import SQL, Identifier
 
 from runtime.codec import Codec
 from runtime.records import Meta
@@ -81,3 +82,10 @@ def batch(first: int, count: int = 1, *, stream: str = "bank-a", version: int | 
 
 def positions(store: Store) -> Sequence[int]:
     return [record.position for record in store.read(0, 10_000)]
+
+
+def make_database(address: str, name: str) -> str:
+    """A fresh database on the server at `address`; its address."""
+    with psycopg.connect(address, autocommit=True) as connection:
+        connection.execute(SQL("CREATE DATABASE {}").format(Identifier(name)))
+    return address.replace("/postgres?", f"/{name}?")

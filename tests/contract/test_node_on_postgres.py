@@ -1,0 +1,102 @@
+"""A whole node whose journal is in PostgreSQL: served, asked, restarted, judged, copied and replayed like any other."""
+
+import json
+import sys
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+import trio
+
+from benchmarks.postgres_server import Server
+from gateway import cli
+from runtime.store.contract import Locked
+from runtime.verification import verify
+from tests.contract.places import make_database
+from tests.gateway.clients import TASK, open_client, settings_of
+
+
+@pytest.fixture
+def address(server: Server, fresh_name: str) -> str:
+    return make_database(server.address, fresh_name)
+
+
+async def test_a_node_on_postgres_answers_repeats_and_goes_on_after_a_restart(tmp_path: Path, address: str) -> None:
+    settings = settings_of(tmp_path, journal=address)
+    key = str(uuid4())
+    async with open_client(settings) as admin:
+        first = await admin.ask("POST", "/v1/tasks", TASK, Idempotency_Key=key)
+        assert first.status_code == 202, first.text
+        report = (await admin.ask("GET", "/v1/audit/verify")).json()
+        assert (report["whole"], report["positions"]) == (True, admin.node.store.position)
+        with pytest.raises(Locked):
+            async with open_client(settings_of(tmp_path / "other", journal=address)):
+                pass
+    async with open_client(settings) as admin:
+        again = await admin.ask("POST", "/v1/tasks", TASK, Idempotency_Key=key)
+        assert (again.status_code, again.json()) == (first.status_code, first.json())
+        await admin.node.projector.wait_for(admin.node.system.journal.position)
+        assert len((await admin.get("/v1/tasks"))["tasks"]) == 1
+    assert not (tmp_path / "data" / "journal.db").exists()
+
+
+async def test_commands_read_a_journal_in_postgres_while_a_node_writes_it(
+    tmp_path: Path, address: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with open_client(settings_of(tmp_path, journal=address)) as admin:
+        for _ in range(5):
+            await admin.submit()
+        await admin.node.projector.wait_for(admin.node.system.journal.position)
+        monkeypatch.setenv("GAVEL_DATA", str(admin.node.folder.path))
+        monkeypatch.setenv("GAVEL_JOURNAL", address)
+        commands = (
+            ["audit", "verify", address, "--json"],
+            ["backup", str(tmp_path / "copy.db"), "--json"],
+            ["log", "replay", "--json"],
+            ["log", "export", str(tmp_path / "records"), "--json"],
+        )
+        for command in commands:
+            assert await trio.to_thread.run_sync(cli.main, command) == 0, command
+        position = admin.node.store.position
+    judged, copied, replayed, exported = map(
+        json.loads, (line for line in capsys.readouterr().out.splitlines() if line.startswith("{"))
+    )
+    assert (judged["whole"], judged["positions"]) == (True, position)
+    assert (copied["whole"], copied["positions"]) == (True, position)
+    assert (replayed["equal"], replayed["records"], exported["records"]) == (True, position, position)
+    assert verify(tmp_path / "copy.db").positions == position
+
+
+@pytest.mark.parametrize("command", [["audit", "verify", "{}"], ["backup", "copy.db"]])
+def test_a_database_without_a_journal_is_named(
+    tmp_path: Path,
+    address: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    command: list[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GAVEL_JOURNAL", address)
+    assert cli.main([word.format(address) for word in command]) == 2
+    assert "there is no journal main on" in capsys.readouterr().err
+
+
+def test_a_server_that_is_not_there_is_named_without_the_password(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("GAVEL_JOURNAL", "postgresql://ann:secret@127.0.0.1:1/gavel")
+    assert cli.main(["serve", "--data", str(tmp_path / "data"), "--bind", "127.0.0.1:0"]) == 2
+    said = capsys.readouterr().err
+    assert "the journal can't be opened" in said
+    assert "secret" not in said
+
+
+def test_without_the_driver_the_extra_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    monkeypatch.delitem(sys.modules, "runtime.store.postgres", raising=False)
+    monkeypatch.delattr("runtime.store.postgres", raising=False)
+    monkeypatch.setenv("GAVEL_JOURNAL", "postgresql:///gavel")
+    assert cli.main(["serve", "--data", str(tmp_path / "data"), "--bind", "127.0.0.1:0"]) == 2
+    assert "install gavel-runtime[postgres]" in capsys.readouterr().err
