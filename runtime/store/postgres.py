@@ -15,7 +15,14 @@ from typing import Any
 from uuid import uuid4
 
 import structlog
-from eventsourcing.persistence import IntegrityError, InterfaceError, OperationalError, ProgrammingError, StoredEvent
+from eventsourcing.persistence import (
+    IntegrityError,
+    InterfaceError,
+    OperationalError,
+    PersistenceError,
+    ProgrammingError,
+    StoredEvent,
+)
 from eventsourcing.utils import retry
 from psycopg import Connection
 from psycopg.rows import tuple_row
@@ -44,6 +51,9 @@ DOUBT_SECONDS = 60.0
 ATTEMPTS_MAX = 3
 READ_AGAIN_SECONDS = 0.05
 """After a restart each connection of the pool has to be found broken once."""
+
+LOST_STATES = ("08", "57P")
+"""Connection exceptions, and the server's shutting down."""
 
 AGAIN_SECONDS = 0.1
 """How long between two attempts to reach a server that holds the answer."""
@@ -127,7 +137,7 @@ class PostgresStore(Store):
             )
         except IntegrityError as error:
             raise Fenced(f"somebody else wrote to {self.place}: {error}") from error
-        except (OperationalError, InterfaceError) as error:
+        except PersistenceError as error:
             if not _is_lost(connection, error):
                 raise
             connection.close()
@@ -227,10 +237,11 @@ def ask(connection: Connection[Any], statement: str, parameters: Sequence[object
     return cursor.execute(statement.replace("?", "%s"), parameters, prepare=True).fetchall()
 
 
-def _is_lost(connection: Connection[Any], error: BaseException) -> bool:
+def _is_lost(connection: Connection[Any], error: PersistenceError) -> bool:
     """Whether an error leaves it open what became of a statement: all but the server's own answer, from a session that goes on."""
-    state = getattr(error.__cause__, "sqlstate", None)
-    return connection.closed or connection.broken or state is None or state.startswith(("08", "57P"))
+    state: str | None = getattr(error.__cause__, "sqlstate", None)
+    unanswered = state is None and isinstance(error, OperationalError | InterfaceError)
+    return connection.closed or connection.broken or unanswered or (state or "").startswith(LOST_STATES)
 
 
 def schema_of(name: str) -> str:

@@ -42,10 +42,11 @@ CONNECTING = {
 """A peer that is gone is noticed within half a minute, and a stand-by is never taken for the server."""
 
 SESSION = (
-    "SET search_path = {schema}; SET lock_timeout = '5s'; SET jit = off;"
-    "SET plan_cache_mode = force_generic_plan; SET client_encoding = 'UTF8';"
+    "SET search_path = {schema}; SET client_encoding = 'UTF8'; SET lock_timeout = '5s'; SET idle_session_timeout = 0;"
+    "SET default_transaction_isolation = 'read committed'; SET jit = off; SET plan_cache_mode = force_generic_plan;"
     "SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3"
 )
+"""Whatever the role's defaults are. Under another isolation a batch would look for its token before it has waited for its locks."""
 
 TABLES = (
     'CREATE TABLE IF NOT EXISTS {schema}.{events} (originator_id text COLLATE "C" NOT NULL, originator_version bigint NOT NULL, '

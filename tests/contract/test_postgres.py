@@ -251,6 +251,34 @@ def test_who_was_replaced_can_write_nothing_any_more(place: PostgresPlace) -> No
     second.close()
 
 
+@pytest.mark.parametrize("prepared", [False, True])
+def test_a_batch_that_waited_for_the_new_writer_does_nothing(place: PostgresPlace, prepared: bool) -> None:
+    """It was sent in time, and looks for its token only after its locks are granted."""
+    store = place.open()
+    if prepared:
+        store.append(batch(1))
+    first, outcome = store.position + 1, []
+
+    def write() -> None:
+        try:
+            store.append(batch(first))
+        except Fenced as error:
+            outcome.append(str(error))
+
+    writer = threading.Thread(target=write)
+    with psycopg.connect(place.address) as other:
+        other.execute(f"SET search_path = {store.schema}")
+        other.execute("LOCK TABLE stored_events IN EXCLUSIVE MODE")
+        writer.start()
+        while not place.meddle("SELECT 1 FROM pg_locks WHERE relation = 'stored_events'::regclass AND NOT granted"):
+            pass
+        other.execute("UPDATE seat SET token = 'another/1'")
+    writer.join()
+    assert "taken the journal over" in outcome[0]
+    assert (store.position, positions(store)) == (first - 1, list(range(1, first)))
+    store.close()
+
+
 def test_racing_writers_leave_no_gap_and_racing_readers_skip_nothing(server: Server, fresh_name: str) -> None:
     count, writers, readers = 300, 3, 2
     schema = schema_of(fresh_name)
@@ -374,14 +402,17 @@ def _until_all_see(place: PostgresPlace, name: str, value: str) -> None:
         pass
 
 
-def test_a_session_waits_for_the_disk_whatever_is_the_default(place: PostgresPlace) -> None:
+def test_a_session_syncs_and_sees_what_was_committed_whatever_the_roles_defaults_are(place: PostgresPlace) -> None:
     place.meddle("ALTER ROLE postgres SET synchronous_commit = off")
+    place.meddle("ALTER ROLE postgres SET default_transaction_isolation = 'serializable'")
     try:
         store = place.open()
-        assert store._seat.take().execute("SHOW synchronous_commit").fetchall() == [("on",)]
+        connection = store._seat.take()
+        assert connection.execute("SHOW synchronous_commit").fetchall() == [("on",)]
+        assert connection.execute("SHOW transaction_isolation").fetchall() == [("read committed",)]
         store.close()
     finally:
-        place.meddle("ALTER ROLE postgres RESET synchronous_commit")
+        place.meddle("ALTER ROLE postgres RESET ALL")
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The `eventsourcing` library's own cases for recorders, run on ours."""
 
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -13,6 +14,13 @@ from runtime.store.postgres_recorder import PostgresJournalDatastore, PostgresJo
 from runtime.store.recorder import JournalDatastore, JournalRecorder
 
 
+def _wait_for_readers() -> None:
+    """The library's cases stop their reading threads without waiting; SQLite does not survive a close under a reader's feet."""
+    for thread in threading.enumerate():
+        if thread.name.endswith("(read_continuously)"):
+            thread.join()
+
+
 class _OnDisk:
     """A recorder on a fresh file for each case."""
 
@@ -22,6 +30,7 @@ class _OnDisk:
             self.path = Path(folder) / "journal.db"
             self.made: list[JournalDatastore] = []
             yield
+            _wait_for_readers()
             for datastore in self.made:
                 datastore.close()
 
@@ -45,6 +54,7 @@ class _OnServer:
         with self.made[0].transaction(commit=True) as cursor:
             cursor.execute(f"CREATE SCHEMA {fresh_name}")
         yield
+        _wait_for_readers()
         for datastore in self.made:
             datastore.close()
 
