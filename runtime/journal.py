@@ -160,7 +160,7 @@ class Journal:
         fetching = [(context.tenant, context.key) if name == "" else name for name in missing]
         for name in fetching:
             self._fetching[name] = False
-        found = await self.read_with(self._fetch, fetching)
+        found = await self.read_patiently(self._fetch, fetching)
         for name, value in zip(fetching, found, strict=True):
             # Written to meanwhile (by another who had fetched it too): what was read may be older than what is known.
             if self._fetching.pop(name, True):
@@ -435,6 +435,15 @@ class Journal:
         """Runs a blocking read on one of the reader threads."""
         return await run_blocking(function, *arguments, limiter=self._readers)
 
+    async def read_patiently(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """As `read_with`, and waits for a database that is away: what a node reads for itself, it can't go on without."""
+        while True:
+            try:
+                return await self.read_with(function, *arguments)
+            except PersistenceError as error:
+                log.warning("the journal can't be read now", reason=str(error))
+            await trio.sleep(RETRY_SECONDS)
+
     async def wait_past(self, position: int, seconds: float = math.inf) -> int:
         """Waits until something is committed past `position` (or the time is up); returns the last committed position."""
         with trio.move_on_after(seconds):
@@ -449,6 +458,6 @@ class Journal:
             found = [self._tail[i][0] for i in range(offset, min(offset + limit, len(self._tail)))]
             await trio.lowlevel.checkpoint()
         else:
-            found = await self.read_with(self.store.read, after, limit)
+            found = await self.read_patiently(self.store.read, after, limit)
         found = [record for record in found if record.position <= self.position]
         return found if tenant is None else [record for record in found if record.meta.tenant == tenant]

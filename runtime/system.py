@@ -238,8 +238,8 @@ class System(Actors):
     async def _rebuild_all(self, cells: dict[tuple[str, str], DurableCell]) -> None:
         journal = self.journal
         failures = journal.failures
-        saved = await journal.read_with(journal.store.memories)
-        durable = await journal.read_with(journal.store.reactions)
+        saved = await journal.read_patiently(journal.store.memories)
+        durable = await journal.read_patiently(journal.store.reactions)
         reacted = {name: durable.get(name, 0) if cell.reacted < 0 else cell.reacted for name, cell in cells.items()}
         recovery = Recovery(self.roles, saved, reacted, only=tuple(cells))
         position = await self._replay(recovery)

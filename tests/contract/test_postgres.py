@@ -6,22 +6,29 @@ from contextlib import closing, suppress
 
 import psycopg
 import pytest
+import trio
 from eventsourcing.persistence import IntegrityError, OperationalError, StoredEvent
 from psycopg.sql import SQL, Identifier
 
 from benchmarks.postgres_server import Server
-from runtime.errors import Fenced
+from runtime.clock import SystemClock
+from runtime.delivery import Context
+from runtime.errors import Fenced, NotAnswered, NotCommitted
 from runtime.evidence import Unreadable
+from runtime.ids import Ids
 from runtime.store.contract import Batch, NotDurable, Unresolved
 from runtime.store.follower import Follower
 from runtime.store.postgres import PostgresStore, schema_of
 from runtime.store.postgres_recorder import PostgresJournalDatastore, PostgresJournalRecorder
+from runtime.system import Role, open_system
 from runtime.transparency import Signer
 from tests.contract.places import CODEC, PostgresPlace, batch, positions
 from tests.contract.proxy import Fault, Proxy
+from tests.runtime.bank import Balance, Deposit, Teller
 
 REPLY = [("t1", "k", b"d", b"r", 1, 1.0)]
 FOREVER = 3600.0
+ANN = Context(tenant="t1", principal="ann")
 SILENCE_SECONDS_MAX = 20.0
 """After that a reader gives up on writers who have failed."""
 
@@ -190,6 +197,41 @@ def test_restarts_while_writing_lose_nothing_and_write_nothing_twice(
     acknowledged = store.position
     assert positions(store) == list(range(1, acknowledged + 1))
     assert store.judge().whole
+
+
+async def test_actors_are_told_while_the_server_is_away_and_go_on_when_it_is_back(
+    place: PostgresPlace, server: Server
+) -> None:
+    clock = SystemClock()
+    with closing(place.open()) as store:
+        async with open_system(store, [Role(Teller)], clock=clock, ids=Ids(clock)) as system:
+            assert await system.ask(Deposit(account="a", cents=5), ANN) == Balance(5)
+            await trio.to_thread.run_sync(server.stop)
+            with pytest.raises(NotCommitted):
+                await system.ask(Deposit(account="a", cents=1), ANN)
+            await trio.to_thread.run_sync(server.start)
+            assert await system.ask(Deposit(account="a", cents=2), ANN) == Balance(7)
+        assert positions(store) == [1, 2]
+        assert store.judge().whole
+
+
+async def test_a_node_outlives_a_server_that_is_away_for_longer_than_readers_wait(
+    place: PostgresPlace, proxy: Proxy
+) -> None:
+    clock = SystemClock()
+    with closing(place.open(address=proxy.address)) as store:
+        store._datastore.pool.timeout = 0.01
+        async with open_system(store, [Role(Teller)], clock=clock, ids=Ids(clock)) as system:
+            assert await system.ask(Deposit(account="a", cents=5), ANN) == Balance(5)
+            target, proxy.target = proxy.target, None
+            proxy.cut()
+            for account in ("a", "b", "c"):
+                with pytest.raises((NotCommitted, NotAnswered)):
+                    await system.ask(Deposit(account=account, cents=1), ANN, seconds=1.0)
+            proxy.target = target
+            assert await system.ask(Deposit(account="a", cents=2), ANN) == Balance(7)
+            assert await system.ask(Deposit(account="b", cents=2), ANN) == Balance(2)
+        assert positions(store) == [1, 2, 3]
 
 
 # ---- stale copies
