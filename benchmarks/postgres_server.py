@@ -39,6 +39,21 @@ class Server:
         self.data = self.folder / "data"
         self.address = f"postgresql://postgres@/postgres?host={self.folder}"
         self._run("initdb", "-D", self.data, "-U", "postgres", "-A", "trust", "-E", "utf8", "--locale=C", "--no-sync")
+        self._watch()
+
+    def _watch(self) -> None:
+        """A pipe that ends with this process, however that ends: the server must not outlive it."""
+        last_will = 'read _; "$0" -m immediate -D "$1" stop; rm -rf "$2"'
+        arguments = [str(self.programs / "pg_ctl"), str(self.data), str(self.folder)]
+        self._watcher = subprocess.Popen(
+            ["sh", "-c", last_will, *arguments],
+            user=self._user,
+            group=self._user,
+            cwd="/",
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
 
     def _make_reachable(self) -> None:
         """A virtual environment in root's own home can't be read by anybody else: then the programs are copied."""
@@ -84,9 +99,9 @@ class Server:
         if self._user is not None:
             for path in (other.folder, *other.folder.rglob("*")):
                 os.chown(path, NOBODY, NOBODY)
+        other._watch()
         return other
 
     def close(self) -> None:
-        if (self.data / "postmaster.pid").exists():
-            self.stop("immediate")
-        shutil.rmtree(self.folder)
+        self._watcher.communicate()
+        shutil.rmtree(self.folder, ignore_errors=True)

@@ -1,11 +1,14 @@
 """A whole node whose journal is in PostgreSQL: served, asked, restarted, judged, copied and replayed like any other."""
 
 import json
+import logging
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
+import structlog
 import trio
 
 from benchmarks.postgres_server import Server
@@ -14,6 +17,16 @@ from runtime.store.contract import Locked
 from runtime.verification import verify
 from tests.contract.places import make_database
 from tests.gateway.clients import TASK, open_client, settings_of
+
+
+@pytest.fixture(autouse=True)
+def _logging() -> Iterator[None]:
+    """Commands configure the logging of the whole process, to the stderr of their test."""
+    before, handlers, level = structlog.get_config(), logging.root.handlers[:], logging.root.level
+    yield
+    structlog.configure(**before)
+    logging.root.handlers[:] = handlers
+    logging.root.setLevel(level)
 
 
 @pytest.fixture

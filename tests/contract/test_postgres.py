@@ -1,8 +1,10 @@
 """What can happen between a journal and a PostgreSQL server: lost connections, restarts, stale copies, others who write."""
 
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import closing, suppress
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -489,3 +491,10 @@ def test_an_address_that_leads_nowhere_is_told_without_its_password(address: str
     with pytest.raises((OperationalError, ValueError)) as caught:
         PostgresStore(address, CODEC, Signer.make())
     assert "secret" not in str(caught.value)
+
+
+def test_every_promise_of_the_page_has_its_test() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "postgres.md").read_text()
+    promised = set(re.findall(r"`(test_\w+)`", page))
+    assert len(promised) > 10
+    assert promised <= globals().keys()
