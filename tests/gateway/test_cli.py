@@ -117,7 +117,7 @@ def test_every_command_tells_its_options(command: str, capsys: pytest.CaptureFix
         ["bench", "speed"],
         ["bench", "runtime", "--rows", "swim"],
         ["audit", "replay"],
-        ["simulate"],
+        ["simulate", "--faults", "flood"],
         ["demo", "--agents", "3"],
         ["demo", "--seconds", "60"],
         ["demo", "--problems", "nowhere"],
