@@ -62,11 +62,6 @@ async def _replay_copies(journal: Path, read_models: Path, place: Path) -> Repla
 
         async def read(after: int, limit: int) -> list[Recorded]:
             rows = connection.execute(RECORDS, (after, newest, limit)).fetchall()
-            return [_recorded(codec, *row) for row in rows]
+            return [codec.recorded(*row) for row in rows]
 
         return await replay(live, read, place, origin)
-
-
-def _recorded(codec: Codec, position: int, stream: str, version: int, kind: str, body: bytes) -> Recorded:
-    meta, event = codec.open(kind, body)
-    return Recorded(position=position, stream=stream, version=version, kind=kind, event=event, meta=meta)

@@ -29,7 +29,7 @@ from runtime.codec import Codec
 from runtime.delivery import Context
 from runtime.errors import Conflict, Failure, NotCommitted, Overloaded, Refused, Unreachable
 from runtime.ids import Ids
-from runtime.records import Command, Meta, Recorded
+from runtime.records import Command, Meta, Recorded, evolved
 from runtime.store.sqlite import REPLY_SECONDS, Batch, Draft, SqliteStore
 from runtime.threads import Worker, open_worker, run_blocking
 
@@ -181,7 +181,7 @@ class Journal:
         aggregate = self.codec.aggregate_of(stream)
         state, tenant, position, version = aggregate.initial, "", 0, 0
         for recorded in self.store.read_stream(stream):
-            state = aggregate.evolve(state, recorded.event)
+            state = evolved(aggregate.evolve, state, recorded.event)
             tenant, position, version = tenant or recorded.meta.tenant, recorded.position, recorded.version
         return Held(state, version, tenant, position)
 
@@ -231,10 +231,10 @@ class Journal:
                 kind, data = codec.kind(event), codec.pack(event)
                 position, version = position + 1, version + 1
                 # What is folded from now on is what will stand on disk: an event that its own kind can't read fails here.
-                event = codec.event(kind, data)
+                event, name = codec.event(kind, data), codec.name(event)
                 state = aggregate.evolve(state, event)
                 recorded.append(
-                    Recorded(position=position, stream=stream, version=version, kind=kind, event=event, meta=meta)
+                    Recorded(position=position, stream=stream, version=version, kind=name, event=event, meta=meta)
                 )
                 drafts.append(Draft(position, stream, version, kind, meta, data))
                 if meta.command is not None and len(events) > 1:
