@@ -11,7 +11,7 @@ from gateway.commands.common import add_json, add_settings, print_json, read_set
 from gateway.folder import DataFolder
 from gateway.verdicts import FINE, NO, Wrong
 from runtime.evidence import Unreadable
-from runtime.store.sqlite import copy_database
+from runtime.store.copies import copy_database
 from runtime.verification import verify
 
 
