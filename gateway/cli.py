@@ -17,7 +17,7 @@ COMMANDS = {
     "serve": "run a node until it is told to stop",
     "demo": "watch agents bid for real problems, solve and check them, and see the log proven",
     "solve": "solve one problem file",
-    "log": "follow, export or replay the log",
+    "log": "follow, export, replay or check the log",
     "audit": "judge a journal from the outside",
     "backup": "copy the journal of a node, running or not",
     "keys": "create, list and revoke keys; print a sign-in link",

@@ -303,8 +303,31 @@ def test_a_read_model_that_differs_from_the_log_is_found(tmp_path: Path):
     assert [name for name, table in replayed["tables"].items() if not table["equal"]] == ["keys"]
 
 
+def test_a_log_is_checked_and_what_this_program_cannot_read_is_named(tmp_path: Path):
+    gavel(tmp_path, "keys", "create", "--role", "agent")
+    checked = answer(tmp_path, "log", "check")
+    assert (checked["folds"], checked["records"], checked["streams"], checked["faults"]) == (True, 2, 2, [])
+    with sqlite3.connect(tmp_path / "data" / "journal.db") as connection:
+        connection.execute("UPDATE stored_events SET topic = 'key.KeyIssued/2' WHERE rowid = 2")
+        connection.execute("INSERT INTO kinds VALUES ('key.KeyIssued/2', 2)")
+    connection.close()
+    checked = answer(tmp_path, "log", "check", code=1)
+    (fault,) = checked["faults"]
+    assert (fault["position"], fault["kind"], fault["at"]) == (2, "key.KeyIssued/2", "record")
+    said = gavel(tmp_path, "log", "check").stdout
+    assert "position 2: key.KeyIssued/2 of key-" in said
+    assert "1 FAULTS" in said
+    started = gavel(tmp_path, "serve", "--bind", "127.0.0.1:0")
+    assert started.returncode == 2
+    assert (
+        "key.KeyIssued/2: this program writes key.KeyIssued, so a newer one has written that (first at"
+        in started.stderr
+    )
+
+
 def test_a_running_node_is_backed_up_and_replayed(tmp_path: Path):
     with serving(tmp_path):
         gavel(tmp_path, "keys", "create", "--role", "agent")
         assert answer(tmp_path, "backup", "copy.db")["positions"] == 2
         assert answer(tmp_path, "log", "replay")["equal"] is True
+        assert answer(tmp_path, "log", "check")["folds"] is True
