@@ -189,7 +189,8 @@ class Journal:
         """What the context's idempotency key was answered before. Raises Refused when it was used for something else."""
         kept = self._kept.get((context.tenant, context.key)) if context.key else None
         if kept is not None and kept.digest != context.digest:
-            raise Refused("key_reused", "this idempotency key was used for another request", status=422)
+            kept_for = f"answers are kept for {REPLY_SECONDS / 3600:.0f} hours"
+            raise Refused("key_reused", f"this idempotency key was used for another request; {kept_for}", status=422)
         return kept
 
     def touched(self, streams: Iterable[str]) -> int:
