@@ -30,6 +30,7 @@ from runtime.delivery import Context
 from runtime.errors import Conflict, Failure, NotCommitted, Overloaded, Refused, Unreachable
 from runtime.ids import Ids
 from runtime.records import Command, Meta, Recorded, evolved
+from runtime.room import Room
 from runtime.store.sqlite import REPLY_SECONDS, Batch, Draft, SqliteStore
 from runtime.threads import Worker, open_worker, run_blocking
 
@@ -107,6 +108,7 @@ class Journal:
         self.failures = 0
         self.last_failure = ""
         self._failures_in_row = 0
+        self.room: Room | None = None
         self.on_commit: Callable[[Sequence[Recorded]], None] = lambda recorded: None
         self.on_failure: Callable[[], None] = lambda: None
         self._at = 0.0
@@ -146,6 +148,11 @@ class Journal:
             raise Unreachable("the node is stopping")
         if self.backlog >= self.pending_commands_max:
             raise Overloaded(f"{self.backlog} commands wait for the disk", retry_seconds=RETRY_SECONDS)
+
+    def check_room(self, message: Command[Any]) -> None:
+        """Raises NoRoom for new work while the disk is short of it."""
+        if message.is_new_work and self.room is not None:
+            self.room.check()
 
     def missing(self, streams: Iterable[str], context: Context) -> list[str]:
         """The streams whose state has to be fetched, and `""` where the idempotency key has to be looked up."""

@@ -8,7 +8,7 @@ fifths of what a durable command costs the event loop.
 
 from collections.abc import Callable, Sequence
 from types import ModuleType
-from typing import Annotated, Any, Generic, NamedTuple, Protocol, TypeVar, get_args
+from typing import Annotated, Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar, get_args
 
 import msgspec
 
@@ -31,6 +31,9 @@ class Command(msgspec.Struct, Generic[R], frozen=True, kw_only=True, gc=False):
 
     `at` (seconds since the epoch, UTC) and `tenant` are stamped by the runtime when a handler begins; nobody else sets them.
     """
+
+    is_new_work: ClassVar[bool] = False
+    """Whether it begins something that has to be brought to an end: refused while the disk is short of room."""
 
     at: House[float] = 0.0
     tenant: House[str] = ""

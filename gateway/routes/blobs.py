@@ -1,6 +1,7 @@
 """Blobs: large values by the sha256 of their bytes, streamed in and out, with Range. Each tenant has those that it has brought."""
 
 import re
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import msgspec
@@ -50,8 +51,9 @@ def _refusal(start: Message) -> Response:
 async def put(call: Call) -> Response:
     """Stores the body, once; 201 where it is new, 200 where it was here."""
     digest = _digest(call)
+    call.node.room.check(int(call.request.headers.get("content-length", 0)))
     try:
-        new = await call.node.blobs.put(call.tenant, digest, call.request.stream())
+        new = await call.node.blobs.put(call.tenant, digest, _while_there_is_room(call))
     except WrongDigest as error:
         raise BadRequest([Fault(pointer="", detail=f"{error}, the path says {digest}")]) from error
     except TooLarge as error:
@@ -59,6 +61,13 @@ async def put(call: Call) -> Response:
     except OSError as error:
         raise HTTPException(507, f"the blob could not be written: {error.strerror}") from error
     return call.reply(Stored(digest), 201 if new else 200)
+
+
+async def _while_there_is_room(call: Call) -> AsyncIterator[bytes]:
+    """The body, part by part: one that does not say how long it is may begin while there is room."""
+    async for part in call.request.stream():
+        call.node.room.check()
+        yield part
 
 
 async def get(call: Call) -> Response:
