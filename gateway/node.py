@@ -114,7 +114,9 @@ async def _open_parts(settings: GavelSettings, folder: DataFolder, elements: Ele
     signer = Signer.load_or_make(folder.journal_key)
     store = SqliteStore(folder.journal, Codec(AGGREGATES), signer, entropy=elements.entropy)
     try:
-        blobs = Blobs(folder.blobs, blob_bytes_max=settings.blob_bytes_max)
+        blobs = Blobs(
+            folder.blobs, blob_bytes_max=settings.blob_bytes_max, tenant_bytes_max=settings.blob_tenant_bytes_max
+        )
         threads = trio.CapacityLimiter(max(1, (os.cpu_count() or 2) - 1))
         roster = [_hired(role, settings, blobs, threads) for role in ROSTER]
         room = Room(folder.path, settings.disk_free_bytes_min, measure=elements.free_bytes)

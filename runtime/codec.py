@@ -118,6 +118,10 @@ class Codec:
         today, said = self._upcasts.apply(kind, said)
         return self.event(today, self.pack(said))
 
+    def meta(self, body: bytes) -> Meta:
+        """Who, when and why, of a record's body."""
+        return self._body.decode(body).meta
+
     def open(self, kind: str, body: bytes) -> tuple[Meta, Event]:
         """Meta and event of a record's body."""
         opened = self._body.decode(body)

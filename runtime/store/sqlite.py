@@ -221,6 +221,11 @@ class SqliteStore:
         )
         return [self._open(position, stream, version, kind, body) for position, version, kind, body in rows]
 
+    def bodies(self, after: int, limit: int) -> list[tuple[int, bytes]]:
+        """Positions and bytes of up to `limit` records past a position, in order, for whoever looks for something in all of them."""
+        found = self._recorder.select_notifications(after, limit, inclusive_of_start=False)
+        return [(one.id, one.state) for one in found]
+
     def _open(self, position: int, stream: str, version: int, kind: str, body: bytes) -> Recorded:
         try:
             return self.codec.recorded(position, stream, version, kind, body)

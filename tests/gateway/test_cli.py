@@ -1,5 +1,6 @@
 """The command line as a stranger and a script meet it: exit codes, one JSON object, a node that starts and stops."""
 
+import hashlib
 import json
 import logging
 import os
@@ -301,6 +302,25 @@ def test_a_read_model_that_differs_from_the_log_is_found(tmp_path: Path):
     replayed = answer(tmp_path, "log", "replay", code=1)
     assert replayed["equal"] is False
     assert [name for name, table in replayed["tables"].items() if not table["equal"]] == ["keys"]
+
+
+def test_blobs_are_backed_up_with_the_journal_and_collected_when_nothing_names_them(tmp_path: Path):
+    with serving(tmp_path) as (_, url):
+        digest = hashlib.sha256(b"loose").hexdigest()
+        admin = (tmp_path / "data" / "admin-key").read_text()
+        put = Request(f"{url}/v1/blobs/{digest}", b"loose", {"Authorization": f"Bearer {admin}"}, method="PUT")
+        urlopen(put).close()
+        copied = answer(tmp_path, "backup", "copy.db")
+        assert (copied["blobs"], copied["blob_bytes"], copied["whole"]) == (1, 5, True)
+        assert answer(tmp_path, "blobs", "usage")["bytes"] == 5
+        assert answer(tmp_path, "blobs", "collect")["kept"] == 1
+    assert (tmp_path / "copy.db.blobs" / digest[:2] / digest).read_bytes() == b"loose"
+    soon = {"GAVEL_BLOB_GRACE_SECONDS": "0"}
+    assert gavel(tmp_path, "blobs", "collect", "--dry-run", **soon).stdout.splitlines()[0] == digest
+    assert answer(tmp_path, "blobs", "collect", GAVEL_BLOB_GRACE_SECONDS="0")["blobs"] == [digest]
+    assert answer(tmp_path, "blobs", "usage")["blobs"] == 0
+    (tmp_path / "other.db.blobs").mkdir()
+    assert "exists" in gavel(tmp_path, "backup", "other.db").stderr
 
 
 def test_a_log_is_checked_and_what_this_program_cannot_read_is_named(tmp_path: Path):
