@@ -6,6 +6,7 @@ its name alone, and nobody learns whether another tenant has it. Each tenant may
 
 import os
 import re
+import shutil
 import threading
 from collections.abc import AsyncIterable
 from hashlib import sha256
@@ -70,7 +71,7 @@ class Blobs:
         return self._claim(tenant, digest).is_file() and self.path(digest).is_file()
 
     def use(self, tenant: str, digest: str) -> bool:
-        """The same, and where it is so, the blob is not collected for a while: whoever asks is about to refer to it."""
+        """The same, and where it is so, the blob is not collected for a while: whoever asks is about to refer to it. Blocks."""
         with self._changing:
             if not self.has(tenant, digest):
                 return False
@@ -114,7 +115,7 @@ class Blobs:
 
         Raises WrongDigest, TooLarge, QuotaReached, OSError (a full disk); nothing is left behind then.
         """
-        if self.use(tenant, digest):
+        if await run_blocking(self.use, tenant, digest):
             await self._compare(digest, chunks)
             return False
         await self.used(tenant)
@@ -222,8 +223,21 @@ class _Size:
 def copy_blobs(source: Path, target: Path) -> tuple[int, int, list[str]]:
     """Copies all blobs and whose they are into a new folder, reading each against its name: how many, how many bytes, which were altered.
 
-    The folder may be in use: what comes later is not in it. Raises FileExistsError, OSError.
+    The source may be in use: what comes later is not in the copy, which is complete when it appears. Raises FileExistsError, OSError.
     """
+    if target.exists():
+        raise FileExistsError(f"{target} exists")
+    partial = target.with_name(f"{target.name}.{uuid4().hex[:8]}.partial")
+    try:
+        found = _copy_all(source, partial)
+        partial.rename(target)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    sync_folder(target.parent)
+    return found
+
+
+def _copy_all(source: Path, target: Path) -> tuple[int, int, list[str]]:
     target.mkdir(mode=0o700, parents=True)
     count = size = 0
     altered = []

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import trio
 
-from gateway.calls import POSITION_HEADER
+from gateway.calls import IDEMPOTENCY_HEADER, POSITION_HEADER
 from runtime.room import LOOK_SECONDS
 from tests.gateway.clients import BID
 from tests.stories.nodes import Served, serving
@@ -114,8 +114,12 @@ async def test_a_disk_that_is_short_of_room_takes_no_new_work_and_ends_what_has_
             assert (await admin.ask("PUT", f"/v1/blobs/{digest}", blob))[0] == 201
             spare = (await admin.ask("POST", "/v1/keys", {"role": "auditor"}))[1]["key_id"]
             task = await awarded(admin, agent)
+            once = {IDEMPOTENCY_HEADER: "once"}
+            first = await door.send("POST", "/v1/tasks", admin.token, TASK, once)
             with short(node):
                 await trio.sleep(LOOK_SECONDS)
+                again = await door.send("POST", "/v1/tasks", admin.token, TASK, once)
+                assert (again.status_code, again.text) == (202, first.text)  # what was done already needs no room
                 await no_new_work(admin, {"name": "p", "blob": digest})
                 await bring_to_its_end(admin, agent, task, spare)
             await trio.sleep(LOOK_SECONDS)
