@@ -3,7 +3,6 @@
 import fcntl
 import hmac
 import os
-import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +16,14 @@ from runtime.codec import Codec
 from runtime.errors import Fenced
 from runtime.evidence import Unreadable
 from runtime.records import Meta, Recorded
+from runtime.store.copies import copy_database
+from runtime.store.layouts import FORMAT, upgrade
 from runtime.store.recorder import JournalDatastore, JournalRecorder, Rows
 from runtime.transparency import NotANote, NotSigned, Signer, Tree, leaf_hash, verify_note
+from runtime.verification import verify
 
 log = structlog.get_logger()
 
-FORMAT = 1
 MILESTONE_POSITIONS = 1024
 REPLY_SECONDS = 24 * 3600.0
 
@@ -80,10 +81,12 @@ class SqliteStore:
         self.signer = signer
         self._lock = _lock(path)
         try:
+            upgrade(path, self._judge)
             self._recorder = JournalRecorder(JournalDatastore(str(path)))
             self._recorder.create_table()
             self._check_schema()
             self.origin = self._check_facts(name, entropy)
+            self._kinds = self._check_kinds()
             self.position: int = self._one("SELECT COALESCE(MAX(rowid), 0) FROM stored_events")
             self._newest: int = self._one("SELECT COALESCE(MAX(size), 0) FROM checkpoints")
             self._tree = self._load_tree()
@@ -112,6 +115,19 @@ class SqliteStore:
         if facts["public_key"] != self.signer.public_key:
             raise Unreadable(f"{self.path} is signed with another key than the one beside it")
         return str(facts["origin"])
+
+    def _judge(self, copy: Path) -> list[str]:
+        return verify(copy, key=self.signer.public_key).faults
+
+    def _check_kinds(self) -> set[str]:
+        """All that was ever recorded here has to be of a kind that this program can read."""
+        kinds = self.query("SELECT kind, position FROM kinds ORDER BY position")
+        unknown = [
+            f"{why} (first at position {position})" for kind, position in kinds if (why := self.codec.unknown(kind))
+        ]
+        if unknown:
+            raise Unreadable(f"{self.path} holds records that this program can't read: {'; '.join(unknown)}")
+        return {kind for kind, _ in kinds}
 
     def _load_tree(self) -> Tree:
         """The tree as it was signed last. What was put in its place by somebody without the key is never built upon."""
@@ -155,21 +171,25 @@ class SqliteStore:
                 raise
         self.position += len(stored)
         self._tree = tree
+        self._kinds.update(kind for kind, _ in rows.kinds)
         if rows.checkpoint is not None:
             self._newest = rows.checkpoint[0]
 
     def _seal(self, batch: Batch) -> tuple[list[StoredEvent], Rows, Tree]:
         stored: list[StoredEvent] = []
         leaves: list[bytes] = []
+        first_by_kind: dict[str, int] = {}
         for position, stream, version, kind, meta, data in batch.drafts:
             # Nobody has seen the record yet; what is told from memory is what a reader of the file will find.
             msgspec.structs.force_setattr(meta, "recorded_at", batch.recorded_at)
             body = self.codec.body(meta, data)
             stored.append(StoredEvent(stream, version, kind, body))
             leaves.append(leaf_hash(position, stream, version, kind, body))
+            if kind not in self._kinds:
+                first_by_kind.setdefault(kind, position)
         tree = self._tree.fork()
         nodes = tree.extend(leaves)
-        rows = Rows(nodes=nodes, replies=batch.replies, reactions=batch.reactions)
+        rows = Rows(nodes=nodes, replies=batch.replies, reactions=batch.reactions, kinds=list(first_by_kind.items()))
         if stored:
             root = tree.root()
             rows.checkpoint = (tree.size, root, batch.recorded_at, self.signer.sign(self.origin, tree.size, root))
@@ -201,12 +221,16 @@ class SqliteStore:
         )
         return [self._open(position, stream, version, kind, body) for position, version, kind, body in rows]
 
+    def bodies(self, after: int, limit: int) -> list[tuple[int, bytes]]:
+        """Positions and bytes of up to `limit` records past a position, in order, for whoever looks for something in all of them."""
+        found = self._recorder.select_notifications(after, limit, inclusive_of_start=False)
+        return [(one.id, one.state) for one in found]
+
     def _open(self, position: int, stream: str, version: int, kind: str, body: bytes) -> Recorded:
         try:
-            meta, event = self.codec.open(kind, body)
+            return self.codec.recorded(position, stream, version, kind, body)
         except Exception as error:
             raise Unreadable(f"record {position} ({kind}) of {self.path} can't be read: {error}") from error
-        return Recorded(position=position, stream=stream, version=version, kind=kind, event=event, meta=meta)
 
     def newest_at(self) -> float:
         """When the newest record was written; 0 where there is none."""
@@ -260,22 +284,6 @@ class SqliteStore:
         """Closes the file and gives up the lock."""
         self._recorder.datastore.close()
         os.close(self._lock)
-
-
-def copy_database(source: Path, target: Path) -> None:
-    """Copies a live SQLite database into a new file, which is complete when it appears."""
-    if target.exists():
-        raise FileExistsError(f"{target} exists")
-    partial = target.with_name(target.name + ".partial")
-    origin = sqlite3.connect(f"file:{source}?mode=ro", uri=True)
-    copy = sqlite3.connect(partial)
-    try:
-        origin.backup(copy)
-        copy.execute("PRAGMA journal_mode=DELETE")
-    finally:
-        copy.close()
-        origin.close()
-    partial.rename(target)
 
 
 def _lock(path: Path) -> int:
