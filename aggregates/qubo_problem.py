@@ -32,6 +32,8 @@ class ProblemAccepted(Struct, frozen=True, kw_only=True):
 class RegisterProblem(Command[ProblemAccepted], frozen=True, kw_only=True):
     """A problem file becomes known by a name. Sent by whoever may submit tasks; the gateway reads the file and sets what it says."""
 
+    is_new_work = True
+
     problem_id: House[ProblemId]
     name: Name
     format: Format

@@ -82,6 +82,8 @@ class QueueSolve(Command[SolveAccepted], frozen=True, kw_only=True):
     The solver actor sets `problem`. Without a seed, one is made from the job's id.
     """
 
+    is_new_work = True
+
     job_id: House[JobId]
     problem_id: ProblemId
     problem: House[ProblemFacts | None] = None

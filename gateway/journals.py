@@ -16,7 +16,8 @@ from gateway.verdicts import Wrong
 from runtime.codec import Codec
 from runtime.evidence import Unreadable
 from runtime.store.contract import NotDurable
-from runtime.store.sqlite import SqliteStore, copy_database
+from runtime.store.copies import copy_database
+from runtime.store.sqlite import SqliteStore
 from runtime.store.store import Store
 from runtime.transparency import Signer
 

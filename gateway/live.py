@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from aggregates.key import KeyRevoked
 from runtime.journal import Journal
-from runtime.records import Recorded
+from runtime.records import Recorded, Retired, name_of
 
 PAGE = 500
 KEEP_ALIVE_SECONDS = 10.0
@@ -65,8 +65,8 @@ def line(recorded: Recorded, *, commands: bool = False) -> Line:
         principal=meta.principal,
         cause=meta.cause,
         correlation=meta.correlation,
-        command=meta.command.name if meta.command is not None else None,
-        data=recorded.event,
+        command=name_of(meta.command.name) if meta.command is not None else None,
+        data=recorded.event.said if isinstance(recorded.event, Retired) else recorded.event,
         decided=decided,
     )
 

@@ -30,6 +30,9 @@ def lines(node: Node) -> Iterator[str]:
     yield from metric("gavel_journal_waiting", "gauge", "Proposals that wait for a commit.", [(PLAIN, journal.backlog)])
     yield from metric("gavel_journal_commits_total", "counter", "Commits.", [(PLAIN, journal.commits)])
     yield from metric("gavel_journal_failures_total", "counter", "Commits that failed.", [(PLAIN, journal.failures)])
+    yield from metric(
+        "gavel_disk_free_bytes", "gauge", "Free bytes of the data folder's disk.", [(PLAIN, node.room.left)]
+    )
     standings: Samples = [({"projection": one.name}, one.position) for one in node.projector.status()]
     yield from metric("gavel_projection_position", "gauge", "How far a read model is.", standings)
     yield from of_kinds(node.system)

@@ -10,6 +10,7 @@ import resource
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 from random import Random
 from typing import NamedTuple
 
@@ -38,6 +39,7 @@ from runtime.errors import Failure, Refused
 from runtime.ids import Ids
 from runtime.kind import Interceptor
 from runtime.projector import Projector
+from runtime.room import Room, free_bytes
 from runtime.spans import Spans
 from runtime.system import Bounds, Role, open_system
 
@@ -67,6 +69,7 @@ class Elements(NamedTuple):
     entropy: Callable[[int], bytes] = os.urandom
     chance: Random | None = None
     interceptors: tuple[Interceptor, ...] = ()
+    free_bytes: Callable[[Path], int] = free_bytes
 
 
 @asynccontextmanager
@@ -103,9 +106,12 @@ async def open_node(
 async def _open_parts(settings: GavelSettings, folder: DataFolder, elements: Elements) -> AsyncIterator[Node]:
     store = open_store(settings, folder, elements.entropy)
     try:
-        blobs = Blobs(folder.blobs, blob_bytes_max=settings.blob_bytes_max)
+        blobs = Blobs(
+            folder.blobs, blob_bytes_max=settings.blob_bytes_max, tenant_bytes_max=settings.blob_tenant_bytes_max
+        )
         threads = trio.CapacityLimiter(max(1, (os.cpu_count() or 2) - 1))
         roster = [_hired(role, settings, blobs, threads) for role in ROSTER]
+        room = Room(folder.path, settings.disk_free_bytes_min, measure=elements.free_bytes)
         async with open_system(
             store,
             roster,
@@ -114,11 +120,12 @@ async def _open_parts(settings: GavelSettings, folder: DataFolder, elements: Ele
             bounds=_bounds(settings),
             interceptors=(*elements.interceptors, *_spans(settings)),
             chance=elements.chance,
+            room=room,
         ) as system:
             projector = Projector(folder.read_models, PROJECTIONS, system.journal, origin=store.origin)
             async with trio.open_nursery() as nursery:
                 await nursery.start(projector.run)
-                yield Node(settings, folder, store, system, projector, blobs)
+                yield Node(settings, folder, store, system, projector, blobs, room)
                 nursery.cancel_scope.cancel()
     finally:
         store.close()

@@ -18,12 +18,14 @@ from gateway.calls import IDEMPOTENCY_HEADER, JSON, POSITION_HEADER, Endpoint, S
 from gateway.problems import MEDIA_TYPE, Fault
 from gateway.queries import Parameter
 from gateway.sessions import COOKIE
+from runtime.store.sqlite import REPLY_SECONDS
 
 Schema = dict[str, Any]
 
 REFERENCE = "#/components/schemas/{name}"
 PATH_PARAMETER = re.compile(r"\{(\w+)(?::\w+)?\}")
 OCTETS = "application/octet-stream"
+KEY_HOURS = round(REPLY_SECONDS / 3600)
 SAFE_METHODS = frozenset({"GET"})
 DESCRIPTION = """\
 Agents register, bid for tasks and report what came of them; everything that happens is a record of one log.
@@ -71,7 +73,11 @@ def _components(schemas: Mapping[str, Any], problem: Schema) -> Schema:
     failure = {"description": "A failure.", "content": {MEDIA_TYPE: {"schema": problem}}}
     busy = failure | {"description": "A failure; after a 503, come again.", "headers": {"Retry-After": _retry_after()}}
     position = "The position of the log that the answer stands for: after a write, read with it as `after_position`."
-    once = "What was done once under this key is not done again, and answered the same."
+    once = (
+        f"What was done once under this key is not done again, and answered the same, for at least {KEY_HOURS} hours; "
+        "with another request the key is refused (422, `key_reused`). What was refused or failed is not kept. "
+        "A key is good for its caller, method and path."
+    )
     return {
         "schemas": dict(schemas),
         "responses": {"Refused": failure, "Failed": busy},

@@ -15,6 +15,7 @@ from runtime.blobs import Blobs
 from runtime.delivery import Context
 from runtime.projector import Projector
 from runtime.records import Command
+from runtime.room import Room
 from runtime.store.store import Store
 from runtime.system import System
 
@@ -38,6 +39,7 @@ class Node:
         system: System,
         projector: Projector,
         blobs: Blobs,
+        room: Room,
     ) -> None:
         self.settings = settings
         self.folder = folder
@@ -45,6 +47,7 @@ class Node:
         self.system = system
         self.projector = projector
         self.blobs = blobs
+        self.room = room
         self.tokens = Tokens(folder.secret())
         self.sessions = Sessions(system.clock.now, folder.sessions)
         self.sockets = Sockets(system)
@@ -79,6 +82,8 @@ class Node:
         found += [f"{name} is far behind the journal" for name in behind]
         if self._commit_fails():
             found.append(f"the journal could not commit: {journal.last_failure}")
+        if fault := self.room.fault():
+            found.append(f"no new work is taken: {fault}")
         return found
 
     def _commit_fails(self) -> bool:

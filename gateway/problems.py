@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.responses import Response
 from starlette.types import ExceptionHandler
 
-from runtime.errors import Conflict, Crashed, NotAnswered, Overloaded, Refused, Unreachable
+from runtime.errors import Conflict, Crashed, NoRoom, NotAnswered, Overloaded, Refused, Unreachable
 
 MEDIA_TYPE = "application/problem+json"
 CHALLENGE = 'Bearer realm="gavel"'
@@ -111,6 +111,10 @@ async def _handle_overloaded(request: Request, error: Overloaded) -> Response:
     return problem(503, "overloaded", "Overloaded", detail=str(error), headers=_retry_after(error.retry_seconds))
 
 
+async def _handle_no_room(request: Request, error: NoRoom) -> Response:
+    return problem(507, "no_room", "No room", detail=str(error), headers=_retry_after(error.retry_seconds))
+
+
 async def _handle_unreachable(request: Request, error: Unreachable) -> Response:
     headers = _retry_after(UNREACHABLE_RETRY_SECONDS)
     if isinstance(error, NotAnswered):
@@ -160,6 +164,7 @@ _HANDLERS = {
     HTTPException: _handle_http,
     Refused: _handle_refused,
     Conflict: _handle_conflict,
+    NoRoom: _handle_no_room,
     Overloaded: _handle_overloaded,
     Unreachable: _handle_unreachable,
     Crashed: _handle_crashed,

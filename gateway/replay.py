@@ -1,5 +1,6 @@
-"""Rebuilds the read models from the log alone, and compares them with those that grew as it happened."""
+"""Folds the log anew: rebuilds the read models and compares them with those that grew as it happened, or checks that all of it folds."""
 
+import sqlite3
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
@@ -8,6 +9,7 @@ from pathlib import Path
 import msgspec
 import trio
 
+from agents.roster import ROSTER
 from aggregates.catalog import AGGREGATES
 from gateway.exports import RECORDS, open_journal
 from projections.catalog import PROJECTIONS
@@ -15,6 +17,7 @@ from runtime.codec import Codec
 from runtime.projector import rebuild
 from runtime.read_models import Digests, compare, digests, open_database
 from runtime.records import Recorded
+from runtime.refold import Refold, Refolded
 
 
 class TableFinding(msgspec.Struct, frozen=True):
@@ -62,11 +65,11 @@ async def _replay_copies(journal: Path, read_models: Path, place: Path) -> Repla
 
         async def read(after: int, limit: int) -> list[Recorded]:
             rows = connection.execute(RECORDS, (after, newest, limit)).fetchall()
-            return [_recorded(codec, *row) for row in rows]
+            return [codec.recorded(*row) for row in rows]
 
         return await replay(live, read, place, origin)
 
 
-def _recorded(codec: Codec, position: int, stream: str, version: int, kind: str, body: bytes) -> Recorded:
-    meta, event = codec.open(kind, body)
-    return Recorded(position=position, stream=stream, version=version, kind=kind, event=event, meta=meta)
+def refold(journal: sqlite3.Connection, place: Path) -> Refolded:
+    """Folds a whole journal with this program, read models into a new database at `place`."""
+    return Refold(journal, Codec(AGGREGATES)).run(ROSTER, PROJECTIONS, place)

@@ -85,6 +85,13 @@ class GavelSettings(Struct, frozen=True, kw_only=True):
     insecure: Annotated[bool, about("allow to listen beyond loopback without TLS")] = False
     request_body_bytes_max: Annotated[int, about("longest body of a request, blobs aside", ge=1024)] = 1 << 20
     blob_bytes_max: Annotated[int, about("largest blob", ge=0)] = 1 << 30
+    disk_free_bytes_min: Annotated[
+        int, about("free bytes of the data folder's disk below which no new work is taken; 0: it is tried", ge=0)
+    ] = 256 << 20
+    blob_tenant_bytes_max: Annotated[int, about("bytes of all blobs of a tenant", ge=0)] = 64 << 30
+    blob_grace_seconds: Annotated[
+        float, about("how long a blob that nothing refers to is kept after it was brought or used last", ge=0)
+    ] = 7 * 24 * 3600.0
     connections_max: Annotated[int, about("open connections at a time", ge=1)] = 1000
     log_format: Annotated[Literal["console", "json"], about("how log lines are written")] = "console"
     log_level: Annotated[

@@ -27,7 +27,7 @@ from aggregates.task import (
     TaskSubmitted,
 )
 from runtime.journal import Journal
-from runtime.records import Recorded
+from runtime.records import Recorded, evolved
 from runtime.trace import of_record
 
 TASKS_KEPT_MAX = 500
@@ -162,7 +162,7 @@ class Translator:
             state = tasks.initial
             for record in await self._read(task_id):
                 if record.version < recorded.version:
-                    state = tasks.evolve(state, record.event)  # type: ignore[arg-type]  # a task's stream holds its events
+                    state = evolved(tasks.evolve, state, record.event)
             _keep(self._states, recorded.position, state, STATES_KEPT_MAX)
         return state
 

@@ -6,7 +6,7 @@ from sqlalchemy import Column, Connection, Index, Integer, MetaData, Table
 
 from projections import schema
 from projections.schema import Row, number, text, whole
-from runtime.records import Change, Insert, Recorded
+from runtime.records import Change, Insert, Recorded, name_of
 
 NAME = "audit/1"
 
@@ -48,7 +48,7 @@ def apply(recorded: Recorded) -> Sequence[Change]:
         "version": recorded.version,
         "kind": recorded.kind,
         "reason": getattr(recorded.event, "reason", None),
-        "command": None if meta.command is None else meta.command.name,
+        "command": None if meta.command is None else name_of(meta.command.name),
         "command_id": meta.id,
         "cause": meta.cause,
         "correlation": meta.correlation,

@@ -2,6 +2,9 @@
 
 Only names listed by an aggregate are ever decoded: a journal from elsewhere can't make this program import or build anything else.
 Bytes are deterministic: sets and dicts are written sorted, so that two processes write the same record alike.
+
+What was written in an earlier shape is read through the aggregate's upcasts (`runtime/upcasting.py`); fields that were added have defaults,
+and fields that are not known any more are passed over.
 """
 
 from collections.abc import Sequence
@@ -9,7 +12,19 @@ from typing import Any
 
 import msgspec
 
-from runtime.records import Aggregate, Command, CommandRecord, Event, Meta, noun
+from runtime.records import (
+    Aggregate,
+    Command,
+    CommandRecord,
+    Event,
+    Meta,
+    Recorded,
+    Retired,
+    Upcast,
+    name_of,
+    noun,
+)
+from runtime.upcasting import Upcasts, kind_of, shape_of
 
 
 class UnknownKind(Exception):
@@ -30,28 +45,53 @@ class Codec:
         self._encoder = msgspec.msgpack.Encoder(order="deterministic")
         self._body = msgspec.msgpack.Decoder(Body)
         self._kind_by_event: dict[type[Event], str] = {}
+        self._name_by_event: dict[type[Event], str] = {}
+        self._name_by_command: dict[type[Command[Any]], str] = {}
         self._decoder_by_kind: dict[str, msgspec.msgpack.Decoder[Any]] = {}
         self._decoder_by_command: dict[str, msgspec.msgpack.Decoder[Any]] = {}
+        self._upcasts = Upcasts()
+        self._retired: set[str] = set()
         self.aggregate_by_noun: dict[str, Aggregate] = {}
         self.aggregate_by_command: dict[type[Command[Any]], Aggregate] = {}
-        self._name_by_command: dict[type[Command[Any]], str] = {}
         for aggregate in aggregates:
             self._list(aggregate)
 
     def _list(self, aggregate: Aggregate) -> None:
-        self.aggregate_by_noun[noun(aggregate)] = aggregate
+        prefix = noun(aggregate)
+        self.aggregate_by_noun[prefix] = aggregate
+        upcasts: Sequence[Upcast] = getattr(aggregate, "UPCASTS", ())
+        retired: Sequence[str] = getattr(aggregate, "RETIRED", ())
         for event in aggregate.EVENTS:
-            kind = f"{noun(aggregate)}.{event.__name__}"
+            kind = f"{prefix}.{kind_of(event.__name__, shape_of(event.__name__, upcasts))}"
             self._kind_by_event[event] = kind
+            self._name_by_event[event] = name_of(kind)
             self._decoder_by_kind[kind] = msgspec.msgpack.Decoder(event)
         for command in aggregate.COMMANDS:
-            name = f"{noun(aggregate)}.{command.__name__}"
-            self.aggregate_by_command[command], self._name_by_command[command] = aggregate, name
+            name = f"{prefix}.{kind_of(command.__name__, shape_of(command.__name__, upcasts))}"
+            self.aggregate_by_command[command] = aggregate
+            self._name_by_command[command] = name
             self._decoder_by_command[name] = msgspec.msgpack.Decoder(command)
+        names = {kind.__name__ for kind in (*aggregate.EVENTS, *aggregate.COMMANDS)}
+        self._upcasts.add(prefix, upcasts, names, retired)
+        self._retired.update(f"{prefix}.{name}" for name in retired)
 
     def kind(self, event: Event) -> str:
-        """The event's name on disk."""
+        """The event's name on disk, with the number of its shape."""
         return self._kind_by_event[type(event)]
+
+    def name(self, event: Event) -> str:
+        """What the event is called, whatever its shape."""
+        return self._name_by_event[type(event)]
+
+    def unknown(self, kind: str) -> str:
+        """Why records of this kind can't be read; empty where they can."""
+        name = name_of(kind)
+        if kind in self._decoder_by_kind or kind in self._upcasts or name in self._retired:
+            return ""
+        today = next((one for one in self._decoder_by_kind if name_of(one) == name), None)
+        if today is not None:
+            return f"{kind}: this program writes {today}, so a newer one has written that"
+        return f"{kind}: no aggregate lists it, so a newer program has written it, or it was removed without an upcast or a line in RETIRED"
 
     def pack(self, value: object) -> bytes:
         """Deterministic msgpack of any value that msgspec knows."""
@@ -62,17 +102,36 @@ class Codec:
         return self._encoder.encode(Body(meta, msgspec.Raw(data)))
 
     def event(self, kind: str, data: bytes | msgspec.Raw) -> Event:
-        """The event of this kind. Raises UnknownKind, or msgspec.DecodeError where the bytes don't fit the kind."""
+        """The event of this kind. Raises UnknownKind, NotUpcast, or msgspec.DecodeError where the bytes don't fit the kind."""
         decoder = self._decoder_by_kind.get(kind)
         if decoder is None:
-            raise UnknownKind(kind)
+            return self._event_of_old(kind, data)
         event: Event = decoder.decode(data)
         return event
+
+    def _event_of_old(self, kind: str, data: bytes | msgspec.Raw) -> Event:
+        if why := self.unknown(kind):
+            raise UnknownKind(why)
+        said = msgspec.msgpack.decode(data, type=dict[str, Any])
+        if kind not in self._upcasts:
+            return Retired(said=said)
+        today, said = self._upcasts.apply(kind, said)
+        return self.event(today, self.pack(said))
+
+    def meta(self, body: bytes) -> Meta:
+        """Who, when and why, of a record's body."""
+        return self._body.decode(body).meta
 
     def open(self, kind: str, body: bytes) -> tuple[Meta, Event]:
         """Meta and event of a record's body."""
         opened = self._body.decode(body)
         return opened.meta, self.event(kind, opened.data)
+
+    def recorded(self, position: int, stream: str, version: int, kind: str, body: bytes) -> Recorded:
+        """A record as it is read today, from its five columns."""
+        meta, event = self.open(kind, body)
+        name = self._name_by_event.get(type(event)) or name_of(kind)
+        return Recorded(position=position, stream=stream, version=version, kind=name, event=event, meta=meta)
 
     def command_record(self, command: Command[Any], key: str = "") -> CommandRecord:
         """The command as it will stand on disk beside its first event."""
@@ -81,11 +140,15 @@ class Codec:
         return CommandRecord(name=self._name_by_command[kind], rules=rules, data=data, key=key)
 
     def command(self, record: CommandRecord) -> Command[Any]:
-        """The command that a record holds, as `decide` saw it. Raises UnknownKind."""
-        decoder = self._decoder_by_command.get(record.name)
+        """The command that a record holds, as `decide` saw it. Raises UnknownKind, NotUpcast or msgspec.DecodeError."""
+        name, data = record.name, record.data
+        if name in self._upcasts:
+            name, said = self._upcasts.apply(name, msgspec.msgpack.decode(data, type=dict[str, Any]))
+            data = msgspec.Raw(self.pack(said))
+        decoder = self._decoder_by_command.get(name)
         if decoder is None:
-            raise UnknownKind(record.name)
-        command: Command[Any] = decoder.decode(record.data)
+            raise UnknownKind(f"{name}: no aggregate lists this command")
+        command: Command[Any] = decoder.decode(data)
         return command
 
     def aggregate_of(self, stream: str) -> Aggregate:

@@ -224,6 +224,7 @@ class DurableCell(Cell):
         assert self._actor is not None
         if isinstance(item, Delivery):
             self.journaled.journal.admit()
+            self.journaled.journal.check_room(item.message)
             message = msgspec.structs.replace(item.message, at=at, tenant=self.context.tenant)
             handled: Any = self._around(self._actor.handle)(message)
             return cast("Effect | Reply | None", handled)

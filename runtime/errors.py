@@ -49,6 +49,10 @@ class NotCommitted(Overloaded):
     """The journal could not commit the batch; nothing of it is recorded, the reason is in the text."""
 
 
+class NoRoom(Overloaded):
+    """The disk has less room left than is kept for work that has begun; nothing of the command was recorded."""
+
+
 class Crashed(Failure):
     """The actor failed while it handled the message; `error_id` finds the stack in the log."""
 

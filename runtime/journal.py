@@ -29,7 +29,8 @@ from runtime.codec import Codec
 from runtime.delivery import Context
 from runtime.errors import Conflict, Failure, NotCommitted, Overloaded, Refused, Unreachable
 from runtime.ids import Ids
-from runtime.records import Command, Meta, Recorded
+from runtime.records import Command, Meta, Recorded, evolved
+from runtime.room import Room
 from runtime.store.contract import REPLY_SECONDS, Batch, Draft
 from runtime.store.store import Store
 from runtime.threads import Worker, open_worker, run_blocking
@@ -108,6 +109,7 @@ class Journal:
         self.failures = 0
         self.last_failure = ""
         self._failures_in_row = 0
+        self.room: Room | None = None
         self.on_commit: Callable[[Sequence[Recorded]], None] = lambda recorded: None
         self.on_failure: Callable[[], None] = lambda: None
         self._at = 0.0
@@ -148,6 +150,11 @@ class Journal:
         if self.backlog >= self.pending_commands_max:
             raise Overloaded(f"{self.backlog} commands wait for the disk", retry_seconds=RETRY_SECONDS)
 
+    def check_room(self, message: Command[Any]) -> None:
+        """Raises NoRoom for new work while the disk is short of it."""
+        if message.is_new_work and self.room is not None:
+            self.room.check()
+
     def missing(self, streams: Iterable[str], context: Context) -> list[str]:
         """The streams whose state has to be fetched, and `""` where the idempotency key has to be looked up."""
         absent = [stream for stream in streams if stream not in self._states]
@@ -182,7 +189,7 @@ class Journal:
         aggregate = self.codec.aggregate_of(stream)
         state, tenant, position, version = aggregate.initial, "", 0, 0
         for recorded in self.store.read_stream(stream):
-            state = aggregate.evolve(state, recorded.event)
+            state = evolved(aggregate.evolve, state, recorded.event)
             tenant, position, version = tenant or recorded.meta.tenant, recorded.position, recorded.version
         return Held(state, version, tenant, position)
 
@@ -190,7 +197,8 @@ class Journal:
         """What the context's idempotency key was answered before. Raises Refused when it was used for something else."""
         kept = self._kept.get((context.tenant, context.key)) if context.key else None
         if kept is not None and kept.digest != context.digest:
-            raise Refused("key_reused", "this idempotency key was used for another request", status=422)
+            kept_for = f"answers are kept for {REPLY_SECONDS / 3600:.0f} hours"
+            raise Refused("key_reused", f"this idempotency key was used for another request; {kept_for}", status=422)
         return kept
 
     def touched(self, streams: Iterable[str]) -> int:
@@ -232,10 +240,10 @@ class Journal:
                 kind, data = codec.kind(event), codec.pack(event)
                 position, version = position + 1, version + 1
                 # What is folded from now on is what will stand on disk: an event that its own kind can't read fails here.
-                event = codec.event(kind, data)
+                event, name = codec.event(kind, data), codec.name(event)
                 state = aggregate.evolve(state, event)
                 recorded.append(
-                    Recorded(position=position, stream=stream, version=version, kind=kind, event=event, meta=meta)
+                    Recorded(position=position, stream=stream, version=version, kind=name, event=event, meta=meta)
                 )
                 drafts.append(Draft(position, stream, version, kind, meta, data))
                 if meta.command is not None and len(events) > 1:

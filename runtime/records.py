@@ -8,7 +8,7 @@ fifths of what a durable command costs the event loop.
 
 from collections.abc import Callable, Sequence
 from types import ModuleType
-from typing import Annotated, Any, Generic, Protocol, TypeVar, get_args
+from typing import Annotated, Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar, get_args
 
 import msgspec
 
@@ -32,12 +32,36 @@ class Command(msgspec.Struct, Generic[R], frozen=True, kw_only=True, gc=False):
     `at` (seconds since the epoch, UTC) and `tenant` are stamped by the runtime when a handler begins; nobody else sets them.
     """
 
+    is_new_work: ClassVar[bool] = False
+    """Whether it begins something that has to be brought to an end: refused while the disk is short of room."""
+
     at: House[float] = 0.0
     tenant: House[str] = ""
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Something that happened; never changed once released."""
+
+
+class Retired(Event, frozen=True, kw_only=True):
+    """An event of a kind that its aggregate lists in `RETIRED`: it changes no state any more, and what it said can still be read."""
+
+    said: dict[str, Any]
+
+
+class Upcast(NamedTuple):
+    """How an event or command of an earlier shape is read today: a line of its aggregate's `UPCASTS`.
+
+    `name` is its class's name then, `version` the number of the shape that is read, from 1. `change` takes what such a record says, as
+    plain values, and returns what the next version would say; it is pure, and may change what it is given. `into` names what the record
+    becomes where that is not the next version of the same name: one name, or several of which `change` picks one and returns it with
+    what it says. `Name/2` is the second shape of a name.
+    """
+
+    name: str
+    version: int
+    change: Callable[[dict[str, Any]], Any]
+    into: tuple[str, ...] = ()
 
 
 class CommandRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -79,7 +103,11 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Aggregate(Protocol):
-    """What every module in `aggregates/` offers. Streams are named `<module>-<id>`, kinds `<module>.<Event>`."""
+    """What every module in `aggregates/` offers. Streams are named `<module>-<id>`, kinds `<module>.<Event>`.
+
+    Two more tables are there where something has changed: `UPCASTS` says how earlier shapes are read, `RETIRED` names events that
+    nothing depends on any more.
+    """
 
     __name__: str
     initial: Any
@@ -117,6 +145,16 @@ class Delete(Change, frozen=True, kw_only=True):
     """Deletes the rows where the columns of `where` have these values (`values` is empty)."""
 
     where: dict[str, Any]
+
+
+def evolved(evolve: Callable[[T, Any], T], state: T, event: Event) -> T:
+    """The state after a recorded event, by an aggregate's `evolve`."""
+    return state if type(event) is Retired else evolve(state, event)
+
+
+def name_of(kind: str) -> str:
+    """What a kind on disk, or a recorded command, is called, whatever its shape: `task.BidPlaced/2` is `task.BidPlaced`."""
+    return kind.partition("/")[0]
 
 
 def noun(aggregate: Aggregate | ModuleType) -> str:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from runtime.codec import Codec
 from runtime.errors import Failure
-from runtime.records import CommandRecord, Event, Recorded
+from runtime.records import CommandRecord, Event, Recorded, evolved
 
 
 class Step(NamedTuple):
@@ -69,5 +69,5 @@ def again(codec: Codec, steps: Iterable[Step]) -> Iterator[Again]:
             refusal = failure
         yield Again(step, aggregate.RULES, now, refusal)
         for event in step.events:
-            state = aggregate.evolve(state, event)
+            state = evolved(aggregate.evolve, state, event)
         states[step.stream] = state

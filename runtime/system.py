@@ -28,6 +28,7 @@ from runtime.kind import Interceptor, Kind, may_wait
 from runtime.life import Work, working
 from runtime.records import Command, Recorded
 from runtime.recovery import NODE, Fold, Recovery, hearers, shape
+from runtime.room import Room
 from runtime.store.contract import Memory
 from runtime.store.store import Store
 from runtime.supervision import Backoff, Supervision
@@ -364,8 +365,11 @@ async def open_system(
     bounds: Bounds = DEFAULT_BOUNDS,
     interceptors: tuple[Interceptor, ...] = (),
     chance: random.Random | None = None,
+    room: Room | None = None,
 ) -> AsyncIterator[System]:
     """A running system over a store; at the end what was decided is committed and the memories are saved.
+
+    New work is refused while there is no `room`.
 
     Raises ValueError for an interceptor that is an `async def`, and Unreadable where the newest record is from a time that has not come
     yet by more than CLOCK_AHEAD_SECONDS_MAX.
@@ -387,6 +391,7 @@ async def open_system(
         state_cache_max=bounds.state_cache_max,
         pending_commands_max=bounds.pending_commands_max,
     )
+    journal.room = room
     system = System(journal, roster, bounds=bounds, interceptors=interceptors, chance=chance)
     async with trio.open_nursery() as outer:
         outer.start_soon(journal.run)

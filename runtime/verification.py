@@ -11,11 +11,11 @@ import msgspec
 
 from runtime.evidence import Unreadable, read_evidence
 from runtime.inspection import Inspection
+from runtime.store.layouts import FORMAT
 from runtime.transparency import Checkpoint, NotANote, PublicKey, read_note
 
 __all__ = ["Report", "Unreadable", "verify"]
 
-FORMAT = "1"
 KEYS = {
     "stored_events": ("rowid", "INTEGER"),
     "nodes": ("id", "INTEGER"),
@@ -81,8 +81,8 @@ def _facts(connection: sqlite3.Connection) -> dict[str, str]:
     for name in ("format", "origin", "public_key"):
         if not isinstance(facts.get(name), str):
             raise Unreadable(f"the file is not a journal: it does not state its {name}")
-    if facts["format"] != FORMAT:
-        raise Unreadable(f"the journal has format {facts['format']}, this program reads format {FORMAT}")
+    if facts["format"] not in {str(number) for number in range(1, FORMAT + 1)}:
+        raise Unreadable(f"the journal has format {facts['format']}, this program reads formats up to {FORMAT}")
     return facts
 
 

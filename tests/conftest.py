@@ -25,7 +25,7 @@ BUDGET_SECONDS_BY_FOLDERS = {
     ("solvers",): 90,
     ("gateway",): 120,
     ("stories", "contract"): 60,
-    ("simulation",): 50,
+    ("simulation",): 90,
 }
 
 # No deadline: the machine may be busy, and a slow example is no fault. Seeds are fresh each time and printed on failure.

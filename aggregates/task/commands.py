@@ -39,6 +39,8 @@ class SubmitTask(Command[TaskAccepted], frozen=True, kw_only=True):
     and what this node allows at most; a record from before it did stands for a node that set no bound.
     """
 
+    is_new_work = True
+
     task_id: House[TaskId]
     task_type: TaskType
     description: Note = ""

@@ -1,4 +1,4 @@
-"""`gavel log tail|export|replay`: looks at the log, takes it out, or rebuilds the read models from it and compares."""
+"""`gavel log tail|export|replay|check`: looks at the log, takes it out, rebuilds the read models from it, or folds all of it anew."""
 
 import argparse
 import hashlib
@@ -37,7 +37,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "replay", help="rebuild the read models from the log and compare them with the live ones"
     )
     replay.set_defaults(act=_replay)
-    for action in (tail, export, replay):
+    check = actions.add_parser(
+        "check", help="fold the whole log with this program, and name each record that it can't read or fold"
+    )
+    check.set_defaults(act=_check)
+    for action in (tail, export, replay, check):
         add_settings(action)
         add_json(action)
 
@@ -130,3 +134,23 @@ def _replay(options: argparse.Namespace) -> int:
             f"{answer.records} records replayed in {answer.seconds:.2f} s: {'equal' if answer.equal else 'DIFFERENT'}"
         )
     return FINE if answer.equal else NO
+
+
+def _check(options: argparse.Namespace) -> int:
+    """Reads the file as it is, of a running node too: what a program can't read must not keep it from saying so."""
+    from gateway.replay import refold
+
+    settings = read_settings(options, log_level="warning")
+    started = time.perf_counter()
+    with journal_file(settings) as journal, open_journal(journal) as connection, tempfile.TemporaryDirectory() as name:
+        connection.execute("COMMIT")
+        found = refold(connection, Path(name) / "folded.db")
+    seconds = round(time.perf_counter() - started, 3)
+    if options.json:
+        print_json({"folds": not found.faults_count, "seconds": seconds, **msgspec.to_builtins(found)})
+    else:
+        for fault in found.faults:
+            print(f"position {fault.position}: {fault.kind} of {fault.stream}: {fault.at}: {fault.reason}")
+        verdict = f"{found.faults_count} FAULTS" if found.faults_count else "all can be read and folded"
+        print(f"{found.records} records of {found.streams} streams in {seconds:.2f} s: {verdict}")
+    return NO if found.faults_count else FINE

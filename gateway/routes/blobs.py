@@ -1,6 +1,8 @@
 """Blobs: large values by the sha256 of their bytes, streamed in and out, with Range. Each tenant has those that it has brought."""
 
 import re
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from pathlib import Path
 
 import msgspec
@@ -8,10 +10,13 @@ from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse, Response
 from starlette.types import Message, Receive, Scope, Send
 
-from gateway.auth import EVERYBODY, UPLOADERS
+from gateway.auth import EVERYBODY, OPERATORS, UPLOADERS
 from gateway.calls import Call, Endpoint
-from gateway.problems import BadRequest, Fault, status_problem
-from runtime.blobs import TooLarge, WrongDigest
+from gateway.problems import BadRequest, Fault, problem, status_problem
+from gateway.queries import flag
+from runtime.blobs import QuotaReached, TooLarge, WrongDigest
+from runtime.collection import Collected, collect
+from runtime.threads import run_blocking
 
 OCTETS = "application/octet-stream"
 TAG = re.compile(r'(?:W/)?("[^"]*")')
@@ -21,6 +26,14 @@ class Stored(msgspec.Struct, frozen=True):
     """The blob is here, whole and durable."""
 
     sha256: str
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """How many blobs the tenant has, and of how many bytes it may have how many."""
+
+    blobs: int
+    bytes: int
+    bytes_max: int
 
 
 class Part(FileResponse):
@@ -50,15 +63,43 @@ def _refusal(start: Message) -> Response:
 async def put(call: Call) -> Response:
     """Stores the body, once; 201 where it is new, 200 where it was here."""
     digest = _digest(call)
+    call.node.room.check(int(call.request.headers.get("content-length", 0)))
     try:
-        new = await call.node.blobs.put(call.tenant, digest, call.request.stream())
+        async with aclosing(_while_there_is_room(call)) as parts:
+            new = await call.node.blobs.put(call.tenant, digest, parts)
     except WrongDigest as error:
         raise BadRequest([Fault(pointer="", detail=f"{error}, the path says {digest}")]) from error
+    except QuotaReached as error:
+        return problem(507, "blob_quota_reached", "Blob quota reached", detail=str(error))
     except TooLarge as error:
         raise HTTPException(413, str(error)) from error
     except OSError as error:
         raise HTTPException(507, f"the blob could not be written: {error.strerror}") from error
     return call.reply(Stored(digest), 201 if new else 200)
+
+
+async def usage(call: Call) -> Response:
+    """What the tenant's blobs take up, and may."""
+    blobs = call.node.blobs
+    claims = await run_blocking(blobs.claims, call.tenant)
+    return call.reply(Usage(len(claims), await blobs.used(call.tenant), blobs.tenant_bytes_max))
+
+
+async def collection(call: Call) -> Response:
+    """Deletes the tenant's blobs that no record refers to and that nobody has used for `blob_grace_seconds`; a dry run lists them."""
+    node = call.node
+    unused_since = node.system.clock.now() - node.settings.blob_grace_seconds
+    dry_run = call.asked(DRY_RUN)
+    found = await collect(node.blobs, node.system.journal, call.tenant, unused_since=unused_since, dry_run=dry_run)
+    return call.reply(found)
+
+
+async def _while_there_is_room(call: Call) -> AsyncGenerator[bytes, None]:
+    """The body, part by part: one that does not say how long it is may begin while there is room."""
+    async with aclosing(call.request.stream()) as parts:
+        async for part in parts:
+            call.node.room.check()
+            yield part
 
 
 async def get(call: Call) -> Response:
@@ -88,7 +129,10 @@ def _digest(call: Call) -> str:
 
 
 BLOB = "/v1/blobs/{sha256}"
+DRY_RUN = flag("dry_run", "Delete nothing, and tell what would be.")
 routes = (
+    Endpoint("GET", "/v1/blobs", usage, EVERYBODY, reply=Usage),
+    Endpoint("POST", "/v1/blobs/collection", collection, OPERATORS, reply=Collected, query=(DRY_RUN,)),
     Endpoint("PUT", BLOB, put, UPLOADERS, bytes, Stored, 201, others=(200,)),
     Endpoint("GET", BLOB, get, EVERYBODY, media=OCTETS, others=(206, 304)),
 )

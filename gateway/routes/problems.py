@@ -17,6 +17,7 @@ from gateway.problems import BadRequest, Fault
 from gateway.queries import PAGE, READ
 from projections import problems
 from runtime.blobs import Blobs, WrongDigest
+from runtime.threads import run_blocking
 
 FILES_AT_ONCE_MAX = 2
 _few_at_a_time = trio.CapacityLimiter(FILES_AT_ONCE_MAX)
@@ -42,7 +43,7 @@ class ProblemPage(msgspec.Struct, frozen=True):
 async def register(call: Call) -> Response:
     """Reads the file, so that a broken one is refused here with its line and reason."""
     body = await call.body(ProblemBody)
-    if not call.node.blobs.has(call.tenant, body.blob):
+    if not await run_blocking(call.node.blobs.use, call.tenant, body.blob):
         raise BadRequest([Fault(pointer="/blob", detail="there is no such blob; PUT it to /v1/blobs first")])
     facts = await trio.to_thread.run_sync(_read, call.node.blobs, body, limiter=_few_at_a_time)
     command = RegisterProblem(

@@ -42,6 +42,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     commits: int
     commit_failures: int
     last_commit_failure: str
+    disk_free_bytes: int
     checkpoint: Seal | None
     agents: dict[str, int]
     tasks: dict[str, int]
@@ -69,6 +70,7 @@ async def status(call: Call) -> Response:
             commits=journal.commits,
             commit_failures=journal.failures,
             last_commit_failure=journal.last_failure,
+            disk_free_bytes=node.room.left,
             checkpoint=_seal(note) if note else None,
             agents=counts[0],
             tasks=counts[1],

@@ -25,6 +25,7 @@ def settings(folder: Path, *, lease_seconds: float) -> GavelSettings:
         task_timeout_seconds=lease_seconds * 6,
         coordination_interval_seconds=lease_seconds / 2,
         house_solver=False,
+        disk_free_bytes_min=0,
         handler_warn_seconds=0.0,
         handler_seconds_max=0.0,
         mailbox_max=64,

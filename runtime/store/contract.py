@@ -7,9 +7,6 @@ from typing import NamedTuple
 from runtime.errors import Fenced
 from runtime.records import Meta
 
-FORMAT = 1
-"""The number of the tables' layout; it stands in each store."""
-
 MILESTONE_POSITIONS = 1024
 """Of the checkpoints, the newest is kept, and the last of each so many positions."""
 
@@ -66,10 +63,12 @@ class Memory(NamedTuple):
 @dataclass(slots=True)
 class Rows:
     """What goes into one transaction beside the records: nodes (id, hash) with contiguous ids, the checkpoint (size, root,
-    recorded_at, note), the size of the one that it supersedes, and a batch's replies and reactions."""
+    recorded_at, note), the size of the one that it supersedes, the kinds that were
+    never recorded before (kind, first position), and a batch's replies and reactions."""
 
     nodes: Sequence[tuple[int, bytes]] = ()
     checkpoint: tuple[int, bytes, float, str] | None = None
     superseded: int | None = None
+    kinds: Sequence[tuple[str, int]] = ()
     replies: Sequence[tuple[str, str, bytes, bytes, int, float]] = ()
     reactions: Sequence[tuple[str, str, int]] = field(default_factory=list)

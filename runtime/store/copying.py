@@ -25,6 +25,7 @@ COLUMNS = {
     "nodes": "id, hash",
     "checkpoints": "size, root, recorded_at, note",
     "facts": "name, value",
+    "kinds": "kind, position",
     "commands": "tenant, key, digest, reply, position, at",
     "reactions": "actor, key, position",
     "snapshots": "actor, key, shape, position, memory, seal",

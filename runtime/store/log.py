@@ -41,12 +41,18 @@ class Log(ABC):
         )
         return [self._open(*row) for row in rows]
 
+    def bodies(self, after: int, limit: int) -> list[tuple[int, bytes]]:
+        """Positions and bytes of up to `limit` records past a position, in order, for whoever looks for something in all of them."""
+        return self.query(
+            f"SELECT {self.POSITION}, state FROM stored_events WHERE {self.POSITION}>? ORDER BY {self.POSITION} LIMIT ?",
+            (after, limit),
+        )
+
     def _open(self, position: int, stream: str, version: int, kind: str, body: bytes) -> Recorded:
         try:
-            meta, event = self.codec.open(kind, body)
+            return self.codec.recorded(position, stream, version, kind, body)
         except Exception as error:
             raise Unreadable(f"record {position} ({kind}) of {self.place} can't be read: {error}") from error
-        return Recorded(position=position, stream=stream, version=version, kind=kind, event=event, meta=meta)
 
     def newest_at(self) -> float:
         """When the newest record was written; 0 where there is none."""

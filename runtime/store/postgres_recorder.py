@@ -12,6 +12,7 @@ What differs from the library's own, and why:
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from itertools import product
 from typing import Any
 
 import psycopg
@@ -56,6 +57,7 @@ TABLES = (
     "CREATE TABLE IF NOT EXISTS {schema}.checkpoints (size bigint PRIMARY KEY, root bytea NOT NULL, "
     "recorded_at double precision NOT NULL, note text NOT NULL)",
     "CREATE TABLE IF NOT EXISTS {schema}.facts (name text PRIMARY KEY, value text NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS {schema}.kinds (kind text PRIMARY KEY, position bigint NOT NULL)",
     "CREATE TABLE IF NOT EXISTS {schema}.seat (number int PRIMARY KEY CHECK (number = 1), token text NOT NULL)",
     'CREATE TABLE IF NOT EXISTS {schema}.commands (tenant text COLLATE "C", key text COLLATE "C", digest bytea NOT NULL, '
     "reply bytea NOT NULL, position bigint NOT NULL, at double precision NOT NULL, PRIMARY KEY (tenant, key))",
@@ -79,6 +81,10 @@ RECORDS = (
     " FROM mine WHERE %(size)s::bigint IS NOT NULL),"
     " superseded AS (DELETE FROM {schema}.checkpoints USING mine WHERE size = %(superseded)s::bigint)"
 )
+KINDS = (
+    ", kinds AS (INSERT INTO {schema}.kinds SELECT kind.* FROM mine,"
+    " unnest(%(new_kinds)b::text[], %(kind_positions)s::bigint[]) AS kind)"
+)
 REPLIES = (
     ", replies AS (INSERT INTO {schema}.commands SELECT reply.* FROM mine, unnest(%(tenants)b::text[], %(keys)b::text[],"
     " %(digests)b::bytea[], %(replies)b::bytea[], %(reply_positions)s::bigint[], %(ats)s::float8[]) AS reply)"
@@ -89,11 +95,10 @@ REACTIONS = (
 )
 TOLD = " SELECT pg_notify({channel}, %(last)s::text) FROM mine"
 BATCHES = {
-    (has_replies, has_reactions): RECORDS + REPLIES * has_replies + REACTIONS * has_reactions + TOLD
-    for has_replies in (False, True)
-    for has_reactions in (False, True)
+    (kinds, replies, reactions): RECORDS + KINDS * kinds + REPLIES * replies + REACTIONS * reactions + TOLD
+    for kinds, replies, reactions in product((False, True), repeat=3)
 }
-"""By whether there are replies and reactions: each part costs 50 µs even where it has nothing to do."""
+"""By whether there are new kinds, replies and reactions: each part costs 50 µs even where it has nothing to do."""
 
 
 @contextmanager
@@ -135,8 +140,8 @@ class PostgresJournalDatastore(PostgresDatastore):
         begin = self._begin
 
         def configure(connection: Connection[DictRow]) -> None:
-            connection.autocommit = True
             try:
+                connection.autocommit = True
                 _begin(connection, begin)
                 admit(connection)
             except BaseException:
@@ -210,7 +215,7 @@ class PostgresJournalRecorder(PostgresApplicationRecorder):
             assigned: Sequence[int] | None = super().insert_events(stored_events)
             return assigned
         rows = rows or Rows()
-        statement = self.insert_batch_statements[bool(rows.replies), bool(rows.reactions)]
+        statement = self.insert_batch_statements[bool(rows.kinds), bool(rows.replies), bool(rows.reactions)]
         parameters = _parameters(stored_events, first, rows, token)
         with self.datastore.get_connection() if connection is None else nullcontext(connection) as used:
             with told_as_persistence():
@@ -238,6 +243,8 @@ def _parameters(stored: Sequence[StoredEvent], first: int, rows: Rows, token: st
         "recorded_at": repr(recorded_at),
         "note": note,
         "superseded": None if rows.superseded is None else str(rows.superseded),
+        "new_kinds": Texts.of([kind for kind, _ in rows.kinds]),
+        "kind_positions": numbers(position for _, position in rows.kinds),
         "tenants": Texts.of([tenant for tenant, *_ in rows.replies]),
         "keys": Texts.of([escaped(key) for _, key, *_ in rows.replies]),
         "digests": Blobs.of([digest for _, _, digest, *_ in rows.replies]),

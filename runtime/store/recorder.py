@@ -33,6 +33,7 @@ TABLES = (
     "CREATE TABLE IF NOT EXISTS nodes (id INTEGER PRIMARY KEY, hash BLOB NOT NULL)",
     "CREATE TABLE IF NOT EXISTS checkpoints (size INTEGER PRIMARY KEY, root BLOB NOT NULL, recorded_at REAL NOT NULL, note TEXT NOT NULL)",
     "CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS kinds (kind TEXT PRIMARY KEY, position INTEGER NOT NULL) WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS commands (tenant TEXT, key TEXT, digest BLOB NOT NULL, reply BLOB NOT NULL, position INTEGER NOT NULL, "
     "at REAL NOT NULL, PRIMARY KEY (tenant, key)) WITHOUT ROWID",
     "CREATE INDEX IF NOT EXISTS commands_at ON commands (at)",
@@ -105,6 +106,8 @@ class JournalRecorder(SQLiteApplicationRecorder):
             c.execute("INSERT INTO checkpoints VALUES (?,?,?,?)", rows.checkpoint)
         if rows.superseded is not None:
             c.execute("DELETE FROM checkpoints WHERE size=?", (rows.superseded,))
+        if rows.kinds:
+            c.executemany("INSERT INTO kinds VALUES (?,?)", rows.kinds)
         if rows.replies:
             c.executemany("INSERT INTO commands VALUES (?,?,?,?,?,?)", rows.replies)
         if rows.reactions:

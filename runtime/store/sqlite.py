@@ -2,7 +2,6 @@
 
 import fcntl
 import os
-import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,12 +12,14 @@ from runtime.codec import Codec
 from runtime.errors import Fenced
 from runtime.evidence import Unreadable
 from runtime.store.contract import MILESTONE_POSITIONS, REPLY_SECONDS, Batch, Draft, Locked, Memory
+from runtime.store.copies import copy_database
+from runtime.store.layouts import upgrade
 from runtime.store.recorder import JournalDatastore, JournalRecorder
 from runtime.store.store import Store
 from runtime.transparency import Signer
 from runtime.verification import Report, verify
 
-__all__ = ["MILESTONE_POSITIONS", "REPLY_SECONDS", "Batch", "Draft", "Locked", "Memory", "SqliteStore", "copy_database"]
+__all__ = ["MILESTONE_POSITIONS", "REPLY_SECONDS", "Batch", "Draft", "Locked", "Memory", "SqliteStore"]
 
 
 class SqliteStore(Store):
@@ -42,6 +43,7 @@ class SqliteStore(Store):
         self.signer = signer
         self._lock: int | None = _lock(path)
         try:
+            upgrade(path, self._judge_copy)
             self._recorder = JournalRecorder(JournalDatastore(str(path)))
             self._recorder.create_table()
             self._check_schema()
@@ -49,6 +51,9 @@ class SqliteStore(Store):
         except BaseException:
             os.close(self._lock)
             raise
+
+    def _judge_copy(self, copy: Path) -> list[str]:
+        return verify(copy, key=self.signer.public_key).faults
 
     def _check_schema(self) -> None:
         """Nothing in the file may act by itself: a trigger could swallow what was acknowledged."""
@@ -100,22 +105,6 @@ class SqliteStore(Store):
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
-
-
-def copy_database(source: Path, target: Path) -> None:
-    """Copies a live SQLite database into a new file, which is complete when it appears."""
-    if target.exists():
-        raise FileExistsError(f"{target} exists")
-    partial = target.with_name(target.name + ".partial")
-    origin = sqlite3.connect(f"file:{source}?mode=ro", uri=True)
-    copy = sqlite3.connect(partial)
-    try:
-        origin.backup(copy)
-        copy.execute("PRAGMA journal_mode=DELETE")
-    finally:
-        copy.close()
-        origin.close()
-    partial.rename(target)
 
 
 def _lock(path: Path) -> int:

@@ -15,7 +15,8 @@ import structlog
 from eventsourcing.persistence import StoredEvent
 
 from runtime.evidence import Unreadable
-from runtime.store.contract import FORMAT, MILESTONE_POSITIONS, Batch, Memory, Rows
+from runtime.store.contract import MILESTONE_POSITIONS, Batch, Memory, Rows
+from runtime.store.layouts import FORMAT
 from runtime.store.log import Log
 from runtime.transparency import Checkpoint, NotANote, NotSigned, Signer, Tree, leaf_hash, verify_note
 from runtime.verification import Report
@@ -32,6 +33,7 @@ class Store(Log):
     _recorder: Any
     _newest: int
     _tree: Tree
+    _kinds: set[str]
 
     # ---- what a database brings
 
@@ -71,6 +73,7 @@ class Store(Log):
     def _load(self, name: str, entropy: Callable[[int], bytes]) -> None:
         """Who this journal is and where it stands; a new one gets a name. Raises Unreadable."""
         self.origin = self._check_facts(name, entropy)
+        self._kinds = self._check_kinds()
         self.position = self._one(f"SELECT COALESCE(MAX({self.POSITION}), 0) FROM stored_events")
         self._newest = self._one("SELECT COALESCE(MAX(size), 0) FROM checkpoints")
         self._tree = self._load_tree()
@@ -86,6 +89,16 @@ class Store(Log):
         if facts["public_key"] != self.signer.public_key:
             raise Unreadable(f"{self.place} is signed with another key than the one beside it")
         return str(facts["origin"])
+
+    def _check_kinds(self) -> set[str]:
+        """All that was ever recorded here has to be of a kind that this program can read."""
+        kinds = self.query("SELECT kind, position FROM kinds ORDER BY position")
+        unknown = [
+            f"{why} (first at position {position})" for kind, position in kinds if (why := self.codec.unknown(kind))
+        ]
+        if unknown:
+            raise Unreadable(f"{self.place} holds records that this program can't read: {'; '.join(unknown)}")
+        return {kind for kind, _ in kinds}
 
     def _load_tree(self) -> Tree:
         """The tree as it was signed last. What was put in its place by somebody without the key is never built upon."""
@@ -118,15 +131,18 @@ class Store(Log):
         """The batch as it will stand, and the tree over it, which replaces the present one after the commit."""
         stored: list[StoredEvent] = []
         leaves: list[bytes] = []
+        first_by_kind: dict[str, int] = {}
         for position, stream, version, kind, meta, data in batch.drafts:
             # Nobody has seen the record yet; what is told from memory is what a reader of the database will find.
             msgspec.structs.force_setattr(meta, "recorded_at", batch.recorded_at)
             body = self.codec.body(meta, data)
             stored.append(StoredEvent(stream, version, kind, body))
             leaves.append(leaf_hash(position, stream, version, kind, body))
+            if kind not in self._kinds:
+                first_by_kind.setdefault(kind, position)
         tree = self._tree.fork()
         nodes = tree.extend(leaves)
-        rows = Rows(nodes=nodes, replies=batch.replies, reactions=batch.reactions)
+        rows = Rows(nodes=nodes, replies=batch.replies, reactions=batch.reactions, kinds=list(first_by_kind.items()))
         if stored:
             root = tree.root()
             rows.checkpoint = (tree.size, root, batch.recorded_at, self.signer.sign(self.origin, tree.size, root))
@@ -156,6 +172,7 @@ class Store(Log):
         """Takes note that a batch stands."""
         self.position += len(stored)
         self._tree = tree
+        self._kinds.update(kind for kind, _ in rows.kinds)
         if rows.checkpoint is not None:
             self._newest = rows.checkpoint[0]
 

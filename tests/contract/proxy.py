@@ -8,6 +8,9 @@ from select import select
 from typing import Literal
 
 CHUNK_BYTES = 1 << 16
+EXECUTION = b"B"
+"""How the message begins that executes a prepared statement; what prepares it goes ahead, alone, and is of no interest here."""
+
 Fault = Literal["answer", "batch"]
 
 
@@ -34,7 +37,7 @@ class Proxy:
         return f"postgresql://postgres@{host}:{port}/postgres?sslmode=disable&gssencmode=disable"
 
     def lose(self, fault: Fault, after: Callable[[], None] = lambda: None) -> None:
-        """What a victim says next, or the answer to it, is lost with its connection; `after` is called just before the cut."""
+        """What a victim executes next, or the answer to it, is lost with its connection; `after` is called just before the cut."""
         self._after = after
         self._fault = fault
 
@@ -66,6 +69,10 @@ class Proxy:
             self._threads.append(threading.Thread(target=self._carry, args=(client, server)))
             self._threads[-1].start()
 
+    def _take_fault(self) -> Fault | None:
+        fault, self._fault = self._fault, None
+        return fault
+
     def _carry(self, client: socket.socket, server: socket.socket) -> None:
         is_victim, losing, spoke = False, False, server
         with suppress(OSError, ValueError), client, server:
@@ -82,7 +89,7 @@ class Proxy:
                     is_victim = is_victim or self.victim in chunk
                     if source is client and is_victim:
                         self.turns += spoke is server
-                        fault, self._fault = self._fault, None
+                        fault = self._take_fault() if chunk.startswith(EXECUTION) else None
                         if fault == "batch":
                             self._after()
                             _end((client, server))

@@ -71,10 +71,12 @@ def test_a_batch_is_one_round_trip(store: PostgresStore, proxy: Proxy) -> None:
 
 @pytest.mark.parametrize("fault", ["answer", "batch"])
 def test_a_batch_stands_once_whether_it_or_its_answer_was_lost(
-    store: PostgresStore, proxy: Proxy, fault: Fault
+    place: PostgresPlace, store: PostgresStore, proxy: Proxy, fault: Fault
 ) -> None:
-    proxy.lose(fault)
+    seen = []
+    proxy.lose(fault, after=lambda: seen.extend(place.meddle("SELECT max(notification_id) FROM stored_events")))
     store.append(batch(2, 3, replies=REPLY, reactions=[("teller", "t1", 2)]))
+    assert seen == [(4,) if fault == "answer" else (1,)]
     assert (store.position, positions(store)) == (4, [1, 2, 3, 4])
     assert (store.find_reply("t1", "k"), store.reactions()) == ((b"d", b"r"), {("teller", "t1"): 2})
     store.append(batch(5))

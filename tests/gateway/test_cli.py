@@ -1,5 +1,6 @@
 """The command line as a stranger and a script meet it: exit codes, one JSON object, a node that starts and stops."""
 
+import hashlib
 import json
 import logging
 import os
@@ -117,7 +118,7 @@ def test_every_command_tells_its_options(command: str, capsys: pytest.CaptureFix
         ["bench", "speed"],
         ["bench", "runtime", "--rows", "swim"],
         ["audit", "replay"],
-        ["simulate"],
+        ["simulate", "--faults", "flood"],
         ["demo", "--agents", "3"],
         ["demo", "--seconds", "60"],
         ["demo", "--problems", "nowhere"],
@@ -303,8 +304,50 @@ def test_a_read_model_that_differs_from_the_log_is_found(tmp_path: Path):
     assert [name for name, table in replayed["tables"].items() if not table["equal"]] == ["keys"]
 
 
+def test_blobs_are_backed_up_with_the_journal_and_collected_when_nothing_names_them(tmp_path: Path):
+    with serving(tmp_path) as (_, url):
+        digest = hashlib.sha256(b"loose").hexdigest()
+        admin = (tmp_path / "data" / "admin-key").read_text()
+        put = Request(f"{url}/v1/blobs/{digest}", b"loose", {"Authorization": f"Bearer {admin}"}, method="PUT")
+        urlopen(put).close()
+        copied = answer(tmp_path, "backup", "copy.db")
+        assert (copied["blobs"], copied["blob_bytes"], copied["whole"]) == (1, 5, True)
+        assert answer(tmp_path, "blobs", "usage")["bytes"] == 5
+        assert answer(tmp_path, "blobs", "collect")["kept"] == 1
+    assert (tmp_path / "copy.db.blobs" / digest[:2] / digest).read_bytes() == b"loose"
+    soon = {"GAVEL_BLOB_GRACE_SECONDS": "0"}
+    assert gavel(tmp_path, "blobs", "collect", "--dry-run", **soon).stdout.splitlines()[0] == digest
+    assert answer(tmp_path, "blobs", "collect", GAVEL_BLOB_GRACE_SECONDS="0")["blobs"] == [digest]
+    assert answer(tmp_path, "blobs", "usage")["blobs"] == 0
+    (tmp_path / "other.db.blobs").mkdir()
+    assert "exists" in gavel(tmp_path, "backup", "other.db").stderr
+
+
+def test_a_log_is_checked_and_what_this_program_cannot_read_is_named(tmp_path: Path):
+    gavel(tmp_path, "keys", "create", "--role", "agent")
+    checked = answer(tmp_path, "log", "check")
+    assert (checked["folds"], checked["records"], checked["streams"], checked["faults"]) == (True, 2, 2, [])
+    with sqlite3.connect(tmp_path / "data" / "journal.db") as connection:
+        connection.execute("UPDATE stored_events SET topic = 'key.KeyIssued/2' WHERE rowid = 2")
+        connection.execute("INSERT INTO kinds VALUES ('key.KeyIssued/2', 2)")
+    connection.close()
+    checked = answer(tmp_path, "log", "check", code=1)
+    (fault,) = checked["faults"]
+    assert (fault["position"], fault["kind"], fault["at"]) == (2, "key.KeyIssued/2", "record")
+    said = gavel(tmp_path, "log", "check").stdout
+    assert "position 2: key.KeyIssued/2 of key-" in said
+    assert "1 FAULTS" in said
+    started = gavel(tmp_path, "serve", "--bind", "127.0.0.1:0")
+    assert started.returncode == 2
+    assert (
+        "key.KeyIssued/2: this program writes key.KeyIssued, so a newer one has written that (first at"
+        in started.stderr
+    )
+
+
 def test_a_running_node_is_backed_up_and_replayed(tmp_path: Path):
     with serving(tmp_path):
         gavel(tmp_path, "keys", "create", "--role", "agent")
         assert answer(tmp_path, "backup", "copy.db")["positions"] == 2
         assert answer(tmp_path, "log", "replay")["equal"] is True
+        assert answer(tmp_path, "log", "check")["folds"] is True

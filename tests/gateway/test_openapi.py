@@ -96,7 +96,16 @@ async def test_every_json_answer_is_as_described(admin: Client) -> None:
     await _do(admin, ("PUT", "/v1/actors/coordinator/log-level", {"level": None}))
     admin.node.system.router.tell(DeregisterAgent(agent_id="nobody", reason="nobody takes this"))
     await _do(admin, ("GET", "/v1/dead-letters", None), ("POST", "/v1/dead-letters/1/send-again", None))
-    for path in ("/livez", "/readyz", "/v1/status", "/v1/audit/verify", "/v1/log?commands=true", "/openapi.json"):
+    await _do(admin, ("POST", "/v1/blobs/collection", None))
+    for path in (
+        "/livez",
+        "/readyz",
+        "/v1/status",
+        "/v1/audit/verify",
+        "/v1/log?commands=true",
+        "/openapi.json",
+        "/v1/blobs",
+    ):
         await admin.get(path)
     with_json = {
         (method.upper(), path)

@@ -11,16 +11,16 @@ import pytest
 import trio
 from eventsourcing.persistence import OperationalError
 
-from runtime.clock import SystemClock
+from runtime.clock import Clock, FixedClock, SystemClock
 from runtime.codec import Codec
 from runtime.delivery import Context
 from runtime.durable import DurableCell
 from runtime.errors import Conflict, Crashed, Exhausted, NotAnswered, NotCommitted, Overloaded, Refused, Unreachable
 from runtime.evidence import Unreadable
 from runtime.ids import Ids
-from runtime.journal import PAUSE_SECONDS_MIN
+from runtime.journal import FORGET_SECONDS, PAUSE_SECONDS_MIN
 from runtime.kind import FREE, SUSPENDED
-from runtime.store.sqlite import Batch, Locked, SqliteStore
+from runtime.store.sqlite import REPLY_SECONDS, Batch, Locked, SqliteStore
 from runtime.system import DEFAULT_BOUNDS, Bounds, Role, System, open_system
 from runtime.transparency import Signer
 from runtime.tree import tree
@@ -32,8 +32,10 @@ ANN = Context(tenant="t1", principal="ann")
 
 
 @asynccontextmanager
-async def bank(folder: Path, bounds: Bounds = DEFAULT_BOUNDS, role: Role = TELLER) -> AsyncIterator[System]:
-    clock = SystemClock()
+async def bank(
+    folder: Path, bounds: Bounds = DEFAULT_BOUNDS, role: Role = TELLER, clock: Clock | None = None
+) -> AsyncIterator[System]:
+    clock = clock or SystemClock()
     store = SqliteStore(folder / "journal.db", Codec([BANK]), Signer.load_or_make(folder / "journal-key"))
     try:
         async with open_system(store, [role], clock=clock, ids=Ids(clock), bounds=bounds) as system:
@@ -150,6 +152,18 @@ async def test_a_repeat_under_the_same_key_gets_the_same_answer(tmp_path: Path) 
             other = Context(tenant="t1", principal="ann", key="k1", digest=b"two")
             with pytest.raises(Refused, match="key_reused"):
                 await system.ask(Deposit(account="a", cents=6), other)
+
+
+async def test_a_key_is_kept_for_its_retention_and_then_forgotten(tmp_path: Path) -> None:
+    keyed = Context(tenant="t1", principal="ann", key="k1", digest=b"one")
+    clock = FixedClock()
+    told = []
+    for later in (0.0, REPLY_SECONDS - FORGET_SECONDS - 1, FORGET_SECONDS + 2):
+        clock.at += later
+        async with bank(tmp_path, clock=clock) as system:
+            await system.ask(Deposit(account="b", cents=1), ANN)  # whatever is committed, old keys are forgotten before
+            told.append(await system.ask(Deposit(account="a", cents=5), keyed))
+    assert told == [Balance(5), Balance(5), Balance(10)]
 
 
 async def test_another_tenants_stream_looks_absent(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runtime.store.layouts import FORMAT
 from runtime.transparency import Signer, Tree, leaf_hash, stored_count, stored_index
 from runtime.verification import Unreadable, verify
 from tests.runtime.sealed import ORIGIN, SIGNER, SIZE, alter, lone, note_of, record, reseal, write
@@ -487,8 +488,8 @@ def test_another_database_is_unreadable(tmp_path):
 
 
 def test_a_newer_format_is_unreadable(journal):
-    alter(journal, "UPDATE facts SET value='2' WHERE name='format'")
-    with pytest.raises(Unreadable, match="format 2"):
+    alter(journal, f"UPDATE facts SET value='{FORMAT + 1}' WHERE name='format'")
+    with pytest.raises(Unreadable, match=f"format {FORMAT + 1}"):
         verify(journal)
 
 

@@ -93,12 +93,7 @@ def read_file(journal: Path) -> list[Recorded]:
     """All records of a journal's file."""
     codec = Codec(AGGREGATES)
     with open_journal(journal) as connection:
-        return [_recorded(codec, *row) for page in pages(connection, 1, POSITION_MAX) for row in page]
-
-
-def _recorded(codec: Codec, position: int, stream: str, version: int, kind: str, body: bytes) -> Recorded:
-    meta, event = codec.open(kind, body)
-    return Recorded(position=position, stream=stream, version=version, kind=kind, event=event, meta=meta)
+        return [codec.recorded(*row) for page in pages(connection, 1, POSITION_MAX) for row in page]
 
 
 async def read_log(door: Door) -> list[dict[str, Any]]:

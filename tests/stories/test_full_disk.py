@@ -149,7 +149,7 @@ async def on_a_small_disk(folder: Path) -> AsyncIterator[Served]:
     tried = await trio.run_process([*UNSHARE, str(folder), "true"], capture_stderr=True, check=False)
     if tried.returncode:
         pytest.skip(f"no file system can be mounted here: {tried.stderr.decode().strip()}")
-    async with serving(folder, *UNSHARE, str(folder), inside="/proc/{pid}/root") as node:
+    async with serving(folder, *UNSHARE, str(folder), inside="/proc/{pid}/root", disk_free_bytes_min=0) as node:
         yield node
 
 

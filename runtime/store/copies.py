@@ -1,0 +1,31 @@
+"""Whole copies of SQLite databases that are in use."""
+
+import os
+import sqlite3
+from pathlib import Path
+
+
+def copy_database(source: Path, target: Path) -> None:
+    """Copies a live SQLite database into a new file, which is complete and on disk when it appears. Raises FileExistsError."""
+    if target.exists():
+        raise FileExistsError(f"{target} exists")
+    partial = target.with_name(target.name + ".partial")
+    origin = sqlite3.connect(f"file:{source}?mode=ro", uri=True)
+    copy = sqlite3.connect(partial)
+    try:
+        origin.backup(copy)
+        copy.execute("PRAGMA journal_mode=DELETE")
+    finally:
+        copy.close()
+        origin.close()
+    partial.rename(target)
+    sync_folder(target.parent)
+
+
+def sync_folder(path: Path) -> None:
+    """Makes names that were made or changed in a folder survive a loss of power."""
+    folder = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
