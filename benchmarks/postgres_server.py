@@ -51,6 +51,7 @@ class Server:
             group=self._user,
             cwd="/",
             stdin=subprocess.PIPE,
+            start_new_session=True,  # an interrupt from the keyboard meets the tests, not their last will
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
