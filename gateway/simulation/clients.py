@@ -25,6 +25,8 @@ R = TypeVar("R")
 
 TENANT = "default"
 SKILLS = ("cutting", "sewing", "dyeing")
+SLOTS = 2
+"""How many tasks an agent may hold at a time."""
 FEED_SECONDS = 8.0
 FEED_EVENTS_MAX = 100
 RETRY_SECONDS = (0.05, 1.5)
@@ -127,17 +129,12 @@ class Submitter(Client):
 class Agent(Client):
     """Registers, is heard from, hears what concerns it, bids, works, and tells results."""
 
-    def __init__(
-        self, world: World, machine: Machine[Node], told: Told, name: str, skills: Sequence[str], slots: int
-    ) -> None:
+    def __init__(self, world: World, machine: Machine[Node], told: Told, name: str, skills: Sequence[str]) -> None:
         super().__init__(world, machine, told, name)
         self.skills = tuple(skills)
-        self.slots = slots
-        self.lease_seconds = 0.0
         self.position = 0
         self.is_over = trio.Event()
         self._nursery: trio.Nursery | None = None
-        self._tokens: list[tuple[str, int]] = []
 
     async def run(self) -> None:
         """Works, once registered, until it is told that all is over; falls silent where a fault wants it."""
@@ -160,7 +157,7 @@ class Agent(Client):
             name=self.name,
             agent_type=AgentType.OPERATIONS,
             capabilities=self.skills,
-            slots=self.slots,
+            slots=SLOTS,
             key_id=f"key-{self.name}",
             key_digest=sha256(self.name.encode()).digest(),
         )
@@ -234,7 +231,6 @@ class Agent(Client):
         if frame["type"] == "call":
             self._nursery.start_soon(self._answer, frame["task_id"], frame["round"])
         elif frame["type"] == "award":
-            self._tokens.append((frame["task_id"], frame["token"]))
             self._nursery.start_soon(self._do, frame["task_id"], frame["token"], frame["payload"])
 
     # ---- bidding and working

@@ -22,18 +22,19 @@ from aggregates.task import (
     TaskStarted,
     TaskSubmitted,
 )
+from gateway.simulation.clients import SLOTS
 from gateway.simulation.told import Told
 from runtime.records import Recorded
 from runtime.simulation import World
 
 CLOCK_SLACK_SECONDS = 0.001
+ENDS_A_LEASE = (TaskCompleted, LeaseExpired, TaskFailed, TaskCancelled, TaskExpired, TaskDeadLettered)
 
 
 def check_leases(world: World, records: Sequence[Recorded], told: Told) -> None:
     """No task is held twice, no token is used twice, nobody but the holder speaks for a task, nobody who was heard from is lost."""
     holder_by_task: dict[str, tuple[str, int]] = {}
     token_by_task: defaultdict[str, int] = defaultdict(int)
-    held: defaultdict[str, int] = defaultdict(int)
     for record in records:
         event = record.event
         where = f"at {record.position}"
@@ -42,26 +43,12 @@ def check_leases(world: World, records: Sequence[Recorded], told: Told) -> None:
                 world.holds("one_holder", task_id not in holder_by_task, f"{task_id} {where} is held already")
                 world.holds("token_once", token == token_by_task[task_id] + 1, f"{task_id} {where}: token {token}")
                 holder_by_task[task_id], token_by_task[task_id] = (agent_id, token), token
-                held[agent_id] += 1
-                world.holds("slots_kept", held[agent_id] <= 2, f"{agent_id} {where} holds {held[agent_id]}")
-            case TaskStarted(task_id=task_id, agent_id=agent_id, token=token):
-                _expect(world, holder_by_task.get(task_id), (agent_id, token), f"{task_id} {where}")
-            case TaskCompleted() | LeaseExpired():
-                _expect(
-                    world, holder_by_task.get(event.task_id), (event.agent_id, event.token), f"{event.task_id} {where}"
-                )
-                del holder_by_task[event.task_id]
-                held[event.agent_id] -= 1
-            case TaskFailed(final=False):
-                _expect(
-                    world, holder_by_task.get(event.task_id), (event.agent_id, event.token), f"{event.task_id} {where}"
-                )
-                del holder_by_task[event.task_id]
-                held[event.agent_id] -= 1
-            case TaskCancelled() | TaskExpired() | TaskFailed() | TaskDeadLettered():
-                ended = holder_by_task.pop(event.task_id, None)
-                if ended is not None:
-                    held[ended[0]] -= 1
+                held = sum(holder == agent_id for holder, _ in holder_by_task.values())
+                world.holds("slots_kept", held <= SLOTS, f"{agent_id} {where} holds {held}")
+            case TaskStarted() | TaskCompleted() | LeaseExpired() | TaskFailed(final=False):
+                _expect(world, holder_by_task.get(event.task_id), (event.agent_id, event.token), where)
+        if isinstance(event, ENDS_A_LEASE):
+            holder_by_task.pop(event.task_id, None)
         if isinstance(event, AgentLost | LeaseExpired):
             _check_silence(world, record, event.agent_id, told)
 

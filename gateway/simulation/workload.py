@@ -55,7 +55,7 @@ class NodeWorkload:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(world.age)
             await nursery.start(machine.run)
-            agents = [Agent(world, machine, told, name, skills, 2) for name, skills in AGENTS.items()]
+            agents = [Agent(world, machine, told, name, skills) for name, skills in AGENTS.items()]
             for agent in agents:
                 await agent.register()
             async with trio.open_nursery() as working:

@@ -39,14 +39,14 @@ def short_of_files(node: Served) -> Iterator[None]:
 
 
 @contextmanager
-def short_of_disk(node: Served) -> Iterator[None]:
-    """Somebody else has taken the disk but for LEFT_BYTES."""
+def short_of_disk(node: Served, left_bytes: int = LEFT_BYTES) -> Iterator[None]:
+    """Somebody else has taken the disk but for so many bytes."""
     filler = node.folder.path / "filler"
     with filler.open("wb", buffering=0) as file:
         with suppress(OSError):
             while True:
                 file.write(bytes(2**16))
-        file.truncate(file.tell() - LEFT_BYTES)
+        file.truncate(file.tell() - left_bytes)
     yield
     filler.unlink()
 

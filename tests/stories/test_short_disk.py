@@ -1,7 +1,5 @@
 """A node whose disk is short of room takes no new work, and brings to its end what has begun; then it takes work again."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 from random import Random
@@ -13,27 +11,14 @@ import trio
 from gateway.calls import IDEMPOTENCY_HEADER, POSITION_HEADER
 from runtime.room import LOOK_SECONDS
 from tests.gateway.clients import BID
-from tests.stories.nodes import Served, serving
-from tests.stories.test_full_disk import GUARD_SECONDS, UNSHARE, open_door
+from tests.stories.nodes import serving
+from tests.stories.test_full_disk import GUARD_SECONDS, UNSHARE, open_door, short_of_disk
 from tests.stories.traffic import DONE, SKILL, Door, Traffic
 
 BYTES_MIN = 2 * 2**20
 LEFT_BYTES = 2**20
 AGENT = {"id": "ann", "name": "Ann", "agent_type": "performance", "capabilities": [SKILL]}
 TASK = {"task_type": "analysis", "capabilities": [SKILL], "bidding_seconds": 10.0}
-
-
-@contextmanager
-def short(node: Served) -> Iterator[None]:
-    """Somebody else has taken the disk, below what the node keeps."""
-    filler = node.folder.path / "filler"
-    with filler.open("wb", buffering=0) as file:
-        with suppress(OSError):
-            while True:
-                file.write(bytes(2**16))
-        file.truncate(file.tell() - LEFT_BYTES)
-    yield
-    filler.unlink()
 
 
 class Client:
@@ -116,7 +101,7 @@ async def test_a_disk_that_is_short_of_room_takes_no_new_work_and_ends_what_has_
             task = await awarded(admin, agent)
             once = {IDEMPOTENCY_HEADER: "once"}
             first = await door.send("POST", "/v1/tasks", admin.token, TASK, once)
-            with short(node):
+            with short_of_disk(node, LEFT_BYTES):
                 await trio.sleep(LOOK_SECONDS)
                 again = await door.send("POST", "/v1/tasks", admin.token, TASK, once)
                 assert (again.status_code, again.text) == (202, first.text)  # what was done already needs no room
