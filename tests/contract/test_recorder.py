@@ -2,7 +2,7 @@
 
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from uuid import uuid4
 
@@ -14,11 +14,13 @@ from runtime.store.postgres_recorder import PostgresJournalDatastore, PostgresJo
 from runtime.store.recorder import JournalDatastore, JournalRecorder
 
 
-def _wait_for_readers() -> None:
+def _close(made: Sequence[JournalDatastore | PostgresJournalDatastore]) -> None:
     """The library's cases stop their reading threads without waiting; SQLite does not survive a close under a reader's feet."""
     for thread in threading.enumerate():
         if thread.name.endswith("(read_continuously)"):
             thread.join()
+    for datastore in made:
+        datastore.close()
 
 
 class _OnDisk:
@@ -30,9 +32,7 @@ class _OnDisk:
             self.path = Path(folder) / "journal.db"
             self.made: list[JournalDatastore] = []
             yield
-            _wait_for_readers()
-            for datastore in self.made:
-                datastore.close()
+            _close(self.made)
 
     def new_originator_id(self) -> str:
         return str(uuid4())
@@ -54,9 +54,7 @@ class _OnServer:
         with self.made[0].transaction(commit=True) as cursor:
             cursor.execute(f"CREATE SCHEMA {fresh_name}")
         yield
-        _wait_for_readers()
-        for datastore in self.made:
-            datastore.close()
+        _close(self.made)
 
     def new_originator_id(self) -> str:
         return str(uuid4())
