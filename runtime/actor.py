@@ -13,7 +13,6 @@ The rules that the runtime keeps for every actor:
 """
 
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import msgspec
@@ -48,8 +47,7 @@ class Stashed:
 STASHED = Stashed()
 
 
-@dataclass(frozen=True, slots=True)
-class Effect:
+class Effect(msgspec.Struct, frozen=True, gc=False):
     """What a handler wants: commands to decide on streams, in one step; then the answer; then what to do after the commit.
 
     `answer` is given all events of the decisions, in order (none where everything was already so), and must not depend on anything

@@ -7,7 +7,7 @@ What was written in an earlier shape is read through the aggregate's upcasts (`r
 and fields that are not known any more are passed over.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -25,6 +25,9 @@ from runtime.records import (
     noun,
 )
 from runtime.upcasting import Upcasts, kind_of, shape_of
+
+Form = tuple[str, str, Callable[[bytes], Event]]
+"""What an event's class says about its bytes: the kind on disk, the name, and what reads them."""
 
 
 class UnknownKind(Exception):
@@ -44,15 +47,13 @@ class Codec:
     def __init__(self, aggregates: Sequence[Aggregate]) -> None:
         self._encoder = msgspec.msgpack.Encoder(order="deterministic")
         self._body = msgspec.msgpack.Decoder(Body)
-        self._kind_by_event: dict[type[Event], str] = {}
-        self._name_by_event: dict[type[Event], str] = {}
-        self._name_by_command: dict[type[Command[Any]], str] = {}
+        self._form_by_event: dict[type[Event], Form] = {}
+        self._name_and_rules_by_command: dict[type[Command[Any]], tuple[str, int]] = {}
         self._decoder_by_kind: dict[str, msgspec.msgpack.Decoder[Any]] = {}
         self._decoder_by_command: dict[str, msgspec.msgpack.Decoder[Any]] = {}
         self._upcasts = Upcasts()
         self._retired: set[str] = set()
         self.aggregate_by_noun: dict[str, Aggregate] = {}
-        self.aggregate_by_command: dict[type[Command[Any]], Aggregate] = {}
         for aggregate in aggregates:
             self._list(aggregate)
 
@@ -63,13 +64,11 @@ class Codec:
         retired: Sequence[str] = getattr(aggregate, "RETIRED", ())
         for event in aggregate.EVENTS:
             kind = f"{prefix}.{kind_of(event.__name__, shape_of(event.__name__, upcasts))}"
-            self._kind_by_event[event] = kind
-            self._name_by_event[event] = name_of(kind)
-            self._decoder_by_kind[kind] = msgspec.msgpack.Decoder(event)
+            self._decoder_by_kind[kind] = decoder = msgspec.msgpack.Decoder(event)
+            self._form_by_event[event] = (kind, name_of(kind), decoder.decode)
         for command in aggregate.COMMANDS:
             name = f"{prefix}.{kind_of(command.__name__, shape_of(command.__name__, upcasts))}"
-            self.aggregate_by_command[command] = aggregate
-            self._name_by_command[command] = name
+            self._name_and_rules_by_command[command] = (name, aggregate.RULES)
             self._decoder_by_command[name] = msgspec.msgpack.Decoder(command)
         names = {kind.__name__ for kind in (*aggregate.EVENTS, *aggregate.COMMANDS)}
         self._upcasts.add(prefix, upcasts, names, retired)
@@ -77,11 +76,15 @@ class Codec:
 
     def kind(self, event: Event) -> str:
         """The event's name on disk, with the number of its shape."""
-        return self._kind_by_event[type(event)]
+        return self._form_by_event[type(event)][0]
 
     def name(self, event: Event) -> str:
         """What the event is called, whatever its shape."""
-        return self._name_by_event[type(event)]
+        return self._form_by_event[type(event)][1]
+
+    def form(self, event: Event) -> "Form":
+        """The event's kind and name, and what reads its bytes."""
+        return self._form_by_event[type(event)]
 
     def unknown(self, kind: str) -> str:
         """Why records of this kind can't be read; empty where they can."""
@@ -130,14 +133,14 @@ class Codec:
     def recorded(self, position: int, stream: str, version: int, kind: str, body: bytes) -> Recorded:
         """A record as it is read today, from its five columns."""
         meta, event = self.open(kind, body)
-        name = self._name_by_event.get(type(event)) or name_of(kind)
+        form = self._form_by_event.get(type(event))
+        name = name_of(kind) if form is None else form[1]
         return Recorded(position=position, stream=stream, version=version, kind=name, event=event, meta=meta)
 
     def command_record(self, command: Command[Any], key: str = "") -> CommandRecord:
         """The command as it will stand on disk beside its first event."""
-        kind = type(command)
-        rules, data = self.aggregate_by_command[kind].RULES, msgspec.Raw(self._encoder.encode(command))
-        return CommandRecord(name=self._name_by_command[kind], rules=rules, data=data, key=key)
+        name, rules = self._name_and_rules_by_command[type(command)]
+        return CommandRecord(name=name, rules=rules, data=msgspec.Raw(self._encoder.encode(command)), key=key)
 
     def command(self, record: CommandRecord) -> Command[Any]:
         """The command that a record holds, as `decide` saw it. Raises UnknownKind, NotUpcast or msgspec.DecodeError."""

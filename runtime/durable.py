@@ -7,23 +7,27 @@ step needs is fetched, or its memory is folded anew, everything else waits.
 from collections import deque
 from collections.abc import Callable, Sequence
 from time import perf_counter_ns
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 import msgspec
-from trio.lowlevel import enable_ki_protection
+import trio
+from trio.lowlevel import current_task, enable_ki_protection, wait_task_rescheduled
 
 from runtime.actor import Actor, Effect, Reply
 from runtime.cell import Cell
-from runtime.delivery import BEGUN, Context, Delivery, Failed
-from runtime.errors import Crashed, Failure, Overloaded
+from runtime.delivery import BEGUN, Context, Delivery, Failed, Receipt
+from runtime.errors import Crashed, Failure, Overloaded, Unreachable
 from runtime.evidence import Unreadable
 from runtime.journal import Entry
 from runtime.kind import PROMPT, QUEUED, RUNNING, STOPPED, SUSPENDED, Kind
-from runtime.life import Life, Work
-from runtime.records import Recorded, reply_type
+from runtime.life import Life, Work, worker
+from runtime.mailbox import NOTHING
+from runtime.records import Command, Recorded, reply_type
 
 if TYPE_CHECKING:
     from runtime.system import System
+
+R = TypeVar("R")
 
 
 class Wake(NamedTuple):
@@ -33,7 +37,27 @@ class Wake(NamedTuple):
 
 
 Item = Delivery | Recorded | Wake
-Settle = Callable[[Reply | Failed], None]
+
+NO_EFFECT = Effect()
+
+
+class Answer(Entry, gc=False, kw_only=True):
+    """A step that waits for its commit: whom to answer then (nobody, where a reaction or a timer led to it), and what to do."""
+
+    cell: "DurableCell"
+    delivery: Delivery | None
+    result: Reply | Failed
+    context: Context
+    after: Callable[[Sequence[Recorded]], None] | None = None
+
+    def settle(self, failure: Failure | None) -> None:
+        """Called once, when the commit is done (None) or has failed (why)."""
+        if failure is not None:
+            self.result = Failed(failure)
+        elif self.after is not None:
+            self.cell.after(self.after, self.recorded, self.context)
+        if self.delivery is not None:
+            self.delivery.settle(self.result)
 
 
 class DurableCell(Cell):
@@ -50,6 +74,7 @@ class DurableCell(Cell):
         "rebuilding",
         "role",
         "touched",
+        "wakes",
         "waking",
     )
 
@@ -62,6 +87,8 @@ class DurableCell(Cell):
         self.reacted = 0
         self.touched = 0
         self.waking = False
+        self.wakes = True
+        """Whether the actor may want to be woken."""
         self.rebuilding = False
         self.due: float | None = None
         self.context = Context(tenant=key, principal=f"actor:{role}")
@@ -126,6 +153,41 @@ class DurableCell(Cell):
         self._after_turn()
         return steps
 
+    @enable_ki_protection
+    async def ask(
+        self,
+        message: Command[R],
+        *,
+        seconds: float | None = None,
+        context: Context | None = None,
+        receipt: Receipt | None = None,
+    ) -> R:
+        system = self._system
+        if self._state is not PROMPT or receipt is not None or context is None or worker() is not None:
+            return await super().ask(message, seconds=seconds, context=context, receipt=receipt)
+        if system.messages >= system.looks_up_at and system.makes_way():
+            await trio.lowlevel.checkpoint()  # before anything is sent: a caller that is cancelled here loses no answer
+            if self._state is not PROMPT:
+                return await super().ask(message, seconds=seconds, context=context)
+        # What usually comes: nobody waits here, and the asker is no actor. As `_submit` does it, without the calls.
+        if type(message) not in self._kind.takes:
+            raise Unreachable(f"{self.path} does not take {type(message).__name__}")
+        system.messages = number = system.messages + 1
+        delivery = Delivery(message, self, number, 0, number, context, True)
+        self._state = RUNNING
+        self._run(delivery)
+        self._handled += 1
+        self._after_turn()
+        result = delivery.result
+        if result is None:
+            system.deadlines.watch(delivery, seconds)
+            delivery.task = current_task()
+            await wait_task_rescheduled(delivery.abort)
+            result = delivery.result
+        if type(result) is Failed:
+            raise result.error
+        return cast(R, result.value)
+
     def _submit(
         self,
         message: Any,
@@ -147,70 +209,83 @@ class DurableCell(Cell):
         return delivery
 
     def _after_turn(self) -> None:
-        self.journaled.timers.refresh(self)
-        if self._state == RUNNING and (self.reactions or self._again is not None):
+        if self.wakes:
+            self.journaled.timers.refresh(self)
+        if self._state is RUNNING and (self.reactions or self._again is not None):
             if self._extras is not None and self._extras.parked:
                 self._admit()
             self._state = QUEUED
             self._system.dispatcher.add(self)
+        elif self._state is RUNNING and self._queue is None and self._extras is None:
+            self._state = self._kind.rest  # the usual end of an ask
         else:
             super()._after_turn()
 
     def _run(self, item: Item) -> None:
         """One step, without await: from an item to proposed records, or to a wait for a state, or to a restart."""
-        settle: Settle = _nobody
-        if isinstance(item, Wake):
-            self.waking = False
-        elif isinstance(item, Delivery):
+        delivery = None
+        if isinstance(item, Delivery):
             if item.state > BEGUN:
                 self._passed_over(item)
                 return
-            settle = item.settle
-            self._handling = item
-        began = perf_counter_ns()
+            self._handling = delivery = item
+            number, context = item.id, item.context
+            assert context is not None
+        else:
+            self._system.messages = number = self._system.messages + 1
+            context = self._context_of(item)
+            if isinstance(item, Wake):
+                self.waking = False
+        kind = self._kind
+        began = 0 if number % kind.measured_every else kind.begun(number)
+        self.context = context
         try:
-            self._step(item, settle)
+            self._step(item, delivery, context)
         except Failure as failure:
-            self._decline(item, failure, settle)
+            self._decline(item, delivery, failure)
         except Exception as error:
-            settle(Failed(Crashed(self.crash(_describe(item), error))))
+            failed = Failed(Crashed(self.crash(_describe(item), error)))
+            if delivery is not None:
+                delivery.settle(failed)
         except BaseException as error:
-            self._end_all(item if isinstance(item, Delivery) else None, error)
+            self._end_all(delivery, error)
         self._handling = None
-        self._kind.handled_ns[(perf_counter_ns() - began).bit_length()] += 1
+        if began:
+            kind.handled(number, perf_counter_ns() - began)
 
-    def _step(self, item: Item, settle: Settle) -> None:
+    def _step(self, item: Item, delivery: Delivery | None, context: Context) -> None:
         journal = self.journaled.journal
         at = journal.stamp()
-        self.context = context = self._context(item)
-        if context.key and self._repeated(item, settle):
+        if context.key and self._repeated(item, delivery, context):
             return
-        effect = self._handle(item, at)
+        effect = self._handle(item, delivery, context, at)
         if isinstance(effect, Reply):
-            _begin(item)
-            self._answer(effect, settle, self.touched)
+            if delivery is not None:
+                delivery.state = BEGUN
+            self._answer(effect, delivery, self.touched)
             return
-        effect = effect or Effect()
-        streams = [stream for stream, _ in effect.decisions]
-        if missing := journal.missing(streams, context):
+        effect = effect or NO_EFFECT
+        decisions = effect.decisions
+        if missing := journal.missing(decisions, context):
             self._fetch(item, missing)
             return
-        _begin(item)
-        proposal = journal.decide(effect.decisions, context, at)
-        value = effect.answer(proposal.recorded).value if effect.answer is not None else None
-        reaction = (self.role, self.key, item.position) if isinstance(item, Recorded) else None
-        committed = self._when_committed(effect, proposal.recorded, value, settle)
-        if reaction is None and not (proposal.recorded or context.key):
-            self._tell_when(committed, max(self.touched, journal.touched(streams)))
+        if delivery is not None:
+            delivery.state = BEGUN
+        proposal = journal.decide(decisions, context, at)
+        recorded = proposal.recorded
+        result = effect.answer(recorded) if effect.answer is not None else NOTHING
+        entry = Answer(cell=self, delivery=delivery, result=result, context=context, after=effect.after)
+        if type(item) is Recorded:
+            entry.reaction = (self.role, self.key, item.position)
+            self.reacted = item.position
+        elif not (recorded or context.key):
+            self._tell_when(entry, max(self.touched, journal.touched(decisions)))
             return
-        journal.propose(proposal, Entry(committed, reaction=reaction), context, value)
-        self.reacted = reaction[2] if reaction else self.reacted
-        self.journaled.remember(proposal.recorded)
+        journal.propose(proposal, entry, context, result.value)
+        if recorded:
+            self.journaled.remember(recorded)
 
-    def _context(self, item: Item) -> Context:
-        if isinstance(item, Delivery):
-            assert item.context is not None
-            return item.context
+    def _context_of(self, item: Recorded | Wake) -> Context:
         if isinstance(item, Recorded):
             return Context(
                 tenant=item.meta.tenant,
@@ -220,39 +295,41 @@ class DurableCell(Cell):
             )
         return Context(tenant=self.key, principal=f"actor:{self.role}", cause="timer")
 
-    def _handle(self, item: Item, at: float) -> Effect | Reply | None:
-        assert self._actor is not None
-        if isinstance(item, Delivery):
-            self.journaled.journal.admit()
-            self.journaled.journal.check_room(item.message)
-            message = msgspec.structs.replace(item.message, at=at, tenant=self.context.tenant)
-            handled: Any = self._around(self._actor.handle)(message)
+    def _handle(self, item: Item, delivery: Delivery | None, context: Context, at: float) -> Effect | Reply | None:
+        actor = self._actor
+        assert actor is not None
+        if delivery is not None:
+            journal, message = self.journaled.journal, delivery.message
+            journal.admit()
+            if message.is_new_work:
+                journal.check_room()
+            stamped = msgspec.structs.replace(message, at=at, tenant=context.tenant)
+            handled: Any = self._around(actor.handle)(stamped) if self._kind.interceptors else actor.handle(stamped)
             return cast("Effect | Reply | None", handled)
         if isinstance(item, Recorded):
-            reaction: Effect | None = self._around(self._actor.react)(item)
+            reaction: Effect | None = self._around(actor.react)(item)
             return reaction
-        actor = self._actor
-        woken: Effect | None = self._around(lambda _: actor.wake(item.at))(item)
+        woken: Effect | None = self._around(lambda wake: actor.wake(wake.at))(item)
         return woken
 
     def _around(self, handle: Callable[[Any], Any]) -> Callable[[Any], Any]:
         """What hands a message, a record or a wake-up to the actor: through the interceptors, where there are any."""
         return self._intercepted(handle) if self._kind.interceptors else handle
 
-    def _repeated(self, item: Item, settle: Settle) -> bool:
+    def _repeated(self, item: Item, delivery: Delivery | None, context: Context) -> bool:
         """Answers a message whose idempotency key has an answer already; also true while that is being looked up."""
         journal = self.journaled.journal
-        if missing := journal.missing((), self.context):
+        if missing := journal.missing((), context):
             self._fetch(item, missing)
             return True
-        kept = journal.kept(self.context)
-        if kept is None or not isinstance(item, Delivery):
+        kept = journal.kept(context)
+        if kept is None or delivery is None:
             return False
         if kept.position > journal.position:
             journal.admit()  # it waits for that commit too
-        _begin(item)
-        answer = msgspec.msgpack.decode(kept.reply, type=reply_type(type(item.message)))
-        self._answer(Reply(answer), settle, kept.position)
+        delivery.state = BEGUN
+        answer = msgspec.msgpack.decode(kept.reply, type=reply_type(type(delivery.message)))
+        self._answer(Reply(answer), delivery, kept.position)
         return True
 
     def _fetch(self, item: Item, missing: Sequence[str]) -> None:
@@ -287,45 +364,32 @@ class DurableCell(Cell):
 
     # ---- answering
 
-    def _when_committed(
-        self, effect: Effect, recorded: Sequence[Recorded], value: Any, settle: Settle
-    ) -> Callable[[Failure | None], None]:
-        context = self.context
+    def after(
+        self, function: Callable[[Sequence[Recorded]], None], recorded: Sequence[Recorded], context: Context
+    ) -> None:
+        """Does what a step wanted done after its commit: what is told there is caused by that step, not by the one that runs now."""
+        before, self.context = self.context, context
+        self.guard(function, recorded)
+        self.context = before
 
-        def committed(failure: Failure | None) -> None:
-            if failure is not None:
-                settle(Failed(failure))
-                return
-            if effect.after is not None:
-                # What is told there is caused by this step, not by the one that runs when the commit is heard of.
-                before, self.context = self.context, context
-                self.guard(effect.after, recorded)
-                self.context = before
-            settle(Reply(value))
+    def _answer(self, result: Reply | Failed, delivery: Delivery | None, basis: int) -> None:
+        self._tell_when(Answer(cell=self, delivery=delivery, result=result, context=self.context), basis)
 
-        return committed
-
-    def _answer(self, result: Reply | Failed, settle: Settle, basis: int) -> None:
-        def committed(failure: Failure | None) -> None:
-            settle(result if failure is None else Failed(failure))
-
-        self._tell_when(committed, basis)
-
-    def _tell_when(self, committed: Callable[[Failure | None], None], basis: int) -> None:
+    def _tell_when(self, entry: Answer, basis: int) -> None:
         """Tells at once what rests on committed records, and what rests on provisional ones after their commit."""
         journal = self.journaled.journal
         if basis <= journal.position:
-            committed(None)
+            entry.settle(None)
         else:
-            journal.queue(Entry(committed))
+            journal.queue(entry)
 
-    def _decline(self, item: Item, failure: Failure, settle: Settle) -> None:
+    def _decline(self, item: Item, delivery: Delivery | None, failure: Failure) -> None:
         """A refusal is not a crash: the asker hears of it; a reaction that came too late is over, one without room comes again."""
-        if isinstance(item, Delivery):
-            _begin(item)
+        if delivery is not None:
+            delivery.state = BEGUN
             # That there is no room rests on nothing provisional; waiting like others, who is turned away would fill the journal.
             basis = 0 if isinstance(failure, Overloaded) else self.journaled.journal.proposed
-            self._answer(Failed(failure), settle, basis)
+            self._answer(Failed(failure), delivery, basis)
             return
         self._system.log_levels.logger(self).debug("refused", message=_describe(item), reason=str(failure))
         if isinstance(failure, Overloaded):
@@ -339,7 +403,7 @@ class DurableCell(Cell):
     def _note_reaction(self, item: Recorded) -> None:
         """The reaction is over without effect: noted with the next batch."""
         self.reacted = item.position
-        self.journaled.journal.queue(Entry(_ignore, reaction=(self.role, self.key, item.position)))
+        self.journaled.journal.queue(Entry(reaction=(self.role, self.key, item.position)))
 
     # ---- what is remembered
 
@@ -403,6 +467,7 @@ class DurableCell(Cell):
         self._kind.is_made(type(actor))
         self._kind.rest = PROMPT
         self._actor = actor
+        self.wakes = type(actor).due is not Actor.due
         self.rebuilding = False
         self.touched = max(position, self.touched)
         self.reacted = reacted
@@ -413,20 +478,7 @@ class DurableCell(Cell):
             self._schedule()
 
 
-def _begin(item: Item) -> None:
-    if isinstance(item, Delivery) and item.state < BEGUN:
-        item.state = BEGUN
-
-
 def _describe(item: Item) -> str:
     if isinstance(item, Delivery):
         return type(item.message).__name__
     return item.kind if isinstance(item, Recorded) else "wake"
-
-
-def _nobody(result: Reply | Failed) -> None:
-    """A reaction or a timer has nobody to answer."""
-
-
-def _ignore(failure: Failure | None) -> None:
-    """A reaction without effect needs no word when it is noted."""

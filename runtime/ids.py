@@ -8,8 +8,11 @@ from struct import Struct
 from runtime.clock import Clock
 
 SEQUENCE_BITS = 12
-TAILS = Struct(">64Q")
-"""The random parts of so many ids are drawn at a time."""
+TAILS_AT_ONCE = 64
+TAIL = Struct(f">{TAILS_AT_ONCE}Q")
+"""The random parts of so many ids are drawn at a time: asking the system for a few bytes costs more than all the rest of an id."""
+SEQUENCES = tuple(f"7{n:03x}" for n in range(1 << SEQUENCE_BITS))
+"""The version and the counter, as an id has them."""
 
 
 class Ids:
@@ -21,22 +24,34 @@ class Ids:
     def __init__(self, clock: Clock, entropy: Callable[[int], bytes] = os.urandom) -> None:
         self._clock = clock
         self._entropy = entropy
-        self._last = 0
-        self._tails: list[int] = []
-        self._messages = 0
+        self._milliseconds = 0
+        self._head = ""
+        self._made = 0
+        self._tails: list[str] = []
 
     @cached_property
     def start(self) -> str:
         """Names this start of the node, for those who must tell it from the ones before."""
         return self.new()
 
-    def new(self) -> str:
-        """A new id, greater than every one before it."""
-        stamp = int(self._clock.now() * 1000) << SEQUENCE_BITS
-        self._last = stamp = stamp if stamp > self._last else self._last + 1
-        if not self._tails:
-            # Asking the system for a few bytes costs more than all the rest of an id.
-            self._tails = list(TAILS.unpack(self._entropy(TAILS.size)))
-        tail = self._tails.pop() & 0x3FFF_FFFF_FFFF_FFFF | 1 << 63
-        text = f"{stamp >> SEQUENCE_BITS:012x}7{stamp & 0xFFF:03x}{tail:016x}"
-        return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    def new(self, at: float | None = None) -> str:
+        """A new id, greater than every one before it; of the time `at`, in seconds since the epoch, by default of now."""
+        milliseconds = int((self._clock.now() if at is None else at) * 1000)
+        if milliseconds > self._milliseconds or self._made >= len(SEQUENCES):
+            self._begin(max(milliseconds, self._milliseconds + 1))
+        sequence = SEQUENCES[self._made]
+        self._made += 1
+        tails = self._tails or self._draw()
+        return f"{self._head}{sequence}{tails.pop()}"
+
+    def _begin(self, milliseconds: int) -> None:
+        self._milliseconds = milliseconds
+        self._made = 0
+        time = f"{milliseconds:012x}"
+        self._head = f"{time[:8]}-{time[8:]}-"
+
+    def _draw(self) -> list[str]:
+        for tail in TAIL.unpack(self._entropy(TAIL.size)):
+            text = f"{tail & 0x3FFF_FFFF_FFFF_FFFF | 1 << 63:016x}"
+            self._tails.append(f"-{text[:4]}-{text[4:]}")
+        return self._tails

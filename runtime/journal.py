@@ -14,9 +14,11 @@ Decisions go on over provisional states while a commit runs. The rules that keep
 """
 
 import math
+from bisect import bisect_right
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from itertools import accumulate, chain
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import msgspec
@@ -29,7 +31,7 @@ from runtime.codec import Codec
 from runtime.delivery import Context
 from runtime.errors import Conflict, Failure, NotCommitted, Overloaded, Refused, Unreachable
 from runtime.ids import Ids
-from runtime.records import Command, Meta, Recorded, evolved
+from runtime.records import Aggregate, Command, Meta, Recorded, evolved
 from runtime.room import Room
 from runtime.store.contract import REPLY_SECONDS, Batch, Draft
 from runtime.store.store import Store
@@ -44,14 +46,17 @@ RETRY_SECONDS = 2.0
 PAUSE_SECONDS_MIN = 0.05
 FORGET_SECONDS = 3600.0
 
+_RECORDED, _DRAFTS, _DATA = attrgetter("recorded"), attrgetter("drafts"), attrgetter("data")
 
-class Held(NamedTuple):
-    """A stream's state as of its newest decision, and the position of that decision's last record."""
+
+class Held(msgspec.Struct, frozen=True, gc=False):
+    """A stream's state as of its newest decision, the position of that decision's last record, and what decides about it."""
 
     state: Any
     version: int
     tenant: str
     position: int
+    aggregate: Aggregate
 
 
 class Kept(NamedTuple):
@@ -62,7 +67,7 @@ class Kept(NamedTuple):
     position: int
 
 
-class Proposal(NamedTuple):
+class Proposal(msgspec.Struct, frozen=True, gc=False):
     """What a step of decisions found: the records to be, and the states that they lead to."""
 
     recorded: Sequence[Recorded]
@@ -70,15 +75,25 @@ class Proposal(NamedTuple):
     states: dict[str, Held]
 
 
-@dataclass(slots=True)
-class Entry:
-    """What waits for a commit: what it brings, and whom to tell when that is done (None) or has failed (why)."""
+class Entry(msgspec.Struct, gc=False, kw_only=True):
+    """What waits for a commit, and what it brings: records, a reaction, the answer to an idempotency key."""
 
-    settle: Callable[[Failure | None], None]
     recorded: Sequence[Recorded] = ()
     drafts: Sequence[Draft] = ()
     reaction: tuple[str, str, int] | None = None
-    replies: list[tuple[str, str, bytes, bytes, int, float]] = field(default_factory=list)
+    reply: tuple[str, str, bytes, bytes, int, float] | None = None
+
+    def settle(self, failure: Failure | None) -> None:
+        """Called once, when the commit is done (None) or has failed (why)."""
+
+
+class Awaited(Entry, gc=False, kw_only=True):
+    """Somebody who waits until all that was proposed before is committed, or has failed."""
+
+    done: trio.Event
+
+    def settle(self, failure: Failure | None) -> None:
+        self.done.set()
 
 
 class Journal:
@@ -123,6 +138,7 @@ class Journal:
         self._tail: deque[tuple[Recorded, int]] = deque()
         self._tail_bytes = 0
         self._arrived = trio.Event()
+        self._is_awake = False
         self._committed = trio.Event()
         self._readers = trio.CapacityLimiter(READERS_MAX)
         self._stopping = False
@@ -147,19 +163,22 @@ class Journal:
         """Raises Overloaded when too much waits for the disk already, Unreachable at the end."""
         if self._stopping:
             raise Unreachable("the node is stopping")
-        if self.backlog >= self.pending_commands_max:
+        if len(self._waiting) + len(self._flying) >= self.pending_commands_max:
             raise Overloaded(f"{self.backlog} commands wait for the disk", retry_seconds=RETRY_SECONDS)
 
-    def check_room(self, message: Command[Any]) -> None:
-        """Raises NoRoom for new work while the disk is short of it."""
-        if message.is_new_work and self.room is not None:
+    def check_room(self) -> None:
+        """Raises NoRoom while the disk is too short of room for new work."""
+        if self.room is not None:
             self.room.check()
 
-    def missing(self, streams: Iterable[str], context: Context) -> list[str]:
+    def missing(self, decisions: Sequence[tuple[str, Command[Any]]], context: Context) -> Sequence[str]:
         """The streams whose state has to be fetched, and `""` where the idempotency key has to be looked up."""
-        absent = [stream for stream in streams if stream not in self._states]
+        absent: Sequence[str] = ()
+        for stream, _ in decisions:
+            if stream not in self._states:
+                absent = (*absent, stream)
         if context.key and (context.tenant, context.key) not in self._kept:
-            absent.append("")
+            absent = (*absent, "")
         return absent
 
     async def load(self, missing: Sequence[str], context: Context) -> None:
@@ -191,7 +210,7 @@ class Journal:
         for recorded in self.store.read_stream(stream):
             state = evolved(aggregate.evolve, state, recorded.event)
             tenant, position, version = tenant or recorded.meta.tenant, recorded.position, recorded.version
-        return Held(state, version, tenant, position)
+        return Held(state, version, tenant, position, aggregate)
 
     def kept(self, context: Context) -> Kept | None:
         """What the context's idempotency key was answered before. Raises Refused when it was used for something else."""
@@ -201,9 +220,9 @@ class Journal:
             raise Refused("key_reused", f"this idempotency key was used for another request; {kept_for}", status=422)
         return kept
 
-    def touched(self, streams: Iterable[str]) -> int:
-        """The newest position on which the states of these streams rest."""
-        return max((self._states[stream].position for stream in streams), default=0)
+    def touched(self, decisions: Sequence[tuple[str, Command[Any]]]) -> int:
+        """The newest position on which the states of these decisions' streams rest."""
+        return max((self._states[stream].position for stream, _ in decisions), default=0)
 
     # ---- deciding
 
@@ -212,35 +231,38 @@ class Journal:
         states: dict[str, Held] = {}
         recorded: list[Recorded] = []
         drafts: list[Draft] = []
-        correlation, codec = context.correlation, self.codec
+        codec, tenant, correlation, position = self.codec, context.tenant, context.correlation, self.proposed
         for stream, command in decisions:
             held = states.get(stream) or self._states[stream]
-            if command.at != at or command.tenant != context.tenant:
-                command = msgspec.structs.replace(command, at=at, tenant=context.tenant)
-            aggregate = codec.aggregate_of(stream)
-            if held.tenant and held.tenant != context.tenant:
+            if command.at != at or command.tenant != tenant:
+                command = msgspec.structs.replace(command, at=at, tenant=tenant)
+            aggregate = held.aggregate
+            if held.tenant and held.tenant != tenant:
                 aggregate.decide(aggregate.initial, command)
                 raise Conflict(f"the id of {stream} is taken")
             events = aggregate.decide(held.state, command)
             if not events:
                 continue
-            command_id = self.ids.new()
-            correlation = correlation or command_id
+            command_id = self.ids.new(at)
+            if not correlation:
+                correlation = command_id
             meta = Meta(
                 id=command_id,
                 cause=context.cause,
                 correlation=correlation,
-                tenant=context.tenant,
+                tenant=tenant,
                 principal=context.principal,
                 at=at,
                 command=codec.command_record(command, context.key),
             )
-            state, version, position = held.state, held.version, self.proposed + len(recorded)
+            state, version = held.state, held.version
             for event in events:
-                kind, data = codec.kind(event), codec.pack(event)
-                position, version = position + 1, version + 1
+                kind, name, decode = codec.form(event)
+                data = codec.pack(event)
+                position += 1
+                version += 1
                 # What is folded from now on is what will stand on disk: an event that its own kind can't read fails here.
-                event, name = codec.event(kind, data), codec.name(event)
+                event = decode(data)
                 state = aggregate.evolve(state, event)
                 recorded.append(
                     Recorded(position=position, stream=stream, version=version, kind=name, event=event, meta=meta)
@@ -248,7 +270,7 @@ class Journal:
                 drafts.append(Draft(position, stream, version, kind, meta, data))
                 if meta.command is not None and len(events) > 1:
                     meta = msgspec.structs.replace(meta, command=None)
-            states[stream] = Held(state, version, context.tenant, position)
+            states[stream] = Held(state, version, tenant, position, aggregate)
         return Proposal(recorded, drafts, states)
 
     def propose(self, proposal: Proposal, entry: Entry, context: Context, reply: Any = None) -> None:
@@ -257,25 +279,29 @@ class Journal:
             entry.recorded, entry.drafts = proposal.recorded, proposal.drafts
             self.proposed = proposal.recorded[-1].position
             self._renew(self._states, proposal.states)
-            self._shrink()
         if context.key:
             packed = self.codec.pack(reply)
-            entry.replies.append((context.tenant, context.key, context.digest, packed, self.proposed, self._at))
+            entry.reply = (context.tenant, context.key, context.digest, packed, self.proposed, self._at)
             kept = Kept(context.digest, msgspec.Raw(packed), self.proposed)
             self._renew(self._kept, {(context.tenant, context.key): kept})
         self.queue(entry)
 
     def _renew(self, cache: OrderedDict[Any, Any], values: dict[Any, Any]) -> None:
+        fetching = self._fetching
         for name, value in values.items():
             cache[name] = value
             cache.move_to_end(name)
-            if name in self._fetching:
-                self._fetching[name] = True
+            if fetching and name in fetching:
+                fetching[name] = True
+        if len(cache) > self.state_cache_max:
+            self._shrink()
 
     def queue(self, entry: Entry) -> None:
         """Queues an entry: one without drafts or replies just waits for all that was proposed before it."""
         self._waiting.append(entry)
-        self._arrived.set()
+        if not self._is_awake:
+            self._is_awake = True
+            self._arrived.set()
 
     def _shrink(self) -> None:
         caches: tuple[OrderedDict[Any, Any], ...] = (self._states, self._kept)
@@ -319,6 +345,7 @@ class Journal:
                 await trio.lowlevel.checkpoint()
             if not self._stopping:
                 self._arrived = trio.Event()
+                self._is_awake = False
 
     async def _forget_replies(self, worker: Worker) -> None:
         """Now and then: idempotency keys are kept for REPLY_SECONDS, not for ever."""
@@ -338,30 +365,27 @@ class Journal:
 
     async def settled(self) -> bool:
         """Waits until all that is proposed now is committed; False where that failed."""
-        done = trio.Event()
         failures = self.failures
-
-        def tell(failure: Failure | None) -> None:
-            done.set()
-
-        self.queue(Entry(tell))
-        await done.wait()
+        waiter = Awaited(done=trio.Event())
+        self.queue(waiter)
+        await waiter.done.wait()
         return self.failures == failures
 
     def _take(self) -> list[Entry]:
-        taken = [self._waiting.popleft()]
-        events = len(taken[0].drafts)
-        while self._waiting and events + len(self._waiting[0].drafts) <= self.batch_events_max:
-            entry = self._waiting.popleft()
-            events += len(entry.drafts)
-            taken.append(entry)
-        return taken
+        """All that waits, or as much of it as makes a whole batch."""
+        waiting = list(self._waiting)
+        ends = list(accumulate(map(len, map(_DRAFTS, waiting))))
+        taken = max(1, bisect_right(ends, self.batch_events_max))
+        if taken == len(waiting):
+            self._waiting.clear()
+            return waiting
+        return [self._waiting.popleft() for _ in range(taken)]
 
     async def _commit(self, worker: Worker) -> None:
-        self._flying = self._take()
-        drafts = [draft for entry in self._flying for draft in entry.drafts]
-        replies = [row for entry in self._flying for row in entry.replies]
-        self._reactions.update((entry.reaction[:2], entry.reaction) for entry in self._flying if entry.reaction)
+        self._flying = flying = self._take()
+        drafts = list(chain.from_iterable(map(_DRAFTS, flying)))
+        replies = [entry.reply for entry in flying if entry.reply is not None]
+        self._reactions.update((entry.reaction[:2], entry.reaction) for entry in flying if entry.reaction is not None)
         if drafts or replies:
             batch = Batch(drafts, replies, list(self._reactions.values()), self.stamp())
             try:
@@ -377,10 +401,10 @@ class Journal:
 
     def _succeed(self) -> None:
         entries, self._flying = self._flying, []
-        recorded = [record for entry in entries for record in entry.recorded]
+        recorded = list(chain.from_iterable(map(_RECORDED, entries)))
         if recorded:
             self.position = recorded[-1].position
-            self._keep_in_tail(entries)
+            self._keep_in_tail(recorded, chain.from_iterable(map(_DRAFTS, entries)))
             committed, self._committed = self._committed, trio.Event()
             committed.set()
         for entry in entries:
@@ -388,13 +412,12 @@ class Journal:
         if recorded:
             self.on_commit(recorded)
 
-    def _keep_in_tail(self, entries: Sequence[Entry]) -> None:
+    def _keep_in_tail(self, recorded: Sequence[Recorded], drafts: Iterable[Draft]) -> None:
         """The newest records, bounded by their number and by their bytes on disk (small documents take fifty times as much in memory)."""
         tail = self._tail
-        for entry in entries:
-            for record, draft in zip(entry.recorded, entry.drafts, strict=True):
-                tail.append((record, len(draft.data)))
-                self._tail_bytes += len(draft.data)
+        sizes = list(map(len, map(_DATA, drafts)))
+        tail.extend(zip(recorded, sizes, strict=True))
+        self._tail_bytes += sum(sizes)
         while len(tail) > TAIL_MAX or self._tail_bytes > TAIL_BYTES_MAX:
             self._tail_bytes -= tail.popleft()[1]
 
@@ -435,6 +458,7 @@ class Journal:
         """No more proposals; `run` ends when what waits is committed."""
         self._stopping = True
         self._closed.set()
+        self._is_awake = True
         self._arrived.set()
 
     # ---- reading

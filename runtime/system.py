@@ -5,7 +5,7 @@ taken. When it ends, callers still waiting are told, what was decided is committ
 """
 
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Literal, NamedTuple, TypeVar
 
@@ -142,7 +142,10 @@ class System(Actors):
         self._kinds.update(self._kind_by_role)
         for kind in self._kind_by_role.values():
             kind.interceptors = interceptors
-        self._role_by_message = {message: role for role in roster for message in role.actor.takes}
+        self._places: dict[type[Command[Any]], tuple[Role, dict[str, DurableCell]]] = {}
+        """Who takes a message: which role, and for each tenant where that is."""
+        for role in roster:
+            self._places.update(dict.fromkeys(role.actor.takes, (role, {})))
         self._names_by_event = hearers(roster)
         self._shapes = {role.name: shape(role.actor) for role in roster}
         self._running = False
@@ -167,12 +170,16 @@ class System(Actors):
         await self._route(message, context).tell_when_free(message, context=context)
 
     def _route(self, message: Command[Any], context: Context) -> DurableCell:
-        role = self._role_by_message.get(type(message))
-        if role is None:
+        place = self._places.get(type(message))
+        if place is None:
             raise Unreachable(f"nobody takes {type(message).__name__}")
         if self._ending or not self._running:
             raise Unreachable("the node is not running")
-        return self._cell(role, context.tenant)
+        role, cells = place
+        cell = cells.get(context.tenant)
+        if cell is None:
+            cell = cells[context.tenant] = self._cell(role, context.tenant)
+        return cell
 
     def _cell(self, role: Role, tenant: str) -> DurableCell:
         key = tenant if role.key == "tenant" else NODE
@@ -189,17 +196,17 @@ class System(Actors):
     def remember(self, recorded: Sequence[Recorded]) -> None:
         """Folds proposed records into the memories of all who hear them."""
         for record in recorded:
-            for cell in self._hearers(record):
+            for name in self._names_by_event.get(type(record.event), ()):
+                cell = self._cell(self.roles[name], record.meta.tenant)
                 cell.remember(record)
-                self.timers.refresh(cell)
-
-    def _hearers(self, record: Recorded) -> Iterable[DurableCell]:
-        for name in self._names_by_event.get(type(record.event), ()):
-            yield self._cell(self.roles[name], record.meta.tenant)
+                if cell.wakes:
+                    self.timers.refresh(cell)
 
     def _on_commit(self, recorded: Sequence[Recorded]) -> None:
+        heard = self._names_by_event
         for record in recorded:
-            for cell in self._hearers(record):
+            for name in heard.get(type(record.event), ()):
+                cell = self._cell(self.roles[name], record.meta.tenant)
                 # What comes while an actor is made anew, it finds behind its fold.
                 if record.position > cell.reacted and not cell.rebuilding:
                     cell.react_to(record)

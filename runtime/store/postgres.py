@@ -21,7 +21,6 @@ from eventsourcing.persistence import (
     OperationalError,
     PersistenceError,
     ProgrammingError,
-    StoredEvent,
 )
 from eventsourcing.utils import retry
 from psycopg import Connection
@@ -31,7 +30,7 @@ from psycopg.sql import SQL, Identifier
 from runtime.codec import Codec
 from runtime.errors import Fenced
 from runtime.evidence import Unreadable
-from runtime.store.contract import Batch, Memory, Rows, Unresolved
+from runtime.store.contract import Batch, Memory, Rows, Sealed, Unresolved
 from runtime.store.copying import copy_to_sqlite
 from runtime.store.packing import escaped
 from runtime.store.postgres_recorder import (
@@ -128,7 +127,7 @@ class PostgresStore(Store):
         if rows.checkpoint is not None:
             self.note = rows.checkpoint[3]
 
-    def _commit(self, stored: Sequence[StoredEvent], rows: Rows) -> bool:
+    def _commit(self, stored: Sequence[Sealed], rows: Rows) -> bool:
         """Sends a batch. False where the connection was lost and nothing of it stands."""
         connection = self._seat.take()
         try:
@@ -144,7 +143,7 @@ class PostgresStore(Store):
             return self._find_out(stored, rows, error)
         return True
 
-    def _find_out(self, stored: Sequence[StoredEvent], rows: Rows, lost: Exception) -> bool:
+    def _find_out(self, stored: Sequence[Sealed], rows: Rows, lost: Exception) -> bool:
         """Takes the seat anew, however often that needs to be tried: from then on the last batch stands, or never will."""
         log.warning("the connection was lost while a batch was on its way", place=self.place, reason=str(lost))
         until = time.monotonic() + self.doubt_seconds_max
@@ -159,7 +158,7 @@ class PostgresStore(Store):
                     ) from error
             time.sleep(AGAIN_SECONDS)
 
-    def _read_back(self, stored: Sequence[StoredEvent], rows: Rows) -> bool:
+    def _read_back(self, stored: Sequence[Sealed], rows: Rows) -> bool:
         """On the writer's own connection: no other is sure to see what this one has made final."""
         connection = self._seat.take()
         with told_as_persistence():

@@ -24,7 +24,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import DictRow, dict_row
 from psycopg.sql import SQL, Identifier
 
-from runtime.store.contract import Rows
+from runtime.store.contract import Rows, Sealed
 from runtime.store.packing import Blobs, Texts, escaped, numbers, register
 from runtime.transparency import HASH_BYTES
 
@@ -202,7 +202,7 @@ class PostgresJournalRecorder(PostgresApplicationRecorder):
 
     def insert_events(
         self,
-        stored_events: Sequence[StoredEvent],
+        stored_events: Sequence[StoredEvent | Sealed],
         *,
         first: int | None = None,
         rows: Rows | None = None,
@@ -225,7 +225,7 @@ class PostgresJournalRecorder(PostgresApplicationRecorder):
         return range(first, first + len(stored_events))
 
 
-def _parameters(stored: Sequence[StoredEvent], first: int, rows: Rows, token: str | None) -> dict[str, Any]:
+def _parameters(stored: Sequence[StoredEvent | Sealed], first: int, rows: Rows, token: str | None) -> dict[str, Any]:
     size, root, recorded_at, note = rows.checkpoint or (None, b"", 0.0, "")
     return {
         "token": token,

@@ -10,7 +10,7 @@ What differs from the library's own, and why:
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from eventsourcing.persistence import StoredEvent
 from eventsourcing.sqlite import (
@@ -21,7 +21,7 @@ from eventsourcing.sqlite import (
     SQLiteDatastore,
 )
 
-from runtime.store.contract import Rows
+from runtime.store.contract import Rows, Sealed
 
 CACHE_KIBIBYTES = 64_000
 AUTOCHECKPOINT_PAGES = 4_000
@@ -81,14 +81,14 @@ class JournalRecorder(SQLiteApplicationRecorder):
     def _insert_events(
         self,
         c: SQLiteCursor,
-        stored_events: Sequence[StoredEvent],
+        stored_events: Sequence[StoredEvent | Sealed],
         *,
         first: int | None = None,
         rows: Rows | None = None,
         **_: Any,
     ) -> Sequence[int] | None:
         if first is None:
-            return super()._insert_events(c, stored_events)
+            return super()._insert_events(c, cast("Sequence[StoredEvent]", stored_events))
         c.executemany(
             self.insert_numbered_statement,
             [

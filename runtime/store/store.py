@@ -12,10 +12,10 @@ from typing import Any
 
 import msgspec
 import structlog
-from eventsourcing.persistence import StoredEvent
+from msgspec.structs import force_setattr
 
 from runtime.evidence import Unreadable
-from runtime.store.contract import MILESTONE_POSITIONS, Batch, Memory, Rows
+from runtime.store.contract import MILESTONE_POSITIONS, Batch, Memory, Rows, Sealed
 from runtime.store.layouts import FORMAT
 from runtime.store.log import Log
 from runtime.transparency import Checkpoint, NotANote, NotSigned, Signer, Tree, leaf_hash, verify_note
@@ -127,32 +127,34 @@ class Store(Log):
 
     # ---- writing
 
-    def _seal(self, batch: Batch) -> tuple[list[StoredEvent], Rows, Tree]:
+    def _seal(self, batch: Batch) -> tuple[list[Sealed], Rows, Tree]:
         """The batch as it will stand, and the tree over it, which replaces the present one after the commit."""
-        stored: list[StoredEvent] = []
+        stored: list[Sealed] = []
         leaves: list[bytes] = []
+        recorded_at, body_of, kinds = batch.recorded_at, self.codec.body, self._kinds
         first_by_kind: dict[str, int] = {}
-        for position, stream, version, kind, meta, data in batch.drafts:
+        for draft in batch.drafts:
+            position, stream, version, kind, meta = draft.position, draft.stream, draft.version, draft.kind, draft.meta
             # Nobody has seen the record yet; what is told from memory is what a reader of the database will find.
-            msgspec.structs.force_setattr(meta, "recorded_at", batch.recorded_at)
-            body = self.codec.body(meta, data)
-            stored.append(StoredEvent(stream, version, kind, body))
+            force_setattr(meta, "recorded_at", recorded_at)
+            body = body_of(meta, draft.data)
+            stored.append(Sealed(stream, version, kind, body))
             leaves.append(leaf_hash(position, stream, version, kind, body))
-            if kind not in self._kinds:
+            if kind not in kinds:
                 first_by_kind.setdefault(kind, position)
         tree = self._tree.fork()
         nodes = tree.extend(leaves)
         rows = Rows(nodes=nodes, replies=batch.replies, reactions=batch.reactions, kinds=list(first_by_kind.items()))
         if stored:
             root = tree.root()
-            rows.checkpoint = (tree.size, root, batch.recorded_at, self.signer.sign(self.origin, tree.size, root))
+            rows.checkpoint = (tree.size, root, recorded_at, self.signer.sign(self.origin, tree.size, root))
             if self._newest and self._newest // MILESTONE_POSITIONS == tree.size // MILESTONE_POSITIONS:
                 rows.superseded = self._newest
         return stored, rows, tree
 
     def _stands(
         self,
-        stored: Sequence[StoredEvent],
+        stored: Sequence[Sealed],
         rows: Rows,
         query: Callable[[str, Sequence[object]], list[Any]],
     ) -> bool:
@@ -168,7 +170,7 @@ class Store(Log):
         )
         return found == [(one.originator_id, one.originator_version, one.topic, one.state) for one in stored]
 
-    def _grow(self, stored: Sequence[StoredEvent], rows: Rows, tree: Tree) -> None:
+    def _grow(self, stored: Sequence[Sealed], rows: Rows, tree: Tree) -> None:
         """Takes note that a batch stands."""
         self.position += len(stored)
         self._tree = tree
