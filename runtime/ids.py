@@ -3,14 +3,15 @@
 import os
 from collections.abc import Callable
 from functools import cached_property
-from struct import Struct
 
 from runtime.clock import Clock
 
 SEQUENCE_BITS = 12
 TAILS_AT_ONCE = 64
-TAIL = Struct(f">{TAILS_AT_ONCE}Q")
+TAIL_BYTES = 8
 """The random parts of so many ids are drawn at a time: asking the system for a few bytes costs more than all the rest of an id."""
+VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
+"""What the first digit of the random part becomes."""
 SEQUENCES = tuple(f"7{n:03x}" for n in range(1 << SEQUENCE_BITS))
 """The version and the counter, as an id has them."""
 
@@ -51,7 +52,7 @@ class Ids:
         self._head = f"{time[:8]}-{time[8:]}-"
 
     def _draw(self) -> list[str]:
-        for tail in TAIL.unpack(self._entropy(TAIL.size)):
-            text = f"{tail & 0x3FFF_FFFF_FFFF_FFFF | 1 << 63:016x}"
-            self._tails.append(f"-{text[:4]}-{text[4:]}")
+        digits = self._entropy(TAILS_AT_ONCE * TAIL_BYTES).hex()
+        tails = [digits[first : first + 2 * TAIL_BYTES] for first in range(0, len(digits), 2 * TAIL_BYTES)]
+        self._tails = [f"-{VARIANT[tail[0]]}{tail[1:4]}-{tail[4:]}" for tail in tails]
         return self._tails

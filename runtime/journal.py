@@ -6,7 +6,8 @@ Decisions go on over provisional states while a commit runs. The rules that keep
 2. Whoever was told something on the strength of a provisional state is told after that state's commit: an answer without events,
    and a refusal too, waits for the positions that it was based on.
 3. When a commit fails, everything proposed so far fails with it, and every provisional state is forgotten. Nobody had an answer.
-4. A batch is taken when the one before has ended, whole, up to `batch_events_max`. It never waits for more.
+4. A batch is taken when the one before has ended, whole, up to `batch_events_max`, by the writer's own thread. It never waits for more;
+   but while the event loop is busy its thread comes to nothing else, so that what is asked at once is committed at once.
 5. After commits that failed in a row nothing is tried for a while, up to `RETRY_SECONDS`: all actors are folded anew each time, and what
    they owe is proposed at once, so that a full disk would otherwise keep a processor busy and the log growing.
 6. How far an actor has reacted is written with the commands that its reaction caused, in the order of the queue; a reaction without
@@ -19,9 +20,11 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate, chain
 from operator import attrgetter
+from threading import Lock
 from typing import Any, NamedTuple
 
 import msgspec
+import outcome
 import structlog
 import trio
 from eventsourcing.persistence import PersistenceError
@@ -137,13 +140,16 @@ class Journal:
         self._flying: list[Entry] = []
         self._tail: deque[tuple[Recorded, int]] = deque()
         self._tail_bytes = 0
-        self._arrived = trio.Event()
-        self._is_awake = False
+        self._taking = Lock()
+        self._is_writing = False
         self._committed = trio.Event()
         self._readers = trio.CapacityLimiter(READERS_MAX)
         self._stopping = False
         self._worker: Worker | None = None
+        self._nursery: trio.Nursery | None = None
+        self._crash: BaseException | None = None
         self._closed = trio.Event()
+        self._ended = trio.Event()
 
     # ---- time
 
@@ -299,9 +305,8 @@ class Journal:
     def queue(self, entry: Entry) -> None:
         """Queues an entry: one without drafts or replies just waits for all that was proposed before it."""
         self._waiting.append(entry)
-        if not self._is_awake:
-            self._is_awake = True
-            self._arrived.set()
+        if not self._is_writing and self._worker is not None:
+            self._go_on()
 
     def _shrink(self) -> None:
         caches: tuple[OrderedDict[Any, Any], ...] = (self._states, self._kept)
@@ -315,18 +320,22 @@ class Journal:
     # ---- committing
 
     async def run(self) -> None:
-        """Commits until `close`; ends when nothing waits any more."""
-        worker = self._worker = open_worker("gavel-journal")
+        """Commits until `close`; ends when nothing waits any more. Raises Fenced, and whatever else is no failure of the disk."""
+        self._worker = open_worker("gavel-journal")
         try:
             async with trio.open_nursery() as nursery:
+                self._nursery = nursery
                 nursery.start_soon(self._close_when_cancelled)
+                self._go_on()
                 # What was decided is committed even when the node is being cancelled: only a fenced journal stops at once.
                 with trio.CancelScope(shield=True):
-                    await self._commit_all(worker)
+                    await self._ended.wait()
                 nursery.cancel_scope.cancel()
         finally:
             self._stopping = True
-            worker.close()
+            self._worker.close()
+        if self._crash is not None:
+            raise self._crash
 
     async def _close_when_cancelled(self) -> None:
         try:
@@ -334,29 +343,60 @@ class Journal:
         finally:
             self.close()
 
-    async def _commit_all(self, worker: Worker) -> None:
-        while not self._stopping or self._waiting:
-            await self._arrived.wait()
-            await self._forget_replies(worker)
-            # One tick: whoever was answered by the last commit gets the chance to be in the next.
-            await trio.lowlevel.checkpoint()
-            while self._waiting:
-                await self._commit(worker)
-                await trio.lowlevel.checkpoint()
-            if not self._stopping:
-                self._arrived = trio.Event()
-                self._is_awake = False
+    def _go_on(self) -> None:
+        """Has the writer commit what waits, if anything does: all of it, as of the moment at which its thread comes to it."""
+        assert self._worker is not None
+        self._is_writing = True
+        while self._waiting:
+            if any(entry.drafts or entry.reply for entry in self._waiting):
+                self._forget_replies(self._worker)
+                self._worker.start(self.store.append, self._take_batch, self._heard)
+                return
+            self._take(len(self._waiting))  # they waited for what stands by now
+            self._succeed()
+        self._is_writing = False
+        if self._stopping:
+            self._ended.set()
 
-    async def _forget_replies(self, worker: Worker) -> None:
+    def _heard(self, result: outcome.Outcome[None]) -> None:
+        """The writer has come through, or not: told in the event loop."""
+        try:
+            self._conclude(result)
+        except BaseException as error:  # noqa: BLE001 — raised by `run`
+            self._end(error)
+
+    def _end(self, error: BaseException) -> None:
+        self._crash = error
+        self._ended.set()
+
+    def _conclude(self, result: outcome.Outcome[None]) -> None:
+        try:
+            result.unwrap()
+        except (PersistenceError, OSError) as error:
+            self._fail(error)
+            assert self._nursery is not None
+            self._nursery.start_soon(self._pause)
+            return
+        self._failures_in_row = 0
+        self.commits += 1
+        self._reactions.clear()
+        self._succeed()
+        self._go_on()
+
+    def _forget_replies(self, worker: Worker) -> None:
         """Now and then: idempotency keys are kept for REPLY_SECONDS, not for ever."""
         now = self.clock.now()
-        if now < self._replies_forgotten_at + FORGET_SECONDS:
+        if now >= self._replies_forgotten_at + FORGET_SECONDS:
+            self._replies_forgotten_at = now
+            worker.start(self.store.forget_replies, lambda: now - REPLY_SECONDS, self._heard_of_replies)
+
+    def _heard_of_replies(self, result: outcome.Outcome[None]) -> None:
+        if not isinstance(result, outcome.Error):
             return
-        self._replies_forgotten_at = now
-        try:
-            await worker.run(self.store.forget_replies, now - REPLY_SECONDS)
-        except PersistenceError as error:
-            log.warning("old replies not forgotten", reason=str(error))
+        if isinstance(result.error, PersistenceError):
+            log.warning("old replies not forgotten", reason=str(result.error))
+        else:
+            self._end(result.error)
 
     async def write_with(self, function: Callable[..., None], *arguments: Any) -> None:
         """Writes beside the records, on the writer's thread: after the commit that runs now, before the next."""
@@ -371,33 +411,19 @@ class Journal:
         await waiter.done.wait()
         return self.failures == failures
 
-    def _take(self) -> list[Entry]:
-        """All that waits, or as much of it as makes a whole batch."""
+    def _take_batch(self) -> Batch:
+        """All that waits, or as much of it as makes a whole batch. Runs on the writer's thread, while the event loop goes on."""
         waiting = list(self._waiting)
         ends = list(accumulate(map(len, map(_DRAFTS, waiting))))
-        taken = max(1, bisect_right(ends, self.batch_events_max))
-        if taken == len(waiting):
-            self._waiting.clear()
-            return waiting
-        return [self._waiting.popleft() for _ in range(taken)]
+        self._take(max(1, bisect_right(ends, self.batch_events_max)))
+        drafts = list(chain.from_iterable(map(_DRAFTS, self._flying)))
+        replies = [entry.reply for entry in self._flying if entry.reply is not None]
+        return Batch(drafts, replies, list(self._reactions.values()), max(self._at, self.clock.now()))
 
-    async def _commit(self, worker: Worker) -> None:
-        self._flying = flying = self._take()
-        drafts = list(chain.from_iterable(map(_DRAFTS, flying)))
-        replies = [entry.reply for entry in flying if entry.reply is not None]
-        self._reactions.update((entry.reaction[:2], entry.reaction) for entry in flying if entry.reaction is not None)
-        if drafts or replies:
-            batch = Batch(drafts, replies, list(self._reactions.values()), self.stamp())
-            try:
-                await worker.run(self.store.append, batch)
-            except (PersistenceError, OSError) as error:
-                self._fail(error)
-                await self._pause()
-                return
-            self.commits += 1
-            self._failures_in_row = 0
-            self._reactions.clear()
-        self._succeed()
+    def _take(self, count: int) -> None:
+        with self._taking:
+            self._flying = [self._waiting.popleft() for _ in range(count)]
+        self._reactions.update((one.reaction[:2], one.reaction) for one in self._flying if one.reaction is not None)
 
     def _succeed(self) -> None:
         entries, self._flying = self._flying, []
@@ -440,13 +466,16 @@ class Journal:
     async def _pause(self) -> None:
         """Waits before the next commit, twice as long after each failure; not at the end, when all that waits is to be told."""
         seconds = PAUSE_SECONDS_MIN * 2 ** min(self._failures_in_row, 10)
-        with trio.move_on_after(min(seconds, RETRY_SECONDS)):
+        with trio.CancelScope(shield=True), trio.move_on_after(min(seconds, RETRY_SECONDS)):
             await self._closed.wait()
+        self._go_on()
 
     def provisional(self, after: int) -> list[Recorded]:
         """Everything past a position that the file may not show yet, and what is still in the tail, in order."""
         records = [record for record, _ in self._tail if record.position > after]
-        for entry in (*self._flying, *self._waiting):
+        with self._taking:
+            proposed = (*self._flying, *self._waiting)
+        for entry in proposed:
             records += [record for record in entry.recorded if record.position > after]
         return records
 
@@ -458,8 +487,8 @@ class Journal:
         """No more proposals; `run` ends when what waits is committed."""
         self._stopping = True
         self._closed.set()
-        self._is_awake = True
-        self._arrived.set()
+        if not self._is_writing:
+            self._ended.set()
 
     # ---- reading
 

@@ -13,7 +13,9 @@ import outcome
 import trio
 
 T = TypeVar("T")
-Job = tuple[Callable[..., Any], tuple[Any, ...], Callable[[outcome.Outcome[Any]], None]]
+A = TypeVar("A")
+Done = Callable[[outcome.Outcome[T]], None]
+Job = tuple[Callable[..., Any], Callable[[], tuple[Any, ...]], Done[Any]]
 
 
 class Worker(Protocol):
@@ -21,6 +23,9 @@ class Worker(Protocol):
 
     async def run(self, function: Callable[..., T], /, *arguments: Any) -> T:
         """Runs `function(*arguments)`. It can't be cancelled: what was begun ends, and its outcome is told."""
+
+    def start(self, function: Callable[[A], T], argument: Callable[[], A], done: Done[T], /) -> None:
+        """Runs `function(argument())` when its turn has come, and calls `done` with the outcome, in the event loop; nobody waits."""
 
     def close(self) -> None:
         """Ends it, after what it has been given."""
@@ -75,7 +80,7 @@ class Thread:
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
             function, arguments, done = job
-            result = outcome.capture(function, *arguments)
+            result = outcome.capture(_call, function, arguments)
             try:
                 self._token.run_sync_soon(done, result)
             except trio.RunFinishedError:
@@ -89,11 +94,19 @@ class Thread:
         def done(result: outcome.Outcome[T]) -> None:
             trio.lowlevel.reschedule(task, result)
 
-        self._jobs.put((function, arguments, done))
+        self._jobs.put((function, lambda: arguments, done))
         value: T = await trio.lowlevel.wait_task_rescheduled(lambda _: trio.lowlevel.Abort.FAILED)
         return value
+
+    def start(self, function: Callable[[A], T], argument: Callable[[], A], done: Done[T], /) -> None:
+        """See `Worker`."""
+        self._jobs.put((function, lambda: (argument(),), done))
 
     def close(self) -> None:
         """See `Worker`."""
         self._jobs.put(None)
         self._thread.join()
+
+
+def _call(function: Callable[..., T], arguments: Callable[[], tuple[Any, ...]]) -> T:
+    return function(*arguments())

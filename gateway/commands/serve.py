@@ -12,6 +12,7 @@ from gateway.node import Exposed, FolderUnusable, NotInstalled, PortTaken, open_
 from gateway.settings import GavelSettings
 from gateway.verdicts import CRASHED, FINE, Wrong
 from runtime.evidence import Unreadable
+from runtime.garbage import collect_seldom
 from runtime.store.sqlite import Locked
 
 log = structlog.get_logger("gateway.serve")
@@ -74,6 +75,7 @@ async def _watch_signals(
 async def _run(settings: GavelSettings, stop: trio.Event, is_open: trio.Event) -> None:
     async with open_node(settings) as node:
         is_open.set()
+        collect_seldom()
         if settings.insecure:
             say("Keys and answers travel unencrypted: --insecure allows any address to be bound without TLS.")
         say(f"Gavel listens at {node.url}; its data is in {settings.data}")

@@ -25,12 +25,13 @@ from runtime.simulation.faults import (
     Fault,
     Kind,
 )
-from runtime.threads import Threads, Worker
+from runtime.threads import Done, Threads, Worker
 
 if TYPE_CHECKING:
     from runtime.simulation.machine import Life, Machine
 
 R = TypeVar("R")
+A = TypeVar("A")
 
 READ_SECONDS = (0.00005, 0.001)
 COMMIT_SECONDS = (0.0003, 0.01)
@@ -68,12 +69,21 @@ class Disk(Threads):
         async with limiter:
             return await self.block(life, function, arguments)
 
-    async def block(self, life: "Life[Any]", function: Callable[..., R], arguments: tuple[Any, ...]) -> R:
-        """Blocking work, at the moments and with the faults of this run: it can't be cancelled."""
+    async def block(
+        self,
+        life: "Life[Any]",
+        function: Callable[..., R],
+        arguments: tuple[Any, ...] = (),
+        *,
+        made: Callable[[], Any] | None = None,
+    ) -> R:
+        """Blocking work, at the moments and with the faults of this run; it can't be cancelled. `made` gives its argument in time."""
         point = getattr(function, "__qualname__", type(function).__name__)
         with trio.CancelScope(shield=True):
             await trio.sleep(self._seconds(point))
             self._need_power(life)
+            if made is not None:
+                arguments = (made(),)
             result = self._do(life, point, function, arguments)
             await trio.sleep(self._seconds(point))
             self._need_power(life)
@@ -166,6 +176,14 @@ class _Worker:
             async with self._turn:
                 return await self._disk.block(self._life, function, arguments)
         raise AssertionError("unreachable")
+
+    def start(self, function: Callable[[A], R], argument: Callable[[], A], done: Done[R], /) -> None:
+        trio.lowlevel.spawn_system_task(self._do, function, argument, done)
+
+    async def _do(self, function: Callable[[A], R], argument: Callable[[], A], done: Done[R]) -> None:
+        async with self._turn:
+            result = await outcome.acapture(self._disk.block, self._life, function, made=argument)
+        done(result)
 
     def close(self) -> None:
         """There is nothing to end."""

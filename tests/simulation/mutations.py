@@ -42,9 +42,9 @@ class Mutation(NamedTuple):
 
 def reply_before_the_commit(propose: Any) -> Any:
     def wrong(journal: Journal, proposal: Any, entry: Any, context: Any, reply: Any = None) -> None:
-        settle, entry.settle = entry.settle, lambda failure: None
         propose(journal, proposal, entry, context, reply)
-        settle(None)
+        entry.settle(None)
+        entry.delivery = entry.after = None
 
     return wrong
 
