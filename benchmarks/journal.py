@@ -1,30 +1,34 @@
 """What a durable command costs: asks that wait for the commit, against the eventsourcing library's own way through threads.
 
-Both write one event a command to as many streams as there are callers, on SQLite in WAL mode with full sync on the same disk, or on
-one PostgreSQL server that syncs. Ours has everything on: the command recorded with its event, the proof, the signed checkpoint of each
-batch.
+Both write one event a command, on SQLite in WAL mode with full sync on the same disk, or on one PostgreSQL server that syncs. Ours has
+everything on: the command recorded with its event, the proof, the signed checkpoint of each batch, idempotency (in the row that says so
+each command brings a key), and a projection that follows while it is measured.
 """
 
 import sys
 import tempfile
 import time
 import uuid
+from collections.abc import Callable
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import trio
 from eventsourcing.application import Application
 from eventsourcing.domain import Aggregate, event
 
+from benchmarks import balances
 from benchmarks.account import Clerk, Deposit
-from benchmarks.measure import Measured, NotMeasurable, Row
+from benchmarks.measure import Measured, NotMeasurable, Row, interleaved
 from benchmarks.postgres_server import NoServer, Server
 from runtime.clock import SystemClock
 from runtime.codec import Codec
 from runtime.delivery import Context
+from runtime.garbage import collect_seldom
 from runtime.ids import Ids
+from runtime.projector import Projector
 from runtime.store.sqlite import SqliteStore
 from runtime.store.store import Store
 from runtime.system import Role, System, open_system
@@ -35,7 +39,18 @@ ROUNDS = 5
 ROUND_SECONDS = 2.0
 THREADS = 20
 OWNERS_AT_ONCE = 100
+DIGEST = b"as the first one"
 CONTEXT = Context(tenant="bench", principal="bench")
+
+
+class Load(NamedTuple):
+    """Who asks, and for how long."""
+
+    callers: int
+    accounts: int
+    keyed: bool
+    rounds: int
+    round_seconds: float
 
 
 class Purse(Aggregate):
@@ -51,13 +66,20 @@ class Purse(Aggregate):
         self.cents += cents
 
 
-def durable_1000(
-    rounds: int = ROUNDS, callers: int = CALLERS, round_seconds: float = ROUND_SECONDS, folder: Path | None = None
+def durable(
+    callers: int,
+    *,
+    accounts: int | None = None,
+    keyed: bool = False,
+    rounds: int = ROUNDS,
+    round_seconds: float = ROUND_SECONDS,
+    folder: Path | None = None,
 ) -> Measured:
-    """Durable commands per second of that many concurrent callers, on the disk of `folder`."""
+    """Durable commands per second of that many concurrent callers to as many accounts (or so many), on the disk of `folder`."""
     with tempfile.TemporaryDirectory(dir=folder) as name:
         _check_disk(Path(name))
-        return trio.run(_durable_on_sqlite, Path(name), rounds, callers, round_seconds)
+        load = Load(callers, accounts or callers, keyed, rounds, round_seconds)
+        return trio.run(_durable_on_sqlite, Path(name), load)
 
 
 def _check_disk(folder: Path) -> None:
@@ -69,7 +91,7 @@ def _check_disk(folder: Path) -> None:
         raise NotMeasurable(f"{folder} is on a {kind}: point TMPDIR to a disk")
 
 
-async def _durable_on_sqlite(folder: Path, rounds: int, callers: int, round_seconds: float) -> Measured:
+async def _durable_on_sqlite(folder: Path, load: Load) -> Measured:
     codec = Codec([sys.modules["benchmarks.account"]])
     with (
         closing(SqliteStore(folder / "journal.db", codec, Signer.load_or_make(folder / "journal-key"))) as store,
@@ -80,7 +102,7 @@ async def _durable_on_sqlite(folder: Path, rounds: int, callers: int, round_seco
         ) as library,
     ):
         _sync_fully(library)
-        return await _durable(store, library, rounds, callers, round_seconds)
+        return await _durable(store, library, folder, load)
 
 
 def pg_durable(callers: int, rounds: int = ROUNDS, round_seconds: float = ROUND_SECONDS) -> Measured:
@@ -108,23 +130,28 @@ def pg_durable(callers: int, rounds: int = ROUNDS, round_seconds: float = ROUND_
             closing(PostgresStore(server.address, codec, Signer.make())) as store,
             closing(Application[Any](env=library)) as peer,
         ):
-            return trio.run(_durable, store, peer, rounds, callers, round_seconds)
+            return trio.run(_durable, store, peer, server.folder, Load(callers, callers, False, rounds, round_seconds))
 
 
-async def _durable(
-    store: Store, library: Application[Any], rounds: int, callers: int, round_seconds: float
-) -> Measured:
-    names = [str(uuid.uuid4()) for _ in range(callers)]
+async def _durable(store: Store, library: Application[Any], folder: Path, load: Load) -> Measured:
+    names = [str(uuid.uuid4()) for _ in range(load.accounts)]
     clock = SystemClock()
     purses = [Purse(name) for name in names]
-    for first in range(0, callers, OWNERS_AT_ONCE):
+    for first in range(0, len(purses), OWNERS_AT_ONCE):
         library.save(*purses[first : first + OWNERS_AT_ONCE])
-    ours, theirs = [], []
-    async with open_system(store, [Role(Clerk)], clock=clock, ids=Ids(clock)) as system:
-        for _ in range(rounds):
-            ours.append(await _ask_durably(system, names, round_seconds))
-            theirs.append(await _save_in_threads(library, purses, round_seconds))
-    return Measured(ours=ours, theirs=theirs)
+    async with open_system(store, [Role(Clerk)], clock=clock, ids=Ids(clock)) as system, trio.open_nursery() as nursery:
+        projector = Projector(folder / "read.db", [balances], system.journal, origin=store.origin)
+        await nursery.start(projector.run)
+        collect_seldom()
+
+        async def ours() -> float:
+            rate = await _ask_durably(system, names, load)
+            await projector.wait_for(system.journal.position)  # what it has still to do is not done in their time
+            return rate
+
+        measured = await interleaved(ours, partial(_save_in_threads, library, purses, load), load.rounds)
+        nursery.cancel_scope.cancel()
+    return measured
 
 
 def _sync_fully(library: Application[Any]) -> None:
@@ -137,63 +164,63 @@ def _sync_fully(library: Application[Any]) -> None:
         assert cursor.fetchone()[0] == "wal"
 
 
-async def _ask_durably(system: System, names: list[str], seconds: float) -> float:
+async def _ask_durably(system: System, names: list[str], load: Load) -> float:
     count, started = 0, time.perf_counter()
-    stop = started + seconds
+    stop = started + load.round_seconds
 
     async def call(name: str) -> None:
         nonlocal count
         while time.perf_counter() < stop:
-            await system.ask(Deposit(account=name, cents=1), CONTEXT)
+            context = CONTEXT
+            if load.keyed:
+                context = Context(tenant="bench", principal="bench", key=system.ids.new(), digest=DIGEST)
+            await system.ask(Deposit(account=name, cents=1), context)
             count += 1
 
     async with trio.open_nursery() as nursery:
-        for name in names:
-            nursery.start_soon(call, name)
+        for caller in range(load.callers):
+            nursery.start_soon(call, names[caller % len(names)])
     return count / (time.perf_counter() - started)
 
 
-async def _save_in_threads(library: Application[Any], purses: list[Purse], seconds: float) -> float:
+async def _save_in_threads(library: Application[Any], purses: list[Purse], load: Load) -> float:
+    """Each caller saves its own aggregate. Those of one aggregate save it in turn: what it would refuse otherwise is not counted."""
     count, started = 0, time.perf_counter()
-    stop = started + seconds
+    stop = started + load.round_seconds
     threads = trio.CapacityLimiter(THREADS)
+    turns = [trio.Lock() for _ in purses]
 
-    async def call(purse: Purse) -> None:
+    async def call(purse: Purse, turn: trio.Lock) -> None:
         nonlocal count
         while time.perf_counter() < stop:
-            purse.deposit(purse.owner, 1)
-            await trio.to_thread.run_sync(library.save, purse, limiter=threads)
+            async with turn:
+                purse.deposit(purse.owner, 1)
+                await trio.to_thread.run_sync(library.save, purse, limiter=threads)
             count += 1
 
     async with trio.open_nursery() as nursery:
-        for purse in purses:
-            nursery.start_soon(call, purse)
+        for caller in range(load.callers):
+            nursery.start_soon(call, purses[caller % len(purses)], turns[caller % len(purses)])
     return count / (time.perf_counter() - started)
+
+
+def _row(name: str, measure: Callable[[], Measured], goal: float | None) -> Row:
+    return Row(
+        name=name,
+        measure=measure,
+        peer="eventsourcing's Application.save in threads",
+        unit="commands per second",
+        better="more",
+        goal=goal,
+    )
 
 
 ROWS = (
-    Row(
-        name="durable_1000",
-        measure=durable_1000,
-        peer="eventsourcing's Application.save in threads",
-        unit="commands per second",
-        better="more",
-        goal=25,
-    ),
-    Row(
-        name="pg_durable_1",
-        measure=partial(pg_durable, 1),
-        peer="eventsourcing's Application.save in threads",
-        unit="commands per second",
-        better="more",
-        goal=1,
-    ),
-    Row(
-        name="pg_durable_1000",
-        measure=partial(pg_durable, CALLERS),
-        peer="eventsourcing's Application.save in threads",
-        unit="commands per second",
-        better="more",
-        goal=20,
-    ),
+    _row("durable_1", partial(durable, 1), 1.2),
+    _row("durable_10", partial(durable, 10), 9),
+    _row("durable_1000", partial(durable, CALLERS), 25),
+    _row("durable_1000_one", partial(durable, CALLERS, accounts=1), 15),
+    _row("durable_1000_keyed", partial(durable, CALLERS, keyed=True), None),
+    _row("pg_durable_1", partial(pg_durable, 1), 1),
+    _row("pg_durable_1000", partial(pg_durable, CALLERS), 20),
 )

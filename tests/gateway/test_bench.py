@@ -81,7 +81,7 @@ def test_a_row_of_the_runtime_bench_measures_both_sides(name: str):
 
 def test_the_journal_bench_measures_both_sides_on_a_disk(tmp_path: Path):
     try:
-        measured = journal.durable_1000(rounds=1, callers=20, round_seconds=0.2, folder=tmp_path)
+        measured = journal.durable(20, rounds=1, round_seconds=0.2, folder=tmp_path)
     except NotMeasurable as reason:
         pytest.skip(str(reason))
     assert min(measured.ours + measured.theirs) > 0
