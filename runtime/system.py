@@ -29,6 +29,7 @@ from runtime.life import Work, working
 from runtime.records import Command, Recorded
 from runtime.recovery import NODE, Fold, Recovery, hearers, shape
 from runtime.room import Room
+from runtime.states import STATE_CACHE_BYTES
 from runtime.store.contract import Memory
 from runtime.store.store import Store
 from runtime.supervision import Backoff, Supervision
@@ -45,7 +46,7 @@ class Bounds(NamedTuple):
     mailbox_max: int = 1024
     ask_seconds_max: float = 30.0
     batch_events_max: int = 4096
-    state_cache_max: int = 50_000
+    state_cache_bytes_max: int = STATE_CACHE_BYTES
     pending_commands_max: int = 10_000
     handler_warn_seconds: float = 0.0
     handler_seconds_max: float = 0.0
@@ -309,6 +310,7 @@ class System(Actors):
         await self.recover()
         nursery.start_soon(self.timers.run)
         nursery.start_soon(self._save_now_and_then)
+        nursery.start_soon(self.journal.snapshots.run)
 
     async def _save_now_and_then(self) -> None:
         """Saves the memories every SAVE_RECORDS records, so that a start after a crash has little to fold."""
@@ -395,7 +397,7 @@ async def open_system(
         clock,
         ids,
         batch_events_max=bounds.batch_events_max,
-        state_cache_max=bounds.state_cache_max,
+        state_cache_bytes_max=bounds.state_cache_bytes_max,
         pending_commands_max=bounds.pending_commands_max,
     )
     journal.room = room
