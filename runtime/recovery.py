@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from runtime.system import Role
 
 NODE = "node"
+UNHEARD = "unheard/"
+"""Before the name of a role of which there was no actor when memories were saved: it had heard nothing by then."""
+
 Name = tuple[str, str]
 
 
@@ -65,6 +68,7 @@ class Recovery:
         self._only = only
         self._reacted = reacted
         self.folds: dict[Name, Fold] = {}
+        self._unheard: dict[str, int] = {}
         self._restore(saved)
         if only is not None:
             for name in only:
@@ -74,8 +78,11 @@ class Recovery:
     def _restore(self, saved: Sequence[Memory]) -> None:
         shapes = {name: shape(role.actor) for name, role in self._roles.items()}
         for actor, key, its_shape, position, memory in saved:
-            name = (actor, key)
-            if shapes.get(actor) == its_shape and (self._only is None or name in self._only):
+            name, role = (actor, key), actor.removeprefix(UNHEARD)
+            if role != actor:
+                if shapes.get(role) == its_shape:
+                    self._unheard[role] = position
+            elif shapes.get(actor) == its_shape and (self._only is None or name in self._only):
                 kind = type(self._roles[actor].actor.fresh())
                 fold = Fold(msgspec.msgpack.decode(memory, type=kind), position, self._reacted.get(name, 0))
                 self.folds[name] = fold
@@ -85,12 +92,12 @@ class Recovery:
 
         Unless it has reacted to something by then, or a role has no fold that fits: then everything is heard again.
         """
-        uncovered = {name for name, role in self._roles.items() if role.actor.hears} - {
-            actor for actor, _ in self.folds
-        }
+        covered = {*self._unheard, *(actor for actor, _ in self.folds)}
+        uncovered = {name for name, role in self._roles.items() if role.actor.hears} - covered
         if self._only is None and (uncovered or set(self._reacted) - set(self.folds)):
             return 0
-        return min((min(fold.position, fold.reacted) for fold in self.folds.values()), default=0)
+        starts = [min(fold.position, fold.reacted) for fold in self.folds.values()]
+        return min(starts if self._only is not None else [*starts, *self._unheard.values()], default=0)
 
     def _fold(self, name: Name) -> Fold:
         fold = self.folds.get(name)

@@ -27,7 +27,7 @@ from runtime.journal import Journal
 from runtime.kind import Interceptor, Kind, may_wait
 from runtime.life import Work, working
 from runtime.records import Command, Recorded
-from runtime.recovery import NODE, Fold, Recovery, hearers, shape
+from runtime.recovery import NODE, UNHEARD, Fold, Recovery, hearers, shape
 from runtime.room import Room
 from runtime.states import STATE_CACHE_BYTES
 from runtime.store.contract import Memory
@@ -333,13 +333,22 @@ class System(Actors):
         They are good once what they were folded from is committed, and only together: an actor that appears meanwhile has its
         whole past behind the first of these moments.
         """
-        failures, memories = self.journal.failures, []
+        failures, memories = self.journal.failures, self._unheard(self.journal.proposed)
         for cell in list(self.cells.values()):
             if cell.actor is None or self.journal.failures > failures:
                 return None
             memories.append(self._memory(cell, cell.actor, self.journal.proposed))
             await trio.lowlevel.checkpoint()
         return memories if self.journal.failures == failures else None
+
+    def _unheard(self, position: int) -> list[Memory]:
+        """That there is no actor of a role, for which a start would otherwise look through all of the journal."""
+        heard = {cell.role for cell in self.cells.values()}
+        return [
+            Memory(UNHEARD + name, "", self._shapes[name], position, b"")
+            for name, role in self.roles.items()
+            if role.actor.hears and name not in heard
+        ]
 
     def _memory(self, cell: DurableCell, actor: Actor[Any, Any], position: int) -> Memory:
         return Memory(cell.role, cell.key, self._shapes[cell.role], position, self.journal.codec.pack(actor.memory))
@@ -352,6 +361,7 @@ class System(Actors):
         if any(cell.actor is None for cell in cells):
             return [], self.journal.reactions_due()
         memories = [self._memory(cell, cell.actor, position) for cell in cells if cell.actor is not None]
+        memories += self._unheard(position)
         # Who owes nothing has reacted to everything: the next start need not look at what it did not hear.
         reacted = [(cell.role, cell.key, position) for cell in cells if not cell.owes]
         return memories, [*self.journal.reactions_due(), *reacted]

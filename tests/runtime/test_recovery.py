@@ -2,17 +2,24 @@
 
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
 from runtime import system as systems
+from runtime.actor import Actor
+from runtime.clock import SystemClock
+from runtime.codec import Codec
 from runtime.delivery import Context
 from runtime.durable import DurableCell
+from runtime.ids import Ids
 from runtime.recovery import Recovery
-from runtime.system import System
-from tests.runtime.bank import Ask, Balance, Deposit
-from tests.runtime.test_system import TELLER, bank
+from runtime.store.sqlite import SqliteStore
+from runtime.system import Role, System, open_system
+from runtime.transparency import Signer
+from tests.runtime.bank import LARGE_CENTS, Ask, Balance, Deposit, Greeted, Ledger, Teller
+from tests.runtime.test_system import BANK, TELLER, bank
 
 CONTEXTS = [Context(tenant=name, principal="ann") for name in ("t1", "t2")]
 
@@ -79,3 +86,32 @@ async def test_a_snapshot_that_somebody_else_wrote_is_not_believed(tmp_path: Pat
     file.close()
     async with bank(tmp_path) as system:
         assert await system.ask(Ask(account="t1"), CONTEXTS[0]) == Balance(1)
+
+
+class Silent(Actor[Any, Ledger]):
+    """Hears what seldom happens."""
+
+    hears = (Greeted,)
+    fresh = staticmethod(Teller.fresh)
+    remember = staticmethod(Teller.remember)
+
+
+async def test_a_role_that_has_heard_nothing_does_not_make_a_start_fold_everything(tmp_path: Path) -> None:
+    roles = {"teller": TELLER, "silent": Role(Silent)}
+    store = SqliteStore(tmp_path / "journal.db", Codec([BANK]), Signer.make())
+    clock = SystemClock()
+    for times in (1, 2):
+        async with open_system(store, list(roles.values()), clock=clock, ids=Ids(clock)) as system:
+            await deposit(system)
+        assert Recovery(roles, store.memories(), store.reactions()).start == 2 * times
+    saved = store.memories()
+    assert Recovery({**roles, "new": Role(Silent)}, saved, store.reactions()).start == 0
+    assert Recovery(roles, [memory for memory in saved if memory.key], store.reactions()).start == 0
+    large = Deposit(account="t1", cents=LARGE_CENTS)
+    async with open_system(store, list(roles.values()), clock=clock, ids=Ids(clock)) as system:
+        await system.ask(large, CONTEXTS[0])
+        await system.journal.wait_past(5)
+        assert system.cells["silent", "t1"].actor is not None
+    recovery = Recovery(roles, store.memories(), store.reactions())
+    assert (recovery.start, recovery.folds["silent", "t1"].memory.greeted) == (6, 1)
+    store.close()
