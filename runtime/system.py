@@ -27,7 +27,7 @@ from runtime.journal import Journal
 from runtime.kind import Interceptor, Kind, may_wait
 from runtime.life import Work, working
 from runtime.records import Command, Recorded
-from runtime.recovery import NODE, UNHEARD, Fold, Recovery, hearers, shape
+from runtime.recovery import NODE, UNHEARD, Fold, Recovery, hearers, shape, whole
 from runtime.room import Room
 from runtime.states import STATE_CACHE_BYTES
 from runtime.store.contract import Memory
@@ -279,6 +279,8 @@ class System(Actors):
         self.timers.tell_pause(self.clock.now() - self._started_at)
 
     async def _replay(self, recovery: Recovery) -> int:
+        if not recovery.hears:
+            return self.journal.position
         position = recovery.start
         while page := await self.journal.read(position, REPLAY_PAGE):
             for record in page:
@@ -333,13 +335,14 @@ class System(Actors):
         They are good once what they were folded from is committed, and only together: an actor that appears meanwhile has its
         whole past behind the first of these moments.
         """
-        failures, memories = self.journal.failures, self._unheard(self.journal.proposed)
+        failures, began = self.journal.failures, self.journal.proposed
+        memories = self._unheard(began)
         for cell in list(self.cells.values()):
             if cell.actor is None or self.journal.failures > failures:
                 return None
             memories.append(self._memory(cell, cell.actor, self.journal.proposed))
             await trio.lowlevel.checkpoint()
-        return memories if self.journal.failures == failures else None
+        return whole(memories, began) if self.journal.failures == failures else None
 
     def _unheard(self, position: int) -> list[Memory]:
         """That there is no actor of a role, for which a start would otherwise look through all of the journal."""
@@ -361,7 +364,7 @@ class System(Actors):
         if any(cell.actor is None for cell in cells):
             return [], self.journal.reactions_due()
         memories = [self._memory(cell, cell.actor, position) for cell in cells if cell.actor is not None]
-        memories += self._unheard(position)
+        memories = whole([*memories, *self._unheard(position)], position)
         # Who owes nothing has reacted to everything: the next start need not look at what it did not hear.
         reacted = [(cell.role, cell.key, position) for cell in cells if not cell.owes]
         return memories, [*self.journal.reactions_due(), *reacted]
