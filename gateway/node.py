@@ -153,7 +153,7 @@ def _bounds(settings: GavelSettings) -> Bounds:
         mailbox_max=settings.mailbox_max,
         ask_seconds_max=settings.ask_seconds_max,
         batch_events_max=settings.batch_events_max,
-        state_cache_max=settings.state_cache_max,
+        state_cache_bytes_max=settings.state_cache_bytes_max,
         pending_commands_max=settings.pending_commands_max,
         handler_warn_seconds=settings.handler_warn_seconds,
         handler_seconds_max=settings.handler_seconds_max,

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, Generic, TypeVar
 
@@ -14,6 +15,7 @@ PAGE_DEFAULT = 100
 POSITION_MAX = 2**63 - 1
 REASON_CHARACTERS_MAX = 2000
 WORDS_CHARACTERS_MAX = 200
+MOMENT_CHARACTERS_MAX = 40
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,25 @@ def flag(name: str, meaning: str) -> Parameter[bool]:
         return text == "true"
 
     return Parameter(name, meaning, {"type": "boolean", "default": False}, read, False)
+
+
+def moment(name: str, meaning: str) -> Parameter[int | datetime | None]:
+    """A position of the log, or a time with its zone."""
+
+    def read(text: str) -> int | datetime:
+        if text.isascii() and text.isdigit() and int(text[:20]) <= POSITION_MAX:
+            return int(text)
+        try:
+            # In a query that nobody has quoted, the plus of a zone is a space.
+            at = datetime.fromisoformat(text.replace(" ", "+"))
+        except ValueError:
+            at = None
+        if at is None or at.tzinfo is None:
+            raise _refused(name, "a position, or a time with its zone as ISO 8601 has it: 2026-01-31T12:00:00Z")
+        return at
+
+    schema = {"type": "string", "maxLength": MOMENT_CHARACTERS_MAX}
+    return Parameter(name, meaning, schema, read, None)
 
 
 LIMIT = integer("limit", "How many rows the page may have.", PAGE_DEFAULT, least=1, most=PAGE_MAX)

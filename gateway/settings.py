@@ -112,9 +112,9 @@ class GavelSettings(Struct, frozen=True, kw_only=True):
         about("make an OpenTelemetry span of each message; needs the extra `otel`, configured by its own environment"),
     ] = False
     batch_events_max: Annotated[int, about("events in one transaction of the journal", ge=1)] = 4096
-    state_cache_max: Annotated[
-        int, about("states of aggregates that are kept in memory; at least twice the commands that may wait", ge=1)
-    ] = 50_000
+    state_cache_bytes_max: Annotated[
+        int, about("memory for the states of aggregates that are kept at hand; others are read when needed", ge=0)
+    ] = 256 << 20
     pending_commands_max: Annotated[int, about("commands that wait for the journal", ge=1)] = 10_000
 
     # Agents, tasks and bids

@@ -8,7 +8,7 @@ and fields that are not known any more are passed over.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -41,6 +41,12 @@ class Body(msgspec.Struct, frozen=True):
     data: msgspec.Raw
 
 
+class Said(Protocol):
+    """The event of a record's body, without its meta, which is passed over unread: for folding, which needs no more."""
+
+    data: Any
+
+
 class Codec:
     """Turns events and commands into bytes and back, for the aggregates that it is given."""
 
@@ -51,6 +57,7 @@ class Codec:
         self._name_and_rules_by_command: dict[type[Command[Any]], tuple[str, int]] = {}
         self._decoder_by_kind: dict[str, msgspec.msgpack.Decoder[Any]] = {}
         self._decoder_by_command: dict[str, msgspec.msgpack.Decoder[Any]] = {}
+        self.said_by_kind: dict[str, Callable[[bytes], Said]] = {}
         self._upcasts = Upcasts()
         self._retired: set[str] = set()
         self.aggregate_by_noun: dict[str, Aggregate] = {}
@@ -66,6 +73,8 @@ class Codec:
             kind = f"{prefix}.{kind_of(event.__name__, shape_of(event.__name__, upcasts))}"
             self._decoder_by_kind[kind] = decoder = msgspec.msgpack.Decoder(event)
             self._form_by_event[event] = (kind, name_of(kind), decoder.decode)
+            said: Any = msgspec.defstruct("Said", [("data", event)], gc=False)
+            self.said_by_kind[kind] = msgspec.msgpack.Decoder(said).decode
         for command in aggregate.COMMANDS:
             name = f"{prefix}.{kind_of(command.__name__, shape_of(command.__name__, upcasts))}"
             self._name_and_rules_by_command[command] = (name, aggregate.RULES)

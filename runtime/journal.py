@@ -16,7 +16,7 @@ Decisions go on over provisional states while a commit runs. The rules that keep
 
 import math
 from bisect import bisect_right
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate, chain
 from operator import attrgetter
@@ -33,9 +33,12 @@ from runtime.clock import Clock
 from runtime.codec import Codec
 from runtime.delivery import Context
 from runtime.errors import Conflict, Failure, NotCommitted, Overloaded, Refused, Unreachable
+from runtime.folding import Folder
 from runtime.ids import Ids
-from runtime.records import Aggregate, Command, Meta, Recorded, evolved
+from runtime.records import Command, Meta, Recorded
 from runtime.room import Room
+from runtime.snapshots import Snapshots
+from runtime.states import ENTRIES_MIN, ENTRY_BYTES, REPLY_CACHE_BYTES_MAX, STATE_CACHE_BYTES, Cache, Held, States
 from runtime.store.contract import REPLY_SECONDS, Batch, Draft
 from runtime.store.store import Store
 from runtime.threads import Worker, open_worker, run_blocking
@@ -50,16 +53,6 @@ PAUSE_SECONDS_MIN = 0.05
 FORGET_SECONDS = 3600.0
 
 _RECORDED, _DRAFTS, _DATA = attrgetter("recorded"), attrgetter("drafts"), attrgetter("data")
-
-
-class Held(msgspec.Struct, frozen=True, gc=False):
-    """A stream's state as of its newest decision, the position of that decision's last record, and what decides about it."""
-
-    state: Any
-    version: int
-    tenant: str
-    position: int
-    aggregate: Aggregate
 
 
 class Kept(NamedTuple):
@@ -110,7 +103,7 @@ class Journal:
         ids: Ids,
         *,
         batch_events_max: int = 4096,
-        state_cache_max: int = 50_000,
+        state_cache_bytes_max: int = STATE_CACHE_BYTES,
         pending_commands_max: int = 10_000,
     ) -> None:
         self.store = store
@@ -118,8 +111,6 @@ class Journal:
         self.clock = clock
         self.ids = ids
         self.batch_events_max = batch_events_max
-        # What is not committed yet must not be forgotten: the answer to a key that had no effect is found only here until then.
-        self.state_cache_max = max(state_cache_max, 2 * pending_commands_max)
         self.pending_commands_max = pending_commands_max
         self.position = store.position
         self.proposed = store.position
@@ -132,8 +123,10 @@ class Journal:
         self.on_failure: Callable[[], None] = lambda: None
         self._at = 0.0
         self._replies_forgotten_at = 0.0
-        self._states: OrderedDict[str, Held] = OrderedDict()
-        self._kept: OrderedDict[tuple[str, str], Kept | None] = OrderedDict()
+        self._states = States(state_cache_bytes_max)
+        self._kept: Cache[tuple[str, str], Kept | None] = Cache(REPLY_CACHE_BYTES_MAX)
+        self.folder = Folder(store, clock.now)
+        self.snapshots = Snapshots(self, self._states)
         self._reactions: dict[tuple[str, str], tuple[str, str, int]] = {}
         self._fetching: dict[str | tuple[str, str], bool] = {}
         self._waiting: deque[Entry] = deque()
@@ -198,25 +191,19 @@ class Journal:
             if self._fetching.pop(name, True):
                 continue
             if isinstance(name, tuple):
-                self._kept[name] = value
+                self._keep(name, value)
             else:
-                self._states[name] = value
-        self._shrink()
+                self._states.measure(name, value.held)
+                self.snapshots.loaded(name, value)
+        self._states.shrink(self.position, max(ENTRIES_MIN, len(fetching)))
+        self._kept.shrink(self.position)
 
     def _fetch(self, names: Sequence[str | tuple[str, str]]) -> list[Any]:
-        return [self._find_kept(*name) if isinstance(name, tuple) else self._fold(name) for name in names]
+        return [self._find_kept(*name) if isinstance(name, tuple) else self.folder.fold(name) for name in names]
 
     def _find_kept(self, tenant: str, key: str) -> Kept | None:
         found = self.store.find_reply(tenant, key)
         return Kept(found[0], msgspec.Raw(found[1]), 0) if found else None
-
-    def _fold(self, stream: str) -> Held:
-        aggregate = self.codec.aggregate_of(stream)
-        state, tenant, position, version = aggregate.initial, "", 0, 0
-        for recorded in self.store.read_stream(stream):
-            state = evolved(aggregate.evolve, state, recorded.event)
-            tenant, position, version = tenant or recorded.meta.tenant, recorded.position, recorded.version
-        return Held(state, version, tenant, position, aggregate)
 
     def kept(self, context: Context) -> Kept | None:
         """What the context's idempotency key was answered before. Raises Refused when it was used for something else."""
@@ -228,7 +215,11 @@ class Journal:
 
     def touched(self, decisions: Sequence[tuple[str, Command[Any]]]) -> int:
         """The newest position on which the states of these decisions' streams rest."""
-        return max((self._states[stream].position for stream, _ in decisions), default=0)
+        newest = 0
+        for stream, _ in decisions:
+            self._states.move_to_end(stream)
+            newest = max(newest, self._states[stream].position)
+        return newest
 
     # ---- deciding
 
@@ -284,38 +275,33 @@ class Journal:
         if proposal.recorded:
             entry.recorded, entry.drafts = proposal.recorded, proposal.drafts
             self.proposed = proposal.recorded[-1].position
-            self._renew(self._states, proposal.states)
+            self._renew(proposal)
         if context.key:
             packed = self.codec.pack(reply)
             entry.reply = (context.tenant, context.key, context.digest, packed, self.proposed, self._at)
-            kept = Kept(context.digest, msgspec.Raw(packed), self.proposed)
-            self._renew(self._kept, {(context.tenant, context.key): kept})
+            name = (context.tenant, context.key)
+            self._keep(name, Kept(context.digest, msgspec.Raw(packed), self.proposed))
+            if name in self._fetching:
+                self._fetching[name] = True
         self.queue(entry)
 
-    def _renew(self, cache: OrderedDict[Any, Any], values: dict[Any, Any]) -> None:
-        fetching = self._fetching
-        for name, value in values.items():
-            cache[name] = value
-            cache.move_to_end(name)
-            if fetching and name in fetching:
-                fetching[name] = True
-        if len(cache) > self.state_cache_max:
-            self._shrink()
+    def _renew(self, proposal: Proposal) -> None:
+        states, fetching, drafts = proposal.states, self._fetching, proposal.drafts
+        event_bytes = len(drafts[0].data) if len(drafts) == 1 else sum(map(len, map(_DATA, drafts))) // len(states)
+        for stream, held in states.items():
+            if self._states.renew(stream, held, event_bytes):
+                self.snapshots.look_at(stream, held)
+            if fetching and stream in fetching:
+                fetching[stream] = True
+
+    def _keep(self, name: tuple[str, str], kept: Kept | None) -> None:
+        self._kept.put(name, kept, ENTRY_BYTES + (len(kept.reply) if kept is not None else 0))
 
     def queue(self, entry: Entry) -> None:
         """Queues an entry: one without drafts or replies just waits for all that was proposed before it."""
         self._waiting.append(entry)
         if not self._is_writing and self._worker is not None:
             self._go_on()
-
-    def _shrink(self) -> None:
-        caches: tuple[OrderedDict[Any, Any], ...] = (self._states, self._kept)
-        for cache in caches:
-            while len(cache) > self.state_cache_max:
-                name, held = next(iter(cache.items()))
-                if held is not None and held.position > self.position:
-                    break
-                del cache[name]
 
     # ---- committing
 
@@ -430,6 +416,8 @@ class Journal:
         recorded = list(chain.from_iterable(map(_RECORDED, entries)))
         if recorded:
             self.position = recorded[-1].position
+            self._states.shrink(self.position)
+            self._kept.shrink(self.position)
             self._keep_in_tail(recorded, chain.from_iterable(map(_DRAFTS, entries)))
             committed, self._committed = self._committed, trio.Event()
             committed.set()

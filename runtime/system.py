@@ -27,8 +27,9 @@ from runtime.journal import Journal
 from runtime.kind import Interceptor, Kind, may_wait
 from runtime.life import Work, working
 from runtime.records import Command, Recorded
-from runtime.recovery import NODE, Fold, Recovery, hearers, shape
+from runtime.recovery import NODE, UNHEARD, Fold, Recovery, hearers, shape, whole
 from runtime.room import Room
+from runtime.states import STATE_CACHE_BYTES
 from runtime.store.contract import Memory
 from runtime.store.store import Store
 from runtime.supervision import Backoff, Supervision
@@ -45,7 +46,7 @@ class Bounds(NamedTuple):
     mailbox_max: int = 1024
     ask_seconds_max: float = 30.0
     batch_events_max: int = 4096
-    state_cache_max: int = 50_000
+    state_cache_bytes_max: int = STATE_CACHE_BYTES
     pending_commands_max: int = 10_000
     handler_warn_seconds: float = 0.0
     handler_seconds_max: float = 0.0
@@ -278,6 +279,8 @@ class System(Actors):
         self.timers.tell_pause(self.clock.now() - self._started_at)
 
     async def _replay(self, recovery: Recovery) -> int:
+        if not recovery.hears:
+            return self.journal.position
         position = recovery.start
         while page := await self.journal.read(position, REPLAY_PAGE):
             for record in page:
@@ -309,6 +312,7 @@ class System(Actors):
         await self.recover()
         nursery.start_soon(self.timers.run)
         nursery.start_soon(self._save_now_and_then)
+        nursery.start_soon(self.journal.snapshots.run)
 
     async def _save_now_and_then(self) -> None:
         """Saves the memories every SAVE_RECORDS records, so that a start after a crash has little to fold."""
@@ -331,13 +335,23 @@ class System(Actors):
         They are good once what they were folded from is committed, and only together: an actor that appears meanwhile has its
         whole past behind the first of these moments.
         """
-        failures, memories = self.journal.failures, []
+        failures, began = self.journal.failures, self.journal.proposed
+        memories = self._unheard(began)
         for cell in list(self.cells.values()):
             if cell.actor is None or self.journal.failures > failures:
                 return None
             memories.append(self._memory(cell, cell.actor, self.journal.proposed))
             await trio.lowlevel.checkpoint()
-        return memories if self.journal.failures == failures else None
+        return whole(memories, began) if self.journal.failures == failures else None
+
+    def _unheard(self, position: int) -> list[Memory]:
+        """That there is no actor of a role, for which a start would otherwise look through all of the journal."""
+        heard = {cell.role for cell in self.cells.values()}
+        return [
+            Memory(UNHEARD + name, "", self._shapes[name], position, b"")
+            for name, role in self.roles.items()
+            if role.actor.hears and name not in heard
+        ]
 
     def _memory(self, cell: DurableCell, actor: Actor[Any, Any], position: int) -> Memory:
         return Memory(cell.role, cell.key, self._shapes[cell.role], position, self.journal.codec.pack(actor.memory))
@@ -350,6 +364,7 @@ class System(Actors):
         if any(cell.actor is None for cell in cells):
             return [], self.journal.reactions_due()
         memories = [self._memory(cell, cell.actor, position) for cell in cells if cell.actor is not None]
+        memories = whole([*memories, *self._unheard(position)], position)
         # Who owes nothing has reacted to everything: the next start need not look at what it did not hear.
         reacted = [(cell.role, cell.key, position) for cell in cells if not cell.owes]
         return memories, [*self.journal.reactions_due(), *reacted]
@@ -395,7 +410,7 @@ async def open_system(
         clock,
         ids,
         batch_events_max=bounds.batch_events_max,
-        state_cache_max=bounds.state_cache_max,
+        state_cache_bytes_max=bounds.state_cache_bytes_max,
         pending_commands_max=bounds.pending_commands_max,
     )
     journal.room = room

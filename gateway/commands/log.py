@@ -1,11 +1,13 @@
-"""`gavel log tail|export|replay|check`: looks at the log, takes it out, rebuilds the read models from it, or folds all of it anew."""
+"""`gavel log tail|state|export|replay|check`: looks at the log, takes it out, rebuilds the read models from it, or folds all of it anew."""
 
 import argparse
 import hashlib
 import tempfile
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 from urllib.request import Request, urlopen
 
 import msgspec
@@ -28,6 +30,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     tail.add_argument("--after", type=int, metavar="N", help=f"those past this position (default: the newest {TAIL})")
     tail.add_argument("--follow", action="store_true", help="go on as records come, until Ctrl-C")
     tail.set_defaults(act=_tail)
+    state = actions.add_parser("state", help="show what a stream had become, now or then")
+    state.add_argument("stream", metavar="STREAM", help="its name, as the log tells it: task-019…")
+    state.add_argument("--at", metavar="WHEN", help="a position, or a time: 2026-01-31T12:00:00Z (default: now)")
+    state.set_defaults(act=_state)
     export = actions.add_parser("export", help=f"write records as a stream of msgpack values ({FORMAT})")
     export.add_argument("file", type=Path, nargs="?", metavar="FILE", help="by default stdout")
     export.add_argument("--from", type=int, default=1, dest="first", metavar="P", help="first position")
@@ -41,7 +47,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "check", help="fold the whole log with this program, and name each record that it can't read or fold"
     )
     check.set_defaults(act=_check)
-    for action in (tail, export, replay, check):
+    for action in (tail, state, export, replay, check):
         add_settings(action)
         add_json(action)
 
@@ -74,6 +80,18 @@ def _read_tail(client: Client, after: int | None) -> dict[str, Any]:
         records += page["records"]
         reached = page["next"] if page["next"] > reached else position
     return {"records": records, "position": position}
+
+
+def _state(options: argparse.Namespace) -> int:
+    asked = {"stream": options.stream} | ({} if options.at is None else {"at": options.at})
+    answer = reach(options, lambda client: client.get(f"/v1/log/state?{urlencode(asked)}"))
+    if options.json:
+        print_json(answer)
+    else:
+        at = datetime.fromtimestamp(answer["at"], UTC).isoformat(timespec="milliseconds")
+        print(f"{answer['stream']} version {answer['version']}, position {answer['position']}, {at}")
+        print(msgspec.json.format(msgspec.json.encode(answer["state"])).decode())
+    return FINE
 
 
 def _follow(client: Client, after: int | None) -> int:

@@ -17,6 +17,7 @@ from runtime.durable import DurableCell
 from runtime.journal import Journal
 from runtime.keyed import KeyedCell
 from runtime.records import Recorded
+from runtime.states import ENTRIES_MIN
 
 IN_ORDER = (Cell, DurableCell, KeyedCell)
 """Members of pools take from each other, so there no one member's order is promised."""
@@ -113,10 +114,10 @@ class Watching:
             waiting = sum(1 for entry in (*journal._flying, *journal._waiting) if entry.reaction is None)
             if waiting > most + cells + SETTLED_MAX:
                 self._fail(BOUNDS, f"{waiting} answers wait for the disk, pending_commands_max is {most}")
-        # What is provisional is not forgotten, and what is not is forgotten with the next proposal.
-        cached, cached_max = max(len(journal._states), len(journal._kept)), journal.state_cache_max + 2 * most
-        if cached > cached_max:
-            self._fail(BOUNDS, f"the journal keeps {cached} states or replies, {cached_max} are its bound")
+        for cache in (journal._states, journal._kept):
+            # What is provisional is not forgotten, and what is not is forgotten with the next commit.
+            if cache.bytes > cache.bytes_max and len(cache) > ENTRIES_MIN and not journal.backlog:
+                self._fail(BOUNDS, f"the journal keeps {cache.bytes} bytes, {cache.bytes_max} are its bound")
 
 
 def _is_of_the_runtime(cell: Cell, delivery: Delivery) -> bool:

@@ -71,6 +71,17 @@ class Memory(NamedTuple):
     memory: bytes
 
 
+class SavedState(NamedTuple):
+    """A copy of a stream's state as of one of its versions. `shape` says by which program it was folded."""
+
+    stream: str
+    version: int
+    position: int
+    shape: str
+    tenant: str
+    state: bytes
+
+
 @dataclass(slots=True)
 class Rows:
     """What goes into one transaction beside the records: nodes (id, hash) with contiguous ids, the checkpoint (size, root,

@@ -29,6 +29,7 @@ COLUMNS = {
     "commands": "tenant, key, digest, reply, position, at",
     "reactions": "actor, key, position",
     "snapshots": "actor, key, shape, position, memory, seal",
+    "states": "stream, version, position, shape, tenant, state, seal",
 }
 ORDER = {"stored_events": " ORDER BY notification_id", "nodes": " ORDER BY id"}
 

@@ -32,7 +32,18 @@ def _list_kinds(file: sqlite3.Connection) -> None:
     file.execute("INSERT INTO kinds SELECT topic, MIN(rowid) FROM stored_events GROUP BY topic")
 
 
-MIGRATIONS = (Migration("the kinds of records are listed beside them, each with its first position", _list_kinds),)
+def _keep_states(file: sqlite3.Connection) -> None:
+    file.execute(
+        "CREATE TABLE IF NOT EXISTS states (stream TEXT, version INTEGER, position INTEGER NOT NULL, shape TEXT NOT NULL, "
+        "tenant TEXT NOT NULL, state BLOB NOT NULL, seal BLOB NOT NULL, PRIMARY KEY (stream, version))"
+    )
+    file.execute("CREATE INDEX IF NOT EXISTS states_position ON states (position)")
+
+
+MIGRATIONS = (
+    Migration("the kinds of records are listed beside them, each with its first position", _list_kinds),
+    Migration("copies of the states of long streams are kept", _keep_states),
+)
 FORMAT = 1 + len(MIGRATIONS)
 """The number of today's layout."""
 

@@ -41,6 +41,26 @@ class Log(ABC):
         )
         return [self._open(*row) for row in rows]
 
+    def read_events(self, stream: str, *, after: int, upto: int, limit: int) -> list[tuple[int, int, str, bytes]]:
+        """Position, version, kind and bytes of up to `limit` records of one stream, past a version and up to a position, in order."""
+        return self.query(
+            f"SELECT {self.POSITION}, originator_version, topic, state FROM stored_events"
+            f" WHERE originator_id=? AND originator_version>? AND {self.POSITION}<=? ORDER BY originator_version LIMIT ?",
+            (stream, after, upto, limit),
+        )
+
+    def position_at(self, at: float) -> int:
+        """The newest position that was written by a time: times never go back from one record to the next."""
+        low, high = 0, int(self._one(f"SELECT COALESCE(MAX({self.POSITION}), 0) FROM stored_events"))
+        while low < high:
+            middle = (low + high + 1) // 2
+            body = self._one(f"SELECT state FROM stored_events WHERE {self.POSITION}=?", (middle,))
+            if self.codec.meta(body).recorded_at <= at:
+                low = middle
+            else:
+                high = middle - 1
+        return low
+
     def bodies(self, after: int, limit: int) -> list[tuple[int, bytes]]:
         """Positions and bytes of up to `limit` records past a position, in order, for whoever looks for something in all of them."""
         return self.query(

@@ -30,8 +30,9 @@ from psycopg.sql import SQL, Identifier
 from runtime.codec import Codec
 from runtime.errors import Fenced
 from runtime.evidence import Unreadable
-from runtime.store.contract import Batch, Memory, Rows, Sealed, Unresolved
+from runtime.store.contract import Batch, Memory, Rows, SavedState, Sealed, Unresolved
 from runtime.store.copying import copy_to_sqlite
+from runtime.store.layouts import FORMAT
 from runtime.store.packing import escaped
 from runtime.store.postgres_recorder import (
     READERS_MAX,
@@ -45,6 +46,9 @@ from runtime.transparency import Signer
 from runtime.verification import Report, verify
 
 log = structlog.get_logger()
+
+UPGRADED = {"2"}
+"""The layouts that differ from today's by tables which today's has in addition."""
 
 DOUBT_SECONDS = 60.0
 ATTEMPTS_MAX = 3
@@ -85,6 +89,7 @@ class PostgresStore(Store):
         self._seat = Seat(self._datastore, self, uuid4().hex, self._prepare)
         try:
             self._seat.take()
+            self._upgrade()
             self._load(name, entropy)
             self.note = self.checkpoint()
         except BaseException:
@@ -108,6 +113,14 @@ class PostgresStore(Store):
             found = foreign(connection, self.schema)
         if found:
             raise Unreadable(f"{self.place} holds what no journal has: {', '.join(found)}")
+
+    def _upgrade(self) -> None:
+        """What an earlier layout lacks are tables, which were made by now: only its number is missing."""
+        found = self.query("SELECT value FROM facts WHERE name = 'format'")
+        if found and found[0][0] in UPGRADED:
+            log.info("journal_upgrade", place=self.place, found=int(found[0][0]), newest=FORMAT)
+            with self._writing() as cursor:
+                cursor.execute("UPDATE facts SET value = %s WHERE name = 'format'", (str(FORMAT),))
 
     def _write_facts(self, facts: dict[str, str]) -> None:
         with self._writing() as cursor:
@@ -196,6 +209,17 @@ class PostgresStore(Store):
                     "INSERT INTO reactions VALUES (%s, %s, %s) ON CONFLICT (actor, key) DO UPDATE SET position = excluded.position",
                     reactions,
                 )
+
+    def save_states(self, states: Sequence[SavedState], gone: Sequence[tuple[str, int]]) -> None:
+        rows = [(*state, self._seal_of_state(state)) for state in states]
+        with self._writing() as cursor:
+            cursor.executemany("DELETE FROM states WHERE stream = %s AND version = %s", gone)
+            cursor.executemany(
+                "INSERT INTO states VALUES (%s, %s, %s, %s, %s, %b, %b) ON CONFLICT (stream, version) DO UPDATE SET"
+                " position = excluded.position, shape = excluded.shape, tenant = excluded.tenant, state = excluded.state,"
+                " seal = excluded.seal",
+                rows,
+            )
 
     # ---- reading
 

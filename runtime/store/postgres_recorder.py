@@ -66,6 +66,9 @@ TABLES = (
     "PRIMARY KEY (actor, key))",
     'CREATE TABLE IF NOT EXISTS {schema}.snapshots (actor text COLLATE "C", key text COLLATE "C", shape text NOT NULL, '
     "position bigint NOT NULL, memory bytea NOT NULL, seal bytea NOT NULL, PRIMARY KEY (actor, key))",
+    'CREATE TABLE IF NOT EXISTS {schema}.states (stream text COLLATE "C", version bigint, position bigint NOT NULL, shape text NOT NULL, '
+    'tenant text COLLATE "C" NOT NULL, state bytea NOT NULL, seal bytea NOT NULL, PRIMARY KEY (stream, version))',
+    "CREATE INDEX IF NOT EXISTS states_position ON {schema}.states (position)",
 )
 
 RECORDS = (

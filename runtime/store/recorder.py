@@ -40,6 +40,9 @@ TABLES = (
     "CREATE TABLE IF NOT EXISTS reactions (actor TEXT, key TEXT, position INTEGER NOT NULL, PRIMARY KEY (actor, key)) WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS snapshots (actor TEXT, key TEXT, shape TEXT NOT NULL, position INTEGER NOT NULL, memory BLOB NOT NULL, "
     "seal BLOB NOT NULL, PRIMARY KEY (actor, key))",
+    "CREATE TABLE IF NOT EXISTS states (stream TEXT, version INTEGER, position INTEGER NOT NULL, shape TEXT NOT NULL, "
+    "tenant TEXT NOT NULL, state BLOB NOT NULL, seal BLOB NOT NULL, PRIMARY KEY (stream, version))",
+    "CREATE INDEX IF NOT EXISTS states_position ON states (position)",
 )
 
 

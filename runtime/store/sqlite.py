@@ -11,7 +11,7 @@ from eventsourcing.persistence import IntegrityError, PersistenceError
 from runtime.codec import Codec
 from runtime.errors import Fenced
 from runtime.evidence import Unreadable
-from runtime.store.contract import MILESTONE_POSITIONS, REPLY_SECONDS, Batch, Draft, Locked, Memory
+from runtime.store.contract import MILESTONE_POSITIONS, REPLY_SECONDS, Batch, Draft, Locked, Memory, SavedState
 from runtime.store.copies import copy_database
 from runtime.store.layouts import upgrade
 from runtime.store.recorder import JournalDatastore, JournalRecorder
@@ -67,8 +67,10 @@ class SqliteStore(Store):
 
     def query(self, statement: str, parameters: Sequence[object] = ()) -> list[Any]:
         with self._recorder.datastore.transaction(commit=False) as cursor:
+            cursor.sqlite_cursor.row_factory = None  # plain tuples: the library's rows cost as much again
             cursor.execute(statement, parameters)
-            return [tuple(row) for row in cursor.fetchall()]
+            rows: list[Any] = cursor.fetchall()
+            return rows
 
     def append(self, batch: Batch) -> None:
         stored, rows, tree = self._seal(batch)
@@ -92,6 +94,12 @@ class SqliteStore(Store):
                 cursor.execute("DELETE FROM snapshots")
             cursor.executemany("INSERT INTO snapshots VALUES (?,?,?,?,?,?)", rows)
             cursor.executemany("INSERT OR REPLACE INTO reactions VALUES (?,?,?)", reactions)
+
+    def save_states(self, states: Sequence[SavedState], gone: Sequence[tuple[str, int]]) -> None:
+        rows = [(*state, self._seal_of_state(state)) for state in states]
+        with self._recorder.datastore.transaction(commit=True) as cursor:
+            cursor.executemany("DELETE FROM states WHERE stream=? AND version=?", gone)
+            cursor.executemany("INSERT OR REPLACE INTO states VALUES (?,?,?,?,?,?,?)", rows)
 
     def backup(self, target: Path) -> None:
         """By SQLite's own online backup: a plain file copy loses the WAL's tail."""

@@ -15,7 +15,7 @@ import structlog
 from msgspec.structs import force_setattr
 
 from runtime.evidence import Unreadable
-from runtime.store.contract import MILESTONE_POSITIONS, Batch, Memory, Rows, Sealed
+from runtime.store.contract import MILESTONE_POSITIONS, Batch, Memory, Rows, SavedState, Sealed
 from runtime.store.layouts import FORMAT
 from runtime.store.log import Log
 from runtime.transparency import Checkpoint, NotANote, NotSigned, Signer, Tree, leaf_hash, verify_note
@@ -48,6 +48,10 @@ class Store(Log):
     @abstractmethod
     def save(self, memories: Sequence[Memory], reactions: Sequence[tuple[str, str, int]]) -> None:
         """Saves folds and how far was reacted, between batches. The folds must be those of all actors, or none: see `Recovery`."""
+
+    @abstractmethod
+    def save_states(self, states: Sequence[SavedState], gone: Sequence[tuple[str, int]]) -> None:
+        """Saves copies of states of committed records, and drops those of these streams and versions; between batches."""
 
     @abstractmethod
     def backup(self, target: Path) -> None:
@@ -197,6 +201,36 @@ class Store(Log):
         if len(sealed) < len(rows):
             log.warning("snapshots were altered and are not used", count=len(rows) - len(sealed))
         return sealed
+
+    def saved_state(self, stream: str, shape: str, upto: int) -> SavedState | None:
+        """The newest copy of a stream's state that has this shape, is not past a position, and was sealed by this journal."""
+        while rows := self.query(
+            "SELECT stream, version, position, shape, tenant, state, seal FROM states"
+            " WHERE stream=? AND shape=? AND position<=? ORDER BY version DESC LIMIT 1",
+            (stream, shape, upto),
+        ):
+            *row, seal = rows[0]
+            saved = SavedState(*row)
+            if hmac.compare_digest(self._seal_of_state(saved), seal):
+                return saved
+            log.warning("a copy of a state was altered and is not used", stream=stream, version=saved.version)
+            upto = saved.position - 1
+        return None
+
+    def saved_versions(self, stream: str) -> list[tuple[int, str, int]]:
+        """Version, shape and bytes of the copies of a stream's states, in order."""
+        return self.query("SELECT version, shape, LENGTH(state) FROM states WHERE stream=? ORDER BY version", (stream,))
+
+    def saved_bytes(self) -> int:
+        """What all copies of states take up."""
+        return int(self._one("SELECT COALESCE(SUM(LENGTH(state)), 0) FROM states"))
+
+    def oldest_states(self, limit: int) -> list[tuple[str, int, int]]:
+        """Stream, version and bytes of the copies of states that were made first."""
+        return self.query("SELECT stream, version, LENGTH(state) FROM states ORDER BY position LIMIT ?", (limit,))
+
+    def _seal_of_state(self, state: SavedState) -> bytes:
+        return self.signer.seal(b"gavel state", msgspec.msgpack.encode((self.origin, *state)))
 
     def _seal_of(self, memory: Memory) -> bytes:
         """What only the holder of the journal's key can make: actors believe their snapshots, so nobody else may write them."""

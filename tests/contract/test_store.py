@@ -12,7 +12,8 @@ from runtime.delivery import Context
 from runtime.errors import Fenced, Refused
 from runtime.evidence import Unreadable
 from runtime.ids import Ids
-from runtime.store.contract import MILESTONE_POSITIONS, Batch, Locked, Memory
+from runtime.store.contract import MILESTONE_POSITIONS, Batch, Locked, Memory, SavedState
+from runtime.store.layouts import FORMAT
 from runtime.store.sqlite import SqliteStore
 from runtime.store.store import Store
 from runtime.system import Role, open_system
@@ -90,6 +91,43 @@ def test_memories_are_saved_together_and_believed_only_under_their_seal(place: P
     assert [memory.key for memory in store.memories()] == ["t2"]
     store.save([Memory("clerk", "", "s", 3, b"three")], [])
     assert store.memories() == [Memory("clerk", "", "s", 3, b"three")]
+
+
+def test_copies_of_states_are_found_by_shape_and_position_and_believed_only_under_their_seal(
+    place: Place, store: Store
+) -> None:
+    store.append(batch(1, 30))
+    first, second, third, other = (
+        SavedState("bank-a", version, version, shape, "t1", b"\0%d" % version)
+        for version, shape in ((3, "s"), (6, "s"), (9, "s"), (12, "older"))
+    )
+    store.save_states([first, second, third, other], [])
+    newest = [store.saved_state("bank-a", "s", upto) for upto in (2, 3, 5, 6, 2**62)]
+    assert newest == [None, first, first, second, third]
+    assert (store.saved_state("bank-b", "s", 2**62), store.saved_state("bank-a", "older", 2**62)) == (None, other)
+    assert store.saved_versions("bank-a") == [(3, "s", 2), (6, "s", 2), (9, "s", 2), (12, "older", 3)]
+    assert (store.saved_bytes(), store.oldest_states(2)) == (9, [("bank-a", 3, 2), ("bank-a", 6, 2)])
+    place.meddle("UPDATE states SET state = ? WHERE version = 9", b"forged")
+    assert store.saved_state("bank-a", "s", 2**62) == second
+    store.save_states([third._replace(state=b"again")], [("bank-a", 6)])
+    assert (store.saved_state("bank-a", "s", 8), store.saved_state("bank-a", "s", 9)) == (
+        first,
+        third._replace(state=b"again"),
+    )
+    assert store.judge().whole
+
+
+def test_a_journal_of_the_layout_before_is_brought_over(place: Place, store: Store) -> None:
+    store.append(batch(1, 3))
+    store.close()
+    place.meddle("DROP TABLE states")
+    place.meddle("UPDATE facts SET value = '2' WHERE name = 'format'")
+    again = place.open()
+    again.append(batch(4))
+    again.save_states([SavedState("bank-a", 4, 4, "s", "t1", b"state")], [])
+    assert again.query("SELECT value FROM facts WHERE name = 'format'") == [(str(FORMAT),)]
+    assert again.judge().whole
+    again.close()
 
 
 def test_every_batch_is_sealed_and_verifies(place: Place, store: Store) -> None:
@@ -183,6 +221,8 @@ def test_an_unknown_kind_is_named_with_its_position(place: Place, store: Store) 
 def test_a_copy_is_a_file_that_verifies_opens_and_goes_on(place: Place, store: Store, tmp_path: Path) -> None:
     store.append(batch(1, 5, replies=[("t1", "k\0", b"d", b"r", 5, 1.0)], reactions=[("teller", "t1", 5)]))
     store.save([Memory("teller", "t1", "s", 5, b"memory")], [])
+    state = SavedState("bank-a", 5, 5, "s", "t1", b"state")
+    store.save_states([state], [])
     store.backup(tmp_path / "copy.db")
     with pytest.raises(FileExistsError):
         store.backup(tmp_path / "copy.db")
@@ -192,6 +232,7 @@ def test_a_copy_is_a_file_that_verifies_opens_and_goes_on(place: Place, store: S
     copy = SqliteStore(tmp_path / "copy.db", CODEC, place.signer)
     assert (copy.origin, copy.find_reply("t1", "k\0")) == (store.origin, (b"d", b"r"))
     assert (copy.memories(), copy.reactions()) == (store.memories(), {("teller", "t1"): 5})
+    assert copy.saved_state("bank-a", "s", 5) == state
     copy.append(batch(6))
     assert copy.judge().whole
     copy.close()

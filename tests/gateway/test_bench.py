@@ -1,13 +1,15 @@
 """The benches: what they print, and that rows count honestly."""
 
 import json
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from benchmarks import journal, measure, runtime
+from benchmarks import big, folding, journal, measure, proof, runtime
 from benchmarks.actors import QUEUED, AsyncCounter, Counter
 from benchmarks.catalog import BENCHES
 from benchmarks.measure import Measured, NotMeasurable, Row
@@ -85,6 +87,37 @@ def test_the_journal_bench_measures_both_sides_on_a_disk(tmp_path: Path):
     except NotMeasurable as reason:
         pytest.skip(str(reason))
     assert min(measured.ours + measured.theirs) > 0
+
+
+OF_STATES = {
+    "fold": partial(folding.fold, streams=2, events=120),
+    "merkle_share": partial(proof.merkle_share, callers=20, round_seconds=0.1),
+    "big_log": partial(big.big_log, events=2_000, callers=20, round_seconds=0.1),
+    "start_big": partial(big.start_big, events=2_000),
+}
+
+
+def test_all_rows_on_folding_proof_and_large_journals_are_tried_here():
+    assert [row.name for row in (*folding.ROWS, *proof.ROWS, *big.ROWS)] == list(OF_STATES)
+    assert {*OF_STATES} <= {row.name for row in BENCHES["journal"]}
+
+
+@pytest.mark.parametrize("name", OF_STATES)
+def test_a_row_on_folding_proof_or_a_large_journal_measures_both_sides(name: str, tmp_path: Path):
+    measured = OF_STATES[name](rounds=2, place=tmp_path)
+    assert len(measured.ours) == 2
+    assert min(measured.theirs) > 0
+
+
+def test_a_large_journal_is_whole_and_gone_when_the_program_ends(tmp_path: Path):
+    code = (
+        "from benchmarks import big; from pathlib import Path; import sys; from runtime.verification import verify\n"
+        "made = big.big_journal(1_500, Path(sys.argv[1])); assert big.big_journal(1_500, Path(sys.argv[1])) == made\n"
+        "report = verify(made / 'journal.db'); print(report.whole, report.positions)"
+    )
+    ran = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == ["True", "1500"]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_bench_prints_one_object_of_the_agreed_shape(

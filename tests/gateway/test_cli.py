@@ -278,6 +278,11 @@ def test_the_log_is_shown_exported_replayed_and_backed_up(tmp_path: Path):
     told = answer(tmp_path, "log", "tail", "--after", "1")
     assert [record["kind"] for record in told["records"]] == ["key.KeyIssued", "key.KeyIssued"]
     assert "key.KeyIssued" in gavel(tmp_path, "log", "tail").stdout
+    stream = told["records"][0]["stream"]
+    state = answer(tmp_path, "log", "state", stream, "--at", "2")
+    assert (state["stream"], state["version"], state["position"], state["state"]["role"]) == (stream, 1, 2, "agent")
+    assert '"role": "agent"' in gavel(tmp_path, "log", "state", stream).stdout
+    assert gavel(tmp_path, "log", "state", stream, "--at", "1").returncode == 2
     exported = answer(tmp_path, "log", "export", "log.msgpack", "--from", "2")
     assert exported["records"] == 2
     with (tmp_path / "log.msgpack").open("rb") as file:

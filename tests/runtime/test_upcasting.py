@@ -13,6 +13,7 @@ from runtime.clock import FixedClock
 from runtime.codec import Codec, UnknownKind
 from runtime.delivery import Context
 from runtime.evidence import Unreadable
+from runtime.folding import Folder
 from runtime.ids import Ids
 from runtime.journal import Journal
 from runtime.records import Command, CommandRecord, Event, Retired, Upcast
@@ -121,7 +122,7 @@ def tell(store: SqliteStore, commands: Sequence[Any]) -> None:
     """Decides and commits as a journal does."""
     clock = FixedClock()
     journal = Journal(store, store.codec, clock, Ids(clock, entropy=bytes))
-    journal._states["bank-a"] = journal._fold("bank-a")
+    journal._states["bank-a"] = journal.folder.fold("bank-a").held
     context = Context(tenant="t1", principal="ann")
     proposal = journal.decide([("bank-a", command) for command in commands], context, clock.now())
     store.append(Batch(list(proposal.drafts), [], [], clock.now()))
@@ -162,7 +163,7 @@ def test_an_earlier_shape_is_read_as_todays_and_no_byte_changes(
     records = store.read(0, 10)
     assert [records[0].event, records[2].event] == [first, third]
     assert [record.kind for record in records] == [f"bank.{type(record.event).__name__}" for record in records]
-    assert Journal(store, store.codec, FixedClock(), Ids(FixedClock()))._fold("bank-a").state.cents == LARGE + 3
+    assert Folder(store, FixedClock().now).fold("bank-a").held.state.cents == LARGE + 3
     assert on_disk(store) == before
     store.close()
     assert verify(folder / "journal.db").whole
@@ -196,7 +197,7 @@ def test_a_retired_kind_changes_no_state_and_still_says_what_it_said(folder: Pat
     store = opened(folder, RETIRED)
     records = store.read(0, 10)
     assert (records[1].kind, records[1].event) == ("bank.Greeted", Retired(said={"account": "a"}))
-    assert Journal(store, store.codec, FixedClock(), Ids(FixedClock()))._fold("bank-a").state.cents == LARGE + 3
+    assert Folder(store, FixedClock().now).fold("bank-a").held.state.cents == LARGE + 3
     store.close()
 
 

@@ -45,6 +45,7 @@ def test_each_promise_names_tests_that_are_there(promise: str):
 def test_the_numbers_are_those_of_the_program(tmp_path: Path):
     settings = settings_of(tmp_path)
     assert f"kept for {REPLY_SECONDS / 3600:.0f} hours" in TEXT
+    assert f"`state_cache_bytes_max` ({settings.state_cache_bytes_max >> 20} MiB)" in TEXT
     assert f"`disk_free_bytes_min` ({settings.disk_free_bytes_min >> 20} MiB)" in TEXT
     assert f"`blob_tenant_bytes_max` ({settings.blob_tenant_bytes_max >> 30} GiB)" in TEXT
     assert f"`blob_grace_seconds` ({settings.blob_grace_seconds / 86400:.0f} days)" in TEXT
