@@ -37,6 +37,7 @@ from runtime.folding import Folder
 from runtime.ids import Ids
 from runtime.records import Command, Meta, Recorded
 from runtime.room import Room
+from runtime.seen import Filter, Seen
 from runtime.snapshots import Snapshots
 from runtime.states import ENTRIES_MIN, ENTRY_BYTES, REPLY_CACHE_BYTES_MAX, STATE_CACHE_BYTES, Cache, Held, States
 from runtime.store.contract import REPLY_SECONDS, Batch, Draft
@@ -51,6 +52,7 @@ READERS_MAX = 4
 RETRY_SECONDS = 2.0
 PAUSE_SECONDS_MIN = 0.05
 FORGET_SECONDS = 3600.0
+KEYS_AT_ONCE = 5_000
 
 _RECORDED, _DRAFTS, _DATA = attrgetter("recorded"), attrgetter("drafts"), attrgetter("data")
 
@@ -125,6 +127,7 @@ class Journal:
         self._replies_forgotten_at = 0.0
         self._states = States(state_cache_bytes_max)
         self._kept: Cache[tuple[str, str], Kept | None] = Cache(REPLY_CACHE_BYTES_MAX)
+        self._seen = Seen(REPLY_SECONDS)
         self.folder = Folder(store, clock.now)
         self.snapshots = Snapshots(self, self._states)
         self._reactions: dict[tuple[str, str], tuple[str, str, int]] = {}
@@ -176,9 +179,12 @@ class Journal:
         for stream, _ in decisions:
             if stream not in self._states:
                 absent = (*absent, stream)
-        if context.key and (context.tenant, context.key) not in self._kept:
+        if context.key and (context.tenant, context.key) not in self._kept and self._may_be_kept(context):
             absent = (*absent, "")
         return absent
+
+    def _may_be_kept(self, context: Context) -> bool:
+        return self._seen.may_hold(context.tenant, self.store.key_as_kept(context.key))
 
     async def load(self, missing: Sequence[str], context: Context) -> None:
         """Fetches on a reader thread what `missing` named; whoever called asks `missing` again."""
@@ -280,6 +286,7 @@ class Journal:
             packed = self.codec.pack(reply)
             entry.reply = (context.tenant, context.key, context.digest, packed, self.proposed, self._at)
             name = (context.tenant, context.key)
+            self._seen.add(context.tenant, self.store.key_as_kept(context.key), self._at)
             self._keep(name, Kept(context.digest, msgspec.Raw(packed), self.proposed))
             if name in self._fetching:
                 self._fetching[name] = True
@@ -312,6 +319,7 @@ class Journal:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
                 nursery.start_soon(self._close_when_cancelled)
+                nursery.start_soon(self._learn_keys)
                 self._go_on()
                 # What was decided is committed even when the node is being cancelled: only a fenced journal stops at once.
                 with trio.CancelScope(shield=True):
@@ -328,6 +336,14 @@ class Journal:
             await trio.sleep_forever()
         finally:
             self.close()
+
+    async def _learn_keys(self) -> None:
+        """Reads the keys that were used before: until then each one that comes is looked for in the database."""
+        old, last = Filter(), ("", "")
+        while keys := await self.read_patiently(self.store.keys, last, KEYS_AT_ONCE):
+            await run_blocking(old.update, keys, limiter=self._readers)
+            last = keys[-1]
+        self._seen.know(old)
 
     def _go_on(self) -> None:
         """Has the writer commit what waits, if anything does: all of it, as of the moment at which its thread comes to it."""

@@ -30,6 +30,11 @@ class Filter:
             content[(first & mask) >> 3] |= 1 << (first & 7)
             first += step
 
+    def update(self, keys: Iterable[tuple[str, str]]) -> None:
+        """Adds keys, each with its tenant."""
+        for tenant, key in keys:
+            self.add(digest(tenant, key))
+
     def __contains__(self, digest: bytes) -> bool:
         first, step = _halves(digest)
         mask, content = self._mask, self._bytes
@@ -74,11 +79,3 @@ class Seen:
 def digest(tenant: str, key: str) -> bytes:
     """What stands for a key in a filter."""
     return blake2b(f"{tenant}\0{key}".encode("utf-8", "surrogatepass"), digest_size=16).digest()
-
-
-def filter_of(keys: Iterable[tuple[str, str]], bits: int = BITS) -> Filter:
-    """A filter of keys, each with its tenant."""
-    found = Filter(bits)
-    for tenant, key in keys:
-        found.add(digest(tenant, key))
-    return found

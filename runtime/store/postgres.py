@@ -228,7 +228,7 @@ class PostgresStore(Store):
         with self._datastore.get_connection() as connection:
             return ask(connection, statement, parameters)
 
-    def _key(self, key: str) -> str:
+    def key_as_kept(self, key: str) -> str:
         return escaped(key)
 
     def backup(self, target: Path) -> None:

@@ -65,7 +65,7 @@ class Store(Log):
     def close(self) -> None:
         """Gives up the database and the lock."""
 
-    def _key(self, key: str) -> str:
+    def key_as_kept(self, key: str) -> str:
         """An idempotency key as the database holds it."""
         return key
 
@@ -165,7 +165,9 @@ class Store(Log):
         """After an error at commit only the database knows: reads back whether the batch is in it."""
         if not stored:
             tenant, key, digest, reply, *_ = rows.replies[0]
-            found = query("SELECT digest, reply FROM commands WHERE tenant=? AND key=?", (tenant, self._key(key)))
+            found = query(
+                "SELECT digest, reply FROM commands WHERE tenant=? AND key=?", (tenant, self.key_as_kept(key))
+            )
             return found == [(digest, reply)]
         found = query(
             f"SELECT originator_id, originator_version, topic, state FROM stored_events WHERE {self.POSITION}>?"
@@ -186,8 +188,16 @@ class Store(Log):
 
     def find_reply(self, tenant: str, key: str) -> tuple[bytes, bytes] | None:
         """Digest and stored reply of an idempotency key."""
-        rows = self.query("SELECT digest, reply FROM commands WHERE tenant=? AND key=?", (tenant, self._key(key)))
+        rows = self.query(
+            "SELECT digest, reply FROM commands WHERE tenant=? AND key=?", (tenant, self.key_as_kept(key))
+        )
         return (bytes(rows[0][0]), bytes(rows[0][1])) if rows else None
+
+    def keys(self, after: tuple[str, str], limit: int) -> list[tuple[str, str]]:
+        """Up to `limit` idempotency keys that are kept, each with its tenant, in order, after one of them."""
+        return self.query(
+            "SELECT tenant, key FROM commands WHERE (tenant, key)>(?, ?) ORDER BY tenant, key LIMIT ?", (*after, limit)
+        )
 
     def reactions(self) -> dict[tuple[str, str], int]:
         """Up to where each actor has reacted."""
