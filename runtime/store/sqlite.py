@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ __all__ = ["MILESTONE_POSITIONS", "REPLY_SECONDS", "Batch", "Draft", "Locked", "
 
 
 class SqliteStore(Store):
-    """The file, its lock, its tree."""
+    """The file, its lock, its tree. Made over a file that is no whole journal it raises Unreadable."""
 
     POSITION = "rowid"
 
@@ -42,15 +43,22 @@ class SqliteStore(Store):
         self.codec = codec
         self.signer = signer
         self._lock: int | None = _lock(path)
+        self._recorder = None
         try:
-            upgrade(path, self._judge_copy)
-            self._recorder = JournalRecorder(JournalDatastore(str(path)))
-            self._recorder.create_table()
-            self._check_schema()
-            self._load(name, entropy)
+            self._open_file(name, entropy)
+        except (sqlite3.Error, PersistenceError) as error:
+            self.close()
+            raise Unreadable(f"{path} can't be opened: {error}") from error
         except BaseException:
-            os.close(self._lock)
+            self.close()
             raise
+
+    def _open_file(self, name: str, entropy: Callable[[int], bytes]) -> None:
+        upgrade(self.path, self._judge_copy)
+        self._recorder = JournalRecorder(JournalDatastore(self.place))
+        self._recorder.create_table()
+        self._check_schema()
+        self._load(name, entropy)
 
     def _judge_copy(self, copy: Path) -> list[str]:
         return verify(copy, key=self.signer.public_key).faults
@@ -101,7 +109,8 @@ class SqliteStore(Store):
         return verify(self.path, key=key, against=against)
 
     def close(self) -> None:
-        self._recorder.datastore.close()
+        if self._recorder is not None:
+            self._recorder.datastore.close()
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None

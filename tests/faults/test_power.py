@@ -1,0 +1,142 @@
+"""The power goes at any moment: what was acknowledged is on disk, once, and the journal opens, verifies and goes on."""
+
+import random
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from random import Random
+from shutil import copyfile
+
+import pytest
+
+from runtime import system as system_module
+from runtime.store import recorder
+from runtime.store.recorder import JournalPool
+from runtime.store.sqlite import Batch, Memory, SqliteStore
+from tests.faults.books import Answers, audit, go_on
+from tests.faults.power import Disk
+from tests.runtime.test_system import bank
+
+CLIENTS, TURNS = 3, 12
+MOMENTS = 100
+FULL_AUDITS = 6
+CHECKPOINT_PAGES, SAVE_RECORDS = 24, 10
+"""So few that the log is checkpointed and begun anew, and memories are saved, several times in a short run."""
+
+
+@pytest.fixture
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recorder, "AUTOCHECKPOINT_PAGES", CHECKPOINT_PAGES)
+    monkeypatch.setattr(system_module, "SAVE_RECORDS", SAVE_RECORDS)
+
+
+async def trade(folder: Path) -> tuple[Disk, Answers]:
+    """A life of the bank, from the making of its journal to a clean stop, on a disk that is watched."""
+    disk = Disk(folder)
+    answers = Answers(disk.acknowledge)
+    with disk.watched():
+        async with bank(folder) as system:
+            await answers.ask_all(system, CLIENTS, range(TURNS))
+    return disk, answers
+
+
+def lay(content_by_name: dict[str, bytes], folder: Path, key: Path) -> Path:
+    """Puts files into a new folder, as a machine finds them that is started again."""
+    folder.mkdir()
+    for name, content in content_by_name.items():
+        (folder / name).write_bytes(content)
+    copyfile(key, folder / "journal-key")
+    (folder / "journal-key").chmod(0o600)
+    return folder
+
+
+def lose_power(
+    disk: Disk, answers: Answers, folder: Path, chance: Random, count: int = MOMENTS
+) -> dict[int, tuple[Path, list[str]]]:
+    """Where the files of each moment lie, and what is wrong with them."""
+    found: dict[int, tuple[Path, list[str]]] = {}
+    for moment, files in disk.remains(disk.moments(count, chance), chance):
+        left = lay(files, folder / f"at-{moment}", disk.folder / "journal-key")
+        told = {key: answers.cents_by_key[key] for key in disk.told(moment)}
+        found[moment] = left, audit(left, told)
+    return found
+
+
+@pytest.mark.usefixtures("often")
+@pytest.mark.parametrize("seed", [random.randrange(10**6)])
+async def test_nothing_acknowledged_is_lost_with_the_power(tmp_path: Path, seed: int) -> None:
+    chance = Random(seed)
+    disk, answers = await trade(tmp_path / "first")
+    found = lose_power(disk, answers, tmp_path, chance)
+    assert {moment: faults for moment, (_, faults) in found.items() if faults} == {}
+    told_by_moment = {moment: disk.told(moment) for moment in found}
+    for moment in chance.sample([moment for moment, told in told_by_moment.items() if told], FULL_AUDITS):
+        told = Answers()
+        told.cents_by_key = {key: answers.cents_by_key[key] for key in told_by_moment[moment]}
+        assert await go_on(found[moment][0], told) == [], moment
+
+
+async def test_the_trace_has_checkpoints_new_logs_and_saved_memories_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, often: None
+) -> None:
+    """Or else the tests here would show less than they say."""
+    saved: list[int] = []
+    save = SqliteStore.save
+
+    def counted(store: SqliteStore, memories: Sequence[Memory], reactions: Sequence[tuple[str, str, int]]) -> None:
+        saved.append(len(memories))
+        save(store, memories, reactions)
+
+    monkeypatch.setattr(SqliteStore, "save", counted)
+    disk, _ = await trade(tmp_path / "first")
+    syncs = Counter(entry.name for entry in disk.trace if entry.kind == "sync")
+    headers = [e for e in disk.trace if (e.kind, e.name, e.write.offset) == ("write", "journal.db-wal", 0)]
+    names = [(entry.kind, entry.name) for entry in disk.trace if entry.kind in ("create", "delete", "sync folder")]
+    assert syncs["journal.db"] >= 4
+    assert len(headers) >= 4
+    assert len(saved) >= 3
+    assert ("sync folder", "") in names[names.index(("create", "journal.db-wal")) :]
+    assert names[-1] == ("delete", "journal.db-wal")
+
+
+# --- that these tests can fail
+
+
+def hasty(append: Callable[[SqliteStore, Batch], None]) -> Callable[[SqliteStore, Batch], None]:
+    """Says that a batch stands when it has only begun: it is written before the next one."""
+    late: list[Batch] = []
+
+    def append_late(store: SqliteStore, batch: Batch) -> None:
+        for one in late:
+            append(store, one)
+        late[:] = [batch]
+
+    return append_late
+
+
+async def lost_by(folder: Path) -> list[str]:
+    chance = Random(1)
+    disk, answers = await trade(folder / "first")
+    return [fault for _, faults in lose_power(disk, answers, folder, chance).values() for fault in faults]
+
+
+async def test_without_syncs_it_is_seen_that_what_was_acknowledged_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, often: None
+) -> None:
+    monkeypatch.setattr(JournalPool, "synchronous", "OFF")
+    assert [fault for fault in await lost_by(tmp_path) if fault.endswith("was acknowledged and is lost")]
+
+
+async def test_an_answer_before_the_commit_is_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, often: None
+) -> None:
+    monkeypatch.setattr(SqliteStore, "append", hasty(SqliteStore.append))
+    assert [fault for fault in await lost_by(tmp_path) if fault.endswith("was acknowledged and is lost")]
+
+
+async def test_a_disk_that_says_that_it_synced_and_did_not_is_seen(tmp_path: Path, often: None) -> None:
+    chance = Random(1)
+    disk, answers = await trade(tmp_path / "first")
+    disk.trace = [entry for entry in disk.trace if (entry.kind, entry.name) != ("sync", "journal.db-wal")]
+    found = lose_power(disk, answers, tmp_path, chance)
+    assert [fault for _, faults in found.values() for fault in faults if fault.endswith("was acknowledged and is lost")]
