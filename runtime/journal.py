@@ -43,6 +43,7 @@ READERS_MAX = 4
 RETRY_SECONDS = 2.0
 PAUSE_SECONDS_MIN = 0.05
 FORGET_SECONDS = 3600.0
+ENDED = "the node has stopped, and does not know whether this is recorded: ask again under the same idempotency key"
 
 
 class Held(NamedTuple):
@@ -126,6 +127,7 @@ class Journal:
         self._committed = trio.Event()
         self._readers = trio.CapacityLimiter(READERS_MAX)
         self._stopping = False
+        self._ended = False
         self._worker: Worker | None = None
         self._closed = trio.Event()
 
@@ -274,6 +276,9 @@ class Journal:
 
     def queue(self, entry: Entry) -> None:
         """Queues an entry: one without drafts or replies just waits for all that was proposed before it."""
+        if self._ended:
+            entry.settle(Unreachable(ENDED))
+            return
         self._waiting.append(entry)
         self._arrived.set()
 
@@ -300,7 +305,17 @@ class Journal:
                 nursery.cancel_scope.cancel()
         finally:
             self._stopping = True
+            self._abandon()
             worker.close()
+
+    def _abandon(self) -> None:
+        """A journal that stops because it is fenced tells all who still wait, and who comes later: nobody else will."""
+        self._ended = True
+        entries = [*self._flying, *self._waiting]
+        self._flying = []
+        self._waiting.clear()
+        for entry in entries:
+            entry.settle(Unreachable(ENDED))
 
     async def _close_when_cancelled(self) -> None:
         try:

@@ -12,7 +12,7 @@ from eventsourcing.persistence import IntegrityError, PersistenceError
 from runtime.codec import Codec
 from runtime.errors import Fenced
 from runtime.evidence import Unreadable
-from runtime.store.contract import MILESTONE_POSITIONS, REPLY_SECONDS, Batch, Draft, Locked, Memory
+from runtime.store.contract import MILESTONE_POSITIONS, REPLY_SECONDS, Batch, Draft, Locked, Memory, Unresolved
 from runtime.store.copies import copy_database
 from runtime.store.layouts import upgrade
 from runtime.store.recorder import JournalDatastore, JournalRecorder
@@ -21,6 +21,13 @@ from runtime.transparency import Signer
 from runtime.verification import Report, verify
 
 __all__ = ["MILESTONE_POSITIONS", "REPLY_SECONDS", "Batch", "Draft", "Locked", "Memory", "SqliteStore"]
+
+
+PRIMARY_CODE = 0xFF
+"""What SQLite's extended error codes have in common with the plain ones."""
+
+WRITE_A_PAGE = "PRAGMA user_version=0"
+"""Changes nothing; unlike an update to the same value it is written all the same."""
 
 
 class SqliteStore(Store):
@@ -84,10 +91,28 @@ class SqliteStore(Store):
             self._recorder.insert_events(stored, first=self.position + 1, rows=rows)
         except IntegrityError as error:
             raise Fenced(f"somebody else wrote to {self.path}: {error}") from error
-        except PersistenceError:
+        except PersistenceError as error:
             if not self._stands(stored, rows, self.query):
+                self._bury(error)
                 raise
         self._grow(stored, rows, tree)
+
+    def _bury(self, error: PersistenceError) -> None:
+        """Has what is left of a failed batch never come back, or raises Unresolved.
+
+        Where the sync failed, the batch lies whole in the log, past what is taken for its end: nobody sees it, but the next start would,
+        and take it for committed. So another transaction is written over it, and synced.
+        """
+        code = getattr(error.__cause__, "sqlite_errorcode", 0)
+        if code & PRIMARY_CODE != sqlite3.SQLITE_IOERR or code == sqlite3.SQLITE_IOERR_WRITE:
+            return  # its last frame was not written
+        try:
+            with self._recorder.datastore.transaction(commit=True) as cursor:
+                cursor.execute(WRITE_A_PAGE)
+        except PersistenceError as again:
+            raise Unresolved(
+                f"{self.path} could neither sync a batch ({error}) nor write over it ({again}): only a start finds out whether it stands"
+            ) from error
 
     def forget_replies(self, before: float) -> None:
         with self._recorder.datastore.transaction(commit=True) as cursor:
@@ -118,8 +143,11 @@ class SqliteStore(Store):
 
 def _lock(path: Path) -> int:
     """One writing process: the lock file's lock ends with the process, however it ends."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise Unreadable(f"{path} can't be opened: {error.strerror}") from error
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:

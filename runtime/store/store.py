@@ -95,6 +95,8 @@ class Store(Log):
     def _check_kinds(self) -> set[str]:
         """All that was ever recorded here has to be of a kind that this program can read."""
         kinds = self.query("SELECT kind, position FROM kinds ORDER BY position")
+        if not all(isinstance(kind, str) for kind, _ in kinds):
+            raise Unreadable(f"{self.place} is damaged: its list of kinds holds what is none")
         unknown = [
             f"{why} (first at position {position})" for kind, position in kinds if (why := self.codec.unknown(kind))
         ]
@@ -126,6 +128,8 @@ class Store(Log):
         return bytes(rows[0][0])
 
     def _verified(self, note: str) -> Checkpoint:
+        if not isinstance(note, str):
+            raise Unreadable(f"{self.place} is damaged: its newest checkpoint is no text")
         try:
             return verify_note(note, self.signer.public_key)
         except (NotANote, NotSigned) as error:

@@ -5,6 +5,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from shutil import copyfile
 
 import trio
 from eventsourcing.persistence import PersistenceError
@@ -18,6 +19,7 @@ from runtime.store.sqlite import Batch, Draft, SqliteStore
 from runtime.system import System
 from runtime.transparency import Signer
 from runtime.verification import verify
+from tests.faults.power import is_database
 from tests.runtime.bank import LARGE_CENTS, Deposit, Deposited, Greeted
 from tests.runtime.test_system import bank
 
@@ -31,6 +33,21 @@ NEW_CLIENT = 99
 def open_store(folder: Path) -> SqliteStore:
     """The journal of the bank in this folder."""
     return SqliteStore(folder / "journal.db", Codec([BANK]), Signer.load_or_make(folder / "journal-key"))
+
+
+def lay(content_by_name: Mapping[str, bytes], folder: Path, key: Path) -> Path:
+    """Puts files and the journal's key into a new folder, as a machine finds them that is started again."""
+    folder.mkdir()
+    for name, content in content_by_name.items():
+        (folder / name).write_bytes(content)
+    copyfile(key, folder / "journal-key")
+    (folder / "journal-key").chmod(0o600)
+    return folder
+
+
+def files_in(folder: Path) -> dict[str, bytes]:
+    """The database as a process leaves it that is killed now: the shared memory of its log goes with it."""
+    return {path.name: path.read_bytes() for path in folder.iterdir() if is_database(path.name)}
 
 
 def context(key: str) -> Context:
@@ -86,7 +103,7 @@ def audit(folder: Path, told: Mapping[str, int], declined: Iterable[str] = ()) -
         return [f"it can't be opened: {error!r}"]
     try:
         faults = [*_compare(store, told, declined), *verify(store.path).faults]
-        store.append(_another(store))
+        store.append(another(store))
         return [*faults, *verify(store.path).faults]
     except BROKEN as error:
         return [f"it can't be used: {error!r}"]
@@ -118,7 +135,7 @@ def _compare(store: SqliteStore, told: Mapping[str, int], declined: Iterable[str
     ]
 
 
-def _another(store: SqliteStore) -> Batch:
+def another(store: SqliteStore) -> Batch:
     """A batch of one payment into an account that nobody has."""
     version = len(store.read_stream("bank-auditor")) + 1
     meta = Meta(id=f"audit-{version}", cause="", correlation="", tenant="t1", principal="auditor", at=store.newest_at())

@@ -54,7 +54,7 @@ class Disk:
         self._file_by_name: dict[str, int] = {}
         self._files = 0
         self._lock = threading.Lock()
-        self._start = {path.name: path.read_bytes() for path in folder.iterdir() if _is_database(path.name)}
+        self._start = {path.name: path.read_bytes() for path in folder.iterdir() if is_database(path.name)}
         for name in self._start:
             self._name(name)
 
@@ -246,6 +246,6 @@ def _apply(image: bytearray, write: Write) -> None:
     image[offset : offset + len(content)] = content
 
 
-def _is_database(name: str) -> bool:
+def is_database(name: str) -> bool:
     """A database and what stands beside it; the shared memory of a log is made anew from it."""
     return ".db" in name and not name.endswith("-shm")

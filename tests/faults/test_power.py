@@ -5,29 +5,18 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
-from shutil import copyfile
 
 import pytest
 
-from runtime import system as system_module
-from runtime.store import recorder
 from runtime.store.recorder import JournalPool
 from runtime.store.sqlite import Batch, Memory, SqliteStore
-from tests.faults.books import Answers, audit, go_on
+from tests.faults.books import Answers, audit, go_on, lay
 from tests.faults.power import Disk
 from tests.runtime.test_system import bank
 
 CLIENTS, TURNS = 3, 12
 MOMENTS = 100
 FULL_AUDITS = 6
-CHECKPOINT_PAGES, SAVE_RECORDS = 24, 10
-"""So few that the log is checkpointed and begun anew, and memories are saved, several times in a short run."""
-
-
-@pytest.fixture
-def often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recorder, "AUTOCHECKPOINT_PAGES", CHECKPOINT_PAGES)
-    monkeypatch.setattr(system_module, "SAVE_RECORDS", SAVE_RECORDS)
 
 
 async def trade(folder: Path) -> tuple[Disk, Answers]:
@@ -38,16 +27,6 @@ async def trade(folder: Path) -> tuple[Disk, Answers]:
         async with bank(folder) as system:
             await answers.ask_all(system, CLIENTS, range(TURNS))
     return disk, answers
-
-
-def lay(content_by_name: dict[str, bytes], folder: Path, key: Path) -> Path:
-    """Puts files into a new folder, as a machine finds them that is started again."""
-    folder.mkdir()
-    for name, content in content_by_name.items():
-        (folder / name).write_bytes(content)
-    copyfile(key, folder / "journal-key")
-    (folder / "journal-key").chmod(0o600)
-    return folder
 
 
 def lose_power(
