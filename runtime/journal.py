@@ -349,19 +349,22 @@ class Journal:
     async def write_with(self, function: Callable[..., None], *arguments: Any) -> None:
         """Writes beside the records, on the writer's thread: after the commit that runs now, before the next."""
         assert self._worker is not None
+        if self._ended:
+            raise PersistenceError(ENDED)  # nobody works there any more, and whoever waits for it can't be cancelled
         await self._worker.run(function, *arguments)
 
     async def settled(self) -> bool:
         """Waits until all that is proposed now is committed; False where that failed."""
         done = trio.Event()
-        failures = self.failures
+        told: list[Failure | None] = []
 
         def tell(failure: Failure | None) -> None:
+            told.append(failure)
             done.set()
 
         self.queue(Entry(tell))
         await done.wait()
-        return self.failures == failures
+        return told == [None]
 
     def _take(self) -> list[Entry]:
         taken = [self._waiting.popleft()]

@@ -12,7 +12,7 @@ from eventsourcing.persistence import PersistenceError
 
 from runtime.codec import Codec
 from runtime.delivery import Context
-from runtime.errors import Fenced, NotCommitted
+from runtime.errors import Fenced, NotCommitted, Unreachable
 from runtime.evidence import Unreadable
 from runtime.records import Meta
 from runtime.store.sqlite import Batch, Draft, SqliteStore
@@ -65,11 +65,12 @@ def key_of(client: int, turn: int) -> str:
 
 
 class Answers:
-    """What the clients were told: the balance after each payment, or that it was not committed."""
+    """What the clients were told: the balance after each payment, that it was not committed, or that the node ends in doubt about it."""
 
     def __init__(self, tell: Callable[[str], None] = lambda key: None) -> None:
         self.cents_by_key: dict[str, int] = {}
         self.declined: set[str] = set()
+        self.doubts: dict[str, str] = {}
         self._tell = tell
 
     async def ask(self, system: System, client: int, turn: int) -> None:
@@ -78,6 +79,9 @@ class Answers:
             balance = await system.ask(payment(client, turn), context(key))
         except NotCommitted:
             self.declined.add(key)
+            return
+        except Unreachable as end:
+            self.doubts[key] = str(end)
             return
         self._tell(key)
         self.cents_by_key[key] = balance.cents
