@@ -13,7 +13,7 @@ from runtime.codec import Codec
 from runtime.errors import Fenced
 from runtime.evidence import Unreadable
 from runtime.store.contract import MILESTONE_POSITIONS, REPLY_SECONDS, Batch, Draft, Locked, Memory, Unresolved
-from runtime.store.copies import copy_database
+from runtime.store.copies import copy_database, sync
 from runtime.store.layouts import upgrade
 from runtime.store.recorder import JournalDatastore, JournalRecorder
 from runtime.store.store import Store
@@ -62,10 +62,22 @@ class SqliteStore(Store):
 
     def _open_file(self, name: str, entropy: Callable[[int], bytes]) -> None:
         upgrade(self.path, self._judge_copy)
+        self._sync_log()
         self._recorder = JournalRecorder(JournalDatastore(self.place))
         self._recorder.create_table()
         self._check_schema()
         self._load(name, entropy)
+
+    def _sync_log(self) -> None:
+        """What a killed process has written and not synced is read like all else, so it is made safe before anybody is told of it.
+
+        SQLite does that itself, as it copies and drops the log, but only where nobody else reads the file meanwhile. There are no
+        connections of this process yet: that the log is opened and closed beside them can't cost them their locks.
+        """
+        log = Path(f"{self.path}-wal")
+        if log.exists():
+            sync(log)
+            sync(self.path.parent)
 
     def _judge_copy(self, copy: Path) -> list[str]:
         return verify(copy, key=self.signer.public_key).faults

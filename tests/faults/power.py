@@ -14,7 +14,7 @@ than what POSIX allows:
 import os
 import stat
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,18 +45,33 @@ class Entry(NamedTuple):
 
 
 class Disk:
-    """The trace of one folder, which is made where there is none. `fails` may name the code with which a touch fails."""
+    """The trace of one folder, which is made where there is none. `fails` may name the code with which a touch fails.
 
-    def __init__(self, folder: Path) -> None:
+    What lies there is safe, unless `safe` says what is: then the rest was written by a process that is gone, and not synced.
+    """
+
+    def __init__(self, folder: Path, safe: Mapping[str, bytes] | None = None) -> None:
         folder.mkdir(exist_ok=True)
         self.folder = folder
         self.trace: list[Entry] = []
         self._file_by_name: dict[str, int] = {}
         self._files = 0
         self._lock = threading.Lock()
-        self._start = {path.name: path.read_bytes() for path in folder.iterdir() if is_database(path.name)}
+        found = {path.name: path.read_bytes() for path in folder.iterdir() if is_database(path.name)}
+        self._start = dict(found if safe is None else safe)
         for name in self._start:
             self._name(name)
+        for name, content in found.items():
+            self._note_unsynced(name, content)
+
+    def _note_unsynced(self, name: str, content: bytes) -> None:
+        if self._start.get(name) == content:
+            return
+        if name not in self._start:
+            self._name(name)
+            self.trace.append(Entry("create", self._file_by_name[name], name))
+        for write in (Write(len(content), None), Write(0, content)):
+            self.trace.append(Entry("write", self._file_by_name[name], name, write))
 
     def fails(self, touch: Touch) -> int:
         """The code with which this touch fails; OK here."""
@@ -139,6 +154,13 @@ class Disk:
             played = moment
             yield moment, platter.left(chance)
 
+    def cached_and_safe(self, moment: int) -> tuple[dict[str, bytes], dict[str, bytes]]:
+        """What everybody sees at a moment, which is also what a killed process leaves; and what of it is surely on the platter."""
+        platter = _Platter(self._start)
+        for entry in self.trace[:moment]:
+            platter.play(entry, Random(0))
+        return platter.all(), platter.safe()
+
     def moments(self, count: int, chance: Random) -> list[int]:
         """All moments just before and after a sync, and as many others, at most `count` together."""
         ends = len(self.trace)
@@ -192,6 +214,18 @@ class _Platter:
         names = dict(self._names)
         self._rename(names, self._renames[: chance.randint(0, len(self._renames))])
         return {name: self._content(self._images[file], chance) for name, file in names.items()}
+
+    def all(self) -> dict[str, bytes]:
+        names = dict(self._names)
+        self._rename(names, self._renames)
+        found = {name: bytearray(self._images[file].safe) for name, file in names.items()}
+        for name, file in names.items():
+            for write in self._images[file].pending:
+                _apply(found[name], write)
+        return {name: bytes(content) for name, content in found.items()}
+
+    def safe(self) -> dict[str, bytes]:
+        return {name: bytes(self._images[file].safe) for name, file in self._names.items()}
 
     @staticmethod
     def _rename(names: dict[str, int], renames: list[Entry]) -> None:
