@@ -139,6 +139,11 @@ def _compare(store: SqliteStore, told: Mapping[str, int], declined: Iterable[str
     ]
 
 
+def lost(faults: Iterable[str]) -> list[str]:
+    """The worst of these faults."""
+    return [fault for fault in faults if fault.endswith("was acknowledged and is lost")]
+
+
 def another(store: SqliteStore) -> Batch:
     """A batch of one payment into an account that nobody has."""
     version = len(store.read_stream("bank-auditor")) + 1

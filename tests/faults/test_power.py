@@ -12,7 +12,7 @@ import pytest
 
 from runtime.store.recorder import JournalPool
 from runtime.store.sqlite import Batch, Memory, SqliteStore
-from tests.faults.books import Answers, audit, go_on, lay, open_store
+from tests.faults.books import Answers, audit, go_on, lay, lost, open_store
 from tests.faults.power import Disk
 from tests.runtime.test_system import bank
 
@@ -43,10 +43,6 @@ def lose_power(
         told = {key: answers.cents_by_key[key] for key in disk.told(moment)}
         found[moment] = left, audit(left, told)
     return found
-
-
-def lost(faults: list[str]) -> list[str]:
-    return [fault for fault in faults if fault.endswith("was acknowledged and is lost")]
 
 
 @pytest.mark.usefixtures("often")
