@@ -1,7 +1,9 @@
 """A disk that fails at any touch: callers are told, nothing is acknowledged falsely, and work goes on when the disk does."""
 
 import random
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from itertools import count
 from pathlib import Path
 from random import Random
@@ -12,11 +14,12 @@ from eventsourcing.persistence import PersistenceError
 
 from runtime.evidence import Unreadable
 from runtime.journal import ENDED
+from runtime.store import recorder
 from runtime.store.contract import Unresolved
 from runtime.system import System
 from runtime.transparency import Signer
 from runtime.verification import verify
-from tests.faults.books import Answers, another, audit, context, files_in, go_on, key_of, lay, open_store
+from tests.faults.books import Answers, another, audit, context, files_in, go_on, key_of, lay, lost, open_store
 from tests.faults.failing import ERRORS, FailingDisk, Order
 from tests.faults.vfs import CANTOPEN, IOERR_FSYNC, READONLY
 from tests.runtime.bank import Ask, Balance
@@ -198,3 +201,32 @@ async def test_on_a_file_that_became_read_only_commands_are_refused_and_question
                 assert "readonly database" in system.journal.last_failure
                 assert await system.ask(Ask(account="a0"), context("")) == Balance(1 + 2)
     assert audit(disk.folder, answers.cents_by_key, answers.declined) == []
+
+
+async def test_what_a_failed_sync_of_the_copied_log_may_cost_is_found_and_not_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite tells nobody that a sync failed while it copied the log; what it had copied before, up to a reader, is not copied again."""
+    monkeypatch.setattr(recorder, "AUTOCHECKPOINT_PAGES", 400)
+    disk = FailingDisk(tmp_path / "bank")
+    answers = Answers(disk.acknowledge)
+    with disk.watched():
+        async with bank(disk.folder) as system:
+            await answers.ask_all(system, 2, range(45))
+            with closing(sqlite3.connect(disk.folder / "journal.db", isolation_level=None)) as reader:
+                reader.execute("BEGIN")
+                reader.execute("SELECT count(*) FROM stored_events").fetchall()
+                await answers.ask_all(system, 2, range(45, 60))
+            with disk.failing(Order("sync", IOERR_FSYNC, name="journal.db")) as order:
+                await answers.ask_all(system, 2, range(60, 90))
+    assert order.struck == 1
+    chance = Random(0)
+    ends = len(disk.trace)
+    for moment, files in disk.remains(sorted(chance.sample(range(ends // 2, ends), MOMENTS)), chance):
+        told = {key: answers.cents_by_key[key] for key in disk.told(moment)}
+        copy = lay(files, tmp_path / f"at-{moment}", disk.folder / "journal-key")
+        try:
+            found = not verify(copy / "journal.db").whole
+        except Unreadable:
+            found = True
+        assert found or lost(audit(copy, told)) == [], moment
