@@ -16,7 +16,7 @@ from uuid import uuid4
 
 import trio
 
-from runtime.store.copies import sync_folder
+from runtime.store.copies import sync
 from runtime.threads import run_blocking
 
 DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -153,7 +153,7 @@ class Blobs:
             new = not claim.is_file()
             claim.parent.mkdir(parents=True, mode=0o700, exist_ok=True)
             claim.touch(mode=0o600)
-            sync_folder(claim.parent)
+            sync(claim.parent)
             return new
 
     def drop(self, tenant: str, digest: str, unused_since: float) -> bool:
@@ -163,7 +163,7 @@ class Blobs:
             if not claim.is_file() or claim.stat().st_mtime >= unused_since:
                 return False
             claim.unlink()
-            sync_folder(claim.parent)
+            sync(claim.parent)
             if not any(owner.joinpath(digest).is_file() for owner in (self.folder / OWNERS).iterdir()):
                 self.path(digest).unlink(missing_ok=True)
             return True
@@ -233,7 +233,7 @@ def copy_blobs(source: Path, target: Path) -> tuple[int, int, list[str]]:
         partial.rename(target)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    sync_folder(target.parent)
+    sync(target.parent)
     return found
 
 
@@ -272,4 +272,4 @@ def _copy(path: Path, copy: Path) -> str:
 def _publish(partial: Path, path: Path) -> None:
     path.parent.mkdir(mode=0o700, exist_ok=True)
     partial.rename(path)
-    sync_folder(path.parent)
+    sync(path.parent)

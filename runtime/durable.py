@@ -449,6 +449,8 @@ class DurableCell(Cell):
         self._actor = None
         self._state = SUSPENDED
         self.reactions.clear()
+        if isinstance(self._again, Recorded):
+            self._again = None  # the fold finds it among what is owed, and it must not be done for both
         if self._extras is not None:
             for scope in self._extras.work:
                 scope.cancel()

@@ -53,6 +53,7 @@ RETRY_SECONDS = 2.0
 PAUSE_SECONDS_MIN = 0.05
 FORGET_SECONDS = 3600.0
 KEYS_AT_ONCE = 5_000
+ENDED = "the node has stopped, and does not know whether this is recorded: ask again under the same idempotency key"
 
 _RECORDED, _DRAFTS, _DATA = attrgetter("recorded"), attrgetter("drafts"), attrgetter("data")
 
@@ -89,8 +90,10 @@ class Awaited(Entry, gc=False, kw_only=True):
     """Somebody who waits until all that was proposed before is committed, or has failed."""
 
     done: trio.Event
+    failure: Failure | None = None
 
     def settle(self, failure: Failure | None) -> None:
+        self.failure = failure
         self.done.set()
 
 
@@ -141,6 +144,7 @@ class Journal:
         self._committed = trio.Event()
         self._readers = trio.CapacityLimiter(READERS_MAX)
         self._stopping = False
+        self._is_over = False
         self._worker: Worker | None = None
         self._nursery: trio.Nursery | None = None
         self._crash: BaseException | None = None
@@ -306,6 +310,9 @@ class Journal:
 
     def queue(self, entry: Entry) -> None:
         """Queues an entry: one without drafts or replies just waits for all that was proposed before it."""
+        if self._is_over:
+            entry.settle(Unreachable(ENDED))
+            return
         self._waiting.append(entry)
         if not self._is_writing and self._worker is not None:
             self._go_on()
@@ -327,9 +334,19 @@ class Journal:
                 nursery.cancel_scope.cancel()
         finally:
             self._stopping = True
+            self._abandon()
             self._worker.close()
         if self._crash is not None:
             raise self._crash
+
+    def _abandon(self) -> None:
+        """A journal that stops because it is fenced tells all who still wait, and who comes later: nobody else will."""
+        self._is_over = True
+        entries = [*self._flying, *self._waiting]
+        self._flying = []
+        self._waiting.clear()
+        for entry in entries:
+            entry.settle(Unreachable(ENDED))
 
     async def _close_when_cancelled(self) -> None:
         try:
@@ -403,15 +420,16 @@ class Journal:
     async def write_with(self, function: Callable[..., None], *arguments: Any) -> None:
         """Writes beside the records, on the writer's thread: after the commit that runs now, before the next."""
         assert self._worker is not None
+        if self._is_over:
+            raise PersistenceError(ENDED)  # nobody works there any more, and whoever waits for it can't be cancelled
         await self._worker.run(function, *arguments)
 
     async def settled(self) -> bool:
         """Waits until all that is proposed now is committed; False where that failed."""
-        failures = self.failures
         waiter = Awaited(done=trio.Event())
         self.queue(waiter)
         await waiter.done.wait()
-        return self.failures == failures
+        return waiter.failure is None
 
     def _take_batch(self) -> Batch:
         """All that waits, or as much of it as makes a whole batch. Runs on the writer's thread, while the event loop goes on."""

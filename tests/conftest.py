@@ -26,6 +26,7 @@ BUDGET_SECONDS_BY_FOLDERS = {
     ("gateway",): 120,
     ("stories", "contract"): 60,
     ("simulation",): 90,
+    ("faults",): 60,
 }
 
 # No deadline: the machine may be busy, and a slow example is no fault. Seeds are fresh each time and printed on failure.

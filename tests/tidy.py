@@ -16,7 +16,7 @@ from pathlib import Path
 
 STOREYS = ("runtime", "aggregates", "agents", "solvers", "projections", "gateway")
 PYTHON_FOLDERS = (*STOREYS, "tests", "benchmarks", "examples")
-TEST_FOLDERS_OF_THEIR_OWN = {"stories", "simulation", "contract"}
+TEST_FOLDERS_OF_THEIR_OWN = {"stories", "simulation", "contract", "faults"}
 FUNCTION_LINES_MAX = 70
 FILE_BYTES_MAX = 1 << 20  # a larger file is no text of ours
 

@@ -19,13 +19,13 @@ def copy_database(source: Path, target: Path) -> None:
         copy.close()
         origin.close()
     partial.rename(target)
-    sync_folder(target.parent)
+    sync(target.parent)
 
 
-def sync_folder(path: Path) -> None:
-    """Makes names that were made or changed in a folder survive a loss of power."""
-    folder = os.open(path, os.O_RDONLY)
+def sync(path: Path) -> None:
+    """Makes what was written to a file, or the names that were made or changed in a folder, survive a loss of power."""
+    handle = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(folder)
+        os.fsync(handle)
     finally:
-        os.close(folder)
+        os.close(handle)

@@ -9,10 +9,11 @@ What differs from the library's own, and why:
 - connections sync fully: an answer that was given survives a power cut.
 """
 
+import sqlite3
 from collections.abc import Sequence
 from typing import Any, Literal, cast
 
-from eventsourcing.persistence import StoredEvent
+from eventsourcing.persistence import InterfaceError, OperationalError, StoredEvent
 from eventsourcing.sqlite import (
     SQLiteApplicationRecorder,
     SQLiteConnection,
@@ -46,17 +47,34 @@ TABLES = (
 )
 
 
+class NotOpened(OperationalError):
+    """No connection could be opened: too many open files, or a disk that fails."""
+
+
 class JournalPool(SQLiteConnectionPool):
-    """Connections that sync fully."""
+    """Connections that sync fully. One that can't be opened is a PersistenceError, like all else that fails here."""
 
     synchronous: Literal["FULL", "OFF"] = "FULL"
 
+    def get_connection(self, timeout: float | None = None, *, is_writer: bool | None = None) -> SQLiteConnection:
+        try:
+            return super().get_connection(timeout, is_writer=is_writer)
+        except NotOpened:
+            # The library has given the writer its turn, and takes it back from nobody who got no connection: all later writers would wait.
+            if is_writer:
+                self._num_writers -= 1
+                self._writer_lock.release()
+            raise
+
     def _create_connection(self) -> SQLiteConnection:
-        connection = super()._create_connection()
-        cursor = connection.cursor()
-        cursor.execute(f"PRAGMA synchronous={self.synchronous}")
-        cursor.execute(f"PRAGMA cache_size=-{CACHE_KIBIBYTES}")
-        cursor.execute(f"PRAGMA wal_autocheckpoint={AUTOCHECKPOINT_PAGES}")
+        try:
+            connection = super()._create_connection()
+            cursor = connection.cursor()
+            cursor.execute(f"PRAGMA synchronous={self.synchronous}")
+            cursor.execute(f"PRAGMA cache_size=-{CACHE_KIBIBYTES}")
+            cursor.execute(f"PRAGMA wal_autocheckpoint={AUTOCHECKPOINT_PAGES}")
+        except (sqlite3.Error, InterfaceError) as error:
+            raise NotOpened(str(error)) from error
         return connection
 
 

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,17 @@ from eventsourcing.persistence import IntegrityError, PersistenceError
 from runtime.codec import Codec
 from runtime.errors import Fenced
 from runtime.evidence import Unreadable
-from runtime.store.contract import MILESTONE_POSITIONS, REPLY_SECONDS, Batch, Draft, Locked, Memory, SavedState
-from runtime.store.copies import copy_database
+from runtime.store.contract import (
+    MILESTONE_POSITIONS,
+    REPLY_SECONDS,
+    Batch,
+    Draft,
+    Locked,
+    Memory,
+    SavedState,
+    Unresolved,
+)
+from runtime.store.copies import copy_database, sync
 from runtime.store.layouts import upgrade
 from runtime.store.recorder import JournalDatastore, JournalRecorder
 from runtime.store.store import Store
@@ -22,8 +32,15 @@ from runtime.verification import Report, verify
 __all__ = ["MILESTONE_POSITIONS", "REPLY_SECONDS", "Batch", "Draft", "Locked", "Memory", "SqliteStore"]
 
 
+PRIMARY_CODE = 0xFF
+"""What SQLite's extended error codes have in common with the plain ones."""
+
+WRITE_A_PAGE = "PRAGMA user_version=0"
+"""Changes nothing; unlike an update to the same value it is written all the same."""
+
+
 class SqliteStore(Store):
-    """The file, its lock, its tree."""
+    """The file, its lock, its tree. Made over a file that is no whole journal it raises Unreadable."""
 
     POSITION = "rowid"
 
@@ -42,15 +59,34 @@ class SqliteStore(Store):
         self.codec = codec
         self.signer = signer
         self._lock: int | None = _lock(path)
+        self._recorder = None
         try:
-            upgrade(path, self._judge_copy)
-            self._recorder = JournalRecorder(JournalDatastore(str(path)))
-            self._recorder.create_table()
-            self._check_schema()
-            self._load(name, entropy)
+            self._open_file(name, entropy)
+        except (sqlite3.Error, PersistenceError) as error:
+            self.close()
+            raise Unreadable(f"{path} can't be opened: {error}") from error
         except BaseException:
-            os.close(self._lock)
+            self.close()
             raise
+
+    def _open_file(self, name: str, entropy: Callable[[int], bytes]) -> None:
+        upgrade(self.path, self._judge_copy)
+        self._sync_log()
+        self._recorder = JournalRecorder(JournalDatastore(self.place))
+        self._recorder.create_table()
+        self._check_schema()
+        self._load(name, entropy)
+
+    def _sync_log(self) -> None:
+        """What a killed process has written and not synced is read like all else, so it is made safe before anybody is told of it.
+
+        SQLite does that itself, as it copies and drops the log, but only where nobody else reads the file meanwhile. There are no
+        connections of this process yet: that the log is opened and closed beside them can't cost them their locks.
+        """
+        log = Path(f"{self.path}-wal")
+        if log.exists():
+            sync(log)
+            sync(self.path.parent)
 
     def _judge_copy(self, copy: Path) -> list[str]:
         return verify(copy, key=self.signer.public_key).faults
@@ -78,10 +114,28 @@ class SqliteStore(Store):
             self._recorder.insert_events(stored, first=self.position + 1, rows=rows)
         except IntegrityError as error:
             raise Fenced(f"somebody else wrote to {self.path}: {error}") from error
-        except PersistenceError:
+        except PersistenceError as error:
             if not self._stands(stored, rows, self.query):
+                self._bury(error)
                 raise
         self._grow(stored, rows, tree)
+
+    def _bury(self, error: PersistenceError) -> None:
+        """Has what is left of a failed batch never come back, or raises Unresolved.
+
+        Where the sync failed, the batch lies whole in the log, past what is taken for its end: nobody sees it, but the next start would,
+        and take it for committed. So another transaction is written over it, and synced.
+        """
+        code = getattr(error.__cause__, "sqlite_errorcode", 0)
+        if code & PRIMARY_CODE != sqlite3.SQLITE_IOERR or code == sqlite3.SQLITE_IOERR_WRITE:
+            return  # its last frame was not written
+        try:
+            with self._recorder.datastore.transaction(commit=True) as cursor:
+                cursor.execute(WRITE_A_PAGE)
+        except PersistenceError as again:
+            raise Unresolved(
+                f"{self.path} could neither sync a batch ({error}) nor write over it ({again}): only a start finds out whether it stands"
+            ) from error
 
     def forget_replies(self, before: float) -> None:
         with self._recorder.datastore.transaction(commit=True) as cursor:
@@ -109,7 +163,8 @@ class SqliteStore(Store):
         return verify(self.path, key=key, against=against)
 
     def close(self) -> None:
-        self._recorder.datastore.close()
+        if self._recorder is not None:
+            self._recorder.datastore.close()
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
@@ -117,8 +172,11 @@ class SqliteStore(Store):
 
 def _lock(path: Path) -> int:
     """One writing process: the lock file's lock ends with the process, however it ends."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise Unreadable(f"{path} can't be opened: {error.strerror}") from error
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:

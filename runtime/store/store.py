@@ -88,6 +88,8 @@ class Store(Log):
             origin = f"gavel/{name}/{entropy(8).hex()}"
             facts = {"format": str(FORMAT), "origin": origin, "public_key": self.signer.public_key}
             self._write_facts(facts)
+        if absent := {"format", "origin", "public_key"} - set(facts):
+            raise Unreadable(f"{self.place} is damaged: it does not state its {', '.join(sorted(absent))}")
         if facts["format"] != str(FORMAT):
             raise Unreadable(f"{self.place} has format {facts['format']}, this program writes format {FORMAT}")
         if facts["public_key"] != self.signer.public_key:
@@ -97,6 +99,8 @@ class Store(Log):
     def _check_kinds(self) -> set[str]:
         """All that was ever recorded here has to be of a kind that this program can read."""
         kinds = self.query("SELECT kind, position FROM kinds ORDER BY position")
+        if not all(isinstance(kind, str) for kind, _ in kinds):
+            raise Unreadable(f"{self.place} is damaged: its list of kinds holds what is none")
         unknown = [
             f"{why} (first at position {position})" for kind, position in kinds if (why := self.codec.unknown(kind))
         ]
@@ -106,7 +110,7 @@ class Store(Log):
 
     def _load_tree(self) -> Tree:
         """The tree as it was signed last. What was put in its place by somebody without the key is never built upon."""
-        tree = Tree.load(self.position, lambda node: bytes(self._one("SELECT hash FROM nodes WHERE id=?", (node,))))
+        tree = Tree.load(self.position, self._read_node)
         note = self.checkpoint()
         if note is None:
             if self.position:
@@ -121,7 +125,15 @@ class Store(Log):
             raise Unreadable(f"{self.place} was altered: its tree is not the one that was signed")
         return tree
 
+    def _read_node(self, node: int) -> bytes:
+        rows = self.query("SELECT hash FROM nodes WHERE id=?", (node,))
+        if not rows or not isinstance(rows[0][0], bytes | memoryview):
+            raise Unreadable(f"{self.place} is damaged: node {node} of its tree is missing")
+        return bytes(rows[0][0])
+
     def _verified(self, note: str) -> Checkpoint:
+        if not isinstance(note, str):
+            raise Unreadable(f"{self.place} is damaged: its newest checkpoint is no text")
         try:
             return verify_note(note, self.signer.public_key)
         except (NotANote, NotSigned) as error:

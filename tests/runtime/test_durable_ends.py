@@ -1,7 +1,7 @@
 """Journaled actors at the end of their node: what they owe is done by the next one, once; nobody waits for ever."""
 
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,7 @@ from runtime.ids import Ids
 from runtime.journal import Journal
 from runtime.records import Recorded
 from runtime.store.recorder import JournalRecorder
-from runtime.store.sqlite import SqliteStore
+from runtime.store.sqlite import Batch, SqliteStore
 from runtime.system import Role, System, open_system
 from runtime.transparency import Signer
 from tests.runtime.bank import Deposit, Deposited, Greet, Greeted, stream
@@ -78,6 +78,34 @@ async def test_a_reaction_that_waits_for_a_state_at_a_clean_stop_is_made_by_the_
             await trio.lowlevel.checkpoint()
     assert await kinds_once_quiet(tmp_path) == [Deposited, Greeted]
     assert await kinds_once_quiet(tmp_path) == [Deposited, Greeted]
+
+
+async def test_a_reaction_that_waits_for_a_state_when_another_commit_fails_is_made_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with clerk(tmp_path) as system:
+        load, append = system.journal.load, system.journal.store.append
+        waits, goes_on = trio.Event(), trio.Event()
+
+        async def patiently(missing: Sequence[str], context: Context) -> None:
+            if list(missing) == [stream("greeted")]:
+                waits.set()
+                await goes_on.wait()
+            await load(missing, context)
+
+        def full(batch: Batch) -> None:
+            raise OperationalError("database or disk is full")
+
+        monkeypatch.setattr(system.journal, "load", patiently)
+        await system.ask(Deposit(account="a", cents=1), ANN)
+        await waits.wait()
+        monkeypatch.setattr(system.journal.store, "append", full)
+        with pytest.raises(NotCommitted):
+            await system.ask(Deposit(account="b", cents=1), Context(tenant="t2", principal="bob"))
+        monkeypatch.setattr(system.journal.store, "append", append)
+        goes_on.set()
+        await quiet(system)
+        assert [type(record.event) for record in system.journal.store.read(0, 100)] == [Deposited, Greeted]
 
 
 async def test_what_is_no_exception_ends_the_node_and_tells_the_asker_even_in_the_askers_own_step(
