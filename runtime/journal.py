@@ -331,6 +331,14 @@ class Journal:
         if self._crash is not None:
             raise self._crash
 
+    def abandon(self) -> None:
+        """Tells whoever still waits for a commit that there will be none here, once the writer and all actors have ended."""
+        waiting = [*self._flying, *self._waiting]
+        self._flying = []
+        self._waiting.clear()
+        for entry in waiting:
+            entry.settle(Unreachable("the journal has ended; whether this was recorded shows when it is open again"))
+
     async def _close_when_cancelled(self) -> None:
         try:
             await trio.sleep_forever()

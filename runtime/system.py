@@ -415,13 +415,16 @@ async def open_system(
     )
     journal.room = room
     system = System(journal, roster, bounds=bounds, interceptors=interceptors, chance=chance)
-    async with trio.open_nursery() as outer:
-        outer.start_soon(journal.run)
-        async with trio.open_nursery() as inner:
-            await inner.start(system.run)
-            yield system
-            inner.cancel_scope.cancel()
-        journal.close()
+    try:
+        async with trio.open_nursery() as outer:
+            outer.start_soon(journal.run)
+            async with trio.open_nursery() as inner:
+                await inner.start(system.run)
+                yield system
+                inner.cancel_scope.cancel()
+            journal.close()
+    finally:
+        journal.abandon()
     if journal.proposed == journal.position:
         try:
             store.save(*system.last_words())
