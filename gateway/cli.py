@@ -21,6 +21,7 @@ COMMANDS = {
     "audit": "judge a journal from the outside",
     "backup": "copy the journal and the blobs of a node, running or not",
     "blobs": "show what blobs take up, and collect those that nothing refers to",
+    "journals": "give strictly isolated tenants a journal of their own, and show those there are",
     "keys": "create, list and revoke keys; print a sign-in link",
     "actors": "show the actors of the running node",
     "settings": "list every setting with its type, default, meaning and value",

@@ -1,7 +1,7 @@
 """Opens a node: the one place that knows every part, and the order in which they start and stop.
 
-Start: store, actors (their memories folded from the log), read models caught up, then the door. Stop: the reverse; the
-door closes first, the journal last.
+Start: store, actors (their memories folded from the log), read models caught up, the journals of isolated tenants, then the door.
+Stop: the reverse; the door closes first, the shared journal last.
 """
 
 import ipaddress
@@ -17,18 +17,21 @@ from typing import NamedTuple
 import msgspec
 import structlog
 import trio
+from msgspec.structs import replace
 
 from agents.coordinator import Coordinator, Terms
 from agents.roster import ROSTER
 from agents.solver import House, Solver
+from aggregates.journal import JournalFacts
 from aggregates.key import IssueKey
 from aggregates.key import Role as KeyRole
 from gateway.app import make_app
 from gateway.auth import digest_of, key_id_of
 from gateway.bounds import Bounds as DoorBounds
+from gateway.compartments import Compartments
 from gateway.folder import DataFolder, FolderUnusable, write_private
-from gateway.journals import NotInstalled, open_store
-from gateway.parts import Node
+from gateway.journals import NotInstalled, make_named, open_named, open_store
+from gateway.parts import TENANT, Compartment, Node, Parts
 from gateway.server import PortTaken, serve
 from gateway.settings import GavelSettings
 from projections.catalog import PROJECTIONS
@@ -41,12 +44,11 @@ from runtime.kind import Interceptor
 from runtime.projector import Projector
 from runtime.room import Room, free_bytes
 from runtime.spans import Spans
+from runtime.store.store import Store
 from runtime.system import Bounds, Role, open_system
+from runtime.threads import run_blocking
 
 __all__ = ["TENANT", "Exposed", "FolderUnusable", "Node", "NotInstalled", "PortTaken", "open_node"]
-
-TENANT = "default"
-"""The tenant of the first admin key, and so of whatever it makes."""
 
 FILES_BESIDE = 256
 """Files that a node has open beside its connections: databases, blobs, threads' own."""
@@ -85,16 +87,23 @@ async def open_node(
         raise Exposed(f"{settings.bind} can be reached from other machines, and keys would travel in the clear")
     folder = DataFolder(settings.data)
     folder.make()
+    elements = elements or Elements(SystemClock())
+    machine = Machine(
+        elements, Ids(elements.clock, elements.entropy), trio.CapacityLimiter(max(1, (os.cpu_count() or 2) - 1))
+    )
     try:
-        async with _open_parts(settings, folder, elements or Elements(SystemClock())) as node:
-            await _admit_admin(node)
-            if not door:
-                node.system.opened()
-                yield node
-                return
-            async with _open_door(node):
-                node.system.opened()
-                yield node
+        store = open_store(settings, folder, elements.entropy)
+        async with _open_parts(settings, folder, store, machine) as parts:
+            node = Node(settings, parts)
+            async with _open_isolated(node, machine):
+                await _admit_admin(node, TENANT)
+                if not door:
+                    _opened(node)
+                    yield node
+                    return
+                async with _open_door(node):
+                    _opened(node)
+                    yield node
     except BaseExceptionGroup as group:
         alone = _alone(group)
         if alone is None:
@@ -102,21 +111,64 @@ async def open_node(
         raise alone from None
 
 
+def _opened(node: Node) -> None:
+    node.system.opened()
+    node.isolated.reachable()
+
+
+class Machine(NamedTuple):
+    """What all journals of a node share: its clock and chance, the ids made of them, and the threads for kernels."""
+
+    elements: Elements
+    ids: Ids
+    threads: trio.CapacityLimiter
+
+
 @asynccontextmanager
-async def _open_parts(settings: GavelSettings, folder: DataFolder, elements: Elements) -> AsyncIterator[Node]:
-    store = open_store(settings, folder, elements.entropy)
+async def _open_isolated(node: Node, machine: Machine) -> AsyncIterator[None]:
+    """The journals of isolated tenants; at the end all are ended in order."""
+    async with trio.open_nursery() as nursery:
+        open_one, make = (
+            partial(_open_compartment, node, machine),
+            partial(make_named, node.folder, entropy=machine.elements.entropy),
+        )
+        node.isolated = Compartments(node, nursery, open_one, make)
+        await node.isolated.open_listed()
+        yield
+        node.isolated.leave()
+
+
+@asynccontextmanager
+async def _open_compartment(node: Node, machine: Machine, facts: JournalFacts) -> AsyncIterator[Compartment]:
+    folder = node.folder.named(facts.name)
+    store = await run_blocking(open_named, folder, facts)
+    # One thread watches the loop for all: the node's own.
+    settings = replace(node.settings, handler_warn_seconds=0.0, handler_seconds_max=0.0)
+    async with _open_parts(settings, folder, store, machine) as parts:
+        compartment = Compartment(facts.name, node.settings, parts, node.sessions, node.counts)
+        await _admit_admin(compartment, facts.name)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(compartment.sockets.run)
+            yield compartment
+            nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def _open_parts(
+    settings: GavelSettings, folder: DataFolder, store: Store, machine: Machine
+) -> AsyncIterator[Parts]:
+    elements = machine.elements
     try:
         blobs = Blobs(
             folder.blobs, blob_bytes_max=settings.blob_bytes_max, tenant_bytes_max=settings.blob_tenant_bytes_max
         )
-        threads = trio.CapacityLimiter(max(1, (os.cpu_count() or 2) - 1))
-        roster = [_hired(role, settings, blobs, threads) for role in ROSTER]
+        roster = [_hired(role, settings, blobs, machine.threads) for role in ROSTER]
         room = Room(folder.path, settings.disk_free_bytes_min, measure=elements.free_bytes)
         async with open_system(
             store,
             roster,
             clock=elements.clock,
-            ids=Ids(elements.clock, elements.entropy),
+            ids=machine.ids,
             bounds=_bounds(settings),
             interceptors=(*elements.interceptors, *_spans(settings)),
             chance=elements.chance,
@@ -125,7 +177,7 @@ async def _open_parts(settings: GavelSettings, folder: DataFolder, elements: Ele
             projector = Projector(folder.read_models, PROJECTIONS, system.journal, origin=store.origin)
             async with trio.open_nursery() as nursery:
                 await nursery.start(projector.run)
-                yield Node(settings, folder, store, system, projector, blobs, room)
+                yield Parts(folder, store, system, projector, blobs, room)
                 nursery.cancel_scope.cancel()
     finally:
         store.close()
@@ -172,7 +224,7 @@ def _spans(settings: GavelSettings) -> tuple[Interceptor, ...]:
         ) from error
 
 
-async def _admit_admin(node: Node) -> None:
+async def _admit_admin(node: Compartment, tenant: str) -> None:
     """Sees to it that the key in the data folder opens the door; a crash between file and record is mended by the next start."""
     token = node.folder.admin_token(node.tokens.token(node.system.ids.new()))
     key_id = key_id_of(token)
@@ -183,7 +235,7 @@ async def _admit_admin(node: Node) -> None:
     issue = IssueKey(key_id=key_id, role=KeyRole.ADMIN, digest=digest_of(token), label="made at the first start")
     for tries_left in reversed(range(ADMISSION_TRIES)):
         try:
-            await node.system.ask(issue, Context(tenant=TENANT, principal="node"))
+            await node.system.ask(issue, Context(tenant=tenant, principal="node"))
             break
         except Refused as refused:
             log.warning("admin_key_opens_nothing", file=str(node.folder.admin_key), reason=str(refused))
