@@ -51,7 +51,8 @@ from runtime.threads import run_blocking
 __all__ = ["TENANT", "Exposed", "FolderUnusable", "Node", "NotInstalled", "PortTaken", "open_node"]
 
 FILES_BESIDE = 256
-"""Files that a node has open beside its connections: databases, blobs, threads' own."""
+FILES_OF_JOURNAL = 8
+"""Files that a node has open beside its connections: databases, blobs, threads' own; and those of each named journal."""
 
 ADMISSION_TRIES = 10
 ADMISSION_SECONDS = 1.0
@@ -141,6 +142,7 @@ async def _open_isolated(node: Node, machine: Machine) -> AsyncIterator[None]:
 @asynccontextmanager
 async def _open_compartment(node: Node, machine: Machine, facts: JournalFacts) -> AsyncIterator[Compartment]:
     folder = node.folder.named(facts.name)
+    _allow_files(node)
     store = await run_blocking(open_named, folder, facts)
     # One thread watches the loop for all: the node's own.
     settings = replace(node.settings, handler_warn_seconds=0.0, handler_seconds_max=0.0)
@@ -250,7 +252,7 @@ async def _admit_admin(node: Compartment, tenant: str) -> None:
 
 @asynccontextmanager
 async def _open_door(node: Node) -> AsyncIterator[None]:
-    _allow_files(node.settings.connections_max + FILES_BESIDE)
+    _allow_files(node)
     shutdown = trio.Event()
     bounds = DoorBounds(connections_max=node.settings.connections_max)
     door = partial(serve, make_app(node), bind=node.settings.bind, shutdown=shutdown, bounds=bounds, counts=node.counts)
@@ -269,8 +271,9 @@ async def _open_door(node: Node) -> AsyncIterator[None]:
         delivering.cancel_scope.cancel()
 
 
-def _allow_files(files: int) -> None:
-    """Lets this process have that many files open, each connection being one, as far as the machine's limit goes."""
+def _allow_files(node: Node) -> None:
+    """Lets this process have as many files open as it needs, each connection being one, as far as the machine's limit goes."""
+    files = node.settings.connections_max + FILES_BESIDE + FILES_OF_JOURNAL * len(list(node.isolated))
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     granted = files if hard == resource.RLIM_INFINITY else min(files, hard)
     if soft != resource.RLIM_INFINITY and soft < granted:

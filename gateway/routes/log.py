@@ -16,10 +16,12 @@ from gateway.calls import Call, Endpoint, SocketEndpoint
 from gateway.live import EventStream, Line, Write, line, watch
 from gateway.parts import Compartment
 from gateway.queries import LIMIT, flag, position, words
+from runtime.errors import Overloaded
 from runtime.journal import Journal
 from runtime.records import Recorded
 
 READ_MAX = 2_000
+READ_SECONDS_MAX = 5.0
 STREAM_CHARACTERS_MAX = 300
 POLICY_VIOLATION = 1008
 
@@ -43,7 +45,7 @@ async def page(call: Call) -> Response:
     after, stream, limit = call.asked(PAST), call.asked(STREAM), call.limit
     journal = call.node.system.journal
     if stream is None:
-        read = await journal.read(after, min(READ_MAX, 2 * limit))
+        read = await _read(journal, after, min(READ_MAX, 2 * limit))
         seen = [record for record in read if record.meta.tenant == call.tenant]
     else:
         read = seen = await _read_stream(journal, stream, after, limit, call.tenant)
@@ -51,6 +53,13 @@ async def page(call: Call) -> Response:
     reached = shown[-1].position if len(seen) > limit else read[-1].position if read else after
     commands = call.asked(COMMANDS)
     return call.reply(LogPage([line(record, commands=commands) for record in shown], journal.position, reached))
+
+
+async def _read(journal: Journal, after: int, limit: int) -> list[Recorded]:
+    """Whoever asks for a page is told when the journal is away; a feed waits for it."""
+    with trio.move_on_after(READ_SECONDS_MAX):
+        return await journal.read(after, limit)
+    raise Overloaded("the journal can't be read at the moment")
 
 
 async def _read_stream(journal: Journal, stream: str, after: int, limit: int, tenant: str) -> list[Recorded]:

@@ -4,6 +4,7 @@ from functools import cache
 from importlib.metadata import version
 
 import msgspec
+from eventsourcing.persistence import PersistenceError
 from sqlalchemy import Connection
 from starlette.responses import Response
 
@@ -60,8 +61,11 @@ async def status(call: Call) -> Response:
     """What stands where, now."""
     node, journal = call.node, call.node.system.journal
     counts = await node.projector.query(lambda connection: _counts(connection, call.tenant))
-    note = await journal.read_with(node.store.checkpoint)
     faults = node.faults()
+    try:
+        note = await journal.read_with(node.store.checkpoint)
+    except PersistenceError as error:  # this is where people look when it is away
+        note, faults = None, [*faults, f"the journal can't be read: {error}"]
     seen = _tree(node, call.tenant, call.asked(ACTORS)) if call.principal.role in WATCHERS else NOTHING_SEEN
     return call.reply(
         Status(
