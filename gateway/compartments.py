@@ -77,7 +77,7 @@ class Compartments:
 
     async def open_listed(self) -> None:
         """Opens all that the shared journal lists. Raises FolderUnusable where a journal with records is not listed."""
-        listed = await self._node.system.ask(ListJournals(), Context(tenant="", principal="node"))
+        listed = await self._node.ask_at_start(ListJournals(), "")
         await run_blocking(check_unlisted, self._node.folder, [facts.name for facts in listed])
         if listed and self._node.settings.journal:
             raise FolderUnusable(

@@ -37,8 +37,7 @@ from gateway.settings import GavelSettings
 from projections.catalog import PROJECTIONS
 from runtime.blobs import Blobs
 from runtime.clock import SystemClock
-from runtime.delivery import Context
-from runtime.errors import Failure, Refused
+from runtime.errors import Refused
 from runtime.ids import Ids
 from runtime.kind import Interceptor
 from runtime.projector import Projector
@@ -53,10 +52,6 @@ __all__ = ["TENANT", "Exposed", "FolderUnusable", "Node", "NotInstalled", "PortT
 FILES_BESIDE = 256
 FILES_OF_JOURNAL = 8
 """Files that a node has open beside its connections: databases, blobs, threads' own; and those of each named journal."""
-
-ADMISSION_TRIES = 10
-ADMISSION_SECONDS = 1.0
-"""How often, and after how long each time, a start tries to record the admin's key: a disk that is busy for a moment ends no start."""
 
 log = structlog.get_logger("gateway.node")
 
@@ -235,18 +230,10 @@ async def _admit_admin(node: Compartment, tenant: str) -> None:
             f"{node.folder.admin_key} holds no key; without the file a new one is made at the next start"
         )
     issue = IssueKey(key_id=key_id, role=KeyRole.ADMIN, digest=digest_of(token), label="made at the first start")
-    for tries_left in reversed(range(ADMISSION_TRIES)):
-        try:
-            await node.system.ask(issue, Context(tenant=tenant, principal="node"))
-            break
-        except Refused as refused:
-            log.warning("admin_key_opens_nothing", file=str(node.folder.admin_key), reason=str(refused))
-            break
-        except Failure as failure:
-            if not tries_left:
-                raise
-            log.warning("admin_key_not_recorded_yet", reason=str(failure))
-            await trio.sleep(ADMISSION_SECONDS)
+    try:
+        await node.ask_at_start(issue, tenant)
+    except Refused as refused:
+        log.warning("admin_key_opens_nothing", file=str(node.folder.admin_key), reason=str(refused))
     node.admin_token = token
 
 

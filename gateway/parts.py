@@ -6,6 +6,7 @@ the compartment of all tenants but the strictly isolated; each of those has one 
 
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
+import structlog
 import trio
 from starlette.exceptions import HTTPException
 
@@ -19,7 +20,7 @@ from gateway.settings import GavelSettings
 from gateway.sockets import Sockets
 from runtime.blobs import Blobs
 from runtime.delivery import Context
-from runtime.errors import Refused
+from runtime.errors import Failure, Refused
 from runtime.projector import Projector
 from runtime.records import Command
 from runtime.room import Room
@@ -39,6 +40,13 @@ LAG_POSITIONS_MAX = 10_000
 
 FAILURE_SECONDS = 10.0
 """How long a failed commit speaks against the node, where none after it succeeded."""
+
+
+TRIES = 10
+TRY_AGAIN_SECONDS = 1.0
+"""How often, and after how long each time, a start asks its own actors: a disk that is busy for a moment ends no start."""
+
+log = structlog.get_logger("gateway.node")
 
 
 class Parts(NamedTuple):
@@ -97,6 +105,21 @@ class Compartment:
             tenant=principal.tenant, principal=principal.name, key=key, digest=digest, correlation=correlation
         )
         return await self.system.ask(message, context)
+
+    async def ask_at_start(self, message: Command[R], tenant: str) -> R:
+        """Asks on the node's own behalf, until it is answered or refused, or TRIES have failed."""
+        tries_left = TRIES
+        while True:
+            try:
+                return await self.system.ask(message, Context(tenant=tenant, principal="node"))
+            except Refused:
+                raise
+            except Failure as failure:
+                tries_left -= 1
+                if not tries_left:
+                    raise
+                log.warning("start_held_up", message=type(message).__name__, reason=str(failure))
+                await trio.sleep(TRY_AGAIN_SECONDS)
 
     def faults(self) -> list[str]:
         """What keeps the compartment from being ready; empty when nothing does."""
