@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, closing
 from dataclasses import dataclass, field
 from shutil import rmtree
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 import trio
@@ -31,6 +31,13 @@ if TYPE_CHECKING:
 GONE = 1013
 
 log = structlog.get_logger("gateway.compartments")
+
+
+class Opened(NamedTuple):
+    """A journal that was opened, and whether this request is the one that has listed it."""
+
+    compartment: "Compartment"
+    is_first: bool
 
 
 @dataclass
@@ -95,17 +102,31 @@ class Compartments:
             if berth.compartment is not None:
                 berth.compartment.system.opened()
 
-    async def open(self, name: str, context: Context) -> "Compartment":
+    async def open(self, name: str, context: Context) -> Opened:
         """Isolates a tenant that has no records yet, or opens its journal again. Raises Refused, or Unreachable where it stays closed."""
         async with self._opening:
             berth = self._berth_by_name.get(name)
-            if berth is not None and berth.compartment is not None:
+            is_first = berth is None or await self._was_first(name, context)
+            if berth is not None and berth.compartment is not None and not is_first:
                 raise Refused("journal_open", f"the journal {name} is open already")
-            await self._start(await self._list(name, context) if berth is None else berth.facts)
+            if berth is None or berth.compartment is None:
+                await self._start(await self._list(name, context) if berth is None else berth.facts)
             berth = self._berth_by_name[name]
             if berth.compartment is None:
                 raise Unreachable(f"the journal {name} can't be opened: {berth.reason}")
-            return berth.compartment
+            return Opened(berth.compartment, is_first)
+
+    async def _was_first(self, name: str, context: Context) -> bool:
+        """Whether this request has listed the journal before, by its idempotency key; to list it once more is refused."""
+        if not context.key:
+            return False
+        try:
+            await self._node.system.ask(OpenJournal(name=name, origin="", public_key=""), context)
+        except Refused as refused:
+            if refused.code != "journal_exists":
+                raise
+            return False
+        return True
 
     async def _list(self, name: str, context: Context) -> JournalFacts:
         if self._node.settings.journal:

@@ -13,7 +13,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(metavar="ACTION", required=True)
     opening = actions.add_parser(
         "open",
-        help="give a tenant that has no records yet a journal of its own, or open one again; its first key is shown",
+        help="give a tenant that has no records yet a journal of its own, and show its first admin key; or open one again",
     )
     opening.add_argument("name", metavar="NAME", help="the tenant, and so its journal")
     opening.set_defaults(act=_open)
@@ -29,7 +29,7 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print_json(answer)
     elif "key" in answer:
-        print(answer["key"])
+        print(answer["key"] or f"{answer['name']} is open again")
     else:
         for row in answer["journals"]:
             print("  ".join(f"{name}={value}" for name, value in row.items() if value not in (None, "", [])))

@@ -14,7 +14,7 @@ from gateway.parts import check_whole_node
 
 
 class JournalMade(msgspec.Struct, frozen=True):
-    """A tenant's own journal, and its first admin key, which stands in the data folder too."""
+    """A tenant's own journal, and its first admin key, which stands in the data folder too; empty where the journal was listed before."""
 
     name: str
     origin: str
@@ -44,9 +44,9 @@ async def isolate(call: Call) -> Response:
     """Gives a tenant that has no records yet a journal of its own, and the first key to it; or opens one again that was closed."""
     node = check_whole_node(call.node, call.principal)
     body: Any = await call.body(body_type(OpenJournal))
-    opened = await node.isolated.open(body.name, call.context())
-    store = opened.store
-    return call.reply(JournalMade(body.name, store.origin, store.signer.public_key, opened.admin_token), 201)
+    opened, is_first = await node.isolated.open(body.name, call.context())
+    key = opened.admin_token if is_first else ""
+    return call.reply(JournalMade(body.name, opened.store.origin, opened.store.signer.public_key, key), 201)
 
 
 async def page(call: Call) -> Response:

@@ -322,9 +322,21 @@ async def test_who_has_records_elsewhere_or_no_good_name_is_not_isolated(admin: 
 
 
 async def test_a_journal_is_opened_once(admin: Client, acme: Client):
-    answer = await admin.ask("POST", "/v1/journals", {"name": "acme"})
+    answer = await admin.ask("POST", "/v1/journals", {"name": "acme"}, Idempotency_Key="k1")
     assert (answer.status_code, answer.json()["type"]) == (409, "urn:gavel:problem:journal_open")
     assert (await acme.ask("GET", "/v1/tasks")).status_code == 200
+
+
+async def test_who_isolates_a_tenant_and_hears_nothing_may_say_it_again(admin: Client):
+    body = {"name": "acme"}
+    first, again = [await admin.ask("POST", "/v1/journals", body, Idempotency_Key="k1") for _ in range(2)]
+    assert (first.status_code, first.json()) == (again.status_code, again.json())
+    assert first.json()["key"].startswith("gvl_acme_")
+    for key, code in (("k2", "journal_open"), ("k1", "key_reused")):
+        other = {"name": "globex"} if key == "k1" else body
+        refused = await admin.ask("POST", "/v1/journals", other, Idempotency_Key=key)
+        assert refused.json()["type"] == f"urn:gavel:problem:{code}"
+    assert [row["name"] for row in (await admin.get("/v1/journals"))["journals"]] == ["acme"]
 
 
 # ---- again
@@ -372,7 +384,7 @@ async def test_a_journal_that_fails_ends_alone_and_is_opened_again(
     (row,) = (await admin.get("/v1/journals"))["journals"]
     assert (row["open"], row["position"], row["reason"]) == (False, None, "somebody else wrote here")
     assert 'gavel_journal_open{journal="acme"} 0.0\n' in (await admin.ask("GET", "/metrics")).text
-    await isolated(admin)
+    assert (await isolated(admin)).key == ""  # whoever was given it has it
     await acme.submit(capabilities=[])
 
 
