@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 import pytest
+from eventsourcing.persistence import OperationalError
 
 from aggregates.key import IssueKey, Role
 from gateway.app import ENDPOINTS
@@ -21,7 +22,7 @@ from gateway.settings import GavelSettings
 from runtime.delivery import Context
 from runtime.errors import Fenced
 from runtime.verification import verify
-from tests.gateway.clients import BID, Client, Closed, Denied, Socket, open_client, open_socket, settings_of
+from tests.gateway.clients import BID, TASK, Client, Closed, Denied, Socket, open_client, open_socket, settings_of
 from tests.gateway.feeds import open_feed
 
 SECRET = "the-recipe-of-acme"
@@ -365,6 +366,25 @@ async def closed(client: Client) -> None:
     assert answer.json()["detail"] == "the journal acme is closed"
 
 
+async def test_a_disk_that_is_full_for_one_journal_is_not_for_the_others(
+    admin: Client, acme: Client, monkeypatch: pytest.MonkeyPatch
+):
+    def fail(batch: object) -> None:
+        raise OperationalError("database or disk is full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(admin.node.compartment("acme").store, "append", fail)
+        answer = await acme.ask("POST", "/v1/tasks", TASK)
+        assert (answer.status_code, "disk is full" in answer.json()["detail"]) == (503, True)
+        await admin.submit()
+        assert (await admin.ask("GET", "/readyz")).status_code == 200
+        (row,) = (await admin.get("/v1/journals"))["journals"]
+        assert (row["open"], "disk is full" in row["faults"][0]) == (True, True)
+        assert (await acme.get("/v1/status"))["faults"] == row["faults"]
+        assert (await admin.get("/v1/status"))["faults"] == []
+    await acme.submit()
+
+
 async def test_a_journal_that_fails_ends_alone_and_is_opened_again(
     admin: Client, acme: Client, monkeypatch: pytest.MonkeyPatch
 ):
@@ -452,6 +472,35 @@ async def test_a_node_does_not_start_beside_records_that_its_shared_journal_does
 async def _start(settings: GavelSettings) -> None:
     async with open_node(settings, door=False):
         pass
+
+
+@pytest.mark.parametrize("point", ["gateway.compartments.OpenJournal", "gateway.compartments.Compartments._start"])
+async def test_a_node_that_dies_while_it_isolates_a_tenant_can_be_asked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, point: str
+):
+    def die(*arguments: object, **named: object) -> None:
+        raise Died
+
+    settings = settings_of(tmp_path)
+    monkeypatch.setattr(point, die)
+    with pytest.raises(Died):
+        await _isolate_without_door(settings)
+    monkeypatch.undo()
+    async with open_client(settings) as admin:
+        is_listed = point.endswith("_start")
+        assert ("acme" in admin.node.isolated) == is_listed
+        if not is_listed:
+            await isolated(admin)
+        await Client(admin.node, admin.http, DataFolder(settings.data).named("acme").admin_key.read_text()).submit()
+
+
+class Died(BaseException):
+    """The process ends here."""
+
+
+async def _isolate_without_door(settings: GavelSettings) -> None:
+    async with open_node(settings, door=False) as node:
+        await node.isolated.open("acme", Context(tenant="default", principal="test"))
 
 
 async def test_files_of_a_journal_that_was_never_listed_hold_nobody_up(tmp_path: Path):
