@@ -53,6 +53,9 @@ FILES_BESIDE = 256
 FILES_OF_JOURNAL = 8
 """Files that a node has open beside its connections: databases, blobs, threads' own; and those of each named journal."""
 
+STATE_CACHE_PARTS = 16
+"""A named journal keeps so small a part of what the shared one may keep of its states at hand: there may be many."""
+
 log = structlog.get_logger("gateway.node")
 
 
@@ -139,8 +142,12 @@ async def _open_compartment(node: Node, machine: Machine, facts: JournalFacts) -
     folder = node.folder.named(facts.name)
     _allow_files(node)
     store = await run_blocking(open_named, folder, facts)
-    # One thread watches the loop for all: the node's own.
-    settings = replace(node.settings, handler_warn_seconds=0.0, handler_seconds_max=0.0)
+    settings = replace(
+        node.settings,
+        handler_warn_seconds=0.0,  # one thread watches the loop for all: the node's own
+        handler_seconds_max=0.0,
+        state_cache_bytes_max=node.settings.state_cache_bytes_max // STATE_CACHE_PARTS,
+    )
     async with _open_parts(settings, folder, store, machine) as parts:
         compartment = Compartment(facts.name, node.settings, parts, node.sessions, node.counts)
         await _admit_admin(compartment, facts.name)

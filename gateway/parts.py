@@ -4,6 +4,7 @@ What stands on one journal is a compartment: its store, actors, read models, blo
 the compartment of all tenants but the strictly isolated; each of those has one to itself, and its callers meet nothing else.
 """
 
+import re
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import structlog
@@ -41,6 +42,9 @@ LAG_POSITIONS_MAX = 10_000
 FAILURE_SECONDS = 10.0
 """How long a failed commit speaks against the node, where none after it succeeded."""
 
+
+CURSOR = re.compile(r"(?P<journal>[a-z][a-z0-9-]*):(?P<position>.*)", re.DOTALL)
+"""A position that names its journal; a time has colons too, and begins with a digit."""
 
 TRIES = 10
 TRY_AGAIN_SECONDS = 1.0
@@ -91,11 +95,12 @@ class Compartment:
         return str(position) if self.journal == SHARED else f"{self.journal}:{position}"
 
     def position_in(self, cursor: str) -> str:
-        """The position in a cursor. Raises Refused where it names another journal; a bare number is one of this journal."""
-        name, colon, position = cursor.rpartition(":")
-        if colon:
-            self.check_journal(name)
-        return position
+        """The position in a cursor, or whatever else stands there. Raises Refused where it names another journal."""
+        named = CURSOR.fullmatch(cursor)
+        if named is None:
+            return cursor
+        self.check_journal(named["journal"])
+        return named["position"]
 
     async def ask(
         self, message: Command[R], principal: Principal, *, key: str = "", digest: bytes = b"", correlation: str = ""

@@ -118,6 +118,7 @@ PATHS = (
     "/v1/keys/{key}",
     "/v1/problems/{problem}",
     "/v1/blobs/{blob}",
+    "/v1/log/state?stream=task-{task}",
 )
 LISTS = (
     "/v1/tasks",
