@@ -1,8 +1,13 @@
-"""The security actor of the node: it issues and revokes keys, and knows whose token is at the door."""
+"""The security actor of the node: it issues and revokes keys, and knows whose token is at the door.
+
+In a node's shared journal it also knows which tenants have a journal of their own, and lets nothing of them begin there.
+"""
 
 from msgspec import Struct, field
 
+from aggregates import journal as journals
 from aggregates import key as keys
+from aggregates.journal import JOURNALS_MAX, JournalFacts, JournalOpened, ListJournals, OpenJournal
 from aggregates.key import (
     Authenticate,
     IssueKey,
@@ -19,7 +24,7 @@ from runtime.records import Recorded
 
 KEYS_MAX = 100_000
 
-SecurityCommand = IssueKey | RevokeKey | Authenticate
+SecurityCommand = IssueKey | RevokeKey | Authenticate | OpenJournal | ListJournals
 
 
 class KeyEntry(Struct, frozen=True, kw_only=True):
@@ -30,17 +35,21 @@ class KeyEntry(Struct, frozen=True, kw_only=True):
 
 
 class Keyring(Struct, kw_only=True):
-    """The keys that have not been revoked, by the digest of their token in hexadecimal digits."""
+    """The keys that have not been revoked, by the digest of their token in hexadecimal digits; how many keys each tenant was ever
+    given; the named journals."""
 
     key_by_digest: dict[str, KeyEntry] = field(default_factory=dict)
     digest_by_id: dict[str, str] = field(default_factory=dict)
+    keys_by_tenant: dict[str, int] = field(default_factory=dict)
+    journal_by_name: dict[str, JournalFacts] = field(default_factory=dict)
 
 
 class Security(Actor[SecurityCommand, Keyring]):
     """One for the node: a token says its tenant, so it must be known before the tenant is."""
 
-    takes = (IssueKey, RevokeKey, Authenticate)
-    hears = keys.EVENTS
+    takes = (IssueKey, RevokeKey, Authenticate, OpenJournal, ListJournals)
+    FOLD = 2
+    hears = (*keys.EVENTS, *journals.EVENTS)
 
     @staticmethod
     def fresh() -> Keyring:
@@ -54,15 +63,26 @@ class Security(Actor[SecurityCommand, Keyring]):
                     principal=_principal(event, recorded.meta.tenant), expires_at=event.expires_at
                 )
                 memory.digest_by_id[event.key_id] = event.digest.hex()
+                tenant = recorded.meta.tenant
+                memory.keys_by_tenant[tenant] = memory.keys_by_tenant.get(tenant, 0) + 1
             case KeyRevoked() as event:
                 memory.key_by_digest.pop(memory.digest_by_id.pop(event.key_id, ""), None)
+            case JournalOpened() as event:
+                facts = JournalFacts(name=event.name, origin=event.origin, public_key=event.public_key)
+                memory.journal_by_name[event.name] = facts
         return memory
 
     def handle(self, message: SecurityCommand) -> Effect | Reply:
         match message:
             case Authenticate():
                 return reply(message, self._authenticate(message))
+            case ListJournals():
+                return reply(message, tuple(self.memory.journal_by_name.values()))
+            case OpenJournal():
+                return self._open(message)
             case IssueKey():
+                if message.tenant in self.memory.journal_by_name:
+                    raise Refused("tenant_isolated", f"the keys of {message.tenant} stand in its own journal")
                 known = message.key_id in self.memory.digest_by_id
                 if not known and len(self.memory.key_by_digest) >= KEYS_MAX:
                     raise Refused("keys_too_many", f"{KEYS_MAX} keys are good; revoke some")
@@ -70,6 +90,16 @@ class Security(Actor[SecurityCommand, Keyring]):
                     raise Refused("token_exists", "another key has this token")
         accepted = KeyAccepted(key_id=message.key_id)
         return Effect([(keys.stream(message.key_id), message)], lambda recorded: reply(message, accepted))
+
+    def _open(self, message: OpenJournal) -> Effect:
+        opened = self.memory.journal_by_name
+        # Whatever there is of a tenant was done with one of its keys.
+        if self.memory.keys_by_tenant.get(message.name):
+            raise Refused("tenant_not_empty", f"records of {message.name} stand in the shared journal already")
+        if message.name not in opened and len(opened) >= JOURNALS_MAX:
+            raise Refused("journals_too_many", f"a node has {JOURNALS_MAX} named journals at most")
+        facts = JournalFacts(name=message.name, origin=message.origin, public_key=message.public_key)
+        return Effect([(journals.stream(message.name), message)], lambda recorded: reply(message, facts))
 
     def _authenticate(self, question: Authenticate) -> Principal:
         entry = self.memory.key_by_digest.get(question.digest.hex())

@@ -1,20 +1,22 @@
 """Who is asking: bearer keys and session cookies become a Principal, and a table says which role may do what.
 
 A token is `gvl_<key id>_<secret>`, its secret derived from the key's id and the node's secret: a registration that is
-repeated gets the same token, although only its sha256 is ever recorded. Each request asks the security actor, so that a
-revocation holds from the next request on.
+repeated gets the same token, although only its sha256 is ever recorded. A token of a strictly isolated tenant names its
+journal, `gvl_<journal>_<key id>_<secret>`, and is looked for there alone: this is where a caller's compartment is chosen.
+Each request asks the compartment's security actor, so that a revocation holds from the next request on.
 """
 
 import base64
 import hmac
 import re
 from hashlib import sha256
-from typing import Protocol
+from typing import Protocol, TypeVar
 from urllib.parse import urlsplit
 
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 
+from aggregates.journal import SHARED
 from aggregates.key import Authenticate, Principal, Role
 from gateway.sessions import COOKIE, Sessions
 from runtime.delivery import Context
@@ -22,7 +24,9 @@ from runtime.errors import Failure, Refused
 from runtime.system import System
 
 SECRET_CHARACTERS = 32
-TOKEN = re.compile(r"gvl_([0-9a-f]{8})([0-9a-f]{4})([0-9a-f]{4})([0-9a-f]{4})([0-9a-f]{12})_[A-Za-z0-9_-]{32}")
+TOKEN = re.compile(
+    r"gvl_(?:([a-z][a-z0-9-]{0,30})_)?([0-9a-f]{8})([0-9a-f]{4})([0-9a-f]{4})([0-9a-f]{4})([0-9a-f]{12})_[A-Za-z0-9_-]{32}"
+)
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 KNOCKING = Context(tenant="", principal="gateway")
 
@@ -40,26 +44,39 @@ WATCHERS = AUDITORS
 """Who may see how the node is inside."""
 
 
-class Doorkeeper(Protocol):
-    """What authentication needs of the node."""
+class Compartment(Protocol):
+    """What authentication needs of a journal and what stands on it."""
 
     @property
     def system(self) -> System: ...
 
+    def is_home_of(self, tenant: str) -> bool: ...
+
+
+C_co = TypeVar("C_co", bound=Compartment, covariant=True)
+
+
+class Doorkeeper(Protocol[C_co]):
+    """What authentication needs of the node."""
+
     @property
     def sessions(self) -> Sessions: ...
 
+    def compartment(self, journal: str) -> C_co:
+        """Raises KeyError where there is no such journal, Unreachable where it is closed."""
+
 
 class Tokens:
-    """Makes the token of a key from its id; nobody without the node's secret can."""
+    """Makes the token of a key from its id; nobody without the secret of the key's journal can."""
 
-    def __init__(self, secret: bytes) -> None:
+    def __init__(self, secret: bytes, journal: str = SHARED) -> None:
         self._secret = secret
+        self._prefix = "gvl_" if journal == SHARED else f"gvl_{journal}_"
 
     def token(self, key_id: str) -> str:
         """The token of this key, the same at every call."""
         mac = hmac.digest(self._secret, key_id.encode(), "sha256")
-        return f"gvl_{key_id.replace('-', '')}_{base64.urlsafe_b64encode(mac).decode()[:SECRET_CHARACTERS]}"
+        return f"{self._prefix}{key_id.replace('-', '')}_{base64.urlsafe_b64encode(mac).decode()[:SECRET_CHARACTERS]}"
 
 
 def digest_of(token: str) -> bytes:
@@ -70,33 +87,52 @@ def digest_of(token: str) -> bytes:
 def key_id_of(token: str) -> str | None:
     """The id of the key that a token is of; None where the text is no token."""
     parts = TOKEN.fullmatch(token)
-    return "-".join(parts.groups()) if parts else None
+    return "-".join(parts.groups()[1:]) if parts else None
 
 
-async def authenticate(connection: HTTPConnection, node: Doorkeeper) -> Principal:
-    """Who sent this request or asks for this websocket. Raises `HTTPException` 401, or 403 for a page from elsewhere."""
+def journal_of(token: str) -> str:
+    """The journal that a token says it is of."""
+    parts = TOKEN.fullmatch(token)
+    return (parts[1] if parts else None) or SHARED
+
+
+async def authenticate(connection: HTTPConnection, node: Doorkeeper[C_co]) -> tuple[C_co, Principal]:
+    """Who sent this request or asks for this websocket, and the compartment that is theirs. Raises `HTTPException` 401, or 403 for a
+    page from elsewhere, and Unreachable where their journal is closed."""
     header = connection.headers.get("authorization")
     if header is not None:
         scheme, _, token = header.partition(" ")
         if scheme.lower() != "bearer" or key_id_of(token.strip()) is None:
             raise HTTPException(401, "the Authorization header must be: Bearer KEY")
-        return await whose(digest_of(token.strip()), node)
-    digest = node.sessions.digest_of(connection.cookies.get(COOKIE, ""))
-    if digest is None:
+        return await _admitted(node, journal_of(token.strip()), digest_of(token.strip()))
+    session = node.sessions.find(connection.cookies.get(COOKIE, ""))
+    if session is None:
         raise HTTPException(401, "send the header Authorization: Bearer KEY, or sign in")
     _check_origin(connection)
-    return await whose(digest, node)
+    return await _admitted(node, session.journal, session.digest)
 
 
-async def whose(digest: bytes, node: Doorkeeper) -> Principal:
-    """Whose token has this digest. Raises `HTTPException` 401 where the key is unknown, expired or revoked."""
+async def _admitted(node: Doorkeeper[C_co], journal: str, digest: bytes) -> tuple[C_co, Principal]:
     try:
-        return await node.system.ask(Authenticate(digest=digest), KNOCKING)
+        compartment = node.compartment(journal)
+    except KeyError:
+        raise HTTPException(401, "this key opens nothing: key unknown") from None
+    return compartment, await whose(digest, compartment)
+
+
+async def whose(digest: bytes, compartment: Compartment) -> Principal:
+    """Whose token has this digest. Raises `HTTPException` 401 where the key is unknown, expired or revoked, and where its tenant has
+    its records elsewhere."""
+    try:
+        principal = await compartment.system.ask(Authenticate(digest=digest), KNOCKING)
     except Refused as refused:
         raise HTTPException(401, f"this key opens nothing: {refused.code.replace('_', ' ')}") from refused
+    if not compartment.is_home_of(principal.tenant):
+        raise HTTPException(401, "this key opens nothing: its tenant has a journal of its own")
+    return principal
 
 
-async def is_welcome(connection: HTTPConnection, node: Doorkeeper) -> bool:
+async def is_welcome(connection: HTTPConnection, node: Doorkeeper[Compartment]) -> bool:
     """Whether what opened this connection would still open it; no where nobody can say."""
     try:
         await authenticate(connection, node)

@@ -20,7 +20,7 @@ from starlette.websockets import WebSocket
 from aggregates.key import Principal, Role
 from gateway.auth import EVERYBODY, authenticate, check_role
 from gateway.bodies import decode
-from gateway.parts import Node
+from gateway.parts import Compartment, Node
 from gateway.problems import document_of
 from gateway.queries import AFTER, AFTER_POSITION, LIMIT, REASON, Parameter
 from runtime.delivery import Context
@@ -32,6 +32,7 @@ R = TypeVar("R")
 T = TypeVar("T")
 
 POSITION_HEADER = "Gavel-Position"
+JOURNAL_HEADER = "Gavel-Journal"
 IDEMPOTENCY_HEADER = "Idempotency-Key"
 IDEMPOTENCY_KEY = re.compile(r"[!-~]{1,200}")
 CATCH_UP_SECONDS_MAX = 5.0
@@ -65,7 +66,7 @@ class SocketEndpoint(NamedTuple):
     """A line in the table of websockets; the handler accepts. `hears` and `tells` are the types of the frames of both sides."""
 
     path: str
-    handle: Callable[[WebSocket, Node, Principal], Awaitable[None]]
+    handle: Callable[[WebSocket, Compartment, Principal], Awaitable[None]]
     who: frozenset[Role]
     query: tuple[Parameter[Any], ...] = ()
     protocols: tuple[str, ...] = ()
@@ -74,9 +75,9 @@ class SocketEndpoint(NamedTuple):
 
 
 class Call:
-    """A request, its caller, and the node that it is for."""
+    """A request, its caller, and the caller's compartment of the node."""
 
-    def __init__(self, request: Request, node: Node, principal: Principal | None, endpoint: Endpoint) -> None:
+    def __init__(self, request: Request, node: Compartment, principal: Principal | None, endpoint: Endpoint) -> None:
         self.request = request
         self.node = node
         self.endpoint = endpoint
@@ -119,7 +120,9 @@ class Call:
         """A parameter of the query, which the endpoint must name. Raises Refused where its value makes no sense."""
         assert parameter in self.endpoint.query, f"{self.endpoint.path} does not name {parameter.name}"
         text = self.request.query_params.get(parameter.name)
-        return parameter.absent if text is None else parameter.read(text)
+        if text is None:
+            return parameter.absent
+        return parameter.read(self.node.position_in(text) if parameter.is_position else text)
 
     @property
     def limit(self) -> int:
@@ -181,7 +184,7 @@ class Call:
     def reply(self, value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
         """JSON, with the position that was read at; after a command, the one that a reader has to wait for to see it."""
         position = self.node.system.journal.position if self._read_position is None else self._read_position
-        named = {POSITION_HEADER: str(position)} | dict(headers or {})
+        named = {POSITION_HEADER: str(position), JOURNAL_HEADER: self.node.journal} | dict(headers or {})
         return Response(msgspec.json.encode(value), status, named, JSON)
 
 
@@ -192,27 +195,33 @@ def found(value: T | None, what: str, name: str) -> T:
     return value
 
 
-async def admit(connection: HTTPConnection, node: Node, who: frozenset[Role]) -> Principal:
-    """Who calls; raises `HTTPException` 401 or 403 unless this endpoint is for them."""
-    principal = await authenticate(connection, node)
+async def admit(connection: HTTPConnection, who: frozenset[Role]) -> tuple[Compartment, Principal]:
+    """Who calls, and the compartment that is theirs; raises `HTTPException` 401 or 403 unless this endpoint is for them,
+    and Refused where it expects another journal."""
+    compartment, principal = await authenticate(connection, _node(connection))
+    compartment.check_journal(connection.headers.get(JOURNAL_HEADER, compartment.journal))
     check_role(principal, who, None if who == EVERYBODY else connection.path_params.get("agent_id"))
-    return principal
+    return compartment, principal
+
+
+def _node(connection: HTTPConnection) -> Node:
+    node: Node = connection.app.state.node
+    return node
 
 
 async def answer(endpoints: Mapping[str, Endpoint], request: Request) -> Response:
     """Runs the endpoint of the request's method."""
-    node = request.app.state.node
     endpoint = endpoints["GET" if request.method == "HEAD" else request.method]
-    principal = await admit(request, node, endpoint.who) if endpoint.who is not None else None
-    return await endpoint.handle(Call(request, node, principal, endpoint))
+    if endpoint.who is None:
+        return await endpoint.handle(Call(request, _node(request), None, endpoint))
+    compartment, principal = await admit(request, endpoint.who)
+    return await endpoint.handle(Call(request, compartment, principal, endpoint))
 
 
 async def answer_socket(endpoint: SocketEndpoint, websocket: WebSocket) -> None:
     """Runs a websocket's handler; what fails before it accepts is told as a problem document instead of the handshake."""
-    node = websocket.app.state.node
     try:
-        principal = await admit(websocket, node, endpoint.who)
-        await endpoint.handle(websocket, node, principal)
+        await endpoint.handle(websocket, *await admit(websocket, endpoint.who))
     except Exception as error:
         if not _can_be_denied(websocket):
             raise

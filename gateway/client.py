@@ -75,12 +75,12 @@ def _reason(error: HTTPError) -> str:
         return f"{error.code} {error.reason}"
 
 
-def running_node(folder: DataFolder) -> Client | None:
-    """A client of the node that runs on a data folder now, with the admin's key; None when none runs."""
+def running_node(folder: DataFolder, keys: DataFolder | None = None) -> Client | None:
+    """A client of the node that runs on a data folder now, with the admin's key, or that of a journal's folder; None when none runs."""
     try:
         node = msgspec.json.decode(folder.node.read_bytes())
         os.kill(node["pid"], 0)
-        return Client(node["url"], read_admin_key(folder))
+        return Client(node["url"], read_admin_key(keys or folder))
     except (OSError, msgspec.DecodeError, KeyError, TypeError):
         return None
 

@@ -16,7 +16,7 @@ from aggregates.key import Principal
 from aggregates.values.document import encoded
 from gateway.auth import digest_of, whose
 from gateway.bodies import body_type
-from gateway.parts import Node
+from gateway.parts import Compartment
 from runtime.delivery import Context
 from runtime.errors import Refused
 
@@ -24,7 +24,7 @@ LISTS = frozenset({"capabilities", "specializations"})
 """What the query names with commas."""
 
 
-async def enrol(websocket: WebSocket, node: Node, principal: Principal) -> tuple[Principal, str]:
+async def enrol(websocket: WebSocket, node: Compartment, principal: Principal) -> tuple[Principal, str]:
     """The agent as it calls itself from now on, and its own key. Raises Refused or `HTTPException`, as registering does."""
     agent_id = websocket.path_params["agent_id"]
     if "capabilities" not in websocket.query_params:
@@ -50,7 +50,7 @@ def _profile(agent_id: str, query: dict[str, str]) -> Any:
         raise Refused("query_invalid", str(error), status=422) from error
 
 
-async def _once(node: Node, principal: Principal, agent_id: str, fields: dict[str, Any]) -> Context:
+async def _once(node: Compartment, principal: Principal, agent_id: str, fields: dict[str, Any]) -> Context:
     """The same for the same enrolment key and profile, until somebody ends the agent: then it is another registration."""
     journal, stream = node.system.journal, agents.stream(principal.tenant, agent_id)
     records = await journal.read_with(journal.store.read_stream, stream)

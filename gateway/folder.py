@@ -14,7 +14,7 @@ class FolderUnusable(Exception):
 
 
 class DataFolder:
-    """The files of one node under `path`."""
+    """The files of one node under `path`, or of one of its named journals."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -26,6 +26,11 @@ class DataFolder:
         self.node_secret = path / "node-secret"
         self.sessions = path / "sessions"
         self.node = path / "node.json"
+        self.journals = path / "journals"
+
+    def named(self, name: str) -> "DataFolder":
+        """The folder of a named journal: all files of its own, none of which it shares."""
+        return DataFolder(self.journals / name)
 
     def make(self) -> None:
         """Makes the folder where there is none, closed to all but its owner."""

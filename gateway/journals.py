@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import ModuleType
@@ -10,10 +10,12 @@ from types import ModuleType
 from eventsourcing.persistence import PersistenceError
 
 from aggregates.catalog import AGGREGATES
-from gateway.folder import DataFolder
+from aggregates.journal import JournalFacts
+from gateway.folder import FOLDER_MODE, DataFolder
 from gateway.settings import GavelSettings
 from gateway.verdicts import Wrong
 from runtime.codec import Codec
+from runtime.errors import Refused
 from runtime.evidence import Unreadable
 from runtime.store.contract import NotDurable
 from runtime.store.copies import copy_database
@@ -39,6 +41,30 @@ def open_store(settings: GavelSettings, folder: DataFolder, entropy: Callable[[i
     except (PersistenceError, NotDurable, ValueError) as error:
         raise Unreadable(f"the journal can't be opened: {error}") from error
     return store
+
+
+def open_named(folder: DataFolder, facts: JournalFacts) -> Store:
+    """The named journal that is listed so. Raises Locked, or Unreadable where there is none or another one."""
+    for needed in (folder.journal, folder.journal_key):
+        if not needed.is_file():
+            raise Unreadable(f"there is no file {needed}, and the shared journal lists the journal {facts.name}")
+    store = SqliteStore(folder.journal, Codec(AGGREGATES), Signer.load(folder.journal_key), name=facts.name)
+    if (store.origin, store.signer.public_key) != (facts.origin, facts.public_key):
+        store.close()
+        raise Unreadable(f"{folder.journal} is {store.origin}, and the shared journal lists {facts.origin}")
+    return store
+
+
+def make_named(parent: DataFolder, name: str, *, entropy: Callable[[int], bytes]) -> JournalFacts:
+    """The files of a new named journal, with a signing key of its own. Raises Refused where there is one that holds records."""
+    folder = parent.named(name)
+    parent.journals.mkdir(mode=FOLDER_MODE, exist_ok=True)
+    folder.make()
+    signer = Signer.load_or_make(folder.journal_key)
+    with closing(SqliteStore(folder.journal, Codec(AGGREGATES), signer, name=name, entropy=entropy)) as store:
+        if store.position:
+            raise Refused("journal_not_empty", f"there is a journal {name} that holds records, and none is listed")
+        return JournalFacts(name=name, origin=store.origin, public_key=signer.public_key)
 
 
 def copy_journal(settings: GavelSettings, target: Path) -> None:

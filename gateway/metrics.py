@@ -3,9 +3,11 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import accumulate
 
-from gateway.parts import Node
+from gateway.compartments import Berth
+from gateway.parts import Compartment, Node
 from runtime.actors import Actors
 from runtime.cell import Cell
+from runtime.journal import Journal
 from runtime.kind import Kind
 from runtime.tree import by_name, summed
 
@@ -22,14 +24,10 @@ SUMS = "sums are reckoned from buckets that double: at most half too great, a qu
 PLAIN: Labels = {}
 
 
-def lines(node: Node) -> Iterator[str]:
-    """All metrics of a node."""
-    journal = node.system.journal
+def lines(node: Compartment, whole: Node | None = None) -> Iterator[str]:
+    """All metrics of a compartment; where it is the `whole` node, also those of its named journals."""
     yield from metric("gavel_ready", "gauge", "Whether the node is ready.", [(PLAIN, float(not node.faults()))])
-    yield from metric("gavel_journal_position", "counter", "Committed records.", [(PLAIN, journal.position)])
-    yield from metric("gavel_journal_waiting", "gauge", "Proposals that wait for a commit.", [(PLAIN, journal.backlog)])
-    yield from metric("gavel_journal_commits_total", "counter", "Commits.", [(PLAIN, journal.commits)])
-    yield from metric("gavel_journal_failures_total", "counter", "Commits that failed.", [(PLAIN, journal.failures)])
+    yield from of_journals(node, list(whole.isolated) if whole is not None else [])
     yield from metric(
         "gavel_disk_free_bytes", "gauge", "Free bytes of the data folder's disk.", [(PLAIN, node.room.left)]
     )
@@ -43,6 +41,27 @@ def lines(node: Node) -> Iterator[str]:
         _summed_by_role([(cell.role, len(cell.reactions)) for cell in node.system.cells.values()]),
     )
     yield from of_messages(node.system)
+
+
+def of_journals(node: Compartment, named: Sequence[Berth]) -> Iterator[str]:
+    """The caller's journal, without a label; beside the shared one each named journal, by its name."""
+    found = [(PLAIN, node.system.journal)]
+    found += [({"journal": one.facts.name}, one.compartment.system.journal) for one in named if one.compartment]
+    for name, kind, meaning, value in OF_JOURNALS:
+        yield from metric(
+            f"gavel_journal_{name}", kind, meaning, [(labels, value(journal)) for labels, journal in found]
+        )
+    if named:
+        is_open: Samples = [({"journal": one.facts.name}, float(one.compartment is not None)) for one in named]
+        yield from metric("gavel_journal_open", "gauge", "Whether a named journal is open.", is_open)
+
+
+OF_JOURNALS: tuple[tuple[str, str, str, Callable[[Journal], float]], ...] = (
+    ("position", "counter", "Committed records.", lambda journal: journal.position),
+    ("waiting", "gauge", "Proposals that wait for a commit.", lambda journal: journal.backlog),
+    ("commits_total", "counter", "Commits.", lambda journal: journal.commits),
+    ("failures_total", "counter", "Commits that failed.", lambda journal: journal.failures),
+)
 
 
 def of_kinds(actors: Actors) -> Iterator[str]:

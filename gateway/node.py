@@ -1,7 +1,7 @@
 """Opens a node: the one place that knows every part, and the order in which they start and stop.
 
-Start: store, actors (their memories folded from the log), read models caught up, then the door. Stop: the reverse; the
-door closes first, the journal last.
+Start: store, actors (their memories folded from the log), read models caught up, the journals of isolated tenants, then the door.
+Stop: the reverse; the door closes first, the shared journal last.
 """
 
 import ipaddress
@@ -17,43 +17,44 @@ from typing import NamedTuple
 import msgspec
 import structlog
 import trio
+from msgspec.structs import replace
 
 from agents.coordinator import Coordinator, Terms
 from agents.roster import ROSTER
 from agents.solver import House, Solver
+from aggregates.journal import JournalFacts
 from aggregates.key import IssueKey
 from aggregates.key import Role as KeyRole
 from gateway.app import make_app
 from gateway.auth import digest_of, key_id_of
 from gateway.bounds import Bounds as DoorBounds
+from gateway.compartments import Compartments
 from gateway.folder import DataFolder, FolderUnusable, write_private
-from gateway.journals import NotInstalled, open_store
-from gateway.parts import Node
+from gateway.journals import NotInstalled, make_named, open_named, open_store
+from gateway.parts import TENANT, Compartment, Node, Parts
 from gateway.server import PortTaken, serve
 from gateway.settings import GavelSettings
 from projections.catalog import PROJECTIONS
 from runtime.blobs import Blobs
 from runtime.clock import SystemClock
-from runtime.delivery import Context
-from runtime.errors import Failure, Refused
+from runtime.errors import Refused
 from runtime.ids import Ids
 from runtime.kind import Interceptor
 from runtime.projector import Projector
 from runtime.room import Room, free_bytes
 from runtime.spans import Spans
+from runtime.store.store import Store
 from runtime.system import Bounds, Role, open_system
+from runtime.threads import run_blocking
 
 __all__ = ["TENANT", "Exposed", "FolderUnusable", "Node", "NotInstalled", "PortTaken", "open_node"]
 
-TENANT = "default"
-"""The tenant of the first admin key, and so of whatever it makes."""
-
 FILES_BESIDE = 256
-"""Files that a node has open beside its connections: databases, blobs, threads' own."""
+FILES_OF_JOURNAL = 8
+"""Files that a node has open beside its connections: databases, blobs, threads' own; and those of each named journal."""
 
-ADMISSION_TRIES = 10
-ADMISSION_SECONDS = 1.0
-"""How often, and after how long each time, a start tries to record the admin's key: a disk that is busy for a moment ends no start."""
+STATE_CACHE_PARTS = 16
+"""A named journal keeps so small a part of what the shared one may keep of its states at hand: there may be many."""
 
 log = structlog.get_logger("gateway.node")
 
@@ -85,16 +86,23 @@ async def open_node(
         raise Exposed(f"{settings.bind} can be reached from other machines, and keys would travel in the clear")
     folder = DataFolder(settings.data)
     folder.make()
+    elements = elements or Elements(SystemClock())
+    machine = Machine(
+        elements, Ids(elements.clock, elements.entropy), trio.CapacityLimiter(max(1, (os.cpu_count() or 2) - 1))
+    )
     try:
-        async with _open_parts(settings, folder, elements or Elements(SystemClock())) as node:
-            await _admit_admin(node)
-            if not door:
-                node.system.opened()
-                yield node
-                return
-            async with _open_door(node):
-                node.system.opened()
-                yield node
+        store = open_store(settings, folder, elements.entropy)
+        async with _open_parts(settings, folder, store, machine) as parts:
+            node = Node(settings, parts)
+            async with _open_isolated(node, machine):
+                await _admit_admin(node, TENANT)
+                if not door:
+                    _opened(node)
+                    yield node
+                    return
+                async with _open_door(node):
+                    _opened(node)
+                    yield node
     except BaseExceptionGroup as group:
         alone = _alone(group)
         if alone is None:
@@ -102,21 +110,69 @@ async def open_node(
         raise alone from None
 
 
+def _opened(node: Node) -> None:
+    node.system.opened()
+    node.isolated.reachable()
+
+
+class Machine(NamedTuple):
+    """What all journals of a node share: its clock and chance, the ids made of them, and the threads for kernels."""
+
+    elements: Elements
+    ids: Ids
+    threads: trio.CapacityLimiter
+
+
 @asynccontextmanager
-async def _open_parts(settings: GavelSettings, folder: DataFolder, elements: Elements) -> AsyncIterator[Node]:
-    store = open_store(settings, folder, elements.entropy)
+async def _open_isolated(node: Node, machine: Machine) -> AsyncIterator[None]:
+    """The journals of isolated tenants; at the end all are ended in order."""
+    async with trio.open_nursery() as nursery:
+        open_one, make = (
+            partial(_open_compartment, node, machine),
+            partial(make_named, node.folder, entropy=machine.elements.entropy),
+        )
+        node.isolated = Compartments(node, nursery, open_one, make)
+        await node.isolated.open_listed()
+        yield
+        node.isolated.leave()
+
+
+@asynccontextmanager
+async def _open_compartment(node: Node, machine: Machine, facts: JournalFacts) -> AsyncIterator[Compartment]:
+    folder = node.folder.named(facts.name)
+    _allow_files(node)
+    store = await run_blocking(open_named, folder, facts)
+    settings = replace(
+        node.settings,
+        handler_warn_seconds=0.0,  # one thread watches the loop for all: the node's own
+        handler_seconds_max=0.0,
+        state_cache_bytes_max=node.settings.state_cache_bytes_max // STATE_CACHE_PARTS,
+    )
+    async with _open_parts(settings, folder, store, machine) as parts:
+        compartment = Compartment(facts.name, node.settings, parts, node.sessions, node.counts)
+        await _admit_admin(compartment, facts.name)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(compartment.sockets.run)
+            yield compartment
+            nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def _open_parts(
+    settings: GavelSettings, folder: DataFolder, store: Store, machine: Machine
+) -> AsyncIterator[Parts]:
+    elements = machine.elements
     try:
         blobs = Blobs(
             folder.blobs, blob_bytes_max=settings.blob_bytes_max, tenant_bytes_max=settings.blob_tenant_bytes_max
         )
-        threads = trio.CapacityLimiter(max(1, (os.cpu_count() or 2) - 1))
-        roster = [_hired(role, settings, blobs, threads) for role in ROSTER]
+        roster = [_hired(role, settings, blobs, machine.threads) for role in ROSTER]
         room = Room(folder.path, settings.disk_free_bytes_min, measure=elements.free_bytes)
         async with open_system(
             store,
             roster,
             clock=elements.clock,
-            ids=Ids(elements.clock, elements.entropy),
+            ids=machine.ids,
             bounds=_bounds(settings),
             interceptors=(*elements.interceptors, *_spans(settings)),
             chance=elements.chance,
@@ -125,7 +181,7 @@ async def _open_parts(settings: GavelSettings, folder: DataFolder, elements: Ele
             projector = Projector(folder.read_models, PROJECTIONS, system.journal, origin=store.origin)
             async with trio.open_nursery() as nursery:
                 await nursery.start(projector.run)
-                yield Node(settings, folder, store, system, projector, blobs, room)
+                yield Parts(folder, store, system, projector, blobs, room)
                 nursery.cancel_scope.cancel()
     finally:
         store.close()
@@ -172,7 +228,7 @@ def _spans(settings: GavelSettings) -> tuple[Interceptor, ...]:
         ) from error
 
 
-async def _admit_admin(node: Node) -> None:
+async def _admit_admin(node: Compartment, tenant: str) -> None:
     """Sees to it that the key in the data folder opens the door; a crash between file and record is mended by the next start."""
     token = node.folder.admin_token(node.tokens.token(node.system.ids.new()))
     key_id = key_id_of(token)
@@ -181,24 +237,16 @@ async def _admit_admin(node: Node) -> None:
             f"{node.folder.admin_key} holds no key; without the file a new one is made at the next start"
         )
     issue = IssueKey(key_id=key_id, role=KeyRole.ADMIN, digest=digest_of(token), label="made at the first start")
-    for tries_left in reversed(range(ADMISSION_TRIES)):
-        try:
-            await node.system.ask(issue, Context(tenant=TENANT, principal="node"))
-            break
-        except Refused as refused:
-            log.warning("admin_key_opens_nothing", file=str(node.folder.admin_key), reason=str(refused))
-            break
-        except Failure as failure:
-            if not tries_left:
-                raise
-            log.warning("admin_key_not_recorded_yet", reason=str(failure))
-            await trio.sleep(ADMISSION_SECONDS)
+    try:
+        await node.ask_at_start(issue, tenant)
+    except Refused as refused:
+        log.warning("admin_key_opens_nothing", file=str(node.folder.admin_key), reason=str(refused))
     node.admin_token = token
 
 
 @asynccontextmanager
 async def _open_door(node: Node) -> AsyncIterator[None]:
-    _allow_files(node.settings.connections_max + FILES_BESIDE)
+    _allow_files(node)
     shutdown = trio.Event()
     bounds = DoorBounds(connections_max=node.settings.connections_max)
     door = partial(serve, make_app(node), bind=node.settings.bind, shutdown=shutdown, bounds=bounds, counts=node.counts)
@@ -217,8 +265,9 @@ async def _open_door(node: Node) -> AsyncIterator[None]:
         delivering.cancel_scope.cancel()
 
 
-def _allow_files(files: int) -> None:
-    """Lets this process have that many files open, each connection being one, as far as the machine's limit goes."""
+def _allow_files(node: Node) -> None:
+    """Lets this process have as many files open as it needs, each connection being one, as far as the machine's limit goes."""
+    files = node.settings.connections_max + FILES_BESIDE + FILES_OF_JOURNAL * len(list(node.isolated))
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     granted = files if hard == resource.RLIM_INFINITY else min(files, hard)
     if soft != resource.RLIM_INFINITY and soft < granted:

@@ -1,9 +1,17 @@
-"""A node's parts in one place, as routes and commands find them. Opened and closed by `gateway/node.py`."""
+"""A node's parts as routes and commands find them. Opened and closed by `gateway/node.py`.
 
-from typing import TypeVar
+What stands on one journal is a compartment: its store, actors, read models, blobs and sockets, and the keys that open it. The node is
+the compartment of all tenants but the strictly isolated; each of those has one to itself, and its callers meet nothing else.
+"""
 
+import re
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+import structlog
 import trio
+from starlette.exceptions import HTTPException
 
+from aggregates.journal import SHARED
 from aggregates.key import Principal
 from gateway.auth import Tokens, digest_of
 from gateway.bounds import Counts
@@ -13,13 +21,20 @@ from gateway.settings import GavelSettings
 from gateway.sockets import Sockets
 from runtime.blobs import Blobs
 from runtime.delivery import Context
+from runtime.errors import Failure, Refused
 from runtime.projector import Projector
 from runtime.records import Command
 from runtime.room import Room
 from runtime.store.store import Store
 from runtime.system import System
 
+if TYPE_CHECKING:
+    from gateway.compartments import Compartments
+
 R = TypeVar("R")
+
+TENANT = "default"
+"""The tenant of the first admin key, and so of whatever it makes; its admins look after the node."""
 
 LAG_POSITIONS_MAX = 10_000
 """How far the read models may be behind before the node calls itself not ready."""
@@ -28,36 +43,64 @@ FAILURE_SECONDS = 10.0
 """How long a failed commit speaks against the node, where none after it succeeded."""
 
 
-class Node:
-    """A running node. `url` is empty where its door is not open."""
+CURSOR = re.compile(r"(?P<journal>[a-z][a-z0-9-]*):(?P<position>.*)", re.DOTALL)
+"""A position that names its journal; a time has colons too, and begins with a digit."""
 
-    def __init__(
-        self,
-        settings: GavelSettings,
-        folder: DataFolder,
-        store: Store,
-        system: System,
-        projector: Projector,
-        blobs: Blobs,
-        room: Room,
-    ) -> None:
+TRIES = 10
+TRY_AGAIN_SECONDS = 1.0
+"""How often, and after how long each time, a start asks its own actors: a disk that is busy for a moment ends no start."""
+
+log = structlog.get_logger("gateway.node")
+
+
+class Parts(NamedTuple):
+    """What stands on one journal."""
+
+    folder: DataFolder
+    store: Store
+    system: System
+    projector: Projector
+    blobs: Blobs
+    room: Room
+
+
+class Compartment:
+    """One journal and what stands on it. `journal` is its name, and the tenant's."""
+
+    def __init__(self, journal: str, settings: GavelSettings, parts: Parts, sessions: Sessions, counts: Counts) -> None:
+        self.journal = journal
         self.settings = settings
-        self.folder = folder
-        self.store = store
-        self.system = system
-        self.projector = projector
-        self.blobs = blobs
-        self.room = room
-        self.tokens = Tokens(folder.secret())
-        self.sessions = Sessions(system.clock.now, folder.sessions)
-        self.sockets = Sockets(system)
-        self.counts = Counts()
-        self.started_at = system.clock.now()
+        self.folder, self.store, self.system, self.projector, self.blobs, self.room = parts
+        self.sessions = sessions
+        self.counts = counts
+        self.tokens = Tokens(self.folder.secret(), journal)
+        self.sockets = Sockets(self.system, self.position_in)
+        self.started_at = self.system.clock.now()
         self.admin_token = ""
-        self.url = ""
         self._failures = 0
         self._commits = 0
         self._failed_at = -FAILURE_SECONDS
+
+    def is_home_of(self, tenant: str) -> bool:
+        """Whether this tenant's records belong here."""
+        return tenant == self.journal
+
+    def check_journal(self, name: str) -> None:
+        """Raises Refused where what a caller brings is of another journal: a position there says nothing here."""
+        if name != self.journal:
+            raise Refused("journal_differs", f"this is of the journal {name}, and yours is {self.journal}")
+
+    def cursor(self, position: int) -> str:
+        """A position that says its journal, unless that is the shared one."""
+        return str(position) if self.journal == SHARED else f"{self.journal}:{position}"
+
+    def position_in(self, cursor: str) -> str:
+        """The position in a cursor, or whatever else stands there. Raises Refused where it names another journal."""
+        named = CURSOR.fullmatch(cursor)
+        if named is None:
+            return cursor
+        self.check_journal(named["journal"])
+        return named["position"]
 
     async def ask(
         self, message: Command[R], principal: Principal, *, key: str = "", digest: bytes = b"", correlation: str = ""
@@ -68,12 +111,23 @@ class Node:
         )
         return await self.system.ask(message, context)
 
-    def sign_in_link(self) -> str:
-        """A link that signs a browser in as the admin, once."""
-        return f"{self.url}/session?ticket={self.sessions.ticket(digest_of(self.admin_token))}"
+    async def ask_at_start(self, message: Command[R], tenant: str) -> R:
+        """Asks on the node's own behalf, until it is answered or refused, or TRIES have failed."""
+        tries_left = TRIES
+        while True:
+            try:
+                return await self.system.ask(message, Context(tenant=tenant, principal="node"))
+            except Refused:
+                raise
+            except Failure as failure:
+                tries_left -= 1
+                if not tries_left:
+                    raise
+                log.warning("start_held_up", message=type(message).__name__, reason=str(failure))
+                await trio.sleep(TRY_AGAIN_SECONDS)
 
     def faults(self) -> list[str]:
-        """What keeps the node from being ready; empty when nothing does."""
+        """What keeps the compartment from being ready; empty when nothing does."""
         journal = self.system.journal
         found = [f"{one.name} stopped: {one.reason}" for one in self.projector.status() if one.reason]
         if self.projector.trouble:
@@ -91,3 +145,39 @@ class Node:
         if journal.failures > self._failures:
             self._failures, self._commits, self._failed_at = journal.failures, journal.commits, trio.current_time()
         return journal.commits == self._commits and trio.current_time() < self._failed_at + FAILURE_SECONDS
+
+
+class Node(Compartment):
+    """A running node: its shared journal, and the compartments of isolated tenants. `url` is empty where its door is not open."""
+
+    isolated: "Compartments"
+
+    def __init__(self, settings: GavelSettings, parts: Parts) -> None:
+        sessions = Sessions(parts.system.clock.now, parts.folder.sessions)
+        super().__init__(SHARED, settings, parts, sessions, Counts())
+        self.url = ""
+
+    def is_home_of(self, tenant: str) -> bool:
+        """All tenants are at home here but those that have a journal of their own."""
+        return tenant not in self.isolated
+
+    def compartment(self, journal: str) -> Compartment:
+        """Raises KeyError where there is no such journal, Unreachable where it is closed."""
+        return self if journal == SHARED else self.isolated.find(journal)
+
+    def sign_in_link(self) -> str:
+        """A link that signs a browser in as the admin, once."""
+        return f"{self.url}/session?ticket={self.sessions.ticket(digest_of(self.admin_token))}"
+
+
+def whole_node(compartment: Compartment, principal: Principal) -> Node | None:
+    """The node with all its journals, for those whose tenant looks after it; None for others."""
+    return compartment if isinstance(compartment, Node) and principal.tenant == TENANT else None
+
+
+def check_whole_node(compartment: Compartment, principal: Principal) -> Node:
+    """The same. Raises `HTTPException` 403 for others."""
+    node = whole_node(compartment, principal)
+    if node is None:
+        raise HTTPException(403, f"this is for those who look after the node, whose tenant is {TENANT}")
+    return node

@@ -7,6 +7,7 @@ from typing import Any, TypedDict, cast
 
 import msgspec
 import structlog
+from eventsourcing.persistence import InterfaceError, OperationalError, PersistenceError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.responses import Response
@@ -17,6 +18,7 @@ from runtime.errors import Conflict, Crashed, NoRoom, NotAnswered, Overloaded, R
 MEDIA_TYPE = "application/problem+json"
 CHALLENGE = 'Bearer realm="gavel"'
 UNREACHABLE_RETRY_SECONDS = 1
+UNREADABLE_RETRY_SECONDS = 2
 LOGGED = "logged as error "
 
 log = structlog.get_logger("gateway.problems")
@@ -122,6 +124,14 @@ async def _handle_unreachable(request: Request, error: Unreachable) -> Response:
     return problem(503, "unreachable", "Unreachable", detail=str(error), headers=headers)
 
 
+async def _handle_unreadable(request: Request, error: PersistenceError) -> Response:
+    """The database is away or busy. What it says of that may name its address, so that is for the log."""
+    log.warning("journal_unreadable", path=request.url.path, reason=str(error))
+    detail = "what was recorded can't be read at the moment; nothing of it is lost"
+    headers = _retry_after(UNREADABLE_RETRY_SECONDS)
+    return problem(503, "journal_unreadable", "The journal can't be read", detail=detail, headers=headers)
+
+
 async def _handle_crashed(request: Request, error: Crashed) -> Response:
     return _crash(error.error_id)
 
@@ -167,6 +177,8 @@ _HANDLERS = {
     NoRoom: _handle_no_room,
     Overloaded: _handle_overloaded,
     Unreachable: _handle_unreachable,
+    InterfaceError: _handle_unreadable,
+    OperationalError: _handle_unreadable,
     Crashed: _handle_crashed,
     BadRequest: _handle_bad_request,
     ClientDisconnect: _handle_client_gone,

@@ -1,7 +1,7 @@
 """The parameters of queries: each is defined once, and its definition both reads it and describes it in the API document."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Generic, TypeVar
@@ -27,6 +27,8 @@ class Parameter(Generic[T]):
     schema: Mapping[str, Any]
     read: Callable[[str], T]
     absent: T
+    is_position: bool = False
+    """Whether it is a position of a journal, which may be named before it: `NAME:4711`."""
 
 
 def _refused(name: str, must: str) -> Refused:
@@ -43,6 +45,11 @@ def integer(name: str, meaning: str, absent: T, *, least: int = 0, most: int = P
 
     schema: dict[str, Any] = {"type": "integer", "minimum": least, "maximum": most}
     return Parameter(name, meaning, schema | ({} if absent is None else {"default": absent}), read, absent)
+
+
+def position(name: str, meaning: str, absent: T) -> Parameter[int | T]:
+    """A position of the caller's journal."""
+    return replace(integer(name, f"{meaning} It may name its journal, as in `NAME:4711`.", absent), is_position=True)
 
 
 def choice(name: str, meaning: str, choices: type[StrEnum]) -> Parameter[str | None]:
@@ -94,12 +101,12 @@ def moment(name: str, meaning: str) -> Parameter[int | datetime | None]:
         return at
 
     schema = {"type": "string", "maxLength": MOMENT_CHARACTERS_MAX}
-    return Parameter(name, meaning, schema, read, None)
+    return Parameter(name, meaning, schema, read, None, is_position=True)
 
 
 LIMIT = integer("limit", "How many rows the page may have.", PAGE_DEFAULT, least=1, most=PAGE_MAX)
-AFTER = integer("after", "Where the page goes on: the `next` of the page before.", None)
-AFTER_POSITION = integer(
+AFTER = position("after", "Where the page goes on: the `next` of the page before.", None)
+AFTER_POSITION = position(
     "after_position",
     "Answers as of this position of the log or a later one, and waits for it; without it, as of now. "
     "Who has written reads it back by the `Gavel-Position` of that answer.",

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import msgspec
 import structlog
 
+from aggregates.journal import SHARED
 from gateway.folder import read_private, write_private
 
 COOKIE = "gavel-session"
@@ -29,10 +30,11 @@ log = structlog.get_logger("gateway.sessions")
 
 
 class Pass(NamedTuple):
-    """The digest of the key that a ticket or a session stands for, and when it ends (seconds since the epoch)."""
+    """The digest of the key that a ticket or a session stands for, when it ends (seconds since the epoch), and its key's journal."""
 
     digest: bytes
     ends_at: float
+    journal: str = SHARED
 
 
 _decoder = msgspec.json.Decoder(dict[str, Pass])
@@ -47,37 +49,38 @@ class Sessions:
         self._tickets: OrderedDict[str, Pass] = OrderedDict()
         self._sessions = self._load()
 
-    def ticket(self, digest: bytes, seconds: float = TICKET_SECONDS) -> str:
+    def ticket(self, digest: bytes, seconds: float = TICKET_SECONDS, journal: str = SHARED) -> str:
         """A new ticket for the key of this digest."""
-        return self._add(self._tickets, TICKETS_MAX, digest, seconds)
+        return self._add(self._tickets, TICKETS_MAX, Pass(digest, self._now() + seconds, journal))
 
     def redeem(self, ticket: str) -> str | None:
         """The session that a ticket gives, once; None for a ticket that is unknown, used or too old."""
         found = self._tickets.pop(_sealed(ticket), None)
         if found is None or found.ends_at < self._now():
             return None
-        session = self._add(self._sessions, SESSIONS_MAX, found.digest, SESSION_SECONDS)
+        lasting = found._replace(ends_at=self._now() + SESSION_SECONDS)
+        session = self._add(self._sessions, SESSIONS_MAX, lasting)
         self._keep()
         return session
 
-    def digest_of(self, session: str) -> bytes | None:
-        """The digest of the key that a session stands for."""
+    def find(self, session: str) -> Pass | None:
+        """What a session stands for, as long as it lasts."""
         found = self._sessions.get(_sealed(session))
-        return found.digest if found is not None and found.ends_at >= self._now() else None
+        return found if found is not None and found.ends_at >= self._now() else None
 
     def end(self, session: str) -> None:
         """Signs out."""
         if self._sessions.pop(_sealed(session), None) is not None:
             self._keep()
 
-    def _add(self, passes: OrderedDict[str, Pass], passes_max: int, digest: bytes, seconds: float) -> str:
+    def _add(self, passes: OrderedDict[str, Pass], passes_max: int, one: Pass) -> str:
         now = self._now()
-        for name in [name for name, one in passes.items() if one.ends_at < now]:
+        for name in [name for name, kept in passes.items() if kept.ends_at < now]:
             del passes[name]
         while len(passes) >= passes_max:
             passes.popitem(last=False)
         name = secrets.token_urlsafe(TOKEN_BYTES)
-        passes[_sealed(name)] = Pass(digest, now + seconds)
+        passes[_sealed(name)] = one
         return name
 
     def _keep(self) -> None:

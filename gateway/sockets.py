@@ -60,8 +60,10 @@ REPLACED = 4409
 class Sockets:
     """The agents' websockets of a node, one for each agent: the newest is the good one."""
 
-    def __init__(self, system: System) -> None:
+    def __init__(self, system: System, position_in: Callable[[str], str] = str) -> None:
+        """`position_in` tells the position in a cursor, or refuses one of another journal."""
         self.system = system
+        self._position_in = position_in
         self.translator = Translator(system.journal)
         self.office = PostOffice(system.journal, self.translator.addressees)
         self._socket_by_agent: dict[tuple[str, str], AgentSocket] = {}
@@ -73,13 +75,19 @@ class Sockets:
         """Brings the sockets what concerns them, until cancelled."""
         await self.office.run()
 
+    def end(self, code: int, reason: str) -> None:
+        """Ends all of them."""
+        for socket in list(self._socket_by_agent.values()):
+            socket.end(code, reason)
+
     async def serve(self, websocket: WebSocket, principal: Principal, key: str = "") -> None:
         """Serves an agent until either side ends; `key` is its own where it has yet to be told.
 
         Raises, before it accepts, what the client has to be told.
         """
         protocol = _chosen(websocket)
-        after = _after(websocket, self.system.journal.position)
+        named = self._position_in(websocket.query_params.get("after", ""))
+        after = _after(named, self.system.journal.position)
         socket = AgentSocket(self, websocket, principal, protocol, after)
         beat = await socket.beat()
         await websocket.accept(subprotocol=protocol.name if websocket.scope["subprotocols"] else None)
@@ -324,9 +332,8 @@ def _chosen(websocket: WebSocket) -> Protocol:
     raise HTTPException(400, f"this socket speaks {' or '.join(protocol.name for protocol in PROTOCOLS)}")
 
 
-def _after(websocket: WebSocket, newest: int) -> int:
+def _after(text: str, newest: int) -> int:
     """The position from which the client goes on; now, where it names none."""
-    text = websocket.query_params.get("after", "")
     if not text:
         return newest
     if not (text.isascii() and text.isdigit() and int(text[:20]) <= newest):

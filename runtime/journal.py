@@ -53,7 +53,7 @@ RETRY_SECONDS = 2.0
 PAUSE_SECONDS_MIN = 0.05
 FORGET_SECONDS = 3600.0
 KEYS_AT_ONCE = 5_000
-ENDED = "the node has stopped, and does not know whether this is recorded: ask again under the same idempotency key"
+ENDED = "the journal has ended, and does not know whether this is recorded: ask again under the same idempotency key"
 
 _RECORDED, _DRAFTS, _DATA = attrgetter("recorded"), attrgetter("drafts"), attrgetter("data")
 

@@ -3,7 +3,7 @@
 from hashlib import sha256
 from typing import Any
 
-from aggregates import agent, key, qubo_problem, solve_job, task
+from aggregates import agent, journal, key, qubo_problem, solve_job, task
 from aggregates.agent import AgentType
 from aggregates.key import Role
 from aggregates.task import Candidate, Doer, Stage, TaskType
@@ -46,6 +46,7 @@ COMMANDS = (
     agent.DeregisterAgent(agent_id="ann", reason="done", at=AT, tenant=TENANT),
     agent.LoseAgent(agent_id="ann", last_heard_at=AT - 31, at=AT, tenant=TENANT),
     agent.ReturnAgent(agent_id="ann", at=AT, tenant=TENANT),
+    journal.OpenJournal(name="acme", origin="gavel/acme/00", public_key="K", at=AT, tenant="default"),
     key.IssueKey(key_id="k1", role=Role.AGENT, digest=DIGEST, label="crew", at=AT, tenant=TENANT),
     key.RevokeKey(key_id="k1", reason="leaked", at=AT, tenant=TENANT),
     qubo_problem.RegisterProblem(
@@ -147,6 +148,7 @@ EVENTS = (
     agent.AgentDeregistered(agent_id="ann", reason="done"),
     agent.AgentLost(agent_id="ann", last_heard_at=AT - 31),
     agent.AgentReturned(agent_id="ann", generation=2),
+    journal.JournalOpened(name="acme", origin="gavel/acme/00", public_key="K"),
     key.KeyIssued(key_id="k1", role=Role.AGENT, digest=DIGEST, agent_id="", label="crew", expires_at=None),
     key.KeyRevoked(key_id="k1", reason="leaked"),
     qubo_problem.ProblemRegistered(

@@ -13,5 +13,8 @@ KeyId = Id
 ProblemId = Id
 JobId = Id
 
+TENANT_NAME = r"^[a-z][a-z0-9-]{0,30}$(?!\n)"
+"""What a strictly isolated tenant, and so its journal and the journal's folder, can be called: shorter than a key's id in a token."""
+
 Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$(?!\n)")]
 """The sha256 of a blob, in hexadecimal digits."""

@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import quote
 
 from gateway.client import Client, Denied, NotReached
-from gateway.commands.common import add_json, add_settings, print_json
+from gateway.commands.common import add_journal, add_json, add_settings, print_json
 from gateway.commands.reach import running
 from gateway.verdicts import FINE, Wrong
 
@@ -54,6 +54,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="tell a dead letter to its actor once more, by its number; repeatable",
     )
     add_settings(parser)
+    add_journal(parser)
     add_json(parser)
 
 

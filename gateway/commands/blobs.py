@@ -4,7 +4,7 @@ import argparse
 from typing import Any
 
 from gateway.client import Client
-from gateway.commands.common import add_json, add_settings, print_json
+from gateway.commands.common import add_journal, add_json, add_settings, print_json
 from gateway.commands.reach import reach
 from gateway.verdicts import FINE
 
@@ -18,6 +18,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     collect.set_defaults(act=_collect)
     for action in (usage, collect):
         add_settings(action)
+        add_journal(action)
         add_json(action)
 
 

@@ -2,11 +2,16 @@
 
 import argparse
 import os
+import re
 import sys
 from pathlib import Path
 
 import msgspec
+from msgspec.structs import replace
 
+from aggregates.journal import SHARED
+from aggregates.values.ids import TENANT_NAME
+from gateway.folder import DataFolder
 from gateway.settings import PREFIX, GavelSettings, load
 from gateway.verdicts import Wrong
 from runtime.settings import SettingsFaulty
@@ -29,6 +34,29 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="a settings file, TOML or YAML; repeatable",
     )
+
+
+def add_journal(parser: argparse.ArgumentParser) -> None:
+    """The option that names the journal of an isolated tenant."""
+    parser.add_argument("--journal", metavar="NAME", default=SHARED, help="a named journal; by default the shared one")
+
+
+def read_journal_settings(options: argparse.Namespace) -> GavelSettings:
+    """The settings that hold for the files of the journal that the options name. Raises Wrong where it is not there."""
+    settings = read_settings(options, log_level="warning")
+    if options.journal == SHARED:
+        return settings
+    return replace(settings, data=named_folder(settings, options.journal).path, journal="")
+
+
+def named_folder(settings: GavelSettings, journal: str) -> DataFolder:
+    """The folder of a journal. Raises Wrong where it is not there."""
+    folder = DataFolder(settings.data)
+    if journal == SHARED:
+        return folder
+    if not (re.fullmatch(TENANT_NAME, journal) and folder.named(journal).journal.is_file()):
+        raise Wrong(f"there is no journal {journal} in {settings.data}")
+    return folder.named(journal)
 
 
 def read_settings(options: argparse.Namespace, **given: object) -> GavelSettings:

@@ -4,7 +4,7 @@ import argparse
 from typing import Any
 
 from gateway.client import Client, Denied, NotReached
-from gateway.commands.common import add_json, add_settings, print_json
+from gateway.commands.common import add_journal, add_json, add_settings, print_json
 from gateway.commands.reach import reach, running
 from gateway.verdicts import FINE, Wrong
 
@@ -29,6 +29,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     link.set_defaults(act=None)
     for action in (create, listing, revoke, link):
         add_settings(action)
+        add_journal(action)
         add_json(action)
 
 

@@ -13,7 +13,7 @@ from urllib.request import Request, urlopen
 import msgspec
 
 from gateway.client import Client, Denied, NotReached
-from gateway.commands.common import add_json, add_settings, print_json, read_settings, say
+from gateway.commands.common import add_journal, add_json, add_settings, print_json, read_journal_settings, say
 from gateway.commands.reach import reach, running
 from gateway.exports import FORMAT, open_journal, write_export
 from gateway.folder import DataFolder
@@ -49,6 +49,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     check.set_defaults(act=_check)
     for action in (tail, state, export, replay, check):
         add_settings(action)
+        add_journal(action)
         add_json(action)
 
 
@@ -117,7 +118,7 @@ def shown(record: dict[str, Any]) -> str:
 
 
 def _export(options: argparse.Namespace) -> int:
-    settings = read_settings(options, log_level="warning")
+    settings = read_journal_settings(options)
     if options.file is None and options.json:
         raise Wrong("with --json stdout holds the answer: name a FILE for the records")
     if options.file is not None and options.file.exists():
@@ -137,7 +138,7 @@ def _replay(options: argparse.Namespace) -> int:
     """Works on copies, so that it makes no difference whether a node runs; read models may lag, so they are copied first."""
     from gateway.replay import replay_copies
 
-    settings = read_settings(options, log_level="warning")
+    settings = read_journal_settings(options)
     with tempfile.TemporaryDirectory() as name:
         read_models, journal = Path(name) / "read.db", Path(name) / "journal.db"
         copy_file(DataFolder(settings.data).read_models, read_models)
@@ -158,7 +159,7 @@ def _check(options: argparse.Namespace) -> int:
     """Reads the file as it is, of a running node too: what a program can't read must not keep it from saying so."""
     from gateway.replay import refold
 
-    settings = read_settings(options, log_level="warning")
+    settings = read_journal_settings(options)
     started = time.perf_counter()
     with journal_file(settings) as journal, open_journal(journal) as connection, tempfile.TemporaryDirectory() as name:
         connection.execute("COMMIT")

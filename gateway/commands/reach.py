@@ -8,8 +8,9 @@ from typing import TypeVar
 import trio
 from msgspec.structs import replace
 
-from gateway.client import Client, Denied, NotReached, running_node
-from gateway.commands.common import read_settings
+from aggregates.journal import SHARED
+from gateway.client import Client, Denied, NotReached, read_admin_key, running_node
+from gateway.commands.common import named_folder, read_settings
 from gateway.folder import DataFolder, FolderUnusable
 from gateway.settings import GavelSettings
 from gateway.verdicts import Wrong
@@ -20,11 +21,12 @@ T = TypeVar("T")
 
 
 def reach(options: argparse.Namespace, question: Callable[[Client], T]) -> T:
-    """The answer to `question(client)`, asked with the admin's key. Raises Wrong when there is none."""
+    """The answer to `question(client)`, asked with the admin's key of the journal that is named. Raises Wrong when there is none."""
     settings = read_settings(options, log_level="warning")
+    keys = named_folder(settings, getattr(options, "journal", SHARED))
     try:
-        client = running_node(DataFolder(settings.data))
-        return question(client) if client is not None else trio.run(partial(_reach_closed, settings, question))
+        client = running_node(DataFolder(settings.data), keys)
+        return question(client) if client is not None else trio.run(partial(_reach_closed, settings, keys, question))
     except (FolderUnusable, Locked, Unreadable, Denied, NotReached) as error:
         raise Wrong(str(error)) from error
 
@@ -32,15 +34,15 @@ def reach(options: argparse.Namespace, question: Callable[[Client], T]) -> T:
 def running(options: argparse.Namespace) -> Client:
     """The node that runs. Raises Wrong where none does."""
     settings = read_settings(options, log_level="warning")
-    client = running_node(DataFolder(settings.data))
+    client = running_node(DataFolder(settings.data), named_folder(settings, getattr(options, "journal", SHARED)))
     if client is None:
         raise Wrong(f"no node runs on {settings.data}")
     return client
 
 
-async def _reach_closed(settings: GavelSettings, question: Callable[[Client], T]) -> T:
+async def _reach_closed(settings: GavelSettings, keys: DataFolder, question: Callable[[Client], T]) -> T:
     from gateway.node import open_node  # loads every part of a node, which a running one makes unnecessary
 
     async with open_node(replace(settings, bind="127.0.0.1:0")) as node:
-        client = Client(node.url, node.admin_token)
+        client = Client(node.url, read_admin_key(keys))
         return await trio.to_thread.run_sync(question, client)

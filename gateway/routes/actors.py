@@ -5,7 +5,7 @@ from starlette.responses import Response
 
 from gateway.auth import OPERATORS, WATCHERS
 from gateway.calls import Call, Endpoint, found
-from gateway.parts import Node
+from gateway.parts import Compartment
 from gateway.queries import integer
 from runtime.letters import LETTERS_MAX, DeadLetter
 from runtime.log_levels import Level
@@ -28,7 +28,7 @@ async def set_log_level(call: Call) -> Response:
     return call.reply(wanted)
 
 
-def _names(node: Node, tenant: str) -> set[str]:
+def _names(node: Compartment, tenant: str) -> set[str]:
     """What the actors that serve this tenant can be named by: their kinds, their paths, and what leads to them."""
     names = {kind.name for kind in node.system.kinds()}
     for cell in node.system.walk():

@@ -1,6 +1,6 @@
 """The log: pages of it by position, and the feed that follows it, as server-sent events or over a websocket."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 from functools import partial
 
@@ -14,19 +14,21 @@ from aggregates.key import Principal
 from gateway.auth import EVERYBODY, is_welcome
 from gateway.calls import Call, Endpoint, SocketEndpoint
 from gateway.live import EventStream, Line, Write, line, watch
-from gateway.parts import Node
-from gateway.queries import LIMIT, flag, integer, words
+from gateway.parts import Compartment
+from gateway.queries import LIMIT, flag, position, words
+from runtime.errors import Overloaded
 from runtime.journal import Journal
 from runtime.records import Recorded
 
 READ_MAX = 2_000
+READ_SECONDS_MAX = 5.0
 STREAM_CHARACTERS_MAX = 300
 POLICY_VIOLATION = 1008
 
-PAST = integer("after", "Only records past this position: 0, or the `next` of the page before.", 0)
+PAST = position("after", "Only records past this position: 0, or the `next` of the page before.", 0)
 STREAM = words("stream", "Only records of this stream.", None, characters_max=STREAM_CHARACTERS_MAX)
 COMMANDS = flag("commands", "Tell with the first event of each command what was decided, in full.")
-FROM = integer("after", "Begin after this position; without it, now.", None)
+FROM = position("after", "Begin after this position; without it, now.", None)
 
 
 class LogPage(msgspec.Struct, frozen=True):
@@ -43,7 +45,7 @@ async def page(call: Call) -> Response:
     after, stream, limit = call.asked(PAST), call.asked(STREAM), call.limit
     journal = call.node.system.journal
     if stream is None:
-        read = await journal.read(after, min(READ_MAX, 2 * limit))
+        read = await _read(journal, after, min(READ_MAX, 2 * limit))
         seen = [record for record in read if record.meta.tenant == call.tenant]
     else:
         read = seen = await _read_stream(journal, stream, after, limit, call.tenant)
@@ -51,6 +53,13 @@ async def page(call: Call) -> Response:
     reached = shown[-1].position if len(seen) > limit else read[-1].position if read else after
     commands = call.asked(COMMANDS)
     return call.reply(LogPage([line(record, commands=commands) for record in shown], journal.position, reached))
+
+
+async def _read(journal: Journal, after: int, limit: int) -> list[Recorded]:
+    """Whoever asks for a page is told when the journal is away; a feed waits for it."""
+    with trio.move_on_after(READ_SECONDS_MAX):
+        return await journal.read(after, limit)
+    raise Overloaded("the journal can't be read at the moment")
 
 
 async def _read_stream(journal: Journal, stream: str, after: int, limit: int, tenant: str) -> list[Recorded]:
@@ -62,37 +71,44 @@ async def _read_stream(journal: Journal, stream: str, after: int, limit: int, te
 
 
 def _pages(
-    node: Node, connection: HTTPConnection, principal: Principal, after: int
+    node: Compartment, connection: HTTPConnection, principal: Principal, after: int
 ) -> AsyncGenerator[tuple[int, list[Recorded]], None]:
     """What the feed's reader may see past a position, while its key opens the door."""
-    return watch(node.system.journal, after, principal.tenant, partial(is_welcome, connection, node))
+    return watch(
+        node.system.journal, after, principal.tenant, partial(is_welcome, connection, connection.app.state.node)
+    )
 
 
 async def feed(call: Call) -> Response:
     """Server-sent events from `Last-Event-ID` or `after` on, for ever. An event's id is its position, its name the record's kind,
     its data the record; events named `position` say how far the feed is. It ends when the key is revoked."""
     last_seen = call.request.headers.get("last-event-id")
-    named = call.asked(FROM) if last_seen is None else FROM.read(last_seen)
+    named = call.asked(FROM) if last_seen is None else FROM.read(call.node.position_in(last_seen))
     after = call.node.system.journal.position if named is None else named
-    return EventStream(partial(_write_events, after, _pages(call.node, call.request, call.principal, after)))
+    pages = _pages(call.node, call.request, call.principal, after)
+    return EventStream(partial(_write_events, call.node, after, pages))
 
 
-async def _write_events(after: int, pages: AsyncGenerator[tuple[int, list[Recorded]], None], write: Write) -> None:
+async def _write_events(
+    node: Compartment, after: int, pages: AsyncGenerator[tuple[int, list[Recorded]], None], write: Write
+) -> None:
     async with aclosing(pages):
-        await write(b"retry: 1000\nevent: position\nid: %d\ndata: %d\n\n" % (after, after))
-        async for position, records in pages:
-            await write(_events(position, records))
+        await write(b"retry: 1000\n" + _event(node, after, "position", after))
+        async for reached, records in pages:
+            await write(b"".join(_events(node, reached, records)))
 
 
-def _events(position: int, records: Sequence[Recorded]) -> bytes:
+def _events(node: Compartment, reached: int, records: Sequence[Recorded]) -> Iterator[bytes]:
     """The page as events, and the position that it reaches where that is further."""
-    events = [
-        b"id: %d\nevent: %s\ndata: %s\n\n" % (record.position, record.kind.encode(), msgspec.json.encode(line(record)))
-        for record in records
-    ]
-    if not records or records[-1].position < position:
-        events.append(b"id: %d\nevent: position\ndata: %d\n\n" % (position, position))
-    return b"".join(events)
+    for record in records:
+        yield _event(node, record.position, record.kind, line(record))
+    if not records or records[-1].position < reached:
+        yield _event(node, reached, "position", reached)
+
+
+def _event(node: Compartment, place: int, name: str, told: Line | int) -> bytes:
+    """Its id is what a client comes back with, so it says its journal."""
+    return f"id: {node.cursor(place)}\nevent: {name}\ndata: ".encode() + msgspec.json.encode(told) + b"\n\n"
 
 
 class RecordFrame(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="record"):
@@ -107,10 +123,10 @@ class PositionFrame(msgspec.Struct, frozen=True, kw_only=True, tag_field="type",
     position: int
 
 
-async def feed_socket(websocket: WebSocket, node: Node, principal: Principal) -> None:
+async def feed_socket(websocket: WebSocket, node: Compartment, principal: Principal) -> None:
     """The same feed, one JSON frame a record, until the client goes or the key is revoked. What the client says is not heard."""
     text = websocket.query_params.get(FROM.name)
-    named = None if text is None else FROM.read(text)
+    named = None if text is None else FROM.read(node.position_in(text))
     after = node.system.journal.position if named is None else named
     await websocket.accept()
     async with trio.open_nursery() as nursery:
@@ -125,8 +141,8 @@ async def _push(
 ) -> None:
     try:
         async with aclosing(pages):
-            async for position, records in pages:
-                for frame in _frames(position, records):
+            async for reached, records in pages:
+                for frame in _frames(reached, records):
                     await websocket.send_text(msgspec.json.encode(frame).decode())
         await websocket.close(POLICY_VIOLATION, "the key opens nothing any more")
     except WebSocketDisconnect:
@@ -134,10 +150,10 @@ async def _push(
     scope.cancel()
 
 
-def _frames(position: int, records: Sequence[Recorded]) -> list[RecordFrame | PositionFrame]:
+def _frames(reached: int, records: Sequence[Recorded]) -> list[RecordFrame | PositionFrame]:
     frames: list[RecordFrame | PositionFrame] = [RecordFrame(record=line(record)) for record in records]
-    if not records or records[-1].position < position:
-        frames.append(PositionFrame(position=position))
+    if not records or records[-1].position < reached:
+        frames.append(PositionFrame(position=reached))
     return frames
 
 

@@ -32,7 +32,7 @@ async def make_link(call: Call) -> Response:
     scheme, _, token = call.request.headers.get("authorization", "").partition(" ")
     if not scheme:
         raise HTTPException(403, "a link is for the key that asks for it: send the header Authorization: Bearer KEY")
-    ticket = call.node.sessions.ticket(digest_of(token.strip()), LINK_SECONDS)
+    ticket = call.node.sessions.ticket(digest_of(token.strip()), LINK_SECONDS, call.node.journal)
     return call.reply(Link(f"/session?ticket={ticket}", LINK_SECONDS), 201)
 
 

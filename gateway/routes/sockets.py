@@ -11,12 +11,12 @@ from gateway.auth import AGENTS, ENROLLERS
 from gateway.calls import SocketEndpoint
 from gateway.enrolment import enrol
 from gateway.frames import FRAME_BY_TYPE, PROTOCOLS
-from gateway.parts import Node
+from gateway.parts import Compartment
 from gateway.queries import integer, words
 from gateway.told_frames import Told
 
 
-async def serve(websocket: WebSocket, node: Node, principal: Principal) -> None:
+async def serve(websocket: WebSocket, node: Compartment, principal: Principal) -> None:
     """Calls, awards and refusals for the agent; bids, results and heartbeats from it."""
     if principal.role in AGENTS:
         await node.sockets.serve(websocket, principal)

@@ -4,14 +4,17 @@ from functools import cache
 from importlib.metadata import version
 
 import msgspec
+from eventsourcing.persistence import PersistenceError
 from sqlalchemy import Connection
 from starlette.responses import Response
 
 from gateway.auth import EVERYBODY, WATCHERS
 from gateway.calls import Call, Endpoint
 from gateway.metrics import lines as metrics_of
-from gateway.parts import Node
+from gateway.parts import Compartment, whole_node
 from gateway.queries import integer
+from gateway.routes.journals import JournalRow
+from gateway.routes.journals import row as journal_row
 from projections import agents, tasks
 from runtime.read_models import Standing
 from runtime.recovery import NODE
@@ -30,10 +33,11 @@ class Seal(msgspec.Struct, frozen=True):
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
-    """The node at a glance. `actors`, those `actors_more` that are not listed, and `kinds` are for those who watch the node; others
-    see empty lists."""
+    """The node at a glance, as far as it concerns this journal. `actors`, those `actors_more` that are not listed, and `kinds` are for
+    those who watch the node, `journals` (the named ones) for those of them who look after all of it; others see empty lists."""
 
     version: str
+    journal: str
     uptime_seconds: float
     ready: bool
     faults: list[str]
@@ -44,6 +48,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     last_commit_failure: str
     disk_free_bytes: int
     checkpoint: Seal | None
+    journals: list[JournalRow]
     agents: dict[str, int]
     tasks: dict[str, int]
     projections: list[Standing]
@@ -56,12 +61,16 @@ async def status(call: Call) -> Response:
     """What stands where, now."""
     node, journal = call.node, call.node.system.journal
     counts = await node.projector.query(lambda connection: _counts(connection, call.tenant))
-    note = await journal.read_with(node.store.checkpoint)
     faults = node.faults()
+    try:
+        note = await journal.read_with(node.store.checkpoint)
+    except PersistenceError as error:  # this is where people look when it is away
+        note, faults = None, [*faults, f"the journal can't be read: {error}"]
     seen = _tree(node, call.tenant, call.asked(ACTORS)) if call.principal.role in WATCHERS else NOTHING_SEEN
     return call.reply(
         Status(
             version=_version(),
+            journal=node.journal,
             uptime_seconds=round(node.system.clock.now() - node.started_at, 1),
             ready=not faults,
             faults=faults,
@@ -72,6 +81,7 @@ async def status(call: Call) -> Response:
             last_commit_failure=journal.last_failure,
             disk_free_bytes=node.room.left,
             checkpoint=_seal(note) if note else None,
+            journals=_journals(call),
             agents=counts[0],
             tasks=counts[1],
             projections=list(node.projector.status()),
@@ -87,10 +97,16 @@ def _version() -> str:
     return version("gavel-runtime")
 
 
+def _journals(call: Call) -> list[JournalRow]:
+    """The named journals, for those who look after the node."""
+    node = whole_node(call.node, call.principal) if call.principal.role in WATCHERS else None
+    return [journal_row(berth) for berth in node.isolated] if node is not None else []
+
+
 NOTHING_SEEN = Tree(actors=[], more=0, kinds=[])
 
 
-def _tree(node: Node, tenant: str, rows_max: int) -> Tree:
+def _tree(node: Compartment, tenant: str, rows_max: int) -> Tree:
     """The actors that serve this tenant; those of the node serve all."""
     keys = (tenant, NODE, "")
     return tree(node.system, rows_max=rows_max, wanted=lambda cell: getattr(cell, "key", "") in keys)
@@ -107,7 +123,10 @@ def _seal(note: str) -> Seal:
 
 async def metrics(call: Call) -> Response:
     """The Prometheus text format."""
-    return Response("".join(metrics_of(call.node)), media_type="text/plain; version=0.0.4; charset=utf-8")
+    return Response(
+        "".join(metrics_of(call.node, whole_node(call.node, call.principal))),
+        media_type="text/plain; version=0.0.4; charset=utf-8",
+    )
 
 
 routes = (

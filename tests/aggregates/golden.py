@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from aggregates import agent, key, qubo_problem, solve_job, task
+from aggregates import agent, journal, key, qubo_problem, solve_job, task
 from aggregates.catalog import AGGREGATES
 from runtime import redecide
 from runtime.codec import Codec
@@ -85,6 +85,7 @@ def _lives() -> Iterator[tuple[str, Life]]:
             *(_example(kind) for kind in (agent.DrainAgent, agent.DeregisterAgent, agent.RegisterAgent)),
         ],
     )
+    yield "journal-acme", [_example(journal.OpenJournal)]
     yield "key-k1", [_example(key.IssueKey), _example(key.RevokeKey)]
     yield "qubo_problem-p1", [_example(qubo_problem.RegisterProblem)]
     yield from _jobs()

@@ -5,6 +5,7 @@ import logging
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -13,10 +14,11 @@ import trio
 
 from benchmarks.postgres_server import Server
 from gateway import cli
+from gateway.folder import FolderUnusable
 from runtime.store.contract import Locked
 from runtime.verification import verify
 from tests.contract.places import make_database
-from tests.gateway.clients import TASK, open_client, settings_of
+from tests.gateway.clients import TASK, Client, open_client, settings_of
 
 
 @pytest.fixture(autouse=True)
@@ -51,6 +53,44 @@ async def test_a_node_on_postgres_answers_repeats_and_goes_on_after_a_restart(tm
         await admin.node.projector.wait_for(admin.node.system.journal.position)
         assert len((await admin.get("/v1/tasks"))["tasks"]) == 1
     assert not (tmp_path / "data" / "journal.db").exists()
+
+
+async def test_while_the_server_is_away_readers_are_told_to_come_again(
+    tmp_path: Path, address: str, server: Server
+) -> None:
+    unread = ("/v1/audit/checkpoint", "/v1/audit/verify", "/v1/log?stream=key-x")
+    async with open_client(settings_of(tmp_path, journal=address, ask_seconds_max=0.5)) as admin:
+        store: Any = admin.node.store
+        store._datastore.pool.timeout = 0.01
+        await trio.to_thread.run_sync(server.stop)
+        for path in unread:
+            answer = await admin.ask("GET", path)
+            assert (answer.status_code, answer.json()["type"]) == (503, "urn:gavel:problem:journal_unreadable"), path
+            assert answer.headers["retry-after"] == "2"
+            assert str(server.folder) not in answer.text
+        status = await admin.get("/v1/status")
+        assert status["checkpoint"] is None
+        assert "the journal can't be read" in status["faults"][-1]
+        assert (await admin.ask("POST", "/v1/tasks", TASK)).status_code == 503
+        await trio.to_thread.run_sync(server.start)
+        store._datastore.pool.timeout = 5.0
+        for path in unread:
+            assert (await admin.ask("GET", path)).status_code == 200
+
+
+async def test_a_node_on_postgres_has_no_named_journals(tmp_path: Path, address: str) -> None:
+    on_files, on_postgres = settings_of(tmp_path), settings_of(tmp_path, journal=address)
+    async with open_client(on_postgres) as admin:
+        answer = await admin.ask("POST", "/v1/journals", {"name": "acme"})
+        assert (answer.status_code, answer.json()["type"]) == (409, "urn:gavel:problem:journals_unavailable")
+        assert not admin.node.folder.journals.exists()
+    async with open_client(on_files) as admin:
+        assert (await admin.ask("POST", "/v1/journals", {"name": "acme"})).status_code == 201
+        tenant = Client(admin.node, admin.http, admin.node.folder.named("acme").admin_key.read_text())
+        await tenant.submit()
+    with pytest.raises(FolderUnusable, match="holds records, and the shared journal"):
+        async with open_client(on_postgres):
+            pass
 
 
 async def test_commands_read_a_journal_in_postgres_while_a_node_writes_it(

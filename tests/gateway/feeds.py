@@ -27,6 +27,8 @@ class Feed:
         self.stream = stream
         self.wire = h11.Connection(h11.CLIENT)
         self._unread = b""
+        self.cursor = ""
+        """What a client that comes back names."""
 
     async def event(self) -> Any:
         """What comes next over the wire."""
@@ -43,7 +45,8 @@ class Feed:
             self._unread += event.data
         text, _, self._unread = self._unread.partition(b"\n\n")
         fields = dict(line.split(": ", 1) for line in text.decode().splitlines())
-        return Told(int(fields["id"]), fields["event"], msgspec.json.decode(fields["data"]))
+        self.cursor = fields["id"]
+        return Told(int(self.cursor.rpartition(":")[2]), fields["event"], msgspec.json.decode(fields["data"]))
 
     async def record(self) -> Told:
         """The next event that is a record."""

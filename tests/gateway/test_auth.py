@@ -9,7 +9,7 @@ from gateway import auth
 from gateway.app import ENDPOINTS, SOCKETS
 from gateway.auth import Tokens, digest_of, key_id_of
 from gateway.folder import FolderUnusable, write_private
-from gateway.sessions import COOKIE, SESSION_SECONDS, SESSIONS_MAX, TICKETS_MAX, Sessions
+from gateway.sessions import COOKIE, SESSION_SECONDS, SESSIONS_MAX, TICKETS_MAX, Pass, Sessions
 from runtime.delivery import Context
 from tests.gateway.clients import Client, open_client, settings_of
 
@@ -201,10 +201,12 @@ def test_tickets_and_sessions_are_bounded(tmp_path: Path) -> None:
     assert sessions.redeem(tickets[0]) is None
     first = sessions.redeem(tickets[1])
     assert first is not None
-    assert sessions.digest_of(first) == b"d"
+    found = sessions.find(first)
+    assert found is not None
+    assert found.digest == b"d"
     for _ in range(SESSIONS_MAX):
-        sessions._add(sessions._sessions, SESSIONS_MAX, b"e", 60.0)
-    assert sessions.digest_of(first) is None
+        sessions._add(sessions._sessions, SESSIONS_MAX, Pass(b"e", 9e9))
+    assert sessions.find(first) is None
     assert len(sessions._sessions) == SESSIONS_MAX
 
 
@@ -216,9 +218,11 @@ def test_tickets_and_sessions_expire_and_are_forgotten(tmp_path: Path) -> None:
     assert session is not None
     clock.now += 11.0
     assert sessions.redeem(late) is None
-    assert Sessions(clock, path).digest_of(session) == b"d"
+    found = Sessions(clock, path).find(session)
+    assert found is not None
+    assert found.digest == b"d"
     clock.now += SESSION_SECONDS
-    assert sessions.digest_of(session) is None
+    assert sessions.find(session) is None
     sessions.redeem(sessions.ticket(b"e"))
     assert len(Sessions(clock, path)._sessions) == len(sessions._sessions) == 1
 
@@ -231,7 +235,7 @@ def test_the_file_of_sessions_holds_no_cookie_and_is_for_its_owner_alone(tmp_pat
     assert session not in path.read_text()
     assert path.stat().st_mode & 0o777 == 0o600
     sessions.end(session)
-    assert Sessions(Hand(), path).digest_of(session) is None
+    assert Sessions(Hand(), path).find(session) is None
     path.chmod(0o644)
     with pytest.raises(FolderUnusable, match="chmod 600"):
         Sessions(Hand(), path)
@@ -248,7 +252,9 @@ def test_sessions_that_cannot_be_kept_last_as_long_as_the_node(tmp_path: Path) -
     sessions = Sessions(Hand(), path)
     session = sessions.redeem(sessions.ticket(b"d"))
     assert session is not None
-    assert sessions.digest_of(session) == b"d"
+    found = sessions.find(session)
+    assert found is not None
+    assert found.digest == b"d"
     assert not path.exists()
 
 

@@ -224,6 +224,19 @@ def test_a_reader_is_told_how_to_sign_in_and_what_to_do_with_an_empty_node(
 
 
 @needs_chromium
+def test_an_isolated_tenant_sees_its_own_journal_by_its_name(context: BrowserContext, node: Served) -> None:
+    key = node.ask("POST", "/v1/journals", {"name": "acme"})["key"]
+    page = context.new_page()
+    page.goto(node.url + node.ask("POST", "/session", {}, key)["path"])
+    expect(page.locator("#journal")).to_have_text("acme")
+    expect(page.locator("#health")).to_have_text("ready")
+    shows_all_up_to(page, 1)
+    page.goto(node.link)
+    expect(page.locator("#position")).to_have_text(f"{node.position():,}")
+    expect(page.locator("#journal")).to_have_count(0)
+
+
+@needs_chromium
 def test_an_agent_appears_as_it_registers_its_name_stays_text_and_is_gone_after_signing_out(
     page: Page, node: Served
 ) -> None:

@@ -61,7 +61,7 @@ async def test_a_disk_that_fails_for_a_moment_ends_no_start(tmp_path: Path, monk
         return real(recorder, *arguments, **named)
 
     monkeypatch.setattr(JournalRecorder, "insert_events", fails_at_first)
-    monkeypatch.setattr("gateway.node.ADMISSION_SECONDS", 0.01)
+    monkeypatch.setattr("gateway.parts.TRY_AGAIN_SECONDS", 0.01)
     async with open_client(settings_of(tmp_path)) as admin:
         assert (await admin.ask("GET", "/v1/tasks")).status_code == 200
     assert not failures

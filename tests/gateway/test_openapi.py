@@ -97,6 +97,7 @@ async def test_every_json_answer_is_as_described(admin: Client) -> None:
     admin.node.system.router.tell(DeregisterAgent(agent_id="nobody", reason="nobody takes this"))
     await _do(admin, ("GET", "/v1/dead-letters", None), ("POST", "/v1/dead-letters/1/send-again", None))
     await _do(admin, ("POST", "/v1/blobs/collection", None))
+    await _do(admin, ("POST", "/v1/journals", {"name": "acme"}), ("GET", "/v1/journals", None))
     for path in (
         "/livez",
         "/readyz",

@@ -15,7 +15,17 @@ from runtime.clock import Clock, FixedClock, SystemClock
 from runtime.codec import Codec
 from runtime.delivery import Context
 from runtime.durable import DurableCell
-from runtime.errors import Conflict, Crashed, Exhausted, NotAnswered, NotCommitted, Overloaded, Refused, Unreachable
+from runtime.errors import (
+    Conflict,
+    Crashed,
+    Exhausted,
+    Fenced,
+    NotAnswered,
+    NotCommitted,
+    Overloaded,
+    Refused,
+    Unreachable,
+)
 from runtime.evidence import Unreadable
 from runtime.ids import Ids
 from runtime.journal import FORGET_SECONDS, PAUSE_SECONDS_MIN
@@ -226,6 +236,28 @@ async def test_a_failed_commit_is_told_and_leaves_nothing(tmp_path: Path, monkey
 async def _deposit_in_vain(system: System, account: str) -> None:
     with pytest.raises(NotCommitted, match="disk is full"):
         await system.ask(Deposit(account=account, cents=1), ANN)
+
+
+async def test_who_waits_when_the_journal_ends_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fence(batch: Batch) -> None:
+        raise Fenced("somebody else writes here")
+
+    async def until_fenced() -> None:
+        async with bank(tmp_path) as system:
+            monkeypatch.setattr(system.journal.store, "append", fence)
+            for _ in range(2):
+                outside.start_soon(_deposit_at_the_end, system)
+            await trio.sleep_forever()
+
+    async with trio.open_nursery() as outside:
+        with pytest.raises(ExceptionGroup) as ended:
+            await until_fenced()
+    assert ended.group_contains(Fenced)
+
+
+async def _deposit_at_the_end(system: System) -> None:
+    with pytest.raises(Unreachable, match="the journal has ended"):
+        await system.ask(Deposit(account="a", cents=1), ANN)
 
 
 async def test_a_question_does_not_wait_for_what_was_never_recorded(

@@ -41,6 +41,7 @@ function Figures({ state }) {
         <dd id="health" class=${tone}>${health}</dd>
       </div>
       <div><dt>Version</dt><dd>${status.version}</dd></div>
+      ${status.journal !== "main" && html`<div><dt>Journal</dt><dd id="journal">${status.journal}</dd></div>`}
       <div><dt>Up</dt><dd>${ticking(status.uptime_seconds)}</dd></div>
       <div><dt>Position</dt><dd id="position">${number(Math.max(position, status.position))}</dd></div>
       <div title=${sealed ? `${sealed.origin}\n${sealed.root}` : "no checkpoint yet"}>
@@ -57,13 +58,20 @@ export function Banner({ state }) {
   const { link, status, why } = state;
   if (link === "lost") return html`<${Lost} state=${state} />`;
   if (link === "refused") return html`<div class="banner bad"><p role="alert">The node refuses: ${why}</p></div>`;
-  if (!status || status.ready) return null;
+  if (!status) return null;
+  const faults = [...status.faults, ...status.journals.flatMap(faultsOf)];
+  if (faults.length === 0) return null;
   return html`
     <div class="banner bad">
-      <p role="alert">The node is not ready.</p>
-      <ul>${status.faults.map((fault) => html`<li>${fault}</li>`)}</ul>
+      <p role="alert">${status.ready ? "A named journal is not ready." : "The node is not ready."}</p>
+      <ul>${faults.map((fault) => html`<li>${fault}</li>`)}</ul>
     </div>
   `;
+}
+
+function faultsOf(journal) {
+  const faults = journal.open ? journal.faults : [`closed: ${journal.reason}`];
+  return faults.map((fault) => `journal ${journal.name}: ${fault}`);
 }
 
 function Lost({ state }) {

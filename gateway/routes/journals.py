@@ -1,0 +1,74 @@
+"""Named journals: an admin of the node isolates a tenant strictly, and sees how the journals are."""
+
+from typing import Any
+
+import msgspec
+from starlette.responses import Response
+
+from aggregates.journal import OpenJournal
+from gateway.auth import ADMINS, WATCHERS
+from gateway.bodies import body_type
+from gateway.calls import Call, Endpoint
+from gateway.compartments import Berth
+from gateway.parts import check_whole_node
+
+
+class JournalMade(msgspec.Struct, frozen=True):
+    """A tenant's own journal, and its first admin key, which stands in the data folder too; empty where the journal was listed before."""
+
+    name: str
+    origin: str
+    public_key: str
+    key: str
+
+
+class JournalRow(msgspec.Struct, frozen=True):
+    """A named journal; `reason` says why it is not open, `faults` what keeps it from being ready."""
+
+    name: str
+    origin: str
+    public_key: str
+    open: bool
+    position: int | None
+    reason: str
+    faults: list[str]
+
+
+class JournalList(msgspec.Struct, frozen=True):
+    """All named journals of the node."""
+
+    journals: list[JournalRow]
+
+
+async def isolate(call: Call) -> Response:
+    """Gives a tenant that has no records yet a journal of its own, and the first key to it; or opens one again that was closed."""
+    node = check_whole_node(call.node, call.principal)
+    body: Any = await call.body(body_type(OpenJournal))
+    opened, is_first = await node.isolated.open(body.name, call.context())
+    key = opened.admin_token if is_first else ""
+    return call.reply(JournalMade(body.name, opened.store.origin, opened.store.signer.public_key, key), 201)
+
+
+async def page(call: Call) -> Response:
+    """The named journals of the node."""
+    return call.reply(JournalList([row(berth) for berth in check_whole_node(call.node, call.principal).isolated]))
+
+
+def row(berth: Berth) -> JournalRow:
+    """How a journal is."""
+    facts, opened = berth.facts, berth.compartment
+    return JournalRow(
+        name=facts.name,
+        origin=facts.origin,
+        public_key=facts.public_key,
+        open=opened is not None,
+        position=opened.system.journal.position if opened is not None else None,
+        reason="" if opened is not None else berth.reason,
+        faults=opened.faults() if opened is not None else [],
+    )
+
+
+routes = (
+    Endpoint("POST", "/v1/journals", isolate, ADMINS, body_type(OpenJournal), JournalMade, 201),
+    Endpoint("GET", "/v1/journals", page, WATCHERS, reply=JournalList),
+)
