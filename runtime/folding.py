@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 import structlog
+from msgspec import structs
 
 from runtime.evidence import Unreadable
 from runtime.records import Aggregate, evolved, noun
@@ -21,6 +22,7 @@ from runtime.store.store import Store
 
 log = structlog.get_logger()
 
+FIRST_PAGE = 64
 PAGE = 5_000
 NEWEST = 2**62
 FIRST_GUESS_SECONDS = 3e-6
@@ -109,15 +111,36 @@ class Folder:
 
     def _go_on(self, kind: _Kind, stream: str, held: Held, upto: int) -> Held:
         began, first = self._now(), held.version
-        while rows := self._store.read_events(stream, after=held.version, upto=upto, limit=PAGE):
+        rows = self._store.read_events(stream, after=first, upto=upto, limit=FIRST_PAGE)
+        if rows:
             held = self._fold_rows(kind, held, rows)
-            if len(rows) < PAGE:
-                break
+        if len(rows) == FIRST_PAGE:
+            held = self._fold_rest(kind, stream, held, upto)
         events = held.version - first
         if events >= MEASURED_EVENTS_MIN:
             mean = (self._now() - began) / events
             kind.event_seconds += (mean - kind.event_seconds) / FORGETTING
         return held
+
+    def _fold_rest(self, kind: _Kind, stream: str, held: Held, upto: int) -> Held:
+        """The rest of a long stream: as fast as can be, and with care the pages where something is not of today's shape."""
+        position, version = self._store.newest_event(stream, upto)
+        for after in range(held.version, version, PAGE):
+            last = min(after + PAGE, version)
+            try:
+                state = self._fold_said(kind, held, self._store.read_said(stream, after, last))
+            except (KeyError, msgspec.DecodeError):
+                rows = self._store.read_events(stream, after=after, upto=position, limit=last - after)
+                held = self._fold_rows(kind, held, rows)
+            else:
+                held = structs.replace(held, state=state)
+        return structs.replace(held, version=version, position=position)
+
+    def _fold_said(self, kind: _Kind, held: Held, said: list[tuple[str, bytes]]) -> Any:
+        evolve, said_by_kind, state = kind.aggregate.evolve, self._store.codec.said_by_kind, held.state
+        for name, body in said:
+            state = evolve(state, said_by_kind[name](body).data)
+        return state
 
     def _fold_rows(self, kind: _Kind, held: Held, rows: list[tuple[int, int, str, bytes]]) -> Held:
         codec, evolve = self._store.codec, kind.aggregate.evolve

@@ -450,11 +450,11 @@ class Journal:
         recorded = list(chain.from_iterable(map(_RECORDED, entries)))
         if recorded:
             self.position = recorded[-1].position
-            self._states.shrink(self.position)
-            self._kept.shrink(self.position)
             self._keep_in_tail(recorded, chain.from_iterable(map(_DRAFTS, entries)))
             committed, self._committed = self._committed, trio.Event()
             committed.set()
+        self._states.shrink(self.position)
+        self._kept.shrink(self.position)
         for entry in entries:
             entry.settle(None)
         if recorded:

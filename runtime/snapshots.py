@@ -2,11 +2,11 @@
 
 It pays where folding what came since the newest copy takes FOLD_SECONDS_MIN at least, and PAYS times as long as making a state of a copy
 takes; both are measured. States are looked at when the cache measures them or they were fetched, a few at a time, once in SAVE_SECONDS;
-packed on a reader's thread, and written between two batches. Of each stream COPIES_MAX are kept, spread over its past for those who ask for
-an earlier state; all together take BYTES_MAX, then the oldest go. None of them is needed: see `runtime/folding.py`.
+packed on a reader's thread, and written between batches, a little at a time. Of each stream COPIES_MAX are kept, spread over its past for
+those who ask for an earlier state; all together take BYTES_MAX, then the oldest go. None of them is needed: see `runtime/folding.py`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import structlog
@@ -34,7 +34,10 @@ SAVE_SECONDS = 1.0
 AT_ONCE = 64
 DUE_MAX = 4096
 COPIES_MAX = 8
-COPY_BYTES_MAX = 16 * 2**20
+COPY_BYTES_MAX = 4 * 2**20
+WRITE_BYTES = 256 * 2**10
+"""As much is written at a time, or one copy, so that a batch waits for no more than that."""
+
 BYTES_MAX = 2**30
 OLDEST = 256
 
@@ -78,8 +81,9 @@ class Snapshots:
             return
         try:
             copies, gone = await journal.read_with(self._copy_all, held_by_stream)
-            if copies:
-                await journal.write_with(journal.store.save_states, copies, gone)
+            for some in _in_turns(copies):
+                await journal.write_with(journal.store.save_states, some, gone)
+                gone = []
         except PersistenceError as error:
             self._bytes = None
             log.warning("states not saved", reason=str(error))
@@ -135,6 +139,20 @@ class Snapshots:
             if (stream, version) not in gone:
                 gone[stream, version] = size
                 self._bytes -= size
+
+
+def _in_turns(copies: Sequence[SavedState]) -> Iterator[list[SavedState]]:
+    """The copies, as many at a time as may be written before a batch has its turn."""
+    some: list[SavedState] = []
+    size = 0
+    for copy in copies:
+        if some and size + len(copy.state) > WRITE_BYTES:
+            yield some
+            some, size = [], 0
+        some.append(copy)
+        size += len(copy.state)
+    if some:
+        yield some
 
 
 def _outdated(copy: SavedState, kept: list[tuple[int, str, int]]) -> dict[tuple[str, int], int]:

@@ -11,7 +11,9 @@ from runtime.clock import SystemClock
 from runtime.delivery import Context
 from runtime.errors import Fenced, Refused
 from runtime.evidence import Unreadable
+from runtime.folding import Folder
 from runtime.ids import Ids
+from runtime.past import state_at
 from runtime.store.contract import MILESTONE_POSITIONS, Batch, Locked, Memory, SavedState
 from runtime.store.layouts import FORMAT
 from runtime.store.sqlite import SqliteStore
@@ -115,6 +117,34 @@ def test_copies_of_states_are_found_by_shape_and_position_and_believed_only_unde
         third._replace(state=b"again"),
     )
     assert store.judge().whole
+
+
+def test_a_stream_is_folded_as_of_any_position_and_time(store: Store) -> None:
+    for version in range(1, 8):
+        one = batch(2 * version - 1, version=version)
+        one.recorded_at = float(version)
+        store.append(one)
+        two = batch(2 * version, stream="bank-b", version=version)
+        two.recorded_at = version + 0.5
+        store.append(two)
+    events = store.read_events("bank-a", after=2, upto=10, limit=2)
+    assert [(position, version, kind) for position, version, kind, _ in events] == [
+        (5, 3, "bank.Deposited"),
+        (7, 4, "bank.Deposited"),
+    ]
+    folder = Folder(store, SystemClock().now)
+    packed = folder.pack("bank-a", folder.fold("bank-a", 7).held)
+    assert packed is not None
+    store.save_states([packed[0]], [])
+    for upto in range(15):
+        held, copied = folder.fold("bank-a", upto)
+        assert (held.version, held.state.cents, copied) == ((upto + 1) // 2, (upto + 1) // 2, 4 if upto >= 7 else 0)
+    for at, position in ((0.9, 0), (1.0, 1), (1.4, 1), (1.5, 2), (7.5, 14), (99.0, 14)):
+        assert store.position_at(at) == position
+    past = state_at(store, folder, "bank-a", store.position_at(5.9))
+    assert past is not None
+    assert (past.state.cents, past.version, past.position, past.recorded_at, past.tenant) == (5, 5, 9, 5.0, "t1")
+    assert state_at(store, folder, "bank-c", 14) is None
 
 
 def test_a_journal_of_the_layout_before_is_brought_over(place: Place, store: Store) -> None:

@@ -12,7 +12,7 @@ import pytest
 from runtime.clock import SystemClock
 from runtime.codec import Codec
 from runtime.evidence import Unreadable
-from runtime.folding import NEWEST, PAGE, Folder, shape_of
+from runtime.folding import FIRST_PAGE, NEWEST, PAGE, Folder, shape_of
 from runtime.records import evolved
 from runtime.states import Held
 from runtime.store.contract import SavedState
@@ -78,6 +78,9 @@ def test_a_stream_of_many_pages_is_folded_whole(tmp_path: Path) -> None:
         store.append(batch(first, PAGE))
     held = folder_of(store).fold("bank-a").held
     assert (held.state.cents, held.version, held.position, held.tenant) == (2 * PAGE, 2 * PAGE, 2 * PAGE, "t1")
+    for upto in (FIRST_PAGE, FIRST_PAGE + 1, PAGE + FIRST_PAGE, PAGE + FIRST_PAGE + 1):
+        held = folder_of(store).fold("bank-a", upto).held
+        assert (held.state.cents, held.version, held.position) == (upto, upto, upto)
     store.close()
 
 
@@ -135,6 +138,25 @@ def test_a_record_that_cannot_be_read_is_named(store: SqliteStore) -> None:
         cursor.execute("UPDATE stored_events SET state=x'80' WHERE rowid=5")
     with pytest.raises(Unreadable, match=r"record 5 \(bank.Deposited\) of .*journal.db can't be read"):
         folder_of(store).fold("bank-a")
+
+
+def test_far_into_a_long_stream_records_of_earlier_shapes_are_folded_and_bad_ones_named(tmp_path: Path) -> None:
+    store = opened(tmp_path)
+    store.append(batch(1, 3 * FIRST_PAGE))
+    store.close()
+    old = 2 * FIRST_PAGE
+    program: Any = SimpleNamespace(**{**vars(bank), "__name__": BANK.__name__, "RETIRED": ("Gone",)})
+    store = SqliteStore(store.path, Codec([program]), store.signer)
+    with store._recorder.datastore.transaction(commit=True) as cursor:
+        cursor.execute("UPDATE stored_events SET topic='bank.Gone' WHERE rowid=?", (old,))
+    held = folder_of(store).fold("bank-a").held
+    assert (held.state.cents, held.version, held.position) == (3 * FIRST_PAGE - 1,) + (3 * FIRST_PAGE,) * 2
+    assert folder_of(store).fold("bank-a", old + 1).held.state.cents == old
+    with store._recorder.datastore.transaction(commit=True) as cursor:
+        cursor.execute("UPDATE stored_events SET state=x'80' WHERE rowid=?", (old + 7,))
+    with pytest.raises(Unreadable, match=rf"record {old + 7} \(bank.Deposited\)"):
+        folder_of(store).fold("bank-a")
+    store.close()
 
 
 def test_the_position_of_a_time_is_the_newest_that_was_written_by_then(tmp_path: Path) -> None:

@@ -124,6 +124,32 @@ async def test_all_copies_together_have_a_bound_and_the_oldest_go(
     store.close()
 
 
+async def test_no_batch_waits_for_more_than_a_little_of_what_is_saved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = opened(tmp_path)
+    names = [f"bank-{name}" for name in "abcde"]
+    for number, name in enumerate(names):
+        store.append(batch(LONG * number + 1, LONG, stream=name, version=1))
+    async with journal_of(store) as journal:
+        await journal.load(names, ANN)
+        packed = journal.folder.pack("bank-a", journal.folder.fold("bank-a").held)
+        assert packed is not None
+        monkeypatch.setattr(snapshots, "WRITE_BYTES", 2 * len(packed[0].state))
+        written: list[int] = []
+        save = store.save_states
+
+        def note(some: Sequence[SavedState], gone: Sequence[tuple[str, int]]) -> None:
+            written.append(len(some))
+            save(some, gone)
+
+        monkeypatch.setattr(store, "save_states", note)
+        await journal.snapshots.save()
+        assert written == [2, 2, 1]
+        assert [versions(store, name) for name in names] == [[LONG]] * 5
+    store.close()
+
+
 async def test_what_is_not_committed_is_not_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = opened(tmp_path)
     store.append(batch(1, LONG))

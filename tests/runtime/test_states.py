@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import pytest
@@ -10,6 +10,7 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runtime.actor import Actor, Effect, reply
 from runtime.delivery import Context
 from runtime.states import (
     ENTRIES_MIN,
@@ -21,8 +22,8 @@ from runtime.states import (
     States,
     memory_bytes,
 )
-from runtime.system import DEFAULT_BOUNDS
-from tests.runtime.bank import Ask, Balance, Deposit, Transfer
+from runtime.system import DEFAULT_BOUNDS, Role
+from tests.runtime.bank import Ask, Balance, Deposit, Greet, Transfer
 from tests.runtime.test_system import bank
 
 
@@ -32,6 +33,15 @@ class Kept(NamedTuple):
 
 class Listed(msgspec.Struct, frozen=True):
     names: tuple[str, ...] = ()
+
+
+class Idle(Actor[Any, None]):
+    """Answers, and decides nothing."""
+
+    takes = (Greet,)
+
+    def handle(self, message: Any) -> Effect:
+        return Effect([], lambda recorded: reply(message, None))
 
 
 def held(version: int, *names: str) -> Held:
@@ -137,3 +147,13 @@ async def test_a_stream_that_fell_out_is_fetched_before_the_step(tmp_path: Path)
         assert len(states) <= ENTRIES_MIN
         for name in accounts:
             assert system.journal.folder.fold(f"bank-{name}").held.state.cents == 5
+
+
+async def test_answers_without_effect_are_forgotten_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runtime.journal.REPLY_CACHE_BYTES_MAX", 1)
+    async with bank(tmp_path, role=Role(Idle)) as system:
+        for number in range(2 * ENTRIES_MIN):
+            context = Context(tenant="t1", principal="ann", key=f"k{number}", digest=b"d")
+            await system.ask(Greet(account="a"), context)
+        assert len(system.journal._kept) <= ENTRIES_MIN + 1
+        assert system.journal.position == 0
