@@ -60,11 +60,12 @@ class Projector:
         batch_events_max: int = BATCH_EVENTS_MAX,
         readers_max: int = READERS_MAX,
         retry_seconds: float = RETRY_SECONDS,
+        sync: bool = False,
     ) -> None:
-        """`origin` names the journal: read models that were made from another one are made anew."""
+        """`origin` names the journal: read models that were made from another one are made anew. `sync`: see `open_database`."""
         self.trouble = ""
         """Why the database can't be written now; empty while it can."""
-        self._engine = open_database(place, connections_max=readers_max + 1)
+        self._engine = open_database(place, connections_max=readers_max + 1, sync=sync)
         self._models = ReadModels(self._engine, projections, origin)
         self._log = log
         self._batch_events_max = batch_events_max

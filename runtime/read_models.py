@@ -9,6 +9,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -66,23 +67,24 @@ class TableDigest(msgspec.Struct, frozen=True, kw_only=True):
 Digests = Mapping[str, TableDigest]
 
 
-def open_database(place: Path | str, *, connections_max: int = 5) -> Engine:
-    """The database at a path (SQLite) or URL, with at most so many connections."""
+def open_database(place: Path | str, *, connections_max: int = 5, sync: bool = False) -> Engine:
+    """The database at a path (SQLite) or URL, with at most so many connections.
+
+    With `sync` a commit in SQLite survives a loss of power; without, what was lost then is made again.
+    """
     url = place if isinstance(place, str) and "://" in place else f"sqlite:///{place}"
     engine = create_engine(url, pool_size=connections_max, max_overflow=0)
     if engine.dialect.name == "sqlite":
-        event.listen(engine, "connect", _tune)
+        event.listen(engine, "connect", partial(_tune, "FULL" if sync else "NORMAL"))
         event.listen(engine, "begin", _begin)
     return engine
 
 
-def _tune(connection: Any, record: object) -> None:
+def _tune(synchronous: str, connection: Any, record: object) -> None:
     # Without this the driver begins and commits by its own rules, and savepoints don't hold.
     connection.isolation_level = None
     connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute(
-        "PRAGMA synchronous = NORMAL"
-    )  # read models are rebuilt, should the machine lose their last moments
+    connection.execute(f"PRAGMA synchronous = {synchronous}")
     connection.execute(f"PRAGMA busy_timeout = {int(BUSY_SECONDS_MAX * 1000)}")
     connection.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES_MAX}")
 
