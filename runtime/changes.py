@@ -31,6 +31,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.schema import UniqueConstraint
 from sqlalchemy.sql import ClauseElement
 
+from runtime.recordsets import packed, recordset
 from runtime.records import Add, Change, Delete, Insert, Update
 
 INTEGER_MAX = 2**63
@@ -234,10 +235,27 @@ def write(connection: Connection, changes: Sequence[Change]) -> None:
     Columns whose types convert values on their way in are therefore not for projections; `check` refuses them.
     """
     dialect: Any = type(connection.dialect)
+    is_postgres = connection.dialect.name == "postgresql"
     for group in plan(merge(changes)):
         text, parameters = _compiled(group.shape, dialect)
-        rows = _inserted(group) if group.shape.kind is Insert else map(_matched, group.changes)
-        connection.exec_driver_sql(text, [parameters(row) for row in rows])
+        if not (is_postgres and _write_at_once(connection, group)):
+            rows = _inserted(group) if group.shape.kind is Insert else map(_matched, group.changes)
+            connection.exec_driver_sql(text, [parameters(row) for row in rows])
+
+
+def _write_at_once(connection: Connection, group: Group) -> bool:
+    """One statement for all rows; False where they have to go one by one."""
+    kind, table, columns, where = group.shape
+    if kind is Insert:
+        columns = tuple(_defaults(table))
+    one = recordset(kind, table, columns, where)
+    if one is None:
+        return False
+    rows = _inserted(group) if kind is Insert else ({**change.values, **_where(change)} for change in group.changes)
+    text = packed(one, list(rows))
+    if text is not None:
+        connection.exec_driver_sql(one.text, (text,))
+    return text is not None
 
 
 @lru_cache(STATEMENTS_MAX)

@@ -18,7 +18,7 @@ from runtime.read_models import Digests, Projection, ReadModels, Standing, diges
 from runtime.records import Recorded
 from runtime.threads import Worker, open_worker, run_blocking
 
-BATCH_EVENTS_MAX = 2000
+BATCH_EVENTS_MAX = 5000
 READERS_MAX = 4
 RETRY_SECONDS = 1.0
 
