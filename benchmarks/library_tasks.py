@@ -115,7 +115,7 @@ def _update(mark: Callable[[str], str], values: dict[str, Any]) -> str:
 
 
 def _table(dialect: Any) -> list[str]:
-    statements = [CreateTable(tasks), *(CreateIndex(index) for index in tasks.indexes)]
+    statements: list[Any] = [CreateTable(tasks), *(CreateIndex(index) for index in tasks.indexes)]
     return [str(statement.compile(dialect=dialect)) for statement in statements]
 
 
@@ -151,7 +151,7 @@ class PostgresView(PostgresTrackingRecorder):
 
         super().create_table()
         with self.datastore.transaction(commit=True) as cursor:
-            for statement in _table(postgresql.dialect()):
+            for statement in _table(postgresql.dialect()):  # type: ignore[no-untyped-call]
                 cursor.execute(statement)
 
     def insert(self, values: dict[str, Any], tracking: Tracking) -> None:

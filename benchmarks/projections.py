@@ -91,7 +91,7 @@ def _on_postgres() -> Iterator[Sides]:
 
     def fresh(number: int) -> str:
         with connect(server.address, autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE read_{number}")  # type: ignore[call-overload]
+            connection.execute(f"CREATE DATABASE read_{number}")
         return f"read_{number}"
 
     def view(number: int) -> PostgresView:

@@ -31,8 +31,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.schema import UniqueConstraint
 from sqlalchemy.sql import ClauseElement
 
-from runtime.recordsets import packed, recordset
 from runtime.records import Add, Change, Delete, Insert, Update
+from runtime.recordsets import packed, recordset
 
 INTEGER_MAX = 2**63
 """Past it databases add otherwise than Python does."""

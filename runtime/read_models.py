@@ -4,11 +4,12 @@
 2. Each projection writes within a savepoint. One that fails is undone, run again event by event to find the one that it fails
    at, and stops there alone; the others go on. It is tried again at the next start.
 3. What the database can't do for reasons of its own (no room, no access) is nobody's fault: the whole batch is undone and raised.
-4. A projection is known by its NAME, which changes with its shape, and by the journal that it reads. Tables of others are dropped.
+4. An event that is skipped on record is passed over by the projection that it would stop, now and whenever that is made anew.
+5. A projection is known by its NAME, which changes with its shape, and by the journal that it reads. Tables of others are dropped.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -66,6 +67,14 @@ class TableDigest(msgspec.Struct, frozen=True, kw_only=True):
 
 Digests = Mapping[str, TableDigest]
 
+Skipped = Callable[[str], frozenset[int]]
+"""The positions that the projection of a name passes over; it may block."""
+
+
+def nothing_skipped(name: str) -> frozenset[int]:
+    """Every projection takes everything."""
+    return frozenset()
+
 
 def open_database(place: Path | str, *, connections_max: int = 5, sync: bool = False) -> Engine:
     """The database at a path (SQLite) or URL, with at most so many connections.
@@ -96,7 +105,14 @@ def _begin(connection: Connection) -> None:
 class ReadModels:
     """The tables of some projections in one database. Not for two threads at once; `standings` may be read from anywhere."""
 
-    def __init__(self, engine: Engine, projections: Sequence[Projection], origin: str = "") -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        projections: Sequence[Projection],
+        origin: str = "",
+        *,
+        skipped: Skipped = nothing_skipped,
+    ) -> None:
         """`origin` names the journal that they are made from."""
         names = [table.name for projection in projections for table in projection.TABLES]
         if len(set(names)) < len(names):
@@ -107,7 +123,13 @@ class ReadModels:
         self.engine = engine
         self.projections = tuple(projections)
         self.standings = {projection.NAME: Standing(name=projection.NAME) for projection in projections}
-        self._origin = origin
+        self.origin = origin
+        self._skipped = skipped
+        self._skips: dict[str, frozenset[int]] = {}
+
+    def skips(self, name: str) -> frozenset[int]:
+        """The positions that a projection passes over, as far as is known here."""
+        return self._skips.get(name, frozenset())
 
     def open(self, position: int) -> None:
         """Makes tables that are missing, and drops those that were made otherwise, elsewhere, or past the journal's `position`."""
@@ -123,10 +145,24 @@ class ReadModels:
                 if projection.NAME not in kept:
                     self._create(connection, projection)
         self.standings = {p.NAME: Standing(name=p.NAME, position=kept.get(p.NAME, 0)) for p in self.projections}
+        self._skips = {projection.NAME: self._skipped(projection.NAME) for projection in self.projections}
+
+    def make(self) -> None:
+        """Makes all tables anew, empty, and leaves those of others alone."""
+        with self.engine.begin() as connection:
+            for projection in self.projections:
+                write(connection, [Delete(table=positions, values={}, where={"name": projection.NAME})])
+                self._create(connection, projection)
+        self._skips = {projection.NAME: self._skipped(projection.NAME) for projection in self.projections}
+
+    def resume(self, name: str) -> None:
+        """Lets a projection that has stopped try again, without what has been skipped since."""
+        self._skips = {**self._skips, name: self._skipped(name)}
+        self.standings = {**self.standings, name: Standing(name=name, position=self.standings[name].position)}
 
     def _stands(self, row: Any, position: int) -> bool:
         tables_by_name = {projection.NAME: _table_names(projection) for projection in self.projections}
-        same = (row.origin, row.tables) == (self._origin, tables_by_name.get(row.name))
+        same = (row.origin, row.tables) == (self.origin, tables_by_name.get(row.name))
         return same and bool(row.position <= position)
 
     def _drop(self, connection: Connection, row: Any) -> None:
@@ -138,7 +174,7 @@ class ReadModels:
         for table in projection.TABLES:
             table.drop(connection, checkfirst=True)
             table.create(connection)
-        first = {"name": projection.NAME, "origin": self._origin, "position": 0, "tables": _table_names(projection)}
+        first = {"name": projection.NAME, "origin": self.origin, "position": 0, "tables": _table_names(projection)}
         write(connection, [Insert(table=positions, values=first)])
 
     def position(self) -> int | None:
@@ -153,24 +189,27 @@ class ReadModels:
         self.standings = {standing.name: standing for standing in moved}
 
     def _advance(self, connection: Connection, projection: Projection, batch: Sequence[Recorded]) -> Standing:
-        standing = self.standings[projection.NAME]
+        standing, skips = self.standings[projection.NAME], self.skips(projection.NAME)
         due = batch
         if batch and batch[0].position <= standing.position:
             due = [recorded for recorded in batch if recorded.position > standing.position]
         if standing.reason or not due:
             return standing
-        if self._fault(connection, projection, due) is None:
+        taken = [recorded for recorded in due if recorded.position not in skips] if skips else due
+        if self._fault(connection, projection, taken) is None:
             return Standing(name=standing.name, position=due[-1].position)
-        return self._advance_singly(connection, projection, due)
+        return self._advance_singly(connection, projection, taken, due[-1].position)
 
-    def _advance_singly(self, connection: Connection, projection: Projection, due: Sequence[Recorded]) -> Standing:
+    def _advance_singly(
+        self, connection: Connection, projection: Projection, due: Sequence[Recorded], last: int
+    ) -> Standing:
         for recorded in due:
             fault = self._fault(connection, projection, [recorded])
             if fault is not None:
                 reason = f"{recorded.kind}: {type(fault).__name__}: {fault}"
                 before = recorded.position - 1
                 return Standing(name=projection.NAME, position=before, stopped_at=recorded.position, reason=reason)
-        return Standing(name=projection.NAME, position=due[-1].position)
+        return Standing(name=projection.NAME, position=last)
 
     def _fault(self, connection: Connection, projection: Projection, due: Sequence[Recorded]) -> Exception | None:
         """Applies events, all or nothing; returns what kept the projection from it."""

@@ -56,7 +56,7 @@ def _text(kind: type[Change], table: Table, columns: Sequence[str], key: Sequenc
     if kind is Delete:
         return f"DELETE FROM {name} AS old USING {rows} WHERE {same}"
     if kind is not Insert:
-        before = f"old.{{0}} + " if kind is Add else ""
+        before = "old.{0} + " if kind is Add else ""
         sets = ", ".join(f"{_quote(one)} = {before.format(_quote(one))}new.{_quote(one)}" for one in columns)
         return f"UPDATE {name} AS old SET {sets} FROM {rows} WHERE {same}"
     listed, rest = ", ".join(map(_quote, columns)), [_quote(one) for one in columns if one not in key]
