@@ -2,6 +2,6 @@
 
 from types import ModuleType
 
-from aggregates import agent, key, qubo_problem, solve_job, task
+from aggregates import agent, key, projection, qubo_problem, solve_job, task
 
-AGGREGATES: tuple[ModuleType, ...] = (agent, key, qubo_problem, solve_job, task)
+AGGREGATES: tuple[ModuleType, ...] = (agent, key, projection, qubo_problem, solve_job, task)

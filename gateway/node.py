@@ -31,6 +31,7 @@ from gateway.journals import NotInstalled, open_store
 from gateway.parts import Node
 from gateway.server import PortTaken, serve
 from gateway.settings import GavelSettings
+from gateway.skips import skipped_in
 from projections.catalog import PROJECTIONS
 from runtime.blobs import Blobs
 from runtime.clock import SystemClock
@@ -122,7 +123,8 @@ async def _open_parts(settings: GavelSettings, folder: DataFolder, elements: Ele
             chance=elements.chance,
             room=room,
         ) as system:
-            projector = Projector(folder.read_models, PROJECTIONS, system.journal, origin=store.origin)
+            skipped = skipped_in(store.read_stream)
+            projector = Projector(folder.read_models, PROJECTIONS, system.journal, origin=store.origin, skipped=skipped)
             async with trio.open_nursery() as nursery:
                 await nursery.start(projector.run)
                 yield Node(settings, folder, store, system, projector, blobs, room)

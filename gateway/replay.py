@@ -11,11 +11,12 @@ import trio
 
 from agents.roster import ROSTER
 from aggregates.catalog import AGGREGATES
-from gateway.exports import RECORDS, open_journal
+from gateway.exports import RECORDS, STREAM, open_journal
+from gateway.skips import skipped_in
 from projections.catalog import PROJECTIONS
 from runtime.codec import Codec
 from runtime.projector import rebuild
-from runtime.read_models import Digests, compare, digests, open_database
+from runtime.read_models import Digests, Skipped, compare, digests, nothing_skipped, open_database
 from runtime.records import Recorded
 from runtime.refold import Refold, Refolded
 
@@ -37,12 +38,16 @@ class Replay(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def replay(
-    live: Digests, read: Callable[[int, int], Awaitable[Sequence[Recorded]]], place: Path, origin: str
+    live: Digests,
+    read: Callable[[int, int], Awaitable[Sequence[Recorded]]],
+    place: Path,
+    origin: str,
+    skipped: Skipped = nothing_skipped,
 ) -> Replay:
     """Folds the log up to where the live read models stand into a new file at `place`, and compares."""
     upto = max((digest.position for digest in live.values()), default=0)
     started = time.perf_counter()
-    rebuilt = await rebuild(read, place, PROJECTIONS, upto=upto, origin=origin)
+    rebuilt = await rebuild(read, place, PROJECTIONS, upto=upto, origin=origin, skipped=skipped)
     seconds = time.perf_counter() - started
     equal = compare(live, rebuilt)
     tables = {name: TableFinding(rebuilt[name].rows if name in rebuilt else 0, same) for name, same in equal.items()}
@@ -67,7 +72,12 @@ async def _replay_copies(journal: Path, read_models: Path, place: Path) -> Repla
             rows = connection.execute(RECORDS, (after, newest, limit)).fetchall()
             return [codec.recorded(*row) for row in rows]
 
-        return await replay(live, read, place, origin)
+        def read_stream(stream: str) -> list[Recorded]:
+            return [codec.recorded(*row) for row in connection.execute(STREAM, (stream,))]
+
+        skipped = skipped_in(read_stream)
+        positions_by_name = {projection.NAME: skipped(projection.NAME) for projection in PROJECTIONS}
+        return await replay(live, read, place, origin, positions_by_name.__getitem__)
 
 
 def refold(journal: sqlite3.Connection, place: Path) -> Refolded:

@@ -182,7 +182,10 @@ class ReadModels:
         return min((standing.position for standing in self.standings.values() if not standing.reason), default=None)
 
     def write(self, batch: Sequence[Recorded]) -> None:
-        """Applies the events that each projection has not seen yet, in one commit. Raises OperationalError and changes nothing."""
+        """Applies the events that each projection has not seen yet, in one commit. Raises OperationalError and changes nothing.
+
+        Who stands before the batch begins, since it was resumed meanwhile, is left where it is: nothing may be missed in between.
+        """
         with self.engine.begin() as connection:
             moved = [self._advance(connection, projection, batch) for projection in self.projections]
             write(connection, [_moved(standing) for standing in moved])
@@ -193,7 +196,7 @@ class ReadModels:
         due = batch
         if batch and batch[0].position <= standing.position:
             due = [recorded for recorded in batch if recorded.position > standing.position]
-        if standing.reason or not due:
+        if standing.reason or not due or batch[0].position > standing.position + 1:
             return standing
         taken = [recorded for recorded in due if recorded.position not in skips] if skips else due
         if self._fault(connection, projection, taken) is None:

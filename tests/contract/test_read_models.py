@@ -165,4 +165,4 @@ async def test_what_is_skipped_on_record_is_passed_over_now_and_when_it_is_made_
         assert await projector.digests() == live
         assert [one.reason for one in projector.rebuilds] == [""]
     async with following(place, (lines,), log, skipped=skipped) as projector:
-        assert (projector.status()[0].position, projector.skips("lines/1")) == (50, {23})
+        assert (projector.status()[0].position, projector.skips("lines/1")) == (50, frozenset({23}))
