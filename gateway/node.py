@@ -27,7 +27,7 @@ from gateway.app import make_app
 from gateway.auth import digest_of, key_id_of
 from gateway.bounds import Bounds as DoorBounds
 from gateway.folder import DataFolder, FolderUnusable, write_private
-from gateway.journals import NotInstalled, open_store
+from gateway.journals import NotInstalled, open_store, read_models_place
 from gateway.parts import Node
 from gateway.server import PortTaken, serve
 from gateway.settings import GavelSettings
@@ -124,7 +124,8 @@ async def _open_parts(settings: GavelSettings, folder: DataFolder, elements: Ele
             room=room,
         ) as system:
             skipped = skipped_in(store.read_stream)
-            projector = Projector(folder.read_models, PROJECTIONS, system.journal, origin=store.origin, skipped=skipped)
+            place = read_models_place(settings)
+            projector = Projector(place, PROJECTIONS, system.journal, origin=store.origin, skipped=skipped)
             async with trio.open_nursery() as nursery:
                 await nursery.start(projector.run)
                 yield Node(settings, folder, store, system, projector, blobs, room)

@@ -54,15 +54,21 @@ async def replay(
     return Replay(equal=all(equal.values()), records=upto, seconds=round(seconds, 3), tables=tables)
 
 
-def replay_copies(journal: Path, read_models: Path, place: Path) -> Replay:
-    """The same on copies of a data folder's files."""
-    return trio.run(partial(_replay_copies, journal, read_models, place))
-
-
-async def _replay_copies(journal: Path, read_models: Path, place: Path) -> Replay:
+def digests_of(read_models: Path | str) -> Digests:
+    """What the read models at a path or address hold, at one moment."""
     engine = open_database(read_models, connections_max=1)
-    live = digests(engine, PROJECTIONS)
-    engine.dispose()
+    try:
+        return digests(engine, PROJECTIONS)
+    finally:
+        engine.dispose()
+
+
+def replay_copies(journal: Path, live: Digests, place: Path) -> Replay:
+    """The same for a copy of a journal."""
+    return trio.run(partial(_replay_copies, journal, live, place))
+
+
+async def _replay_copies(journal: Path, live: Digests, place: Path) -> Replay:
     codec = Codec(AGGREGATES)
     with open_journal(journal) as connection:
         origin = connection.execute("SELECT value FROM facts WHERE name = 'origin'").fetchone()[0]

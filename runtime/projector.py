@@ -15,7 +15,8 @@ import trio
 from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
-from runtime.errors import Conflict, Unreachable
+from runtime.errors import Conflict, Overloaded, Unreachable
+from runtime.evidence import Unreadable
 from runtime.read_models import (
     Digests,
     Projection,
@@ -100,7 +101,7 @@ class Projector:
         """Follows until cancelled; reports that it has started once the models stand where the journal stood."""
         worker = self._worker = open_worker("projector")
         try:
-            await worker.run(self._models.open, self._log.position)
+            await self._open(worker)
             goal = self._log.position
             while (position := self._models.position()) is not None and position < goal:
                 await self._step(worker, position)
@@ -113,6 +114,12 @@ class Projector:
             self._moved.set()
             worker.close()
             self._engine.dispose()
+
+    async def _open(self, worker: Worker) -> None:
+        try:
+            await worker.run(self._models.open, self._log.position)
+        except OperationalError as error:
+            raise Unreadable(f"the read models can't be opened: {error.orig}") from error
 
     async def _follow(self, worker: Worker) -> None:
         """Waits for news, or until a projection that had stopped goes on; takes one step."""
@@ -252,8 +259,11 @@ class Projector:
         return not standing.reason
 
     async def query(self, question: Callable[[Connection], T]) -> T:
-        """Runs `question(connection)` on a reader thread, in one read transaction."""
-        return await run_blocking(self._ask, question, limiter=self._readers)
+        """Runs `question(connection)` on a reader thread, in one read transaction. Raises Overloaded where the database can't answer."""
+        try:
+            return await run_blocking(self._ask, question, limiter=self._readers)
+        except OperationalError as error:
+            raise Overloaded(f"the read models can't be read now: {error.orig}") from error
 
     def _ask(self, question: Callable[[Connection], T]) -> T:
         with self._engine.begin() as connection:

@@ -81,12 +81,19 @@ def open_database(place: Path | str, *, connections_max: int = 5, sync: bool = F
 
     With `sync` a commit in SQLite survives a loss of power; without, what was lost then is made again.
     """
-    url = place if isinstance(place, str) and "://" in place else f"sqlite:///{place}"
-    engine = create_engine(url, pool_size=connections_max, max_overflow=0)
+    url = _sqlalchemy_url(place) if isinstance(place, str) and "://" in place else f"sqlite:///{place}"
+    # A server that was away has left connections behind that nobody can use; a file has not.
+    engine = create_engine(url, pool_size=connections_max, max_overflow=0, pool_pre_ping="://" in str(place))
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", partial(_tune, "FULL" if sync else "NORMAL"))
         event.listen(engine, "begin", _begin)
     return engine
+
+
+def _sqlalchemy_url(place: str) -> str:
+    """By the driver that the journal uses, too."""
+    scheme, _, rest = place.partition("://")
+    return f"postgresql+psycopg://{rest}" if scheme in ("postgres", "postgresql") else place
 
 
 def _tune(synchronous: str, connection: Any, record: object) -> None:

@@ -16,7 +16,7 @@ from gateway.app import ENDPOINTS, SOCKETS
 from gateway.calls import Call, Endpoint
 from gateway.openapi import PATH_PARAMETER
 from gateway.queries import LIMIT
-from projections import agents, bids, keys, problems, solves, tasks
+from projections import agents, bids, keys, problems, schema, solves, tasks
 from tests.gateway import documented
 from tests.gateway.clients import BID, TASK, Client, recorded
 
@@ -81,7 +81,7 @@ def test_a_parameter_is_named_before_it_is_read() -> None:
     ],
 )
 def test_a_row_is_described_as_its_table_is(row: type[msgspec.Struct], table: Table, more: set[str]) -> None:
-    assert set(row.__struct_fields__) == {column.name for column in table.columns} | more
+    assert set(row.__struct_fields__) == {column.name for column in schema.shown(table)} | more
 
 
 def test_pages_leave_out_what_is_long() -> None:
