@@ -7,6 +7,7 @@ door closes first, the journal last.
 import ipaddress
 import os
 import resource
+import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -37,7 +38,9 @@ from runtime.blobs import Blobs
 from runtime.clock import SystemClock
 from runtime.delivery import Context
 from runtime.errors import Failure, Refused
+from runtime.history import Copies, History
 from runtime.ids import Ids
+from runtime.journal import Journal
 from runtime.kind import Interceptor
 from runtime.projector import Projector
 from runtime.room import Room, free_bytes
@@ -128,10 +131,22 @@ async def _open_parts(settings: GavelSettings, folder: DataFolder, elements: Ele
             projector = Projector(place, PROJECTIONS, system.journal, origin=store.origin, skipped=skipped)
             async with trio.open_nursery() as nursery:
                 await nursery.start(projector.run)
-                yield Node(settings, folder, store, system, projector, blobs, room)
+                history = _open_history(settings, folder, system.journal, projector)
+                if settings.read_copies_bytes_max:
+                    nursery.start_soon(history.keep_copies, projector)
+                yield Node(settings, folder, store, system, projector, history, blobs, room)
+                history.close()
                 nursery.cancel_scope.cancel()
     finally:
         store.close()
+
+
+def _open_history(settings: GavelSettings, folder: DataFolder, journal: Journal, projector: Projector) -> History:
+    """What a node that was killed left of moments is of no use to anybody."""
+    shutil.rmtree(folder.moments, ignore_errors=True)
+    copies = Copies(folder.read_copies, bytes_max=settings.read_copies_bytes_max)
+    origin = journal.store.origin
+    return History(copies, folder.moments, PROJECTIONS, journal.read, origin=origin, skipped=projector.skips)
 
 
 def _hired(role: Role, settings: GavelSettings, blobs: Blobs, threads: trio.CapacityLimiter) -> Role:

@@ -13,6 +13,7 @@ from gateway.settings import GavelSettings
 from gateway.sockets import Sockets
 from runtime.blobs import Blobs
 from runtime.delivery import Context
+from runtime.history import History
 from runtime.projector import Projector
 from runtime.records import Command
 from runtime.room import Room
@@ -38,6 +39,7 @@ class Node:
         store: Store,
         system: System,
         projector: Projector,
+        history: History,
         blobs: Blobs,
         room: Room,
     ) -> None:
@@ -46,6 +48,7 @@ class Node:
         self.store = store
         self.system = system
         self.projector = projector
+        self.history = history
         self.blobs = blobs
         self.room = room
         self.tokens = Tokens(folder.secret())

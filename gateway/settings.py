@@ -87,6 +87,9 @@ class GavelSettings(Struct, frozen=True, kw_only=True):
             pattern=r"^(postgres(ql)?://.*)?$",
         ),
     ] = ""
+    read_copies_bytes_max: Annotated[
+        int, about("bytes of all copies of the read models, from which they are shown as of earlier positions", ge=0)
+    ] = 4 << 30
     bind: Annotated[
         str, about("address that the door listens on, HOST:PORT", pattern=r"^(\[[0-9a-fA-F:.]+\]|[^:\s]+):\d{1,5}$")
     ] = "127.0.0.1:8070"

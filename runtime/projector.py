@@ -12,7 +12,7 @@ from typing import Protocol, TypeVar
 import msgspec
 import structlog
 import trio
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import OperationalError
 
 from runtime.errors import Conflict, Overloaded, Unreachable
@@ -157,6 +157,11 @@ class Projector:
             log.error("read_models_not_writable", reason=trouble)
         self.trouble = trouble
         await trio.sleep(self._retry_seconds)
+
+    @property
+    def engine(self) -> Engine:
+        """The database, for whoever copies it."""
+        return self._engine
 
     @property
     def projections(self) -> tuple[Projection, ...]:
