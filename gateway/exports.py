@@ -22,11 +22,6 @@ RECORDS = (
     "WHERE rowid > ? AND rowid <= ? ORDER BY rowid LIMIT ?"
 )
 
-STREAM = (
-    "SELECT rowid, originator_id, originator_version, topic, state FROM stored_events "
-    "WHERE originator_id = ? ORDER BY originator_version"
-)
-
 
 @contextmanager
 def open_journal(path: Path) -> Iterator[sqlite3.Connection]:

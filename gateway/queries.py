@@ -114,7 +114,8 @@ class AsOf(NamedTuple):
     time: float | None = None
 
 
-def _moment(text: str) -> AsOf:
+def as_of(text: str) -> AsOf:
+    """The moment that a text names. Raises Refused."""
     if text.isascii() and text.isdigit():
         return AsOf(position=min(int(text[:20]), POSITION_MAX))
     try:
@@ -131,7 +132,7 @@ AS_OF: Parameter[AsOf | None] = Parameter(
     "Answers as it stood at this position of the log, or at this moment (by the time when events were written), as RFC 3339 "
     "writes it. Nothing is waited for then.",
     {"type": "string", "maxLength": 40, "examples": ["4711", "2026-11-21T12:00:00Z"]},
-    _moment,
+    as_of,
     None,
 )
 REASON = words("reason", "Why; it is recorded.", "", characters_max=REASON_CHARACTERS_MAX)

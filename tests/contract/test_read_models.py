@@ -12,8 +12,9 @@ from sqlalchemy import Connection, inspect, select
 
 from benchmarks.postgres_server import Server
 from runtime.errors import Conflict
+from runtime.history import Copies, History
 from runtime.projector import ProjectionStopped, Projector, rebuild
-from runtime.read_models import compare
+from runtime.read_models import compare, digests
 from runtime.records import Insert, Recorded
 from tests.contract.places import make_database
 from tests.runtime.ledger import Balances, Lines, MemoryLog, Moved, Opened, story
@@ -166,3 +167,19 @@ async def test_what_is_skipped_on_record_is_passed_over_now_and_when_it_is_made_
         assert [one.reason for one in projector.rebuilds] == [""]
     async with following(place, (lines,), log, skipped=skipped) as projector:
         assert (projector.status()[0].position, projector.skips("lines/1")) == (50, frozenset({23}))
+
+
+async def test_copies_show_read_models_as_they_were_wherever_they_stand(place: str, tmp_path: Path) -> None:
+    projections, log = (Lines(), Balances()), MemoryLog(story(60))
+    copies = Copies(tmp_path / "copies")
+    async with following(place, projections, MemoryLog(log.records[:40])) as projector:
+        live = await projector.digests()
+        await trio.to_thread.run_sync(copies.save, projector.engine, projections)
+    history = History(copies, tmp_path / "moments", projections, log.read)
+    for position, folded in ((40, 0), (55, 15)):
+        before = history.folds
+        found = await history.query(position, lambda connection: digests(connection.engine, projections))
+        assert history.folds - before == folded
+        assert found == await rebuild(log.read, tmp_path / f"{position}.db", projections, upto=position)
+        assert position > 40 or found == live
+    history.close()
