@@ -7,6 +7,7 @@ is not past it, in a file of its own, and kept for as long as few others are ask
 import sqlite3
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -15,7 +16,7 @@ import trio
 from sqlalchemy import Connection, Engine, select
 from sqlalchemy.exc import OperationalError
 
-from runtime.errors import Overloaded
+from runtime.errors import Overloaded, Unreachable
 from runtime.read_models import Projection, ReadModels, Skipped, Standing, nothing_skipped, open_database, positions
 from runtime.records import Recorded
 from runtime.store.copies import copy_database
@@ -188,7 +189,11 @@ class History:
         self._making = trio.CapacityLimiter(1)
 
     async def keep_copies(self, models: Followed, copy_positions: int = COPY_POSITIONS) -> None:
-        """Copies read models every so many positions, for ever."""
+        """Copies read models every so many positions, until these end."""
+        with suppress(Unreachable):
+            await self._keep_copies(models, copy_positions)
+
+    async def _keep_copies(self, models: Followed, copy_positions: int) -> None:
         after = max(await run_blocking(self.copies.positions), default=0)
         while True:
             await models.wait_for(after + copy_positions)

@@ -143,3 +143,20 @@ async def test_a_query_of_rows_sees_only_what_was_there(tmp_path):
     )
     assert found == list(range(1, 8))
     history.close()
+
+
+async def test_copying_ends_with_what_is_copied(tmp_path):
+    projector = Projector(tmp_path / "read.db", PROJECTIONS, MemoryLog(story(5)))
+    history = History(Copies(tmp_path / "copies"), tmp_path / "moments", PROJECTIONS, MemoryLog().read)
+    ended = trio.Event()
+
+    async def keep():
+        await history.keep_copies(projector)
+        ended.set()
+
+    async with trio.open_nursery() as copying, trio.open_nursery() as running:
+        await running.start(projector.run)
+        copying.start_soon(keep)
+        await trio.testing.wait_all_tasks_blocked()
+        running.cancel_scope.cancel()
+    assert ended.is_set()
