@@ -100,12 +100,13 @@ async def test_a_node_copies_its_read_models_as_it_goes(tmp_path):
     async with trio.open_nursery() as nursery:
         await nursery.start(projector.run)
         nursery.start_soon(history.keep_copies, projector, 5)
-        while (await trio.to_thread.run_sync(copies.positions))[-1:] != [60]:
+        while (await trio.to_thread.run_sync(copies.positions))[-1:] < [56]:
             await projector.wait_for(log.append(Opened(account="a")) if log.position < 60 else 60)
         nursery.cancel_scope.cancel()
     assert len(copies.positions()) <= 3
-    with sqlite3.connect(copies.path(60)) as connection:
-        assert connection.execute("SELECT count(*) FROM lines").fetchone() == (60,)
+    newest = copies.positions()[-1]
+    with sqlite3.connect(copies.path(newest)) as connection:
+        assert connection.execute("SELECT count(*) FROM lines").fetchone() == (newest,)
     connection.close()
 
 
