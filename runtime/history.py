@@ -30,6 +30,9 @@ COPIES_BYTES_MAX = 4 << 30
 MOMENTS_MAX = 3
 """How many moments are kept ready; each is as large as the read models are."""
 
+READERS_MAX = 2
+"""How many ask one moment at a time; the others wait."""
+
 ASKERS_MAX = 8
 """How many may wait for a moment that is being made."""
 
@@ -160,6 +163,7 @@ class Moment:
         self.ready = trio.Event()
         self.engine: Engine | None = None
         self.users = 0
+        self.readers = trio.CapacityLimiter(READERS_MAX)
 
 
 class History:
@@ -221,7 +225,7 @@ class History:
             await moment.ready.wait()
             if moment.engine is None:
                 raise Overloaded(f"the read models as of position {position} could not be made; ask again")
-            return await run_blocking(_ask, moment.engine, question)
+            return await run_blocking(_ask, moment.engine, question, limiter=moment.readers)
         finally:
             moment.users -= 1
             self._drop(self._moments_max)
@@ -242,7 +246,7 @@ class History:
 
     async def _make(self, path: Path, position: int) -> Engine:
         await run_blocking(self._begin, path, position)
-        engine = open_database(path, connections_max=2)
+        engine = open_database(path, connections_max=READERS_MAX)
         try:
             models = ReadModels(engine, self._projections, self._origin, skipped=self._skipped)
             await run_blocking(models.open, position)

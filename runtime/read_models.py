@@ -252,13 +252,18 @@ def _moved(standing: Standing) -> Change:
 def digests(engine: Engine, projections: Sequence[Projection]) -> dict[str, TableDigest]:
     """What each table of the projections holds, all read at one moment."""
     with engine.begin() as connection:
-        found = connection.execute(select(positions.c.name, positions.c.position)).all()
-        position_by_name = {row.name: row.position for row in found}
-        return {
-            table.name: _digest(connection, table, projection.NAME, position_by_name.get(projection.NAME, 0))
-            for projection in projections
-            for table in projection.TABLES
-        }
+        return digests_in(connection, projections)
+
+
+def digests_in(connection: Connection, projections: Sequence[Projection]) -> dict[str, TableDigest]:
+    """The same, within a transaction."""
+    found = connection.execute(select(positions.c.name, positions.c.position)).all()
+    position_by_name = {row.name: row.position for row in found}
+    return {
+        table.name: _digest(connection, table, projection.NAME, position_by_name.get(projection.NAME, 0))
+        for projection in projections
+        for table in projection.TABLES
+    }
 
 
 def _digest(connection: Connection, table: Table, name: str, position: int) -> TableDigest:

@@ -14,7 +14,7 @@ from benchmarks.postgres_server import Server
 from runtime.errors import Conflict
 from runtime.history import Copies, History
 from runtime.projector import ProjectionStopped, Projector, rebuild
-from runtime.read_models import compare, digests
+from runtime.read_models import compare, digests_in
 from runtime.records import Insert, Recorded
 from tests.contract.places import make_database
 from tests.runtime.ledger import Balances, Lines, MemoryLog, Moved, Opened, story
@@ -178,7 +178,7 @@ async def test_copies_show_read_models_as_they_were_wherever_they_stand(place: s
     history = History(copies, tmp_path / "moments", projections, log.read)
     for position, folded in ((40, 0), (55, 15)):
         before = history.folds
-        found = await history.query(position, lambda connection: digests(connection.engine, projections))
+        found = await history.query(position, lambda connection: digests_in(connection, projections))
         assert history.folds - before == folded
         assert found == await rebuild(log.read, tmp_path / f"{position}.db", projections, upto=position)
         assert position > 40 or found == live

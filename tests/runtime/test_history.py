@@ -14,7 +14,7 @@ from runtime import history as histories
 from runtime.errors import Overloaded
 from runtime.history import Copies, History, _least_missed
 from runtime.projector import Projector, rebuild
-from runtime.read_models import ReadModels, digests, open_database
+from runtime.read_models import ReadModels, digests_in, open_database
 from tests.runtime.ledger import Balances, Lines, MemoryLog, Opened, story
 
 PROJECTIONS = (Balances(), Lines())
@@ -34,7 +34,7 @@ def saved(folder: Path, log: MemoryLog, *positions: int) -> Copies:
 
 
 async def digests_at(history: History, position: int):
-    return await history.query(position, lambda connection: digests(connection.engine, PROJECTIONS))
+    return await history.query(position, lambda connection: digests_in(connection, PROJECTIONS))
 
 
 async def test_any_position_is_what_a_rebuild_up_to_there_makes_and_starts_from_the_nearest_copy(tmp_path):
@@ -87,7 +87,7 @@ async def test_a_copy_of_another_shape_is_of_no_use_and_does_no_harm(tmp_path):
     copies = saved(tmp_path, log, 40)
     other = (Balances("balances/2"), Lines())
     history = History(copies, tmp_path / "moments", other, log.read)
-    found = await history.query(45, lambda connection: digests(connection.engine, other))
+    found = await history.query(45, lambda connection: digests_in(connection, other))
     assert found == await rebuild(log.read, tmp_path / "again.db", other, upto=45)
     history.close()
 
