@@ -1,6 +1,7 @@
 """Every actor there is: which, one for each tenant or one for the node."""
 
 from agents.coordinator import Coordinator
+from agents.curator import Curator
 from agents.security import Security
 from agents.solver import Solver
 from runtime.system import Role
@@ -8,6 +9,7 @@ from runtime.system import Role
 ROSTER = (
     Role(Coordinator, key="tenant"),
     Role(Security, key="node"),
+    Role(Curator, key="node"),
     # Made by the node, which knows where blobs are read.
     Role(Solver, key="tenant"),
 )

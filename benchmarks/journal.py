@@ -77,12 +77,12 @@ def durable(
 ) -> Measured:
     """Durable commands per second of that many concurrent callers to as many accounts (or so many), on the disk of `folder`."""
     with tempfile.TemporaryDirectory(dir=folder) as name:
-        _check_disk(Path(name))
+        check_disk(Path(name))
         load = Load(callers, accounts or callers, keyed, rounds, round_seconds)
         return trio.run(_durable_on_sqlite, Path(name), load)
 
 
-def _check_disk(folder: Path) -> None:
+def check_disk(folder: Path) -> None:
     """In memory, a sync costs nothing, and the row would say nothing."""
     mounts = [line.split() for line in Path("/proc/mounts").read_text().splitlines()]
     held = [mount for mount in mounts if folder.resolve().is_relative_to(mount[1])]
@@ -114,7 +114,7 @@ def pg_durable(callers: int, rounds: int = ROUNDS, round_seconds: float = ROUND_
     except NoServer as error:
         raise NotMeasurable(str(error)) from error
     with closing(server):
-        _check_disk(server.folder)
+        check_disk(server.folder)
         server.start()
         library = {
             "PERSISTENCE_MODULE": "eventsourcing.postgres",

@@ -22,9 +22,9 @@ from gateway.auth import EVERYBODY, authenticate, check_role
 from gateway.bodies import decode
 from gateway.parts import Compartment, Node
 from gateway.problems import document_of
-from gateway.queries import AFTER, AFTER_POSITION, LIMIT, REASON, Parameter
+from gateway.queries import AFTER, AFTER_POSITION, AS_OF, LIMIT, REASON, AsOf, Parameter
 from runtime.delivery import Context
-from runtime.errors import Overloaded
+from runtime.errors import Overloaded, Refused
 from runtime.records import Command
 from runtime.trace import parsed
 
@@ -162,18 +162,33 @@ class Call:
         )
 
     async def read(self, question: Callable[..., T], *arguments: Any, **narrowed: Any) -> T:
-        """A projection's query as of now (or of `?after_position=`), on a reader thread: whoever has written reads it back."""
+        """A projection's query as of now (or of `?after_position=`), on a reader thread: whoever has written reads it back.
+
+        With `?as_of=` it is answered by the read models as they were then.
+        """
+
+        def ask(connection: Connection) -> T:
+            return question(connection, *arguments, **narrowed)
+
+        as_of = self.asked(AS_OF) if AS_OF in self.endpoint.query else None
+        if as_of is not None:
+            self._read_position = await self._position_of(as_of)
+            return await self.node.history.query(self._read_position, ask)
         named = self.asked(AFTER_POSITION) if AFTER_POSITION in self.endpoint.query else None
         position = self._read_position = self.node.system.journal.position if named is None else named
         with trio.move_on_after(CATCH_UP_SECONDS_MAX) as scope:
             await self.node.projector.wait_for(position)
         if scope.cancelled_caught:
             raise Overloaded(f"the read models have not reached position {position} yet")
-
-        def ask(connection: Connection) -> T:
-            return question(connection, *arguments, **narrowed)
-
         return await self.node.projector.query(ask)
+
+    async def _position_of(self, as_of: AsOf) -> int:
+        journal = self.node.system.journal
+        if as_of.position is None:
+            return min(int(await journal.read_with(journal.store.position_at, as_of.time)), journal.position)
+        if as_of.position > journal.position:
+            raise Refused("as_of_ahead", f"the log ends at position {journal.position}", status=422)
+        return as_of.position
 
     # ---- out
 

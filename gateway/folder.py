@@ -20,6 +20,8 @@ class DataFolder:
         self.path = path
         self.journal = path / "journal.db"
         self.read_models = path / "read.db"
+        self.read_copies = path / "read-copies"
+        self.moments = path / "read-moments"
         self.blobs = path / "blobs"
         self.journal_key = path / "journal-key"
         self.admin_key = path / "admin-key"

@@ -1,4 +1,4 @@
-"""Where a node's journal stands: in a file of its data folder, or in the PostgreSQL database that the setting `journal` names."""
+"""Where a node's journal and read models stand: in files of its data folder, or in the PostgreSQL databases that settings name."""
 
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -97,6 +97,14 @@ def copy_from_postgres(address: str, target: Path) -> None:
         raise Wrong(f"the journal can't be copied to {target}: {error}") from error
 
 
+def read_models_place(settings: GavelSettings, folder: DataFolder) -> Path | str:
+    """Where a journal's read models stand: a file of its folder, or a database's address. Raises NotInstalled."""
+    if not settings.read_models:
+        return folder.read_models
+    _postgres()
+    return settings.read_models
+
+
 @contextmanager
 def journal_file(settings: GavelSettings) -> Iterator[Path]:
     """The journal as a file to read: its own, or a copy for as long as this lasts."""
@@ -115,6 +123,6 @@ def _postgres() -> ModuleType:
         from runtime.store import postgres
     except ImportError as error:
         raise NotInstalled(
-            f"the journal is in PostgreSQL, and its driver is not there: install gavel-runtime[postgres] ({error})"
+            f"PostgreSQL is asked for, and its driver is not there: install gavel-runtime[postgres] ({error})"
         ) from error
     return postgres

@@ -7,6 +7,7 @@ Stop: the reverse; the door closes first, the shared journal last.
 import ipaddress
 import os
 import resource
+import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -30,15 +31,18 @@ from gateway.auth import digest_of, key_id_of
 from gateway.bounds import Bounds as DoorBounds
 from gateway.compartments import Compartments
 from gateway.folder import DataFolder, FolderUnusable, write_private
-from gateway.journals import NotInstalled, make_named, open_named, open_store
+from gateway.journals import NotInstalled, make_named, open_named, open_store, read_models_place
 from gateway.parts import TENANT, Compartment, Node, Parts
 from gateway.server import PortTaken, serve
 from gateway.settings import GavelSettings
+from gateway.skips import skipped_in
 from projections.catalog import PROJECTIONS
 from runtime.blobs import Blobs
 from runtime.clock import SystemClock
 from runtime.errors import Refused
+from runtime.history import Copies, History
 from runtime.ids import Ids
+from runtime.journal import Journal
 from runtime.kind import Interceptor
 from runtime.projector import Projector
 from runtime.room import Room, free_bytes
@@ -53,7 +57,7 @@ FILES_BESIDE = 256
 FILES_OF_JOURNAL = 8
 """Files that a node has open beside its connections: databases, blobs, threads' own; and those of each named journal."""
 
-STATE_CACHE_PARTS = 16
+CACHE_PARTS = 16
 """A named journal keeps so small a part of what the shared one may keep of its states at hand: there may be many."""
 
 log = structlog.get_logger("gateway.node")
@@ -146,7 +150,9 @@ async def _open_compartment(node: Node, machine: Machine, facts: JournalFacts) -
         node.settings,
         handler_warn_seconds=0.0,  # one thread watches the loop for all: the node's own
         handler_seconds_max=0.0,
-        state_cache_bytes_max=node.settings.state_cache_bytes_max // STATE_CACHE_PARTS,
+        read_models="",  # a file of its own, as the journal has
+        read_copies_bytes_max=node.settings.read_copies_bytes_max // CACHE_PARTS,
+        state_cache_bytes_max=node.settings.state_cache_bytes_max // CACHE_PARTS,
     )
     async with _open_parts(settings, folder, store, machine) as parts:
         compartment = Compartment(facts.name, node.settings, parts, node.sessions, node.counts)
@@ -178,13 +184,27 @@ async def _open_parts(
             chance=elements.chance,
             room=room,
         ) as system:
-            projector = Projector(folder.read_models, PROJECTIONS, system.journal, origin=store.origin)
+            skipped = skipped_in(store.read_stream)
+            place = read_models_place(settings, folder)
+            projector = Projector(place, PROJECTIONS, system.journal, origin=store.origin, skipped=skipped)
             async with trio.open_nursery() as nursery:
                 await nursery.start(projector.run)
-                yield Parts(folder, store, system, projector, blobs, room)
+                history = _open_history(settings, folder, system.journal, projector)
+                if settings.read_copies_bytes_max:
+                    nursery.start_soon(history.keep_copies, projector)
+                yield Parts(folder, store, system, projector, history, blobs, room)
+                history.close()
                 nursery.cancel_scope.cancel()
     finally:
         store.close()
+
+
+def _open_history(settings: GavelSettings, folder: DataFolder, journal: Journal, projector: Projector) -> History:
+    """What a node that was killed left of moments is of no use to anybody."""
+    shutil.rmtree(folder.moments, ignore_errors=True)
+    copies = Copies(folder.read_copies, bytes_max=settings.read_copies_bytes_max)
+    origin = journal.store.origin
+    return History(copies, folder.moments, PROJECTIONS, journal.read, origin=origin, skipped=projector.skips)
 
 
 def _hired(role: Role, settings: GavelSettings, blobs: Blobs, threads: trio.CapacityLimiter) -> Role:

@@ -22,6 +22,7 @@ from gateway.sockets import Sockets
 from runtime.blobs import Blobs
 from runtime.delivery import Context
 from runtime.errors import Failure, Refused
+from runtime.history import History
 from runtime.projector import Projector
 from runtime.records import Command
 from runtime.room import Room
@@ -60,6 +61,7 @@ class Parts(NamedTuple):
     store: Store
     system: System
     projector: Projector
+    history: History
     blobs: Blobs
     room: Room
 
@@ -70,7 +72,7 @@ class Compartment:
     def __init__(self, journal: str, settings: GavelSettings, parts: Parts, sessions: Sessions, counts: Counts) -> None:
         self.journal = journal
         self.settings = settings
-        self.folder, self.store, self.system, self.projector, self.blobs, self.room = parts
+        self.folder, self.store, self.system, self.projector, self.history, self.blobs, self.room = parts
         self.sessions = sessions
         self.counts = counts
         self.tokens = Tokens(self.folder.secret(), journal)

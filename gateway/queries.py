@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from runtime.errors import Refused
 
@@ -112,7 +112,37 @@ AFTER_POSITION = position(
     "Who has written reads it back by the `Gavel-Position` of that answer.",
     None,
 )
+
+
+class AsOf(NamedTuple):
+    """A moment of the log: a position, or a time in seconds since the epoch."""
+
+    position: int | None = None
+    time: float | None = None
+
+
+def as_of(text: str) -> AsOf:
+    """The moment that a text names. Raises Refused."""
+    if text.isascii() and text.isdigit():
+        return AsOf(position=min(int(text[:20]), POSITION_MAX))
+    try:
+        time = datetime.fromisoformat(text)
+        if time.tzinfo is None:
+            raise ValueError(text)
+        return AsOf(time=time.timestamp())
+    except (ValueError, OverflowError):
+        raise _refused("as_of", "a position, or a moment as RFC 3339 writes it") from None
+
+
+AS_OF: Parameter[AsOf | None] = Parameter(
+    "as_of",
+    "Answers as it stood at this position of the log, or at this moment (by the time when events were written), as RFC 3339 "
+    "writes it. Nothing is waited for then.",
+    {"type": "string", "maxLength": 40, "examples": ["4711", "2026-11-21T12:00:00Z"]},
+    as_of,
+    None,
+)
 REASON = words("reason", "Why; it is recorded.", "", characters_max=REASON_CHARACTERS_MAX)
 
-READ = (AFTER_POSITION,)
-PAGE = (LIMIT, AFTER, AFTER_POSITION)
+READ = (AFTER_POSITION, AS_OF)
+PAGE = (LIMIT, AFTER, AFTER_POSITION, AS_OF)

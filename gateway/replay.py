@@ -5,19 +5,28 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any, TypeVar
 
 import msgspec
 import trio
+from sqlalchemy import Connection
 
 from agents.roster import ROSTER
 from aggregates.catalog import AGGREGATES
-from gateway.exports import RECORDS, open_journal
+from gateway.exports import open_journal
+from gateway.queries import AsOf
+from gateway.skips import skipped_in
 from projections.catalog import PROJECTIONS
 from runtime.codec import Codec
+from runtime.errors import Refused
+from runtime.history import Copies, History
 from runtime.projector import rebuild
-from runtime.read_models import Digests, compare, digests, open_database
+from runtime.read_models import Digests, Skipped, compare, digests, nothing_skipped, open_database
 from runtime.records import Recorded
 from runtime.refold import Refold, Refolded
+from runtime.store.log import Log
+
+T = TypeVar("T")
 
 
 class TableFinding(msgspec.Struct, frozen=True):
@@ -37,37 +46,96 @@ class Replay(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def replay(
-    live: Digests, read: Callable[[int, int], Awaitable[Sequence[Recorded]]], place: Path, origin: str
+    live: Digests,
+    read: Callable[[int, int], Awaitable[Sequence[Recorded]]],
+    place: Path,
+    origin: str,
+    skipped: Skipped = nothing_skipped,
 ) -> Replay:
     """Folds the log up to where the live read models stand into a new file at `place`, and compares."""
     upto = max((digest.position for digest in live.values()), default=0)
     started = time.perf_counter()
-    rebuilt = await rebuild(read, place, PROJECTIONS, upto=upto, origin=origin)
+    rebuilt = await rebuild(read, place, PROJECTIONS, upto=upto, origin=origin, skipped=skipped)
     seconds = time.perf_counter() - started
     equal = compare(live, rebuilt)
     tables = {name: TableFinding(rebuilt[name].rows if name in rebuilt else 0, same) for name, same in equal.items()}
     return Replay(equal=all(equal.values()), records=upto, seconds=round(seconds, 3), tables=tables)
 
 
-def replay_copies(journal: Path, read_models: Path, place: Path) -> Replay:
-    """The same on copies of a data folder's files."""
-    return trio.run(partial(_replay_copies, journal, read_models, place))
-
-
-async def _replay_copies(journal: Path, read_models: Path, place: Path) -> Replay:
+def digests_of(read_models: Path | str) -> Digests:
+    """What the read models at a path or address hold, at one moment."""
     engine = open_database(read_models, connections_max=1)
-    live = digests(engine, PROJECTIONS)
-    engine.dispose()
-    codec = Codec(AGGREGATES)
+    try:
+        return digests(engine, PROJECTIONS)
+    finally:
+        engine.dispose()
+
+
+def replay_copies(journal: Path, live: Digests, place: Path) -> Replay:
+    """The same for a copy of a journal."""
+    return trio.run(partial(_replay_copies, journal, live, place))
+
+
+async def _replay_copies(journal: Path, live: Digests, place: Path) -> Replay:
     with open_journal(journal) as connection:
-        origin = connection.execute("SELECT value FROM facts WHERE name = 'origin'").fetchone()[0]
-        newest = connection.execute("SELECT COALESCE(MAX(rowid), 0) FROM stored_events").fetchone()[0]
+        reader = JournalFile(connection, journal)
 
         async def read(after: int, limit: int) -> list[Recorded]:
-            rows = connection.execute(RECORDS, (after, newest, limit)).fetchall()
-            return [codec.recorded(*row) for row in rows]
+            return reader.read(after, limit)
 
-        return await replay(live, read, place, origin)
+        skips = {projection.NAME: skipped_in(reader.read_stream)(projection.NAME) for projection in PROJECTIONS}
+        return await replay(live, read, place, reader.origin, skips.__getitem__)
+
+
+class Past:
+    """Read models as they were, for who has a journal's file, and copies that its node has made."""
+
+    def __init__(self, journal: Path, copies: Path, folder: Path) -> None:
+        """`folder` is for what is made on the way."""
+        self._journal = journal
+        self._copies = copies
+        self._folder = folder
+
+    async def query(self, moment: AsOf, question: Callable[[Connection], T]) -> T:
+        """The answer as of a moment. Raises Refused where that is past the journal's end."""
+        with open_journal(self._journal) as connection:
+            reader = JournalFile(connection, self._journal)
+            position = reader.position_of(moment)
+            skips = {projection.NAME: skipped_in(reader.read_stream)(projection.NAME) for projection in PROJECTIONS}
+
+            async def read(after: int, limit: int) -> Sequence[Recorded]:
+                return reader.read(after, limit)
+
+            copies = Copies(self._copies)
+            history = History(copies, self._folder, PROJECTIONS, read, origin=reader.origin, skipped=skips.__getitem__)
+            try:
+                return await history.query(position, question)
+            finally:
+                history.close()
+
+
+class JournalFile(Log):
+    """A journal in a file, for reading on one thread, at one moment."""
+
+    POSITION = "rowid"
+
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+        self.place = str(path)
+        self.codec = Codec(AGGREGATES)
+        self._connection = connection
+        self.origin = str(self._one("SELECT value FROM facts WHERE name='origin'"))
+
+    def query(self, statement: str, parameters: Sequence[object] = ()) -> list[Any]:
+        return self._connection.execute(statement, parameters).fetchall()
+
+    def position_of(self, moment: AsOf) -> int:
+        """The position of a moment. Raises Refused where that is past the end."""
+        newest = int(self._one("SELECT COALESCE(MAX(rowid), 0) FROM stored_events"))
+        if moment.position is None:
+            return min(self.position_at(moment.time or 0.0), newest)
+        if moment.position > newest:
+            raise Refused("as_of_ahead", f"the log ends at position {newest}", status=422)
+        return moment.position
 
 
 def refold(journal: sqlite3.Connection, place: Path) -> Refolded:

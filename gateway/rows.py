@@ -46,6 +46,7 @@ class Agent(Row, frozen=True, kw_only=True):
     leases_lost: int
     registered_at: float
     last_event_at: float
+    last_heard_at: float
     running: int
 
 

@@ -79,6 +79,17 @@ class GavelSettings(Struct, frozen=True, kw_only=True):
             pattern=r"^(postgres(ql)?://.*)?$",
         ),
     ] = ""
+    read_models: Annotated[
+        str,
+        about(
+            "PostgreSQL database that holds the read models, postgresql://…, of this node alone; empty: a file in the data folder",
+            secret=True,
+            pattern=r"^(postgres(ql)?://.*)?$",
+        ),
+    ] = ""
+    read_copies_bytes_max: Annotated[
+        int, about("bytes of all copies of the read models, from which they are shown as of earlier positions", ge=0)
+    ] = 4 << 30
     bind: Annotated[
         str, about("address that the door listens on, HOST:PORT", pattern=r"^(\[[0-9a-fA-F:.]+\]|[^:\s]+):\d{1,5}$")
     ] = "127.0.0.1:8070"

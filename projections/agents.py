@@ -26,10 +26,10 @@ from aggregates.task import (
     TaskFailed,
 )
 from projections import schema
-from projections.schema import Row, document, encoded, key, number, text, whole
+from projections.schema import Row, also, also_number, document, encoded, key, number, text, whole
 from runtime.records import Add, Change, Delete, Insert, Recorded, Update
 
-NAME = "agents/1"
+NAME = "agents/2"
 
 agents = schema.table(
     "agents",
@@ -54,9 +54,13 @@ agents = schema.table(
     whole("leases_lost", default=0),
     number("registered_at"),
     number("last_event_at"),
+    number("last_heard_at"),
+    also("id", "agent_id"),
+    also_number("last_heartbeat", "last_heard_at"),
     paged_by=("status",),
 )
-"""`last_event_at` tells of the agent's own stream: what happens to its tasks is counted alone."""
+"""`last_event_at` tells of the agent's own stream: what happens to its tasks is counted alone. `last_heard_at` is when the
+log tells that it was heard: heartbeats are not recorded, their absence is."""
 
 leases = schema.table("agent_leases", key("task_id"), text("agent_id"), paged_by=("agent_id",))
 """The tasks that agents hold. An end of a task doesn't say who held it; which agents it frees is known from here."""
@@ -78,9 +82,11 @@ def apply(recorded: Recorded) -> Sequence[Change]:
         case AgentDeregistered():
             return [_changed(recorded, event.agent_id, {"status": Stage.DEREGISTERED.value, "reason": event.reason})]
         case AgentLost():
-            return [_changed(recorded, event.agent_id, {"status": Stage.LOST.value, "reason": "not heard from"})]
+            lost = {"status": Stage.LOST.value, "reason": "not heard from", "last_heard_at": event.last_heard_at}
+            return [_changed(recorded, event.agent_id, lost)]
         case AgentReturned():
             back = {"status": Stage.ACTIVE.value, "reason": "", "generation": event.generation}
+            back["last_heard_at"] = recorded.meta.at
             return [_changed(recorded, event.agent_id, back)]
         case BidPlaced():
             return [_counted(recorded, event.agent_id, "bids")]
@@ -120,6 +126,7 @@ def _registered(recorded: Recorded, event: AgentRegistered) -> Change:
         "generation": event.generation,
         "reason": "",
         "registered_at": recorded.meta.at,
+        "last_heard_at": recorded.meta.at,
     }
     if event.generation > 1:
         return _changed(recorded, event.agent_id, known)
@@ -158,7 +165,7 @@ def _shown() -> FromClause:
     """The agents with `running`, the number of tasks that each holds."""
     held = leases.c.tenant_id == agents.c.tenant_id, leases.c.agent_id == agents.c.agent_id
     running = select(func.count()).select_from(leases).where(*held).scalar_subquery()
-    return select(agents, running.label("running")).subquery()
+    return select(*schema.shown(agents), running.label("running")).subquery()
 
 
 _agents = _shown()

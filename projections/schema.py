@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Column, Connection, Float, Index, Integer, MetaData, Table, Text, func, select
+from sqlalchemy import Column, Computed, Connection, Float, Index, Integer, MetaData, Table, Text, func, select
 from sqlalchemy.sql import ColumnElement, FromClause
 
 LIMIT_MAX = 500
@@ -51,6 +51,21 @@ def document(name: str) -> Column[Any]:
     return Column(name, JsonText)
 
 
+def also(name: str, column: str) -> Column[Any]:
+    """Another name for a column, for those who ask in SQL: the database computes it, and routes don't show it."""
+    return Column(name, Text, Computed(column))
+
+
+def also_number(name: str, column: str) -> Column[Any]:
+    """The same for a number."""
+    return Column(name, Float, Computed(column))
+
+
+def shown(source: Table) -> list[Column[Any]]:
+    """The columns of a table but those that are other names for them."""
+    return [column for column in source.columns if column.computed is None]
+
+
 def table(name: str, *columns: Column[Any], paged_by: Sequence[str] = ()) -> Table:
     """A table of things that belong to a tenant, made and last changed by events at these positions.
 
@@ -65,7 +80,7 @@ def table(name: str, *columns: Column[Any], paged_by: Sequence[str] = ()) -> Tab
 
 def find_row(connection: Connection, source: FromClause, where: Where) -> Row | None:
     """The one row of this key, or None."""
-    found = connection.execute(select(source).where(*_matches(source, where))).mappings().one_or_none()
+    found = connection.execute(select(*_shown(source)).where(*_matches(source, where))).mappings().one_or_none()
     return None if found is None else _plain(source, found)
 
 
@@ -80,12 +95,16 @@ def newest_rows(
     without: Sequence[str] = (),
 ) -> list[Row]:
     """A page of rows, newest first, narrowed to those whose columns have these values (None: any); some columns left out."""
-    columns = [column for column in source.c if column.name not in without]
+    columns = [column for column in _shown(source) if column.name not in without]
     chosen = select(*columns).where(*_matches(source, where))
     if before is not None:
         chosen = chosen.where(source.c[by] < before)
     page = chosen.order_by(source.c[by].desc()).limit(max(0, min(limit, LIMIT_MAX)))
     return [_plain(source, row) for row in connection.execute(page).mappings()]
+
+
+def _shown(source: FromClause) -> list[Any]:
+    return shown(source) if isinstance(source, Table) else list(source.c)
 
 
 def count_rows(connection: Connection, source: FromClause, where: Where) -> int:

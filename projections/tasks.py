@@ -24,10 +24,10 @@ from aggregates.task import (
     TaskUnblocked,
 )
 from projections import schema
-from projections.schema import Row, document, encoded, key, number, text, whole
+from projections.schema import Row, also, document, encoded, key, number, text, whole
 from runtime.records import Add, Change, Insert, Recorded, Update
 
-NAME = "tasks/1"
+NAME = "tasks/2"
 
 tasks = schema.table(
     "tasks",
@@ -69,6 +69,9 @@ tasks = schema.table(
     number("started_at"),
     number("ended_at"),
     number("last_event_at"),
+    also("id", "task_id"),
+    also("status", "stage"),
+    also("assigned_agent", "agent_id"),
     paged_by=("stage", "agent_id"),
 )
 """`waiting` counts the dependencies that are not complete. `agent_id` and `token` tell who holds the task, or held it when it

@@ -32,6 +32,12 @@ from sqlalchemy.schema import UniqueConstraint
 from sqlalchemy.sql import ClauseElement
 
 from runtime.records import Add, Change, Delete, Insert, Update
+from runtime.recordsets import packed, recordset
+
+INTEGER_MAX = 2**63
+"""Past it databases add otherwise than Python does."""
+
+TABLES_MAX = 1024
 
 STATEMENTS_MAX = 4096
 """How many distinct statements are kept compiled; a projection has about one for each event that it knows."""
@@ -69,6 +75,104 @@ class _Place:
     def __init__(self) -> None:
         self.groups: dict[Shape, list[int]] = {}
         self.last: dict[Any, int] = {}
+
+
+class _Rows(NamedTuple):
+    """What there is to know of a table to see that changes are of one row."""
+
+    key: int
+    key_of: Callable[[Row], Any]
+    columns: frozenset[str]
+    rest: frozenset[str]
+    defaults: Row
+
+
+def merge(changes: Sequence[Change]) -> list[Change]:
+    """Changes that do the same with fewer: those that name the same row by its whole key become one, at the place of the first.
+
+    A row is written once for what a batch does to it, not once for each event. A change that may touch other rows of a table ends
+    what is merged there before it; so does one that can't be carried out, which must fail here as it would alone.
+    """
+    merged: list[Change] = []
+    open_rows: dict[Table, dict[Any, int]] = {}
+    for change in changes:
+        table = change.table
+        rows = open_rows.get(table)
+        if rows is None:
+            rows = open_rows[table] = {}
+        key = _whole_key(change, _rows_of(table))
+        if key is None:
+            rows.clear()
+        else:
+            at = rows.get(key)
+            both = None if at is None else _both(merged[at], change)
+            if at is not None and both is not None:
+                merged[at] = both
+                continue
+            rows[key] = len(merged)
+        merged.append(change)
+    return merged
+
+
+@lru_cache(TABLES_MAX)
+def _rows_of(table: Table) -> _Rows:
+    key, columns = _key_columns(table), _plain_columns(table)
+    names = frozenset(column.name for column in columns)
+    return _Rows(len(key), itemgetter(*key), names, names - set(key), _defaults(table))
+
+
+def _whole_key(change: Change, rows: _Rows) -> Any:
+    """The key of the one row that a change is about; None where it is about others too, or can't be carried out."""
+    if type(change) is Insert:
+        values, allowed, named = change.values, rows.columns, change.values
+    else:
+        values, allowed, named = change.values, rows.rest, _where(change)
+        if len(named) != rows.key:
+            return None
+    if not allowed.issuperset(values):
+        return None
+    try:
+        key = rows.key_of(named)
+    except KeyError:
+        return None
+    return None if key is None or (rows.key > 1 and None in key) else key
+
+
+def _both(first: Change, second: Change) -> Change | None:
+    """One change that does what two do to a row, one after the other; None where there is none."""
+    kind, was = type(second), type(first)
+    if kind is Insert or kind is Delete:
+        return second
+    if was is Delete:
+        return first
+    if kind is Update and was is Insert:
+        return Insert(table=first.table, values={**first.values, **second.values})
+    if kind is Update and was is Update:
+        return Update(table=first.table, values={**first.values, **second.values}, where=_where(first))
+    if kind is Add and was is Add:
+        return _added_twice(first, second)
+    return _added(first, second) if was is Insert else None
+
+
+def _added_twice(first: Change, second: Change) -> Change | None:
+    """Whole numbers alone, since the order in which others are added shows in the sum."""
+    if first.values.keys() != second.values.keys():
+        return None
+    values = {name: amount + second.values[name] for name, amount in first.values.items()}
+    if not all(type(value) is int and abs(value) < INTEGER_MAX for value in values.values()):
+        return None
+    return Add(table=first.table, values=values, where=_where(first))
+
+
+def _added(first: Change, second: Change) -> Change | None:
+    """A row that is inserted with what is added to it then."""
+    values, defaults = dict(first.values), _rows_of(first.table).defaults
+    for name, amount in second.values.items():
+        before = values.get(name, defaults[name])
+        if not isinstance(before, int | float) or abs(before + amount) >= INTEGER_MAX:
+            return None
+        values[name] = before + amount
+    return Insert(table=first.table, values=values)
 
 
 def plan(changes: Sequence[Change]) -> list[Group]:
@@ -131,10 +235,27 @@ def write(connection: Connection, changes: Sequence[Change]) -> None:
     Columns whose types convert values on their way in are therefore not for projections; `check` refuses them.
     """
     dialect: Any = type(connection.dialect)
-    for group in plan(changes):
+    is_postgres = connection.dialect.name == "postgresql"
+    for group in plan(merge(changes)):
         text, parameters = _compiled(group.shape, dialect)
-        rows = _inserted(group) if group.shape.kind is Insert else map(_matched, group.changes)
-        connection.exec_driver_sql(text, [parameters(row) for row in rows])
+        if not (is_postgres and _write_at_once(connection, group)):
+            rows = _inserted(group) if group.shape.kind is Insert else map(_matched, group.changes)
+            connection.exec_driver_sql(text, [parameters(row) for row in rows])
+
+
+def _write_at_once(connection: Connection, group: Group) -> bool:
+    """One statement for all rows; False where they have to go one by one."""
+    kind, table, columns, where = group.shape
+    if kind is Insert:
+        columns = tuple(_defaults(table))
+    one = recordset(kind, table, columns, where)
+    if one is None:
+        return False
+    rows = _inserted(group) if kind is Insert else ({**change.values, **_where(change)} for change in group.changes)
+    text = packed(one, list(rows))
+    if text is not None:
+        connection.exec_driver_sql(one.text, (text,))
+    return text is not None
 
 
 @lru_cache(STATEMENTS_MAX)
@@ -154,11 +275,20 @@ def _in_order(names: list[str]) -> Callable[[Row], Any]:
 def _inserted(group: Group) -> Iterator[Row]:
     """An insert replaces the whole row, so it names every column; one that is left out has its default, or nothing."""
     table = group.shape.table
-    blank = {column.name: getattr(column.default, "arg", None) for column in table.columns}
+    blank = _defaults(table)
     for change in group.changes:
         if not change.values.keys() <= blank.keys():
             raise FaultyChange(f"{table.name}: no such columns: {sorted(change.values.keys() - blank.keys())}")
         yield blank | change.values
+
+
+def _plain_columns(table: Table) -> list[Column[Any]]:
+    """The columns that are written: not those that the database computes."""
+    return [column for column in table.columns if column.computed is None]
+
+
+def _defaults(table: Table) -> Row:
+    return {column.name: getattr(column.default, "arg", None) for column in _plain_columns(table)}
 
 
 def _matched(change: Change) -> Row:
@@ -192,9 +322,9 @@ def _assigned(shape: Shape, column: Column[Any]) -> Any:
 
 def _upsert(table: Table, dialect: str) -> ClauseElement:
     insert = postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
-    key = _key_columns(table)
-    rest = {column.name: insert.excluded[column.name] for column in table.columns if column.name not in key}
-    insert = insert.values({column.name: bindparam(column.name, type_=column.type) for column in table.columns})
+    key, columns = _key_columns(table), _plain_columns(table)
+    rest = {column.name: insert.excluded[column.name] for column in columns if column.name not in key}
+    insert = insert.values({column.name: bindparam(column.name, type_=column.type) for column in columns})
     if not rest:
         return insert.on_conflict_do_nothing(index_elements=key)
     return insert.on_conflict_do_update(index_elements=key, set_=rest)

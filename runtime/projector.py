@@ -1,24 +1,40 @@
 """Read models kept in step with the journal: from where they stand through the log, then live, in one commit for all.
 
 Writing has a thread of its own; questions run on a few others and see one moment of the database each. Who must read what it
-has just written waits for its position.
+has just written waits for its position. What is made anew grows beside, a batch in turn with those of the tables that are served.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+import msgspec
 import structlog
 import trio
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import OperationalError
 
-from runtime.errors import Unreachable
-from runtime.read_models import Digests, Projection, ReadModels, Standing, digests, open_database
+from runtime.errors import Conflict, Overloaded, Unreachable
+from runtime.evidence import Unreadable
+from runtime.read_models import (
+    Digests,
+    Projection,
+    ReadModels,
+    Skipped,
+    Standing,
+    digests,
+    nothing_skipped,
+    open_database,
+)
+from runtime.rebuilding import Growing, Rebuild
 from runtime.records import Recorded
 from runtime.threads import Worker, open_worker, run_blocking
 
-BATCH_EVENTS_MAX = 2000
+BATCH_EVENTS_MAX = 5000
+REBUILD_EVENTS_MAX = 2000
+"""Less than a batch: whoever waits for the tables that are served waits for one of these too."""
+
 READERS_MAX = 4
 RETRY_SECONDS = 1.0
 
@@ -60,37 +76,62 @@ class Projector:
         batch_events_max: int = BATCH_EVENTS_MAX,
         readers_max: int = READERS_MAX,
         retry_seconds: float = RETRY_SECONDS,
+        sync: bool = False,
+        skipped: Skipped = nothing_skipped,
     ) -> None:
-        """`origin` names the journal: read models that were made from another one are made anew."""
+        """`origin` names the journal: read models that were made from another one are made anew. `sync`: see `open_database`.
+        `skipped` tells the positions that a projection passes over; it is asked on the thread that writes."""
         self.trouble = ""
         """Why the database can't be written now; empty while it can."""
-        self._engine = open_database(place, connections_max=readers_max + 1)
-        self._models = ReadModels(self._engine, projections, origin)
+        self._engine = open_database(place, connections_max=readers_max + 1, sync=sync)
+        self._models = ReadModels(self._engine, projections, origin, skipped=skipped)
         self._log = log
         self._batch_events_max = batch_events_max
         self._retry_seconds = retry_seconds
         self._readers = trio.CapacityLimiter(readers_max)
         self._moved = trio.Event()
+        self._pause = trio.CancelScope()
+        self._worker: Worker | None = None
+        self._nursery: trio.Nursery | None = None
+        self._rebuilds: dict[str, Rebuild] = {}
+        self._is_rebuilding = False
         self._closed = False
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Follows until cancelled; reports that it has started once the models stand where the journal stood."""
-        worker = open_worker("projector")
+        worker = self._worker = open_worker("projector")
         try:
-            await worker.run(self._models.open, self._log.position)
+            await self._open(worker)
             goal = self._log.position
             while (position := self._models.position()) is not None and position < goal:
                 await self._step(worker, position)
-            task_status.started()
-            while (position := self._models.position()) is not None:
-                await self._log.wait_past(position)
-                await self._step(worker, position)
-            await trio.sleep_forever()
+            async with trio.open_nursery() as self._nursery:
+                task_status.started()
+                while True:
+                    await self._follow(worker)
         finally:
             self._closed = True
             self._moved.set()
             worker.close()
             self._engine.dispose()
+
+    async def _open(self, worker: Worker) -> None:
+        try:
+            await worker.run(self._models.open, self._log.position)
+        except OperationalError as error:
+            raise Unreadable(f"the read models can't be opened: {error.orig}") from error
+
+    async def _follow(self, worker: Worker) -> None:
+        """Waits for news, or until a projection that had stopped goes on; takes one step."""
+        with trio.CancelScope() as self._pause:
+            position = self._models.position()
+            if position is None:
+                await trio.sleep_forever()
+            else:
+                await self._log.wait_past(position)
+        position = self._models.position()
+        if position is not None and position < self._log.position:
+            await self._step(worker, position)
 
     async def _step(self, worker: Worker, position: int) -> None:
         batch = await self._log.read(position, self._batch_events_max)
@@ -104,6 +145,9 @@ class Projector:
         for standing in self.status():
             if standing.reason and standing.name in going:
                 log.error("projection_stopped", name=standing.name, at=standing.stopped_at, reason=standing.reason)
+        self._tell()
+
+    def _tell(self) -> None:
         self._moved.set()
         self._moved = trio.Event()
 
@@ -115,6 +159,11 @@ class Projector:
         await trio.sleep(self._retry_seconds)
 
     @property
+    def engine(self) -> Engine:
+        """The database, for whoever copies it."""
+        return self._engine
+
+    @property
     def projections(self) -> tuple[Projection, ...]:
         """What it follows with."""
         return self._models.projections
@@ -122,6 +171,79 @@ class Projector:
     def status(self) -> tuple[Standing, ...]:
         """Where each projection stands, those that have stopped with position and reason."""
         return tuple(self._models.standings.values())
+
+    # ---- stopped ones
+
+    async def resume(self, name: str) -> None:
+        """Lets a projection that has stopped try again where it did, without the events that were skipped on record since."""
+        await self._writer().run(self._models.resume, name)
+        self._pause.cancel()
+        self._tell()
+
+    def skips(self, name: str) -> frozenset[int]:
+        """The positions that a projection passes over."""
+        return self._models.skips(name)
+
+    def _writer(self) -> Worker:
+        if self._worker is None or self._closed:
+            raise Unreachable("the projector does not run")
+        return self._worker
+
+    # ---- made anew
+
+    @property
+    def rebuilds(self) -> tuple[Rebuild, ...]:
+        """The projections that are being made anew, or were since the start, with how far each is."""
+        return tuple(self._rebuilds.values())
+
+    def rebuild(self, *names: str) -> trio.Event:
+        """Begins to make projections (all, if none is named) anew beside the tables that are served; the event is set when that has ended.
+
+        Raises Conflict while it does so already.
+        """
+        self._writer()
+        if self._is_rebuilding or self._nursery is None:
+            raise Conflict("read models are being made anew already")
+        self._is_rebuilding = True
+        chosen = names or tuple(projection.NAME for projection in self.projections)
+        self._rebuilds |= {name: Rebuild(name=name, goal=self._log.position) for name in chosen}
+        ended = trio.Event()
+        self._nursery.start_soon(self._rebuild, chosen, ended)
+        return ended
+
+    async def _rebuild(self, names: Sequence[str], ended: trio.Event) -> None:
+        started, goal = trio.current_time(), self._log.position
+        try:
+            growing = await self._patiently(partial(Growing, self._models, names))
+            while not growing.reaches(goal):
+                await self._grow(growing)
+                seconds = trio.current_time() - started
+                self._rebuilds |= {name: _progress(growing.standing(name), name, goal, seconds) for name in names}
+            await self._patiently(growing.swap)
+            self._tell()
+        finally:
+            self._is_rebuilding = False
+        self._rebuilds |= {name: msgspec.structs.replace(self._rebuilds[name], ended=True) for name in names}
+        for name in names:
+            log.info("read_model_rebuilt", **msgspec.structs.asdict(self._rebuilds[name]))
+        ended.set()
+
+    async def _grow(self, growing: Growing) -> None:
+        position = growing.models.position()
+        assert position is not None, "all that have stopped have reached what they can"
+        batch = await self._log.read(position, REBUILD_EVENTS_MAX)
+        await self._patiently(partial(growing.models.write, batch))
+
+    async def _patiently(self, work: Callable[[], T]) -> T:
+        """Does work on the thread that writes, again and again while the database can't be written."""
+        while True:
+            try:
+                return await self._writer().run(work)
+            except OperationalError as error:
+                log.warning("read_models_not_rebuilt_now", reason=str(error.orig))
+            await trio.sleep(self._retry_seconds)
+
+    # ---- asking
 
     async def wait_for(self, position: int, *projections: Projection) -> None:
         """Waits until these projections (all that go on, if none is named) show everything up to a position.
@@ -142,8 +264,11 @@ class Projector:
         return not standing.reason
 
     async def query(self, question: Callable[[Connection], T]) -> T:
-        """Runs `question(connection)` on a reader thread, in one read transaction."""
-        return await run_blocking(self._ask, question, limiter=self._readers)
+        """Runs `question(connection)` on a reader thread, in one read transaction. Raises Overloaded where the database can't answer."""
+        try:
+            return await run_blocking(self._ask, question, limiter=self._readers)
+        except OperationalError as error:
+            raise Overloaded(f"the read models can't be read now: {error.orig}") from error
 
     def _ask(self, question: Callable[[Connection], T]) -> T:
         with self._engine.begin() as connection:
@@ -154,6 +279,12 @@ class Projector:
         return await run_blocking(digests, self._engine, self._models.projections, limiter=self._readers)
 
 
+def _progress(standing: Standing, name: str, goal: int, seconds: float) -> Rebuild:
+    rate = round(standing.position / seconds, 1) if seconds > 0 else 0.0
+    where = f"stopped at position {standing.stopped_at}: {standing.reason}" if standing.reason else ""
+    return Rebuild(name=name, position=standing.position, goal=goal, events_per_second=rate, reason=where)
+
+
 async def rebuild(
     read: Read,
     place: Path | str,
@@ -162,11 +293,12 @@ async def rebuild(
     upto: int,
     origin: str = "",
     batch_events_max: int = BATCH_EVENTS_MAX,
+    skipped: Skipped = nothing_skipped,
 ) -> Digests:
     """Makes fresh read models elsewhere from the log up to a position, and returns what their tables hold."""
     engine = open_database(place, connections_max=1)
     try:
-        models = ReadModels(engine, projections, origin)
+        models = ReadModels(engine, projections, origin, skipped=skipped)
         await run_blocking(models.open, 0)
         while (position := models.position()) is not None and position < upto:
             batch = await read(position, min(batch_events_max, upto - position))

@@ -4,11 +4,13 @@
 2. Each projection writes within a savepoint. One that fails is undone, run again event by event to find the one that it fails
    at, and stops there alone; the others go on. It is tried again at the next start.
 3. What the database can't do for reasons of its own (no room, no access) is nobody's fault: the whole batch is undone and raised.
-4. A projection is known by its NAME, which changes with its shape, and by the journal that it reads. Tables of others are dropped.
+4. An event that is skipped on record is passed over by the projection that it would stop, now and whenever that is made anew.
+5. A projection is known by its NAME, which changes with its shape, and by the journal that it reads. Tables of others are dropped.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -65,24 +67,40 @@ class TableDigest(msgspec.Struct, frozen=True, kw_only=True):
 
 Digests = Mapping[str, TableDigest]
 
+Skipped = Callable[[str], frozenset[int]]
+"""The positions that the projection of a name passes over; it may block."""
 
-def open_database(place: Path | str, *, connections_max: int = 5) -> Engine:
-    """The database at a path (SQLite) or URL, with at most so many connections."""
-    url = place if isinstance(place, str) and "://" in place else f"sqlite:///{place}"
-    engine = create_engine(url, pool_size=connections_max, max_overflow=0)
+
+def nothing_skipped(name: str) -> frozenset[int]:
+    """Every projection takes everything."""
+    return frozenset()
+
+
+def open_database(place: Path | str, *, connections_max: int = 5, sync: bool = False) -> Engine:
+    """The database at a path (SQLite) or URL, with at most so many connections.
+
+    With `sync` a commit in SQLite survives a loss of power; without, what was lost then is made again.
+    """
+    url = _sqlalchemy_url(place) if isinstance(place, str) and "://" in place else f"sqlite:///{place}"
+    # A server that was away has left connections behind that nobody can use; a file has not.
+    engine = create_engine(url, pool_size=connections_max, max_overflow=0, pool_pre_ping="://" in str(place))
     if engine.dialect.name == "sqlite":
-        event.listen(engine, "connect", _tune)
+        event.listen(engine, "connect", partial(_tune, "FULL" if sync else "NORMAL"))
         event.listen(engine, "begin", _begin)
     return engine
 
 
-def _tune(connection: Any, record: object) -> None:
+def _sqlalchemy_url(place: str) -> str:
+    """By the driver that the journal uses, too."""
+    scheme, _, rest = place.partition("://")
+    return f"postgresql+psycopg://{rest}" if scheme in ("postgres", "postgresql") else place
+
+
+def _tune(synchronous: str, connection: Any, record: object) -> None:
     # Without this the driver begins and commits by its own rules, and savepoints don't hold.
     connection.isolation_level = None
     connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute(
-        "PRAGMA synchronous = NORMAL"
-    )  # read models are rebuilt, should the machine lose their last moments
+    connection.execute(f"PRAGMA synchronous = {synchronous}")
     connection.execute(f"PRAGMA busy_timeout = {int(BUSY_SECONDS_MAX * 1000)}")
     connection.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES_MAX}")
 
@@ -94,7 +112,14 @@ def _begin(connection: Connection) -> None:
 class ReadModels:
     """The tables of some projections in one database. Not for two threads at once; `standings` may be read from anywhere."""
 
-    def __init__(self, engine: Engine, projections: Sequence[Projection], origin: str = "") -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        projections: Sequence[Projection],
+        origin: str = "",
+        *,
+        skipped: Skipped = nothing_skipped,
+    ) -> None:
         """`origin` names the journal that they are made from."""
         names = [table.name for projection in projections for table in projection.TABLES]
         if len(set(names)) < len(names):
@@ -105,7 +130,13 @@ class ReadModels:
         self.engine = engine
         self.projections = tuple(projections)
         self.standings = {projection.NAME: Standing(name=projection.NAME) for projection in projections}
-        self._origin = origin
+        self.origin = origin
+        self._skipped = skipped
+        self._skips: dict[str, frozenset[int]] = {}
+
+    def skips(self, name: str) -> frozenset[int]:
+        """The positions that a projection passes over, as far as is known here."""
+        return self._skips.get(name, frozenset())
 
     def open(self, position: int) -> None:
         """Makes tables that are missing, and drops those that were made otherwise, elsewhere, or past the journal's `position`."""
@@ -121,10 +152,24 @@ class ReadModels:
                 if projection.NAME not in kept:
                     self._create(connection, projection)
         self.standings = {p.NAME: Standing(name=p.NAME, position=kept.get(p.NAME, 0)) for p in self.projections}
+        self._skips = {projection.NAME: self._skipped(projection.NAME) for projection in self.projections}
+
+    def make(self) -> None:
+        """Makes all tables anew, empty, and leaves those of others alone."""
+        with self.engine.begin() as connection:
+            for projection in self.projections:
+                write(connection, [Delete(table=positions, values={}, where={"name": projection.NAME})])
+                self._create(connection, projection)
+        self._skips = {projection.NAME: self._skipped(projection.NAME) for projection in self.projections}
+
+    def resume(self, name: str) -> None:
+        """Lets a projection that has stopped try again, without what has been skipped since."""
+        self._skips = {**self._skips, name: self._skipped(name)}
+        self.standings = {**self.standings, name: Standing(name=name, position=self.standings[name].position)}
 
     def _stands(self, row: Any, position: int) -> bool:
         tables_by_name = {projection.NAME: _table_names(projection) for projection in self.projections}
-        same = (row.origin, row.tables) == (self._origin, tables_by_name.get(row.name))
+        same = (row.origin, row.tables) == (self.origin, tables_by_name.get(row.name))
         return same and bool(row.position <= position)
 
     def _drop(self, connection: Connection, row: Any) -> None:
@@ -136,7 +181,7 @@ class ReadModels:
         for table in projection.TABLES:
             table.drop(connection, checkfirst=True)
             table.create(connection)
-        first = {"name": projection.NAME, "origin": self._origin, "position": 0, "tables": _table_names(projection)}
+        first = {"name": projection.NAME, "origin": self.origin, "position": 0, "tables": _table_names(projection)}
         write(connection, [Insert(table=positions, values=first)])
 
     def position(self) -> int | None:
@@ -144,31 +189,37 @@ class ReadModels:
         return min((standing.position for standing in self.standings.values() if not standing.reason), default=None)
 
     def write(self, batch: Sequence[Recorded]) -> None:
-        """Applies the events that each projection has not seen yet, in one commit. Raises OperationalError and changes nothing."""
+        """Applies the events that each projection has not seen yet, in one commit. Raises OperationalError and changes nothing.
+
+        Who stands before the batch begins, since it was resumed meanwhile, is left where it is: nothing may be missed in between.
+        """
         with self.engine.begin() as connection:
             moved = [self._advance(connection, projection, batch) for projection in self.projections]
             write(connection, [_moved(standing) for standing in moved])
         self.standings = {standing.name: standing for standing in moved}
 
     def _advance(self, connection: Connection, projection: Projection, batch: Sequence[Recorded]) -> Standing:
-        standing = self.standings[projection.NAME]
+        standing, skips = self.standings[projection.NAME], self.skips(projection.NAME)
         due = batch
         if batch and batch[0].position <= standing.position:
             due = [recorded for recorded in batch if recorded.position > standing.position]
-        if standing.reason or not due:
+        if standing.reason or not due or batch[0].position > standing.position + 1:
             return standing
-        if self._fault(connection, projection, due) is None:
+        taken = [recorded for recorded in due if recorded.position not in skips] if skips else due
+        if self._fault(connection, projection, taken) is None:
             return Standing(name=standing.name, position=due[-1].position)
-        return self._advance_singly(connection, projection, due)
+        return self._advance_singly(connection, projection, taken, due[-1].position)
 
-    def _advance_singly(self, connection: Connection, projection: Projection, due: Sequence[Recorded]) -> Standing:
+    def _advance_singly(
+        self, connection: Connection, projection: Projection, due: Sequence[Recorded], last: int
+    ) -> Standing:
         for recorded in due:
             fault = self._fault(connection, projection, [recorded])
             if fault is not None:
                 reason = f"{recorded.kind}: {type(fault).__name__}: {fault}"
                 before = recorded.position - 1
                 return Standing(name=projection.NAME, position=before, stopped_at=recorded.position, reason=reason)
-        return Standing(name=projection.NAME, position=due[-1].position)
+        return Standing(name=projection.NAME, position=last)
 
     def _fault(self, connection: Connection, projection: Projection, due: Sequence[Recorded]) -> Exception | None:
         """Applies events, all or nothing; returns what kept the projection from it."""
@@ -201,13 +252,18 @@ def _moved(standing: Standing) -> Change:
 def digests(engine: Engine, projections: Sequence[Projection]) -> dict[str, TableDigest]:
     """What each table of the projections holds, all read at one moment."""
     with engine.begin() as connection:
-        found = connection.execute(select(positions.c.name, positions.c.position)).all()
-        position_by_name = {row.name: row.position for row in found}
-        return {
-            table.name: _digest(connection, table, projection.NAME, position_by_name.get(projection.NAME, 0))
-            for projection in projections
-            for table in projection.TABLES
-        }
+        return digests_in(connection, projections)
+
+
+def digests_in(connection: Connection, projections: Sequence[Projection]) -> dict[str, TableDigest]:
+    """The same, within a transaction."""
+    found = connection.execute(select(positions.c.name, positions.c.position)).all()
+    position_by_name = {row.name: row.position for row in found}
+    return {
+        table.name: _digest(connection, table, projection.NAME, position_by_name.get(projection.NAME, 0))
+        for projection in projections
+        for table in projection.TABLES
+    }
 
 
 def _digest(connection: Connection, table: Table, name: str, position: int) -> TableDigest:

@@ -118,7 +118,7 @@ class Aggregate(Protocol):
     evolve: Callable[[Any, Any], Any]
 
 
-class Change(msgspec.Struct, frozen=True, kw_only=True):
+class Change(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One row change of a projection: the engine groups equal shapes into one `executemany`."""
 
     table: Any

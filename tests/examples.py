@@ -3,7 +3,7 @@
 from hashlib import sha256
 from typing import Any
 
-from aggregates import agent, journal, key, qubo_problem, solve_job, task
+from aggregates import agent, journal, key, projection, qubo_problem, solve_job, task
 from aggregates.agent import AgentType
 from aggregates.key import Role
 from aggregates.task import Candidate, Doer, Stage, TaskType
@@ -49,6 +49,14 @@ COMMANDS = (
     journal.OpenJournal(name="acme", origin="gavel/acme/00", public_key="K", at=AT, tenant="default"),
     key.IssueKey(key_id="k1", role=Role.AGENT, digest=DIGEST, label="crew", at=AT, tenant=TENANT),
     key.RevokeKey(key_id="k1", reason="leaked", at=AT, tenant=TENANT),
+    projection.SkipEvent(
+        projection="tasks/1",
+        position=4711,
+        reason="written by a faulty release",
+        failure="no digest",
+        at=AT,
+        tenant=TENANT,
+    ),
     qubo_problem.RegisterProblem(
         problem_id="p1",
         name="G1",
@@ -151,6 +159,9 @@ EVENTS = (
     journal.JournalOpened(name="acme", origin="gavel/acme/00", public_key="K"),
     key.KeyIssued(key_id="k1", role=Role.AGENT, digest=DIGEST, agent_id="", label="crew", expires_at=None),
     key.KeyRevoked(key_id="k1", reason="leaked"),
+    projection.EventSkipped(
+        projection="tasks/1", position=4711, reason="written by a faulty release", failure="no digest"
+    ),
     qubo_problem.ProblemRegistered(
         problem_id="p1",
         name="G1",

@@ -46,7 +46,7 @@ def read_journal_settings(options: argparse.Namespace) -> GavelSettings:
     settings = read_settings(options, log_level="warning")
     if options.journal == SHARED:
         return settings
-    return replace(settings, data=named_folder(settings, options.journal).path, journal="")
+    return replace(settings, data=named_folder(settings, options.journal).path, journal="", read_models="")
 
 
 def named_folder(settings: GavelSettings, journal: str) -> DataFolder:

@@ -17,7 +17,7 @@ from gateway.commands.common import add_journal, add_json, add_settings, print_j
 from gateway.commands.reach import reach, running
 from gateway.exports import FORMAT, open_journal, write_export
 from gateway.folder import DataFolder
-from gateway.journals import copy_file, copy_journal, journal_file
+from gateway.journals import copy_file, copy_journal, journal_file, read_models_place
 from gateway.verdicts import FINE, NO, Wrong
 
 TAIL = 20
@@ -136,14 +136,18 @@ def _export(options: argparse.Namespace) -> int:
 
 def _replay(options: argparse.Namespace) -> int:
     """Works on copies, so that it makes no difference whether a node runs; read models may lag, so they are copied first."""
-    from gateway.replay import replay_copies
+    from gateway.replay import digests_of, replay_copies
 
     settings = read_journal_settings(options)
     with tempfile.TemporaryDirectory() as name:
         read_models, journal = Path(name) / "read.db", Path(name) / "journal.db"
-        copy_file(DataFolder(settings.data).read_models, read_models)
+        if settings.read_models:
+            live = digests_of(read_models_place(settings, DataFolder(settings.data)))
+        else:
+            copy_file(DataFolder(settings.data).read_models, read_models)
+            live = digests_of(read_models)
         copy_journal(settings, journal)
-        answer = replay_copies(journal, read_models, Path(name) / "rebuilt.db")
+        answer = replay_copies(journal, live, Path(name) / "rebuilt.db")
     if options.json:
         print_json(answer)
     else:

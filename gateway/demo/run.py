@@ -213,7 +213,13 @@ class Demo:
         await node.projector.wait_for(node.system.journal.position)
         rebuilt = Path(node.folder.path) / f"rebuilt-{node.system.ids.new()}.db"
         try:
-            again = await replay(await node.projector.digests(), node.system.journal.read, rebuilt, node.store.origin)
+            again = await replay(
+                await node.projector.digests(),
+                node.system.journal.read,
+                rebuilt,
+                node.store.origin,
+                node.projector.skips,
+            )
         finally:
             for file in rebuilt.parent.glob(f"{rebuilt.name}*"):
                 file.unlink()

@@ -120,6 +120,39 @@ async def test_commands_read_a_journal_in_postgres_while_a_node_writes_it(
     assert verify(tmp_path / "copy.db").positions == position
 
 
+async def test_the_read_models_can_stand_in_postgres_too_and_are_found_again_there(
+    tmp_path: Path, address: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = settings_of(tmp_path, journal=address, read_models=address)
+    async with open_client(settings) as admin:
+        task_id = await admin.submit()
+        assert (await admin.ask("DELETE", f"/v1/tasks/{task_id}")).status_code == 200
+        before = await admin.get(f"/v1/tasks/{task_id}")
+        ended = admin.node.projector.rebuild()
+        await ended.wait()
+        assert [one.reason for one in admin.node.projector.rebuilds] == [""] * len(admin.node.projector.projections)
+        assert await admin.get(f"/v1/tasks/{task_id}") == before
+    async with open_client(settings) as admin:
+        assert await admin.get(f"/v1/tasks/{task_id}") == before
+        monkeypatch.setenv("GAVEL_DATA", str(admin.node.folder.path))
+        for name in ("GAVEL_JOURNAL", "GAVEL_READ_MODELS"):
+            monkeypatch.setenv(name, address)
+        assert await trio.to_thread.run_sync(cli.main, ["log", "replay", "--json"]) == 0
+    (told,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("{"))
+    assert json.loads(told)["equal"] is True
+    assert not (tmp_path / "data" / "read.db").exists()
+
+
+def test_read_models_that_are_out_of_reach_are_named_without_the_password(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("GAVEL_READ_MODELS", "postgresql://ann:secret@127.0.0.1:1/gavel")
+    assert cli.main(["serve", "--data", str(tmp_path / "data"), "--bind", "127.0.0.1:0"]) == 2
+    said = capsys.readouterr().err
+    assert "the read models can't be opened" in said
+    assert "secret" not in said
+
+
 @pytest.mark.parametrize("command", [["audit", "verify", "{}"], ["backup", "copy.db"]])
 def test_a_database_without_a_journal_is_named(
     tmp_path: Path,
@@ -153,3 +186,20 @@ def test_without_the_driver_the_extra_is_named(
     monkeypatch.setenv("GAVEL_JOURNAL", "postgresql:///gavel")
     assert cli.main(["serve", "--data", str(tmp_path / "data"), "--bind", "127.0.0.1:0"]) == 2
     assert "install gavel-runtime[postgres]" in capsys.readouterr().err
+
+
+async def test_the_first_designs_queries_run_unchanged_on_postgres(tmp_path: Path, address: str) -> None:
+    async with open_client(settings_of(tmp_path, read_models=address)) as admin:
+        await admin.register("a1")
+        task_id = await admin.submit(capabilities=[])
+        await admin.node.projector.wait_for(admin.node.system.journal.position)
+        agents = "SELECT id, agent_type, status, last_heartbeat FROM agents"
+        tasks = "SELECT id, task_type, status, assigned_agent FROM tasks"
+        ((name, kind, status, heard),) = await admin.node.projector.query(
+            lambda connection: connection.exec_driver_sql(agents).all()
+        )
+        assert (name, kind, status, heard > 0) == ("a1", "performance", "active", True)
+        ((name, kind, status, _),) = await admin.node.projector.query(
+            lambda connection: connection.exec_driver_sql(tasks).all()
+        )
+        assert (name, kind) == (task_id, "analysis")

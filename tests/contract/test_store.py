@@ -306,3 +306,14 @@ def test_any_text_and_any_bytes_come_back_as_they_went(store: Store) -> None:
     assert [store.find_reply("t", reply[1]) for reply in replies] == [reply[2:4] for reply in replies]
     assert store.reactions() == {(text, text): 2**40 for text in texts}
     assert [float(at) for (at,) in store.query("SELECT at FROM commands ORDER BY position")] == [1e15 / 3] * len(texts)
+
+
+def test_the_position_of_a_time_is_that_of_the_newest_record_written_by_then(store: Store) -> None:
+    written: list[float] = []
+    for number, count in enumerate((1, 3, 700, 2, 900, 1, 5)):
+        one = batch(len(written) + 1, count)
+        one.recorded_at = 10.0 * (number + 1)
+        store.append(one)
+        written += [one.recorded_at] * count
+    for time in (0.0, 9.9, 10.0, 15.0, 30.0, 35.0, 49.9, 50.0, 69.0, 70.0, 1e12):
+        assert store.position_at(time) == sum(at <= time for at in written), time

@@ -7,7 +7,7 @@ from random import Random
 from types import ModuleType
 from typing import Any
 
-from aggregates import agent, key, qubo_problem, solve_job, task
+from aggregates import agent, key, projection, qubo_problem, solve_job, task
 from aggregates.catalog import AGGREGATES
 from aggregates.values.qubo import Format, Sense
 from aggregates.values.ranking import BidderFacts
@@ -249,8 +249,18 @@ def _key(story: Story, random: Random, tenant: str, step: int) -> None:
     story.tell(key, key.stream(key_id), command)
 
 
-TELLERS: tuple[Callable[[Story, Random, str, int], None], ...] = (_agent, _submit, _task, _solve, _problem, _key)
-WEIGHTS = (3, 2, 16, 4, 1, 1)
+def _projection(story: Story, random: Random, tenant: str, step: int) -> None:
+    name, position = f"{tenant}/{random.randint(1, 3)}", max(1, len(story.records))
+    command = projection.SkipEvent(
+        at=story.at, tenant=tenant, projection=name, position=position, reason="faulty", failure="it can't be read"
+    )
+    story.tell(projection, projection.stream(name), command)
+
+
+TELLERS: tuple[Callable[[Story, Random, str, int], None], ...] = (
+    *(_agent, _submit, _task, _solve, _problem, _key, _projection),
+)
+WEIGHTS = (3, 2, 16, 4, 1, 1, 1)
 
 
 def from_disk(record: Recorded) -> Recorded:

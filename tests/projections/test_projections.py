@@ -290,3 +290,23 @@ def test_rows_can_be_said_in_json(read):
     for projection in PROJECTIONS:
         page = read(projection.newest, "ours", limit=500)
         assert msgspec.json.decode(msgspec.json.encode(page)) == page
+
+
+QUERIES = {
+    "SELECT id, agent_type, status, last_heartbeat FROM agents": (
+        "SELECT agent_id, agent_type, status, last_heard_at FROM agents"
+    ),
+    "SELECT id, task_type, status, assigned_agent FROM tasks": "SELECT task_id, task_type, stage, agent_id FROM tasks",
+}
+"""What an operator may ask in SQL, by the names that the first design gave the columns, and what they are called."""
+
+
+@pytest.mark.parametrize("query", QUERIES)
+def test_the_first_designs_queries_run_unchanged(query):
+    engine = filled(story(1).records)
+    with engine.begin() as connection:
+        named = connection.exec_driver_sql(query).all()
+        assert named
+        assert sorted(named) == sorted(connection.exec_driver_sql(QUERIES[query]).all())
+        assert all(row[3] for row in named) or "tasks" in query
+    engine.dispose()

@@ -14,7 +14,7 @@ from aggregates import task as tasks
 from aggregates.catalog import AGGREGATES
 from gateway.calls import POSITION_HEADER
 from gateway.exports import open_journal, pages
-from gateway.replay import replay_copies
+from gateway.replay import digests_of, replay_copies
 from gateway.routes.tasks import BIDS_SHOWN_MAX
 from gateway.work import analyze
 from runtime.codec import Codec
@@ -81,7 +81,8 @@ def compare(traffic: Traffic, evidence: Evidence, journal: Path) -> None:
 async def check_replay(folder: Path) -> None:
     """The read models of a stopped node are those that its journal makes anew."""
     data, rebuilt = folder / "data", folder / "rebuilt.db"
-    again = await trio.to_thread.run_sync(replay_copies, data / "journal.db", data / "read.db", rebuilt)
+    live = digests_of(data / "read.db")
+    again = await trio.to_thread.run_sync(replay_copies, data / "journal.db", live, rebuilt)
     assert again.equal, again
     rebuilt.unlink()
 

@@ -14,7 +14,7 @@ import trio
 
 from aggregates.key import Role
 from gateway.live import line
-from gateway.replay import replay_copies
+from gateway.replay import digests_of, replay_copies
 from gateway.work import analyze
 from runtime.read_models import Digests
 from runtime.records import Recorded
@@ -204,5 +204,7 @@ def test_the_past_holds_something_of_everything_and_its_decisions_come_out_again
     told = analyze(iter(lines), 1)
     assert told["different"] == []
     assert told["commands"] == told["equal"] > 30
-    again = replay_copies(folder / "data" / "journal.db", folder / "data" / "read.db", folder / "rebuilt.db")
+    again = replay_copies(
+        folder / "data" / "journal.db", digests_of(folder / "data" / "read.db"), folder / "rebuilt.db"
+    )
     assert again.equal, again
