@@ -37,6 +37,8 @@ REBUILD_EVENTS_MAX = 2000
 
 READERS_MAX = 4
 RETRY_SECONDS = 1.0
+GATHER_SECONDS = 0.02
+"""So far read models may lag behind, so that they are written in larger batches; whoever waits for a position does not wait for that."""
 
 log = structlog.get_logger()
 
@@ -90,6 +92,8 @@ class Projector:
         self._retry_seconds = retry_seconds
         self._readers = trio.CapacityLimiter(readers_max)
         self._moved = trio.Event()
+        self._awaited = 0
+        self._wanted = trio.Event()
         self._pause = trio.CancelScope()
         self._worker: Worker | None = None
         self._nursery: trio.Nursery | None = None
@@ -129,9 +133,17 @@ class Projector:
                 await trio.sleep_forever()
             else:
                 await self._log.wait_past(position)
+                await self._gather(position)
         position = self._models.position()
         if position is not None and position < self._log.position:
             await self._step(worker, position)
+
+    async def _gather(self, position: int) -> None:
+        """A step of one event costs as much as one of a hundred: unless somebody waits for it, some are awaited."""
+        if not self._awaited and self._log.position - position < self._batch_events_max:
+            self._wanted = trio.Event()
+            with trio.move_on_after(GATHER_SECONDS):
+                await self._wanted.wait()
 
     async def _step(self, worker: Worker, position: int) -> None:
         batch = await self._log.read(position, self._batch_events_max)
@@ -251,10 +263,15 @@ class Projector:
         Raises ProjectionStopped where a named one never will, and Unreachable when the projector has ended.
         """
         names = {projection.NAME for projection in projections}
-        while any(self._waits(standing, position, names) for standing in self.status()):
-            if self._closed:
-                raise Unreachable("the projector has ended")
-            await self._moved.wait()
+        self._awaited += 1
+        self._wanted.set()
+        try:
+            while any(self._waits(standing, position, names) for standing in self.status()):
+                if self._closed:
+                    raise Unreachable("the projector has ended")
+                await self._moved.wait()
+        finally:
+            self._awaited -= 1
 
     def _waits(self, standing: Standing, position: int, names: set[str]) -> bool:
         if standing.position >= position or (names and standing.name not in names):

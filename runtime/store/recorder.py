@@ -56,15 +56,28 @@ class JournalPool(SQLiteConnectionPool):
 
     synchronous: Literal["FULL", "OFF"] = "FULL"
 
+    _wrote_last: SQLiteConnection | None = None
+
     def get_connection(self, timeout: float | None = None, *, is_writer: bool | None = None) -> SQLiteConnection:
+        self._put_writer_in_place(first=is_writer is True)
         try:
-            return super().get_connection(timeout, is_writer=is_writer)
+            connection = super().get_connection(timeout, is_writer=is_writer)
+            if is_writer:
+                self._wrote_last = connection
+            return connection
         except NotOpened:
             # The library has given the writer its turn, and takes it back from nobody who got no connection: all later writers would wait.
             if is_writer:
                 self._num_writers -= 1
                 self._writer_lock.release()
             raise
+
+    def _put_writer_in_place(self, *, first: bool) -> None:
+        """The connection that wrote last writes next: each other one would first have to read anew all pages that it changed."""
+        with self._put_condition:
+            if self._wrote_last is not None and self._wrote_last in self._pool:
+                self._pool.remove(self._wrote_last)
+                self._pool.insert(0 if first else len(self._pool), self._wrote_last)
 
     def _create_connection(self) -> SQLiteConnection:
         try:
