@@ -1,16 +1,16 @@
 """Which idempotency keys were certainly never used: almost all that come, and those need not be looked for in the database.
 
 A Bloom filter (Bloom 1970) for each span of time: keys that are known from the database, those of the present span, those of the one
-before. It never denies a key that is there; one that is not there is taken for one that may be, and looked for in vain, in 1 of 80
-cases at ten million keys a span, more often beyond. Hashes are stable, so that a simulation does the same in every process.
+before. It never denies a key that is there; one that is not there is taken for one that may be, and looked for in vain, in 1 of 100
+cases at three million keys a span, more often beyond. Hashes are stable, so that a simulation does the same in every process.
 """
 
 from collections.abc import Iterable
 from hashlib import blake2b
 from struct import Struct
 
-BITS = 1 << 27
-"""16 MiB each."""
+BITS = 1 << 25
+"""4 MiB each."""
 _halves = Struct("<QQ").unpack
 
 

@@ -58,7 +58,7 @@ class Times(msgspec.Struct, frozen=True, kw_only=True):
     """How long half of `count` messages, 99 of 100 and all took at most, in seconds; null where none was measured.
 
     The first 256 of a kind are all measured, then one in 17, which counts for as many: what took longest may have been none of those.
-    Handlers of `async` and journaled actors are all measured.
+    Handlers of `async` actors are all measured.
     """
 
     count: int
