@@ -4,6 +4,7 @@ A delivery is settled once: by the answer, by a failure, or by its withdrawal. O
 leave, the message is still handled to its end.
 """
 
+from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -16,7 +17,10 @@ Fate = Literal["", "answered", "withdrawn", "begun"]
 
 
 class Context(msgspec.Struct, frozen=True, kw_only=True):
-    """On whose behalf and why a message is sent. `key` is the client's idempotency key, `digest` what it was first used for."""
+    """On whose behalf and why a message is sent. `key` is the client's idempotency key, `digest` what it was first used for.
+
+    `expects` says at which version the client believes streams to be: a decision about one that is elsewhere is a Conflict.
+    """
 
     tenant: str
     principal: str
@@ -25,6 +29,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     key: str = ""
     digest: bytes = b""
     traceparent: str = ""
+    expects: Mapping[str, int] | None = None
 
 
 class Cause(NamedTuple):

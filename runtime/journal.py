@@ -17,7 +17,7 @@ Decisions go on over provisional states while a commit runs. The rules that keep
 import math
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import accumulate, chain
 from operator import attrgetter
 from threading import Lock
@@ -244,6 +244,8 @@ class Journal:
             if command.at != at or command.tenant != tenant:
                 command = msgspec.structs.replace(command, at=at, tenant=tenant)
             aggregate = held.aggregate
+            if context.expects is not None and stream not in states:
+                _check_version(stream, held, context.expects)
             if held.tenant and held.tenant != tenant:
                 aggregate.decide(aggregate.initial, command)
                 raise Conflict(f"the id of {stream} is taken")
@@ -544,3 +546,10 @@ class Journal:
             found = await self.read_patiently(self.store.read, after, limit)
         found = [record for record in found if record.position <= self.position]
         return found if tenant is None else [record for record in found if record.meta.tenant == tenant]
+
+
+def _check_version(stream: str, held: Held, expects: Mapping[str, int]) -> None:
+    """Before anything is decided, over the newest state, committed or not: so the conflict of one command is nobody else's."""
+    expected = expects.get(stream, held.version)
+    if expected != held.version:
+        raise Conflict(f"{stream} is at version {held.version}, not at {expected} as its caller expects")

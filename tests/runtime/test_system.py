@@ -1,6 +1,7 @@
 """Actors over a real journal file: asks, effects, refusals, reactions, restarts, and what is left after each."""
 
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 from eventsourcing.persistence import OperationalError
 
 from runtime.clock import Clock, FixedClock, SystemClock
@@ -34,7 +36,7 @@ from runtime.store.sqlite import REPLY_SECONDS, Batch, Locked, SqliteStore
 from runtime.system import DEFAULT_BOUNDS, Bounds, Role, System, open_system
 from runtime.transparency import Signer
 from runtime.tree import tree
-from tests.runtime.bank import Ask, Balance, Break, Deposit, Greeted, Teller, Transfer, Withdraw
+from tests.runtime.bank import Ask, Balance, Break, Deposit, Greeted, Teller, Transfer, Withdraw, stream
 
 BANK = sys.modules["tests.runtime.bank"]
 TELLER = Role(Teller)
@@ -75,6 +77,42 @@ async def test_one_refusal_drops_all_decisions_of_a_message(tmp_path: Path) -> N
         assert await system.ask(Ask(account="b"), ANN) == Balance(0)
         assert await system.ask(Transfer(source="a", target="b", cents=4), ANN) == Balance(1)
         assert system.journal.position == 3
+
+
+async def test_a_version_that_a_caller_expects_is_held_against_the_newest_decision_and_its_conflict_is_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with bank(tmp_path) as system:
+        await system.ask(Deposit(account="a", cents=5), ANN)
+        append, disk = system.journal.store.append, threading.Event()
+
+        def slowly(batch: Batch) -> None:
+            disk.wait()
+            append(batch)
+
+        monkeypatch.setattr(system.journal.store, "append", slowly)
+        told: list[str] = []
+
+        async def deposit(cents: int, expected: int) -> None:
+            context = Context(tenant="t1", principal="ann", expects={stream("a"): expected})
+            try:
+                await system.ask(Deposit(account="a", cents=cents), context)
+                told.append(f"{cents} recorded")
+            except Conflict as conflict:
+                told.append(f"{cents}: {conflict}")
+
+        async with trio.open_nursery() as nursery:
+            for cents, expected in ((10, 1), (20, 1), (40, 2)):
+                nursery.start_soon(deposit, cents, expected)
+                await trio.testing.wait_all_tasks_blocked()
+            assert told == []
+            disk.set()
+        assert sorted(told) == [
+            "10 recorded",
+            f"20: {stream('a')} is at version 2, not at 1 as its caller expects",
+            "40 recorded",
+        ]
+        assert await system.ask(Ask(account="a"), ANN) == Balance(55)
 
 
 async def test_memories_and_states_survive_a_restart_and_add_no_event(tmp_path: Path) -> None:
