@@ -11,7 +11,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
@@ -229,14 +229,27 @@ def test_a_taken_port_and_a_locked_folder_are_named(tmp_path: Path):
     assert port in done.stderr
 
 
-def test_a_node_that_crashes_says_why_last(tmp_path: Path):
+def test_read_models_that_cannot_be_opened_end_a_start_and_are_named(tmp_path: Path):
     gavel(tmp_path, "keys", "list")
     read_models = tmp_path / "data" / "read.db"
     read_models.unlink()
     read_models.mkdir()
     done = gavel(tmp_path, "serve", "--bind", "127.0.0.1:0")
-    assert done.returncode not in (0, 1, 2)
-    assert "node_stopped" in done.stderr.strip().splitlines()[-1]
+    assert done.returncode == 2
+    assert "the read models can't be opened" in done.stderr
+
+
+def test_a_node_that_crashes_says_why_last(tmp_path: Path):
+    with serving(tmp_path) as (node, _):
+        with closing(sqlite3.connect(tmp_path / "data" / "journal.db")) as somebody_else:
+            somebody_else.execute(
+                "INSERT INTO stored_events (originator_id, originator_version, topic, state) VALUES ('key-x', 1, 'key.KeyIssued', x'00')"
+            )
+            somebody_else.commit()
+        gavel(tmp_path, "keys", "create", "--role", "agent")
+        _, last = node.communicate()
+        assert node.returncode not in (0, 1, 2)
+        assert "node_stopped" in last.strip().splitlines()[-1]
 
 
 def test_keys_are_made_listed_and_revoked_with_and_without_a_node(tmp_path: Path):

@@ -7,7 +7,7 @@ from random import Random
 from types import ModuleType
 from typing import Any
 
-from aggregates import agent, key, projection, qubo_problem, solve_job, task
+from aggregates import agent, journal, key, projection, qubo_problem, solve_job, task
 from aggregates.catalog import AGGREGATES
 from aggregates.values.qubo import Format, Sense
 from aggregates.values.ranking import BidderFacts
@@ -257,10 +257,16 @@ def _projection(story: Story, random: Random, tenant: str, step: int) -> None:
     story.tell(projection, projection.stream(name), command)
 
 
+def _journal(story: Story, random: Random, tenant: str, step: int) -> None:
+    name = f"tenant-{random.randint(1, 3)}"
+    command = journal.OpenJournal(at=story.at, tenant=tenant, name=name, origin=f"gavel/{name}/00", public_key="K")
+    story.tell(journal, journal.stream(name), command)
+
+
 TELLERS: tuple[Callable[[Story, Random, str, int], None], ...] = (
-    *(_agent, _submit, _task, _solve, _problem, _key, _projection),
+    *(_agent, _submit, _task, _solve, _problem, _key, _projection, _journal),
 )
-WEIGHTS = (3, 2, 16, 4, 1, 1, 1)
+WEIGHTS = (3, 2, 16, 4, 1, 1, 1, 1)
 
 
 def from_disk(record: Recorded) -> Recorded:
