@@ -10,7 +10,9 @@ What differs from the library's own, and why:
 """
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from threading import Lock
 from typing import Any, Literal, cast
 
 from eventsourcing.persistence import InterfaceError, OperationalError, StoredEvent
@@ -56,29 +58,6 @@ class JournalPool(SQLiteConnectionPool):
 
     synchronous: Literal["FULL", "OFF"] = "FULL"
 
-    _wrote_last: SQLiteConnection | None = None
-
-    def get_connection(self, timeout: float | None = None, *, is_writer: bool | None = None) -> SQLiteConnection:
-        self._put_writer_in_place(first=is_writer is True)
-        try:
-            connection = super().get_connection(timeout, is_writer=is_writer)
-            if is_writer:
-                self._wrote_last = connection
-            return connection
-        except NotOpened:
-            # The library has given the writer its turn, and takes it back from nobody who got no connection: all later writers would wait.
-            if is_writer:
-                self._num_writers -= 1
-                self._writer_lock.release()
-            raise
-
-    def _put_writer_in_place(self, *, first: bool) -> None:
-        """The connection that wrote last writes next: each other one would first have to read anew all pages that it changed."""
-        with self._put_condition:
-            if self._wrote_last is not None and self._wrote_last in self._pool:
-                self._pool.remove(self._wrote_last)
-                self._pool.insert(0 if first else len(self._pool), self._wrote_last)
-
     def _create_connection(self) -> SQLiteConnection:
         try:
             connection = super()._create_connection()
@@ -92,12 +71,27 @@ class JournalPool(SQLiteConnectionPool):
 
 
 class JournalDatastore(SQLiteDatastore):
-    """The library's datastore over `JournalPool`, with streams named by text."""
+    """The library's datastore over `JournalPool`, with streams named by text, and a connection of its own for what is written."""
 
     def __init__(self, db_name: str, *, lock_seconds: int = 5) -> None:
         super().__init__(db_name, lock_timeout=lock_seconds, originator_id_type="text")
         self.pool.close()
         self.pool = JournalPool(db_name=db_name, lock_timeout=lock_seconds)
+        self._turn = Lock()
+        self._writer: SQLiteConnection | None = None
+
+    @contextmanager
+    def transaction(self, *, commit: bool) -> Iterator[SQLiteCursor]:
+        """All that is written goes over one connection: another one would first read all pages anew that the last one changed."""
+        if not commit:
+            with super().transaction(commit=False) as cursor:
+                yield cursor
+            return
+        with self._turn:
+            if self._writer is None:
+                self._writer = self.pool.get_connection()
+            with self._writer.transaction(commit=True) as cursor:
+                yield cursor
 
 
 class JournalRecorder(SQLiteApplicationRecorder):

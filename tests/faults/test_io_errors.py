@@ -151,6 +151,7 @@ def test_a_connection_that_cannot_be_opened_fails_one_batch_and_not_those_after_
     with disk.watched():
         store = open_store(disk.folder)
         pool = store._recorder.datastore.pool
+        store._recorder.datastore._writer = None  # what it is before anything was written
         taken = [pool.get_connection() for _ in range(pool.num_in_pool)]
         with disk.failing(Order("open", CANTOPEN)), pytest.raises(PersistenceError, match="unable to open"):
             store._recorder.insert_events([], first=1)
