@@ -39,6 +39,7 @@ from gateway.routes import (
     solves,
     status,
     tasks,
+    uploads,
 )
 
 ENDPOINTS: tuple[Endpoint, ...] = (
@@ -52,6 +53,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *bids.routes,
     *problems.routes,
     *solves.routes,
+    *uploads.routes,  # before the blobs, whose path takes any name
     *blobs.routes,
     *log.routes,
     *log_state.routes,

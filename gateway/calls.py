@@ -22,7 +22,7 @@ from gateway.auth import EVERYBODY, authenticate, check_role
 from gateway.bodies import decode
 from gateway.parts import Compartment, Node
 from gateway.problems import document_of
-from gateway.queries import AFTER, AFTER_POSITION, AS_OF, LIMIT, REASON, AsOf, Parameter
+from gateway.queries import AFTER, AFTER_POSITION, AS_OF, LIMIT, REASON, AsOf, Header, Parameter
 from runtime.delivery import Context
 from runtime.errors import Overloaded, Refused
 from runtime.records import Command
@@ -37,6 +37,7 @@ IDEMPOTENCY_HEADER = "Idempotency-Key"
 IDEMPOTENCY_KEY = re.compile(r"[!-~]{1,200}")
 CATCH_UP_SECONDS_MAX = 5.0
 JSON = "application/json"
+OCTETS = "application/octet-stream"
 
 _deterministic = msgspec.msgpack.Encoder(order="deterministic")
 
@@ -45,9 +46,9 @@ class Endpoint(NamedTuple):
     """A line in the table of routes, of which the API document is made. `who` is None where no credentials are needed.
 
     Where not everybody may, a path's `{agent_id}` binds an agent's own key: it is taken for that agent alone. `body` is
-    `bytes` where any are taken, and `X | None` where it may be left out. `reply` is the type of a JSON answer; one of
-    another `media` type has none. `others` are further statuses that are no failures. No parameter of a query is read but
-    those in `query`.
+    `bytes` where any are taken, of the type `body_media`, and `X | None` where it may be left out. `reply` is the type of a
+    JSON answer; one of another `media` type has none. `others` are further statuses that are no failures. No parameter of a
+    query is read but those in `query`; `headers` mean something here alone.
     """
 
     method: str
@@ -60,6 +61,8 @@ class Endpoint(NamedTuple):
     query: tuple[Parameter[Any], ...] = ()
     media: str = JSON
     others: tuple[int, ...] = ()
+    headers: tuple[Header, ...] = ()
+    body_media: str = OCTETS
 
 
 class SocketEndpoint(NamedTuple):

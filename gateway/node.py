@@ -50,6 +50,7 @@ from runtime.spans import Spans
 from runtime.store.store import Store
 from runtime.system import Bounds, Role, open_system
 from runtime.threads import run_blocking
+from runtime.uploads import Uploads
 
 __all__ = ["TENANT", "Exposed", "FolderUnusable", "Node", "NotInstalled", "PortTaken", "open_node"]
 
@@ -172,6 +173,8 @@ async def _open_parts(
         blobs = Blobs(
             folder.blobs, blob_bytes_max=settings.blob_bytes_max, tenant_bytes_max=settings.blob_tenant_bytes_max
         )
+        uploads = Uploads(blobs, elements.clock.now)
+        await uploads.load()
         roster = [_hired(role, settings, blobs, machine.threads) for role in ROSTER]
         room = Room(folder.path, settings.disk_free_bytes_min, measure=elements.free_bytes)
         async with open_system(
@@ -192,7 +195,7 @@ async def _open_parts(
                 history = _open_history(settings, folder, system.journal, projector)
                 if settings.read_copies_bytes_max:
                     nursery.start_soon(history.keep_copies, projector)
-                yield Parts(folder, store, system, projector, history, blobs, room)
+                yield Parts(folder, store, system, projector, history, blobs, room, uploads)
                 history.close()
                 nursery.cancel_scope.cancel()
     finally:

@@ -16,7 +16,7 @@ from aggregates.key import Role
 from gateway.bodies import MSGPACK
 from gateway.calls import IDEMPOTENCY_HEADER, JSON, POSITION_HEADER, Endpoint, SocketEndpoint
 from gateway.problems import MEDIA_TYPE, Fault
-from gateway.queries import Parameter
+from gateway.queries import Header, Parameter
 from gateway.sessions import COOKIE
 from runtime.store.sqlite import REPLY_SECONDS
 
@@ -24,7 +24,6 @@ Schema = dict[str, Any]
 
 REFERENCE = "#/components/schemas/{name}"
 PATH_PARAMETER = re.compile(r"\{(\w+)(?::\w+)?\}")
-OCTETS = "application/octet-stream"
 KEY_HOURS = round(REPLY_SECONDS / 3600)
 SAFE_METHODS = frozenset({"GET"})
 DESCRIPTION = """\
@@ -114,7 +113,7 @@ def _operation(line: Endpoint, schema_by_kind: Mapping[Any, Schema]) -> Schema:
         "tags": [tag],
         "summary": re.split(r"(?<=[.;:]) ", words)[0].rstrip(".;:"),
         "description": words + (f"\n\nFor {_names(line.who)}." if line.who is not None else ""),
-        "parameters": [*_path_parameters(line.path), *map(_query_parameter, line.query)],
+        "parameters": [*_path_parameters(line.path), *map(_query_parameter, line.query), *map(_header, line.headers)],
         "responses": _responses(line, schema_by_kind),
     }
     if line.who is not None:
@@ -122,7 +121,7 @@ def _operation(line: Endpoint, schema_by_kind: Mapping[Any, Schema]) -> Schema:
         if line.method not in SAFE_METHODS:
             operation["parameters"].append({"$ref": f"#/components/parameters/{IDEMPOTENCY_HEADER}"})
     if line.body is not None:
-        operation["requestBody"] = _request_body(line.body, schema_by_kind)
+        operation["requestBody"] = _request_body(line, schema_by_kind)
     return operation
 
 
@@ -142,17 +141,22 @@ def _query_parameter(parameter: Parameter[Any]) -> Schema:
     return {"name": parameter.name, "in": "query", "description": parameter.meaning, "schema": schema}
 
 
+def _header(header: Header) -> Schema:
+    described = {"name": header.name, "in": "header", "description": header.meaning, "schema": dict(header.schema)}
+    return described | ({"required": True} if header.required else {})
+
+
 def _body_kind(body: Any) -> Any:
     """The type of a body that may be left out (`X | None`) or must be there."""
     return next(kind for kind in get_args(body) if kind is not NoneType) if isinstance(body, UnionType) else body
 
 
-def _request_body(body: Any, schema_by_kind: Mapping[Any, Schema]) -> Schema:
-    kind = _body_kind(body)
+def _request_body(line: Endpoint, schema_by_kind: Mapping[Any, Schema]) -> Schema:
+    kind = _body_kind(line.body)
     if kind is bytes:
-        return {"required": True, "content": {OCTETS: {"schema": {}}}}
+        return {"required": True, "content": {line.body_media: {"schema": {}}}}
     content = {"schema": schema_by_kind[kind]}
-    return {"required": kind is body, "content": {JSON: content, MSGPACK: content}}
+    return {"required": kind is line.body, "content": {JSON: content, MSGPACK: content}}
 
 
 def _responses(line: Endpoint, schema_by_kind: Mapping[Any, Schema]) -> Schema:

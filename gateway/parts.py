@@ -28,6 +28,7 @@ from runtime.records import Command
 from runtime.room import Room
 from runtime.store.store import Store
 from runtime.system import System
+from runtime.uploads import Uploads
 
 if TYPE_CHECKING:
     from gateway.compartments import Compartments
@@ -64,6 +65,7 @@ class Parts(NamedTuple):
     history: History
     blobs: Blobs
     room: Room
+    uploads: Uploads
 
 
 class Compartment:
@@ -72,7 +74,8 @@ class Compartment:
     def __init__(self, journal: str, settings: GavelSettings, parts: Parts, sessions: Sessions, counts: Counts) -> None:
         self.journal = journal
         self.settings = settings
-        self.folder, self.store, self.system, self.projector, self.history, self.blobs, self.room = parts
+        self.folder, self.store, self.system, self.projector, self.history = parts[:5]
+        self.blobs, self.room, self.uploads = parts[5:]
         self.sessions = sessions
         self.counts = counts
         self.tokens = Tokens(self.folder.secret(), journal)

@@ -31,6 +31,15 @@ class Parameter(Generic[T]):
     """Whether it is a position of a journal, which may be named before it: `NAME:4711`."""
 
 
+class Header(NamedTuple):
+    """A header that a request may carry, or must, as the API document tells of it."""
+
+    name: str
+    meaning: str
+    schema: Mapping[str, Any]
+    required: bool = False
+
+
 def _refused(name: str, must: str) -> Refused:
     return Refused("query_invalid", f"{name} must be {must}", status=422)
 

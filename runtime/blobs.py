@@ -4,12 +4,13 @@ The bytes are kept once. Whose they are says an empty file for each tenant that 
 its name alone, and nobody learns whether another tenant has it. Each tenant may have so many bytes together.
 """
 
+import math
 import os
 import re
 import shutil
 import threading
 from collections.abc import AsyncIterable
-from hashlib import sha256
+from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import NamedTuple
 from uuid import uuid4
@@ -25,6 +26,10 @@ DIGEST = re.compile(r"[0-9a-f]{64}")
 OWNERS = "owners"
 OWNER_CHARACTERS = 32
 COPY_BYTES = 1 << 20
+
+VERIFIED_SECONDS = 60.0
+VERIFIED_MAX = 1024
+"""How long, and of how many blobs, it is remembered that the file was read against its name: who reads many parts pays once."""
 
 
 class WrongDigest(Exception):
@@ -56,6 +61,7 @@ class Blobs:
         self.tenant_bytes_max = tenant_bytes_max
         self._bytes_by_tenant: dict[str, int] = {}
         self._changing = threading.Lock()
+        self._verified_at: dict[str, float] = {}
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         for left in folder.glob("*.partial"):
             left.unlink()
@@ -103,6 +109,18 @@ class Blobs:
             self._bytes_by_tenant.setdefault(tenant, found)
         return self._bytes_by_tenant[tenant]
 
+    async def verify(self, digest: str) -> None:
+        """Reads a blob's file against its name, unless that was done a moment ago. Raises FileNotFoundError, or WrongDigest."""
+        read_at = self._verified_at.pop(digest, -math.inf)
+        now = trio.current_time()
+        if now >= read_at + VERIFIED_SECONDS:
+            read_at = now
+            if await run_blocking(digest_of_file, self.path(digest)) != digest:
+                raise WrongDigest(f"the file of blob {digest} was altered")
+        self._verified_at[digest] = read_at
+        if len(self._verified_at) > VERIFIED_MAX:
+            del self._verified_at[next(iter(self._verified_at))]
+
     def read(self, digest: str) -> bytes:
         """The whole blob, checked. Raises FileNotFoundError, or WrongDigest where the file was altered."""
         content = self.path(digest).read_bytes()
@@ -126,7 +144,7 @@ class Blobs:
             found = await self._write(partial, chunks, size)
             if found != digest:
                 raise WrongDigest(f"the content has the digest {found}")
-            new = await run_blocking(self._keep, tenant, digest, partial)
+            new = await run_blocking(self.keep, tenant, digest, partial)
         finally:
             partial.unlink(missing_ok=True)
             if not new:
@@ -144,8 +162,8 @@ class Blobs:
         if found.hexdigest() != digest:
             raise WrongDigest(f"the content has the digest {found.hexdigest()}")
 
-    def _keep(self, tenant: str, digest: str, partial: Path) -> bool:
-        """Makes it the tenant's; false where another of its uploads has done so meanwhile."""
+    def keep(self, tenant: str, digest: str, partial: Path) -> bool:
+        """Makes a whole file the tenant's blob; false where another of its uploads has done so meanwhile. Blocks."""
         with self._changing:
             if not self.path(digest).is_file():
                 _publish(partial, self.path(digest))
@@ -185,8 +203,13 @@ class Blobs:
         if tenant in self._bytes_by_tenant:
             self._bytes_by_tenant[tenant] -= dropped_bytes
 
+    async def hold(self, tenant: str, size: int) -> None:
+        """Counts bytes that were reserved before this start: a smaller quota takes nothing back."""
+        await self.used(tenant)
+        self._bytes_by_tenant[tenant] += size
+
     def count(self, tenant: str, size: int) -> None:
-        """Counts bytes that arrive for a tenant. Raises QuotaReached, and counts nothing."""
+        """Counts bytes that arrive for a tenant. Raises QuotaReached, and counts nothing. Only after `used`."""
         used = self._bytes_by_tenant[tenant]
         if used + size > self.tenant_bytes_max:
             raise QuotaReached(f"the tenant's blobs have {used} bytes, and may have {self.tenant_bytes_max} together")
@@ -267,6 +290,12 @@ def _copy(path: Path, copy: Path) -> str:
         out.flush()
         os.fsync(out.fileno())
     return digest.hexdigest()
+
+
+def digest_of_file(path: Path) -> str:
+    """The sha256 of a file's bytes, as a blob is named. Blocks."""
+    with path.open("rb") as file:
+        return file_digest(file, "sha256").hexdigest()
 
 
 def _publish(partial: Path, path: Path) -> None:

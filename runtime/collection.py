@@ -13,6 +13,7 @@ from runtime.blobs import Blobs, Claim
 from runtime.journal import Journal
 from runtime.store.sqlite import SqliteStore
 from runtime.threads import run_blocking
+from runtime.uploads import Uploads
 
 PAGE = 2000
 DIGITS = re.compile(rb"[0-9a-f]{64,}")
@@ -21,16 +22,20 @@ NAME_BYTES = 64
 
 class Collected(msgspec.Struct, frozen=True, kw_only=True):
     """Blobs that nothing refers to, and how many are `kept`: those that are referred to or in their grace period. `unclaimed` counts files
-    that were nobody's: a node that was killed in the middle of an upload has left them."""
+    that were nobody's: a node that was killed in the middle of an upload has left them. `uploads` counts those without a byte for too long.
+    """
 
     blobs: list[str]
     bytes: int
     kept: int
     unclaimed: int
+    uploads: int
     is_dry_run: bool
 
 
-async def collect(blobs: Blobs, journal: Journal, tenant: str, *, unused_since: float, dry_run: bool) -> Collected:
+async def collect(
+    blobs: Blobs, uploads: Uploads, journal: Journal, tenant: str, *, unused_since: float, dry_run: bool
+) -> Collected:
     """Drops the tenant's blobs that no record refers to and that were not used since, or only says which they are."""
     claims = await run_blocking(blobs.claims, tenant)
     old = {claim.digest.encode(): claim for claim in claims if claim.used_at < unused_since}
@@ -50,6 +55,7 @@ async def collect(blobs: Blobs, journal: Journal, tenant: str, *, unused_since: 
         bytes=sum(claim.bytes for claim in loose),
         kept=len(claims) - len(loose),
         unclaimed=unclaimed,
+        uploads=await uploads.collect(tenant, dry_run=dry_run),
         is_dry_run=dry_run,
     )
 

@@ -1,25 +1,32 @@
-"""Blobs: large values by the sha256 of their bytes, streamed in and out, with Range. Each tenant has those that it has brought."""
+"""Blobs: large values by the sha256 of their bytes, streamed in and out, with Range. Each tenant has those that it has brought.
+
+What is sent is read against its name: a whole blob while it is sent, its end only when all of it was right; a part after its whole file.
+"""
 
 import re
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
+from hashlib import sha256
 from pathlib import Path
 
 import msgspec
+import structlog
 from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse, Response
 from starlette.types import Message, Receive, Scope, Send
 
 from gateway.auth import EVERYBODY, OPERATORS, UPLOADERS
-from gateway.calls import Call, Endpoint
+from gateway.calls import OCTETS, Call, Endpoint
 from gateway.problems import BadRequest, Fault, problem, status_problem
-from gateway.queries import flag
+from gateway.queries import Header, flag
 from runtime.blobs import QuotaReached, TooLarge, WrongDigest
 from runtime.collection import Collected, collect
 from runtime.threads import run_blocking
 
-OCTETS = "application/octet-stream"
+RANGE = Header("Range", "The part that is wanted, as in `bytes=100-` or `bytes=100-199`.", {"type": "string"})
 TAG = re.compile(r'(?:W/)?("[^"]*")')
+
+log = structlog.get_logger("gateway.blobs")
 
 
 class Stored(msgspec.Struct, frozen=True):
@@ -37,21 +44,60 @@ class Usage(msgspec.Struct, frozen=True):
 
 
 class Part(FileResponse):
-    """A file, or the part of it that the Range header names; a range that makes no sense is told as a problem document."""
+    """A blob's file, or the part of it that the Range header names; a range that makes no sense is told as a problem document."""
+
+    def __init__(self, path: Path, digest: str, headers: Mapping[str, str]) -> None:
+        super().__init__(path, headers=headers, media_type=OCTETS)
+        self.digest = digest
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        refusal: Response | None = None
+        checked = _Checked(self.digest, send, has_body=scope["method"] != "HEAD")
+        await super().__call__(scope, receive, checked.send)
+        if checked.refusal is not None:
+            await checked.refusal(scope, receive, send)
 
-        async def send_unless_refused(message: Message) -> None:
-            nonlocal refusal
-            if message["type"] == "http.response.start" and message["status"] >= 400:
-                refusal = _refusal(message)
-            if refusal is None:
-                await send(message)
 
-        await super().__call__(scope, receive, send_unless_refused)
-        if refusal is not None:
-            await refusal(scope, receive, send)
+class _Checked:
+    """Sends an answer one message behind: the last of a whole blob only where all were what its name promises."""
+
+    def __init__(self, digest: str, send: Send, *, has_body: bool) -> None:
+        self.refusal: Response | None = None
+        self._digest = digest
+        self._send = send
+        self._has_body = has_body
+        self._found = sha256()
+        self._held: Message | None = None
+        self._is_whole = self._is_begun = False
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self._is_whole = message["status"] == 200 and self._has_body
+            if message["status"] >= 400:
+                self.refusal = _refusal(message)
+        if self.refusal is not None:
+            return
+        self._found.update(message.get("body", b"") if self._is_whole else b"")
+        is_last = message["type"] == "http.response.body" and not message.get("more_body", False)
+        if is_last and self._is_whole and self._found.hexdigest() != self._digest:
+            self._refuse()
+            return
+        if self._held is not None:
+            self._is_begun = True
+            await self._send(self._held)
+        self._held = None if is_last else message
+        if is_last:
+            await self._send(message)
+
+    def _refuse(self) -> None:
+        """What was begun can only be broken off: the client misses the end."""
+        if self._is_begun:
+            raise WrongDigest(f"the file of blob {self._digest} was altered")
+        self.refusal = _altered(self._digest)
+
+
+def _altered(digest: str) -> Response:
+    log.error("blob_altered", digest=digest)
+    return problem(500, "blob_altered", "The blob was altered", detail=f"the file of {digest} has other bytes by now")
 
 
 def _refusal(start: Message) -> Response:
@@ -65,17 +111,24 @@ async def put(call: Call) -> Response:
     digest = _digest(call)
     call.node.room.check(int(call.request.headers.get("content-length", 0)))
     try:
-        async with aclosing(_while_there_is_room(call)) as parts:
+        async with aclosing(while_there_is_room(call)) as parts:
             new = await call.node.blobs.put(call.tenant, digest, parts)
-    except WrongDigest as error:
-        raise BadRequest([Fault(pointer="", detail=f"{error}, the path says {digest}")]) from error
-    except QuotaReached as error:
-        return problem(507, "blob_quota_reached", "Blob quota reached", detail=str(error))
-    except TooLarge as error:
-        raise HTTPException(413, str(error)) from error
-    except OSError as error:
-        raise HTTPException(507, f"the blob could not be written: {error.strerror}") from error
+    except (WrongDigest, TooLarge, OSError) as error:
+        return refusal(error, f"the path says {digest}")
     return call.reply(Stored(digest), 201 if new else 200)
+
+
+def refusal(error: WrongDigest | TooLarge | OSError, expected: str) -> Response:
+    """Why bytes that have come are no blob."""
+    match error:
+        case WrongDigest():
+            raise BadRequest([Fault(pointer="", detail=f"{error}, {expected}")]) from error
+        case QuotaReached():
+            return problem(507, "blob_quota_reached", "Blob quota reached", detail=str(error))
+        case TooLarge():
+            raise HTTPException(413, str(error)) from error
+        case _:
+            raise HTTPException(507, f"the blob could not be written: {error.strerror}") from error
 
 
 async def usage(call: Call) -> Response:
@@ -90,27 +143,35 @@ async def collection(call: Call) -> Response:
     node = call.node
     unused_since = node.system.clock.now() - node.settings.blob_grace_seconds
     dry_run = call.asked(DRY_RUN)
-    found = await collect(node.blobs, node.system.journal, call.tenant, unused_since=unused_since, dry_run=dry_run)
+    found = await collect(
+        node.blobs, node.uploads, node.system.journal, call.tenant, unused_since=unused_since, dry_run=dry_run
+    )
     return call.reply(found)
 
 
-async def _while_there_is_room(call: Call) -> AsyncGenerator[bytes, None]:
+async def while_there_is_room(call: Call) -> AsyncGenerator[bytes, None]:
     """The body, part by part: one that does not say how long it is may begin while there is room."""
     async with aclosing(call.request.stream()) as parts:
         async for part in parts:
-            call.node.room.check()
+            if part:
+                call.node.room.check()
             yield part
 
 
 async def get(call: Call) -> Response:
-    """The bytes, or the part that the Range header names."""
+    """The bytes, or the part that the Range header names; what was altered on the disk is not given out as the blob."""
     digest = _digest(call)
     path = _path(call, digest)
     headers = {"ETag": f'"{digest}"', "Cache-Control": "private, max-age=31536000, immutable"}
     known = call.request.headers.get("if-none-match", "")
     if known.strip() == "*" or headers["ETag"] in TAG.findall(known):
         return Response(status_code=304, headers=headers)
-    return Part(path, headers=headers, media_type=OCTETS)
+    if "range" in call.request.headers and call.request.method == "GET":
+        try:
+            await call.node.blobs.verify(digest)
+        except WrongDigest:
+            return _altered(digest)
+    return Part(path, digest, headers)
 
 
 def _path(call: Call, digest: str) -> Path:
@@ -134,5 +195,5 @@ routes = (
     Endpoint("GET", "/v1/blobs", usage, EVERYBODY, reply=Usage),
     Endpoint("POST", "/v1/blobs/collection", collection, OPERATORS, reply=Collected, query=(DRY_RUN,)),
     Endpoint("PUT", BLOB, put, UPLOADERS, bytes, Stored, 201, others=(200,)),
-    Endpoint("GET", BLOB, get, EVERYBODY, media=OCTETS, others=(206, 304)),
+    Endpoint("GET", BLOB, get, EVERYBODY, media=OCTETS, others=(206, 304), headers=(RANGE,)),
 )

@@ -112,6 +112,7 @@ async def test_every_json_answer_is_as_described(admin: Client, monkeypatch: pyt
     admin.node.system.router.tell(DeregisterAgent(agent_id="nobody", reason="nobody takes this"))
     await _do(admin, ("GET", "/v1/dead-letters", None), ("POST", "/v1/dead-letters/1/send-again", None))
     await _do(admin, ("POST", "/v1/blobs/collection", None))
+    await _work_with_uploads(admin)
     await _do(admin, ("POST", "/v1/journals", {"name": "acme"}), ("GET", "/v1/journals", None))
     await _work_with_read_models(admin, monkeypatch)
     for path in (
@@ -132,6 +133,16 @@ async def test_every_json_answer_is_as_described(admin: Client, monkeypatch: pyt
         if any("application/json" in answer.get("content", {}) for answer in operation["responses"].values())
     }
     assert documented.exercised == with_json
+
+
+async def _work_with_uploads(admin: Client) -> None:
+    path = (await admin.ask("POST", "/v1/blobs/uploads", {"length": 3})).headers["location"]
+    await _do(admin, ("GET", path, None), ("GET", "/v1/blobs/uploads", None))
+    kind = "application/offset+octet-stream"
+    headers = {"Authorization": f"Bearer {admin.key}", "Upload-Offset": "0", "Content-Type": kind}
+    answer = await admin.http.patch(admin.node.url + path, content=b"abc", headers=headers)
+    documented.check(answer)
+    await _do(admin, ("DELETE", path, None))
 
 
 async def _do(client: Client, *steps: tuple[str, str, Any]) -> None:

@@ -5,10 +5,12 @@ from contextlib import aclosing
 from hashlib import sha256
 from pathlib import Path
 
+import httpx2
 import pytest
 import trio
 
 from aggregates.key import Role
+from gateway.node import open_node
 from tests.gateway.clients import Client, open_client, settings_of
 from tests.gateway.raw import read_all
 
@@ -154,3 +156,23 @@ async def test_agents_bring_and_fetch_blobs_and_auditors_only_fetch(admin: Clien
     assert (await auditor.ask("GET", BLOB)).status_code == 200
     assert (await auditor.upload(b"else")).status_code == 403
     assert (await admin.http.get(admin.node.url + BLOB)).status_code == 401
+
+
+async def test_a_blob_that_was_altered_on_the_disk_is_not_given_out_as_itself(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path)
+    async with open_node(settings) as node, httpx2.AsyncClient(verify=False) as http:
+        admin = Client(node, http, node.admin_token)
+        small = (await admin.upload(b"small")).json()["sha256"]
+        await admin.upload(CONTENT)
+        node.blobs.path(small).write_bytes(b"smelt")
+        node.blobs.path(DIGEST).write_bytes(CONTENT[:-1] + b"y")
+        for path, headers in (
+            (f"/v1/blobs/{small}", {}),
+            (BLOB, {"Range": "bytes=0-9"}),
+            (BLOB, {"Range": "bytes=5-"}),
+        ):
+            answer = await admin.ask("GET", path, **headers)
+            assert (answer.status_code, answer.json()["type"]) == (500, "urn:gavel:problem:blob_altered"), path
+        with pytest.raises(httpx2.RemoteProtocolError):
+            await admin.ask("GET", BLOB)
+        assert (await admin.ask("HEAD", BLOB)).status_code == 200

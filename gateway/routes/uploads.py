@@ -1,0 +1,156 @@
+"""Uploads that are brought in pieces, and go on where a connection or the node has ended: begun, added to, asked for, given up.
+
+It is the idea of tus and of the IETF's resumable uploads: `Upload-Offset` says where the bytes of a request belong.
+"""
+
+from collections.abc import Mapping
+from contextlib import aclosing
+from hashlib import sha256
+from typing import Annotated
+from uuid import uuid4
+
+import msgspec
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from gateway.auth import UPLOADERS
+from gateway.calls import Call, Endpoint
+from gateway.problems import problem
+from gateway.queries import Header
+from gateway.routes.blobs import Stored, refusal, while_there_is_room
+from runtime.blobs import TooLarge, WrongDigest
+from runtime.uploads import Upload, WrongOffset
+
+PIECE = "application/offset+octet-stream"
+NAME_CHARACTERS = 32
+OFFSET_DIGITS_MAX = 19
+OFFSET = Header(
+    "Upload-Offset",
+    "How many bytes the upload has, as the node tells: the first byte of the body follows them.",
+    {"type": "integer", "minimum": 0},
+    required=True,
+)
+
+
+class UploadBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How many bytes will come, and the sha256 that they must have, where it is known."""
+
+    length: Annotated[int, msgspec.Meta(ge=0)]
+    sha256: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")] | None = None
+
+
+class UploadRow(msgspec.Struct, frozen=True, kw_only=True):
+    """An upload: how many bytes of how many are here, and when it is given up unless more come. `sha256` is there when it is a blob."""
+
+    upload_id: str
+    length: int
+    offset: int
+    sha256: str | None
+    expires_at: float
+
+
+class UploadPage(msgspec.Struct, frozen=True, kw_only=True):
+    """A tenant's uploads; who got bytes last stands last."""
+
+    uploads: list[UploadRow]
+
+
+async def create(call: Call) -> Response:
+    """Begins an upload; its bytes go to what `Location` names, and its length counts as the tenant's from now on."""
+    body = await call.body(UploadBody)
+    call.node.room.check(body.length)
+    try:
+        upload = await call.node.uploads.create(call.tenant, _new_name(call), body.length, body.sha256 or "")
+    except (TooLarge, OSError) as error:
+        return refusal(error, "")
+    return _told(call, upload, 201, {"Location": f"{UPLOADS}/{upload.id}"})
+
+
+async def append(call: Call) -> Response:
+    """Adds bytes: 204 tells how many there are by `Upload-Offset`. The last make it a blob: 201 where it is new, 200 where it was here.
+
+    What arrives of a request that is broken off stays. Where the offset is another, 409 tells the right one; where all bytes are here
+    and the answer was lost, a request without any ends the upload. Content of another digest than was promised ends it too (422).
+    """
+    upload, offset = _found(call), _offset(call)
+    expected = upload.note.expected
+    try:
+        async with aclosing(while_there_is_room(call)) as parts:
+            appended = await call.node.uploads.append(call.tenant, upload.id, offset, parts)
+    except WrongOffset as error:
+        told = {"Upload-Offset": str(error.offset)}
+        return problem(409, "upload_offset_differs", "Upload offset differs", detail=str(error), headers=told)
+    except (WrongDigest, TooLarge, OSError) as error:
+        return refusal(error, f"the upload was to have {expected}")
+    if not appended.sha256:
+        return Response(status_code=204, headers={"Upload-Offset": str(appended.offset)})
+    told = {"Upload-Offset": str(appended.offset)}
+    return call.reply(Stored(appended.sha256), 201 if appended.new else 200, told)
+
+
+async def show(call: Call) -> Response:
+    """How many bytes of how many are here, also as `Upload-Offset` and `Upload-Length`; the blob's name for a while when it is whole."""
+    return _told(call, _found(call))
+
+
+async def listing(call: Call) -> Response:
+    """The tenant's uploads: those that go on, and for a while those that became blobs."""
+    return call.reply(UploadPage(uploads=[_row(upload) for upload in call.node.uploads.of(call.tenant)]))
+
+
+async def discard(call: Call) -> Response:
+    """Gives an upload up: its bytes are deleted, and its length counts no more. A blob that it has become stays."""
+    await call.node.uploads.discard(call.tenant, _found(call).id)
+    return Response(status_code=204)
+
+
+def _told(call: Call, upload: Upload, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    numbers = {"Upload-Offset": str(upload.offset), "Upload-Length": str(upload.note.length)}
+    return call.reply(_row(upload), status, {"Cache-Control": "no-store"} | numbers | dict(headers or {}))
+
+
+def _row(upload: Upload) -> UploadRow:
+    return UploadRow(
+        upload_id=upload.id,
+        length=upload.note.length,
+        offset=upload.offset,
+        sha256=upload.note.sha256 if upload.is_done else None,
+        expires_at=upload.expires_at,
+    )
+
+
+def _new_name(call: Call) -> str:
+    """The same under the same idempotency key, so that whoever asks again gets what was begun."""
+    key = call.context().key
+    return sha256(f"{call.tenant} {key}".encode()).hexdigest()[:NAME_CHARACTERS] if key else uuid4().hex
+
+
+def _found(call: Call) -> Upload:
+    name = call.path["upload_id"]
+    try:
+        return call.node.uploads.find(call.tenant, name)
+    except KeyError as error:
+        raise HTTPException(404, f"there is no upload {name}") from error
+
+
+def _offset(call: Call) -> int:
+    media_type = call.request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != PIECE:
+        raise HTTPException(415, f"the body must be {PIECE}, not {media_type or 'unnamed'}", {"Accept-Patch": PIECE})
+    text = call.request.headers.get(OFFSET.name, "")
+    if not (text.isascii() and text.isdigit() and len(text) <= OFFSET_DIGITS_MAX):
+        raise HTTPException(400, f"the header {OFFSET.name} must say how many bytes the upload has")
+    return int(text)
+
+
+UPLOADS = "/v1/blobs/uploads"
+UPLOAD = "/v1/blobs/uploads/{upload_id}"
+routes = (
+    Endpoint("POST", UPLOADS, create, UPLOADERS, UploadBody, UploadRow, 201),
+    Endpoint("GET", UPLOADS, listing, UPLOADERS, reply=UploadPage),
+    Endpoint("GET", UPLOAD, show, UPLOADERS, reply=UploadRow),
+    Endpoint(
+        "PATCH", UPLOAD, append, UPLOADERS, bytes, Stored, 201, others=(200, 204), headers=(OFFSET,), body_media=PIECE
+    ),
+    Endpoint("DELETE", UPLOAD, discard, UPLOADERS, status=204),
+)
