@@ -72,6 +72,11 @@ class Blobs:
             raise ValueError("a blob is named by 64 lower-case hex digits")
         return self.folder / digest[:2] / digest
 
+    def check_size(self, size: int) -> None:
+        """Raises TooLarge where no blob may have so many bytes."""
+        if size > self.blob_bytes_max:
+            raise TooLarge(f"a blob may have {self.blob_bytes_max} bytes")
+
     def has(self, tenant: str, digest: str) -> bool:
         """Whether the blob is here, and this tenant has brought it."""
         return self._claim(tenant, digest).is_file() and self.path(digest).is_file()
@@ -156,8 +161,7 @@ class Blobs:
         found, size = sha256(), 0
         async for chunk in chunks:
             size += len(chunk)
-            if size > self.blob_bytes_max:
-                raise TooLarge(f"a blob may have {self.blob_bytes_max} bytes")
+            self.check_size(size)
             found.update(chunk)
         if found.hexdigest() != digest:
             raise WrongDigest(f"the content has the digest {found.hexdigest()}")
@@ -220,8 +224,7 @@ class Blobs:
         async with await trio.open_file(partial, "wb") as file:
             async for chunk in chunks:
                 size += len(chunk)
-                if size > self.blob_bytes_max:
-                    raise TooLarge(f"a blob may have {self.blob_bytes_max} bytes")
+                self.check_size(size)
                 arrived.add(len(chunk))
                 digest.update(chunk)
                 await file.write(chunk)

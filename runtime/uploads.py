@@ -28,6 +28,9 @@ OPEN_MAX = 16
 DONE_MAX = 64
 """Whole uploads of one tenant whose outcome is kept; the oldest go first."""
 
+WRITE_BYTES = 1 << 18
+"""So much is gathered before it is written."""
+
 IDLE_SECONDS = 24 * 3600.0
 """How long an upload is kept without a byte, and the outcome of one that is whole."""
 
@@ -112,8 +115,7 @@ class Uploads:
 
         Raises TooLarge, QuotaReached, Refused (too many are open, or the name is taken), OSError; nothing is left behind then.
         """
-        if length > self._blobs.blob_bytes_max:
-            raise TooLarge(f"a blob may have {self._blobs.blob_bytes_max} bytes")
+        self._blobs.check_size(length)
         await self.collect(tenant)
         await self._blobs.used(tenant)
         note = Note(tenant=tenant, length=length, expected=expected)
@@ -132,7 +134,9 @@ class Uploads:
                 raise
         return upload
 
-    async def append(self, tenant: str, upload_id: str, offset: int, chunks: AsyncIterable[bytes]) -> Appended:
+    async def append(
+        self, tenant: str, upload_id: str, offset: int, chunks: AsyncIterable[bytes], *, announced: int = 0
+    ) -> Appended:
         """Adds bytes; the last make it a blob. Whatever ends the stream, what has arrived stays, and is on the disk.
 
         Raises KeyError, WrongOffset, TooLarge (more than announced), Refused (somebody else is at it), WrongDigest (the upload is gone
@@ -142,6 +146,7 @@ class Uploads:
         with self._busy(upload):
             if offset != upload.offset:
                 raise WrongOffset(upload.offset)
+            _check_left(upload.note.length - offset - announced)
             if upload.is_done:
                 await _write(None, chunks, 0)
                 return Appended(offset, upload.note.sha256)
@@ -237,15 +242,28 @@ def _open(part: Path, came_to: int) -> int:
 
 
 async def _write(file: int | None, chunks: AsyncIterable[bytes], left: int) -> None:
-    async for chunk in chunks:
-        left -= len(chunk)
-        if left < 0:
-            raise TooLarge(f"these are {-left} bytes more than the upload's length")
-        if chunk and file is not None:
-            await run_blocking(_write_all, file, chunk)
+    """Gathers what comes, since each step to the disk costs a thread; what was gathered is written when the stream breaks off, too."""
+    gathered = bytearray()
+    try:
+        async for chunk in chunks:
+            left -= len(chunk)
+            _check_left(left)
+            gathered += chunk
+            if len(gathered) >= WRITE_BYTES and file is not None:
+                full, gathered = gathered, bytearray()
+                await run_blocking(_write_all, file, full)
+    finally:
+        if gathered and file is not None:
+            with trio.CancelScope(shield=True):
+                await run_blocking(_write_all, file, gathered)
 
 
-def _write_all(file: int, chunk: bytes) -> None:
+def _check_left(left: int) -> None:
+    if left < 0:
+        raise TooLarge(f"these are {-left} bytes more than the upload's length")
+
+
+def _write_all(file: int, chunk: bytes | bytearray) -> None:
     rest = memoryview(chunk)
     while rest:
         rest = rest[os.write(file, rest) :]

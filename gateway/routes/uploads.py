@@ -58,8 +58,9 @@ class UploadPage(msgspec.Struct, frozen=True, kw_only=True):
 async def create(call: Call) -> Response:
     """Begins an upload; its bytes go to what `Location` names, and its length counts as the tenant's from now on."""
     body = await call.body(UploadBody)
-    call.node.room.check(body.length)
     try:
+        call.node.blobs.check_size(body.length)
+        call.node.room.check(body.length)
         upload = await call.node.uploads.create(call.tenant, _new_name(call), body.length, body.sha256 or "")
     except (TooLarge, OSError) as error:
         return refusal(error, "")
@@ -73,10 +74,10 @@ async def append(call: Call) -> Response:
     and the answer was lost, a request without any ends the upload. Content of another digest than was promised ends it too (422).
     """
     upload, offset = _found(call), _offset(call)
-    expected = upload.note.expected
+    expected, announced = upload.note.expected, int(call.request.headers.get("content-length", 0))
     try:
         async with aclosing(while_there_is_room(call)) as parts:
-            appended = await call.node.uploads.append(call.tenant, upload.id, offset, parts)
+            appended = await call.node.uploads.append(call.tenant, upload.id, offset, parts, announced=announced)
     except WrongOffset as error:
         told = {"Upload-Offset": str(error.offset)}
         return problem(409, "upload_offset_differs", "Upload offset differs", detail=str(error), headers=told)

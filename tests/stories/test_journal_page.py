@@ -14,6 +14,7 @@ from runtime.records import Event, Retired
 from runtime.room import LOOK_SECONDS
 from runtime.store.layouts import FORMAT
 from runtime.store.sqlite import REPLY_SECONDS
+from runtime.uploads import DONE_MAX, IDLE_SECONDS, OPEN_MAX
 from tests.gateway.clients import settings_of
 
 ROOT = Path(__file__).parents[2]
@@ -49,6 +50,9 @@ def test_the_numbers_are_those_of_the_program(tmp_path: Path):
     assert f"`disk_free_bytes_min` ({settings.disk_free_bytes_min >> 20} MiB)" in TEXT
     assert f"`blob_tenant_bytes_max` ({settings.blob_tenant_bytes_max >> 30} GiB)" in TEXT
     assert f"`blob_grace_seconds` ({settings.blob_grace_seconds / 86400:.0f} days)" in TEXT
+    assert f"may have {OPEN_MAX} uploads open at a time" in TEXT
+    assert f"{IDLE_SECONDS / 3600:.0f} hours without a byte" in TEXT
+    assert f"What came of the last {DONE_MAX}" in TEXT
     assert LOOK_SECONDS == 1.0
     assert re.findall(r"^\| (\d+) \|", TEXT, re.MULTILINE) == [str(number) for number in range(1, FORMAT + 1)]
 

@@ -1,7 +1,7 @@
 """Uploads in pieces over HTTP: cut and gone on with, by their tenant alone, and never more than was announced."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -109,16 +109,25 @@ async def test_a_piece_that_does_not_fit_is_told_where_it_would(admin: Client) -
         answer = await send(admin, path, offset, b"x")
         assert problem(answer) == (409, "upload_offset_differs"), offset
         assert answer.headers["upload-offset"] == "4"
-    for offset in ("", "-1", "one", "٣", "9" * 20):
+    for text in ("", "-1", "one", "٣", "9" * 20):
         answer = await admin.http.patch(
             admin.node.url + path,
             content=b"x",
-            headers={"Authorization": f"Bearer {admin.key}", "Content-Type": PIECE, "Upload-Offset": offset.encode()},
+            headers=[
+                (b"Authorization", f"Bearer {admin.key}".encode()),
+                (b"Content-Type", PIECE.encode()),
+                (b"Upload-Offset", text.encode()),
+            ],
         )
-        assert answer.status_code == 400, offset
+        assert answer.status_code == 400, text
     refused = await send(admin, path, 4, b"x", kind="application/json")
     assert (refused.status_code, refused.headers["accept-patch"]) == (415, PIECE)
     assert (await admin.get(path))["offset"] == 4
+
+
+async def _unannounced(*parts: bytes) -> AsyncGenerator[bytes, None]:
+    for part in parts:
+        yield part
 
 
 def _parts_in(folder: Path) -> list[Path]:
@@ -127,11 +136,16 @@ def _parts_in(folder: Path) -> list[Path]:
 
 async def test_more_than_was_announced_is_refused(tmp_path: Path) -> None:
     async with open_client(settings_of(tmp_path, blob_bytes_max=1000)) as admin:
-        assert (await admin.ask("POST", UPLOADS, {"length": 1001})).status_code == 413
+        for length in (1001, 10**30):
+            assert (await admin.ask("POST", UPLOADS, {"length": length})).status_code == 413
         path = await begin(admin, 4)
         assert (await send(admin, path, 0, b"abcde")).status_code == 413
         assert (await admin.get(path))["offset"] == 0
-        assert (await send(admin, path, 0, b"abcd")).status_code == 201
+        async with aclosing(_unannounced(b"ab", b"cde")) as parts:
+            assert (await send(admin, path, 0, parts)).status_code == 413
+        came_to = (await admin.get(path))["offset"]
+        assert came_to < 4
+        assert (await send(admin, path, came_to, b"abcd"[came_to:])).json() == {"sha256": sha256(b"abcd").hexdigest()}
     assert _parts_in(tmp_path) == []
 
 
