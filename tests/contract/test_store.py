@@ -81,6 +81,16 @@ def test_replies_and_reactions_stand_with_their_batch(place: Place, store: Store
     again.close()
 
 
+def test_all_keys_that_are_kept_are_told_page_by_page_as_they_are_looked_for(store: Store) -> None:
+    used = [(tenant, key) for tenant in ("t1", "t2", "") for key in ("k", "K\u00e9", "k\\2\0", "\U0001f600", "k1")]
+    store.append(Batch([], [(*one, b"d", b"r", 0, 5.0) for one in used], [], 3.0))
+    told: list[tuple[str, str]] = []
+    while page := store.keys(told[-1] if told else ("", ""), 4):
+        assert len(page) <= 4
+        told += page
+    assert sorted(told) == sorted((tenant, store.key_as_kept(key)) for tenant, key in used)
+
+
 def test_memories_are_saved_together_and_believed_only_under_their_seal(place: Place, store: Store) -> None:
     store.append(batch(1, 3))
     store.save(
