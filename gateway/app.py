@@ -39,6 +39,7 @@ from gateway.routes import (
     solves,
     status,
     tasks,
+    tenant_health,
     uploads,
 )
 
@@ -60,6 +61,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *audit.routes,
     *projections.routes,
     *status.routes,
+    *tenant_health.routes,
     *actors.routes,
     *openapi.routes,
 )
