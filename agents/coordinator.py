@@ -126,6 +126,7 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
         CancelTask,
     )
     hears = (*agents.EVENTS, *tasks.EVENTS)
+    FOLD = 2
 
     def __init__(self, here: Surroundings, terms: Terms = DEFAULT_TERMS) -> None:
         super().__init__(here)

@@ -358,8 +358,10 @@ def _drop_dependent(memory: OpenTasks, dependency: str, task_id: str, position: 
     names = memory.dependents.get(dependency, [])
     if task_id in names:
         names.remove(task_id)
-    if dependency in memory.owing:
-        memory.owing[dependency].told_position = position
+    # One entry in a fold of the log, two in one that was saved in between.
+    for entries in (memory.owing, memory.ended):
+        if dependency in memory.owing and dependency in entries:
+            entries[dependency].told_position = position
     if not names:
         memory.dependents.pop(dependency, None)
         memory.owing.pop(dependency, None)

@@ -26,7 +26,7 @@ def _led_to(lines: Sequence[str], index: int) -> int | None:
     details = dict(DETAIL.findall(lines[index]))
     if details.get("cause", "0") != "0":
         return _last(lines, index, lambda told: told.get("id") == details["cause"])
-    if "position" in details:
+    if details.get("position", "").isdigit():
         position = int(details["position"])
         return _last(lines, index, lambda told: _covers(told.get("positions", ""), position))
     if "positions" in details:

@@ -18,6 +18,7 @@ from aggregates import agent, task
 from aggregates.values.ranking import Ranked
 from runtime.records import Event, Meta, Recorded
 from tests.examples import AT, event_by_type
+from tests.projections import stories
 
 REGISTERED: agent.AgentRegistered = event_by_type[agent.AgentRegistered]
 SUBMITTED: task.TaskSubmitted = replace(event_by_type[task.TaskSubmitted], waiting_for=(), dependencies=())
@@ -199,3 +200,16 @@ def test_waiting_tasks_stand_by_priority_and_then_by_age() -> None:
     events = [replace(SUBMITTED, task_id=n, priority=p, submitted_at=AT + age) for n, p, age in steps]
     ((_, places),) = told(events).waiting.ready(AT)
     assert [name for _, _, name in places] == ["aged", "urgent", "old", "new"]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_memory_that_was_saved_anywhere_in_between_is_the_one_that_was_not(seed: int):
+    straight, saved = OpenTasks(), OpenTasks()
+    heard = {*agent.EVENTS, *task.EVENTS}
+    for record in stories.told(seed, 400).records:
+        if record.meta.tenant != stories.TENANTS[0] or type(record.event) not in heard:
+            continue
+        straight = remember(straight, record)
+        saved = remember(msgspec.msgpack.decode(msgspec.msgpack.encode(saved), type=OpenTasks), record)
+    assert straight.ended
+    assert msgspec.msgpack.encode(saved) == msgspec.msgpack.encode(straight)
