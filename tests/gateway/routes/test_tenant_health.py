@@ -11,6 +11,7 @@ from tests.gateway.clients import TASK, Client, open_client, settings_of
 
 async def test_a_tenant_that_lacks_nothing_is_well_and_sees_what_it_takes_up(admin: Client):
     await admin.ask("POST", "/v1/tasks", TASK)
+    await admin.node.projector.wait_for(admin.node.system.journal.position)
     answer = (await admin.ask("GET", "/v1/tenant/health")).json()
     assert set(answer) == {"health_score", "resource_warnings", "usage_metrics"}
     assert (answer["health_score"], answer["resource_warnings"]) == (1.0, [])
