@@ -1,17 +1,20 @@
 """Read models: where each stands, made anew beside the one that is served, and taken past an event that stopped it."""
 
+from contextlib import suppress
 from typing import Any
 
 import msgspec
+import trio
 from starlette.responses import Response
 
 from aggregates.projection import SkipAccepted, SkipEvent
 from aggregates.values.text import Name
 from gateway.auth import OPERATORS, WATCHERS
 from gateway.bodies import body_type, to_command
-from gateway.calls import Call, Endpoint, found
+from gateway.calls import CATCH_UP_SECONDS_MAX, Call, Endpoint, found
 from gateway.parts import Compartment
 from runtime.errors import Refused
+from runtime.projector import ProjectionStopped
 from runtime.read_models import Standing
 from runtime.rebuilding import Rebuild
 
@@ -67,9 +70,12 @@ async def rebuild(call: Call) -> Response:
 
 
 async def retry(call: Call) -> Response:
-    """Lets a projection that has stopped try again where it did."""
-    standing = _stopped(call)
-    await call.node.projector.resume(standing.name)
+    """Lets a projection that has stopped try again where it did, and tells how that went."""
+    standing, projector = _stopped(call), call.node.projector
+    tried = next(projection for projection in projector.projections if standing.name == projection.NAME)
+    await projector.resume(standing.name)
+    with suppress(ProjectionStopped), trio.move_on_after(CATCH_UP_SECONDS_MAX):
+        await projector.wait_for(standing.stopped_at, tried)
     return call.reply(_shown(call.node))
 
 
