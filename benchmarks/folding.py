@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from eventsourcing.application import Application
-from eventsourcing.domain import Aggregate, event
 
 from benchmarks.account import Deposit, Deposited, stream
+from benchmarks.journal import Purse
 from benchmarks.measure import Measured, Row
 from runtime.clock import SystemClock
 from runtime.codec import Codec
@@ -21,19 +21,6 @@ from runtime.records import Meta
 from runtime.store.contract import Batch, Draft
 from runtime.store.sqlite import SqliteStore
 from runtime.transparency import Signer
-
-
-class Jar(Aggregate):
-    """The library's aggregate: as much as an account knows."""
-
-    @event("Opened")
-    def __init__(self, owner: str) -> None:
-        self.owner = owner
-        self.cents = 0
-
-    @event("Deposited")
-    def deposit(self, owner: str, cents: int) -> None:
-        self.cents += cents
 
 
 def fold(rounds: int = 7, streams: int = 40, events: int = 500, place: Path | None = None) -> Measured:
@@ -48,18 +35,18 @@ def fold(rounds: int = 7, streams: int = 40, events: int = 500, place: Path | No
             )
         ) as library,
     ):
-        jars = [Jar(name) for name in names]
-        for jar in jars:
+        purses = [Purse(name) for name in names]
+        for purse in purses:
             for _ in range(events - 1):
-                jar.deposit(jar.owner, 1)
-            library.save(jar)
+                purse.deposit(purse.owner, 1)
+            library.save(purse)
         folder_of = Folder(store, SystemClock().now)
 
         def ours() -> None:
             assert all(folder_of.fold(stream(name)).held.version == events for name in names)
 
         def theirs() -> None:
-            assert all(library.repository.get(jar.id).version == events for jar in jars)
+            assert all(library.repository.get(purse.id).version == events for purse in purses)
 
         pairs = [(_rate(ours, streams * events), _rate(theirs, streams * events)) for _ in range(rounds)]
     return Measured(ours=[pair[0] for pair in pairs], theirs=[pair[1] for pair in pairs])

@@ -116,15 +116,7 @@ def pg_durable(callers: int, rounds: int = ROUNDS, round_seconds: float = ROUND_
     with closing(server):
         check_disk(server.folder)
         server.start()
-        library = {
-            "PERSISTENCE_MODULE": "eventsourcing.postgres",
-            "POSTGRES_DBNAME": "postgres",
-            "POSTGRES_HOST": str(server.folder),
-            "POSTGRES_PORT": "5432",
-            "POSTGRES_USER": "postgres",
-            "POSTGRES_PASSWORD": "none",
-            "POSTGRES_POOL_SIZE": str(THREADS),
-        }
+        library = server.of_library | {"POSTGRES_POOL_SIZE": str(THREADS)}
         codec = Codec([sys.modules["benchmarks.account"]])
         with (
             closing(PostgresStore(server.address, codec, Signer.make())) as store,

@@ -38,6 +38,15 @@ class Server:
             self._make_reachable()
         self.data = self.folder / "data"
         self.address = f"postgresql://postgres@/postgres?host={self.folder}"
+        self.of_library = {
+            "PERSISTENCE_MODULE": "eventsourcing.postgres",
+            "POSTGRES_DBNAME": "postgres",
+            "POSTGRES_HOST": str(self.folder),
+            "POSTGRES_PORT": "5432",
+            "POSTGRES_USER": "postgres",
+            "POSTGRES_PASSWORD": "none",
+        }
+        """By which the eventsourcing library finds it."""
         self._run("initdb", "-D", self.data, "-U", "postgres", "-A", "trust", "-E", "utf8", "--locale=C", "--no-sync")
         self._watch()
 

@@ -100,17 +100,9 @@ def _on_postgres() -> Iterator[Sides]:
     with closing(server):
         check_disk(server.folder)
         server.start()
-        env = {
-            "PERSISTENCE_MODULE": "eventsourcing.postgres",
-            "POSTGRES_DBNAME": "postgres",
-            "POSTGRES_HOST": str(server.folder),
-            "POSTGRES_PORT": "5432",
-            "POSTGRES_USER": "postgres",
-            "POSTGRES_PASSWORD": "none",
-        }
         with (
             closing(PostgresStore(server.address, Codec(AGGREGATES), Signer.make())) as store,
-            closing(Application[Any](env=env)) as library,
+            closing(Application[Any](env=server.of_library)) as library,
         ):
             places = (server.address.replace("/postgres?", f"/{fresh(number)}?") for number in count(0, 2))
             yield Sides(store, library, places, (view(number) for number in count(1, 2)))

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
+from functools import partial
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from runtime.errors import Refused
@@ -94,23 +95,32 @@ def flag(name: str, meaning: str) -> Parameter[bool]:
     return Parameter(name, meaning, {"type": "boolean", "default": False}, read, False)
 
 
-def moment(name: str, meaning: str) -> Parameter[int | datetime | None]:
+class AsOf(NamedTuple):
+    """A moment of the log: a position, or a time in seconds since the epoch."""
+
+    position: int | None = None
+    time: float | None = None
+
+
+def as_of(text: str, name: str = "as_of") -> AsOf:
+    """The moment that a text names. Raises Refused, which says that this is what `name` must be."""
+    if text.isascii() and text.isdigit() and int(text[:20]) <= POSITION_MAX:
+        return AsOf(position=int(text[:20]))
+    try:
+        # In a query that nobody has quoted, the plus of a zone is a space.
+        time = datetime.fromisoformat(text.replace(" ", "+"))
+        if time.tzinfo is None:
+            raise ValueError(text)
+        return AsOf(time=time.timestamp())
+    except (ValueError, OverflowError):
+        refused = "a position, or a time with its zone as ISO 8601 has it: 2026-01-31T12:00:00Z"
+        raise _refused(name, refused) from None
+
+
+def moment(name: str, meaning: str) -> Parameter[AsOf | None]:
     """A position of the log, or a time with its zone."""
-
-    def read(text: str) -> int | datetime:
-        if text.isascii() and text.isdigit() and int(text[:20]) <= POSITION_MAX:
-            return int(text)
-        try:
-            # In a query that nobody has quoted, the plus of a zone is a space.
-            at = datetime.fromisoformat(text.replace(" ", "+"))
-        except ValueError:
-            at = None
-        if at is None or at.tzinfo is None:
-            raise _refused(name, "a position, or a time with its zone as ISO 8601 has it: 2026-01-31T12:00:00Z")
-        return at
-
-    schema = {"type": "string", "maxLength": MOMENT_CHARACTERS_MAX}
-    return Parameter(name, meaning, schema, read, None, is_position=True)
+    schema = {"type": "string", "maxLength": MOMENT_CHARACTERS_MAX, "examples": ["4711", "2026-11-21T12:00:00Z"]}
+    return Parameter(name, meaning, schema, partial(as_of, name=name), None, is_position=True)
 
 
 LIMIT = integer("limit", "How many rows the page may have.", PAGE_DEFAULT, least=1, most=PAGE_MAX)
@@ -121,35 +131,10 @@ AFTER_POSITION = position(
     "Who has written reads it back by the `Gavel-Position` of that answer.",
     None,
 )
-
-
-class AsOf(NamedTuple):
-    """A moment of the log: a position, or a time in seconds since the epoch."""
-
-    position: int | None = None
-    time: float | None = None
-
-
-def as_of(text: str) -> AsOf:
-    """The moment that a text names. Raises Refused."""
-    if text.isascii() and text.isdigit():
-        return AsOf(position=min(int(text[:20]), POSITION_MAX))
-    try:
-        time = datetime.fromisoformat(text)
-        if time.tzinfo is None:
-            raise ValueError(text)
-        return AsOf(time=time.timestamp())
-    except (ValueError, OverflowError):
-        raise _refused("as_of", "a position, or a moment as RFC 3339 writes it") from None
-
-
-AS_OF: Parameter[AsOf | None] = Parameter(
+AS_OF = moment(
     "as_of",
     "Answers as it stood at this position of the log, or at this moment (by the time when events were written), as RFC 3339 "
     "writes it. Nothing is waited for then.",
-    {"type": "string", "maxLength": 40, "examples": ["4711", "2026-11-21T12:00:00Z"]},
-    as_of,
-    None,
 )
 REASON = words("reason", "Why; it is recorded.", "", characters_max=REASON_CHARACTERS_MAX)
 

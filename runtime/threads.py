@@ -7,6 +7,7 @@ inside a simulation has no thread: see `runtime.simulation`.
 import queue
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 import outcome
@@ -15,7 +16,7 @@ import trio
 T = TypeVar("T")
 A = TypeVar("A")
 Done = Callable[[outcome.Outcome[T]], None]
-Job = tuple[Callable[..., Any], Callable[[], tuple[Any, ...]], Done[Any]]
+Job = tuple[Callable[[], Any], Done[Any]]
 
 
 class Worker(Protocol):
@@ -79,13 +80,13 @@ class Thread:
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
-            function, arguments, done = job
-            result = outcome.capture(_call, function, arguments)
+            work, done = job
+            result = outcome.capture(work)
             try:
                 self._token.run_sync_soon(done, result)
             except trio.RunFinishedError:
                 return
-            del job, result, done
+            del job, work, result, done
 
     async def run(self, function: Callable[..., T], /, *arguments: Any) -> T:
         """See `Worker`."""
@@ -94,19 +95,15 @@ class Thread:
         def done(result: outcome.Outcome[T]) -> None:
             trio.lowlevel.reschedule(task, result)
 
-        self._jobs.put((function, lambda: arguments, done))
+        self._jobs.put((partial(function, *arguments), done))
         value: T = await trio.lowlevel.wait_task_rescheduled(lambda _: trio.lowlevel.Abort.FAILED)
         return value
 
     def start(self, function: Callable[[A], T], argument: Callable[[], A], done: Done[T], /) -> None:
         """See `Worker`."""
-        self._jobs.put((function, lambda: (argument(),), done))
+        self._jobs.put((lambda: function(argument()), done))
 
     def close(self) -> None:
         """See `Worker`."""
         self._jobs.put(None)
         self._thread.join()
-
-
-def _call(function: Callable[..., T], arguments: Callable[[], tuple[Any, ...]]) -> T:
-    return function(*arguments())

@@ -30,6 +30,8 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from runtime.store.copies import sync
+
 HASH_BYTES = 32
 NOTE_CHARACTERS_MAX = 100_000
 ED25519 = b"\x01"
@@ -228,7 +230,7 @@ class Signer:
                 return
         finally:
             partial.unlink()
-        _sync_folder(path.parent)
+        sync(path.parent)
 
     def seal(self, purpose: bytes, content: bytes) -> bytes:
         """A MAC under a key derived from this one: for what nobody but its holder may have written."""
@@ -313,11 +315,3 @@ def _unbase64(text: str, what: str) -> bytes:
     if _base64(raw) != text:
         raise NotANote(f"{what} is not base64 as it is written canonically")
     return raw
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -1,6 +1,5 @@
 """What a stream had become, now or at any moment of the past: for auditors, from the log and not from a read model."""
 
-from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -9,7 +8,7 @@ from starlette.responses import Response
 
 from gateway.auth import AUDITORS
 from gateway.calls import Call, Endpoint, found
-from gateway.queries import moment, words
+from gateway.queries import AsOf, moment, words
 from gateway.routes.log import STREAM_CHARACTERS_MAX
 from runtime.codec import UnknownKind
 from runtime.journal import Journal
@@ -50,10 +49,13 @@ async def state(call: Call) -> Response:
     )
 
 
-def _look(journal: Journal, stream: str, newest: int, at: int | datetime | None) -> PastState | None:
-    position = journal.store.position_at(at.timestamp()) if isinstance(at, datetime) else at
+def _look(journal: Journal, stream: str, newest: int, at: AsOf | None) -> PastState | None:
+    if at is None:
+        position = newest
+    else:
+        position = journal.store.position_at(at.time) if at.time is not None else at.position or 0
     try:
-        return state_at(journal.store, journal.folder, stream, newest if position is None else min(position, newest))
+        return state_at(journal.store, journal.folder, stream, min(position, newest))
     except UnknownKind:
         return None
 

@@ -60,7 +60,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
 async def status(call: Call) -> Response:
     """What stands where, now."""
     node, journal = call.node, call.node.system.journal
-    counts = await node.projector.query(lambda connection: _counts(connection, call.tenant))
+    counts = await node.projector.query(lambda connection: counts_of(connection, call.tenant))
     faults = node.faults()
     try:
         note = await journal.read_with(node.store.checkpoint)
@@ -112,7 +112,8 @@ def _tree(node: Compartment, tenant: str, rows_max: int) -> Tree:
     return tree(node.system, rows_max=rows_max, wanted=lambda cell: getattr(cell, "key", "") in keys)
 
 
-def _counts(connection: Connection, tenant: str) -> tuple[dict[str, int], dict[str, int]]:
+def counts_of(connection: Connection, tenant: str) -> tuple[dict[str, int], dict[str, int]]:
+    """A tenant's agents by status, and its tasks by stage."""
     return agents.count_by_status(connection, tenant), tasks.count_by_stage(connection, tenant)
 
 

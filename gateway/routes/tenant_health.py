@@ -3,13 +3,12 @@
 from collections.abc import Iterator
 
 import msgspec
-from sqlalchemy import Connection
 from starlette.responses import Response
 
 from gateway.auth import WATCHERS
 from gateway.calls import Call, Endpoint
 from gateway.parts import Compartment
-from projections import agents, tasks
+from gateway.routes.status import counts_of
 from runtime.uploads import OPEN_MAX
 
 LOOKED_AT = ("journal", "disk", "blobs", "uploads")
@@ -49,7 +48,7 @@ class TenantHealth(msgspec.Struct, frozen=True, kw_only=True):
 async def health(call: Call) -> Response:
     """How the caller's tenant stands."""
     node = call.node
-    counts = await node.projector.query(lambda connection: _counts(connection, call.tenant))
+    counts = await node.projector.query(lambda connection: counts_of(connection, call.tenant))
     usage = UsageMetrics(
         agents=counts[0],
         tasks=counts[1],
@@ -62,10 +61,6 @@ async def health(call: Call) -> Response:
     warned = {warning.resource for warning in warnings}
     score = round(1 - len(warned) / len(LOOKED_AT), 2)
     return call.reply(TenantHealth(health_score=score, resource_warnings=warnings, usage_metrics=usage))
-
-
-def _counts(connection: Connection, tenant: str) -> tuple[dict[str, int], dict[str, int]]:
-    return agents.count_by_status(connection, tenant), tasks.count_by_stage(connection, tenant)
 
 
 def _warnings(node: Compartment, usage: UsageMetrics) -> Iterator[ResourceWarning]:

@@ -17,7 +17,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 import pytest
 
 OK, FULL, READONLY, IOERR, CANTOPEN = 0, 13, 8, 10, 14
-IOERR_READ, IOERR_WRITE, IOERR_FSYNC, IOERR_TRUNCATE, IOERR_DELETE = (IOERR | n << 8 for n in (1, 3, 4, 6, 10))
+IOERR_WRITE, IOERR_FSYNC, IOERR_TRUNCATE, IOERR_DELETE = (IOERR | n << 8 for n in (3, 4, 6, 10))
 READONLY_FLAG, READWRITE_FLAG, CREATE_FLAG = 0x1, 0x2, 0x4
 JOURNAL_FLAGS = 0x0800 | 0x4000 | 0x80000
 """Rollback journal, super-journal and write-ahead log: the first sync of such a file syncs the folder too."""
