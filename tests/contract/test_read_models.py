@@ -1,6 +1,7 @@
 """Read models are made anew, stopped and resumed alike in SQLite and in PostgreSQL, under their readers."""
 
 import sys
+import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -50,11 +51,17 @@ def layout(connection: Connection) -> tuple[list[str], list[tuple[Any, ...]]]:
 
 
 class Spoilt(Lines):
-    """Writes another text, when told so: what a mended program would find different when it is made anew."""
+    """Writes another text, when told so: what a mended program would find different when it is made anew. It waits for `may_go_on`."""
 
     kind = ""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.may_go_on = threading.Event()
+        self.may_go_on.set()
+
     def apply(self, recorded: Recorded) -> Any:
+        self.may_go_on.wait()
         changes = super().apply(recorded)
         if self.kind:
             changes = [Insert(table=self.table, values={"position": recorded.position, "kind": self.kind})]
@@ -66,8 +73,10 @@ async def test_a_read_model_is_made_anew_beside_the_one_that_is_served(place: st
     async with following(place, (lines, balances), log, batch_events_max=9) as projector:
         before = await projector.query(rows(lines.table))
         lines.kind = "anew"
+        lines.may_go_on.clear()
         ended = projector.rebuild("lines/1")
         assert await projector.query(rows(lines.table)) == before
+        lines.may_go_on.set()
         await ended.wait()
         assert {kind for _, kind in await projector.query(rows(lines.table))} == {"anew"}
         assert await projector.query(layout) == (
