@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import aclosing
 from functools import cache
 from itertools import islice
-from typing import Any, TypeVar, cast, get_args, get_origin
+from typing import Any, TypeVar, cast
 
 import msgpack
 import msgspec
@@ -20,7 +20,7 @@ from starlette.requests import Request
 
 from gateway.faults import child, schema_faults
 from gateway.problems import BadRequest, Fault
-from runtime.records import HOUSE, Command
+from runtime.records import HOUSE, Command, is_marked
 
 T = TypeVar("T")
 C = TypeVar("C", bound=Command[Any])
@@ -41,7 +41,7 @@ def body_type(command_type: type[Command[Any]], *, path: tuple[str, ...] = ()) -
     elsewhere: dict[str, str] = {}
     fields: list[Any] = []
     for field in msgspec.structs.fields(command_type):
-        if _is_house(field.type):
+        if is_marked(field.type, HOUSE):
             elsewhere[field.encode_name] = "the house"
         elif field.name in path:
             elsewhere[field.encode_name] = "the path"
@@ -83,11 +83,6 @@ def parse(raw: bytes, body: type[T], *, media_type: str = JSON) -> T:
     if first is None and not is_odd:
         return value
     raise BadRequest(list(islice(_faults(tree, body, first, is_odd), FAULTS_MAX)))
-
-
-def _is_house(annotation: Any) -> bool:
-    metas = get_args(annotation)[1:] if get_origin(annotation) is not None or get_args(annotation) else ()
-    return any(isinstance(meta, msgspec.Meta) and (meta.extra_json_schema or {}).get(HOUSE) for meta in metas)
 
 
 def _default(field: msgspec.structs.FieldInfo) -> Any:

@@ -4,15 +4,18 @@ Only names listed by an aggregate are ever decoded: a journal from elsewhere can
 Bytes are deterministic: sets and dicts are written sorted, so that two processes write the same record alike.
 
 What was written in an earlier shape is read through the aggregate's upcasts (`runtime/upcasting.py`); fields that were added have defaults,
-and fields that are not known any more are passed over.
+and fields that are not known any more are passed over. What is personal is sealed (`runtime/sealing.py`), and whole bodies are where that
+is set: both are read with the keys that the codec is given, and what has none is told as withheld, or can't be read at all.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
+from runtime.keyring import Keyring
 from runtime.records import (
+    PERSONAL,
     Aggregate,
     Command,
     CommandRecord,
@@ -21,9 +24,12 @@ from runtime.records import (
     Recorded,
     Retired,
     Upcast,
+    marked,
     name_of,
     noun,
 )
+from runtime.sealing import Form as Secrets
+from runtime.sealing import Parts, purpose_of, unseal, without
 from runtime.upcasting import Upcasts, kind_of, shape_of
 
 Form = tuple[str, str, Callable[[bytes], Event]]
@@ -33,15 +39,24 @@ Form = tuple[str, str, Callable[[bytes], Event]]
 E = TypeVar("E")
 
 
+SHUT = 0xC1
+"""The first byte of a body that is sealed whole: no msgpack begins with it."""
+
+
 class UnknownKind(Exception):
     """A record whose kind no aggregate of this program lists."""
 
 
-class Body(msgspec.Struct, frozen=True):
-    """The bytes of a record: who, when and why, and what."""
+class Shut(Exception):
+    """A body that is sealed whole, under a key that is not at hand."""
+
+
+class Body(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The bytes of a record: who, when and why, what, and what of it is personal."""
 
     meta: Meta
     data: msgspec.Raw
+    sealed: bytes = b""
 
 
 class Said(Protocol):
@@ -55,12 +70,23 @@ class Opened(msgspec.Struct, Generic[E], frozen=True, gc=False):
 
     meta: Meta
     data: E
+    sealed: bytes = b""
+
+
+class Read(NamedTuple):
+    """What a body says; `withheld` is told of what is personal in it and can't be read."""
+
+    meta: Meta
+    event: Event
+    withheld: bool
 
 
 class Codec:
     """Turns events and commands into bytes and back, for the aggregates that it is given."""
 
-    def __init__(self, aggregates: Sequence[Aggregate]) -> None:
+    def __init__(self, aggregates: Sequence[Aggregate], keys: Keyring | None = None) -> None:
+        """Raises TypeError where an event has personal fields that can't be sealed."""
+        self.keys = keys
         self._encoder = msgspec.msgpack.Encoder(order="deterministic")
         self._body = msgspec.msgpack.Decoder(Body)
         self._form_by_event: dict[type[Event], Form] = {}
@@ -69,6 +95,8 @@ class Codec:
         self._opener_by_kind: dict[str, msgspec.msgpack.Decoder[Opened[Any]]] = {}
         self._decoder_by_command: dict[str, msgspec.msgpack.Decoder[Any]] = {}
         self.said_by_kind: dict[str, Callable[[bytes], Said]] = {}
+        self.secrets_by_event: dict[type[Event], Secrets] = {}
+        self._personal_by_command: dict[type[Command[Any]], tuple[str, ...]] = {}
         self._upcasts = Upcasts()
         self._retired: set[str] = set()
         self.aggregate_by_noun: dict[str, Aggregate] = {}
@@ -84,16 +112,31 @@ class Codec:
             kind = f"{prefix}.{kind_of(event.__name__, shape_of(event.__name__, upcasts))}"
             self._decoder_by_kind[kind] = decoder = msgspec.msgpack.Decoder(event)
             self._form_by_event[event] = (kind, name_of(kind), decoder.decode)
-            said: Any = msgspec.defstruct("Said", [("data", event)], gc=False)
-            self.said_by_kind[kind] = msgspec.msgpack.Decoder(said).decode
+            self.said_by_kind[kind] = self._said(kind, event)
             self._opener_by_kind[kind] = msgspec.msgpack.Decoder(Opened[event])  # type: ignore[valid-type]
         for command in aggregate.COMMANDS:
             name = f"{prefix}.{kind_of(command.__name__, shape_of(command.__name__, upcasts))}"
             self._name_and_rules_by_command[command] = (name, aggregate.RULES)
             self._decoder_by_command[name] = msgspec.msgpack.Decoder(command)
+            self._personal_by_command[command] = marked(command, PERSONAL)
         names = {kind.__name__ for kind in (*aggregate.EVENTS, *aggregate.COMMANDS)}
         self._upcasts.add(prefix, upcasts, names, retired)
         self._retired.update(f"{prefix}.{name}" for name in retired)
+
+    def _said(self, kind: str, event: type[Event]) -> Callable[[bytes], Said]:
+        """What reads the events of a kind for folding: with what is sealed of them, where something may be."""
+        if not marked(event, PERSONAL):
+            said: Any = msgspec.defstruct("Said", [("data", event)], gc=False)
+            return msgspec.msgpack.Decoder(said).decode
+        self.secrets_by_event[event] = Secrets(event)
+        maybe: Any = msgspec.defstruct("Said", [("data", event), ("sealed", bytes, b"")], gc=False)
+        decode = msgspec.msgpack.Decoder(maybe).decode
+
+        def read(body: bytes) -> Said:
+            found = decode(body)
+            return Opened(*self.open(kind, body)) if found.sealed else found  # type: ignore[return-value]
+
+        return read
 
     def kind(self, event: Event) -> str:
         """The event's name on disk, with the number of its shape."""
@@ -121,9 +164,37 @@ class Codec:
         """Deterministic msgpack of any value that msgspec knows."""
         return self._encoder.encode(value)
 
-    def body(self, meta: Meta, data: bytes) -> bytes:
-        """The bytes of a record's body from its meta and the event's own bytes."""
-        return self._encoder.encode(Body(meta, msgspec.Raw(data)))
+    def body(self, meta: Meta, data: bytes, sealed: bytes = b"") -> bytes:
+        """The bytes of a record's body from its meta, the event's own bytes, and what is sealed of both."""
+        return self._encoder.encode(Body(meta, msgspec.Raw(data), sealed))
+
+    def plain(self, body: bytes) -> bytes:
+        """A body that may have been sealed whole. Raises Shut where its key is not at hand."""
+        if body[0] != SHUT:
+            return body
+        opened = unseal(self.keys, body[1:], b"body")
+        if opened is None:
+            raise Shut("it is encrypted at rest, and the key is not at hand")
+        return opened
+
+    def opened(self, kind: str, body: bytes) -> tuple[bytes, bytes]:
+        """A body in the clear, and what was sealed in it: nothing where there was nothing, or it can't be opened any more."""
+        body = self.plain(body)
+        read = self._body.decode(body)
+        return body, (unseal(self.keys, read.sealed, purpose_of(kind, read.meta.id)) or b"") if read.sealed else b""
+
+    def take_out(self, event: Event, meta: Meta, command: Command[Any]) -> tuple[Meta, bytes, bytes]:
+        """What of an event and its command is written in the clear, and packed what is not: it has to be sealed."""
+        secrets = self.secrets_by_event.get(type(event))
+        names = secrets.fields if secrets is not None else ()
+        taken = {name: getattr(event, name) for name in names}
+        data = self.pack(msgspec.structs.replace(event, **secrets.blank) if secrets is not None else event)
+        said: dict[str, Any] = {}
+        if meta.command is not None and (personal := self._personal_by_command[type(command)]):
+            rest, said = without(meta.command.data, personal)
+            shown = msgspec.structs.replace(meta.command, data=msgspec.Raw(self.pack(rest)))
+            meta = msgspec.structs.replace(meta, command=shown)
+        return meta, data, self.pack(Parts(msgspec.Raw(self.pack(taken)), msgspec.Raw(self.pack(said))))
 
     def event(self, kind: str, data: bytes | msgspec.Raw) -> Event:
         """The event of this kind. Raises UnknownKind, NotUpcast, or msgspec.DecodeError where the bytes don't fit the kind."""
@@ -133,10 +204,10 @@ class Codec:
         event: Event = decoder.decode(data)
         return event
 
-    def _event_of_old(self, kind: str, data: bytes | msgspec.Raw) -> Event:
+    def _event_of_old(self, kind: str, data: bytes | msgspec.Raw, secret: dict[str, Any] | None = None) -> Event:
         if why := self.unknown(kind):
             raise UnknownKind(why)
-        said = msgspec.msgpack.decode(data, type=dict[str, Any])
+        said = msgspec.msgpack.decode(data, type=dict[str, Any]) | (secret or {})
         if kind not in self._upcasts:
             return Retired(said=said)
         today, said = self._upcasts.apply(kind, said)
@@ -144,23 +215,59 @@ class Codec:
 
     def meta(self, body: bytes) -> Meta:
         """Who, when and why, of a record's body."""
-        return self._body.decode(body).meta
+        return self._body.decode(self.plain(body)).meta
 
     def open(self, kind: str, body: bytes) -> tuple[Meta, Event]:
         """Meta and event of a record's body."""
+        return self.read(kind, body)[:2]
+
+    def read(self, kind: str, body: bytes) -> Read:
+        """What a record's body says. Raises what `event` does, Shut, and Altered."""
+        if body[0] == SHUT:
+            body = self.plain(body)
         opener = self._opener_by_kind.get(kind)
         if opener is None:
-            old = self._body.decode(body)
-            return old.meta, self.event(kind, old.data)
+            return self._read_old(kind, self._body.decode(body))
         opened = opener.decode(body)
-        return opened.meta, opened.data
+        if not opened.sealed:
+            return Read(opened.meta, opened.data, False)
+        parts = self._parts(kind, opened.meta, opened.sealed)
+        if parts is None:
+            return Read(opened.meta, opened.data, True)
+        secrets = self.secrets_by_event.get(type(opened.data))
+        event = opened.data if secrets is None else secrets.put_back(opened.data, parts.event)
+        return Read(self._whole(opened.meta, parts), event, False)
+
+    def _read_old(self, kind: str, body: Body) -> Read:
+        if not body.sealed:
+            return Read(body.meta, self.event(kind, body.data), False)
+        parts = self._parts(kind, body.meta, body.sealed)
+        if parts is None:
+            return Read(body.meta, self.event(kind, body.data), True)
+        secret = msgspec.msgpack.decode(parts.event, type=dict[str, Any])
+        return Read(self._whole(body.meta, parts), self._event_of_old(kind, body.data, secret), False)
+
+    def _parts(self, kind: str, meta: Meta, sealed: bytes) -> Parts | None:
+        opened = unseal(self.keys, sealed, purpose_of(kind, meta.id))
+        return None if opened is None else msgspec.msgpack.decode(opened, type=Parts)
+
+    def _whole(self, meta: Meta, parts: Parts) -> Meta:
+        """With the command as it was given."""
+        secret = msgspec.msgpack.decode(parts.command, type=dict[str, Any])
+        if meta.command is None or not secret:
+            return meta
+        said = msgspec.msgpack.decode(meta.command.data, type=dict[str, Any]) | secret
+        command = msgspec.structs.replace(meta.command, data=msgspec.Raw(self.pack(said)))
+        return msgspec.structs.replace(meta, command=command)
 
     def recorded(self, position: int, stream: str, version: int, kind: str, body: bytes) -> Recorded:
         """A record as it is read today, from its five columns."""
-        meta, event = self.open(kind, body)
+        meta, event, withheld = self.read(kind, body)
         form = self._form_by_event.get(type(event))
         name = name_of(kind) if form is None else form[1]
-        return Recorded(position=position, stream=stream, version=version, kind=name, event=event, meta=meta)
+        return Recorded(
+            position=position, stream=stream, version=version, kind=name, event=event, meta=meta, withheld=withheld
+        )
 
     def command_record(self, command: Command[Any], key: str = "") -> CommandRecord:
         """The command as it will stand on disk beside its first event."""

@@ -64,8 +64,8 @@ def _named(store: SqliteStore, after: int, tenant: str, wanted: frozenset[bytes]
     """Which of the names stand in a page of the tenant's records, and the position that it reaches."""
     found: set[bytes] = set()
     page = store.bodies(after, PAGE)
-    for _, body in page:
-        names = wanted.intersection(_names(body))
+    for _, body, secret in page:
+        names = wanted.intersection((*_names(body), *_names(secret)))
         if names and store.codec.meta(body).tenant == tenant:
             found |= names
     return page[-1][0], found

@@ -35,8 +35,9 @@ from runtime.delivery import Context
 from runtime.errors import Conflict, Failure, NotCommitted, Overloaded, Refused, Unreachable
 from runtime.folding import Folder
 from runtime.ids import Ids
-from runtime.records import Command, Meta, Recorded
+from runtime.records import Command, Event, Meta, Recorded
 from runtime.room import Room
+from runtime.sealing import SUBJECT
 from runtime.seen import Filter, Seen
 from runtime.snapshots import Snapshots
 from runtime.states import ENTRIES_MIN, ENTRY_BYTES, REPLY_CACHE_BYTES_MAX, STATE_CACHE_BYTES, Cache, Held, States
@@ -55,7 +56,7 @@ FORGET_SECONDS = 3600.0
 KEYS_AT_ONCE = 5_000
 ENDED = "the journal has ended, and does not know whether this is recorded: ask again under the same idempotency key"
 
-_RECORDED, _DRAFTS, _DATA = attrgetter("recorded"), attrgetter("drafts"), attrgetter("data")
+_RECORDED, _DRAFTS = attrgetter("recorded"), attrgetter("drafts")
 
 
 class Kept(NamedTuple):
@@ -239,6 +240,7 @@ class Journal:
         recorded: list[Recorded] = []
         drafts: list[Draft] = []
         codec, tenant, correlation, position = self.codec, context.tenant, context.correlation, self.proposed
+        secrets = codec.secrets_by_event
         for stream, command in decisions:
             held = states.get(stream) or self._states[stream]
             if command.at != at or command.tenant != tenant:
@@ -279,8 +281,27 @@ class Journal:
                 drafts.append(Draft(position, stream, version, kind, meta, data))
                 if meta.command is not None and len(events) > 1:
                     meta = msgspec.structs.replace(meta, command=None)
+            if secrets and (subject := _subject_of(events, secrets)):
+                drafts[-len(events) :] = self._with_secrets(drafts[-len(events) :], events, command, subject)
             states[stream] = Held(state, version, tenant, position, aggregate)
         return Proposal(recorded, drafts, states)
+
+    def _with_secrets(
+        self, drafts: Sequence[Draft], events: Sequence[Event], command: Command[Any], subject: str
+    ) -> Iterable[Draft]:
+        """The drafts of one command without what is personal in them: the writer seals that under the subject's key."""
+        codec = self.codec
+        if codec.keys is None:
+            raise Refused("no_keys", "this journal has no keys for the data of persons", status=501)
+        for draft, event in zip(drafts, events, strict=True):
+            whose = getattr(event, SUBJECT, "") if type(event) in codec.secrets_by_event else ""
+            if not whose and draft.meta.command is None:
+                yield draft
+                continue
+            meta, data, secret = codec.take_out(event, draft.meta, command)
+            yield msgspec.structs.replace(
+                draft, meta=meta, data=data, subject=whose or subject, secret=secret, told=draft.meta
+            )
 
     def propose(self, proposal: Proposal, entry: Entry, context: Context, reply: Any = None) -> None:
         """Makes what `decide` found the newest provisional state, and queues it for the next commit."""
@@ -300,7 +321,7 @@ class Journal:
 
     def _renew(self, proposal: Proposal) -> None:
         states, fetching, drafts = proposal.states, self._fetching, proposal.drafts
-        event_bytes = len(drafts[0].data) if len(drafts) == 1 else sum(map(len, map(_DATA, drafts))) // len(states)
+        event_bytes = _bytes(drafts[0]) if len(drafts) == 1 else sum(map(_bytes, drafts)) // len(states)
         for stream, held in states.items():
             if self._states.renew(stream, held, event_bytes):
                 self.snapshots.look_at(stream, held)
@@ -465,7 +486,7 @@ class Journal:
     def _keep_in_tail(self, recorded: Sequence[Recorded], drafts: Iterable[Draft]) -> None:
         """The newest records, bounded by their number and by their bytes on disk (small documents take fifty times as much in memory)."""
         tail = self._tail
-        sizes = list(map(len, map(_DATA, drafts)))
+        sizes = list(map(_bytes, drafts))
         tail.extend(zip(recorded, sizes, strict=True))
         self._tail_bytes += sum(sizes)
         while len(tail) > TAIL_MAX or self._tail_bytes > TAIL_BYTES_MAX:
@@ -546,6 +567,18 @@ class Journal:
             found = await self.read_patiently(self.store.read, after, limit)
         found = [record for record in found if record.position <= self.position]
         return found if tenant is None else [record for record in found if record.meta.tenant == tenant]
+
+
+def _subject_of(events: Iterable[Event], secrets: Mapping[type[Event], object]) -> str:
+    """The data subject of whom the events of a command tell something personal, if any do."""
+    for event in events:
+        if type(event) in secrets and (subject := getattr(event, SUBJECT)):
+            return str(subject)
+    return ""
+
+
+def _bytes(draft: Draft) -> int:
+    return len(draft.data) + len(draft.secret)
 
 
 def _check_version(stream: str, held: Held, expects: Mapping[str, int]) -> None:

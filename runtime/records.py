@@ -21,6 +21,13 @@ HOUSE = "x-house"
 House = Annotated[T, msgspec.Meta(extra_json_schema={HOUSE: True})]
 """A field that the house sets from credentials or context; no body may carry it."""
 
+PERSONAL = "x-personal"
+"""The key in a field's JSON schema that marks it as personal data."""
+
+Personal = Annotated[T, msgspec.Meta(extra_json_schema={PERSONAL: True})]
+"""A field of a command or event that may tell of a person. It is written under the key of the data subject that the event names in its
+field `data_subject`, and blank once that key is erased: a blank value of its type has to be a good one."""
+
 
 class State(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What decisions about one stream need to know, and no more."""
@@ -92,7 +99,8 @@ class Meta(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Recorded(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """An event with its place in the journal."""
+    """An event with its place in the journal. `withheld`: it holds personal data that can't be read, since the key was erased, or is not
+    at hand; those fields are blank."""
 
     position: int
     stream: str
@@ -100,6 +108,7 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     kind: str
     event: Event
     meta: Meta
+    withheld: bool = False
 
 
 class Aggregate(Protocol):
@@ -145,6 +154,17 @@ class Delete(Change, frozen=True, kw_only=True):
     """Deletes the rows where the columns of `where` have these values (`values` is empty)."""
 
     where: dict[str, Any]
+
+
+def marked(struct: type[msgspec.Struct], mark: str) -> tuple[str, ...]:
+    """The fields of a struct that carry a mark, such as HOUSE, in their JSON schema."""
+    return tuple(field.name for field in msgspec.structs.fields(struct) if is_marked(field.type, mark))
+
+
+def is_marked(annotation: Any, mark: str) -> bool:
+    """Whether a type carries a mark in its JSON schema."""
+    metas = getattr(annotation, "__metadata__", ())
+    return any(isinstance(meta, msgspec.Meta) and (meta.extra_json_schema or {}).get(mark) for meta in metas)
 
 
 def evolved(evolve: Callable[[T, Any], T], state: T, event: Event) -> T:

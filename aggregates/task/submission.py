@@ -2,9 +2,7 @@
 
 from collections.abc import Sequence
 from hashlib import sha256
-from typing import get_type_hints
 
-from msgspec import Meta
 from msgspec.structs import asdict
 
 from aggregates.task.commands import SubmitTask, UnblockTask
@@ -14,16 +12,9 @@ from aggregates.task.terms import BIDDING_SECONDS, ENDED, Stage
 from aggregates.values.document import encoded, faults
 from aggregates.values.skills import missing
 from runtime.errors import Refused
-from runtime.records import HOUSE
+from runtime.records import HOUSE, marked
 
-HOUSE_KNOWS = frozenset(
-    name
-    for name, hint in get_type_hints(SubmitTask, include_extras=True).items()
-    if any(
-        isinstance(meta, Meta) and (meta.extra_json_schema or {}).get(HOUSE)
-        for meta in getattr(hint, "__metadata__", ())
-    )
-)
+HOUSE_KNOWS = frozenset(marked(SubmitTask, HOUSE))
 """The fields of a submission that the house sets: they are not what was asked for."""
 
 

@@ -29,7 +29,11 @@ class Unresolved(Fenced):
 
 
 class Draft(msgspec.Struct, frozen=True, gc=False):
-    """A record on its way to the disk: all but the batch's time is fixed."""
+    """A record on its way to the disk: all but the batch's time is fixed.
+
+    Where it tells of a data subject, `secret` is what has to be sealed under that subject's key, and `told` the whole meta, as it is told
+    from memory; `meta` and `data` are without what is personal.
+    """
 
     position: int
     stream: str
@@ -37,6 +41,9 @@ class Draft(msgspec.Struct, frozen=True, gc=False):
     kind: str
     meta: Meta
     data: bytes
+    subject: str = ""
+    secret: bytes = b""
+    told: Meta | None = None
 
 
 class Sealed(msgspec.Struct, frozen=True, gc=False):

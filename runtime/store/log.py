@@ -43,11 +43,12 @@ class Log(ABC):
 
     def read_events(self, stream: str, *, after: int, upto: int, limit: int) -> list[tuple[int, int, str, bytes]]:
         """Position, version, kind and bytes of up to `limit` records of one stream, past a version and up to a position, in order."""
-        return self.query(
+        rows = self.query(
             f"SELECT {self.POSITION}, originator_version, topic, state FROM stored_events"
             f" WHERE originator_id=? AND originator_version>? AND {self.POSITION}<=? ORDER BY originator_version LIMIT ?",
             (stream, after, upto, limit),
         )
+        return rows if self.codec.keys is None else [(*row, self.codec.plain(body)) for *row, body in rows]
 
     def newest_event(self, stream: str, upto: int) -> tuple[int, int]:
         """Position and version of a stream's newest record up to a position; there has to be one."""
@@ -61,11 +62,12 @@ class Log(ABC):
 
     def read_said(self, stream: str, after: int, last: int) -> list[tuple[str, bytes]]:
         """Kind and bytes of a stream's records past one version and up to another, in order: a quarter faster than with their places."""
-        return self.query(
+        rows = self.query(
             "SELECT topic, state FROM stored_events WHERE originator_id=? AND originator_version>?"
             " AND originator_version<=? ORDER BY originator_version",
             (stream, after, last),
         )
+        return rows if self.codec.keys is None else [(kind, self.codec.plain(body)) for kind, body in rows]
 
     def position_at(self, at: float) -> int:
         """The newest position that was written by a time: times never go back from one record to the next."""
@@ -79,12 +81,14 @@ class Log(ABC):
                 high = middle - 1
         return low
 
-    def bodies(self, after: int, limit: int) -> list[tuple[int, bytes]]:
-        """Positions and bytes of up to `limit` records past a position, in order, for whoever looks for something in all of them."""
-        return self.query(
-            f"SELECT {self.POSITION}, state FROM stored_events WHERE {self.POSITION}>? ORDER BY {self.POSITION} LIMIT ?",
+    def bodies(self, after: int, limit: int) -> list[tuple[int, bytes, bytes]]:
+        """Positions, bytes, and what is sealed in them, of up to `limit` records past a position, in order: for whoever looks for something
+        in all of them."""
+        rows = self.query(
+            f"SELECT {self.POSITION}, topic, state FROM stored_events WHERE {self.POSITION}>? ORDER BY {self.POSITION} LIMIT ?",
             (after, limit),
         )
+        return [(position, *self.codec.opened(kind, bytes(body))) for position, kind, body in rows]
 
     def _open(self, position: int, stream: str, version: int, kind: str, body: bytes) -> Recorded:
         try:

@@ -199,7 +199,7 @@ class PostgresStore(Store):
             cursor.execute("DELETE FROM commands WHERE at < %s", (before,))
 
     def save(self, memories: Sequence[Memory], reactions: Sequence[tuple[str, str, int]]) -> None:
-        rows = [(*memory, self._seal_of(memory)) for memory in memories]
+        rows = self._memory_rows(memories)
         with self._writing() as cursor:
             if rows:
                 cursor.execute("DELETE FROM snapshots")
@@ -211,7 +211,7 @@ class PostgresStore(Store):
                 )
 
     def save_states(self, states: Sequence[SavedState], gone: Sequence[tuple[str, int]]) -> None:
-        rows = [(*state, self._seal_of_state(state)) for state in states]
+        rows = self._state_rows(states)
         with self._writing() as cursor:
             cursor.executemany("DELETE FROM states WHERE stream = %s AND version = %s", gone)
             cursor.executemany(

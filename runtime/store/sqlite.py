@@ -142,7 +142,7 @@ class SqliteStore(Store):
             cursor.execute("DELETE FROM commands WHERE at<?", (before,))
 
     def save(self, memories: Sequence[Memory], reactions: Sequence[tuple[str, str, int]]) -> None:
-        rows = [(*memory, self._seal_of(memory)) for memory in memories]
+        rows = self._memory_rows(memories)
         with self._recorder.datastore.transaction(commit=True) as cursor:
             if rows:
                 cursor.execute("DELETE FROM snapshots")
@@ -150,7 +150,7 @@ class SqliteStore(Store):
             cursor.executemany("INSERT OR REPLACE INTO reactions VALUES (?,?,?)", reactions)
 
     def save_states(self, states: Sequence[SavedState], gone: Sequence[tuple[str, int]]) -> None:
-        rows = [(*state, self._seal_of_state(state)) for state in states]
+        rows = self._state_rows(states)
         with self._recorder.datastore.transaction(commit=True) as cursor:
             cursor.executemany("DELETE FROM states WHERE stream=? AND version=?", gone)
             cursor.executemany("INSERT OR REPLACE INTO states VALUES (?,?,?,?,?,?,?)", rows)

@@ -6,16 +6,21 @@ threads; all of them block. A failure to write is either a `PersistenceError`, a
 
 import hmac
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import structlog
+from eventsourcing.persistence import PersistenceError
 from msgspec.structs import force_setattr
 
+from runtime.codec import SHUT
 from runtime.evidence import Unreadable
-from runtime.store.contract import MILESTONE_POSITIONS, Batch, Memory, Rows, SavedState, Sealed
+from runtime.keyring import AT_REST, DISPOSABLE, Key, Keyring, KeyringUnusable, Whose
+from runtime.master import NONCE_BYTES
+from runtime.sealing import purpose_of, unseal
+from runtime.store.contract import MILESTONE_POSITIONS, Batch, Draft, Memory, Rows, SavedState, Sealed
 from runtime.store.layouts import FORMAT
 from runtime.store.log import Log
 from runtime.transparency import Checkpoint, NotANote, NotSigned, Signer, Tree, leaf_hash, verify_note
@@ -30,10 +35,18 @@ class Store(Log):
     signer: Signer
     origin: str
     position: int
+    encrypts: bool = False
+    """Whether what is written from now on is encrypted at rest: bodies, and replies."""
+
     _recorder: Any
     _newest: int
     _tree: Tree
     _kinds: set[str]
+
+    @property
+    def keyring(self) -> Keyring | None:
+        """The keys of data subjects; without it nothing personal is recorded, and copies of states stand in the clear."""
+        return self.codec.keys
 
     # ---- what a database brings
 
@@ -148,25 +161,57 @@ class Store(Log):
         stored: list[Sealed] = []
         leaves: list[bytes] = []
         recorded_at, body_of, kinds = batch.recorded_at, self.codec.body, self._kinds
+        keys, at_rest = self._keys_for(batch.drafts)
         first_by_kind: dict[str, int] = {}
         for draft in batch.drafts:
             position, stream, version, kind, meta = draft.position, draft.stream, draft.version, draft.kind, draft.meta
             # Nobody has seen the record yet; what is told from memory is what a reader of the database will find.
             force_setattr(meta, "recorded_at", recorded_at)
-            body = body_of(meta, draft.data)
+            if draft.secret:
+                force_setattr(draft.told or meta, "recorded_at", recorded_at)
+                body = body_of(meta, draft.data, self._sealed(draft, keys))
+            else:
+                body = body_of(meta, draft.data)
+            if at_rest is not None:
+                body = self._shut(at_rest, body)
             stored.append(Sealed(stream, version, kind, body))
             leaves.append(leaf_hash(position, stream, version, kind, body))
             if kind not in kinds:
                 first_by_kind.setdefault(kind, position)
         tree = self._tree.fork()
         nodes = tree.extend(leaves)
-        rows = Rows(nodes=nodes, replies=batch.replies, reactions=batch.reactions, kinds=list(first_by_kind.items()))
+        replies = batch.replies
+        if at_rest is not None:
+            replies = [(*reply[:3], self._shut(at_rest, reply[3]), *reply[4:]) for reply in replies]
+        rows = Rows(nodes=nodes, replies=replies, reactions=batch.reactions, kinds=list(first_by_kind.items()))
         if stored:
             root = tree.root()
             rows.checkpoint = (tree.size, root, recorded_at, self.signer.sign(self.origin, tree.size, root))
             if self._newest and self._newest // MILESTONE_POSITIONS == tree.size // MILESTONE_POSITIONS:
                 rows.superseded = self._newest
         return stored, rows, tree
+
+    def _keys_for(self, drafts: Sequence[Draft]) -> tuple[Mapping[Whose, Key], Key | None]:
+        """The keys of all data subjects that a batch tells of, which are on disk before it is; and the one for whole bodies."""
+        if self.keyring is None:
+            return {}, None
+        subjects = {(draft.meta.tenant, draft.subject) for draft in drafts if draft.secret}
+        try:
+            keys = self.keyring.keys_for(subjects) if subjects else {}
+            return keys, self.keyring.key_for(AT_REST) if self.encrypts else None
+        except KeyringUnusable as error:
+            raise PersistenceError(str(error)) from error
+
+    def _sealed(self, draft: Draft, keys: Mapping[Whose, Key]) -> bytes:
+        key = keys[draft.meta.tenant, draft.subject]
+        return key.seal(self._nonce(), draft.secret, purpose_of(draft.kind, draft.meta.id))
+
+    def _shut(self, key: Key, content: bytes) -> bytes:
+        return b"%c" % SHUT + key.seal(self._nonce(), content, b"body")
+
+    def _nonce(self) -> bytes:
+        assert self.keyring is not None
+        return self.keyring.entropy(NONCE_BYTES)
 
     def _stands(
         self,
@@ -176,11 +221,11 @@ class Store(Log):
     ) -> bool:
         """After an error at commit only the database knows: reads back whether the batch is in it."""
         if not stored:
-            tenant, key, digest, reply, *_ = rows.replies[0]
+            tenant, key, digest, *_ = rows.replies[0]
             found = query(
                 "SELECT digest, reply FROM commands WHERE tenant=? AND key=?", (tenant, self.key_as_kept(key))
             )
-            return found == [(digest, reply)]
+            return found == [(digest, rows.replies[0][3])]
         found = query(
             f"SELECT originator_id, originator_version, topic, state FROM stored_events WHERE {self.POSITION}>?"
             f" ORDER BY {self.POSITION} LIMIT ?",
@@ -203,7 +248,7 @@ class Store(Log):
         rows = self.query(
             "SELECT digest, reply FROM commands WHERE tenant=? AND key=?", (tenant, self.key_as_kept(key))
         )
-        return (bytes(rows[0][0]), bytes(rows[0][1])) if rows else None
+        return (bytes(rows[0][0]), self.codec.plain(bytes(rows[0][1]))) if rows else None
 
     def keys(self, after: tuple[str, str], limit: int) -> list[tuple[str, str]]:
         """Up to `limit` idempotency keys that are kept, each with its tenant, in order, after one of them."""
@@ -222,7 +267,29 @@ class Store(Log):
         sealed = [Memory(*row) for *row, seal in rows if hmac.compare_digest(self._seal_of(Memory(*row)), seal)]
         if len(sealed) < len(rows):
             log.warning("snapshots were altered and are not used", count=len(rows) - len(sealed))
-        return sealed
+        opened = [(memory, self._opened(memory.memory)) for memory in sealed]
+        return [memory._replace(memory=content) for memory, content in opened if content is not None]
+
+    def _hidden(self, content: bytes) -> bytes:
+        """A disposable copy as it is kept: an erasure throws its key away, since it may hold anything."""
+        if self.keyring is None:
+            return content
+        try:
+            key = self.keyring.key_for(DISPOSABLE)
+        except KeyringUnusable as error:
+            raise PersistenceError(str(error)) from error
+        return b"%c" % SHUT + key.seal(self._nonce(), content, b"copy")
+
+    def _opened(self, content: bytes) -> bytes | None:
+        return content if content[:1] != b"%c" % SHUT else unseal(self.keyring, content[1:], b"copy")
+
+    def _memory_rows(self, memories: Sequence[Memory]) -> list[tuple[Any, ...]]:
+        hidden = [memory._replace(memory=self._hidden(memory.memory)) for memory in memories]
+        return [(*memory, self._seal_of(memory)) for memory in hidden]
+
+    def _state_rows(self, states: Sequence[SavedState]) -> list[tuple[Any, ...]]:
+        hidden = [state._replace(state=self._hidden(state.state)) for state in states]
+        return [(*state, self._seal_of_state(state)) for state in hidden]
 
     def saved_state(self, stream: str, shape: str, upto: int) -> SavedState | None:
         """The newest copy of a stream's state that has this shape, is not past a position, and was sealed by this journal."""
@@ -234,7 +301,8 @@ class Store(Log):
             *row, seal = rows[0]
             saved = SavedState(*row)
             if hmac.compare_digest(self._seal_of_state(saved), seal):
-                return saved
+                content = self._opened(saved.state)
+                return None if content is None else saved._replace(state=content)
             log.warning("a copy of a state was altered and is not used", stream=stream, version=saved.version)
             upto = saved.position - 1
         return None
