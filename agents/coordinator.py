@@ -180,6 +180,7 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
                 digest=command.key_digest,
                 agent_id=command.agent_id,
                 label=command.name,
+                data_subject=command.data_subject,
             )
             decisions.append((keys.stream(command.key_id), own))
         if known is not None and known.key_id not in ("", command.key_id):

@@ -7,12 +7,12 @@ from typing import Annotated, get_args
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
-from aggregates.values.ids import AgentId
+from aggregates.values.ids import AgentId, DataSubject
 from aggregates.values.numbers import Instant, NonNegative, Positive
 from aggregates.values.skills import Skills
 from aggregates.values.text import Name, Note
 from runtime.errors import Refused
-from runtime.records import Command, Event, House, State
+from runtime.records import Command, Event, House, Personal, State
 
 RULES = 1
 
@@ -59,6 +59,7 @@ class Agent(State, frozen=True, kw_only=True):
     slots: int = 1
     price: float = 0.0
     description: str = ""
+    data_subject: str = ""
 
 
 initial = Agent()
@@ -91,48 +92,50 @@ class RegisterAgent(Command[AgentAccepted], frozen=True, kw_only=True):
     """An agent offers its services. Sent by whoever holds an enrolment, operator or admin key; and by the house for its own solver.
 
     The coordinator sets `lease_seconds`, and decides `IssueKey` for `key_id` in the same step. The house's own agents have no key, and
-    the ids that begin with `house-` to themselves.
+    the ids that begin with `house-` to themselves. An agent that is a person says so by its `data_subject`: its name and what is said of
+    it are encrypted then, and can be erased.
     """
 
     agent_id: House[AgentId]
     key_id: House[str] = ""
     key_digest: House[bytes] = b""
     lease_seconds: House[Positive] = 120.0
-    name: Name
+    name: Personal[Name]
     agent_type: AgentType
     capabilities: Skills
     specializations: Skills = ()
     max_capacity: Positive = 100.0
     slots: Slots = 1
     price: NonNegative = 0.0
-    description: Note = ""
+    description: Personal[Note] = ""
+    data_subject: DataSubject = ""
 
 
 class UpdateAgent(Command[AgentAccepted], frozen=True, kw_only=True):
     """Changes what is given and leaves the rest. Sent by the agent itself, an operator or an admin."""
 
     agent_id: House[AgentId]
-    name: Name | None = None
+    name: Personal[Name | None] = None
     capabilities: Skills | None = None
     specializations: Skills | None = None
     max_capacity: Positive | None = None
     slots: Slots | None = None
     price: NonNegative | None = None
-    description: Note | None = None
+    description: Personal[Note | None] = None
 
 
 class DrainAgent(Command[AgentAccepted], frozen=True, kw_only=True):
     """No new tasks for this agent; it finishes those it holds. Sent by the agent itself, an operator or an admin."""
 
     agent_id: House[AgentId]
-    reason: Note = ""
+    reason: Personal[Note] = ""
 
 
 class DeregisterAgent(Command[AgentAccepted], frozen=True, kw_only=True):
     """The agent leaves; its tasks are offered again, its key is revoked. Sent by the agent itself, an operator or an admin."""
 
     agent_id: House[AgentId]
-    reason: Note = ""
+    reason: Personal[Note] = ""
 
 
 class LoseAgent(Command[None], frozen=True, kw_only=True):
@@ -157,39 +160,43 @@ class Heartbeat(Command[HeartbeatAck], frozen=True, kw_only=True):
 class AgentRegistered(Event, frozen=True, kw_only=True):
     agent_id: AgentId
     key_id: str
-    name: str
+    name: Personal[str]
     agent_type: AgentType
     capabilities: tuple[str, ...]
     specializations: tuple[str, ...]
     max_capacity: float
     slots: int
     price: float
-    description: str
+    description: Personal[str]
     generation: int
     lease_seconds: float
+    data_subject: str = ""
 
 
 class AgentUpdated(Event, frozen=True, kw_only=True):
     """All values as they are now, changed or not."""
 
     agent_id: AgentId
-    name: str
+    name: Personal[str]
     capabilities: tuple[str, ...]
     specializations: tuple[str, ...]
     max_capacity: float
     slots: int
     price: float
-    description: str
+    description: Personal[str]
+    data_subject: str = ""
 
 
 class AgentDraining(Event, frozen=True, kw_only=True):
     agent_id: AgentId
-    reason: str
+    reason: Personal[str]
+    data_subject: str = ""
 
 
 class AgentDeregistered(Event, frozen=True, kw_only=True):
     agent_id: AgentId
-    reason: str
+    reason: Personal[str]
+    data_subject: str = ""
 
 
 class AgentLost(Event, frozen=True, kw_only=True):
@@ -235,10 +242,11 @@ def decide(agent: Agent, command: AgentCommand) -> Sequence[AgentEvent]:
         case Stage.LOST, DrainAgent():
             raise Refused("agent_is_lost", command.agent_id)
         case stage, DrainAgent():
-            draining = AgentDraining(agent_id=command.agent_id, reason=command.reason)
+            draining = AgentDraining(agent_id=command.agent_id, reason=command.reason, data_subject=agent.data_subject)
             return [] if stage is Stage.DRAINING else [draining]
         case _, DeregisterAgent():
-            return [AgentDeregistered(agent_id=command.agent_id, reason=command.reason)]
+            gone = AgentDeregistered(agent_id=command.agent_id, reason=command.reason, data_subject=agent.data_subject)
+            return [gone]
         case stage, LoseAgent():
             return [] if stage is Stage.LOST else [_lost(agent, command)]
         case stage, ReturnAgent():
@@ -250,7 +258,7 @@ def _profile(source: RegisterAgent | Agent) -> tuple[object, ...]:
     """What an agent says of itself, in one order, so that two registrations can be compared."""
     skills = (tuple(sorted(set(source.capabilities))), tuple(sorted(set(source.specializations))))
     figures = (source.max_capacity, source.slots, source.price)
-    return (source.name, source.agent_type, *skills, *figures, source.description)
+    return (source.name, source.agent_type, *skills, *figures, source.description, source.data_subject)
 
 
 def _registered(agent: Agent, command: RegisterAgent) -> AgentRegistered:
@@ -267,6 +275,7 @@ def _registered(agent: Agent, command: RegisterAgent) -> AgentRegistered:
         description=command.description,
         generation=agent.generation + 1,
         lease_seconds=command.lease_seconds,
+        data_subject=command.data_subject,
     )
 
 
@@ -282,6 +291,7 @@ def _updated(agent: Agent, command: UpdateAgent) -> AgentUpdated:
         slots=agent.slots if command.slots is None else command.slots,
         price=agent.price if command.price is None else command.price,
         description=agent.description if command.description is None else command.description,
+        data_subject=agent.data_subject,
     )
 
 
@@ -307,6 +317,7 @@ def evolve(agent: Agent, event: AgentEvent) -> Agent:
                 slots=event.slots,
                 price=event.price,
                 description=event.description,
+                data_subject=event.data_subject,
             )
         case AgentUpdated():
             return replace(

@@ -2,6 +2,6 @@
 
 from types import ModuleType
 
-from aggregates import agent, journal, key, projection, qubo_problem, solve_job, task
+from aggregates import agent, journal, key, projection, qubo_problem, solve_job, subject, task
 
-AGGREGATES: tuple[ModuleType, ...] = (agent, journal, key, projection, qubo_problem, solve_job, task)
+AGGREGATES: tuple[ModuleType, ...] = (agent, journal, key, projection, qubo_problem, solve_job, subject, task)

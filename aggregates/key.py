@@ -7,11 +7,11 @@ from typing import Annotated, get_args
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
-from aggregates.values.ids import KeyId
+from aggregates.values.ids import DataSubject, KeyId
 from aggregates.values.numbers import Instant
 from aggregates.values.text import Label, Note
 from runtime.errors import Refused
-from runtime.records import Command, Event, House, State
+from runtime.records import Command, Event, House, Personal, State
 
 RULES = 1
 
@@ -75,8 +75,9 @@ class IssueKey(Command[KeyAccepted], frozen=True, kw_only=True):
     role: Role
     digest: House[KeyDigest]
     agent_id: House[str] = ""
-    label: Label = ""
+    label: Personal[Label] = ""
     expires_at: Instant | None = None
+    data_subject: DataSubject = ""
 
 
 class RevokeKey(Command[KeyAccepted], frozen=True, kw_only=True):
@@ -97,8 +98,9 @@ class KeyIssued(Event, frozen=True, kw_only=True):
     role: Role
     digest: bytes
     agent_id: str
-    label: str
+    label: Personal[str]
     expires_at: float | None
+    data_subject: str = ""
 
 
 class KeyRevoked(Event, frozen=True, kw_only=True):
@@ -148,6 +150,7 @@ def _issued(command: IssueKey) -> KeyIssued:
         agent_id=command.agent_id,
         label=command.label,
         expires_at=command.expires_at,
+        data_subject=command.data_subject,
     )
 
 

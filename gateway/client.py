@@ -36,6 +36,10 @@ class Client:
         """The JSON at a path."""
         return msgspec.json.decode(self.send("GET", path))
 
+    def delete(self, path: str) -> Any:
+        """The answer to a deletion."""
+        return msgspec.json.decode(self.send("DELETE", path))
+
     def post(self, path: str, body: object, *, once: str = "") -> Any:
         """The answer to a JSON body; `once` is its idempotency key."""
         headers = {"Content-Type": "application/json"} | ({"Idempotency-Key": once} if once else {})

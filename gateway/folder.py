@@ -29,6 +29,8 @@ class DataFolder:
         self.sessions = path / "sessions"
         self.node = path / "node.json"
         self.journals = path / "journals"
+        self.keyring = path / "keyring.db"
+        self.master_key = path / "master-key"
 
     def named(self, name: str) -> "DataFolder":
         """The folder of a named journal: all files of its own, none of which it shares."""

@@ -12,6 +12,7 @@ from eventsourcing.persistence import PersistenceError
 from aggregates.catalog import AGGREGATES
 from aggregates.journal import JournalFacts
 from gateway.folder import FOLDER_MODE, DataFolder
+from gateway.keyrings import open_keyring
 from gateway.settings import GavelSettings
 from gateway.verdicts import Wrong
 from runtime.codec import Codec
@@ -32,25 +33,36 @@ class NotInstalled(Exception):
 
 def open_store(settings: GavelSettings, folder: DataFolder, entropy: Callable[[int], bytes]) -> Store:
     """The node's journal. Raises Locked, Unreadable or NotInstalled."""
-    codec, signer = Codec(AGGREGATES), Signer.load_or_make(folder.journal_key)
-    if not settings.journal:
-        return SqliteStore(folder.journal, codec, signer, entropy=entropy)
-    postgres = _postgres()
+    keyring = open_keyring(settings, folder, entropy)
     try:
-        store: Store = postgres.PostgresStore(settings.journal, codec, signer, entropy=entropy)
+        codec, signer = Codec(AGGREGATES, keyring), Signer.load_or_make(folder.journal_key)
+        if not settings.journal:
+            return SqliteStore(folder.journal, codec, signer, entropy=entropy)
+        store: Store = _postgres().PostgresStore(settings.journal, codec, signer, entropy=entropy)
+        return store
     except (PersistenceError, NotDurable, ValueError) as error:
+        keyring.close()
         raise Unreadable(f"the journal can't be opened: {error}") from error
-    return store
+    except BaseException:
+        keyring.close()
+        raise
 
 
-def open_named(folder: DataFolder, facts: JournalFacts) -> Store:
+def open_named(settings: GavelSettings, folder: DataFolder, facts: JournalFacts) -> Store:
     """The named journal that is listed so. Raises Locked, or Unreadable where there is none or another one."""
     for needed in (folder.journal, folder.journal_key):
         if not needed.is_file():
             raise Unreadable(f"there is no file {needed}, and the shared journal lists the journal {facts.name}")
-    store = SqliteStore(folder.journal, Codec(AGGREGATES), Signer.load(folder.journal_key), name=facts.name)
+    keyring = open_keyring(settings, folder)
+    try:
+        codec, signer = Codec(AGGREGATES, keyring), Signer.load(folder.journal_key)
+        store = SqliteStore(folder.journal, codec, signer, name=facts.name)
+    except BaseException:
+        keyring.close()
+        raise
     if (store.origin, store.signer.public_key) != (facts.origin, facts.public_key):
         store.close()
+        keyring.close()
         raise Unreadable(f"{folder.journal} is {store.origin}, and the shared journal lists {facts.origin}")
     return store
 

@@ -30,6 +30,7 @@ from gateway.app import make_app
 from gateway.auth import digest_of, key_id_of
 from gateway.bounds import Bounds as DoorBounds
 from gateway.compartments import Compartments
+from gateway.erasure import carry_through_at_start
 from gateway.folder import DataFolder, FolderUnusable, write_private
 from gateway.journals import NotInstalled, make_named, open_named, open_store, read_models_place
 from gateway.parts import TENANT, Compartment, Node, Parts
@@ -99,6 +100,7 @@ async def open_node(
         store = open_store(settings, folder, elements.entropy)
         async with _open_parts(settings, folder, store, machine) as parts:
             node = Node(settings, parts)
+            await carry_through_at_start(node)
             async with _open_isolated(node, machine):
                 await _admit_admin(node, TENANT)
                 if not door:
@@ -146,7 +148,7 @@ async def _open_isolated(node: Node, machine: Machine) -> AsyncIterator[None]:
 async def _open_compartment(node: Node, machine: Machine, facts: JournalFacts) -> AsyncIterator[Compartment]:
     folder = node.folder.named(facts.name)
     _allow_files(node)
-    store = await run_blocking(open_named, folder, facts)
+    store = await run_blocking(open_named, node.settings, folder, facts)
     settings = replace(
         node.settings,
         handler_warn_seconds=0.0,  # one thread watches the loop for all: the node's own
@@ -157,6 +159,7 @@ async def _open_compartment(node: Node, machine: Machine, facts: JournalFacts) -
     )
     async with _open_parts(settings, folder, store, machine) as parts:
         compartment = Compartment(facts.name, node.settings, parts, node.sessions, node.counts)
+        await carry_through_at_start(compartment)
         await _admit_admin(compartment, facts.name)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(compartment.sockets.run)
@@ -169,6 +172,7 @@ async def _open_parts(
     settings: GavelSettings, folder: DataFolder, store: Store, machine: Machine
 ) -> AsyncIterator[Parts]:
     elements = machine.elements
+    store.encrypts = settings.encrypt_at_rest
     try:
         blobs = Blobs(
             folder.blobs, blob_bytes_max=settings.blob_bytes_max, tenant_bytes_max=settings.blob_tenant_bytes_max
@@ -200,6 +204,8 @@ async def _open_parts(
                 nursery.cancel_scope.cancel()
     finally:
         store.close()
+        if store.keyring is not None:
+            store.keyring.close()
 
 
 def _open_history(settings: GavelSettings, folder: DataFolder, journal: Journal, projector: Projector) -> History:

@@ -23,6 +23,7 @@ from runtime.blobs import Blobs
 from runtime.delivery import Context
 from runtime.errors import Failure, Refused
 from runtime.history import History
+from runtime.keyring import Keyring
 from runtime.projector import Projector
 from runtime.records import Command
 from runtime.room import Room
@@ -82,9 +83,20 @@ class Compartment:
         self.sockets = Sockets(self.system, self.position_in)
         self.started_at = self.system.clock.now()
         self.admin_token = ""
+        self.erasing = trio.Lock()
+        self.erasure_fault = ""
+        """Why an erasure that is on record is not carried through yet."""
+
         self._failures = 0
         self._commits = 0
         self._failed_at = -FAILURE_SECONDS
+
+    @property
+    def keyring(self) -> Keyring:
+        """The keys of data subjects."""
+        keyring = self.store.keyring
+        assert keyring is not None, "a node's journals have keys"
+        return keyring
 
     def is_home_of(self, tenant: str) -> bool:
         """Whether this tenant's records belong here."""
@@ -141,6 +153,8 @@ class Compartment:
         found += [f"{name} is far behind the journal" for name in behind]
         if self._commit_fails():
             found.append(f"the journal could not commit: {journal.last_failure}")
+        if self.erasure_fault:
+            found.append(f"an erasure is not complete: {self.erasure_fault}")
         if fault := self.room.fault():
             found.append(f"no new work is taken: {fault}")
         return found

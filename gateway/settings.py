@@ -103,6 +103,26 @@ class GavelSettings(Struct, frozen=True, kw_only=True):
     blob_grace_seconds: Annotated[
         float, about("how long a blob that nothing refers to is kept after it was brought or used last", ge=0)
     ] = 7 * 24 * 3600.0
+    encrypt_at_rest: Annotated[
+        bool,
+        about("encrypt whole records, stored replies and blobs that are written from now on, not personal data alone"),
+    ] = False
+    master_key_file: Annotated[
+        Path | None,
+        about(
+            "file with the master key that wraps the keys of personal data, 64 hexadecimal digits",
+            default_shown="`master-key` in the data folder, made at the first start",
+        ),
+    ] = None
+    master_key: Annotated[
+        str, about("the master key itself, instead of a file", secret=True, pattern=r"^([0-9a-fA-F]{64})?$")
+    ] = ""
+    master_key_command: Annotated[
+        str,
+        about(
+            "command that wraps and unwraps keys instead (a hook to a key management service), run with `wrap` or `unwrap`"
+        ),
+    ] = ""
     connections_max: Annotated[int, about("open connections at a time", ge=1)] = 1000
     log_format: Annotated[Literal["console", "json"], about("how log lines are written")] = "console"
     log_level: Annotated[

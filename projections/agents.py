@@ -15,6 +15,7 @@ from aggregates.agent import (
     AgentUpdated,
     Stage,
 )
+from aggregates.subject import SubjectErased
 from aggregates.task import (
     BidPlaced,
     LeaseExpired,
@@ -29,7 +30,7 @@ from projections import schema
 from projections.schema import Row, also, also_number, document, encoded, key, number, text, whole
 from runtime.records import Add, Change, Delete, Insert, Recorded, Update
 
-NAME = "agents/2"
+NAME = "agents/3"
 
 agents = schema.table(
     "agents",
@@ -43,6 +44,7 @@ agents = schema.table(
     whole("slots"),
     number("price"),
     text("description"),
+    text("data_subject"),
     text("key_id"),
     number("lease_seconds"),
     whole("generation"),
@@ -100,6 +102,9 @@ def apply(recorded: Recorded) -> Sequence[Change]:
             return [_freed(recorded, event.task_id), _counted(recorded, event.agent_id, "leases_lost")]
         case TaskDeadLettered() | TaskCancelled() | TaskExpired():
             return [_freed(recorded, event.task_id)]
+        case SubjectErased():
+            blank = {"name": "", "description": "", "reason": "erased"}
+            return [Update(table=agents, values=blank, where=schema.of_subject(recorded))]
     return ()
 
 
@@ -123,6 +128,7 @@ def _registered(recorded: Recorded, event: AgentRegistered) -> Change:
         "status": Stage.ACTIVE.value,
         "key_id": event.key_id,
         "lease_seconds": event.lease_seconds,
+        "data_subject": event.data_subject,
         "generation": event.generation,
         "reason": "",
         "registered_at": recorded.meta.at,

@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy import Column, Connection, Integer, Table
 
+from aggregates.subject import SubjectErased
 from aggregates.task import (
     BidPlaced,
     BidRefused,
@@ -21,7 +22,7 @@ from projections import schema
 from projections.schema import Row, document, encoded, key, number, text, whole
 from runtime.records import Change, Insert, Recorded, Update
 
-NAME = "bids/1"
+NAME = "bids/2"
 
 PLACED, WITHDRAWN, REFUSED, WON, LOST = "placed", "withdrawn", "refused", "won", "lost"
 
@@ -41,6 +42,7 @@ bids = schema.table(
     number("score"),
     document("terms"),
     text("reason"),
+    text("data_subject"),
     number("last_event_at"),
     paged_by=("task_id", "agent_id"),
 )
@@ -60,7 +62,7 @@ def apply(recorded: Recorded) -> Sequence[Change]:
         case BidRefused():
             where = _key(recorded, event.task_id, event.round, event.agent_id)
             made = {"first_position": recorded.position, **_moved(recorded, REFUSED, event.reason)}
-            return [Insert(table=bids, values={**where, **made})]
+            return [Insert(table=bids, values={**where, **made, "data_subject": event.data_subject})]
         case TaskAwarded():
             return [_ranked(recorded, event, rank, ranked) for rank, ranked in enumerate(event.ranking, 1)]
         case BookVoided():
@@ -73,6 +75,8 @@ def apply(recorded: Recorded) -> Sequence[Change]:
             return [_closed(recorded, event.task_id, "task_cancelled")]
         case TaskExpired():
             return [_closed(recorded, event.task_id, "task_expired")]
+        case SubjectErased():
+            return [Update(table=bids, values={"reason": "erased"}, where=schema.of_subject(recorded))]
     return ()
 
 

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, Table
 
 from aggregates.key import KeyIssued, KeyRevoked, Stage
+from aggregates.subject import SubjectErased
 from projections import schema
 from projections.schema import Row, key, number, text
 from runtime.records import Change, Insert, Recorded, Update
 
-NAME = "keys/1"
+NAME = "keys/2"
 
 keys = schema.table(
     "keys",
@@ -18,6 +19,7 @@ keys = schema.table(
     text("status"),
     text("agent_id"),
     text("label"),
+    text("data_subject"),
     text("reason"),
     number("expires_at"),
     number("issued_at"),
@@ -37,6 +39,8 @@ def apply(recorded: Recorded) -> Sequence[Change]:
             ended = {"status": Stage.REVOKED.value, "reason": event.reason, "revoked_at": at}
             where = {"tenant_id": recorded.meta.tenant, "key_id": event.key_id}
             return [Update(table=keys, values={**ended, "last_position": recorded.position}, where=where)]
+        case SubjectErased():
+            return [Update(table=keys, values={"label": ""}, where=schema.of_subject(recorded))]
     return ()
 
 
@@ -48,6 +52,7 @@ def _issued(recorded: Recorded, event: KeyIssued) -> Change:
         "status": Stage.ISSUED.value,
         "agent_id": event.agent_id or None,
         "label": event.label,
+        "data_subject": event.data_subject,
         "expires_at": event.expires_at,
         "issued_at": recorded.meta.at,
         "first_position": recorded.position,

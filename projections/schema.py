@@ -12,6 +12,8 @@ import msgspec
 from sqlalchemy import Column, Computed, Connection, Float, Index, Integer, MetaData, Table, Text, func, select
 from sqlalchemy.sql import ColumnElement, FromClause
 
+from runtime.records import Recorded
+
 LIMIT_MAX = 500
 """How many rows a page holds at most; who asks for more gets as many."""
 
@@ -69,13 +71,28 @@ def shown(source: Table) -> list[Column[Any]]:
 def table(name: str, *columns: Column[Any], paged_by: Sequence[str] = ()) -> Table:
     """A table of things that belong to a tenant, made and last changed by events at these positions.
 
-    `paged_by` names the columns by which pages may be narrowed.
+    `paged_by` names the columns by which pages may be narrowed. Where there is a column `data_subject`, rows are found by it, too.
     """
     positions = (whole("first_position"), whole("last_position"))
     made = Table(name, MetaData(), key("tenant_id"), *columns, *positions)
     for column in ("", *paged_by):
         Index(f"{name}_by_{column or 'age'}", *filter(None, ("tenant_id", column, "first_position")), _table=made)
+    if "data_subject" in made.c:
+        subjects = made.c.data_subject != ""
+        Index(
+            f"{name}_by_subject",
+            "tenant_id",
+            "data_subject",
+            _table=made,
+            sqlite_where=subjects,
+            postgresql_where=subjects,
+        )
     return made
+
+
+def of_subject(recorded: Recorded) -> dict[str, Any]:
+    """Which rows an event tells of that names a data subject."""
+    return {"tenant_id": recorded.meta.tenant, "data_subject": getattr(recorded.event, "data_subject", "")}
 
 
 def find_row(connection: Connection, source: FromClause, where: Where) -> Row | None:

@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Table
 
+from aggregates.subject import SubjectErased
 from aggregates.task import (
     BookOpened,
     BookVoided,
@@ -27,7 +28,7 @@ from projections import schema
 from projections.schema import Row, also, document, encoded, key, number, text, whole
 from runtime.records import Add, Change, Insert, Recorded, Update
 
-NAME = "tasks/2"
+NAME = "tasks/3"
 
 tasks = schema.table(
     "tasks",
@@ -48,6 +49,7 @@ tasks = schema.table(
     document("payload"),
     whole("attempts_max"),
     text("submitted_by"),
+    text("data_subject"),
     whole("attempt", default=0),
     whole("round", default=0),
     document("eligible"),
@@ -78,6 +80,8 @@ tasks = schema.table(
 ended. `reason` says why it last ended, failed, found no winner or nobody to call; `award_reason` and `ranking` why the holder won."""
 
 TABLES: tuple[Table, ...] = (tasks,)
+
+ERASED = {"description": "", "payload": encoded({}), "result": None, "reason": "erased"}
 
 LONG = ("requirements", "payload", "ranking", "result")
 """Columns that may hold much, left out of pages; `find` shows them."""
@@ -119,6 +123,8 @@ def apply(recorded: Recorded) -> Sequence[Change]:
             return [_ended(recorded, event.task_id, Stage.CANCELLED, event.reason)]
         case TaskExpired():
             return [_ended(recorded, event.task_id, Stage.EXPIRED, "deadline_passed")]
+        case SubjectErased():
+            return [Update(table=tasks, values=ERASED, where=schema.of_subject(recorded))]
     return ()
 
 
@@ -141,6 +147,7 @@ def _submitted(recorded: Recorded, event: TaskSubmitted) -> Change:
         "payload": encoded(event.payload),
         "attempts_max": event.attempts_max,
         "submitted_by": event.submitted_by,
+        "data_subject": event.data_subject,
         "submitted_at": event.submitted_at,
         "first_position": recorded.position,
         "last_position": recorded.position,

@@ -39,6 +39,7 @@ ASKERS_MAX = 8
 BATCH_EVENTS_MAX = 5000
 ROWS_MAX = 1000
 AGAIN_SECONDS = 10.0
+FORGET_SECONDS = 0.05
 
 log = structlog.get_logger()
 
@@ -78,6 +79,11 @@ class Copies:
         finally:
             partial.unlink(missing_ok=True)
         self.thin()
+
+    def drop(self) -> None:
+        """Drops all copies."""
+        for position in self.positions():
+            self.path(position).unlink()
 
     def thin(self) -> None:
         """Drops copies until their number and bytes are within bounds: those that are missed least, the newest last of all."""
@@ -191,6 +197,7 @@ class History:
         self._moments_max = moments_max
         self._moments: OrderedDict[int, Moment] = OrderedDict()
         self._making = trio.CapacityLimiter(1)
+        self._copying = trio.Lock()
 
     async def keep_copies(self, models: Followed, copy_positions: int = COPY_POSITIONS) -> None:
         """Copies read models every so many positions, until these end."""
@@ -207,7 +214,8 @@ class History:
                 continue
             after = reached
             try:
-                await run_blocking(self.copies.save, models.engine, models.projections)
+                async with self._copying:
+                    await run_blocking(self.copies.save, models.engine, models.projections)
             except (OperationalError, OSError, sqlite3.Error) as error:
                 log.warning("read_models_not_copied", reason=str(error))
 
@@ -275,6 +283,15 @@ class History:
             if moment.engine is not None:
                 moment.engine.dispose()
             _remove(moment.path)
+
+    async def forget(self) -> None:
+        """Drops all copies, and all moments that are there now, each as soon as nobody asks it any more: they may hold what was erased."""
+        async with self._copying:
+            await run_blocking(self.copies.drop)
+        before = set(self._moments)
+        while any(position in before for position in self._moments):
+            self._drop(0)
+            await trio.sleep(FORGET_SECONDS)
 
     def close(self) -> None:
         """Forgets all moments; nobody asks any more."""

@@ -224,6 +224,15 @@ class Journal:
             raise Refused("key_reused", f"this idempotency key was used for another request; {kept_for}", status=422)
         return kept
 
+    def forget_all(self) -> None:
+        """Forgets what is kept at hand of committed records, and what is being fetched: it is read anew when it is needed."""
+        self._tail.clear()
+        self._tail_bytes = 0
+        self._states.forget(self.position)
+        self._kept.forget(self.position)
+        for name in self._fetching:
+            self._fetching[name] = True
+
     def touched(self, decisions: Sequence[tuple[str, Command[Any]]]) -> int:
         """The newest position on which the states of these decisions' streams rest."""
         newest = 0

@@ -1,6 +1,7 @@
 """Dead letters: messages that nobody will handle. They are counted by reason, the newest are kept, and can be sent again."""
 
 from collections import Counter, deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from runtime.delivery import Context, Delivery
@@ -52,6 +53,11 @@ class DeadLetters:
     def find(self, number: int) -> DeadLetter | None:
         """The letter of this number, while it is kept."""
         return next((letter for letter in self._letters if letter.number == number), None)
+
+    def forget(self, concerns: Callable[[Any, Context | None], bool]) -> None:
+        """Drops the letters whose message and context are concerned; they stay counted."""
+        kept = [letter for letter in self._letters if not concerns(letter.message, letter.context)]
+        self._letters = deque(kept, maxlen=LETTERS_MAX)
 
     def send_again(self, letter: DeadLetter, to: "ActorRef | None" = None) -> None:
         """Tells it anew, to the same address or another, and forgets it; where nobody is there again, it is a new dead letter.

@@ -37,6 +37,8 @@ REBUILD_EVENTS_MAX = 2000
 
 READERS_MAX = 4
 RETRY_SECONDS = 1.0
+PURGE_TRIES = 50
+PURGE_AGAIN_SECONDS = 0.1
 GATHER_SECONDS = 0.02
 """So far read models may lag behind, so that they are written in larger batches; whoever waits for a position does not wait for that."""
 
@@ -200,6 +202,14 @@ class Projector:
         if self._worker is None or self._closed:
             raise Unreachable("the projector does not run")
         return self._worker
+
+    async def purge(self) -> None:
+        """Has nothing be left in the database's files of what was overwritten. Raises Overloaded while others read there."""
+        for _ in range(PURGE_TRIES):
+            if await self._writer().run(self._models.purge):
+                return
+            await trio.sleep(PURGE_AGAIN_SECONDS)
+        raise Overloaded("the read models are being read: what was overwritten still stands in their write-ahead log")
 
     # ---- made anew
 

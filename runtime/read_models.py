@@ -103,6 +103,7 @@ def _tune(synchronous: str, connection: Any, record: object) -> None:
     connection.execute(f"PRAGMA synchronous = {synchronous}")
     connection.execute(f"PRAGMA busy_timeout = {int(BUSY_SECONDS_MAX * 1000)}")
     connection.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES_MAX}")
+    connection.execute("PRAGMA secure_delete = ON")  # what is erased is overwritten, not only unlinked
 
 
 def _begin(connection: Connection) -> None:
@@ -183,6 +184,15 @@ class ReadModels:
             table.create(connection)
         first = {"name": projection.NAME, "origin": self.origin, "position": 0, "tables": _table_names(projection)}
         write(connection, [Insert(table=positions, values=first)])
+
+    def purge(self) -> bool:
+        """Leaves nothing in the files of what was overwritten; False where somebody reads there, so that it can't be done now."""
+        with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            if self.engine.dialect.name == "sqlite":
+                return not connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").scalar_one()
+            for name in (table.name for projection in self.projections for table in projection.TABLES):
+                connection.exec_driver_sql(f"VACUUM (FULL) {name}")
+            return True
 
     def position(self) -> int | None:
         """Where the hindmost of the projections that go on stands; None when all have stopped."""

@@ -76,6 +76,11 @@ class Cache(OrderedDict[K, V], Generic[K, V]):
                 break
             self._drop(name)
 
+    def forget(self, committed: int) -> None:
+        """Drops all but what rests on records that are not committed yet."""
+        for name in [name for name, value in self.items() if value is None or value.position <= committed]:
+            self._drop(name)
+
     def _drop(self, name: K) -> None:
         del self[name]
         self.bytes -= self._bytes_by_name.pop(name)

@@ -319,15 +319,21 @@ class System(Actors):
         saved_at = self.journal.position
         while True:
             await self.journal.wait_past(saved_at + SAVE_RECORDS)
-            memories = await self._copy_memories()
-            if memories is None or not await self.journal.settled():
+            if await self.save_memories():
+                saved_at = self.journal.position
+            else:
                 await trio.sleep(SAVE_AGAIN_SECONDS)
-                continue
-            saved_at = self.journal.position
-            try:
-                await self.journal.write_with(self.journal.store.save, memories, ())
-            except PersistenceError as error:
-                log.warning("memories not saved", reason=str(error))
+
+    async def save_memories(self) -> bool:
+        """Saves all memories as they are now; False where one is not there, or what they rest on was not committed."""
+        memories = await self._copy_memories()
+        if memories is None or not await self.journal.settled():
+            return False
+        try:
+            await self.journal.write_with(self.journal.store.save, memories, ())
+        except PersistenceError as error:
+            log.warning("memories not saved", reason=str(error))
+        return True
 
     async def _copy_memories(self) -> list[Memory] | None:
         """All memories, each as of its own moment, the rest of the world served in between; None where an actor has none now.

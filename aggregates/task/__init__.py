@@ -233,7 +233,7 @@ def decide(task: Task, command: TaskCommand) -> Sequence[TaskEvent]:
             return []
         case stage, CancelTask():
             check_open(stage, command.task_id)
-            return [TaskCancelled(task_id=command.task_id, reason=command.reason)]
+            return [TaskCancelled(task_id=command.task_id, reason=command.reason, data_subject=task.data_subject)]
         case stage, ExpireTask():
             check_open(stage, command.task_id)
             return expire(task, command)

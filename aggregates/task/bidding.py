@@ -75,7 +75,11 @@ def answer(task: Task, command: PlaceBid | WithdrawBid | RefuseBid) -> Sequence[
             raise Refused("bid_unknown", f"{command.agent_id} has no bid for {command.task_id}", status=404)
         case RefuseBid():
             refused = BidRefused(
-                task_id=command.task_id, round=task.round, agent_id=command.agent_id, reason=command.reason
+                task_id=command.task_id,
+                round=task.round,
+                agent_id=command.agent_id,
+                reason=command.reason,
+                data_subject=task.data_subject,
             )
             return [] if command.agent_id in task.refused else [refused]
 

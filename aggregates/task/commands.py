@@ -22,19 +22,20 @@ from aggregates.task.terms import (
     TaskType,
 )
 from aggregates.values.document import Document
-from aggregates.values.ids import AgentId, TaskId
+from aggregates.values.ids import AgentId, DataSubject, TaskId
 from aggregates.values.numbers import Count, Instant, NonNegative, Positive, Priority, Share, Token
 from aggregates.values.ranking import BidderFacts
 from aggregates.values.skills import Skills
 from aggregates.values.text import Note
-from runtime.records import Command, House
+from runtime.records import Command, House, Personal
 
 
 class SubmitTask(Command[TaskAccepted], frozen=True, kw_only=True):
     """Somebody wants work done. Sent by an enrolment, operator or admin key.
 
     `independent_of` names dependencies whose doers may not do this task. Budget and attempts are as much as the node allows where none
-    are asked for, and its book is open for `BIDDING_SECONDS`.
+    are asked for, and its book is open for `BIDDING_SECONDS`. With a `data_subject`, description, payload, result and reasons are that
+    person's data: they are encrypted, and can be erased.
     The coordinator sets the facts: where the dependencies stand, which of the capabilities no agent of the tenant has ever offered,
     and what this node allows at most; a record from before it did stands for a node that set no bound.
     """
@@ -43,7 +44,7 @@ class SubmitTask(Command[TaskAccepted], frozen=True, kw_only=True):
 
     task_id: House[TaskId]
     task_type: TaskType
-    description: Note = ""
+    description: Personal[Note] = ""
     capabilities: Skills = ()
     requirements: Document = field(default_factory=dict)
     priority: Priority = 3
@@ -53,8 +54,9 @@ class SubmitTask(Command[TaskAccepted], frozen=True, kw_only=True):
     bidding_seconds: BiddingSeconds | None = None
     deadline: Instant | None = None
     estimated_duration: Positive | None = None
-    payload: Document = field(default_factory=dict)
+    payload: Personal[Document] = field(default_factory=dict)
     attempts_max: Attempts | None = None
+    data_subject: DataSubject = ""
     submitted_by: House[str] = ""
     dependency_facts: House[tuple[DependencyFact, ...]] = ()
     skills_never_offered: House[tuple[str, ...]] = ()
@@ -124,7 +126,7 @@ class RefuseBid(Command[BidAccepted], frozen=True, kw_only=True):
     task_id: TaskId
     agent_id: House[AgentId]
     round: Round = 0
-    reason: Note = ""
+    reason: Personal[Note] = ""
 
 
 class AwardTask(Command[None], frozen=True, kw_only=True):
@@ -149,7 +151,7 @@ class CompleteTask(Command[TaskAccepted], frozen=True, kw_only=True):
     task_id: TaskId
     agent_id: House[AgentId]
     token: Token
-    result: Document = field(default_factory=dict)
+    result: Personal[Document] = field(default_factory=dict)
 
 
 class FailTask(Command[TaskAccepted], frozen=True, kw_only=True):
@@ -158,7 +160,7 @@ class FailTask(Command[TaskAccepted], frozen=True, kw_only=True):
     task_id: TaskId
     agent_id: House[AgentId]
     token: Token
-    reason: Note = ""
+    reason: Personal[Note] = ""
 
 
 class ExpireLease(Command[None], frozen=True, kw_only=True):
@@ -181,7 +183,7 @@ class CancelTask(Command[TaskAccepted], frozen=True, kw_only=True):
     """Nobody needs the work any more. Sent by an operator or admin, or by the key that submitted the task."""
 
     task_id: House[TaskId]
-    reason: Note = ""
+    reason: Personal[Note] = ""
 
 
 class ExpireTask(Command[None], frozen=True, kw_only=True):

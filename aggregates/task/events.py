@@ -6,13 +6,13 @@ from aggregates.task.terms import StallReason, TaskType, VoidReason
 from aggregates.values.document import Document
 from aggregates.values.ids import AgentId, TaskId
 from aggregates.values.ranking import Ranked
-from runtime.records import Event
+from runtime.records import Event, Personal
 
 
 class TaskSubmitted(Event, frozen=True, kw_only=True):
     task_id: TaskId
     task_type: TaskType
-    description: str
+    description: Personal[str]
     capabilities: tuple[str, ...]
     requirements: Document
     priority: int
@@ -24,12 +24,13 @@ class TaskSubmitted(Event, frozen=True, kw_only=True):
     bidding_seconds: float
     deadline: float | None
     estimated_duration: float | None
-    payload: Document
+    payload: Personal[Document]
     attempts_max: int
     submitted_by: str
     submitted_at: float
-    digest: bytes
+    digest: Personal[bytes]
     """The sha256 of what was asked for, so that the same submission heard twice is known."""
+    data_subject: str = ""
 
 
 class DependencyMet(Event, frozen=True, kw_only=True):
@@ -84,7 +85,8 @@ class BidRefused(Event, frozen=True, kw_only=True):
     task_id: TaskId
     round: int
     agent_id: AgentId
-    reason: str
+    reason: Personal[str]
+    data_subject: str = ""
 
 
 class BookVoided(Event, frozen=True, kw_only=True):
@@ -128,9 +130,10 @@ class TaskCompleted(Event, frozen=True, kw_only=True):
     task_id: TaskId
     agent_id: AgentId
     token: int
-    result: Document
-    result_digest: bytes
+    result: Personal[Document]
+    result_digest: Personal[bytes]
     seconds: float
+    data_subject: str = ""
 
 
 class TaskFailed(Event, frozen=True, kw_only=True):
@@ -139,8 +142,9 @@ class TaskFailed(Event, frozen=True, kw_only=True):
     task_id: TaskId
     agent_id: str
     token: int
-    reason: str
+    reason: Personal[str]
     final: bool
+    data_subject: str = ""
 
 
 class LeaseExpired(Event, frozen=True, kw_only=True):
@@ -155,17 +159,20 @@ class TaskReopened(Event, frozen=True, kw_only=True):
 
     task_id: TaskId
     attempt: int
-    reason: str
+    reason: Personal[str]
+    data_subject: str = ""
 
 
 class TaskDeadLettered(Event, frozen=True, kw_only=True):
     task_id: TaskId
-    reason: str
+    reason: Personal[str]
+    data_subject: str = ""
 
 
 class TaskCancelled(Event, frozen=True, kw_only=True):
     task_id: TaskId
-    reason: str
+    reason: Personal[str]
+    data_subject: str = ""
 
 
 class TaskExpired(Event, frozen=True, kw_only=True):

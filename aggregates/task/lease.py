@@ -58,19 +58,30 @@ def complete(task: Task, command: CompleteTask) -> Sequence[TaskEvent]:
             result=command.result,
             result_digest=_result_digest(command),
             seconds=command.at - task.awarded_at,
+            data_subject=task.data_subject,
         )
     ]
 
 
 def fail(task: Task, command: FailTask | EndOverrun, reason: str) -> Sequence[TaskEvent]:
-    failed = TaskFailed(task_id=command.task_id, agent_id=task.assignee, token=task.attempt, reason=reason, final=False)
-    return [failed, _again(task, command.task_id, reason)]
+    subject = task.data_subject if isinstance(command, FailTask) else ""
+    failed = TaskFailed(
+        task_id=command.task_id,
+        agent_id=task.assignee,
+        token=task.attempt,
+        reason=reason,
+        final=False,
+        data_subject=subject,
+    )
+    return [failed, _again(task, command.task_id, reason, subject)]
 
 
-def _again(task: Task, task_id: str, reason: str) -> TaskReopened | TaskDeadLettered:
+def _again(task: Task, task_id: str, reason: str, subject: str = "") -> TaskReopened | TaskDeadLettered:
+    """`subject` is given where the reason was told by somebody who knows the data."""
     if task.attempt < task.attempts_max:
-        return TaskReopened(task_id=task_id, attempt=task.attempt + 1, reason=reason)
-    return TaskDeadLettered(task_id=task_id, reason=f"attempt {task.attempt} of {task.attempts_max}: {reason}")
+        return TaskReopened(task_id=task_id, attempt=task.attempt + 1, reason=reason, data_subject=subject)
+    reason = f"attempt {task.attempt} of {task.attempts_max}: {reason}"
+    return TaskDeadLettered(task_id=task_id, reason=reason, data_subject=subject)
 
 
 def expire_lease(task: Task, command: ExpireLease) -> Sequence[TaskEvent]:

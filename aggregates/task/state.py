@@ -59,6 +59,7 @@ class Task(State, frozen=True, kw_only=True):
     awarded_at: float = 0.0
     lease_seconds: float = 0.0
     result_digest: bytes = b""
+    data_subject: str = ""
 
 
 initial = Task()
@@ -136,6 +137,7 @@ def _submitted(event: TaskSubmitted) -> Task:
         bidding_seconds=event.bidding_seconds,
         deadline=event.deadline,
         attempts_max=event.attempts_max,
+        data_subject=event.data_subject,
     )
 
 

@@ -21,6 +21,8 @@ HOUSE_KNOWS = frozenset(marked(SubmitTask, HOUSE))
 def asked_digest(command: SubmitTask) -> bytes:
     """The sha256 of what was asked for, without what the house knew at the time."""
     asked = {name: value for name, value in asdict(command).items() if name not in HOUSE_KNOWS}
+    if not command.data_subject:
+        del asked["data_subject"]  # there was no such field in earlier submissions
     return sha256(encoded(asked)).digest()
 
 
@@ -54,6 +56,7 @@ def submit(command: SubmitTask) -> Sequence[TaskEvent]:
             submitted_by=command.submitted_by,
             submitted_at=command.at,
             digest=asked_digest(command),
+            data_subject=command.data_subject,
         )
     ]
 

@@ -41,6 +41,15 @@ class Log(ABC):
         )
         return [self._open(*row) for row in rows]
 
+    def read_streams(self, prefix: str) -> list[Recorded]:
+        """All records of the streams whose names begin so, in order."""
+        rows = self.query(
+            f"SELECT {self.POSITION}, originator_id, originator_version, topic, state FROM stored_events"
+            f" WHERE originator_id>=? AND originator_id<? ORDER BY {self.POSITION}",
+            (prefix, prefix[:-1] + chr(ord(prefix[-1]) + 1)),
+        )
+        return [self._open(*row) for row in rows]
+
     def read_events(self, stream: str, *, after: int, upto: int, limit: int) -> list[tuple[int, int, str, bytes]]:
         """Position, version, kind and bytes of up to `limit` records of one stream, past a version and up to a position, in order."""
         rows = self.query(

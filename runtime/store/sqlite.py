@@ -155,6 +155,16 @@ class SqliteStore(Store):
             cursor.executemany("DELETE FROM states WHERE stream=? AND version=?", gone)
             cursor.executemany("INSERT OR REPLACE INTO states VALUES (?,?,?,?,?,?,?)", rows)
 
+    def drop_copies(self) -> None:
+        with self._recorder.datastore.transaction(commit=True) as cursor:
+            cursor.execute("DELETE FROM snapshots")
+            cursor.execute("DELETE FROM states")
+
+    def blank_digests(self, positions: Sequence[int]) -> None:
+        with self._recorder.datastore.transaction(commit=True) as cursor:
+            marks = ",".join("?" * len(positions))
+            cursor.execute(f"UPDATE commands SET digest=x'' WHERE position IN ({marks})", tuple(positions))
+
     def backup(self, target: Path) -> None:
         """By SQLite's own online backup: a plain file copy loses the WAL's tail."""
         copy_database(self.path, target)

@@ -67,6 +67,14 @@ class Store(Log):
         """Saves copies of states of committed records, and drops those of these streams and versions; between batches."""
 
     @abstractmethod
+    def drop_copies(self) -> None:
+        """Drops all saved folds and copies of states; between batches."""
+
+    @abstractmethod
+    def blank_digests(self, positions: Sequence[int]) -> None:
+        """Forgets what the requests said that led to the records at these positions: a repeat is refused from now on, not compared."""
+
+    @abstractmethod
     def backup(self, target: Path) -> None:
         """A whole copy while the journal is in use, as an SQLite file that can be verified and opened."""
 

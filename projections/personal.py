@@ -1,0 +1,69 @@
+"""Personal data: which records tell of which data subject, for its export and for whoever checks its erasure. None of the data is here."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import Column, Connection, Index, Integer, MetaData, Table, func, select
+
+from projections import schema
+from projections.schema import Row, number, text
+from runtime.records import Change, Insert, Recorded
+
+NAME = "personal/1"
+
+personal = Table(
+    "personal_records",
+    MetaData(),
+    Column("position", Integer, primary_key=True),
+    text("tenant_id"),
+    text("data_subject"),
+    text("stream"),
+    text("kind"),
+    number("at"),
+    Index("personal_records_by_subject", "tenant_id", "data_subject", "position"),
+)
+"""One row for each record of which a part stands under the subject's key, and for each that tells of its erasure."""
+
+TABLES: tuple[Table, ...] = (personal,)
+
+
+def apply(recorded: Recorded) -> Sequence[Change]:
+    data_subject = getattr(recorded.event, "data_subject", "")
+    if not data_subject:
+        return ()
+    values = {
+        "position": recorded.position,
+        "tenant_id": recorded.meta.tenant,
+        "data_subject": data_subject,
+        "stream": recorded.stream,
+        "kind": recorded.kind,
+        "at": recorded.meta.at,
+    }
+    return [Insert(table=personal, values=values)]
+
+
+def of_subject(
+    connection: Connection, tenant_id: str, data_subject: str, *, after: int = 0, limit: int = schema.LIMIT_MAX
+) -> list[Row]:
+    """Up to `limit` records of a data subject past a position, in order."""
+    mine = (personal.c.tenant_id == tenant_id, personal.c.data_subject == data_subject, personal.c.position > after)
+    page = select(personal).where(*mine).order_by(personal.c.position).limit(min(limit, schema.LIMIT_MAX))
+    return [dict(row) for row in connection.execute(page).mappings()]
+
+
+def streams_of(connection: Connection, tenant_id: str, data_subject: str) -> list[str]:
+    """The streams in which something is recorded of a data subject."""
+    mine = (personal.c.tenant_id == tenant_id, personal.c.data_subject == data_subject)
+    return list(connection.execute(select(personal.c.stream).where(*mine).distinct()).scalars())
+
+
+def subjects(connection: Connection, tenant_id: str, *, after: str = "", limit: int = 100) -> list[Row]:
+    """A page of data subjects in the order of their ids: how many records tell of each, and where the first and last stand."""
+    columns = (
+        personal.c.data_subject,
+        func.count().label("records"),
+        func.min(personal.c.position).label("first_position"),
+        func.max(personal.c.position).label("last_position"),
+    )
+    mine = (personal.c.tenant_id == tenant_id, personal.c.data_subject > after)
+    page = select(*columns).where(*mine).group_by(personal.c.data_subject).order_by(personal.c.data_subject)
+    return [dict(row) for row in connection.execute(page.limit(min(limit, schema.LIMIT_MAX))).mappings()]
