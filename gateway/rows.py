@@ -35,6 +35,7 @@ class Agent(Row, frozen=True, kw_only=True):
     slots: int
     price: float
     description: str
+    data_subject: str
     key_id: str
     lease_seconds: float
     generation: int
@@ -67,6 +68,7 @@ class Bid(Row, frozen=True, kw_only=True):
     score: float | None
     terms: Ranked | None
     reason: str | None
+    data_subject: str
     last_event_at: float
 
 
@@ -89,6 +91,7 @@ class Task(Row, frozen=True, kw_only=True):
     estimated_duration: float | None
     attempts_max: int
     submitted_by: str
+    data_subject: str
     attempt: int
     round: int
     eligible: list[str] | None
@@ -178,6 +181,7 @@ class Key(Row, frozen=True, kw_only=True):
     status: key.Stage
     agent_id: str | None
     label: str
+    data_subject: str
     reason: str | None
     expires_at: float | None
     issued_at: float

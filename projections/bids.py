@@ -90,6 +90,7 @@ def _placed(recorded: Recorded, event: BidPlaced) -> Change:
         "capacity_offer": event.capacity_offer,
         "expires_at": event.expires_at,
         "placed_at": event.placed_at,
+        "data_subject": "",
         "first_position": recorded.position,
     }
     return Insert(table=bids, values=values)

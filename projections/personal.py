@@ -41,6 +41,28 @@ def apply(recorded: Recorded) -> Sequence[Change]:
     return [Insert(table=personal, values=values)]
 
 
+def find(connection: Connection, tenant_id: str, position: int) -> Row | None:
+    """The record at a position; None where it tells of nobody, or is another tenant's."""
+    return schema.find_row(connection, personal, {"tenant_id": tenant_id, "position": position})
+
+
+def newest(
+    connection: Connection,
+    tenant_id: str,
+    *,
+    data_subject: str | None = None,
+    before: int | None = None,
+    limit: int = 100,
+) -> list[Row]:
+    """A page of records, the last first; the last row's `position` is the next page's `before`."""
+    where = {"tenant_id": tenant_id, "data_subject": data_subject}
+    return schema.newest_rows(connection, personal, where, by="position", before=before, limit=limit)
+
+
+def count(connection: Connection, tenant_id: str, *, data_subject: str | None = None) -> int:
+    return schema.count_rows(connection, personal, {"tenant_id": tenant_id, "data_subject": data_subject})
+
+
 def of_subject(
     connection: Connection, tenant_id: str, data_subject: str, *, after: int = 0, limit: int = schema.LIMIT_MAX
 ) -> list[Row]:
@@ -48,12 +70,6 @@ def of_subject(
     mine = (personal.c.tenant_id == tenant_id, personal.c.data_subject == data_subject, personal.c.position > after)
     page = select(personal).where(*mine).order_by(personal.c.position).limit(min(limit, schema.LIMIT_MAX))
     return [dict(row) for row in connection.execute(page).mappings()]
-
-
-def streams_of(connection: Connection, tenant_id: str, data_subject: str) -> list[str]:
-    """The streams in which something is recorded of a data subject."""
-    mine = (personal.c.tenant_id == tenant_id, personal.c.data_subject == data_subject)
-    return list(connection.execute(select(personal.c.stream).where(*mine).distinct()).scalars())
 
 
 def subjects(connection: Connection, tenant_id: str, *, after: str = "", limit: int = 100) -> list[Row]:

@@ -3,7 +3,7 @@
 from hashlib import sha256
 from typing import Any
 
-from aggregates import agent, journal, key, projection, qubo_problem, solve_job, task
+from aggregates import agent, journal, key, projection, qubo_problem, solve_job, subject, task
 from aggregates.agent import AgentType
 from aggregates.key import Role
 from aggregates.task import Candidate, Doer, Stage, TaskType
@@ -57,6 +57,7 @@ COMMANDS = (
         at=AT,
         tenant=TENANT,
     ),
+    subject.EraseSubject(data_subject="p17", keys=("0a" * 16,), reason="asked for", at=AT, tenant=TENANT),
     qubo_problem.RegisterProblem(
         problem_id="p1",
         name="G1",
@@ -162,6 +163,7 @@ EVENTS = (
     projection.EventSkipped(
         projection="tasks/1", position=4711, reason="written by a faulty release", failure="no digest"
     ),
+    subject.SubjectErased(data_subject="p17", keys=("0a" * 16,), reason="asked for"),
     qubo_problem.ProblemRegistered(
         problem_id="p1",
         name="G1",

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from aggregates import agent, journal, key, projection, qubo_problem, solve_job, task
+from aggregates import agent, journal, key, projection, qubo_problem, solve_job, subject, task
 from aggregates.catalog import AGGREGATES
 from runtime import redecide
 from runtime.codec import Codec
@@ -88,6 +88,7 @@ def _lives() -> Iterator[tuple[str, Life]]:
     yield "journal-acme", [_example(journal.OpenJournal)]
     yield "key-k1", [_example(key.IssueKey), _example(key.RevokeKey)]
     yield "projection-tasks/1", [_example(projection.SkipEvent), _example(projection.SkipEvent, position=4712)]
+    yield "subject-acme:p17", [_example(subject.EraseSubject)]
     yield "qubo_problem-p1", [_example(qubo_problem.RegisterProblem)]
     yield from _jobs()
     yield from _tasks()

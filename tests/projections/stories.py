@@ -7,7 +7,7 @@ from random import Random
 from types import ModuleType
 from typing import Any
 
-from aggregates import agent, journal, key, projection, qubo_problem, solve_job, task
+from aggregates import agent, journal, key, projection, qubo_problem, solve_job, subject, task
 from aggregates.catalog import AGGREGATES
 from aggregates.values.qubo import Format, Sense
 from aggregates.values.ranking import BidderFacts
@@ -16,6 +16,7 @@ from runtime.errors import Refused
 from runtime.records import Command, Meta, Recorded
 
 TENANTS = ("ours", "theirs")
+PERSONS = ("p1", "p2")
 AGENTS = ("ada", "ben", "cleo")
 BLOB = sha256(b"a problem").hexdigest()
 FORMAT = Format.BQP
@@ -92,6 +93,7 @@ def _agent(story: Story, random: Random, tenant: str, step: int) -> None:
                 capabilities=("solve", "verify"),
                 specializations=("solve",),
                 slots=random.randint(1, 4),
+                data_subject=random.choice(("", *PERSONS)),
             ),
             agent.UpdateAgent(**common, price=float(random.randint(0, 9))),
             agent.DrainAgent(**common, reason="rest"),
@@ -127,6 +129,7 @@ def _submit(story: Story, random: Random, tenant: str, step: int) -> None:
         payload={"b": 1, "a": {"d": 2.0, "c": "ü"}},
         attempts_max=random.randint(1, 3),
         submitted_by="agent:ada",
+        data_subject=random.choice(("", *PERSONS)),
         dependency_facts=facts,
     )
     story.tell(task, task.stream(task_id), command)
@@ -242,7 +245,9 @@ def _key(story: Story, random: Random, tenant: str, step: int) -> None:
     common: dict[str, Any] = {"at": story.at, "tenant": tenant, "key_id": key_id}
     command = random.choice(
         (
-            key.IssueKey(**common, role=key.Role.AUDITOR, digest=bytes(32), label="for the auditor"),
+            key.IssueKey(
+                **common, role=key.Role.AUDITOR, digest=bytes(32), label="for ann", data_subject=random.choice(PERSONS)
+            ),
             key.RevokeKey(**common, reason="leaked"),
         )
     )
@@ -257,6 +262,14 @@ def _projection(story: Story, random: Random, tenant: str, step: int) -> None:
     story.tell(projection, projection.stream(name), command)
 
 
+def _subject(story: Story, random: Random, tenant: str, step: int) -> None:
+    name = random.choice(PERSONS)
+    command = subject.EraseSubject(
+        at=story.at, tenant=tenant, data_subject=name, keys=(f"{step:032x}",), reason="asked"
+    )
+    story.tell(subject, subject.stream(tenant, name), command)
+
+
 def _journal(story: Story, random: Random, tenant: str, step: int) -> None:
     name = f"tenant-{random.randint(1, 3)}"
     command = journal.OpenJournal(at=story.at, tenant=tenant, name=name, origin=f"gavel/{name}/00", public_key="K")
@@ -264,9 +277,9 @@ def _journal(story: Story, random: Random, tenant: str, step: int) -> None:
 
 
 TELLERS: tuple[Callable[[Story, Random, str, int], None], ...] = (
-    *(_agent, _submit, _task, _solve, _problem, _key, _projection, _journal),
+    *(_agent, _submit, _task, _solve, _problem, _key, _projection, _journal, _subject),
 )
-WEIGHTS = (3, 2, 16, 4, 1, 1, 1, 1)
+WEIGHTS = (3, 2, 16, 4, 1, 1, 1, 1, 1)
 
 
 def from_disk(record: Recorded) -> Recorded:

@@ -12,7 +12,7 @@ from sqlalchemy import create_engine
 from aggregates import task
 from aggregates.catalog import AGGREGATES
 from aggregates.task import BidPlaced, LeaseExpired, TaskAwarded, TaskCompleted, TaskFailed
-from projections import agents, audit, bids, keys, problems, solves, tasks
+from projections import agents, audit, bids, keys, personal, problems, solves, tasks
 from projections.catalog import PROJECTIONS
 from runtime.read_models import ReadModels, compare, digests
 from runtime.records import Meta, Recorded
@@ -183,6 +183,7 @@ FINDS = {
     audit: (audit.find, ("position",)),
     bids: (bids.find, ("task_id", "round", "agent_id")),
     keys: (keys.find, ("key_id",)),
+    personal: (personal.find, ("position",)),
     problems: (problems.find, ("problem_id",)),
     solves: (solves.find, ("job_id",)),
     tasks: (tasks.find, ("task_id",)),
@@ -224,7 +225,7 @@ def test_rows_of_another_tenant_are_as_if_they_were_not_there(read, projection):
 
 @everywhere
 def test_pages_show_each_row_once_from_the_newest_to_the_oldest(read, projection):
-    cursor = "position" if projection is audit else "first_position"
+    cursor = "position" if projection in (audit, personal) else "first_position"
     everything = read(projection.newest, "ours", limit=500)
     paged, before = [], None
     while page := read(projection.newest, "ours", before=before, limit=3):
@@ -255,6 +256,7 @@ NARROWED = [
     (bids, "task_id"),
     (bids, "agent_id"),
     (keys, "role"),
+    (personal, "data_subject"),
     (problems, "name"),
     (solves, "stage"),
     (solves, "problem_id"),
