@@ -6,7 +6,7 @@ from sqlalchemy import Column, Connection, Index, Integer, MetaData, Table
 
 from projections import schema
 from projections.schema import Row, number, text, whole
-from runtime.records import Change, Insert, Recorded, name_of
+from runtime.records import Change, Insert, Recorded, is_personal, name_of
 
 NAME = "audit/1"
 
@@ -31,7 +31,8 @@ audit = Table(
     Index("audit_by_correlation", "tenant_id", "correlation", "position"),
 )
 """`command` names what was asked for, on its first event alone; `command_id` ties the others to it. `cause` is the id of the
-command, or `@position` of the event, that led to it; `correlation` is shared by all that one message set off."""
+command, or `@position` of the event, that led to it; `correlation` is shared by all that one message set off. A reason that tells of a
+data subject stands in the record alone."""
 
 TABLES: tuple[Table, ...] = (audit,)
 
@@ -47,7 +48,7 @@ def apply(recorded: Recorded) -> Sequence[Change]:
         "stream": recorded.stream,
         "version": recorded.version,
         "kind": recorded.kind,
-        "reason": getattr(recorded.event, "reason", None),
+        "reason": None if is_personal(recorded.event, "reason") else getattr(recorded.event, "reason", None),
         "command": None if meta.command is None else name_of(meta.command.name),
         "command_id": meta.id,
         "cause": meta.cause,

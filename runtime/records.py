@@ -7,6 +7,7 @@ fifths of what a durable command costs the event loop.
 """
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from types import ModuleType
 from typing import Annotated, Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar, get_args
 
@@ -159,6 +160,16 @@ class Delete(Change, frozen=True, kw_only=True):
 def marked(struct: type[msgspec.Struct], mark: str) -> tuple[str, ...]:
     """The fields of a struct that carry a mark, such as HOUSE, in their JSON schema."""
     return tuple(field.name for field in msgspec.structs.fields(struct) if is_marked(field.type, mark))
+
+
+def is_personal(event: Event, name: str) -> bool:
+    """Whether this field of an event holds what tells of a data subject."""
+    return bool(getattr(event, "data_subject", "")) and name in _personal(type(event))
+
+
+@cache
+def _personal(event: type[Event]) -> tuple[str, ...]:
+    return marked(event, PERSONAL)
 
 
 def is_marked(annotation: Any, mark: str) -> bool:
