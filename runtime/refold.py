@@ -42,10 +42,12 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Refolded(msgspec.Struct, frozen=True, kw_only=True):
-    """What was found; of `faults_count` faults the first FAULTS_MAX are in `faults`."""
+    """What was found; of `faults_count` faults the first FAULTS_MAX are in `faults`. `withheld` records hold personal data that can't be
+    read: their commands could not be tried."""
 
     records: int
     streams: int
+    withheld: int
     faults_count: int
     faults: list[Fault]
 
@@ -60,6 +62,7 @@ class Refold:
         self._newest: int = journal.execute("SELECT COALESCE(MAX(rowid), 0) FROM stored_events").fetchone()[0]
         self._faults: list[Fault] = []
         self._faults_count = 0
+        self._withheld = 0
 
     def run(self, roles: Sequence[Role], projections: Sequence[Projection], place: Path) -> Refolded:
         """Folds everything; the read models are made in a new database at `place`."""
@@ -76,6 +79,7 @@ class Refold:
         return Refolded(
             records=self._newest,
             streams=streams,
+            withheld=self._withheld,
             faults_count=self._faults_count,
             faults=sorted(self._faults, key=_place),
         )
@@ -94,7 +98,9 @@ class Refold:
         except Exception as error:  # noqa: BLE001 — whatever keeps a record from being read is what is looked for
             self._note(position, stream, kind, "record", error)
             return None
-        if record.meta.command is not None:
+        if record.withheld:
+            self._withheld += 1
+        elif record.meta.command is not None:
             try:
                 self._codec.command(record.meta.command)
             except Exception as error:  # noqa: BLE001 — as above
