@@ -2,15 +2,17 @@
 
 FILE is the shared journal, FILE.blobs its blobs, and FILE.journals/NAME.db with NAME.db.blobs each named journal that FILE lists. Blobs
 come after their journal, so that all that it refers to is there, and named journals after the one that lists them.
-No signing key is ever in a backup.
+FILE.keys holds the keys of personal data, wrapped as they are in the data folder: without the master key they open nothing. No signing key
+and no master key is ever in a backup.
 """
 
 import re
 import shutil
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import NamedTuple
 from uuid import uuid4
 
 import msgspec
@@ -19,14 +21,17 @@ from msgspec.structs import replace
 from aggregates.catalog import AGGREGATES
 from aggregates.journal import SHARED, JournalFacts, JournalOpened, stream
 from aggregates.values.ids import TENANT_NAME
-from gateway.folder import FOLDER_MODE, DataFolder
+from gateway.erasures import ErasureLine
+from gateway.folder import FOLDER_MODE, DataFolder, FolderUnusable, write_private
 from gateway.journals import copy_file, copy_journal
+from gateway.keyrings import reading_keys
 from gateway.settings import GavelSettings
 from gateway.verdicts import Wrong
 from runtime.blob_copies import copy_blobs
-from runtime.codec import Codec
+from runtime.codec import Codec, Shut
 from runtime.evidence import Unreadable
-from runtime.keyring import Keyring
+from runtime.keyring import Keyring, KeyringUnusable
+from runtime.master import Master, NoMaster
 from runtime.store.copies import sync
 from runtime.transparency import PublicKey, Signer
 from runtime.verification import verify
@@ -37,12 +42,13 @@ LISTED = (
 )
 
 
-KeyringOf = Callable[[DataFolder], Keyring | None]
-"""The keys with which the blobs of a data folder are checked; None where they are not at hand."""
+class Opening(NamedTuple):
+    """With what a backup is opened: the files of its signing keys, its master key (None: personal data is left behind), and the lists of
+    erasures that came after it."""
 
-
-def no_keyring(folder: DataFolder) -> None:
-    """No keys are at hand: what is sealed is copied, and its content not checked."""
+    key_files: Sequence[Path]
+    master: Master | None = None
+    erasures: Sequence[Path] = ()
 
 
 class Copied(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,14 +75,19 @@ def beside(file: Path) -> tuple[Path, Path]:
     return file.with_name(f"{file.name}.blobs"), file.with_name(f"{file.name}.journals")
 
 
-def listed(file: Path) -> list[JournalFacts]:
+def keys_beside(file: Path) -> Path:
+    """Where the keys of personal data of a backed up journal are."""
+    return file.with_name(f"{file.name}.keys")
+
+
+def listed(file: Path, keyring: Keyring | None = None) -> list[JournalFacts]:
     """The named journals that a shared journal lists. Raises Wrong where it can't be read."""
-    codec, first = Codec(AGGREGATES), stream("")
+    codec, first = Codec(AGGREGATES, keyring), stream("")
     try:
         with closing(sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True)) as connection:
             rows = connection.execute(LISTED, (first, first[:-1] + chr(ord(first[-1]) + 1))).fetchall()
         events = [codec.recorded(*row).event for row in rows]
-    except (sqlite3.Error, msgspec.DecodeError) as error:
+    except (sqlite3.Error, msgspec.DecodeError, Shut) as error:
         raise Wrong(f"{file} can't be read: {error}") from error
     opened = [event for event in events if isinstance(event, JournalOpened)]
     if odd := [event.name for event in opened if not re.fullmatch(TENANT_NAME, event.name)]:
@@ -87,38 +98,56 @@ def listed(file: Path) -> list[JournalFacts]:
 # ---- out
 
 
-def back_up(settings: GavelSettings, file: Path, keyring_of: KeyringOf = no_keyring) -> list[Copied]:
+def back_up(settings: GavelSettings, file: Path) -> list[Copied]:
     """Copies all journals and blobs of a data folder, the shared journal first; the node may be running. Raises Wrong."""
-    for path in beside(file):
+    for path in (*beside(file), keys_beside(file)):
         if path.exists():
             raise Wrong(f"{path} exists")
     folder, (_, named) = DataFolder(settings.data), beside(file)
     copy_journal(settings, file)
-    copied = [_finish(SHARED, folder, file, keyring_of)]
-    for facts in listed(file):
+    with _keys_of(settings, folder) as keyring:
+        copied = [_finish(SHARED, folder, file, keyring)]
+        others = listed(file, keyring)
+    for facts in others:
         named.mkdir(mode=FOLDER_MODE, exist_ok=True)
-        copied.append(_copy_named(folder.named(facts.name), facts, named / f"{facts.name}.db", keyring_of))
+        copied.append(_copy_named(settings, folder.named(facts.name), facts, named / f"{facts.name}.db"))
     return copied
 
 
-def _copy_named(folder: DataFolder, facts: JournalFacts, file: Path, keyring_of: KeyringOf) -> Copied:
+@contextmanager
+def _keys_of(settings: GavelSettings, folder: DataFolder) -> Iterator[Keyring | None]:
+    try:
+        keyring = reading_keys(settings, folder.keyring)
+    except FolderUnusable as error:
+        raise Wrong(str(error)) from error
+    try:
+        yield keyring
+    finally:
+        if keyring is not None:
+            keyring.close()
+
+
+def _copy_named(settings: GavelSettings, folder: DataFolder, facts: JournalFacts, file: Path) -> Copied:
     """One that is missing or can't be read does not keep the others from being copied."""
     try:
         copy_file(folder.journal, file)
-        return _finish(facts.name, folder, file, keyring_of, facts)
+        with _keys_of(settings, folder) as keyring:
+            return _finish(facts.name, folder, file, keyring, facts)
     except Wrong as error:
         return Copied(journal=facts.name, file=str(file), faults=[str(error)])
 
 
 def _finish(
-    name: str, folder: DataFolder, file: Path, keyring_of: KeyringOf, facts: JournalFacts | None = None
+    name: str, folder: DataFolder, file: Path, keyring: Keyring | None, facts: JournalFacts | None = None
 ) -> Copied:
-    """Copies the blobs of a journal that was copied, and judges both."""
+    """Copies the keys and blobs of a journal that was copied, and judges it with these."""
+    if keyring is not None:
+        keyring.copy(keys_beside(file))
     copied = Copied(journal=name, file=str(file), bytes=file.stat().st_size)
     if any(folder.blobs.glob("owners/*/*")):
         target, _ = beside(file)
         try:
-            copied = _with_blobs(copied, folder.blobs, target, keyring_of(folder))
+            copied = _with_blobs(copied, folder.blobs, target, keyring)
         except OSError as error:
             raise Wrong(f"{folder.blobs} can't be copied to {target}: {error}") from error
     return judged(copied, file, facts)
@@ -145,20 +174,25 @@ def judged(copied: Copied, file: Path, facts: JournalFacts | None = None) -> Cop
 # ---- in
 
 
-def restore(file: Path, into: Path, key_files: Sequence[Path], keyring_of: KeyringOf = no_keyring) -> list[Copied]:
-    """Makes a data folder of a backup, all or nothing: the journals, their blobs and signing keys. Raises Wrong.
+def restore(file: Path, into: Path, opening: Opening) -> list[Copied]:
+    """Makes a data folder of a backup, all or nothing: the journals, their blobs, signing keys and keys of personal data. Raises Wrong.
 
-    Where something is not whole, nothing is made, and the answer says what.
+    Where something is not whole, nothing is made, and the answer says what. Keys that were destroyed after the backup, as lists of
+    erasures tell, are destroyed here; those of erasures that the journal itself tells of, at the first start.
     """
     if into.exists() and (not into.is_dir() or any(into.iterdir())):
         raise Wrong(f"{into} is not empty: a backup is restored into an empty folder")
     if not file.is_file():
         raise Wrong(f"there is no backup {file}")
-    signer_by_name = _signers(file, key_files)
+    _public_key(file)
+    destroyed = [key for path in opening.erasures for key in read_erasures(path)]
+    with _restored_keys(keys_beside(file), None, opening.master, ()) as keyring:
+        others = listed(file, keyring)
+    signer_by_name = _signers(file, others, opening.key_files)
     partial = into.with_name(f"{into.name}.{uuid4().hex[:8]}.partial")
     try:
         partial.mkdir(mode=FOLDER_MODE, parents=True)
-        copied = _restore_all(file, DataFolder(partial), signer_by_name, keyring_of)
+        copied = _restore_all(file, DataFolder(partial), others, Restoring(signer_by_name, opening.master, destroyed))
         if all(one.whole for one in copied):
             partial.replace(into)
             sync(into.parent)
@@ -169,7 +203,48 @@ def restore(file: Path, into: Path, key_files: Sequence[Path], keyring_of: Keyri
     return [replace(one, file=one.file.replace(str(partial), str(into), 1)) for one in copied]
 
 
-def _signers(file: Path, key_files: Sequence[Path]) -> Mapping[str, Signer]:
+class Restoring(NamedTuple):
+    """What the journals of a backup are restored with."""
+
+    signer_by_name: Mapping[str, Signer]
+    master: Master | None
+    destroyed: Sequence[bytes]
+
+
+@contextmanager
+def _restored_keys(
+    source: Path, target: Path | None, master: Master | None, destroyed: Sequence[bytes]
+) -> Iterator[Keyring | None]:
+    """The keys of a backup, copied to `target` without those that were destroyed since; without a target they are only read."""
+    if master is None or not source.is_file():
+        yield None
+        return
+    try:
+        if target is None:
+            keyring = Keyring(source, master, read_only=True)
+        else:
+            write_private(target, "")
+            shutil.copyfile(source, target)
+            keyring = Keyring(target, master)
+            keyring.destroy(destroyed)
+    except (NoMaster, KeyringUnusable) as error:
+        raise Wrong(f"{source} can't be used: {error}") from error
+    try:
+        yield keyring
+    finally:
+        keyring.close()
+
+
+def read_erasures(path: Path) -> list[bytes]:
+    """The names of the keys that a list of erasures tells were destroyed. Raises Wrong where it is no such list."""
+    try:
+        lines = [msgspec.json.decode(line, type=ErasureLine) for line in path.read_bytes().splitlines() if line.strip()]
+        return [bytes.fromhex(key) for line in lines for key in line.keys]
+    except (OSError, msgspec.MsgspecError, ValueError) as error:
+        raise Wrong(f"{path} is no list of erasures: {error}") from error
+
+
+def _signers(file: Path, others: Sequence[JournalFacts], key_files: Sequence[Path]) -> Mapping[str, Signer]:
     """The signing key of each journal, by its name. Raises Wrong where one is missing, naming all that are."""
     signer_by_key = {}
     for path in key_files:
@@ -178,7 +253,7 @@ def _signers(file: Path, key_files: Sequence[Path]) -> Mapping[str, Signer]:
         except (OSError, ValueError) as error:
             raise Wrong(f"{path} can't be used: {error}") from error
         signer_by_key[signer.public_key] = signer
-    needed = {SHARED: _public_key(file)} | {facts.name: facts.public_key for facts in listed(file)}
+    needed = {SHARED: _public_key(file)} | {facts.name: facts.public_key for facts in others}
     if missing := [f"{name} ({key})" for name, key in needed.items() if key not in signer_by_key]:
         raise Wrong(f"no --key-file holds the signing key of: {', '.join(missing)}")
     return {name: signer_by_key[key] for name, key in needed.items()}
@@ -192,29 +267,21 @@ def _public_key(file: Path) -> str:
         raise Wrong(f"{file} is no journal: {error}") from error
 
 
-def _restore_all(
-    file: Path, folder: DataFolder, signer_by_name: Mapping[str, Signer], keyring_of: KeyringOf
-) -> list[Copied]:
+def _restore_all(file: Path, folder: DataFolder, others: Sequence[JournalFacts], restoring: Restoring) -> list[Copied]:
     _, named = beside(file)
-    own = JournalFacts(name=SHARED, origin="", public_key=signer_by_name[SHARED].public_key)
-    copied = [_restore(file, own, folder, signer_by_name, keyring_of)]
+    own = JournalFacts(name=SHARED, origin="", public_key=restoring.signer_by_name[SHARED].public_key)
+    copied = [_restore(file, own, folder, restoring)]
     if not copied[0].whole:
         return copied
-    for facts in listed(file):
+    for facts in others:
         folder.journals.mkdir(mode=FOLDER_MODE, exist_ok=True)
         place = folder.named(facts.name)
         place.path.mkdir(mode=FOLDER_MODE)
-        copied.append(_restore(named / f"{facts.name}.db", facts, place, signer_by_name, keyring_of))
+        copied.append(_restore(named / f"{facts.name}.db", facts, place, restoring))
     return copied
 
 
-def _restore(
-    file: Path,
-    facts: JournalFacts,
-    folder: DataFolder,
-    signer_by_name: Mapping[str, Signer],
-    keyring_of: KeyringOf,
-) -> Copied:
+def _restore(file: Path, facts: JournalFacts, folder: DataFolder, restoring: Restoring) -> Copied:
     """What is judged is what was restored."""
     copied = Copied(journal=facts.name, file=str(folder.journal))
     try:
@@ -222,8 +289,9 @@ def _restore(
     except Wrong as error:
         return replace(copied, faults=[str(error)])
     blobs, _ = beside(file)
-    if blobs.is_dir():
-        copied = _with_blobs(copied, blobs, folder.blobs, keyring_of(folder))
-    signer_by_name[facts.name].save(folder.journal_key)
+    with _restored_keys(keys_beside(file), folder.keyring, restoring.master, restoring.destroyed) as keyring:
+        if blobs.is_dir():
+            copied = _with_blobs(copied, blobs, folder.blobs, keyring)
+    restoring.signer_by_name[facts.name].save(folder.journal_key)
     copied = replace(copied, bytes=folder.journal.stat().st_size)
     return judged(copied, folder.journal, facts if facts.origin else None)

@@ -15,6 +15,7 @@ from sqlalchemy import Connection
 
 from aggregates import subject
 from aggregates.subject import EraseSubject, SubjectAccepted, SubjectErased
+from gateway.erasures import ErasureLine, note_erasures
 from gateway.parts import Compartment
 from projections import personal
 from runtime.delivery import Context
@@ -66,6 +67,9 @@ async def carry_through(node: Compartment) -> None:
     due = [one for one in await _on_record(node) if one.position not in done]
     if not due:
         return
+    origin = node.store.origin
+    noted = [ErasureLine(origin, one.position, one.tenant, one.data_subject, one.keys) for one in due]
+    await run_blocking(note_erasures, node.folder.erasures, noted)
     await _guarded(keyring.destroy, [bytes.fromhex(key) for one in due for key in one.keys])
     await _guarded(keyring.dispose, DISPOSABLE)
     await _forget_copies(node, due)

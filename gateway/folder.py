@@ -31,6 +31,7 @@ class DataFolder:
         self.journals = path / "journals"
         self.keyring = path / "keyring.db"
         self.master_key = path / "master-key"
+        self.erasures = path / "erasures.jsonl"
 
     def named(self, name: str) -> "DataFolder":
         """The folder of a named journal: all files of its own, none of which it shares."""

@@ -175,7 +175,11 @@ async def _open_parts(
     store.encrypts = settings.encrypt_at_rest
     try:
         blobs = Blobs(
-            folder.blobs, blob_bytes_max=settings.blob_bytes_max, tenant_bytes_max=settings.blob_tenant_bytes_max
+            folder.blobs,
+            blob_bytes_max=settings.blob_bytes_max,
+            tenant_bytes_max=settings.blob_tenant_bytes_max,
+            keyring=store.keyring,
+            at_rest=settings.encrypt_at_rest,
         )
         uploads = Uploads(blobs, elements.clock.now)
         await uploads.load()

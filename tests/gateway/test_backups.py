@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 import trio
 
-from gateway.backups import back_up, beside, listed, no_keyring, restore
+from gateway.backups import Opening, back_up, beside, listed, restore
 from gateway.folder import DataFolder
+from gateway.keyrings import master_of, open_keyring
 from gateway.settings import GavelSettings
 from gateway.verdicts import Wrong
 from runtime.blobs import Blobs
 from tests.gateway.clients import Client, open_client, settings_of
-from tests.runtime.keyrings import keyring_in, standing_in
+from tests.runtime.keyrings import standing_in
 
 BLOB = b"3 2\n1 2 1\n2 3 1\n"
 DIGEST = sha256(BLOB).hexdigest()
@@ -44,11 +45,15 @@ def key_files(settings: GavelSettings) -> list[Path]:
     return [folder.journal_key, *(folder.named(name).journal_key for name in NAMES)]
 
 
+def opening(settings: GavelSettings) -> Opening:
+    return Opening(key_files(settings), master_of(settings))
+
+
 def test_what_is_restored_has_the_heads_of_the_backup_and_nothing_is_for_others_to_read(
     kept: GavelSettings, tmp_path: Path
 ) -> None:
     copied = back_up(kept, tmp_path / "copy.db")
-    made = restore(tmp_path / "copy.db", tmp_path / "made", key_files(kept))
+    made = restore(tmp_path / "copy.db", tmp_path / "made", opening(kept))
     assert [(one.journal, one.positions, one.root, one.whole) for one in made] == [
         (one.journal, one.positions, one.root, True) for one in copied
     ]
@@ -82,10 +87,10 @@ def test_a_backup_that_is_not_whole_makes_no_data_folder(
 ) -> None:
     back_up(kept, tmp_path / "copy.db")
     harm(tmp_path / "copy.db.journals")
-    made = restore(tmp_path / "copy.db", tmp_path / "made", key_files(kept))
+    made = restore(tmp_path / "copy.db", tmp_path / "made", opening(kept))
     assert [one.whole for one in made] == [True, True, False]
     assert made[2].faults or made[2].blobs_altered == [DIGEST]
-    assert sorted(os.listdir(tmp_path)) == ["copy.db", "copy.db.journals", "data"]
+    assert sorted(os.listdir(tmp_path)) == ["copy.db", "copy.db.journals", "copy.db.keys", "data"]
 
 
 def test_a_backup_says_which_journal_it_lacks(kept: GavelSettings, tmp_path: Path) -> None:
@@ -99,16 +104,16 @@ def test_nothing_is_restored_over_something_or_without_its_keys(kept: GavelSetti
     back_up(kept, tmp_path / "copy.db")
     keys = key_files(kept)
     with pytest.raises(Wrong, match="is not empty"):
-        restore(tmp_path / "copy.db", kept.data, keys)
+        restore(tmp_path / "copy.db", kept.data, Opening(keys))
     with pytest.raises(Wrong, match=r"holds the signing key of: main \(.*\), globex \("):
-        restore(tmp_path / "copy.db", tmp_path / "made", keys[1:2])
+        restore(tmp_path / "copy.db", tmp_path / "made", Opening(keys[1:2]))
     with pytest.raises(Wrong, match="can't be used"):
-        restore(tmp_path / "copy.db", tmp_path / "made", [tmp_path / "copy.db"])
+        restore(tmp_path / "copy.db", tmp_path / "made", Opening([tmp_path / "copy.db"]))
     with pytest.raises(Wrong, match="there is no backup"):
-        restore(tmp_path / "nowhere.db", tmp_path / "made", keys)
+        restore(tmp_path / "nowhere.db", tmp_path / "made", Opening(keys))
     (tmp_path / "other.db").write_bytes(b"no journal")
     with pytest.raises(Wrong, match="is no journal"):
-        restore(tmp_path / "other.db", tmp_path / "made", keys)
+        restore(tmp_path / "other.db", tmp_path / "made", Opening(keys))
     with pytest.raises(Wrong, match="exists"):
         back_up(kept, tmp_path / "copy.db")
     assert not (tmp_path / "made").exists()
@@ -117,20 +122,19 @@ def test_nothing_is_restored_over_something_or_without_its_keys(kept: GavelSetti
 def test_sealed_blobs_are_copied_sealed_and_checked_where_the_key_is_at_hand(
     kept: GavelSettings, tmp_path: Path
 ) -> None:
-    keyring = keyring_in(tmp_path / "keys")
+    keyring = open_keyring(kept, DataFolder(kept.data))
     blobs = Blobs(DataFolder(kept.data).blobs, blob_bytes_max=1000, keyring=keyring)
     trio.run(_bring, blobs)
     sealed = blobs.find("t", DIGEST).file
-    for number, (keys, unchecked) in enumerate(((lambda folder: keyring, []), (no_keyring, [sealed]))):
-        file = tmp_path / f"copy{number}.db"
-        copied = back_up(kept, file, keys)
-        made = restore(file, tmp_path / f"made{number}", key_files(kept), keys)
-        for one in (copied[0], made[0]):
-            assert (one.whole, one.blobs, one.blobs_unchecked) == (True, 1, unchecked)
+    copied = back_up(kept, tmp_path / "copy0.db")
+    for number, (given, unchecked) in enumerate(((opening(kept), []), (Opening(key_files(kept)), [sealed]))):
+        made = restore(tmp_path / "copy0.db", tmp_path / f"made{number}", given)
+        for one, left in ((copied[0], []), (made[0], unchecked)):
+            assert (one.whole, one.blobs, one.blobs_unchecked) == (True, 1, left)
     assert standing_in(tmp_path / "copy0.db.blobs", BLOB) == standing_in(tmp_path / "made0" / "blobs", BLOB) == []
     path = blobs.path_of(blobs.find("t", DIGEST))
     path.write_bytes(path.read_bytes()[:-1] + b"?")
-    harmed = back_up(kept, tmp_path / "harmed.db", lambda folder: keyring)
+    harmed = back_up(kept, tmp_path / "harmed.db")
     assert [(one.whole, one.blobs_altered) for one in harmed] == [(False, [sealed]), (True, []), (True, [])]
     keyring.close()
 
@@ -146,5 +150,5 @@ async def _chunks(chunk: bytes) -> AsyncGenerator[bytes, None]:
 def test_an_empty_folder_is_good_to_restore_into(kept: GavelSettings, tmp_path: Path) -> None:
     back_up(kept, tmp_path / "copy.db")
     (tmp_path / "made").mkdir()
-    assert all(one.whole for one in restore(tmp_path / "copy.db", tmp_path / "made", key_files(kept)))
+    assert all(one.whole for one in restore(tmp_path / "copy.db", tmp_path / "made", opening(kept)))
     assert (tmp_path / "made" / "journals" / "acme" / "journal.db").is_file()

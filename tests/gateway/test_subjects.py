@@ -50,15 +50,15 @@ async def plant(admin: Client, person: str = PERSON) -> tuple[str, str]:
 
 
 async def do(admin: Client, agent: AgentClient, **changed: Any) -> str:
-    task_id = await admin.submit(bidding_seconds=0.05, **changed)
-    while (await admin.get(f"/v1/tasks/{task_id}"))["stage"] != "bidding":
-        await admin.node.system.journal.wait_past(admin.node.system.journal.position)
+    task_id = await admin.submit(bidding_seconds=0.2, **changed)
     await finish(admin, agent, task_id)
     return task_id
 
 
 async def finish(admin: Client, agent: AgentClient, task_id: str) -> None:
-    await agent.ask("POST", f"/v1/tasks/{task_id}/bids", {"price": 1.0, "eta_seconds": 5.0})
+    bid, journal = {"price": 1.0, "eta_seconds": 5.0}, admin.node.system.journal
+    while (await agent.ask("POST", f"/v1/tasks/{task_id}/bids", bid)).status_code != 201:
+        await journal.wait_past(journal.position)  # the book is not open yet, or not any more
     await recorded(admin, "task.TaskAwarded")
     body = {"status": "completed", "token": 1, "result": {"said": SECRETS["result"]}}
     answer = await agent.ask("PUT", f"/v1/tasks/{task_id}/status", body)
@@ -182,7 +182,8 @@ async def test_a_person_gets_all_that_is_recorded_page_by_page(admin: Client, tm
     await plant(admin)
     whole = await admin.get(f"/v1/subjects/{PERSON}?limit=500")
     assert all(secret in str(whole) for secret in SECRETS.values())
-    paged, after = [], 0
+    paged: list[Any] = []
+    after: int | None = 0
     while after is not None:
         page = await admin.get(f"/v1/subjects/{PERSON}?limit=3&after={after}")
         paged, after = paged + page["records"], page["next"]
@@ -273,3 +274,43 @@ async def test_a_new_master_key_wraps_all_keys_and_no_record_changes(
         assert (await admin.get(f"/v1/tasks/{done}"))["description"] == SECRETS["description"]
         assert (await admin.get("/v1/log?limit=500"))["records"][3]["data"]["label"] == SECRETS["label"]
         assert (await admin.get("/v1/audit/verify"))["root"] == root
+
+
+async def test_a_backup_from_before_an_erasure_does_not_bring_the_person_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, backup = DataFolder(tmp_path / "data"), str(tmp_path / "backup.db")
+    async with open_client(settings_of(tmp_path)) as admin:
+        (done, _), kept = await plant(admin), await admin.submit(description="of another", data_subject="p18")
+        assert await run(tmp_path, "backup", backup) == 0
+        await erase(admin)
+    shown: dict[str, list[str]] = {}
+    with_keys = ["--key-file", str(folder.journal_key), "--master-key-file", str(folder.master_key)]
+    for name, words in {
+        "erased": [*with_keys, "--erasures", str(folder.erasures)],
+        "older": with_keys,
+        "without": [*with_keys[:2], "--without-keys"],
+    }.items():
+        assert await run(tmp_path, "restore", backup, "--into", str(tmp_path / name / "data"), *words) == 0
+        async with open_client(settings_of(tmp_path / name)) as admin:
+            shown[name] = [(await admin.get(f"/v1/tasks/{task_id}"))["description"] for task_id in (done, kept)]
+    assert shown == {"erased": ["", "of another"], "older": [SECRETS["description"], "of another"], "without": ["", ""]}
+    assert "who was erased after this backup was made can be read again" in capsys.readouterr().err
+    assert await run(tmp_path, "restore", backup, "--into", str(tmp_path / "no"), *with_keys[:2]) == 2
+    assert "give --master-key-file" in capsys.readouterr().err
+
+
+async def test_a_blob_of_a_person_is_given_out_until_the_person_is_erased(admin: Client, tmp_path: Path) -> None:
+    content = SECRETS["payload"].encode() * 1000
+    digest = sha256(content).hexdigest()
+    answer = await admin.http.put(
+        f"{admin.node.url}/v1/blobs/{digest}?data_subject={PERSON}",
+        content=content,
+        headers={"Authorization": f"Bearer {admin.key}"},
+    )
+    assert answer.status_code == 201, answer.text
+    assert (await admin.ask("GET", f"/v1/blobs/{digest}")).content == content
+    assert (await admin.get(f"/v1/subjects/{PERSON}"))["blobs"] == [{"digest": digest, "bytes": len(content)}]
+    assert found_in(tmp_path) == set()
+    assert (await erase(admin))["keys"] == 1
+    assert (await admin.ask("GET", f"/v1/blobs/{digest}")).status_code == 404

@@ -19,8 +19,8 @@ OTHER = MasterKey("b2" * 32, "another test")
 NONCE = bytes(12)
 
 
-def opened(path: Path, master: MasterKey | MasterCommand = MASTER, **options: bool) -> Keyring:
-    return Keyring(path / "keyring.db", master, **options)
+def opened(path: Path, master: MasterKey | MasterCommand = MASTER, *, read_only: bool = False) -> Keyring:
+    return Keyring(path / "keyring.db", master, read_only=read_only)
 
 
 def wrapped_in(keyring: Keyring) -> list[bytes]:

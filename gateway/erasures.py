@@ -1,0 +1,29 @@
+"""The list of erasures beside the keys: which were destroyed, for whoever restores an older copy of them.
+
+A backup from before an erasure has neither the record that tells of it nor a file of keys without that person's. So each erasure is
+written to a list, too, before its keys are destroyed; `gavel restore --erasures` destroys them in what it restores.
+"""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+
+
+class ErasureLine(msgspec.Struct, frozen=True):
+    """One erasure: in which journal, at which position, whose, and the names of the keys."""
+
+    origin: str
+    position: int
+    tenant: str
+    data_subject: str
+    keys: tuple[str, ...]
+
+
+def note_erasures(path: Path, lines: Iterable[ErasureLine]) -> None:
+    """Adds to the list, and returns when that is on disk. Blocks. What is noted twice does no harm."""
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "wb") as file:
+        file.writelines(msgspec.json.encode(line) + b"\n" for line in lines)
+        file.flush()
+        os.fsync(file.fileno())
