@@ -22,9 +22,9 @@ from aggregates.catalog import AGGREGATES
 from aggregates.journal import SHARED, JournalFacts, JournalOpened, stream
 from aggregates.values.ids import TENANT_NAME
 from gateway.erasures import ErasureLine
-from gateway.folder import FOLDER_MODE, DataFolder, FolderUnusable, write_private
+from gateway.folder import FOLDER_MODE, DataFolder, write_private
 from gateway.journals import copy_file, copy_journal
-from gateway.keyrings import reading_keys
+from gateway.keyrings import keys_of
 from gateway.settings import GavelSettings
 from gateway.verdicts import Wrong
 from runtime.blob_copies import copy_blobs
@@ -105,7 +105,7 @@ def back_up(settings: GavelSettings, file: Path) -> list[Copied]:
             raise Wrong(f"{path} exists")
     folder, (_, named) = DataFolder(settings.data), beside(file)
     copy_journal(settings, file)
-    with _keys_of(settings, folder) as keyring:
+    with keys_of(settings) as keyring:
         copied = [_finish(SHARED, folder, file, keyring)]
         others = listed(file, keyring)
     for facts in others:
@@ -114,24 +114,11 @@ def back_up(settings: GavelSettings, file: Path) -> list[Copied]:
     return copied
 
 
-@contextmanager
-def _keys_of(settings: GavelSettings, folder: DataFolder) -> Iterator[Keyring | None]:
-    try:
-        keyring = reading_keys(settings, folder.keyring)
-    except FolderUnusable as error:
-        raise Wrong(str(error)) from error
-    try:
-        yield keyring
-    finally:
-        if keyring is not None:
-            keyring.close()
-
-
 def _copy_named(settings: GavelSettings, folder: DataFolder, facts: JournalFacts, file: Path) -> Copied:
     """One that is missing or can't be read does not keep the others from being copied."""
     try:
         copy_file(folder.journal, file)
-        with _keys_of(settings, folder) as keyring:
+        with keys_of(settings, folder.keyring) as keyring:
             return _finish(facts.name, folder, file, keyring, facts)
     except Wrong as error:
         return Copied(journal=facts.name, file=str(file), faults=[str(error)])

@@ -74,6 +74,7 @@ async def carry_through(node: Compartment) -> None:
     await _guarded(keyring.dispose, DISPOSABLE)
     await _forget_copies(node, due)
     for tenant, data_subject in sorted({(one.tenant, one.data_subject) for one in due}):
+        await node.uploads.erase(tenant, data_subject)
         await run_blocking(node.blobs.erase, tenant, data_subject)
     node.system.dead_letters.forget(partial(_is_personal, {one.tenant for one in due}))
     _check_models(node)

@@ -1,12 +1,14 @@
 """Where the keys of data subjects are kept, and where the master key comes from that wraps them: a command, the settings, or a file."""
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from os import urandom
 from pathlib import Path
 
 from gateway.folder import DataFolder, FolderUnusable, read_private, write_private
 from gateway.settings import GavelSettings
+from gateway.verdicts import Wrong
 from runtime.keyring import Keyring, KeyringUnusable
 from runtime.master import KEY_BYTES, Master, MasterCommand, MasterKey, NoMaster
 
@@ -35,12 +37,18 @@ def open_keyring(settings: GavelSettings, folder: DataFolder, entropy: Callable[
         raise FolderUnusable(f"the keys of personal data can't be used: {error}") from error
 
 
-def reading_keys(settings: GavelSettings, path: Path | None = None) -> Keyring | None:
-    """The keys in a data folder (or in the file at `path`), for reading only; None where there are none. Raises FolderUnusable."""
+@contextmanager
+def keys_of(settings: GavelSettings, path: Path | None = None) -> Iterator[Keyring | None]:
+    """The keys in a data folder (or in the file at `path`), for reading only; None where there are none. Raises Wrong."""
     path = path or DataFolder(settings.data).keyring
     if not path.is_file():
-        return None
+        yield None
+        return
     try:
-        return Keyring(path, master_of(settings), read_only=True)
+        keyring = Keyring(path, master_of(settings), read_only=True)
     except (NoMaster, KeyringUnusable) as error:
-        raise FolderUnusable(f"the keys of personal data can't be read: {error}") from error
+        raise Wrong(f"the keys of personal data can't be read: {error}") from error
+    try:
+        yield keyring
+    finally:
+        keyring.close()

@@ -20,6 +20,7 @@ from projections.catalog import PROJECTIONS
 from runtime.codec import Codec
 from runtime.errors import Refused
 from runtime.history import Copies, History
+from runtime.keyring import Keyring
 from runtime.projector import rebuild
 from runtime.read_models import Digests, Skipped, compare, digests, nothing_skipped, open_database
 from runtime.records import Recorded
@@ -71,14 +72,14 @@ def digests_of(read_models: Path | str) -> Digests:
         engine.dispose()
 
 
-def replay_copies(journal: Path, live: Digests, place: Path) -> Replay:
-    """The same for a copy of a journal."""
-    return trio.run(partial(_replay_copies, journal, live, place))
+def replay_copies(journal: Path, live: Digests, place: Path, keys: Keyring | None = None) -> Replay:
+    """The same for a copy of a journal, with the keys of the personal data in it."""
+    return trio.run(partial(_replay_copies, journal, live, place, keys))
 
 
-async def _replay_copies(journal: Path, live: Digests, place: Path) -> Replay:
+async def _replay_copies(journal: Path, live: Digests, place: Path, keys: Keyring | None) -> Replay:
     with open_journal(journal) as connection:
-        reader = JournalFile(connection, journal)
+        reader = JournalFile(connection, journal, keys)
 
         async def read(after: int, limit: int) -> list[Recorded]:
             return reader.read(after, limit)
@@ -90,16 +91,17 @@ async def _replay_copies(journal: Path, live: Digests, place: Path) -> Replay:
 class Past:
     """Read models as they were, for who has a journal's file, and copies that its node has made."""
 
-    def __init__(self, journal: Path, copies: Path, folder: Path) -> None:
+    def __init__(self, journal: Path, copies: Path, folder: Path, keys: Keyring | None = None) -> None:
         """`folder` is for what is made on the way."""
         self._journal = journal
+        self._keys = keys
         self._copies = copies
         self._folder = folder
 
     async def query(self, moment: AsOf, question: Callable[[Connection], T]) -> T:
         """The answer as of a moment. Raises Refused where that is past the journal's end."""
         with open_journal(self._journal) as connection:
-            reader = JournalFile(connection, self._journal)
+            reader = JournalFile(connection, self._journal, self._keys)
             position = reader.position_of(moment)
             skips = {projection.NAME: skipped_in(reader.read_stream)(projection.NAME) for projection in PROJECTIONS}
 
@@ -119,9 +121,10 @@ class JournalFile(Log):
 
     POSITION = "rowid"
 
-    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+    def __init__(self, connection: sqlite3.Connection, path: Path, keys: Keyring | None = None) -> None:
+        """Without keys personal data is withheld."""
         self.place = str(path)
-        self.codec = Codec(AGGREGATES)
+        self.codec = Codec(AGGREGATES, keys)
         self._connection = connection
         self.origin = str(self._one("SELECT value FROM facts WHERE name='origin'"))
 
@@ -138,6 +141,6 @@ class JournalFile(Log):
         return moment.position
 
 
-def refold(journal: sqlite3.Connection, place: Path) -> Refolded:
+def refold(journal: sqlite3.Connection, place: Path, keys: Keyring | None = None) -> Refolded:
     """Folds a whole journal with this program, read models into a new database at `place`."""
-    return Refold(journal, Codec(AGGREGATES)).run(ROSTER, PROJECTIONS, place)
+    return Refold(journal, Codec(AGGREGATES, keys)).run(ROSTER, PROJECTIONS, place)

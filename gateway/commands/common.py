@@ -46,7 +46,9 @@ def read_journal_settings(options: argparse.Namespace) -> GavelSettings:
     settings = read_settings(options, log_level="warning")
     if options.journal == SHARED:
         return settings
-    return replace(settings, data=named_folder(settings, options.journal).path, journal="", read_models="")
+    master = settings.master_key_file or DataFolder(settings.data).master_key  # the node's, for all its journals
+    named = named_folder(settings, options.journal).path
+    return replace(settings, data=named, journal="", read_models="", master_key_file=master)
 
 
 def named_folder(settings: GavelSettings, journal: str) -> DataFolder:

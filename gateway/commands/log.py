@@ -18,6 +18,7 @@ from gateway.commands.reach import reach, running
 from gateway.exports import FORMAT, open_journal, write_export
 from gateway.folder import DataFolder
 from gateway.journals import copy_file, copy_journal, journal_file, read_models_place
+from gateway.keyrings import keys_of
 from gateway.verdicts import FINE, NO, Wrong
 
 TAIL = 20
@@ -147,7 +148,8 @@ def _replay(options: argparse.Namespace) -> int:
             copy_file(DataFolder(settings.data).read_models, read_models)
             live = digests_of(read_models)
         copy_journal(settings, journal)
-        answer = replay_copies(journal, live, Path(name) / "rebuilt.db")
+        with keys_of(settings) as keys:
+            answer = replay_copies(journal, live, Path(name) / "rebuilt.db", keys)
     if options.json:
         print_json(answer)
     else:
@@ -167,7 +169,8 @@ def _check(options: argparse.Namespace) -> int:
     started = time.perf_counter()
     with journal_file(settings) as journal, open_journal(journal) as connection, tempfile.TemporaryDirectory() as name:
         connection.execute("COMMIT")
-        found = refold(connection, Path(name) / "folded.db")
+        with keys_of(settings) as keys:
+            found = refold(connection, Path(name) / "folded.db", keys)
     seconds = round(time.perf_counter() - started, 3)
     if options.json:
         print_json({"folds": not found.faults_count, "seconds": seconds, **msgspec.to_builtins(found)})

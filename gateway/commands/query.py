@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from gateway.commands.common import add_journal, add_json, add_settings, print_json, read_journal_settings
 from gateway.folder import DataFolder
 from gateway.journals import journal_file, read_models_place
+from gateway.keyrings import keys_of
 from gateway.queries import as_of
 from gateway.settings import GavelSettings
 from gateway.verdicts import FINE, Wrong
@@ -84,5 +85,6 @@ def _ask_then(settings: GavelSettings, question: _Question, when: str) -> tuple[
     from gateway.replay import Past  # loads all aggregates
 
     moment = as_of(when)
-    with journal_file(settings) as journal, tempfile.TemporaryDirectory() as name:
-        return trio.run(Past(journal, DataFolder(settings.data).read_copies, Path(name)).query, moment, question)
+    with journal_file(settings) as journal, tempfile.TemporaryDirectory() as name, keys_of(settings) as keys:
+        past = Past(journal, DataFolder(settings.data).read_copies, Path(name), keys)
+        return trio.run(past.query, moment, question)

@@ -104,6 +104,7 @@ async def test_after_an_erasure_no_file_holds_a_trace_and_every_proof_holds(
         done, refused = await plant(admin)
         position = admin.node.system.journal.position
         await admin.get(f"/v1/tasks/{done}?as_of={position}")
+        await admin.submit(description="of another", data_subject="p18")
         kept = (await admin.ask("GET", "/v1/audit/checkpoint")).text
         assert await run(tmp_path, "backup", str(tmp_path / "backup.db")) == 0
         assert await erase(admin) == {"data_subject": PERSON, "keys": 1}
