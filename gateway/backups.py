@@ -8,7 +8,7 @@ No signing key is ever in a backup.
 import re
 import shutil
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from uuid import uuid4
@@ -23,9 +23,10 @@ from gateway.folder import FOLDER_MODE, DataFolder
 from gateway.journals import copy_file, copy_journal
 from gateway.settings import GavelSettings
 from gateway.verdicts import Wrong
-from runtime.blobs import copy_blobs
+from runtime.blob_copies import copy_blobs
 from runtime.codec import Codec
 from runtime.evidence import Unreadable
+from runtime.keyring import Keyring
 from runtime.store.copies import sync
 from runtime.transparency import PublicKey, Signer
 from runtime.verification import verify
@@ -36,8 +37,19 @@ LISTED = (
 )
 
 
+KeyringOf = Callable[[DataFolder], Keyring | None]
+"""The keys with which the blobs of a data folder are checked; None where they are not at hand."""
+
+
+def no_keyring(folder: DataFolder) -> None:
+    """No keys are at hand: what is sealed is copied, and its content not checked."""
+
+
 class Copied(msgspec.Struct, frozen=True, kw_only=True):
-    """A journal that was copied: its head (`positions`, `root`), what its blobs take up, and whether all of it is whole."""
+    """A journal that was copied: its head (`positions`, `root`), what its blobs take up, and whether all of it is whole.
+
+    `blobs_unchecked` are sealed, and their keys gone or not at hand: that their content is right nobody can tell.
+    """
 
     journal: str
     file: str
@@ -47,6 +59,7 @@ class Copied(msgspec.Struct, frozen=True, kw_only=True):
     blobs: int = 0
     blob_bytes: int = 0
     blobs_altered: list[str] = []
+    blobs_unchecked: list[str] = []
     faults: list[str] = []
     whole: bool = False
 
@@ -74,40 +87,46 @@ def listed(file: Path) -> list[JournalFacts]:
 # ---- out
 
 
-def back_up(settings: GavelSettings, file: Path) -> list[Copied]:
+def back_up(settings: GavelSettings, file: Path, keyring_of: KeyringOf = no_keyring) -> list[Copied]:
     """Copies all journals and blobs of a data folder, the shared journal first; the node may be running. Raises Wrong."""
     for path in beside(file):
         if path.exists():
             raise Wrong(f"{path} exists")
     folder, (_, named) = DataFolder(settings.data), beside(file)
     copy_journal(settings, file)
-    copied = [_finish(SHARED, folder.blobs, file)]
+    copied = [_finish(SHARED, folder, file, keyring_of)]
     for facts in listed(file):
         named.mkdir(mode=FOLDER_MODE, exist_ok=True)
-        copied.append(_copy_named(folder.named(facts.name), facts, named / f"{facts.name}.db"))
+        copied.append(_copy_named(folder.named(facts.name), facts, named / f"{facts.name}.db", keyring_of))
     return copied
 
 
-def _copy_named(folder: DataFolder, facts: JournalFacts, file: Path) -> Copied:
+def _copy_named(folder: DataFolder, facts: JournalFacts, file: Path, keyring_of: KeyringOf) -> Copied:
     """One that is missing or can't be read does not keep the others from being copied."""
     try:
         copy_file(folder.journal, file)
-        return _finish(facts.name, folder.blobs, file, facts)
+        return _finish(facts.name, folder, file, keyring_of, facts)
     except Wrong as error:
         return Copied(journal=facts.name, file=str(file), faults=[str(error)])
 
 
-def _finish(name: str, blobs: Path, file: Path, facts: JournalFacts | None = None) -> Copied:
+def _finish(
+    name: str, folder: DataFolder, file: Path, keyring_of: KeyringOf, facts: JournalFacts | None = None
+) -> Copied:
     """Copies the blobs of a journal that was copied, and judges both."""
     copied = Copied(journal=name, file=str(file), bytes=file.stat().st_size)
-    if any(blobs.glob("owners/*/*")):
+    if any(folder.blobs.glob("owners/*/*")):
         target, _ = beside(file)
         try:
-            count, size, altered = copy_blobs(blobs, target)
+            copied = _with_blobs(copied, folder.blobs, target, keyring_of(folder))
         except OSError as error:
-            raise Wrong(f"{blobs} can't be copied to {target}: {error}") from error
-        copied = replace(copied, blobs=count, blob_bytes=size, blobs_altered=altered)
+            raise Wrong(f"{folder.blobs} can't be copied to {target}: {error}") from error
     return judged(copied, file, facts)
+
+
+def _with_blobs(copied: Copied, source: Path, target: Path, keyring: Keyring | None) -> Copied:
+    count, size, altered, unchecked = copy_blobs(source, target, keyring)
+    return replace(copied, blobs=count, blob_bytes=size, blobs_altered=altered, blobs_unchecked=unchecked)
 
 
 def judged(copied: Copied, file: Path, facts: JournalFacts | None = None) -> Copied:
@@ -126,7 +145,7 @@ def judged(copied: Copied, file: Path, facts: JournalFacts | None = None) -> Cop
 # ---- in
 
 
-def restore(file: Path, into: Path, key_files: Sequence[Path]) -> list[Copied]:
+def restore(file: Path, into: Path, key_files: Sequence[Path], keyring_of: KeyringOf = no_keyring) -> list[Copied]:
     """Makes a data folder of a backup, all or nothing: the journals, their blobs and signing keys. Raises Wrong.
 
     Where something is not whole, nothing is made, and the answer says what.
@@ -139,7 +158,7 @@ def restore(file: Path, into: Path, key_files: Sequence[Path]) -> list[Copied]:
     partial = into.with_name(f"{into.name}.{uuid4().hex[:8]}.partial")
     try:
         partial.mkdir(mode=FOLDER_MODE, parents=True)
-        copied = _restore_all(file, DataFolder(partial), signer_by_name)
+        copied = _restore_all(file, DataFolder(partial), signer_by_name, keyring_of)
         if all(one.whole for one in copied):
             partial.replace(into)
             sync(into.parent)
@@ -173,21 +192,29 @@ def _public_key(file: Path) -> str:
         raise Wrong(f"{file} is no journal: {error}") from error
 
 
-def _restore_all(file: Path, folder: DataFolder, signer_by_name: Mapping[str, Signer]) -> list[Copied]:
+def _restore_all(
+    file: Path, folder: DataFolder, signer_by_name: Mapping[str, Signer], keyring_of: KeyringOf
+) -> list[Copied]:
     _, named = beside(file)
     own = JournalFacts(name=SHARED, origin="", public_key=signer_by_name[SHARED].public_key)
-    copied = [_restore(file, own, folder, signer_by_name)]
+    copied = [_restore(file, own, folder, signer_by_name, keyring_of)]
     if not copied[0].whole:
         return copied
     for facts in listed(file):
         folder.journals.mkdir(mode=FOLDER_MODE, exist_ok=True)
         place = folder.named(facts.name)
         place.path.mkdir(mode=FOLDER_MODE)
-        copied.append(_restore(named / f"{facts.name}.db", facts, place, signer_by_name))
+        copied.append(_restore(named / f"{facts.name}.db", facts, place, signer_by_name, keyring_of))
     return copied
 
 
-def _restore(file: Path, facts: JournalFacts, folder: DataFolder, signer_by_name: Mapping[str, Signer]) -> Copied:
+def _restore(
+    file: Path,
+    facts: JournalFacts,
+    folder: DataFolder,
+    signer_by_name: Mapping[str, Signer],
+    keyring_of: KeyringOf,
+) -> Copied:
     """What is judged is what was restored."""
     copied = Copied(journal=facts.name, file=str(folder.journal))
     try:
@@ -196,8 +223,7 @@ def _restore(file: Path, facts: JournalFacts, folder: DataFolder, signer_by_name
         return replace(copied, faults=[str(error)])
     blobs, _ = beside(file)
     if blobs.is_dir():
-        count, size, altered = copy_blobs(blobs, folder.blobs)
-        copied = replace(copied, blobs=count, blob_bytes=size, blobs_altered=altered)
+        copied = _with_blobs(copied, blobs, folder.blobs, keyring_of(folder))
     signer_by_name[facts.name].save(folder.journal_key)
     copied = replace(copied, bytes=folder.journal.stat().st_size)
     return judged(copied, folder.journal, facts if facts.origin else None)

@@ -223,7 +223,9 @@ def _hired(role: Role, settings: GavelSettings, blobs: Blobs, threads: trio.Capa
         return role._replace(make=lambda here: Coordinator(here, terms))
     if role.actor is Solver:
         house = House(bids=settings.house_solver)
-        return role._replace(make=lambda here: Solver(here, blobs.read, house=house, threads=threads))
+        return role._replace(
+            make=lambda here: Solver(here, partial(blobs.read, tenant=here.key), house=house, threads=threads)
+        )
     return role
 
 

@@ -1,39 +1,29 @@
 """Large values beside the journal, named by the sha256 of their bytes: an event holds the digest, and a read checks it.
 
-The bytes are kept once. Whose they are says an empty file for each tenant that has brought them: nobody gets at a blob by
-its name alone, and nobody learns whether another tenant has it. Each tenant may have so many bytes together.
+The bytes are kept once. Whose they are is said by claims (`runtime/claims.py`): nobody gets at a blob by its name alone, and nobody
+learns whether another tenant has it. Each tenant may have so many bytes together.
+
+What is of a data subject is kept sealed under that subject's key, in a file for each that has it: it can be erased for one and stays
+there for the others. What is of nobody is sealed too where that is set, and old files in the clear stay readable.
 """
 
-import math
-import os
-import re
-import shutil
 import threading
-from collections.abc import AsyncIterable
-from hashlib import file_digest, sha256
+from collections.abc import AsyncIterable, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
-from uuid import uuid4
 
 import trio
 
+from runtime.blob_files import BlobFiles, Erased, WrongDigest, altered, name_of, settle
+from runtime.claims import Claims, Name, mark
+from runtime.errors import Refused
+from runtime.keyring import AT_REST, Key, Keyring
+from runtime.sealed_files import Damaged
 from runtime.store.copies import sync
 from runtime.threads import run_blocking
 
-DIGEST = re.compile(r"[0-9a-f]{64}")
-
-
-OWNERS = "owners"
-OWNER_CHARACTERS = 32
-COPY_BYTES = 1 << 20
-
-VERIFIED_SECONDS = 60.0
-VERIFIED_MAX = 1024
-"""How long, and of how many blobs, it is remembered that the file was read against its name: who reads many parts pays once."""
-
-
-class WrongDigest(Exception):
-    """The bytes are not those that the name promises."""
+__all__ = ["Blobs", "Claim", "Erased", "QuotaReached", "TooLarge", "WrongDigest"]
 
 
 class TooLarge(Exception):
@@ -45,115 +35,165 @@ class QuotaReached(TooLarge):
 
 
 class Claim(NamedTuple):
-    """A tenant's blob: how large it is, and when the tenant brought or used it last (seconds since the epoch)."""
+    """A tenant's blob: how large it is, and when the tenant brought or used it last (seconds since the epoch).
+
+    `name` is what the claim is called: a tenant that brings the same as data of two subjects has two.
+    """
 
     digest: str
     bytes: int
     used_at: float
+    name: str
 
 
-class Blobs:
-    """A folder of files named by their content; a file is there whole or not at all."""
+class Blobs(BlobFiles):
+    """Whose the files are, and how much each tenant may have."""
 
-    def __init__(self, folder: Path, *, blob_bytes_max: int, tenant_bytes_max: int = 1 << 62) -> None:
-        self.folder = folder
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        blob_bytes_max: int,
+        tenant_bytes_max: int = 1 << 62,
+        keyring: Keyring | None = None,
+        at_rest: bool = False,
+    ) -> None:
+        """Without a keyring nothing is sealed, and nothing that was sealed can be read."""
+        super().__init__(folder, keyring)
         self.blob_bytes_max = blob_bytes_max
         self.tenant_bytes_max = tenant_bytes_max
+        self.at_rest = at_rest
+        self._claims = Claims(folder)
         self._bytes_by_tenant: dict[str, int] = {}
+        self._counting = threading.Lock()
         self._changing = threading.Lock()
-        self._verified_at: dict[str, float] = {}
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for left in folder.glob("*.partial"):
-            left.unlink()
-
-    def path(self, digest: str) -> Path:
-        """Where the blob of this digest is or would be. Raises ValueError where the text is no sha256 in lower-case hex."""
-        if not DIGEST.fullmatch(digest):
-            raise ValueError("a blob is named by 64 lower-case hex digits")
-        return self.folder / digest[:2] / digest
 
     def check_size(self, size: int) -> None:
         """Raises TooLarge where no blob may have so many bytes."""
         if size > self.blob_bytes_max:
             raise TooLarge(f"a blob may have {self.blob_bytes_max} bytes")
 
+    # ---- keys
+
+    def key_for(self, tenant: str, subject: str | None) -> Key | None:
+        """The key for what comes of a data subject of a tenant, or of none; None where that stands in the clear. Blocks.
+
+        Raises Refused where there is no keyring for a subject's key, and KeyringUnusable.
+        """
+        if subject is None and not self.at_rest:
+            return None
+        if self.keyring is None:
+            raise Refused("no_keyring", "this node keeps no keys, and so no data of data subjects", status=422)
+        return self.keyring.key_for(AT_REST if subject is None else (tenant, subject))
+
+    # ---- whose
+
+    def find(self, tenant: str, digest: str) -> Name:
+        """The claim through which a tenant reads a blob. Raises FileNotFoundError, or Erased where all that it has was erased. Blocks."""
+        claimed = self._claims.to(tenant, digest)
+        for name in claimed:
+            if self.path_of(name).is_file() and self.opens(name):
+                return name
+        for name in claimed:
+            self.find_key(name)
+        raise FileNotFoundError(f"there is no blob {digest}")
+
     def has(self, tenant: str, digest: str) -> bool:
-        """Whether the blob is here, and this tenant has brought it."""
-        return self._claim(tenant, digest).is_file() and self.path(digest).is_file()
+        """Whether the blob is here and can be read, and this tenant has brought it. Blocks."""
+        try:
+            self.find(tenant, digest)
+        except (FileNotFoundError, Erased):
+            return False
+        return True
 
     def use(self, tenant: str, digest: str) -> bool:
         """The same, and where it is so, the blob is not collected for a while: whoever asks is about to refer to it. Blocks."""
         with self._changing:
             if not self.has(tenant, digest):
                 return False
-            os.utime(self._claim(tenant, digest))
+            for name in self._claims.to(tenant, digest):
+                self._claims.touch(tenant, name)
             return True
 
-    def _owner(self, tenant: str) -> Path:
-        """The folder of a tenant's claims; a tenant may be called anything."""
-        return self.folder / OWNERS / sha256(tenant.encode()).hexdigest()[:OWNER_CHARACTERS]
-
-    def _claim(self, tenant: str, digest: str) -> Path:
-        """The empty file that says that the blob is also this tenant's."""
-        return self._owner(tenant) / self.path(digest).name
+    def _use_as(self, tenant: str, digest: str, subject: str | None) -> bool:
+        """Whether the tenant has brought it as this subject's already; it counts as used then."""
+        with self._changing:
+            for name in self._claims.to(tenant, digest):
+                if name.subject == mark(tenant, subject) and self.path_of(name).is_file() and self.opens(name):
+                    self._claims.touch(tenant, name)
+                    return True
+        return False
 
     def claims(self, tenant: str) -> list[Claim]:
-        """All blobs of a tenant, in the order of their names."""
-        found = []
-        for claim in sorted(self._owner(tenant).glob("*")):
-            try:
-                found.append(Claim(claim.name, self.path(claim.name).stat().st_size, claim.stat().st_mtime))
-            except (FileNotFoundError, ValueError):
-                continue  # it goes at this moment, or is nothing of ours
-        return found
+        """All blobs of a tenant, in the order of their names. Blocks."""
+        return [claim for name, path in self._claims.of(tenant) if (claim := self._claim(name, path)) is not None]
 
-    async def used(self, tenant: str) -> int:
-        """How many bytes a tenant has, those included that are on their way."""
-        if tenant not in self._bytes_by_tenant:
-            found = sum(claim.bytes for claim in await run_blocking(self.claims, tenant))
-            self._bytes_by_tenant.setdefault(tenant, found)
-        return self._bytes_by_tenant[tenant]
+    def of_subject(self, tenant: str, subject: str) -> list[Claim]:
+        """Those that a tenant has brought as data of this subject. Blocks."""
+        mine = mark(tenant, subject)
+        found = ((name, path) for name, path in self._claims.of(tenant) if name.subject == mine)
+        return [claim for name, path in found if (claim := self._claim(name, path)) is not None]
 
-    async def verify(self, digest: str) -> None:
-        """Reads a blob's file against its name, unless that was done a moment ago. Raises FileNotFoundError, or WrongDigest."""
-        read_at = self._verified_at.pop(digest, -math.inf)
-        now = trio.current_time()
-        if now >= read_at + VERIFIED_SECONDS:
-            read_at = now
-            if await run_blocking(digest_of_file, self.path(digest)) != digest:
-                raise WrongDigest(f"the file of blob {digest} was altered")
-        self._verified_at[digest] = read_at
-        if len(self._verified_at) > VERIFIED_MAX:
-            del self._verified_at[next(iter(self._verified_at))]
+    def _claim(self, name: Name, path: Path) -> Claim | None:
+        """None where it goes at this moment."""
+        try:
+            return Claim(name.digest, self.size(name), path.stat().st_mtime, str(name))
+        except FileNotFoundError:
+            return None
 
-    def read(self, digest: str) -> bytes:
-        """The whole blob, checked. Raises FileNotFoundError, or WrongDigest where the file was altered."""
-        content = self.path(digest).read_bytes()
+    def read(self, digest: str, tenant: str | None = None) -> bytes:
+        """The whole blob, checked; of a tenant, or where none is named, whosever it is. Blocks.
+
+        Raises FileNotFoundError, Erased, or WrongDigest where the file was altered.
+        """
+        name = self._find_anybodys(digest) if tenant is None else self.find(tenant, digest)
+        try:
+            with self.open(name) as file:
+                content = file.read()
+        except Damaged as error:
+            raise altered(name) from error
         if sha256(content).hexdigest() != digest:
-            raise WrongDigest(f"the file of blob {digest} was altered")
+            raise altered(name)
         return content
 
-    async def put(self, tenant: str, digest: str, chunks: AsyncIterable[bytes]) -> bool:
-        """Stores a stream under its digest for a tenant; false where the tenant had it already. Durable when it returns.
+    def _find_anybodys(self, digest: str) -> Name:
+        plain = self.path(digest)
+        if plain.is_file():
+            return Name(digest)
+        sealed = [Name.parse(path.name) for path in sorted(plain.parent.glob(f"{digest}.*"))]
+        if not sealed:
+            raise FileNotFoundError(f"there is no blob {digest}")
+        return next(filter(self.opens, sealed), sealed[0])
 
-        Raises WrongDigest, TooLarge, QuotaReached, OSError (a full disk); nothing is left behind then.
+    # ---- bringing
+
+    async def put(
+        self, tenant: str, digest: str, chunks: AsyncIterable[bytes], *, data_subject: str | None = None
+    ) -> bool:
+        """Stores a stream under its digest for a tenant, as data of a subject where one is named; false where the tenant had it already
+        as that. Durable when it returns.
+
+        Raises WrongDigest, TooLarge, QuotaReached, Refused (no keyring), Erased (the subject, meanwhile), OSError (a full disk); nothing
+        is left behind then.
         """
-        if await run_blocking(self.use, tenant, digest):
+        if await run_blocking(self._use_as, tenant, digest, data_subject):
             await self._compare(digest, chunks)
             return False
+        key = await run_blocking(self.key_for, tenant, data_subject)
         await self.used(tenant)
-        partial = self.folder / f"{uuid4().hex}.partial"
+        partial = self.new_path()
         new = False
         size = _Size(self, tenant)
         try:
-            found = await self._write(partial, chunks, size)
+            found = await self._write(partial, key, chunks, size)
             if found != digest:
                 raise WrongDigest(f"the content has the digest {found}")
-            new = await run_blocking(self.keep, tenant, digest, partial)
+            name = name_of(digest, key, mark(tenant, data_subject))
+            new = await run_blocking(self.keep, tenant, name, partial)
         finally:
             partial.unlink(missing_ok=True)
             if not new:
-                self._bytes_by_tenant[tenant] -= size.bytes
+                self.forget_used(tenant, size.bytes)
         return True
 
     async def _compare(self, digest: str, chunks: AsyncIterable[bytes]) -> None:
@@ -166,35 +206,79 @@ class Blobs:
         if found.hexdigest() != digest:
             raise WrongDigest(f"the content has the digest {found.hexdigest()}")
 
-    def keep(self, tenant: str, digest: str, partial: Path) -> bool:
-        """Makes a whole file the tenant's blob; false where another of its uploads has done so meanwhile. Blocks."""
-        with self._changing:
-            if not self.path(digest).is_file():
-                _publish(partial, self.path(digest))
-            claim = self._claim(tenant, digest)
-            new = not claim.is_file()
-            claim.parent.mkdir(parents=True, mode=0o700, exist_ok=True)
-            claim.touch(mode=0o600)
-            sync(claim.parent)
-            return new
+    async def _write(self, partial: Path, key: Key | None, chunks: AsyncIterable[bytes], arrived: "_Size") -> str:
+        digest, size = sha256(), 0
+        file = await run_blocking(self.create, partial, key)
+        try:
+            async for chunk in chunks:
+                size += len(chunk)
+                self.check_size(size)
+                arrived.add(len(chunk))
+                digest.update(chunk)
+                await run_blocking(file.write, chunk)
+            await run_blocking(settle, file)
+        finally:
+            with trio.CancelScope(shield=True):
+                await run_blocking(file.close)
+        return digest.hexdigest()
 
-    def drop(self, tenant: str, digest: str, unused_since: float) -> bool:
-        """Takes a blob from a tenant, unless it was used since; the bytes go with the last tenant that has them. False where it stays."""
+    def keep(self, tenant: str, name: Name, partial: Path) -> bool:
+        """Makes a whole file the tenant's blob; false where another of its uploads has done so meanwhile. Blocks.
+
+        Raises Erased where the key is gone meanwhile.
+        """
         with self._changing:
-            claim = self._claim(tenant, digest)
+            self.find_key(name)
+            if not self.path_of(name).is_file():
+                _publish(partial, self.path_of(name))
+            return self._claims.add(tenant, name)
+
+    # ---- letting go
+
+    def drop(self, tenant: str, name: str, unused_since: float) -> bool:
+        """Takes a blob from a tenant, unless it was used since; the bytes go with the last claim to them. False where it stays. Blocks."""
+        claimed = Name.parse(name)
+        with self._changing:
+            claim = self._claims.path(tenant, claimed)
             if not claim.is_file() or claim.stat().st_mtime >= unused_since:
                 return False
-            claim.unlink()
-            sync(claim.parent)
-            if not any(owner.joinpath(digest).is_file() for owner in (self.folder / OWNERS).iterdir()):
-                self.path(digest).unlink(missing_ok=True)
+            self._take(tenant, claimed)
             return True
 
+    def _take(self, tenant: str, name: Name) -> None:
+        self._claims.remove(tenant, name)
+        if not self._claims.has_anybody(name):
+            self._delete([name])
+
+    def _delete(self, names: Sequence[Name]) -> None:
+        """Durable when it returns."""
+        paths = [self.path_of(name) for name in names]
+        for path in paths:
+            path.unlink(missing_ok=True)
+        for folder in sorted({path.parent for path in paths}):
+            if folder.is_dir():
+                sync(folder)
+
+    def erase(self, tenant: str, subject: str) -> int:
+        """Deletes what a tenant has brought as data of this subject, and tells how many blobs that were. Durable when it returns. Blocks.
+
+        To be called when the subject's keys are gone: nothing of it is kept from then on, and what is deleted here can't be read from the
+        disk. It needs no key: what a backup brought back is found as well.
+        """
+        mine = mark(tenant, subject)
+        with self._changing:
+            claims = self.of_subject(tenant, subject)
+            names = [name for name, _ in self._claims.of(tenant) if name.subject == mine]
+            self._delete(names)
+            self._claims.remove(tenant, *names)
+            self.forget_used(tenant, sum(claim.bytes for claim in claims))
+        return len(names)
+
     def unclaimed(self, unused_since: float, delete: bool) -> int:
-        """How many files are nobody's, and deletes them: a node that was killed between a file and its claim has left them."""
+        """How many files are nobody's, and deletes them: a node that was killed between a file and its claim has left them. Blocks."""
         count = 0
         with self._changing:
-            claimed = {claim.name for claim in (self.folder / OWNERS).glob("*/*")}
+            claimed = self._claims.files()
             for path in self.folder.glob("[0-9a-f][0-9a-f]/*"):
                 if path.name not in claimed and path.stat().st_mtime < unused_since:
                     count += 1
@@ -202,35 +286,37 @@ class Blobs:
                         path.unlink()
         return count
 
+    # ---- counting: for any thread
+
+    async def used(self, tenant: str) -> int:
+        """How many bytes a tenant has, those included that are on their way."""
+        if tenant not in self._bytes_by_tenant:
+            found = sum(claim.bytes for claim in await run_blocking(self.claims, tenant))
+            with self._counting:
+                self._bytes_by_tenant.setdefault(tenant, found)
+        return self._bytes_by_tenant[tenant]
+
     def forget_used(self, tenant: str, dropped_bytes: int) -> None:
         """What was dropped does not count any more."""
-        if tenant in self._bytes_by_tenant:
-            self._bytes_by_tenant[tenant] -= dropped_bytes
+        with self._counting:
+            if tenant in self._bytes_by_tenant:
+                self._bytes_by_tenant[tenant] -= dropped_bytes
 
     async def hold(self, tenant: str, size: int) -> None:
         """Counts bytes that were reserved before this start: a smaller quota takes nothing back."""
         await self.used(tenant)
-        self._bytes_by_tenant[tenant] += size
+        with self._counting:
+            self._bytes_by_tenant[tenant] += size
 
     def count(self, tenant: str, size: int) -> None:
         """Counts bytes that arrive for a tenant. Raises QuotaReached, and counts nothing. Only after `used`."""
-        used = self._bytes_by_tenant[tenant]
-        if used + size > self.tenant_bytes_max:
-            raise QuotaReached(f"the tenant's blobs have {used} bytes, and may have {self.tenant_bytes_max} together")
-        self._bytes_by_tenant[tenant] = used + size
-
-    async def _write(self, partial: Path, chunks: AsyncIterable[bytes], arrived: "_Size") -> str:
-        digest, size = sha256(), 0
-        async with await trio.open_file(partial, "wb") as file:
-            async for chunk in chunks:
-                size += len(chunk)
-                self.check_size(size)
-                arrived.add(len(chunk))
-                digest.update(chunk)
-                await file.write(chunk)
-            await file.flush()
-            await run_blocking(os.fsync, file.fileno())
-        return digest.hexdigest()
+        with self._counting:
+            used = self._bytes_by_tenant[tenant]
+            if used + size > self.tenant_bytes_max:
+                raise QuotaReached(
+                    f"the tenant's blobs have {used} bytes, and may have {self.tenant_bytes_max} together"
+                )
+            self._bytes_by_tenant[tenant] = used + size
 
 
 class _Size:
@@ -244,61 +330,6 @@ class _Size:
     def add(self, size: int) -> None:
         self._blobs.count(self._tenant, size)
         self.bytes += size
-
-
-def copy_blobs(source: Path, target: Path) -> tuple[int, int, list[str]]:
-    """Copies all blobs and whose they are into a new folder, reading each against its name: how many, how many bytes, which were altered.
-
-    The source may be in use: what comes later is not in the copy, which is complete when it appears. Raises FileExistsError, OSError.
-    """
-    if target.exists():
-        raise FileExistsError(f"{target} exists")
-    partial = target.with_name(f"{target.name}.{uuid4().hex[:8]}.partial")
-    try:
-        found = _copy_all(source, partial)
-        partial.rename(target)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    sync(target.parent)
-    return found
-
-
-def _copy_all(source: Path, target: Path) -> tuple[int, int, list[str]]:
-    target.mkdir(mode=0o700, parents=True)
-    count = size = 0
-    altered = []
-    for claim in sorted(source.glob(f"{OWNERS}/*/*")):
-        path = source / claim.name[:2] / claim.name
-        copy = target / claim.name[:2] / claim.name
-        if not path.is_file():
-            continue
-        if not copy.is_file():
-            copy.parent.mkdir(mode=0o700, exist_ok=True)
-            count, size = count + 1, size + path.stat().st_size
-            if _copy(path, copy) != claim.name:
-                altered.append(claim.name)
-        owner = target / OWNERS / claim.parent.name
-        owner.mkdir(mode=0o700, parents=True, exist_ok=True)
-        owner.joinpath(claim.name).touch(mode=0o600)
-    return count, size, altered
-
-
-def _copy(path: Path, copy: Path) -> str:
-    """Copies a file onto the disk and returns the digest of what was read."""
-    digest = sha256()
-    with path.open("rb") as file, copy.open("xb") as out:
-        while part := file.read(COPY_BYTES):
-            digest.update(part)
-            out.write(part)
-        out.flush()
-        os.fsync(out.fileno())
-    return digest.hexdigest()
-
-
-def digest_of_file(path: Path) -> str:
-    """The sha256 of a file's bytes, as a blob is named. Blocks."""
-    with path.open("rb") as file:
-        return file_digest(file, "sha256").hexdigest()
 
 
 def _publish(partial: Path, path: Path) -> None:

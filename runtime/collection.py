@@ -38,20 +38,23 @@ async def collect(
 ) -> Collected:
     """Drops the tenant's blobs that no record refers to and that were not used since, or only says which they are."""
     claims = await run_blocking(blobs.claims, tenant)
-    old = {claim.digest.encode(): claim for claim in claims if claim.used_at < unused_since}
+    old: dict[bytes, list[Claim]] = {}
+    for claim in claims:
+        if claim.used_at < unused_since:
+            old.setdefault(claim.digest.encode(), []).append(claim)
     await journal.settled()
     after = 0
     while old and after < journal.position:
         after, named = await journal.read_with(_named, journal.store, after, tenant, frozenset(old))
         for digest in named:
             del old[digest]
-    loose = sorted(old.values())
+    loose = sorted(claim for mine in old.values() for claim in mine)
     unclaimed = await run_blocking(blobs.unclaimed, unused_since, not dry_run)
     if not dry_run:
         loose = await run_blocking(_drop, blobs, tenant, loose, unused_since)
         blobs.forget_used(tenant, sum(claim.bytes for claim in loose))
     return Collected(
-        blobs=[claim.digest for claim in loose],
+        blobs=sorted({claim.digest for claim in loose}),
         bytes=sum(claim.bytes for claim in loose),
         kept=len(claims) - len(loose),
         unclaimed=unclaimed,
@@ -79,4 +82,4 @@ def _names(body: bytes) -> Iterator[bytes]:
 
 
 def _drop(blobs: Blobs, tenant: str, claims: Sequence[Claim], unused_since: float) -> list[Claim]:
-    return [claim for claim in claims if blobs.drop(tenant, claim.digest, unused_since)]
+    return [claim for claim in claims if blobs.drop(tenant, claim.name, unused_since)]

@@ -2,25 +2,31 @@
 
 Both are in the folder of the blobs and survive a node that is killed; how far an upload has come is how long its file is. When the
 last byte is there the file is read against its digest and becomes a blob. The note stays for a while, so that whoever has not heard
-the answer can ask for it.
+the answer can ask for it. What is to be sealed as a blob is sealed from its first byte on (`runtime/upload_files.py`), and sealed anew,
+as one, when it is whole.
 """
 
-import os
 from collections.abc import AsyncIterable, Callable, Iterator
 from contextlib import contextmanager, suppress
+from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 import trio
 
-from runtime.blobs import Blobs, TooLarge, WrongDigest, digest_of_file
+from runtime import upload_files
+from runtime.blob_files import Erased, WrongDigest, name_of
+from runtime.blobs import Blobs, TooLarge
+from runtime.claims import mark
 from runtime.errors import Refused
+from runtime.keyring import Key, Keyring
+from runtime.sealed_files import Damaged
 from runtime.store.copies import sync
 from runtime.threads import run_blocking
+from runtime.upload_notes import NOTE, PART, Note, delete, write_note
 
 FOLDER = "uploads"
-PART, NOTE, NEW_NOTE = ".part", ".json", ".new"
 
 OPEN_MAX = 16
 """Uploads of one tenant that are not whole yet."""
@@ -41,15 +47,6 @@ class WrongOffset(Exception):
     def __init__(self, offset: int) -> None:
         super().__init__(f"the upload has {offset} bytes")
         self.offset = offset
-
-
-class Note(msgspec.Struct, frozen=True, kw_only=True):
-    """What is kept beside the bytes. `expected` is empty where nothing was; `sha256` is what was found when all were there."""
-
-    tenant: str
-    length: int
-    expected: str
-    sha256: str = ""
 
 
 class Appended(NamedTuple):
@@ -82,20 +79,50 @@ class Upload:
 class Uploads:
     """The uploads of all tenants of one folder of blobs. What is reserved for one counts as its tenant's bytes."""
 
-    def __init__(self, blobs: Blobs, now: Callable[[], float]) -> None:
+    def __init__(self, blobs: Blobs, now: Callable[[], float], *, keyring: Keyring | None = None) -> None:
+        """The keyring is that of the blobs, unless another is named."""
         self._blobs = blobs
         self._now = now
+        self._keyring = keyring or blobs.keyring
         self._folder = blobs.folder / FOLDER
         self._by_tenant: dict[str, dict[str, Upload]] = {}
 
     async def load(self) -> None:
         """Takes up what was begun before this start, and gives up what got no byte for too long."""
-        for upload in await run_blocking(_load, self._folder, self._blobs):
+        for upload in await run_blocking(self._load):
             self._by_tenant.setdefault(upload.note.tenant, {})[upload.id] = upload
             if not upload.is_done:
                 await self._blobs.hold(upload.note.tenant, upload.note.length)
         for tenant in sorted(self._by_tenant):
             await self.collect(tenant)
+
+    def _load(self) -> list[Upload]:
+        """The uploads of the folder; what belongs to none is deleted, and so is one whose key is gone."""
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        found = []
+        for part in sorted({path.with_suffix(PART) for path in self._folder.iterdir()}):
+            upload = self._read(part)
+            if upload is None:
+                delete(part)
+            else:
+                found.append(upload)
+        return found
+
+    def _read(self, part: Path) -> Upload | None:
+        written = part.with_suffix(NOTE)
+        try:
+            note = msgspec.json.decode(written.read_bytes(), type=Note)
+            key = self._key(note)
+        except (FileNotFoundError, msgspec.DecodeError, Erased):
+            return None
+        if part.is_file():
+            sync(part)
+            size, touched_at = upload_files.reach(part, key).content, part.stat().st_mtime
+            return Upload(part.stem, note, touched_at=touched_at, offset=size) if size <= note.length else None
+        if note.sha256 and self._blobs.has(note.tenant, note.sha256):
+            touched_at = written.stat().st_mtime
+            return Upload(part.stem, note, touched_at=touched_at, offset=note.length, is_done=True)
+        return None
 
     def of(self, tenant: str) -> list[Upload]:
         """The tenant's uploads that have not expired, in the order in which they got their last bytes."""
@@ -110,15 +137,20 @@ class Uploads:
             raise KeyError(upload_id)
         return upload
 
-    async def create(self, tenant: str, upload_id: str, length: int, expected: str = "") -> Upload:
-        """Begins an upload of so many bytes; the same again under the same name is the one that was begun. No other tenant's is called so.
+    async def create(
+        self, tenant: str, upload_id: str, length: int, expected: str = "", *, data_subject: str | None = None
+    ) -> Upload:
+        """Begins an upload of so many bytes, as data of a subject where one is named; the same again under the same name is the one that
+        was begun. No other tenant's is called so.
 
-        Raises TooLarge, QuotaReached, Refused (too many are open, or the name is taken), OSError; nothing is left behind then.
+        Raises TooLarge, QuotaReached, Refused (too many are open, the name is taken, no keyring), OSError; nothing is left behind then.
         """
         self._blobs.check_size(length)
         await self.collect(tenant)
         await self._blobs.used(tenant)
-        note = Note(tenant=tenant, length=length, expected=expected)
+        key = await run_blocking(self._blobs.key_for, tenant, data_subject)
+        named = name_of("", key, mark(tenant, data_subject))
+        note = Note(tenant=tenant, length=length, expected=expected, subject=named.subject, key=named.key)
         mine = self._by_tenant.setdefault(tenant, {})
         if upload_id in mine:
             return _same(mine[upload_id], note)
@@ -128,7 +160,7 @@ class Uploads:
         upload = mine[upload_id] = Upload(upload_id, note, touched_at=self._now())
         with self._busy(upload):
             try:
-                await run_blocking(_begin, self._path(upload, PART), note, upload.touched_at)
+                await run_blocking(self._begin, self._path(upload, PART), upload, key)
             except BaseException:
                 await self._forget(upload)
                 raise
@@ -139,8 +171,8 @@ class Uploads:
     ) -> Appended:
         """Adds bytes; the last make it a blob. Whatever ends the stream, what has arrived stays, and is on the disk.
 
-        Raises KeyError, WrongOffset, TooLarge (more than announced), Refused (somebody else is at it), WrongDigest (the upload is gone
-        then), OSError (a full disk), and what the stream raises.
+        Raises KeyError, WrongOffset, TooLarge (more than announced), Refused (somebody else is at it), WrongDigest or Erased (the upload
+        is gone then), OSError (a full disk), and what the stream raises.
         """
         upload = self.find(tenant, upload_id)
         with self._busy(upload):
@@ -150,10 +182,20 @@ class Uploads:
             if upload.is_done:
                 await _write(None, chunks, 0)
                 return Appended(offset, upload.note.sha256)
-            await self._grow(upload, chunks)
-            if upload.offset < upload.note.length:
-                return Appended(upload.offset)
-            return await self._finish(upload)
+            try:
+                await self._grow(upload, chunks)
+                self._check_kept(upload)
+                if upload.offset < upload.note.length:
+                    return Appended(upload.offset)
+                return await self._finish(upload)
+            except OSError:
+                self._check_kept(upload)
+                raise
+            except (WrongDigest, Damaged, Erased) as error:
+                await self._forget(upload)
+                if isinstance(error, Damaged):
+                    raise WrongDigest(f"what had arrived was altered on the disk: {error}") from error
+                raise
 
     async def discard(self, tenant: str, upload_id: str) -> None:
         """Gives an upload up. Raises KeyError, or Refused where bytes are arriving."""
@@ -171,31 +213,92 @@ class Uploads:
                 await self._forget(upload)
         return len(old)
 
+    async def erase(self, tenant: str, subject: str) -> int:
+        """Gives up a subject's uploads, those too that bytes are arriving for, and forgets which became blobs; how many those were.
+
+        To be called when the subject's keys are gone: none of them becomes a blob then.
+        """
+        mine = mark(tenant, subject)
+        found = [one for one in self._by_tenant.get(tenant, {}).values() if one.note.subject == mine]
+        for upload in found:
+            await self._forget(upload)
+        return len(found)
+
+    def _check_kept(self, upload: Upload) -> None:
+        if self._by_tenant[upload.note.tenant].get(upload.id) is not upload:
+            raise Erased("the upload was given up: its data subject was erased")
+
     async def _grow(self, upload: Upload, chunks: AsyncIterable[bytes]) -> None:
         came_to = upload.offset
-        file = await run_blocking(_open, self._path(upload, PART), came_to)
+        part = await run_blocking(self._open, upload, came_to)
         try:
-            await _write(file, chunks, upload.note.length - upload.offset)
+            await _write(part, chunks, upload.note.length - upload.offset)
         finally:
             with trio.CancelScope(shield=True):
                 upload.touched_at = self._now()
-                upload.offset = await run_blocking(_settle, file, came_to, upload.touched_at)
+                upload.offset = await run_blocking(part.settle, upload.touched_at)
+
+    def _begin(self, path: Path, upload: Upload, key: Key | None) -> None:
+        upload_files.begin(path, upload.touched_at, key, self._entropy)
+        write_note(path, upload.note)
+
+    def _open(self, upload: Upload, came_to: int) -> upload_files.Part:
+        return upload_files.open_part(self._path(upload, PART), came_to, self._key(upload.note), self._entropy)
+
+    def _key(self, note: Note) -> Key | None:
+        """What the upload is sealed for, or nothing. Raises Erased."""
+        if not note.key:
+            return None
+        key = self._keyring.find(note.name.key_id) if self._keyring is not None else None
+        if key is None:
+            raise Erased("the upload was given up: its key is gone")
+        return key
+
+    def _entropy(self, count: int) -> bytes:
+        assert self._keyring is not None
+        return self._keyring.entropy(count)
 
     async def _finish(self, upload: Upload) -> Appended:
         """Reads what has arrived against what was expected, and makes it the tenant's blob."""
-        note, path = upload.note, self._path(upload, PART)
-        found = await run_blocking(digest_of_file, path)
-        if note.expected not in ("", found):
-            await self._forget(upload)
-            raise WrongDigest(f"the content has the digest {found}")
-        whole = msgspec.structs.replace(note, sha256=found)
-        with trio.CancelScope(shield=True):
-            new = await run_blocking(_publish, self._blobs, path, whole)
-            if not new:
-                self._blobs.forget_used(note.tenant, note.length)
-            upload.note, upload.is_done = whole, True
-            await self._forget_oldest(note.tenant)
-        return Appended(upload.offset, found, new)
+        path = self._path(upload, PART)
+        whole, file = await run_blocking(self._whole, upload.note, path)
+        try:
+            if upload.note.expected not in ("", whole.sha256):
+                raise WrongDigest(f"the content has the digest {whole.sha256}")
+            with trio.CancelScope(shield=True):
+                self._check_kept(upload)
+                new = await run_blocking(self._publish, path, file, whole)
+                upload.note, upload.is_done = whole, True
+                if not new:
+                    self._blobs.forget_used(whole.tenant, whole.length)
+                await self._forget_oldest(whole.tenant)
+        finally:
+            if file != path:
+                file.unlink(missing_ok=True)
+        return Appended(upload.offset, whole.sha256, new)
+
+    def _whole(self, note: Note, path: Path) -> tuple[Note, Path]:
+        """What it is, and the file that may be kept: the very one that has grown, unless it is to be sealed."""
+        key = self._key(note) or self._blobs.key_for(note.tenant, None)
+        pieces = upload_files.content(path, self._key(note))
+        if key is None:
+            return msgspec.structs.replace(note, sha256=_digest(pieces)), path
+        file = self._blobs.new_path()
+        try:
+            found, size = self._blobs.write_whole(file, key, pieces)
+            if size != note.length:
+                raise Damaged(f"{size} bytes of {note.length} are there")
+        except BaseException:
+            file.unlink(missing_ok=True)
+            raise
+        return msgspec.structs.replace(note, sha256=found, key=key.id.hex()), file
+
+    def _publish(self, path: Path, file: Path, whole: Note) -> bool:
+        """The note says what it is before the file is a blob: whoever asks after a crash in between is told so."""
+        write_note(path, whole)
+        new = self._blobs.keep(whole.tenant, whole.name, file)
+        path.unlink(missing_ok=True)
+        return new
 
     async def _forget_oldest(self, tenant: str) -> None:
         done = [one for one in self._by_tenant[tenant].values() if one.is_done]
@@ -205,10 +308,11 @@ class Uploads:
     async def _forget(self, upload: Upload) -> None:
         """Deletes what there is of it; what was reserved for a blob that did not come is free again."""
         with trio.CancelScope(shield=True):
-            if self._by_tenant[upload.note.tenant].pop(upload.id, None) is None:
-                return
-            await run_blocking(_delete, self._path(upload, PART))
-            if not upload.is_done:
+            mine = self._by_tenant[upload.note.tenant]
+            kept = mine.pop(upload.id) if mine.get(upload.id) is upload else None
+            if upload.id not in mine:
+                await run_blocking(delete, self._path(upload, PART))
+            if kept is not None and not kept.is_done:
                 self._blobs.forget_used(upload.note.tenant, upload.note.length)
 
     @contextmanager
@@ -229,19 +333,15 @@ class Uploads:
 
 
 def _same(upload: Upload, note: Note) -> Upload:
-    if (upload.note.length, upload.note.expected) != (note.length, note.expected):
-        raise Refused("key_reused", "an upload of another length or digest was begun under this key", status=422)
+    begun = upload.note
+    if (begun.length, begun.expected, begun.subject) != (note.length, note.expected, note.subject):
+        raise Refused(
+            "key_reused", "an upload of another length, digest or subject was begun under this key", status=422
+        )
     return upload
 
 
-def _open(part: Path, came_to: int) -> int:
-    """The file, of as many bytes as were told of: where the disk failed, more may stand in it."""
-    file = os.open(part, os.O_WRONLY | os.O_APPEND)
-    os.ftruncate(file, came_to)
-    return file
-
-
-async def _write(file: int | None, chunks: AsyncIterable[bytes], left: int) -> None:
+async def _write(part: upload_files.Part | None, chunks: AsyncIterable[bytes], left: int) -> None:
     """Gathers what comes, since each step to the disk costs a thread; what was gathered is written when the stream breaks off, too."""
     gathered = bytearray()
     try:
@@ -249,13 +349,13 @@ async def _write(file: int | None, chunks: AsyncIterable[bytes], left: int) -> N
             left -= len(chunk)
             _check_left(left)
             gathered += chunk
-            if len(gathered) >= WRITE_BYTES and file is not None:
+            if len(gathered) >= WRITE_BYTES and part is not None:
                 full, gathered = gathered, bytearray()
-                await run_blocking(_write_all, file, full)
+                await run_blocking(part.write, full)
     finally:
-        if gathered and file is not None:
+        if gathered and part is not None:
             with trio.CancelScope(shield=True):
-                await run_blocking(_write_all, file, gathered)
+                await run_blocking(part.write, gathered)
 
 
 def _check_left(left: int) -> None:
@@ -263,80 +363,8 @@ def _check_left(left: int) -> None:
         raise TooLarge(f"these are {-left} bytes more than the upload's length")
 
 
-def _write_all(file: int, chunk: bytes | bytearray) -> None:
-    rest = memoryview(chunk)
-    while rest:
-        rest = rest[os.write(file, rest) :]
-
-
-def _settle(file: int, came_to: int, at: float) -> int:
-    """Puts onto the disk what has arrived, and tells how much that is together; what can't be put there has not arrived."""
-    try:
-        os.utime(file, (at, at))
-        os.fsync(file)
-    except OSError:
-        os.ftruncate(file, came_to)
-        raise
-    else:
-        return os.fstat(file).st_size
-    finally:
-        os.close(file)
-
-
-def _begin(part: Path, note: Note, at: float) -> None:
-    part.touch(mode=0o600, exist_ok=False)
-    os.utime(part, (at, at))
-    _write_note(part, note)
-
-
-def _write_note(part: Path, note: Note) -> None:
-    """The note beside a file: the old one or the new one is there, whatever happens."""
-    new = part.with_suffix(NEW_NOTE)
-    new.write_bytes(msgspec.json.encode(note))
-    new.chmod(0o600)
-    sync(new)
-    new.rename(part.with_suffix(NOTE))
-    sync(part.parent)
-
-
-def _publish(blobs: Blobs, part: Path, whole: Note) -> bool:
-    """The note says what it is before the file is a blob: whoever asks after a crash in between is told so."""
-    _write_note(part, whole)
-    new = blobs.keep(whole.tenant, whole.sha256, part)
-    part.unlink(missing_ok=True)
-    return new
-
-
-def _delete(part: Path) -> None:
-    for suffix in (PART, NEW_NOTE, NOTE):
-        part.with_suffix(suffix).unlink(missing_ok=True)
-
-
-def _load(folder: Path, blobs: Blobs) -> list[Upload]:
-    """The uploads of a folder; what belongs to none is deleted."""
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    parts = {path.with_suffix(PART) for path in folder.iterdir()}
-    found = []
-    for part in sorted(parts):
-        upload = _read(part, blobs)
-        if upload is None:
-            _delete(part)
-        else:
-            found.append(upload)
-    return found
-
-
-def _read(part: Path, blobs: Blobs) -> Upload | None:
-    written = part.with_suffix(NOTE)
-    try:
-        note = msgspec.json.decode(written.read_bytes(), type=Note)
-    except (FileNotFoundError, msgspec.DecodeError):
-        return None
-    if part.is_file():
-        sync(part)
-        size, touched_at = part.stat().st_size, part.stat().st_mtime
-        return Upload(part.stem, note, touched_at=touched_at, offset=size) if size <= note.length else None
-    if note.sha256 and blobs.has(note.tenant, note.sha256):
-        touched_at = written.stat().st_mtime
-        return Upload(part.stem, note, touched_at=touched_at, offset=note.length, is_done=True)
-    return None
+def _digest(pieces: Iterator[bytes]) -> str:
+    found = sha256()
+    for piece in pieces:
+        found.update(piece)
+    return found.hexdigest()

@@ -40,3 +40,5 @@ def print_copied(copied: Sequence[Copied], *, as_json: bool) -> None:
             print(f"  {fault}")
         for digest in one.blobs_altered:
             print(f"  blob {digest} was altered")
+        if one.blobs_unchecked:
+            print(f"  {len(one.blobs_unchecked)} blobs are sealed under keys that are not at hand: copied, not checked")

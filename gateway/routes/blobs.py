@@ -1,16 +1,20 @@
 """Blobs: large values by the sha256 of their bytes, streamed in and out, with Range. Each tenant has those that it has brought.
 
 What is sent is read against its name: a whole blob while it is sent, its end only when all of it was right; a part after its whole file.
+Data of a data subject is sealed under the subject's key; when that was erased, so is the blob (410).
 """
 
+import os
 import re
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
+import stat as stat_of
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing, asynccontextmanager
 from hashlib import sha256
-from pathlib import Path
+from typing import Any
 
 import msgspec
 import structlog
+import trio
 from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse, Response
 from starlette.types import Message, Receive, Scope, Send
@@ -18,12 +22,16 @@ from starlette.types import Message, Receive, Scope, Send
 from gateway.auth import EVERYBODY, OPERATORS, UPLOADERS
 from gateway.calls import OCTETS, Call, Endpoint
 from gateway.problems import BadRequest, Fault, problem, status_problem
-from gateway.queries import Header, flag
-from runtime.blobs import QuotaReached, TooLarge, WrongDigest
+from gateway.queries import Header, Parameter, flag
+from runtime.blobs import Blobs, Erased, QuotaReached, TooLarge, WrongDigest
+from runtime.claims import Name
 from runtime.collection import Collected, collect
+from runtime.errors import Refused
+from runtime.sealed_files import Damaged
 from runtime.threads import run_blocking
 
 RANGE = Header("Range", "The part that is wanted, as in `bytes=100-` or `bytes=100-199`.", {"type": "string"})
+SUBJECT_CHARACTERS_MAX = 200
 TAG = re.compile(r'(?:W/)?("[^"]*")')
 
 log = structlog.get_logger("gateway.blobs")
@@ -44,17 +52,28 @@ class Usage(msgspec.Struct, frozen=True):
 
 
 class Part(FileResponse):
-    """A blob's file, or the part of it that the Range header names; a range that makes no sense is told as a problem document."""
+    """A blob's content, or the part of it that the Range header names; a range that makes no sense is told as a problem document."""
 
-    def __init__(self, path: Path, digest: str, headers: Mapping[str, str]) -> None:
-        super().__init__(path, headers=headers, media_type=OCTETS)
-        self.digest = digest
+    def __init__(self, blobs: Blobs, name: Name, stat: os.stat_result, headers: Mapping[str, str]) -> None:
+        super().__init__(blobs.path_of(name), headers=headers, media_type=OCTETS, stat_result=stat)
+        self._blobs = blobs
+        self._name = name
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        checked = _Checked(self.digest, send, has_body=scope["method"] != "HEAD")
-        await super().__call__(scope, receive, checked.send)
+        checked = _Checked(self._name.digest, send, has_body=scope["method"] != "HEAD")
+        try:
+            await super().__call__(scope, receive, checked.send)
+        except (Erased, FileNotFoundError, WrongDigest, Damaged) as error:
+            checked.fail(error)
         if checked.refusal is not None:
             await checked.refusal(scope, receive, send)
+
+    @asynccontextmanager
+    async def _open_file(self) -> AsyncIterator[Any]:
+        """What is sealed is opened frame by frame while it is sent."""
+        file = trio.wrap_file(await run_blocking(self._blobs.open, self._name))
+        async with file:
+            yield file
 
 
 class _Checked:
@@ -79,7 +98,7 @@ class _Checked:
         self._found.update(message.get("body", b"") if self._is_whole else b"")
         is_last = message["type"] == "http.response.body" and not message.get("more_body", False)
         if is_last and self._is_whole and self._found.hexdigest() != self._digest:
-            self._refuse()
+            self.fail(WrongDigest(f"the file of blob {self._digest} was altered"))
             return
         if self._held is not None:
             self._is_begun = True
@@ -88,11 +107,22 @@ class _Checked:
         if is_last:
             await self._send(message)
 
-    def _refuse(self) -> None:
+    def fail(self, error: Exception) -> None:
         """What was begun can only be broken off: the client misses the end."""
         if self._is_begun:
-            raise WrongDigest(f"the file of blob {self._digest} was altered")
-        self.refusal = _altered(self._digest)
+            raise error
+        self.refusal = _unreadable(error, self._digest)
+
+
+def _unreadable(error: Exception, digest: str) -> Response:
+    match error:
+        case Erased():
+            detail = f"the blob {digest} was data of a data subject that was erased"
+            return problem(410, "blob_erased", "The blob was erased", detail=detail)
+        case FileNotFoundError():
+            return status_problem(404, detail=f"there is no blob {digest}")
+        case _:
+            return _altered(digest)
 
 
 def _altered(digest: str) -> Response:
@@ -107,18 +137,18 @@ def _refusal(start: Message) -> Response:
 
 
 async def put(call: Call) -> Response:
-    """Stores the body, once; 201 where it is new, 200 where it was here."""
-    digest = _digest(call)
+    """Stores the body, once; 201 where it is new, 200 where it was here. Data of a data subject is to be brought as such."""
+    digest, subject = _digest(call), call.asked(DATA_SUBJECT)
     call.node.room.check(int(call.request.headers.get("content-length", 0)))
     try:
         async with aclosing(while_there_is_room(call)) as parts:
-            new = await call.node.blobs.put(call.tenant, digest, parts)
-    except (WrongDigest, TooLarge, OSError) as error:
+            new = await call.node.blobs.put(call.tenant, digest, parts, data_subject=subject)
+    except (WrongDigest, TooLarge, Erased, OSError) as error:
         return refusal(error, f"the path says {digest}")
     return call.reply(Stored(digest), 201 if new else 200)
 
 
-def refusal(error: WrongDigest | TooLarge | OSError, expected: str) -> Response:
+def refusal(error: WrongDigest | TooLarge | Erased | OSError, expected: str) -> Response:
     """Why bytes that have come are no blob."""
     match error:
         case WrongDigest():
@@ -127,6 +157,8 @@ def refusal(error: WrongDigest | TooLarge | OSError, expected: str) -> Response:
             return problem(507, "blob_quota_reached", "Blob quota reached", detail=str(error))
         case TooLarge():
             raise HTTPException(413, str(error)) from error
+        case Erased():
+            return problem(410, "blob_erased", "The blob was erased", detail="its data subject was erased meanwhile")
         case _:
             raise HTTPException(507, f"the blob could not be written: {error.strerror}") from error
 
@@ -159,25 +191,40 @@ async def while_there_is_room(call: Call) -> AsyncGenerator[bytes, None]:
 
 
 async def get(call: Call) -> Response:
-    """The bytes, or the part that the Range header names; what was altered on the disk is not given out as the blob."""
-    digest = _digest(call)
-    path = _path(call, digest)
+    """The bytes, or the part that the Range header names; what was altered on the disk is not given out as the blob.
+
+    410 tells that it was data of a data subject that was erased, as long as that is known.
+    """
+    digest, blobs = _digest(call), call.node.blobs
+    try:
+        name = await run_blocking(blobs.find, call.tenant, digest)
+        stat = await run_blocking(_stat, blobs, name)
+    except (Erased, FileNotFoundError) as error:
+        return _unreadable(error, digest)
     headers = {"ETag": f'"{digest}"', "Cache-Control": "private, max-age=31536000, immutable"}
     known = call.request.headers.get("if-none-match", "")
     if known.strip() == "*" or headers["ETag"] in TAG.findall(known):
         return Response(status_code=304, headers=headers)
     if "range" in call.request.headers and call.request.method == "GET":
         try:
-            await call.node.blobs.verify(digest)
-        except WrongDigest:
-            return _altered(digest)
-    return Part(path, digest, headers)
+            await blobs.verify(name)
+        except (Erased, FileNotFoundError, WrongDigest) as error:
+            return _unreadable(error, digest)
+    return Part(blobs, name, stat, headers)
 
 
-def _path(call: Call, digest: str) -> Path:
-    if not call.node.blobs.has(call.tenant, digest):
-        raise HTTPException(404, f"there is no blob {digest}")
-    return call.node.blobs.path(digest)
+def _stat(blobs: Blobs, name: Name) -> os.stat_result:
+    """That of the file, with the length of the content."""
+    told = list(blobs.path_of(name).stat())
+    told[stat_of.ST_SIZE] = blobs.size(name)
+    return os.stat_result(told)
+
+
+def subject(name: str) -> str:
+    """A data subject's id, as it is given from outside. Raises Refused."""
+    if not 0 < len(name) <= SUBJECT_CHARACTERS_MAX:
+        raise Refused("query_invalid", f"data_subject must have 1 to {SUBJECT_CHARACTERS_MAX} characters", status=422)
+    return name
 
 
 def _digest(call: Call) -> str:
@@ -190,10 +237,17 @@ def _digest(call: Call) -> str:
 
 
 BLOB = "/v1/blobs/{sha256}"
+DATA_SUBJECT: Parameter[str | None] = Parameter(
+    "data_subject",
+    "Whose personal data it is, by the id that the tenant has given to that person. It is kept under a key of that person's own.",
+    {"type": "string", "minLength": 1, "maxLength": SUBJECT_CHARACTERS_MAX},
+    subject,
+    None,
+)
 DRY_RUN = flag("dry_run", "Delete nothing, and tell what would be.")
 routes = (
     Endpoint("GET", "/v1/blobs", usage, EVERYBODY, reply=Usage),
     Endpoint("POST", "/v1/blobs/collection", collection, OPERATORS, reply=Collected, query=(DRY_RUN,)),
-    Endpoint("PUT", BLOB, put, UPLOADERS, bytes, Stored, 201, others=(200,)),
+    Endpoint("PUT", BLOB, put, UPLOADERS, bytes, Stored, 201, (DATA_SUBJECT,), others=(200,)),
     Endpoint("GET", BLOB, get, EVERYBODY, media=OCTETS, others=(206, 304), headers=(RANGE,)),
 )

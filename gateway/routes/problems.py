@@ -16,7 +16,8 @@ from gateway.calls import Call, Endpoint, found
 from gateway.problems import BadRequest, Fault
 from gateway.queries import PAGE, READ
 from projections import problems
-from runtime.blobs import Blobs, WrongDigest
+from runtime.blobs import Blobs, Erased, WrongDigest
+from runtime.sealed_files import Damaged
 from runtime.threads import run_blocking
 
 FILES_AT_ONCE_MAX = 2
@@ -45,7 +46,7 @@ async def register(call: Call) -> Response:
     body = await call.body(ProblemBody)
     if not await run_blocking(call.node.blobs.use, call.tenant, body.blob):
         raise BadRequest([Fault(pointer="/blob", detail="there is no such blob; PUT it to /v1/blobs first")])
-    facts = await trio.to_thread.run_sync(_read, call.node.blobs, body, limiter=_few_at_a_time)
+    facts = await trio.to_thread.run_sync(_read, call.node.blobs, call.tenant, body, limiter=_few_at_a_time)
     command = RegisterProblem(
         problem_id=call.node.system.ids.new(), name=body.name, blob=body.blob, best_known=body.best_known, **facts
     )
@@ -54,25 +55,34 @@ async def register(call: Call) -> Response:
     return call.reply(row, 201)
 
 
-def _read(blobs: Blobs, body: ProblemBody) -> dict[str, Any]:
+def _read(blobs: Blobs, tenant: str, body: ProblemBody) -> dict[str, Any]:
     """What the file says of itself. Size and first bytes are looked at before it is read. Raises BadRequest."""
-    from solvers.formats import FILE_BYTES_MAX, HEAD_BYTES, parse, recognise
+    from solvers.formats import parse, recognise
 
-    path = blobs.path(body.blob)
-    size = path.stat().st_size
-    if size > FILE_BYTES_MAX:
-        raise _broken(f"the file has {size} bytes; at most {FILE_BYTES_MAX} are read")
-    with path.open("rb") as file:
-        head = file.read(HEAD_BYTES)
+    head = _head(blobs, tenant, body.blob)
     written = recognise(head, body.name) if body.format is None else body.format.value
     if written is None or b"\0" in head:
         raise _broken("no reader recognizes the file")
     try:
-        qubo = parse(blobs.read(body.blob), body.name, format=written)
-    except (ValueError, OverflowError, MemoryError, WrongDigest) as error:
+        qubo = parse(blobs.read(body.blob, tenant), body.name, format=written)
+    except (ValueError, OverflowError, MemoryError, FileNotFoundError, Erased, WrongDigest) as error:
         raise _broken(str(error) or "the problem does not fit into memory") from error
     facts = {"variables": qubo.variables, "couplings": qubo.couplings, "sense": Sense(qubo.sense)}
     return facts | {"format": Format(written)}
+
+
+def _head(blobs: Blobs, tenant: str, digest: str) -> bytes:
+    """The first bytes of a file that is not too large."""
+    from solvers.formats import FILE_BYTES_MAX, HEAD_BYTES
+
+    try:
+        blob = blobs.find(tenant, digest)
+        if (size := blobs.size(blob)) > FILE_BYTES_MAX:
+            raise _broken(f"the file has {size} bytes; at most {FILE_BYTES_MAX} are read")
+        with blobs.open(blob) as file:
+            return file.read(HEAD_BYTES)
+    except (FileNotFoundError, Erased, WrongDigest, Damaged) as error:
+        raise _broken(str(error)) from error
 
 
 def _broken(reason: str) -> BadRequest:

@@ -17,8 +17,8 @@ from gateway.auth import UPLOADERS
 from gateway.calls import Call, Endpoint
 from gateway.problems import problem
 from gateway.queries import Header
-from gateway.routes.blobs import Stored, refusal, while_there_is_room
-from runtime.blobs import TooLarge, WrongDigest
+from gateway.routes.blobs import SUBJECT_CHARACTERS_MAX, Stored, refusal, while_there_is_room
+from runtime.blobs import Erased, TooLarge, WrongDigest
 from runtime.uploads import Upload, WrongOffset
 
 PIECE = "application/offset+octet-stream"
@@ -33,10 +33,11 @@ OFFSET = Header(
 
 
 class UploadBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How many bytes will come, and the sha256 that they must have, where it is known."""
+    """How many bytes will come, the sha256 that they must have, where it is known, and whose personal data it is, if anybody's."""
 
     length: Annotated[int, msgspec.Meta(ge=0)]
     sha256: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")] | None = None
+    data_subject: Annotated[str, msgspec.Meta(min_length=1, max_length=SUBJECT_CHARACTERS_MAX)] | None = None
 
 
 class UploadRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,7 +62,9 @@ async def create(call: Call) -> Response:
     try:
         call.node.blobs.check_size(body.length)
         call.node.room.check(body.length)
-        upload = await call.node.uploads.create(call.tenant, _new_name(call), body.length, body.sha256 or "")
+        upload = await call.node.uploads.create(
+            call.tenant, _new_name(call), body.length, body.sha256 or "", data_subject=body.data_subject
+        )
     except (TooLarge, OSError) as error:
         return refusal(error, "")
     return _told(call, upload, 201, {"Location": f"{UPLOADS}/{upload.id}"})
@@ -81,7 +84,7 @@ async def append(call: Call) -> Response:
     except WrongOffset as error:
         told = {"Upload-Offset": str(error.offset)}
         return problem(409, "upload_offset_differs", "Upload offset differs", detail=str(error), headers=told)
-    except (WrongDigest, TooLarge, OSError) as error:
+    except (WrongDigest, TooLarge, Erased, OSError) as error:
         return refusal(error, f"the upload was to have {expected}")
     if not appended.sha256:
         return Response(status_code=204, headers={"Upload-Offset": str(appended.offset)})

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import trio
 
-from runtime.blobs import Blobs, QuotaReached, TooLarge, WrongDigest, copy_blobs
+from runtime.blob_copies import copy_blobs
+from runtime.blobs import Blobs, QuotaReached, TooLarge, WrongDigest
 
 CONTENT = b"x" * 100_000
 DIGEST = sha256(CONTENT).hexdigest()
@@ -164,7 +165,7 @@ async def test_a_copy_has_all_blobs_and_whose_they_are_and_names_what_was_altere
     blobs = Blobs(tmp_path / "blobs", blob_bytes_max=1_000_000)
     for tenant, content in (("one", CONTENT), ("two", CONTENT), ("two", b"other")):
         await blobs.put(tenant, _name(content), _chunks(content))
-    assert copy_blobs(tmp_path / "blobs", tmp_path / "copy") == (2, len(CONTENT) + 5, [])
+    assert copy_blobs(tmp_path / "blobs", tmp_path / "copy") == (2, len(CONTENT) + 5, [], [])
     copied = Blobs(tmp_path / "copy", blob_bytes_max=1_000_000)
     assert [copied.has("one", DIGEST), copied.has("two", DIGEST), copied.has("one", _name(b"other"))] == [
         True,

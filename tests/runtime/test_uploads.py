@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.blobs import Blobs, QuotaReached, TooLarge, WrongDigest
+from runtime.claims import Name
 from runtime.clock import FixedClock
 from runtime.errors import Refused
 from runtime.uploads import DONE_MAX, IDLE_SECONDS, OPEN_MAX, Uploads, WrongOffset
@@ -250,10 +251,10 @@ async def test_an_altered_file_is_found_and_a_moments_reading_is_remembered(
 ) -> None:
     _, blobs = await _open(tmp_path)
     await blobs.put("t", DIGEST, _chunks(CONTENT))
-    await blobs.verify(DIGEST)
+    await blobs.verify(Name(DIGEST))
     blobs.path(DIGEST).write_bytes(CONTENT[:-1] + b"y")
-    await blobs.verify(DIGEST)
+    await blobs.verify(Name(DIGEST))
     await trio.sleep(60)
     for _ in range(2):
         with pytest.raises(WrongDigest):
-            await blobs.verify(DIGEST)
+            await blobs.verify(Name(DIGEST))

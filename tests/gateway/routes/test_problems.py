@@ -3,7 +3,6 @@
 import os
 import resource
 from hashlib import sha256
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +15,7 @@ from aggregates.values.qubo import Format
 from gateway.problems import BadRequest
 from gateway.routes.problems import ProblemBody, _read
 from runtime.blobs import Blobs
+from runtime.claims import Name
 from solvers.documents import write_json
 from solvers.formats import write_bqp, write_rudy
 from solvers.generators import palubeckis, toroidal_grid
@@ -149,11 +149,11 @@ WORDS = st.sampled_from(
 )
 def test_whatever_a_file_holds_it_is_a_problem_or_a_reason(blobs: Blobs, content: bytes, format: Format | None) -> None:
     digest = sha256(content).hexdigest()
-    path: Path = blobs.path(digest)
-    path.parent.mkdir(exist_ok=True)
-    path.write_bytes(content)
+    file = blobs.new_path()
+    file.write_bytes(content)
+    blobs.keep("t", Name(digest), file)
     try:
-        facts = _read(blobs, ProblemBody(name="p", blob=digest, format=format))
+        facts = _read(blobs, "t", ProblemBody(name="p", blob=digest, format=format))
     except BadRequest as refusal:
         assert [fault["pointer"] for fault in refusal.faults] == ["/blob"]
         assert refusal.faults[0]["detail"]
