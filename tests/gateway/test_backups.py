@@ -2,18 +2,20 @@
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from hashlib import sha256
 from pathlib import Path
 
 import pytest
 import trio
 
-from gateway.backups import back_up, beside, listed, restore
+from gateway.backups import back_up, beside, listed, no_keyring, restore
 from gateway.folder import DataFolder
 from gateway.settings import GavelSettings
 from gateway.verdicts import Wrong
+from runtime.blobs import Blobs
 from tests.gateway.clients import Client, open_client, settings_of
+from tests.runtime.keyrings import keyring_in, standing_in
 
 BLOB = b"3 2\n1 2 1\n2 3 1\n"
 DIGEST = sha256(BLOB).hexdigest()
@@ -110,6 +112,35 @@ def test_nothing_is_restored_over_something_or_without_its_keys(kept: GavelSetti
     with pytest.raises(Wrong, match="exists"):
         back_up(kept, tmp_path / "copy.db")
     assert not (tmp_path / "made").exists()
+
+
+def test_sealed_blobs_are_copied_sealed_and_checked_where_the_key_is_at_hand(
+    kept: GavelSettings, tmp_path: Path
+) -> None:
+    keyring = keyring_in(tmp_path / "keys")
+    blobs = Blobs(DataFolder(kept.data).blobs, blob_bytes_max=1000, keyring=keyring)
+    trio.run(_bring, blobs)
+    sealed = blobs.find("t", DIGEST).file
+    for number, (keys, unchecked) in enumerate(((lambda folder: keyring, []), (no_keyring, [sealed]))):
+        file = tmp_path / f"copy{number}.db"
+        copied = back_up(kept, file, keys)
+        made = restore(file, tmp_path / f"made{number}", key_files(kept), keys)
+        for one in (copied[0], made[0]):
+            assert (one.whole, one.blobs, one.blobs_unchecked) == (True, 1, unchecked)
+    assert standing_in(tmp_path / "copy0.db.blobs", BLOB) == standing_in(tmp_path / "made0" / "blobs", BLOB) == []
+    path = blobs.path_of(blobs.find("t", DIGEST))
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    harmed = back_up(kept, tmp_path / "harmed.db", lambda folder: keyring)
+    assert [(one.whole, one.blobs_altered) for one in harmed] == [(False, [sealed]), (True, []), (True, [])]
+    keyring.close()
+
+
+async def _bring(blobs: Blobs) -> None:
+    await blobs.put("t", DIGEST, _chunks(BLOB), data_subject="erika")
+
+
+async def _chunks(chunk: bytes) -> AsyncGenerator[bytes, None]:
+    yield chunk
 
 
 def test_an_empty_folder_is_good_to_restore_into(kept: GavelSettings, tmp_path: Path) -> None:
