@@ -121,19 +121,18 @@ class BlobFiles:
         assert self.keyring is not None
         return Sealer(partial, key, self.keyring.entropy)
 
-    def write_whole(self, partial: Path, key: Key | None, pieces: Iterable[bytes]) -> tuple[str, int]:
-        """Writes what may be kept, and puts it onto the disk; the digest of the content, and how long it is. Blocks."""
-        digest, size = sha256(), 0
+    def write_whole(self, partial: Path, key: Key | None, pieces: Iterable[bytes]) -> str:
+        """Writes what may be kept, and puts it onto the disk; the digest of the content. Blocks."""
+        digest = sha256()
         file = self.create(partial, key)
         try:
             for piece in pieces:
                 digest.update(piece)
-                size += len(piece)
                 file.write(piece)
             settle(file)
         finally:
             file.close()
-        return digest.hexdigest(), size
+        return digest.hexdigest()
 
 
 def name_of(digest: str, key: Key | None, subject_mark: str) -> Name:

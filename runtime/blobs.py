@@ -248,7 +248,7 @@ class Blobs(BlobFiles):
     def _take(self, tenant: str, name: Name) -> None:
         self._claims.remove(tenant, name)
         if not self._claims.has_anybody(name):
-            self._delete([name])
+            self.path_of(name).unlink(missing_ok=True)
 
     def _delete(self, names: Sequence[Name]) -> None:
         """Durable when it returns."""

@@ -130,7 +130,8 @@ class _Sealed:
         self._come = Reach(come.content + len(piece), come.file + AROUND_BYTES + len(piece))
 
     def settle(self, at: float) -> int:
-        _settle(self._file, self._began, at, whole=self._come.file)
+        """A piece that a full disk has cut does not count: it goes when the next is written."""
+        _settle(self._file, self._began, at)
         return self._come.content
 
 
@@ -146,11 +147,8 @@ def _write_all(file: int, content: bytes | bytearray) -> None:
         rest = rest[os.write(file, rest) :]
 
 
-def _settle(file: int, began: Reach, at: float, whole: int | None = None) -> int:
-    """Of what has a bound of whole pieces, the piece goes that a full disk has cut."""
+def _settle(file: int, began: Reach, at: float) -> int:
     try:
-        if whole is not None:
-            os.ftruncate(file, whole)
         os.utime(file, (at, at))
         os.fsync(file)
     except OSError:

@@ -27,12 +27,16 @@ from runtime.blobs import Blobs, Erased, QuotaReached, TooLarge, WrongDigest
 from runtime.claims import Name
 from runtime.collection import Collected, collect
 from runtime.errors import Refused
+from runtime.keyring import KeyringUnusable
 from runtime.sealed_files import Damaged
 from runtime.threads import run_blocking
 
 RANGE = Header("Range", "The part that is wanted, as in `bytes=100-` or `bytes=100-199`.", {"type": "string"})
 SUBJECT_CHARACTERS_MAX = 200
 TAG = re.compile(r'(?:W/)?("[^"]*")')
+
+UNKEPT = (WrongDigest, TooLarge, Erased, OSError, KeyringUnusable)
+"""Why bytes that have come are not kept."""
 
 log = structlog.get_logger("gateway.blobs")
 
@@ -143,12 +147,12 @@ async def put(call: Call) -> Response:
     try:
         async with aclosing(while_there_is_room(call)) as parts:
             new = await call.node.blobs.put(call.tenant, digest, parts, data_subject=subject)
-    except (WrongDigest, TooLarge, Erased, OSError) as error:
+    except UNKEPT as error:
         return refusal(error, f"the path says {digest}")
     return call.reply(Stored(digest), 201 if new else 200)
 
 
-def refusal(error: WrongDigest | TooLarge | Erased | OSError, expected: str) -> Response:
+def refusal(error: WrongDigest | TooLarge | Erased | OSError | KeyringUnusable, expected: str) -> Response:
     """Why bytes that have come are no blob."""
     match error:
         case WrongDigest():
@@ -159,6 +163,9 @@ def refusal(error: WrongDigest | TooLarge | Erased | OSError, expected: str) -> 
             raise HTTPException(413, str(error)) from error
         case Erased():
             return problem(410, "blob_erased", "The blob was erased", detail="its data subject was erased meanwhile")
+        case KeyringUnusable():
+            log.error("keyring_unusable", reason=str(error))
+            raise HTTPException(507, "the blob could not be sealed: the node's keys can't be used") from error
         case _:
             raise HTTPException(507, f"the blob could not be written: {error.strerror}") from error
 

@@ -17,8 +17,7 @@ from gateway.auth import UPLOADERS
 from gateway.calls import Call, Endpoint
 from gateway.problems import problem
 from gateway.queries import Header
-from gateway.routes.blobs import SUBJECT_CHARACTERS_MAX, Stored, refusal, while_there_is_room
-from runtime.blobs import Erased, TooLarge, WrongDigest
+from gateway.routes.blobs import SUBJECT_CHARACTERS_MAX, UNKEPT, Stored, refusal, while_there_is_room
 from runtime.uploads import Upload, WrongOffset
 
 PIECE = "application/offset+octet-stream"
@@ -65,7 +64,7 @@ async def create(call: Call) -> Response:
         upload = await call.node.uploads.create(
             call.tenant, _new_name(call), body.length, body.sha256 or "", data_subject=body.data_subject
         )
-    except (TooLarge, OSError) as error:
+    except UNKEPT as error:
         return refusal(error, "")
     return _told(call, upload, 201, {"Location": f"{UPLOADS}/{upload.id}"})
 
@@ -84,7 +83,7 @@ async def append(call: Call) -> Response:
     except WrongOffset as error:
         told = {"Upload-Offset": str(error.offset)}
         return problem(409, "upload_offset_differs", "Upload offset differs", detail=str(error), headers=told)
-    except (WrongDigest, TooLarge, Erased, OSError) as error:
+    except UNKEPT as error:
         return refusal(error, f"the upload was to have {expected}")
     if not appended.sha256:
         return Response(status_code=204, headers={"Upload-Offset": str(appended.offset)})

@@ -143,6 +143,15 @@ async def test_what_arrives_while_its_subject_is_erased_is_refused(tmp_path: Pat
         assert (await admin.ask("GET", path)).status_code == 404
 
 
+async def test_where_no_key_can_be_made_nothing_is_taken(tmp_path: Path) -> None:
+    async with open_sealing(settings_of(tmp_path)) as admin:
+        assert admin.node.blobs.keyring is not None
+        admin.node.blobs.keyring.close()
+        assert await bring(admin) == 507
+        assert (await admin.ask("POST", UPLOADS, {"length": 1, "data_subject": "erika"})).status_code == 507
+        assert [path for path in admin.node.blobs.folder.rglob("*") if path.is_file()] == []
+
+
 async def test_an_altered_sealed_blob_is_not_given_out_as_itself(tmp_path: Path) -> None:
     async with open_sealing(settings_of(tmp_path)) as admin:
         for content in (CONTENT, b"small"):
