@@ -1,7 +1,5 @@
 """Blobs of data subjects over HTTP: sealed on the disk, read as others are, and gone with their subject."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from hashlib import sha256
 from pathlib import Path
 from random import Random
@@ -11,14 +9,11 @@ import pytest
 import trio
 
 from aggregates.key import Role
-from gateway.settings import GavelSettings
-from runtime.blobs import Blobs
-from runtime.uploads import Uploads
 from tests.gateway import documented
 from tests.gateway.clients import Client, open_client, settings_of
 from tests.gateway.raw import read_all
 from tests.gateway.routes.test_uploads import connect, head, problem, send, until
-from tests.runtime.keyrings import erase, forget_key, keyring_in, standing_in
+from tests.runtime.keyrings import erase, forget_key, standing_in
 
 PLANTED = b"Erika Mustermann, Heidestrasse 17"
 CONTENT = Random(3).randbytes(150_000) + PLANTED * 2000
@@ -26,18 +21,6 @@ DIGEST = sha256(CONTENT).hexdigest()
 SIZE = len(CONTENT)
 BLOB = f"/v1/blobs/{DIGEST}"
 UPLOADS = "/v1/blobs/uploads"
-
-
-@asynccontextmanager
-async def open_sealing(settings: GavelSettings, *, at_rest: bool = False) -> AsyncIterator[Client]:
-    """A client of a node whose blobs are sealed."""
-    async with open_client(settings) as admin:
-        node, keyring = admin.node, keyring_in(settings.data / "test-keys")
-        node.blobs = Blobs(node.folder.blobs, blob_bytes_max=settings.blob_bytes_max, keyring=keyring, at_rest=at_rest)
-        node.uploads = Uploads(node.blobs, node.system.clock.now, keyring=keyring)
-        await node.uploads.load()
-        yield admin
-        keyring.close()
 
 
 async def bring(client: Client, subject: str | None = "erika", content: bytes = CONTENT) -> int:
@@ -59,7 +42,7 @@ async def begin(client: Client, **body: Any) -> str:
 
 @pytest.mark.parametrize("at_rest", [False, True])
 async def test_a_sealed_blob_is_read_as_any_other_whole_and_in_parts(tmp_path: Path, at_rest: bool) -> None:
-    async with open_sealing(settings_of(tmp_path), at_rest=at_rest) as admin:
+    async with open_client(settings_of(tmp_path, encrypt_at_rest=at_rest)) as admin:
         subject = None if at_rest else "erika"
         assert [await bring(admin, subject) for _ in range(2)] == [201, 200]
         answer = await admin.ask("GET", BLOB)
@@ -85,7 +68,7 @@ async def test_a_sealed_blob_is_read_as_any_other_whole_and_in_parts(tmp_path: P
 
 
 async def test_an_erased_blob_is_gone_for_whoever_knew_it_and_absent_for_others(tmp_path: Path) -> None:
-    async with open_sealing(settings_of(tmp_path)) as admin:
+    async with open_client(settings_of(tmp_path)) as admin:
         stranger = await admin.with_role(Role.ADMIN, tenant="other")
         assert await bring(admin) == 201
         assert (await stranger.ask("GET", BLOB)).status_code == 404
@@ -103,7 +86,7 @@ async def test_an_erased_blob_is_gone_for_whoever_knew_it_and_absent_for_others(
 
 
 async def test_nobody_learns_who_else_has_the_same_content_and_each_keeps_its_own(tmp_path: Path) -> None:
-    async with open_sealing(settings_of(tmp_path)) as admin:
+    async with open_client(settings_of(tmp_path)) as admin:
         stranger = await admin.with_role(Role.ADMIN, tenant="other")
         for client, subject in ((admin, "erika"), (admin, "max"), (admin, None), (stranger, "erika")):
             assert [await bring(client, subject) for _ in range(2)] == [201, 200]
@@ -113,7 +96,7 @@ async def test_nobody_learns_who_else_has_the_same_content_and_each_keeps_its_ow
 
 
 async def test_a_half_upload_of_a_subject_stands_nowhere_in_the_clear_and_goes_with_it(tmp_path: Path) -> None:
-    async with open_sealing(settings_of(tmp_path)) as admin:
+    async with open_client(settings_of(tmp_path)) as admin:
         node, path = admin.node, await begin(admin, sha256=DIGEST)
         assert (await send(admin, path, 0, CONTENT[:200_000])).headers["upload-offset"] == "200000"
         async with await connect(admin) as stream:
@@ -135,7 +118,7 @@ async def test_a_half_upload_of_a_subject_stands_nowhere_in_the_clear_and_goes_w
 
 
 async def test_what_arrives_while_its_subject_is_erased_is_refused(tmp_path: Path) -> None:
-    async with open_sealing(settings_of(tmp_path)) as admin:
+    async with open_client(settings_of(tmp_path)) as admin:
         path, blobs = await begin(admin), admin.node.blobs
         assert blobs.keyring is not None
         forget_key(blobs.keyring, "default", "erika")
@@ -144,7 +127,7 @@ async def test_what_arrives_while_its_subject_is_erased_is_refused(tmp_path: Pat
 
 
 async def test_where_no_key_can_be_made_nothing_is_taken(tmp_path: Path) -> None:
-    async with open_sealing(settings_of(tmp_path)) as admin:
+    async with open_client(settings_of(tmp_path)) as admin:
         assert admin.node.blobs.keyring is not None
         admin.node.blobs.keyring.close()
         assert await bring(admin) == 507
@@ -153,7 +136,7 @@ async def test_where_no_key_can_be_made_nothing_is_taken(tmp_path: Path) -> None
 
 
 async def test_an_altered_sealed_blob_is_not_given_out_as_itself(tmp_path: Path) -> None:
-    async with open_sealing(settings_of(tmp_path)) as admin:
+    async with open_client(settings_of(tmp_path)) as admin:
         for content in (CONTENT, b"small"):
             await bring(admin, content=content)
             digest = sha256(content).hexdigest()
@@ -167,7 +150,7 @@ async def test_an_altered_sealed_blob_is_not_given_out_as_itself(tmp_path: Path)
 
 
 async def test_collection_keeps_what_a_record_names_and_takes_the_rest(tmp_path: Path) -> None:
-    async with open_sealing(settings_of(tmp_path, blob_grace_seconds=0.0)) as admin:
+    async with open_client(settings_of(tmp_path, blob_grace_seconds=0.0)) as admin:
         triangle = b"3 2\n1 2 1\n2 3 1\n"
         for subject, content in (("erika", triangle), ("erika", CONTENT), ("max", CONTENT)):
             assert await bring(admin, subject, content) == 201
@@ -180,6 +163,6 @@ async def test_collection_keeps_what_a_record_names_and_takes_the_rest(tmp_path:
 
 @pytest.mark.parametrize("subject", ["", "x" * 201])
 async def test_a_subject_without_a_name_or_with_too_long_a_one_is_refused(tmp_path: Path, subject: str) -> None:
-    async with open_sealing(settings_of(tmp_path)) as admin:
+    async with open_client(settings_of(tmp_path)) as admin:
         assert await bring(admin, subject) == 422
         assert (await admin.ask("POST", UPLOADS, {"length": 1, "data_subject": subject})).status_code == 422
