@@ -128,7 +128,7 @@ def _finish(
     name: str, folder: DataFolder, file: Path, keyring: Keyring | None, facts: JournalFacts | None = None
 ) -> Copied:
     """Copies the keys and blobs of a journal that was copied, and judges it with these."""
-    if keyring is not None:
+    if keyring is not None and keyring.is_needed:
         keyring.copy(keys_beside(file))
     copied = Copied(journal=name, file=str(file), bytes=file.stat().st_size)
     if any(folder.blobs.glob("owners/*/*")):

@@ -246,6 +246,12 @@ class Keyring:
         except (InvalidTag, ValueError):
             raise KeyringUnusable(f"{self.path} is damaged: the key {key_id.hex()} can't be unwrapped") from None
 
+    @property
+    def is_needed(self) -> bool:
+        """Whether something stands under a key that is not thrown away anyhow."""
+        with self._turn:
+            return bool(self._ask("SELECT 1 FROM keys WHERE (tenant, subject) <> (?, ?) LIMIT 1", DISPOSABLE))
+
     def copy(self, target: Path) -> None:
         """A whole copy, wrapped as it is here, for its owner alone."""
         os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))

@@ -90,7 +90,7 @@ def test_a_backup_that_is_not_whole_makes_no_data_folder(
     made = restore(tmp_path / "copy.db", tmp_path / "made", opening(kept))
     assert [one.whole for one in made] == [True, True, False]
     assert made[2].faults or made[2].blobs_altered == [DIGEST]
-    assert sorted(os.listdir(tmp_path)) == ["copy.db", "copy.db.journals", "copy.db.keys", "data"]
+    assert sorted(os.listdir(tmp_path)) == ["copy.db", "copy.db.journals", "data"]
 
 
 def test_a_backup_says_which_journal_it_lacks(kept: GavelSettings, tmp_path: Path) -> None:
