@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from runtime.keyring import Keyring
 from runtime.records import (
@@ -29,7 +30,7 @@ from runtime.records import (
     noun,
 )
 from runtime.sealing import Form as Secrets
-from runtime.sealing import Parts, purpose_of, unseal, without
+from runtime.sealing import Parts, purpose_of, unseal
 from runtime.upcasting import Upcasts, kind_of, shape_of
 
 Form = tuple[str, str, Callable[[bytes], Event]]
@@ -96,7 +97,7 @@ class Codec:
         self._decoder_by_command: dict[str, msgspec.msgpack.Decoder[Any]] = {}
         self.said_by_kind: dict[str, Callable[[bytes], Said]] = {}
         self.secrets_by_event: dict[type[Event], Secrets] = {}
-        self._personal_by_command: dict[type[Command[Any]], tuple[str, ...]] = {}
+        self._blank_by_command: dict[type[Command[Any]], dict[str, None]] = {}
         self._upcasts = Upcasts()
         self._retired: set[str] = set()
         self.aggregate_by_noun: dict[str, Aggregate] = {}
@@ -118,7 +119,7 @@ class Codec:
             name = f"{prefix}.{kind_of(command.__name__, shape_of(command.__name__, upcasts))}"
             self._name_and_rules_by_command[command] = (name, aggregate.RULES)
             self._decoder_by_command[name] = msgspec.msgpack.Decoder(command)
-            self._personal_by_command[command] = marked(command, PERSONAL)
+            self._blank_by_command[command] = dict.fromkeys(marked(command, PERSONAL))
         names = {kind.__name__ for kind in (*aggregate.EVENTS, *aggregate.COMMANDS)}
         self._upcasts.add(prefix, upcasts, names, retired)
         self._retired.update(f"{prefix}.{name}" for name in retired)
@@ -183,18 +184,27 @@ class Codec:
         read = self._body.decode(body)
         return body, (unseal(self.keys, read.sealed, purpose_of(kind, read.meta.id)) or b"") if read.sealed else b""
 
-    def take_out(self, event: Event, meta: Meta, command: Command[Any]) -> tuple[Meta, bytes, bytes]:
-        """What of an event and its command is written in the clear, and packed what is not: it has to be sealed."""
+    def take_out(self, event: Event, data: bytes, meta: Meta, command: Command[Any]) -> tuple[Meta, bytes, bytes]:
+        """What of an event (packed: `data`) and its command is written in the clear, and packed what is not: it has to be sealed.
+
+        Of the command nil stands in the clear where something personal was, so that nobody takes it for one that said nothing.
+        """
+        pack, taken, said = self.pack, {}, {}
         secrets = self.secrets_by_event.get(type(event))
-        names = secrets.fields if secrets is not None else ()
-        taken = {name: getattr(event, name) for name in names}
-        data = self.pack(msgspec.structs.replace(event, **secrets.blank) if secrets is not None else event)
-        said: dict[str, Any] = {}
-        if meta.command is not None and (personal := self._personal_by_command[type(command)]):
-            rest, said = without(meta.command.data, personal)
-            shown = msgspec.structs.replace(meta.command, data=msgspec.Raw(self.pack(rest)))
-            meta = msgspec.structs.replace(meta, command=shown)
-        return meta, data, self.pack(Parts(msgspec.Raw(self.pack(taken)), msgspec.Raw(self.pack(said))))
+        if secrets is not None:
+            taken = secrets.taken(event)
+            data = pack(replace(event, **secrets.blank))
+        recorded = meta.command
+        if recorded is not None and (blank := self._blank_by_command[type(command)]):
+            said = {name: getattr(command, name) for name in blank}
+            shown = CommandRecord(
+                name=recorded.name,
+                rules=recorded.rules,
+                data=msgspec.Raw(pack(replace(command, **blank))),
+                key=recorded.key,
+            )
+            meta = replace(meta, command=shown)
+        return meta, data, pack((taken, said))
 
     def event(self, kind: str, data: bytes | msgspec.Raw) -> Event:
         """The event of this kind. Raises UnknownKind, NotUpcast, or msgspec.DecodeError where the bytes don't fit the kind."""
@@ -257,8 +267,8 @@ class Codec:
         if meta.command is None or not secret:
             return meta
         said = msgspec.msgpack.decode(meta.command.data, type=dict[str, Any]) | secret
-        command = msgspec.structs.replace(meta.command, data=msgspec.Raw(self.pack(said)))
-        return msgspec.structs.replace(meta, command=command)
+        command = replace(meta.command, data=msgspec.Raw(self.pack(said)))
+        return replace(meta, command=command)
 
     def recorded(self, position: int, stream: str, version: int, kind: str, body: bytes) -> Recorded:
         """A record as it is read today, from its five columns."""

@@ -307,9 +307,10 @@ class Journal:
             if not whose and draft.meta.command is None:
                 yield draft
                 continue
-            meta, data, secret = codec.take_out(event, draft.meta, command)
-            yield msgspec.structs.replace(
-                draft, meta=meta, data=data, subject=whose or subject, secret=secret, told=draft.meta
+            meta, data, secret = codec.take_out(event, draft.data, draft.meta, command)
+            told = draft.meta
+            yield Draft(
+                draft.position, draft.stream, draft.version, draft.kind, meta, data, whose or subject, secret, told
             )
 
     def propose(self, proposal: Proposal, entry: Entry, context: Context, reply: Any = None) -> None:

@@ -68,7 +68,7 @@ class Keyring:
         self.entropy = entropy
         self._turn = threading.RLock()
         self._key_by_id: OrderedDict[bytes, Key | None] = OrderedDict()
-        self._id_by_subject: OrderedDict[Whose, bytes] = OrderedDict()
+        self._key_by_subject: OrderedDict[Whose, Key] = OrderedDict()
         self._read_only = read_only
         try:
             self._file = self._open()
@@ -127,16 +127,15 @@ class Keyring:
             return {whose: key if key is not None else made[whose] for whose, key in found.items()}
 
     def _newest(self, whose: Whose) -> Key | None:
-        key_id = self._id_by_subject.get(whose)
-        if key_id is None:
+        key = self._key_by_subject.get(whose)
+        if key is None:
             rows = self._ask(
                 "SELECT id FROM keys WHERE tenant=? AND subject=? AND NOT retired ORDER BY made DESC LIMIT 1", whose
             )
-            if not rows:
-                return None
-            key_id = rows[0][0]
-            self._note(whose, key_id)
-        return self.find(key_id)
+            key = self.find(rows[0][0]) if rows else None
+            if key is not None:
+                self._note(whose, key)
+        return key
 
     def ids_of(self, whose: Whose) -> list[bytes]:
         """The names of all keys that a subject has."""
@@ -155,10 +154,10 @@ class Keyring:
                 self._key_by_id.popitem(last=False)
         return key
 
-    def _note(self, whose: Whose, key_id: bytes) -> None:
-        self._id_by_subject[whose] = key_id
-        if len(self._id_by_subject) > CACHE_KEYS_MAX:
-            self._id_by_subject.popitem(last=False)
+    def _note(self, whose: Whose, key: Key) -> None:
+        self._key_by_subject[whose] = key
+        if len(self._key_by_subject) > CACHE_KEYS_MAX:
+            self._key_by_subject.popitem(last=False)
 
     def _ask(self, statement: str, parameters: Sequence[object] = ()) -> list[tuple[bytes]]:
         try:
@@ -180,7 +179,7 @@ class Keyring:
         )
         for whose, key in made.items():
             self._remember(key.id, key)
-            self._note(whose, key.id)
+            self._note(whose, key)
         return made
 
     def _wrapped(self, key_id: bytes, raw: bytes) -> bytes:
@@ -191,7 +190,7 @@ class Keyring:
         """From now on what comes of a subject stands under a new key; returns the names of those that it has had."""
         with self._turn:
             self._write("UPDATE keys SET retired=1 WHERE tenant=? AND subject=?", [whose])
-            self._id_by_subject.pop(whose, None)
+            self._key_by_subject.pop(whose, None)
             return self.ids_of(whose)
 
     def destroy(self, key_ids: Sequence[bytes]) -> None:
@@ -200,7 +199,7 @@ class Keyring:
             self._write("DELETE FROM keys WHERE id=?", [(key_id,) for key_id in key_ids])
             for key_id in key_ids:
                 self._remember(key_id, None)
-            self._id_by_subject.clear()
+            self._key_by_subject.clear()
             self._empty_log()
 
     def dispose(self, whose: Whose) -> None:

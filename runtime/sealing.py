@@ -18,8 +18,6 @@ SUBJECT = "data_subject"
 
 BLANKS: tuple[Any, ...] = (None, "", b"", {}, (), 0)
 
-_decode = msgspec.msgpack.decode
-
 
 class Keys(Protocol):
     """Where the keys of sealed parts are found; None where one is gone."""
@@ -50,6 +48,10 @@ class Form:
         self.blank = {name: _blank(fields[name], f"{kind.__name__}.{name}") for name in self.fields}
         taken: Any = msgspec.defstruct("Taken", [(name, fields[name]) for name in self.fields])
         self._decoder = msgspec.msgpack.Decoder(taken)
+
+    def taken(self, event: Any) -> dict[str, Any]:
+        """What has to be taken out of an event."""
+        return {name: getattr(event, name) for name in self.fields}
 
     def put_back(self, event: Any, taken: msgspec.Raw) -> Any:
         """The event as it was."""
@@ -93,9 +95,3 @@ def unseal(keys: Keys | None, raw: bytes, purpose: bytes) -> bytes | None:
 def purpose_of(kind: str, command_id: str) -> bytes:
     """What ties a sealed part to its record."""
     return f"{kind} {command_id}".encode()
-
-
-def without(raw: bytes, fields: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What a packed map says without some fields, and those."""
-    said = _decode(raw, type=dict[str, Any])
-    return said, {name: said.pop(name) for name in fields if name in said}

@@ -28,6 +28,8 @@ from runtime.verification import Report
 
 log = structlog.get_logger()
 
+NONCES_AT_ONCE = 256
+
 
 class Store(Log):
     """One journal's place. `position` is the last committed one, `origin` the journal's name for ever."""
@@ -35,6 +37,7 @@ class Store(Log):
     signer: Signer
     origin: str
     position: int
+    _nonces: list[bytes]
     encrypts: bool = False
     """Whether what is written from now on is encrypted at rest: bodies, and replies."""
 
@@ -97,6 +100,7 @@ class Store(Log):
 
     def _load(self, name: str, entropy: Callable[[int], bytes]) -> None:
         """Who this journal is and where it stands; a new one gets a name. Raises Unreadable."""
+        self._nonces = []
         self.origin = self._check_facts(name, entropy)
         self._kinds = self._check_kinds()
         self.position = self._one(f"SELECT COALESCE(MAX({self.POSITION}), 0) FROM stored_events")
@@ -218,8 +222,14 @@ class Store(Log):
         return b"%c" % SHUT + key.seal(self._nonce(), content, b"body")
 
     def _nonce(self) -> bytes:
-        assert self.keyring is not None
-        return self.keyring.entropy(NONCE_BYTES)
+        """Random: with one key so many records can be sealed that they will never be."""
+        if not self._nonces:
+            assert self.keyring is not None
+            drawn = self.keyring.entropy(
+                NONCE_BYTES * NONCES_AT_ONCE
+            )  # to ask the system for each costs as much as to seal
+            self._nonces = [drawn[at : at + NONCE_BYTES] for at in range(0, len(drawn), NONCE_BYTES)]
+        return self._nonces.pop()
 
     def _stands(
         self,
