@@ -211,6 +211,7 @@ class Tasks(Projection[Any]):
                 "payload": _text(event.payload),
                 "attempts_max": event.attempts_max,
                 "submitted_by": event.submitted_by,
+                "data_subject": "",
                 "attempt": 0,
                 "round": 0,
                 "submitted_at": at,

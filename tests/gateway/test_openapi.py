@@ -103,6 +103,13 @@ async def _work_with_read_models(admin: Client, monkeypatch: pytest.MonkeyPatch)
     await _do(admin, ("POST", "/v1/projections/rebuild", {"projections": ["keys"]}))
 
 
+async def _work_with_persons(admin: Client) -> None:
+    await admin.submit(data_subject="p17", capabilities=[])
+    await _do(
+        admin, ("GET", "/v1/subjects", None), ("GET", "/v1/subjects/p17", None), ("DELETE", "/v1/subjects/p17", None)
+    )
+
+
 async def test_every_json_answer_is_as_described(admin: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     documented.exercised.clear()
     await _work_with_keys_and_agents(admin)
@@ -114,6 +121,7 @@ async def test_every_json_answer_is_as_described(admin: Client, monkeypatch: pyt
     await _do(admin, ("POST", "/v1/blobs/collection", None))
     await _work_with_uploads(admin)
     await _do(admin, ("POST", "/v1/journals", {"name": "acme"}), ("GET", "/v1/journals", None))
+    await _work_with_persons(admin)
     await _work_with_read_models(admin, monkeypatch)
     for path in (
         "/livez",

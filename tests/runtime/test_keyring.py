@@ -23,8 +23,8 @@ def opened(path: Path, master: MasterKey | MasterCommand = MASTER, *, read_only:
     return Keyring(path / "keyring.db", master, read_only=read_only)
 
 
-def wrapped_in(keyring: Keyring) -> list[bytes]:
-    return [row[0] for row in keyring._file.execute("SELECT wrapped FROM keys")]
+def wrapped_in(keyring: Keyring, subject: str = "%") -> list[bytes]:
+    return [row[0] for row in keyring._file.execute("SELECT wrapped FROM keys WHERE subject LIKE ?", (subject,))]
 
 
 def stands_in_a_file(folder: Path, content: bytes) -> bool:
@@ -60,7 +60,7 @@ def test_a_destroyed_key_is_gone_from_every_byte_of_the_file_and_beside_it(tmp_p
     keyring = opened(tmp_path)
     key = keyring.key_for(ANN)
     keyring.key_for(BOB)
-    (of_ann, _) = wrapped_in(keyring)
+    (of_ann,) = wrapped_in(keyring, "ann")
     assert stands_in_a_file(tmp_path, of_ann)
     sealed = key.seal(NONCE, b"Ann lives here", b"p")
     keyring.destroy(keyring.retire(ANN))
