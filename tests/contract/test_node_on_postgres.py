@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import psycopg
 import pytest
 import structlog
 import trio
@@ -19,6 +20,7 @@ from runtime.store.contract import Locked
 from runtime.verification import verify
 from tests.contract.places import make_database
 from tests.gateway.clients import TASK, Client, open_client, settings_of
+from tests.gateway.test_subjects import erase, found_in, plant
 
 
 @pytest.fixture(autouse=True)
@@ -203,3 +205,23 @@ async def test_the_first_designs_queries_run_unchanged_on_postgres(tmp_path: Pat
             lambda connection: connection.exec_driver_sql(tasks).all()
         )
         assert (name, kind) == (task_id, "analysis")
+
+
+async def test_an_erased_person_is_in_no_table_of_the_server_any_more(
+    address: str, tmp_path: Path, server: Server
+) -> None:
+    settings = settings_of(tmp_path, journal=address, read_models=address, encrypt_at_rest=True)
+    async with open_client(settings) as admin:
+        await plant(admin)
+        await trio.to_thread.run_sync(checkpoint, address)
+        assert {found.partition(" in ")[0] for found in found_in(server.data / "base")} >= {"description", "payload"}
+        await erase(admin)
+        await trio.to_thread.run_sync(checkpoint, address)
+        assert found_in(server.data / "base") == found_in(tmp_path) == set()
+        assert (await admin.get("/v1/audit/verify"))["whole"]
+
+
+def checkpoint(address: str) -> None:
+    """Until then files of tables that were replaced are still there."""
+    with psycopg.connect(address, autocommit=True) as connection:
+        connection.execute("CHECKPOINT")
