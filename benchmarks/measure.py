@@ -9,12 +9,15 @@ import gc
 import os
 import platform
 import statistics
+import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from typing import Literal
 
 import msgspec
 
+SYNCS = 21
+PAGE_BYTES = 4096
 CALIBRATION_STEPS = 200_000
 NEVER = 1e9
 """Stands for a cost that was not reached where the goal is a bound."""
@@ -118,14 +121,27 @@ async def cost(work: Callable[[], Awaitable[object]], messages: int) -> float:
 
 
 def machine() -> dict[str, object]:
-    """What this was measured on, with a calibration: the time of a fixed loop in plain Python."""
+    """What this was measured on, with calibrations: the time of a fixed loop in plain Python, and of a sync on the disk of TMPDIR."""
     return {
         "cpu": platform.processor() or platform.machine(),
         "cores": os.cpu_count(),
         "python": platform.python_version(),
         "system": platform.system(),
         "calibration_ms": round(statistics.median(_calibrate() for _ in range(5)), 3),
+        "fsync_ms": round(_sync_milliseconds(), 3),
     }
+
+
+def _sync_milliseconds() -> float:
+    """Of a page that was appended: the median of SYNCS."""
+    taken = []
+    with tempfile.TemporaryFile(buffering=0) as file:
+        for _ in range(SYNCS):
+            file.write(bytes(PAGE_BYTES))
+            started = time.perf_counter()
+            os.fsync(file.fileno())
+            taken.append((time.perf_counter() - started) * 1000)
+    return statistics.median(taken)
 
 
 def _calibrate() -> float:

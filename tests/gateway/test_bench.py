@@ -129,6 +129,7 @@ def test_a_bench_prints_one_object_of_the_agreed_shape(
     told = json.loads(capsys.readouterr().out)
     assert list(told) == ["bench", "machine", "rows"]
     assert told["machine"]["calibration_ms"] > 0
+    assert told["machine"]["fsync_ms"] > 0
     assert [list(printed) for printed in told["rows"]] == [FIELDS]
 
 
