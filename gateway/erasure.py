@@ -5,19 +5,17 @@ not been carried through then is carried through before the door opens, at the n
 destroyed, copies of states thrown away, blobs removed, and read models overwritten in the file.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 import structlog
-from sqlalchemy import Connection
 
 from aggregates import subject
 from aggregates.subject import EraseSubject, SubjectAccepted, SubjectErased
 from gateway.erasures import ErasureLine, note_erasures
 from gateway.parts import Compartment
-from projections import personal
 from runtime.delivery import Context
 from runtime.errors import Overloaded
 from runtime.keyring import DISPOSABLE, KeyringUnusable
@@ -72,7 +70,7 @@ async def carry_through(node: Compartment) -> None:
     await run_blocking(note_erasures, node.folder.erasures, noted)
     await _guarded(keyring.destroy, [bytes.fromhex(key) for one in due for key in one.keys])
     await _guarded(keyring.dispose, DISPOSABLE)
-    await _forget_copies(node, due)
+    await _forget_copies(node)
     for tenant, data_subject in sorted({(one.tenant, one.data_subject) for one in due}):
         await node.uploads.erase(tenant, data_subject)
         await run_blocking(node.blobs.erase, tenant, data_subject)
@@ -108,22 +106,10 @@ async def _on_record(node: Compartment) -> list[Erasure]:
     ]
 
 
-async def _forget_copies(node: Compartment, due: Iterable[Erasure]) -> None:
-    """What the journal keeps beside the records: states and memories, in memory and saved, and what requests were compared by."""
-    journal, store = node.system.journal, node.store
-    journal.forget_all()
-    await journal.write_with(store.drop_copies)
-    for one in due:
-        after = 0
-        while page := await node.projector.query(
-            partial(_page_of, tenant=one.tenant, data_subject=one.data_subject, after=after)
-        ):
-            after = page[-1]
-            await journal.write_with(store.blank_digests, page)
-
-
-def _page_of(connection: Connection, *, tenant: str, data_subject: str, after: int) -> list[int]:
-    return [row["position"] for row in personal.of_subject(connection, tenant, data_subject, after=after)]
+async def _forget_copies(node: Compartment) -> None:
+    """What the journal keeps beside the records: states and memories, at hand and saved."""
+    node.system.journal.forget_all()
+    await node.system.journal.write_with(node.store.drop_copies)
 
 
 def _is_personal(tenants: set[str], message: object, context: Context | None) -> bool:

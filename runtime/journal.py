@@ -82,6 +82,8 @@ class Entry(msgspec.Struct, gc=False, kw_only=True):
     drafts: Sequence[Draft] = ()
     reaction: tuple[str, str, int] | None = None
     reply: tuple[str, str, bytes, bytes, int, float] | None = None
+    subject: str = ""
+    """The data subject of whom the request told, where it has an idempotency key."""
 
     def settle(self, failure: Failure | None) -> None:
         """Called once, when the commit is done (None) or has failed (why)."""
@@ -322,6 +324,7 @@ class Journal:
         if context.key:
             packed = self.codec.pack(reply)
             entry.reply = (context.tenant, context.key, context.digest, packed, self.proposed, self._at)
+            entry.subject = next((draft.subject for draft in proposal.drafts if draft.subject), "")
             name = (context.tenant, context.key)
             self._seen.add(context.tenant, self.store.key_as_kept(context.key), self._at)
             self._keep(name, Kept(context.digest, msgspec.Raw(packed), self.proposed))
@@ -471,7 +474,11 @@ class Journal:
         self._take(max(1, bisect_right(ends, self.batch_events_max)))
         drafts = list(chain.from_iterable(map(_DRAFTS, self._flying)))
         replies = [entry.reply for entry in self._flying if entry.reply is not None]
-        return Batch(drafts, replies, list(self._reactions.values()), max(self._at, self.clock.now()))
+        subjects = {
+            entry.reply[:2]: entry.subject for entry in self._flying if entry.subject and entry.reply is not None
+        }
+        at = max(self._at, self.clock.now())
+        return Batch(drafts, replies, list(self._reactions.values()), at, subjects)
 
     def _take(self, count: int) -> None:
         with self._taking:

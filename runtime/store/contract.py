@@ -66,6 +66,8 @@ class Batch:
     replies: list[tuple[str, str, bytes, bytes, int, float]]
     reactions: list[tuple[str, str, int]]
     recorded_at: float
+    subject_by_reply: dict[tuple[str, str], str] = field(default_factory=dict)
+    """The data subject, by tenant and key, of whom a request told that is answered so: its digest would let one guess what it said."""
 
 
 class Memory(NamedTuple):

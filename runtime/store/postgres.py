@@ -226,10 +226,6 @@ class PostgresStore(Store):
             cursor.execute("DELETE FROM snapshots")
             cursor.execute("DELETE FROM states")
 
-    def blank_digests(self, positions: Sequence[int]) -> None:
-        with self._writing() as cursor:
-            cursor.execute("UPDATE commands SET digest = ''::bytea WHERE position = ANY(%s)", (list(positions),))
-
     # ---- reading
 
     @retry((InterfaceError, OperationalError), max_attempts=READERS_MAX + 1, wait=READ_AGAIN_SECONDS)

@@ -160,11 +160,6 @@ class SqliteStore(Store):
             cursor.execute("DELETE FROM snapshots")
             cursor.execute("DELETE FROM states")
 
-    def blank_digests(self, positions: Sequence[int]) -> None:
-        with self._recorder.datastore.transaction(commit=True) as cursor:
-            marks = ",".join("?" * len(positions))
-            cursor.execute(f"UPDATE commands SET digest=x'' WHERE position IN ({marks})", tuple(positions))
-
     def backup(self, target: Path) -> None:
         """By SQLite's own online backup: a plain file copy loses the WAL's tail."""
         copy_database(self.path, target)

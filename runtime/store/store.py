@@ -29,6 +29,9 @@ from runtime.verification import Report
 log = structlog.get_logger()
 
 NONCES_AT_ONCE = 256
+DIGEST_BYTES = 32
+
+Reply = tuple[str, str, bytes, bytes, int, float]
 
 
 class Store(Log):
@@ -72,10 +75,6 @@ class Store(Log):
     @abstractmethod
     def drop_copies(self) -> None:
         """Drops all saved folds and copies of states; between batches."""
-
-    @abstractmethod
-    def blank_digests(self, positions: Sequence[int]) -> None:
-        """Forgets what the requests said that led to the records at these positions: a repeat is refused from now on, not compared."""
 
     @abstractmethod
     def backup(self, target: Path) -> None:
@@ -193,8 +192,8 @@ class Store(Log):
         tree = self._tree.fork()
         nodes = tree.extend(leaves)
         replies = batch.replies
-        if at_rest is not None:
-            replies = [(*reply[:3], self._shut(at_rest, reply[3]), *reply[4:]) for reply in replies]
+        if at_rest is not None or batch.subject_by_reply:
+            replies = [self._reply_row(reply, keys, at_rest, batch) for reply in replies]
         rows = Rows(nodes=nodes, replies=replies, reactions=batch.reactions, kinds=list(first_by_kind.items()))
         if stored:
             root = tree.root()
@@ -218,8 +217,15 @@ class Store(Log):
         key = keys[draft.meta.tenant, draft.subject]
         return key.seal(self._nonce(), draft.secret, purpose_of(draft.kind, draft.meta.id))
 
-    def _shut(self, key: Key, content: bytes) -> bytes:
-        return b"%c" % SHUT + key.seal(self._nonce(), content, b"body")
+    def _shut(self, key: Key, content: bytes, purpose: bytes = b"body") -> bytes:
+        return b"%c" % SHUT + key.seal(self._nonce(), content, purpose)
+
+    def _reply_row(self, reply: Reply, keys: Mapping[Whose, Key], at_rest: Key | None, batch: Batch) -> Reply:
+        """An answer as it is kept: the digest of a request that told of a data subject goes with that subject's key."""
+        tenant, key, digest, packed, position, at = reply
+        if subject := batch.subject_by_reply.get((tenant, key)):
+            digest = self._shut(keys[tenant, subject], digest, b"digest")
+        return tenant, key, digest, packed if at_rest is None else self._shut(at_rest, packed), position, at
 
     def _nonce(self) -> bytes:
         """Random: with one key so many records can be sealed that they will never be."""
@@ -239,11 +245,11 @@ class Store(Log):
     ) -> bool:
         """After an error at commit only the database knows: reads back whether the batch is in it."""
         if not stored:
-            tenant, key, digest, *_ = rows.replies[0]
+            tenant, key, digest, reply, *_ = rows.replies[0]
             found = query(
                 "SELECT digest, reply FROM commands WHERE tenant=? AND key=?", (tenant, self.key_as_kept(key))
             )
-            return found == [(digest, rows.replies[0][3])]
+            return found == [(digest, reply)]
         found = query(
             f"SELECT originator_id, originator_version, topic, state FROM stored_events WHERE {self.POSITION}>?"
             f" ORDER BY {self.POSITION} LIMIT ?",
@@ -262,11 +268,16 @@ class Store(Log):
     # ---- reading
 
     def find_reply(self, tenant: str, key: str) -> tuple[bytes, bytes] | None:
-        """Digest and stored reply of an idempotency key."""
+        """Digest and stored reply of an idempotency key; the digest is empty where the data subject was erased of whom the request told."""
         rows = self.query(
             "SELECT digest, reply FROM commands WHERE tenant=? AND key=?", (tenant, self.key_as_kept(key))
         )
-        return (bytes(rows[0][0]), self.codec.plain(bytes(rows[0][1]))) if rows else None
+        if not rows:
+            return None
+        digest, reply = map(bytes, rows[0])
+        if digest[:1] == b"%c" % SHUT and len(digest) > DIGEST_BYTES:
+            digest = unseal(self.keyring, digest[1:], b"digest") or b""
+        return digest, self.codec.plain(reply)
 
     def keys(self, after: tuple[str, str], limit: int) -> list[tuple[str, str]]:
         """Up to `limit` idempotency keys that are kept, each with its tenant, in order, after one of them."""

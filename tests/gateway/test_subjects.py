@@ -17,6 +17,8 @@ from runtime.delivery import Context
 from tests.gateway.clients import AgentClient, Client, open_client, recorded, settings_of
 from tests.gateway.test_tasks import opened
 
+pytestmark = pytest.mark.usefixtures("logs_as_they_were")
+
 PERSON = "p17"
 SECRETS = {
     name: f"Quellmalz-{name}-{number}"

@@ -1,16 +1,8 @@
 """Commands that run in this process leave its logs as they were."""
 
-import logging
-from collections.abc import Iterator
-
 import pytest
-import structlog
 
 
 @pytest.fixture(autouse=True)
-def _logs_go_their_old_way_afterwards() -> Iterator[None]:
-    before, handlers, level = structlog.get_config(), logging.root.handlers[:], logging.root.level
-    yield
-    structlog.configure(**before)
-    logging.root.handlers[:] = handlers
-    logging.root.setLevel(level)
+def _logs_go_their_old_way_afterwards(logs_as_they_were: None) -> None:
+    """For all commands."""
