@@ -221,6 +221,10 @@ class Journal:
     def kept(self, context: Context) -> Kept | None:
         """What the context's idempotency key was answered before. Raises Refused when it was used for something else."""
         kept = self._kept.get((context.tenant, context.key)) if context.key else None
+        if kept is not None and not kept.digest and context.digest:
+            raise Refused(
+                "request_erased", "it was answered, and the person was erased since of whom it told", status=410
+            )
         if kept is not None and kept.digest != context.digest:
             kept_for = f"answers are kept for {REPLY_SECONDS / 3600:.0f} hours"
             raise Refused("key_reused", f"this idempotency key was used for another request; {kept_for}", status=422)

@@ -9,16 +9,20 @@ from typing import Any, NamedTuple
 
 from runtime.codec import Codec
 from runtime.errors import Failure
-from runtime.records import CommandRecord, Event, Recorded, evolved
+from runtime.records import Aggregate, CommandRecord, Event, Recorded, evolved
 
 
 class Step(NamedTuple):
-    """A recorded command, the events that it led to, and the position of the first (0 where they are of no journal)."""
+    """A recorded command, the events that it led to, and the position of the first (0 where they are of no journal).
+
+    `withheld`: personal data of it can't be read.
+    """
 
     stream: str
     command: CommandRecord
     events: Sequence[Event]
     position: int = 0
+    withheld: bool = False
 
 
 class Again(NamedTuple):
@@ -49,25 +53,32 @@ def steps(records: Iterable[Recorded]) -> Iterator[Step]:
             if step is not None:
                 yield step
             events = []
-            step = Step(record.stream, record.meta.command, events, record.position)
+            step = Step(record.stream, record.meta.command, events, record.position, record.withheld)
         events.append(record.event)
     if step is not None:
         yield step
 
 
 def again(codec: Codec, steps: Iterable[Step]) -> Iterator[Again]:
-    """Decides every step anew, each upon the recorded events of its stream before it."""
+    """Decides every step anew, each upon the recorded events of its stream before it; but those that rest on what was withheld."""
     states: dict[str, Any] = {}
+    blank: set[str] = set()
     for step in steps:
         aggregate = codec.aggregate_of(step.stream)
         state = states.get(step.stream, aggregate.initial)
-        now: Sequence[Event] = ()
-        refusal = None
-        try:
-            now = list(aggregate.decide(state, codec.command(step.command)))
-        except Failure as failure:
-            refusal = failure
-        yield Again(step, aggregate.RULES, now, refusal)
+        if step.withheld:
+            blank.add(step.stream)
+        else:
+            found = _decided(codec, aggregate, state, step)
+            if found.is_same or step.stream not in blank:
+                yield found
         for event in step.events:
             state = evolved(aggregate.evolve, state, event)
         states[step.stream] = state
+
+
+def _decided(codec: Codec, aggregate: Aggregate, state: Any, step: Step) -> Again:
+    try:
+        return Again(step, aggregate.RULES, list(aggregate.decide(state, codec.command(step.command))), None)
+    except Failure as failure:
+        return Again(step, aggregate.RULES, (), failure)

@@ -55,3 +55,4 @@ def _give_secrets(world: World, folder: DataFolder) -> None:
     chance = world.chance("secrets")
     Signer(Ed25519PrivateKey.from_private_bytes(chance.randbytes(SECRET_BYTES))).save(folder.journal_key)
     write_private(folder.node_secret, chance.randbytes(SECRET_BYTES).hex())
+    write_private(folder.master_key, chance.randbytes(SECRET_BYTES).hex())

@@ -13,6 +13,7 @@ import trio
 
 from aggregates.agent import AgentType, Heartbeat, RegisterAgent
 from aggregates.task import CancelTask, CompleteTask, FailTask, PlaceBid, RefuseBid, StartTask, SubmitTask, TaskType
+from gateway.erasure import erase
 from gateway.parts import Node
 from gateway.simulation.told import Told
 from gateway.translator import Frame, Translator
@@ -25,6 +26,7 @@ R = TypeVar("R")
 
 TENANT = "default"
 SKILLS = ("cutting", "sewing", "dyeing")
+PERSONS = ("p1", "p2")
 SLOTS = 2
 """How many tasks an agent may hold at a time."""
 FEED_SECONDS = 8.0
@@ -56,7 +58,8 @@ class Client:
             try:
                 answer = await self._call(command, context)
             except Refused as refused:
-                self.told.refused(context, refused)
+                if refused.code != "request_erased":  # that tells that it was done
+                    self.told.refused(context, refused)
                 raise
             except (Gone, NoAnswer):
                 await self._wait()
@@ -101,10 +104,12 @@ class Submitter(Client):
         self._count += 1
         task_id = f"{self.name}-{number}"
         links = tuple(sorted({chance.choice(before)})) if before and chance.random() < 0.25 else ()
+        person = chance.choice(("", "", *PERSONS))
         command = SubmitTask(
             task_id=task_id,
             task_type=chance.choice(list(TaskType)),
-            description=f"{self.name}'s {number}",
+            description=planted(task_id) if person else f"{self.name}'s {number}",
+            data_subject=person,
             capabilities=(chance.choice(SKILLS),),
             priority=chance.randint(1, 5),
             dependencies=links,
@@ -115,7 +120,8 @@ class Submitter(Client):
         try:
             await self.ask(command, key=f"submit-{task_id}")
         except Refused as refused:
-            self.world.holds("submissions_stand", refused.code == "dependency_failed", f"{task_id}: {refused}")
+            may_be = refused.code == "dependency_failed" or (person and refused.code == "request_erased")
+            self.world.holds("submissions_stand", bool(may_be), f"{task_id}: {refused}")
         else:
             before.append(task_id)
 
@@ -124,6 +130,42 @@ class Submitter(Client):
             await self.ask(CancelTask(task_id=task_id, reason="no more"), key=f"cancel-{task_id}")
         except Refused:
             return  # it has ended, or was cancelled before
+
+
+class Officer(Client):
+    """Erases persons now and then, and asks again until that is done."""
+
+    async def run(self, count: int, seconds: float) -> None:
+        """Erases so many times over so many seconds."""
+        for _ in range(count):
+            await trio.sleep(self.chance.expovariate(count / seconds))
+            person, before = self.chance.choice(PERSONS), set(self.told.submitted)
+            try:
+                await self._erase(person)
+            except Refused as refused:
+                self.world.holds("erasures_stand", refused.code == "subject_unknown", f"{person}: {refused}")
+            else:
+                mine = [name for name in before if self.told.submitted[name].data_subject == person]
+                self.told.erased.update(mine)
+
+    async def _erase(self, person: str) -> None:
+        context = Context(tenant=TENANT, principal=self.name)
+
+        async def work(node: Node) -> None:
+            await erase(node, person, "asked for", context)
+
+        while True:
+            try:
+                return await self.machine.call(self.name, "Erase", work)
+            except Refused:
+                raise
+            except (Gone, NoAnswer, Failure):
+                await self._wait()
+
+
+def planted(task_id: str) -> str:
+    """What is told of a person in a task, and looked for in the files."""
+    return f"planted-{task_id}-planted"
 
 
 class Agent(Client):
@@ -253,7 +295,7 @@ class Agent(Client):
     async def _do(self, task_id: str, token: int, payload: dict[str, Any]) -> None:
         dice = self.world.dice(self.name, task_id, token)
         await self._say(StartTask(task_id=task_id, agent_id=self.name, token=token))
-        await trio.sleep(payload["seconds"] * dice.uniform(0.5, 2.0))
+        await trio.sleep(payload.get("seconds", 1.0) * dice.uniform(0.5, 2.0))
         if dice.random() < 0.1:
             await self._say(FailTask(task_id=task_id, agent_id=self.name, token=token, reason="too hard"))
         else:

@@ -32,6 +32,8 @@ class Told:
         """The tasks that were acknowledged."""
         self.answers: list[Command[Any]] = []
         """The commands that were acknowledged."""
+        self.erased: set[str] = set()
+        """The tasks whose person was erased after they were acknowledged."""
         self.hearings: list[Hearing] = []
         """One for each life of the node."""
 

@@ -1,19 +1,20 @@
 """The workload of `gavel simulate`: a node, its agents and submitters for some minutes, then calm, then everything is checked."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
 import trio
 
-from aggregates.task import ENDED
+from aggregates.task import ENDED, TaskSubmitted
 from gateway.parts import Node
 from gateway.simulation.boot import boot
 from gateway.simulation.clients import KINDS as CLIENT_KINDS
-from gateway.simulation.clients import SKILLS, TENANT, Agent, Submitter
+from gateway.simulation.clients import SKILLS, TENANT, Agent, Officer, Submitter, planted
 from gateway.simulation.leases import check_leases, check_told
 from gateway.simulation.told import Told
+from runtime.records import Recorded
 from runtime.simulation import KINDS as MACHINE_KINDS
 from runtime.simulation import Machine, World
 from runtime.simulation.explain import standing
@@ -30,6 +31,8 @@ AGENTS = {"ann": SKILLS, "bob": SKILLS[:2], "cid": SKILLS[1:]}
 IMMORTAL = "ann"
 TASKS_A_MINUTE = 8
 SUBMITTERS = 2
+ERASURES = 3
+"""How often somebody is erased in a run."""
 TASKS_MAX = 200
 """How many a submitter submits at most, however long the run."""
 STEPS_MIN, EVENTS_MIN = 1000, 100
@@ -66,6 +69,7 @@ class NodeWorkload:
                     for number in range(SUBMITTERS):
                         submitter = Submitter(world, machine, told, f"sub{number}")
                         submitting.start_soon(submitter.run, count, self.seconds)
+                    submitting.start_soon(Officer(world, machine, told, "officer").run, ERASURES, self.seconds)
                 more = Submitter(world, machine, told, "more")
                 while self.has_minimum and (world.steps < STEPS_MIN or world.events < EVENTS_MIN):
                     await more.run(2, SECONDS / TASKS_A_MINUTE)
@@ -111,3 +115,17 @@ class NodeWorkload:
         records = node.store.read(0, node.system.journal.position)
         check_leases(world, records, told)
         check_told(world, records, told)
+        _check_erased(world, machine.folder, records, told)
+
+
+def _check_erased(world: World, folder: Path, records: Sequence[Recorded], told: Told) -> None:
+    """Of whom was erased nothing stands in any file, and nothing can be read; the others' data can be."""
+    content = b"".join(path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file())
+    for task_id in sorted(told.erased):
+        world.holds("erased_is_gone", planted(task_id).encode() not in content, f"{task_id} is in a file")
+    for record in records:
+        if isinstance(record.event, TaskSubmitted) and record.event.data_subject:
+            is_blank = record.withheld and not record.event.description
+            world.holds("erased_is_gone", record.event.task_id not in told.erased or is_blank, f"at {record.position}")
+            said = record.event.description == planted(record.event.task_id)
+            world.holds("kept_is_read", is_blank or said, f"at {record.position}: {record.event.description!r}")

@@ -204,7 +204,7 @@ async def test_a_repeat_of_a_request_that_told_of_an_erased_person_is_refused_no
     assert (await admin.ask("DELETE", path, Idempotency_Key=f"cancel-{PERSON}")).status_code == 200
     await erase(admin)
     again = await admin.ask("DELETE", path, Idempotency_Key=f"cancel-{PERSON}")
-    assert (again.status_code, again.json()["type"]) == (422, "urn:gavel:problem:key_reused")
+    assert (again.status_code, again.json()["type"]) == (410, "urn:gavel:problem:request_erased")
     guess = sha256(SECRETS["reason"].encode()).digest()
     assert guess not in admin.node.folder.journal.read_bytes()
 
