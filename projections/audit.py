@@ -1,14 +1,20 @@
-"""The audit trail: who did what, when, why, and caused by what; one row for each event of the journal."""
+"""The audit trail: who did what to whom, when, why, on whose behalf and caused by what; one row for each event of the journal."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from sqlalchemy import Column, Connection, Index, Integer, MetaData, Table
+from sqlalchemy import Column, Connection, Index, Integer, MetaData, Table, and_, or_, select, union_all
+from sqlalchemy.sql import ColumnElement
 
+from aggregates.action import ActionBegun, ActionEnded, Origin
+from aggregates.trail import IntruderSuspected, RequestRefused, RequestsRefused, StrangersRefused
 from projections import schema
 from projections.schema import Row, number, text, whole
-from runtime.records import Change, Insert, Recorded, is_personal, name_of
+from runtime.records import Change, Event, Insert, Recorded, is_personal, name_of
 
-NAME = "audit/1"
+NAME = "audit/2"
+
+BEGUN, DONE, REFUSED, SUSPECTED = "begun", "done", "refused", "suspected"
 
 audit = Table(
     "audit",
@@ -26,15 +32,45 @@ audit = Table(
     text("command_id"),
     text("cause"),
     text("correlation"),
+    text("action"),
+    text("subject"),
+    text("outcome"),
+    text("code"),
+    whole("count"),
+    text("address"),
+    text("user_agent"),
+    text("request_id"),
+    text("behalf"),
     Index("audit_by_age", "tenant_id", "position"),
     Index("audit_by_stream", "tenant_id", "stream", "position"),
     Index("audit_by_correlation", "tenant_id", "correlation", "position"),
+    Index("audit_by_principal", "tenant_id", "principal", "position"),
 )
 """`command` names what was asked for, on its first event alone; `command_id` ties the others to it. `cause` is the id of the
 command, or `@position` of the event, that led to it; `correlation` is shared by all that one message set off. A reason that tells of a
-data subject stands in the record alone."""
+data subject stands in the record alone.
 
+The columns from `action` on are of the trail's own records: what was done or tried, to whom, how that stands, how many requests it stands
+for. All other events were done to their stream; what an administrative action led to has that action's `command_id` as its `cause`.
+"""
+
+
+def _index_where_there(name: str) -> Index:
+    """Of the trail's own records alone: to write any other event costs nothing more."""
+    there = audit.c[name].is_not(None)
+    columns = (audit.c.tenant_id, audit.c[name], audit.c.position)
+    return Index(f"audit_by_{name}", *columns, sqlite_where=there, postgresql_where=there)
+
+
+INDEXES = tuple(map(_index_where_there, ("subject", "outcome", "behalf")))
+
+OF_THE_TRAIL = frozenset(
+    (ActionBegun, ActionEnded, RequestRefused, RequestsRefused, StrangersRefused, IntruderSuspected)
+)
 TABLES: tuple[Table, ...] = (audit,)
+
+WHENCE = ("address", "user_agent", "request_id", "behalf", "reason")
+"""What an action says of where it came from, and of why."""
 
 
 def apply(recorded: Recorded) -> Sequence[Change]:
@@ -54,7 +90,42 @@ def apply(recorded: Recorded) -> Sequence[Change]:
         "cause": meta.cause,
         "correlation": meta.correlation,
     }
+    if type(recorded.event) in OF_THE_TRAIL:
+        values |= {"count": 1} | _trail(recorded.event)
     return [Insert(table=audit, values=values)]
+
+
+def _trail(event: Event) -> Row:
+    """What a record of the trail itself says."""
+    match event:
+        case ActionBegun():
+            return {"action": event.action, "subject": event.subject, "outcome": BEGUN, **_whence(event.origin)}
+        case ActionEnded():
+            ended = {"action": event.action, "subject": event.subject, "outcome": event.outcome.value}
+            return ended | {"code": event.code or None}
+        case RequestRefused():
+            origin = event.refusal.origin
+            refused = {"action": origin.route, "subject": None, "outcome": REFUSED, "code": event.refusal.code}
+            return refused | {"at": event.refusal.at} | _whence(origin)
+        case RequestsRefused():
+            return {"action": "several", "subject": None, "outcome": REFUSED, "count": event.counted.count}
+        case StrangersRefused():
+            strangers = {"action": "sign in", "subject": None, "outcome": REFUSED, "count": event.counted.count}
+            return strangers | {"address": event.address}
+        case IntruderSuspected():
+            suspected = {"action": event.pattern.value, "subject": event.source, "outcome": SUSPECTED}
+            return suspected | {"count": event.count}
+    raise TypeError(event)
+
+
+def _whence(origin: Origin) -> Row:
+    return {
+        "address": origin.address or None,
+        "user_agent": origin.user_agent or None,
+        "request_id": origin.request_id or None,
+        "behalf": origin.behalf or None,
+        "reason": origin.reason or None,
+    }
 
 
 def find(connection: Connection, tenant_id: str, position: int) -> Row | None:
@@ -76,6 +147,77 @@ def newest(
     """A page of events, the last first; the last row's `position` is the next page's `before`."""
     where = {"tenant_id": tenant_id, "stream": stream, "correlation": correlation, "kind": kind, "principal": principal}
     return schema.newest_rows(connection, audit, where, by="position", before=before, limit=limit)
+
+
+def trail(
+    connection: Connection,
+    tenant_id: str,
+    *,
+    principal: str | None = None,
+    subject: str | None = None,
+    outcome: str | None = None,
+    kind: str | None = None,
+    behalf: str | None = None,
+    since: float | None = None,
+    until: float | None = None,
+    before: int | None = None,
+    limit: int = 100,
+) -> list[Row]:
+    """A page of who did what to whom, the last first. Times are compared with when it happened, `until` not included.
+
+    What an administrative action led to is shown with the action's address, reason and on whose behalf it was.
+    """
+    where = {"tenant_id": tenant_id, "principal": principal, "kind": kind}
+    bounds: list[ColumnElement[bool]] = []
+    if subject is not None:
+        to_stream = and_(audit.c.stream == subject, audit.c.outcome.is_(None))
+        bounds.append(_either(tenant_id, audit.c.subject == subject, to_stream))
+    if outcome is not None:
+        bounds.append(or_(audit.c.outcome == outcome, *([audit.c.outcome.is_(None)] if outcome == DONE else [])))
+    if since is not None:
+        bounds.append(audit.c.at >= since)
+    if until is not None:
+        bounds.append(audit.c.at < until)
+    if behalf is not None:
+        said = and_(audit.c.tenant_id == tenant_id, audit.c.behalf == behalf)
+        chains, begun = (select(column).where(said) for column in (audit.c.correlation, audit.c.command_id))
+        led_to = and_(audit.c.correlation.in_(chains), audit.c.cause.in_(begun))
+        bounds.append(_either(tenant_id, audit.c.behalf == behalf, led_to))
+    page = schema.newest_rows(connection, audit, where, by="position", before=before, limit=limit, bounds=bounds)
+    return _with_origins(connection, tenant_id, page)
+
+
+def _either(tenant_id: str, *cases: ColumnElement[bool]) -> ColumnElement[bool]:
+    """Rows of one case or another, each found by its own index: of a plain `or` the database would look through all of the tenant."""
+    chosen = [select(audit.c.position).where(audit.c.tenant_id == tenant_id, case) for case in cases]
+    return audit.c.position.in_(union_all(*chosen))
+
+
+def _with_origins(connection: Connection, tenant_id: str, page: Sequence[Row]) -> list[Row]:
+    """The page with what the actions say of where they came from: those that rows were caused by, and those that rows end."""
+    causes = {row["cause"]: row["correlation"] for row in page if row["cause"] and not row["cause"].startswith("@")}
+    ended = {row["stream"] for row in page if row["kind"].startswith("action.")}
+    caused = and_(audit.c.correlation.in_(causes.values()), audit.c.command_id.in_(causes))
+    columns = [audit.c[name] for name in ("command_id", "stream", *WHENCE)]
+    chosen = select(*columns).where(
+        audit.c.tenant_id == tenant_id, or_(caused, audit.c.stream.in_(ended)), audit.c.outcome == BEGUN
+    )
+    found = connection.execute(chosen).mappings().all() if causes or ended else []
+    origins = {row["command_id"]: row for row in found} | {row["stream"]: row for row in found}
+    return [_joined(_whole(row), origins.get(row["cause"]) or origins.get(row["stream"])) for row in page]
+
+
+def _whole(row: Row) -> Row:
+    """The row of an event that is not of the trail: it was done, and to its stream."""
+    if row["outcome"] is not None:
+        return row
+    return row | {"action": row["kind"], "subject": row["stream"], "outcome": DONE, "count": 1}
+
+
+def _joined(row: Row, origin: Mapping[Any, Any] | None) -> Row:
+    if origin is None:
+        return row
+    return row | {name: origin[name] for name in WHENCE if row[name] in (None, "")}
 
 
 def count(connection: Connection, tenant_id: str, *, stream: str | None = None, kind: str | None = None) -> int:
