@@ -4,12 +4,14 @@ from agents.coordinator import Coordinator
 from agents.curator import Curator
 from agents.security import Security
 from agents.solver import Solver
+from agents.warden import Warden
 from runtime.system import Role
 
 ROSTER = (
     Role(Coordinator, key="tenant"),
     Role(Security, key="node"),
     Role(Curator, key="node"),
+    Role(Warden, key="node"),
     # Made by the node, which knows where blobs are read.
     Role(Solver, key="tenant"),
 )

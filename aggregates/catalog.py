@@ -2,6 +2,17 @@
 
 from types import ModuleType
 
-from aggregates import agent, journal, key, projection, qubo_problem, solve_job, subject, task
+from aggregates import action, agent, journal, key, projection, qubo_problem, solve_job, subject, task, trail
 
-AGGREGATES: tuple[ModuleType, ...] = (agent, journal, key, projection, qubo_problem, solve_job, subject, task)
+AGGREGATES: tuple[ModuleType, ...] = (
+    action,
+    agent,
+    journal,
+    key,
+    projection,
+    qubo_problem,
+    solve_job,
+    subject,
+    task,
+    trail,
+)

@@ -41,6 +41,7 @@ from gateway.routes import (
     subjects,
     tasks,
     tenant_health,
+    trail,
     uploads,
 )
 
@@ -61,6 +62,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *log.routes,
     *log_state.routes,
     *audit.routes,
+    *trail.routes,
     *projections.routes,
     *status.routes,
     *tenant_health.routes,

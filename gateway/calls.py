@@ -7,6 +7,7 @@ position that a read waits for, JSON out.
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from hashlib import sha256
+from http import HTTPStatus
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
@@ -23,6 +24,7 @@ from gateway.bodies import decode
 from gateway.parts import Compartment, Node
 from gateway.problems import document_of
 from gateway.queries import AFTER, AFTER_POSITION, AS_OF, LIMIT, REASON, AsOf, Header, Parameter
+from gateway.trail import Begun
 from runtime.delivery import Context
 from runtime.errors import Overloaded, Refused
 from runtime.records import Command
@@ -48,7 +50,8 @@ class Endpoint(NamedTuple):
     Where not everybody may, a path's `{agent_id}` binds an agent's own key: it is taken for that agent alone. `body` is
     `bytes` where any are taken, of the type `body_media`, and `X | None` where it may be left out. `reply` is the type of a
     JSON answer; one of another `media` type has none. `others` are further statuses that are no failures. No parameter of a
-    query is read but those in `query`; `headers` mean something here alone.
+    query is read but those in `query`; `headers` mean something here alone. Of a role in `acts` this is an administrative action:
+    the handler puts it on record (`Call.begin`) before it does anything.
     """
 
     method: str
@@ -63,6 +66,17 @@ class Endpoint(NamedTuple):
     others: tuple[int, ...] = ()
     headers: tuple[Header, ...] = ()
     body_media: str = OCTETS
+    acts: frozenset[Role] = frozenset()
+
+    @property
+    def route(self) -> str:
+        """How a record names it."""
+        return f"{self.method} {self.path}"
+
+    @property
+    def action(self) -> str:
+        """What a record calls the action."""
+        return f"{self.handle.__module__.rpartition('.')[2]}.{self.handle.__name__}"
 
 
 class SocketEndpoint(NamedTuple):
@@ -86,6 +100,9 @@ class Call:
         self.endpoint = endpoint
         self._principal = principal
         self._asked_for: Any = None
+        self._begun: Begun | None = None
+        self.is_left_open = False
+        """Whether the action goes on when the request has been answered."""
         self._read_position: int | None = None
 
     @property
@@ -144,6 +161,37 @@ class Call:
 
     # ---- asking
 
+    async def begin(self, subject: str, *, action: str = "", reason: str = "", by: Principal | None = None) -> str:
+        """Puts on record what is about to be done, to whom; what can't be recorded must not be done. Where the caller's role does
+        here what is nobody's action, nothing is. Answers with the action's id."""
+        principal = by or self.principal
+        if by is None and principal.role not in self.endpoint.acts:
+            return ""
+        if REASON in self.endpoint.query:
+            reason = self.asked(REASON)
+        name = action or self.endpoint.action
+        self._begun = await self.node.trail.begin(
+            self.request, principal, self.endpoint.route, name, subject, reason=reason
+        )
+        return self._begun.action_id
+
+    async def done(self) -> None:
+        """The request was answered: an action that it began is done, unless it goes on."""
+        if self._begun is None:
+            assert self._principal is None or self._principal.role not in self.endpoint.acts, self.endpoint.route
+        elif not self.is_left_open:
+            await self.node.trail.end_done(self._begun)
+
+    def failed(self, error: BaseException) -> None:
+        """The request was refused or has failed: takes down what became of the action that it began, or that it was refused."""
+        trail, route = self.node.trail, self.endpoint.route
+        if self._begun is not None:
+            trail.end(self._begun, error)
+        elif self._principal is not None and isinstance(error, Exception):
+            trail.refuse(self.request, self._principal, route, error)
+        elif isinstance(error, HTTPException) and error.status_code == HTTPStatus.UNAUTHORIZED:
+            trail.refuse_stranger(self.request, route, error)
+
     async def ask(self, message: Command[R]) -> R:
         """Asks the node on the caller's behalf, once for each idempotency key."""
         return await self.node.system.ask(message, self.context())
@@ -158,7 +206,8 @@ class Call:
         return Context(
             tenant=self.tenant,
             principal=self.principal.name,
-            correlation=trace_id,
+            cause=self._begun.cause if self._begun else "",
+            correlation=self._begun.correlation if self._begun else trace_id,
             traceparent=traceparent,
             key=f"{self.principal.key_id} {self.request.method} {self.request.url.path} {key}" if key else "",
             digest=sha256(_deterministic.encode(asked_for)).digest() if key else b"",
@@ -213,33 +262,56 @@ def found(value: T | None, what: str, name: str) -> T:
     return value
 
 
-async def admit(connection: HTTPConnection, who: frozenset[Role]) -> tuple[Compartment, Principal]:
-    """Who calls, and the compartment that is theirs; raises `HTTPException` 401 or 403 unless this endpoint is for them,
-    and Refused where it expects another journal."""
-    compartment, principal = await authenticate(connection, _node(connection))
-    compartment.check_journal(connection.headers.get(JOURNAL_HEADER, compartment.journal))
-    check_role(principal, who, None if who == EVERYBODY else connection.path_params.get("agent_id"))
-    return compartment, principal
-
-
 def _node(connection: HTTPConnection) -> Node:
     node: Node = connection.app.state.node
     return node
+
+
+async def _whose(connection: HTTPConnection, route: str) -> tuple[Compartment, Principal]:
+    """Who calls, and the compartment that is theirs; a stranger is taken down and turned away."""
+    node = _node(connection)
+    try:
+        return await authenticate(connection, node)
+    except HTTPException as error:
+        node.trail.refuse_stranger(connection, route, error)
+        raise
+
+
+def _check(connection: HTTPConnection, compartment: Compartment, principal: Principal, who: frozenset[Role]) -> None:
+    """Raises `HTTPException` 403 unless this endpoint is for the caller, and Refused where he expects another journal."""
+    compartment.check_journal(connection.headers.get(JOURNAL_HEADER, compartment.journal))
+    check_role(principal, who, None if who == EVERYBODY else connection.path_params.get("agent_id"))
 
 
 async def answer(endpoints: Mapping[str, Endpoint], request: Request) -> Response:
     """Runs the endpoint of the request's method."""
     endpoint = endpoints["GET" if request.method == "HEAD" else request.method]
     if endpoint.who is None:
-        return await endpoint.handle(Call(request, _node(request), None, endpoint))
-    compartment, principal = await admit(request, endpoint.who)
-    return await endpoint.handle(Call(request, compartment, principal, endpoint))
+        call = Call(request, _node(request), None, endpoint)
+    else:
+        call = Call(request, *await _whose(request, endpoint.route), endpoint)
+    try:
+        if endpoint.who is not None:
+            _check(request, call.node, call.principal, endpoint.who)
+        response = await endpoint.handle(call)
+    except BaseException as error:
+        call.failed(error)
+        raise
+    await call.done()
+    return response
 
 
 async def answer_socket(endpoint: SocketEndpoint, websocket: WebSocket) -> None:
     """Runs a websocket's handler; what fails before it accepts is told as a problem document instead of the handshake."""
+    route = f"WS {endpoint.path}"
     try:
-        await endpoint.handle(websocket, *await admit(websocket, endpoint.who))
+        compartment, principal = await _whose(websocket, route)
+        try:
+            _check(websocket, compartment, principal, endpoint.who)
+            await endpoint.handle(websocket, compartment, principal)
+        except Exception as error:
+            compartment.trail.refuse(websocket, principal, route, error)
+            raise
     except Exception as error:
         if not _can_be_denied(websocket):
             raise

@@ -37,6 +37,7 @@ from gateway.parts import TENANT, Compartment, Node, Parts
 from gateway.server import PortTaken, serve
 from gateway.settings import GavelSettings
 from gateway.skips import skipped_in
+from gateway.starts import note_settings
 from projections.catalog import PROJECTIONS
 from runtime.blobs import Blobs
 from runtime.clock import SystemClock
@@ -81,9 +82,10 @@ class Elements(NamedTuple):
 
 @asynccontextmanager
 async def open_node(
-    settings: GavelSettings, *, door: bool = True, elements: Elements | None = None
+    settings: GavelSettings, *, door: bool = True, elements: Elements | None = None, passing: bool = False
 ) -> AsyncIterator[Node]:
-    """A running node over the data folder of the settings; without `door` nobody can reach it but the caller.
+    """A running node over the data folder of the settings; without `door` nobody can reach it but the caller. One that is opened in
+    `passing`, for a question, has settings that nobody has decided on: they are not recorded.
 
     Raises FolderUnusable, Locked (another process has the journal), Exposed, NotInstalled or PortTaken before it runs; Exhausted
     or Fenced when it has to stop.
@@ -101,8 +103,10 @@ async def open_node(
         async with _open_parts(settings, folder, store, machine) as parts:
             node = Node(settings, parts)
             await carry_through_at_start(node)
-            async with _open_isolated(node, machine):
+            async with _keep_trail(node), _open_isolated(node, machine):
                 await _admit_admin(node, TENANT)
+                if not passing:
+                    await note_settings(node)
                 if not door:
                     _opened(node)
                     yield node
@@ -161,10 +165,22 @@ async def _open_compartment(node: Node, machine: Machine, facts: JournalFacts) -
         compartment = Compartment(facts.name, node.settings, parts, node.sessions, node.counts)
         await carry_through_at_start(compartment)
         await _admit_admin(compartment, facts.name)
-        async with trio.open_nursery() as nursery:
+        async with _keep_trail(compartment), trio.open_nursery() as nursery:
             nursery.start_soon(compartment.sockets.run)
             yield compartment
             nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def _keep_trail(compartment: Compartment) -> AsyncIterator[None]:
+    """Records what was refused and how actions ended; at the end, when the door is closed, all that is left of it."""
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(compartment.trail.run)
+            yield
+            nursery.cancel_scope.cancel()
+    finally:
+        await compartment.trail.close()
 
 
 @asynccontextmanager

@@ -19,6 +19,7 @@ from gateway.folder import DataFolder
 from gateway.sessions import Sessions
 from gateway.settings import GavelSettings
 from gateway.sockets import Sockets
+from gateway.trail import Trail
 from runtime.blobs import Blobs
 from runtime.delivery import Context
 from runtime.errors import Failure, Refused
@@ -80,7 +81,13 @@ class Compartment:
         self.sessions = sessions
         self.counts = counts
         self.tokens = Tokens(self.folder.secret(), journal)
-        self.sockets = Sockets(self.system, self.position_in)
+        self.trail = Trail(
+            self.system,
+            self.folder.secret(),
+            refusals_max=settings.refusals_recorded_max,
+            strangers_tenant=TENANT if journal == SHARED else journal,
+        )
+        self.sockets = Sockets(self.system, self.position_in, self.trail.refuse)
         self.started_at = self.system.clock.now()
         self.admin_token = ""
         self.erasing = trio.Lock()

@@ -188,6 +188,22 @@ exception_handlers = cast(dict[Any, ExceptionHandler], _HANDLERS)
 """For `Starlette(exception_handlers=…)`."""
 
 
+def code_of(error: Exception) -> tuple[int, str] | None:
+    """The status and the code of a refusal, as its problem document has them; None where the failure is none."""
+    match error:
+        case HTTPException():
+            return error.status_code, _name(error.status_code)[0]
+        case Refused():
+            return error.status, error.code
+        case Conflict():
+            return 409, "conflict"
+        case NoRoom():
+            return 507, "no_room"
+        case BadRequest():
+            return error.status, "body_invalid" if error.status == 422 else "body_unreadable"
+    return None
+
+
 async def document_of(error: Exception, connection: HTTPConnection) -> Response:
     """The problem document of a failure, for whoever has no application between itself and the client."""
     kind = next(kind for kind in type(error).__mro__ if kind in exception_handlers)

@@ -53,6 +53,11 @@ class Sessions:
         """A new ticket for the key of this digest."""
         return self._add(self._tickets, TICKETS_MAX, Pass(digest, self._now() + seconds, journal))
 
+    def peek(self, ticket: str) -> Pass | None:
+        """What a ticket stands for, as long as it is good."""
+        found = self._tickets.get(_sealed(ticket))
+        return found if found is not None and found.ends_at >= self._now() else None
+
     def redeem(self, ticket: str) -> str | None:
         """The session that a ticket gives, once; None for a ticket that is unknown, used or too old."""
         found = self._tickets.pop(_sealed(ticket), None)

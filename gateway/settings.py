@@ -124,6 +124,9 @@ class GavelSettings(Struct, frozen=True, kw_only=True):
         ),
     ] = ""
     connections_max: Annotated[int, about("open connections at a time", ge=1)] = 1000
+    refusals_recorded_max: Annotated[
+        int, about("refusals of one principal that are recorded one by one in a minute; others are counted", ge=0)
+    ] = 60
     log_format: Annotated[Literal["console", "json"], about("how log lines are written")] = "console"
     log_level: Annotated[
         Literal["debug", "info", "warning", "error", "critical"], about("least severe log line that is written")

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import msgspec
 import trio
 from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection
 from starlette.responses import Response
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketDisconnected
 
@@ -57,12 +58,17 @@ TRY_AGAIN_LATER = 1013
 REPLACED = 4409
 
 
+Note = Callable[[HTTPConnection, Principal, str, Exception], None]
+"""Takes down that something was refused: on which connection, to whom, what it was, and why."""
+
+
 class Sockets:
     """The agents' websockets of a node, one for each agent: the newest is the good one."""
 
-    def __init__(self, system: System, position_in: Callable[[str], str] = str) -> None:
-        """`position_in` tells the position in a cursor, or refuses one of another journal."""
+    def __init__(self, system: System, position_in: Callable[[str], str] = str, note: Note | None = None) -> None:
+        """`position_in` tells the position in a cursor, or refuses one of another journal; `note` takes down what is refused."""
         self.system = system
+        self.note = note
         self._position_in = position_in
         self.translator = Translator(system.journal)
         self.office = PostOffice(system.journal, self.translator.addressees)
@@ -252,7 +258,7 @@ class AgentSocket:
             if isinstance(frame, BadRequest):
                 raise frame
         except (Failure, BadRequest) as error:
-            await self._refuse(frame_id, error)
+            await self._refuse(frame_id, error, "frame")
             return
         command: Any = command_of(frame, self.principal.agent_id)
         if isinstance(command, Heartbeat):
@@ -269,7 +275,7 @@ class AgentSocket:
         try:
             reply = await self._insist(partial(self.sockets.system.ask, command, context))
         except Failure as error:
-            await self._refuse(frame_id, error)
+            await self._refuse(frame_id, error, type(command).__name__)
         else:
             await self._acknowledge(frame_id, reply)
         finally:
@@ -298,7 +304,9 @@ class AgentSocket:
             raise BadRequest([Fault(pointer="", detail=f"{self.protocol.name} takes {wanted} frames")])
         return self.protocol.read(raw.encode() if isinstance(raw, str) else raw)
 
-    async def _refuse(self, frame_id: FrameId, error: Exception) -> None:
+    async def _refuse(self, frame_id: FrameId, error: Exception, what: str) -> None:
+        if self.sockets.note is not None:
+            self.sockets.note(self.websocket, self.principal, f"WS {what}", error)
         if isinstance(error, (Conflict, Overloaded, Unreachable)):
             self.end(TRY_AGAIN_LATER, "the node can't take it at the moment; say it again")
             return

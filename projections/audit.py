@@ -1,14 +1,19 @@
-"""The audit trail: who did what, when, why, and caused by what; one row for each event of the journal."""
+"""The audit trail: who did what to whom, when, why, on whose behalf and caused by what; one row for each event of the journal."""
 
 from collections.abc import Sequence
 
-from sqlalchemy import Column, Connection, Index, Integer, MetaData, Table
+from sqlalchemy import Column, Connection, Index, Integer, MetaData, Table, or_, select
+from sqlalchemy.sql import ColumnElement
 
+from aggregates.action import ActionBegun, ActionEnded, Origin
+from aggregates.trail import IntruderSuspected, RequestRefused, RequestsRefused, StrangersRefused
 from projections import schema
 from projections.schema import Row, number, text, whole
-from runtime.records import Change, Insert, Recorded, is_personal, name_of
+from runtime.records import Change, Event, Insert, Recorded, is_personal, name_of
 
-NAME = "audit/1"
+NAME = "audit/2"
+
+BEGUN, DONE, REFUSED, SUSPECTED = "begun", "done", "refused", "suspected"
 
 audit = Table(
     "audit",
@@ -26,15 +31,33 @@ audit = Table(
     text("command_id"),
     text("cause"),
     text("correlation"),
+    text("action"),
+    text("subject"),
+    text("outcome"),
+    text("code"),
+    whole("count"),
+    text("address"),
+    text("user_agent"),
+    text("request_id"),
+    text("behalf"),
     Index("audit_by_age", "tenant_id", "position"),
     Index("audit_by_stream", "tenant_id", "stream", "position"),
     Index("audit_by_correlation", "tenant_id", "correlation", "position"),
+    Index("audit_by_subject", "tenant_id", "subject", "position"),
+    Index("audit_by_principal", "tenant_id", "principal", "position"),
+    Index("audit_by_behalf", "tenant_id", "behalf", "position"),
 )
 """`command` names what was asked for, on its first event alone; `command_id` ties the others to it. `cause` is the id of the
 command, or `@position` of the event, that led to it; `correlation` is shared by all that one message set off. A reason that tells of a
-data subject stands in the record alone."""
+data subject stands in the record alone.
+
+`action` is what was done or tried, `subject` whom or what it was done to: a stream, where there is one. `count` is how many requests a
+row stands for. What an administrative action led to has the action's `command_id` as its `cause`, and its row says where it came from.
+"""
 
 TABLES: tuple[Table, ...] = (audit,)
+
+_BARE = dict.fromkeys(("code", "address", "user_agent", "request_id", "behalf"))
 
 
 def apply(recorded: Recorded) -> Sequence[Change]:
@@ -53,8 +76,46 @@ def apply(recorded: Recorded) -> Sequence[Change]:
         "command_id": meta.id,
         "cause": meta.cause,
         "correlation": meta.correlation,
+        "action": recorded.kind,
+        "subject": recorded.stream,
+        "outcome": DONE,
+        "count": 1,
+        **_BARE,
     }
-    return [Insert(table=audit, values=values)]
+    return [Insert(table=audit, values=values | _trail(recorded.event))]
+
+
+def _trail(event: Event) -> Row:
+    """What a record of the trail itself says of these."""
+    match event:
+        case ActionBegun():
+            return {"action": event.action, "subject": event.subject, "outcome": BEGUN, **_whence(event.origin)}
+        case ActionEnded():
+            ended = {"action": event.action, "subject": event.subject, "outcome": event.outcome.value}
+            return ended | {"code": event.code or None}
+        case RequestRefused():
+            origin = event.refusal.origin
+            refused = {"action": origin.route, "subject": None, "outcome": REFUSED, "code": event.refusal.code}
+            return refused | {"at": event.refusal.at} | _whence(origin)
+        case RequestsRefused():
+            return {"action": "several", "subject": None, "outcome": REFUSED, "count": event.counted.count}
+        case StrangersRefused():
+            strangers = {"action": "sign in", "subject": None, "outcome": REFUSED, "count": event.counted.count}
+            return strangers | {"address": event.address}
+        case IntruderSuspected():
+            suspected = {"action": event.pattern.value, "subject": event.source, "outcome": SUSPECTED}
+            return suspected | {"count": event.count}
+    return {}
+
+
+def _whence(origin: Origin) -> Row:
+    return {
+        "address": origin.address or None,
+        "user_agent": origin.user_agent or None,
+        "request_id": origin.request_id or None,
+        "behalf": origin.behalf or None,
+        "reason": origin.reason or None,
+    }
 
 
 def find(connection: Connection, tenant_id: str, position: int) -> Row | None:
@@ -76,6 +137,52 @@ def newest(
     """A page of events, the last first; the last row's `position` is the next page's `before`."""
     where = {"tenant_id": tenant_id, "stream": stream, "correlation": correlation, "kind": kind, "principal": principal}
     return schema.newest_rows(connection, audit, where, by="position", before=before, limit=limit)
+
+
+def trail(
+    connection: Connection,
+    tenant_id: str,
+    *,
+    principal: str | None = None,
+    subject: str | None = None,
+    outcome: str | None = None,
+    kind: str | None = None,
+    behalf: str | None = None,
+    since: float | None = None,
+    until: float | None = None,
+    before: int | None = None,
+    limit: int = 100,
+) -> list[Row]:
+    """A page of who did what to whom, the last first. Times are compared with when it happened, `until` not included.
+
+    What an administrative action led to is shown with the action's address, reason and on whose behalf it was.
+    """
+    where = {"tenant_id": tenant_id, "principal": principal, "subject": subject, "outcome": outcome, "kind": kind}
+    bounds: list[ColumnElement[bool]] = []
+    if since is not None:
+        bounds.append(audit.c.at >= since)
+    if until is not None:
+        bounds.append(audit.c.at < until)
+    if behalf is not None:
+        begun = select(audit.c.command_id).where(audit.c.tenant_id == tenant_id, audit.c.behalf == behalf)
+        bounds.append(or_(audit.c.behalf == behalf, audit.c.cause.in_(begun)))
+    page = schema.newest_rows(connection, audit, where, by="position", before=before, limit=limit, bounds=bounds)
+    return _with_origins(connection, tenant_id, page)
+
+
+def _with_origins(connection: Connection, tenant_id: str, page: Sequence[Row]) -> list[Row]:
+    causes = sorted({row["cause"] for row in page if row["cause"] and not row["cause"].startswith("@")})
+    columns = [audit.c[name] for name in ("command_id", "address", "user_agent", "request_id", "behalf", "reason")]
+    chosen = select(*columns).where(
+        audit.c.tenant_id == tenant_id, audit.c.correlation.in_({row["correlation"] for row in page}),
+        audit.c.outcome == BEGUN, audit.c.command_id.in_(causes),
+    )  # fmt: skip
+    origin_by_cause = {row["command_id"]: dict(row) for row in connection.execute(chosen).mappings()} if causes else {}
+    return [_joined(row, origin_by_cause.get(row["cause"], {})) for row in page]
+
+
+def _joined(row: Row, origin: Row) -> Row:
+    return row | {name: value for name, value in origin.items() if name != "command_id" and row[name] in (None, "")}
 
 
 def count(connection: Connection, tenant_id: str, *, stream: str | None = None, kind: str | None = None) -> int:

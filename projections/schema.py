@@ -110,10 +110,12 @@ def newest_rows(
     limit: int,
     by: str = "first_position",
     without: Sequence[str] = (),
+    bounds: Sequence[ColumnElement[bool]] = (),
 ) -> list[Row]:
-    """A page of rows, newest first, narrowed to those whose columns have these values (None: any); some columns left out."""
+    """A page of rows, newest first, narrowed to those whose columns have these values (None: any) and that keep to these bounds; some
+    columns left out."""
     columns = [column for column in _shown(source) if column.name not in without]
-    chosen = select(*columns).where(*_matches(source, where))
+    chosen = select(*columns).where(*_matches(source, where), *bounds)
     if before is not None:
         chosen = chosen.where(source.c[by] < before)
     page = chosen.order_by(source.c[by].desc()).limit(max(0, min(limit, LIMIT_MAX)))

@@ -203,6 +203,11 @@ def _shown_fault(error: Exception) -> str:
     return str(error).replace(" - at `$.", " at `")
 
 
+def secrets_of(table: type[T]) -> frozenset[str]:
+    """The names of the settings whose values are nobody's business."""
+    return frozenset(field.name for field in fields_of(table) if field.extra["secret"])
+
+
 def rows(resolved: Resolved[T], prefix: str) -> list[Row]:
     """List every setting; a secret shows only whether it is set."""
     return [_row(field, resolved, prefix) for field in fields_of(type(resolved.settings))]

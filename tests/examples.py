@@ -3,7 +3,7 @@
 from hashlib import sha256
 from typing import Any
 
-from aggregates import agent, journal, key, projection, qubo_problem, solve_job, subject, task
+from aggregates import action, agent, journal, key, projection, qubo_problem, solve_job, subject, task, trail
 from aggregates.agent import AgentType
 from aggregates.key import Role
 from aggregates.task import Candidate, Doer, Stage, TaskType
@@ -25,7 +25,37 @@ BIDDERS = (
 )
 PROBLEM = solve_job.ProblemFacts(name="G1", blob=BLOB, format=Format.RUDY, sense=Sense.MAX, variables=3, position=7)
 
+ORIGIN = action.Origin(
+    address="192.0.2.7",
+    route="DELETE /v1/keys/{key_id}",
+    user_agent="curl/8",
+    request_id="r1",
+    behalf="tenant:acme",
+    reason="the laptop was lost",
+)
+REFUSAL = trail.Refusal(at=AT, status=403, code="forbidden", target="00ff00ff00ff00ff", origin=ORIGIN)
+COUNTED = trail.Counted(
+    since=AT, until=AT + 60, count=3, count_by_code={"forbidden": 2, "not_found": 1}, targets=1, samples=(REFUSAL,)
+)
+
 COMMANDS = (
+    action.BeginAction(
+        action_id="a1",
+        principal="admin:k0",
+        action="keys.revoke",
+        subject="key-k1",
+        origin=ORIGIN,
+        at=AT,
+        tenant=TENANT,
+    ),
+    action.EndAction(
+        action_id="a1",
+        principal="admin:k0",
+        outcome=action.Outcome.REFUSED,
+        code="key_unknown",
+        at=AT,
+        tenant=TENANT,
+    ),
     agent.RegisterAgent(
         agent_id="ann",
         key_id="k1",
@@ -126,9 +156,23 @@ COMMANDS = (
     task.EndOverrun(task_id="t1", token=1, at=AT + 67, tenant=TENANT),
     task.CancelTask(task_id="t1", reason="not needed", at=AT, tenant=TENANT),
     task.ExpireTask(task_id="t1", at=AT + 100, tenant=TENANT),
+    trail.NoteRefusals(principal="agent:ann", refusals=(REFUSAL,), counted=COUNTED, at=AT, tenant=TENANT),
+    trail.NoteStrangers(address="192.0.2.7", counted=COUNTED, keys=("k1",), at=AT, tenant=TENANT),
+    trail.SuspectIntruder(
+        source="192.0.2.7",
+        pattern=trail.Pattern.SIGN_INS,
+        count=20,
+        since=AT - 60,
+        position=12,
+        at=AT,
+        tenant=TENANT,
+    ),
+    trail.NoteSettings(settings={"bind": "127.0.0.1:8070"}, version="1.0.0", at=AT, tenant=TENANT),
 )
 
 EVENTS = (
+    action.ActionBegun(action_id="a1", principal="admin:k0", action="keys.revoke", subject="key-k1", origin=ORIGIN),
+    action.ActionEnded(action_id="a1", action="keys.revoke", subject="key-k1", outcome=action.Outcome.DONE, code=""),
     agent.AgentRegistered(
         agent_id="ann",
         key_id="k1",
@@ -268,6 +312,18 @@ EVENTS = (
     task.TaskDeadLettered(task_id="t1", reason="attempt 2 of 2: failed"),
     task.TaskCancelled(task_id="t1", reason="not needed"),
     task.TaskExpired(task_id="t1", deadline=AT + 100),
+    trail.RequestRefused(principal="agent:ann", refusal=REFUSAL),
+    trail.RequestsRefused(principal="agent:ann", counted=COUNTED),
+    trail.StrangersRefused(address="192.0.2.7", counted=COUNTED, keys=("k1",)),
+    trail.IntruderSuspected(
+        source="192.0.2.7",
+        pattern=trail.Pattern.SIGN_INS,
+        count=20,
+        since=AT - 60,
+        position=12,
+        suspected_at=AT,
+    ),
+    trail.SettingsChanged(changed=("bind",), settings={"bind": "127.0.0.1:8070"}, version="1.0.0"),
 )
 
 command_by_type: dict[type[Any], Any] = {type(command): command for command in COMMANDS}

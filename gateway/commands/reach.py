@@ -43,6 +43,6 @@ def running(options: argparse.Namespace) -> Client:
 async def _reach_closed(settings: GavelSettings, keys: DataFolder, question: Callable[[Client], T]) -> T:
     from gateway.node import open_node  # loads every part of a node, which a running one makes unnecessary
 
-    async with open_node(replace(settings, bind="127.0.0.1:0")) as node:
+    async with open_node(replace(settings, bind="127.0.0.1:0"), passing=True) as node:
         client = Client(node.url, read_admin_key(keys))
         return await trio.to_thread.run_sync(question, client)

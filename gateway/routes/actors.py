@@ -19,12 +19,14 @@ class LogLevel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 async def set_log_level(call: Call) -> Response:
-    """Sets from which level on lines about an actor, all below it, or all of a kind are written. It is not recorded, holds from the
-    next line on, and ends with the process."""
+    """Sets from which level on lines about an actor, all below it, or all of a kind are written. It holds from the next line on, and
+    ends with the process."""
     wanted, name = await call.body(LogLevel), call.path["path"]
     levels = call.node.system.log_levels
     is_known = levels.has(name) or name in _names(call.node, call.tenant)
-    levels.set(found(name if is_known else None, "actor or kind of actors", name), wanted.level)
+    known = found(name if is_known else None, "actor or kind of actors", name)
+    await call.begin(f"{known} {wanted.level or 'as the others'}")
+    levels.set(known, wanted.level)
     return call.reply(wanted)
 
 
@@ -68,6 +70,9 @@ async def send_again(call: Call) -> Response:
     letters, number = call.node.system.dead_letters, call.path["number"]
     letter = letters.find(int(number)) if number.isascii() and number.isdigit() else None
     kept = found(letter if letter is not None and _may_see(letter, call.tenant) else None, "dead letter", number)
+    await call.begin(kept.ref.path)
+    if letters.find(kept.number) is None:
+        found(None, "dead letter", number)  # somebody else has sent it meanwhile
     letters.send_again(kept)
     return call.reply(_told(kept))
 
@@ -91,7 +96,15 @@ def _told(letter: DeadLetter) -> Letter:
 LIMIT = integer("limit", "How many are listed at most.", 100, most=LETTERS_MAX)
 LETTER = "/v1/dead-letters"
 routes = (
-    Endpoint("PUT", "/v1/actors/{path:path}/log-level", set_log_level, OPERATORS, body=LogLevel, reply=LogLevel),
+    Endpoint(
+        "PUT",
+        "/v1/actors/{path:path}/log-level",
+        set_log_level,
+        OPERATORS,
+        body=LogLevel,
+        reply=LogLevel,
+        acts=OPERATORS,
+    ),
     Endpoint("GET", LETTER, dead_letters, WATCHERS, reply=Letters, query=(LIMIT,)),
-    Endpoint("POST", f"{LETTER}/{{number}}/send-again", send_again, OPERATORS, reply=Letter),
+    Endpoint("POST", f"{LETTER}/{{number}}/send-again", send_again, OPERATORS, reply=Letter, acts=OPERATORS),
 )

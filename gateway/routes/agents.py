@@ -14,10 +14,11 @@ from aggregates.agent import (
     RegisterAgent,
     Stage,
     UpdateAgent,
+    stream,
 )
 from aggregates.values.ids import AgentId
 from gateway import rows
-from gateway.auth import AGENTS, ENROLLERS, EVERYBODY, KEEPERS, digest_of
+from gateway.auth import AGENTS, ENROLLERS, EVERYBODY, KEEPERS, OPERATORS, digest_of
 from gateway.bodies import body_type, to_command
 from gateway.calls import Call, Endpoint, found
 from gateway.queries import PAGE, READ, REASON, choice
@@ -82,18 +83,25 @@ async def find(call: Call) -> Response:
 async def update(call: Call) -> Response:
     """Changes what the body gives and leaves the rest."""
     body: Any = await call.body(body_type(UpdateAgent))
+    await call.begin(_subject(call))
     return call.reply(await call.ask(to_command(UpdateAgent, body, agent_id=call.path["agent_id"])))
 
 
 async def drain(call: Call) -> Response:
     """No new tasks for the agent; it finishes those that it holds."""
     body: Any = await call.body_or(body_type(DrainAgent))
+    await call.begin(_subject(call))
     return call.reply(await call.ask(to_command(DrainAgent, body, agent_id=call.path["agent_id"])))
 
 
 async def deregister(call: Call) -> Response:
     """The agent leaves; what it holds is offered to others, and its key opens nothing any more."""
+    await call.begin(_subject(call))
     return call.reply(await call.ask(DeregisterAgent(agent_id=call.path["agent_id"], reason=call.reason)))
+
+
+def _subject(call: Call) -> str:
+    return stream(call.tenant, call.path["agent_id"])
 
 
 async def heartbeat(call: Call) -> Response:
@@ -107,8 +115,8 @@ routes = (
     Endpoint("POST", "/v1/agents", register, ENROLLERS, RegisterAgentBody, Registered, 201),
     Endpoint("GET", "/v1/agents", page, EVERYBODY, reply=AgentPage, query=(*PAGE, STATUS)),
     Endpoint("GET", AGENT, find, EVERYBODY, reply=rows.Agent, query=READ),
-    Endpoint("PATCH", AGENT, update, KEEPERS, body_type(UpdateAgent), AgentAccepted),
-    Endpoint("DELETE", AGENT, deregister, KEEPERS, reply=AgentAccepted, query=(REASON,)),
-    Endpoint("POST", f"{AGENT}/drain", drain, KEEPERS, body_type(DrainAgent) | None, AgentAccepted),
+    Endpoint("PATCH", AGENT, update, KEEPERS, body_type(UpdateAgent), AgentAccepted, acts=OPERATORS),
+    Endpoint("DELETE", AGENT, deregister, KEEPERS, reply=AgentAccepted, query=(REASON,), acts=OPERATORS),
+    Endpoint("POST", f"{AGENT}/drain", drain, KEEPERS, body_type(DrainAgent) | None, AgentAccepted, acts=OPERATORS),
     Endpoint("POST", f"{AGENT}/heartbeat", heartbeat, AGENTS, reply=HeartbeatAck),
 )

@@ -18,6 +18,7 @@ _one_at_a_time = trio.CapacityLimiter(1)
 
 async def verified(call: Call) -> Response:
     """Reads the journal from the outside and judges it, by what the auditor brings where he brings his own."""
+    await call.begin("all records of the journal")
     judge = partial(call.node.store.judge, key=call.asked(KEY), against=call.asked(AGAINST))
     try:
         report = await trio.to_thread.run_sync(judge, limiter=_one_at_a_time)
@@ -43,6 +44,6 @@ AGAINST = words(
     characters_max=NOTE_CHARACTERS_MAX,
 )
 routes = (
-    Endpoint("GET", "/v1/audit/verify", verified, AUDITORS, reply=Report, query=(KEY, AGAINST)),
+    Endpoint("GET", "/v1/audit/verify", verified, AUDITORS, reply=Report, query=(KEY, AGAINST), acts=AUDITORS),
     Endpoint("GET", "/v1/audit/checkpoint", checkpoint, AUDITORS, media="text/plain"),
 )

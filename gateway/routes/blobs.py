@@ -182,6 +182,7 @@ async def collection(call: Call) -> Response:
     node = call.node
     unused_since = node.system.clock.now() - node.settings.blob_grace_seconds
     dry_run = call.asked(DRY_RUN)
+    await call.begin("blobs, none of which is deleted" if dry_run else "blobs")
     found = await collect(
         node.blobs, node.uploads, node.system.journal, call.tenant, unused_since=unused_since, dry_run=dry_run
     )
@@ -254,7 +255,7 @@ DATA_SUBJECT: Parameter[str | None] = Parameter(
 DRY_RUN = flag("dry_run", "Delete nothing, and tell what would be.")
 routes = (
     Endpoint("GET", "/v1/blobs", usage, EVERYBODY, reply=Usage),
-    Endpoint("POST", "/v1/blobs/collection", collection, OPERATORS, reply=Collected, query=(DRY_RUN,)),
+    Endpoint("POST", "/v1/blobs/collection", collection, OPERATORS, reply=Collected, query=(DRY_RUN,), acts=OPERATORS),
     Endpoint("PUT", BLOB, put, UPLOADERS, bytes, Stored, 201, (DATA_SUBJECT,), others=(200,)),
     Endpoint("GET", BLOB, get, EVERYBODY, media=OCTETS, others=(206, 304), headers=(RANGE,)),
 )

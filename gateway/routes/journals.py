@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 from starlette.responses import Response
 
-from aggregates.journal import OpenJournal
+from aggregates.journal import OpenJournal, stream
 from gateway.auth import ADMINS, WATCHERS
 from gateway.bodies import body_type
 from gateway.calls import Call, Endpoint
@@ -44,6 +44,7 @@ async def isolate(call: Call) -> Response:
     """Gives a tenant that has no records yet a journal of its own, and the first key to it; or opens one again that was closed."""
     node = check_whole_node(call.node, call.principal)
     body: Any = await call.body(body_type(OpenJournal))
+    await call.begin(stream(body.name))
     opened, is_first = await node.isolated.open(body.name, call.context())
     key = opened.admin_token if is_first else ""
     return call.reply(JournalMade(body.name, opened.store.origin, opened.store.signer.public_key, key), 201)
@@ -69,6 +70,6 @@ def row(berth: Berth) -> JournalRow:
 
 
 routes = (
-    Endpoint("POST", "/v1/journals", isolate, ADMINS, body_type(OpenJournal), JournalMade, 201),
+    Endpoint("POST", "/v1/journals", isolate, ADMINS, body_type(OpenJournal), JournalMade, 201, acts=ADMINS),
     Endpoint("GET", "/v1/journals", page, WATCHERS, reply=JournalList),
 )

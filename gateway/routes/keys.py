@@ -6,7 +6,7 @@ import msgspec
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from aggregates.key import IssueKey, KeyAccepted, RevokeKey, Role
+from aggregates.key import IssueKey, KeyAccepted, RevokeKey, Role, stream
 from gateway import rows
 from gateway.auth import ADMINS, digest_of
 from gateway.bodies import body_type, to_command
@@ -34,6 +34,7 @@ async def issue(call: Call) -> Response:
     body: Any = await call.body(body_type(IssueKey))
     key_id = call.node.system.ids.new()
     token = call.node.tokens.token(key_id)
+    await call.begin(stream(key_id))
     accepted = await call.ask(to_command(IssueKey, body, key_id=key_id, digest=digest_of(token)))
     return call.reply(KeyMade(accepted.key_id, call.node.tokens.token(accepted.key_id)), 201)
 
@@ -55,13 +56,14 @@ async def revoke(call: Call) -> Response:
     key_id = call.path["key_id"]
     if key_id == call.principal.key_id:
         raise HTTPException(409, "a key can't revoke itself; use another admin key")
+    await call.begin(stream(key_id))
     return call.reply(await call.ask(RevokeKey(key_id=key_id, reason=call.reason)))
 
 
 ROLE = choice("role", "Only keys of this role.", Role)
 routes = (
-    Endpoint("POST", "/v1/keys", issue, ADMINS, body_type(IssueKey), KeyMade, 201),
+    Endpoint("POST", "/v1/keys", issue, ADMINS, body_type(IssueKey), KeyMade, 201, acts=ADMINS),
     Endpoint("GET", "/v1/keys", page, ADMINS, reply=KeyPage, query=(*PAGE, ROLE)),
     Endpoint("GET", "/v1/keys/{key_id}", find, ADMINS, reply=rows.Key, query=READ),
-    Endpoint("DELETE", "/v1/keys/{key_id}", revoke, ADMINS, reply=KeyAccepted, query=(REASON,)),
+    Endpoint("DELETE", "/v1/keys/{key_id}", revoke, ADMINS, reply=KeyAccepted, query=(REASON,), acts=ADMINS),
 )

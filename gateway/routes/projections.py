@@ -7,7 +7,7 @@ import msgspec
 import trio
 from starlette.responses import Response
 
-from aggregates.projection import SkipAccepted, SkipEvent
+from aggregates.projection import SkipAccepted, SkipEvent, stream
 from aggregates.values.text import Name
 from gateway.auth import OPERATORS, WATCHERS
 from gateway.bodies import body_type, to_command
@@ -65,7 +65,9 @@ def _shown(node: Compartment) -> ReadModels:
 async def rebuild(call: Call) -> Response:
     """Begins to make tables anew from the log, beside those that are served and go on; the list tells how far that is."""
     body = await call.body_or(RebuildProjections)
-    call.node.projector.rebuild(*{_standing(call.node, name).name: None for name in body.projections})
+    names = list({_standing(call.node, name).name: None for name in body.projections})
+    await call.begin(" ".join(map(stream, names)) or "projections")
+    call.node.projector.rebuild(*names)
     return call.reply(_shown(call.node), 202)
 
 
@@ -73,6 +75,7 @@ async def retry(call: Call) -> Response:
     """Lets a projection that has stopped try again where it did, and tells how that went."""
     standing, projector = _stopped(call), call.node.projector
     tried = next(projection for projection in projector.projections if standing.name == projection.NAME)
+    await call.begin(stream(standing.name))
     await projector.resume(standing.name)
     with suppress(ProjectionStopped), trio.move_on_after(CATCH_UP_SECONDS_MAX):
         await projector.wait_for(standing.stopped_at, tried)
@@ -87,6 +90,7 @@ async def skip(call: Call) -> Response:
     if not again and (not standing.reason or standing.stopped_at != body.position):
         raise Refused("projection_not_stopped_there", _where(standing))
     skipping = to_command(SkipEvent, body, projection=standing.name, failure=standing.reason)
+    await call.begin(stream(standing.name))
     accepted = await call.ask(skipping)
     await call.node.projector.resume(standing.name)
     return call.reply(accepted)
@@ -122,7 +126,10 @@ routes = (
         body=RebuildProjections | None,
         reply=ReadModels,
         status=202,
+        acts=OPERATORS,
     ),
-    Endpoint("POST", f"{PROJECTIONS}/{{name}}/retry", retry, OPERATORS, reply=ReadModels),
-    Endpoint("POST", f"{PROJECTIONS}/{{name}}/skips", skip, OPERATORS, body_type(SkipEvent), SkipAccepted),
+    Endpoint("POST", f"{PROJECTIONS}/{{name}}/retry", retry, OPERATORS, reply=ReadModels, acts=OPERATORS),
+    Endpoint(
+        "POST", f"{PROJECTIONS}/{{name}}/skips", skip, OPERATORS, body_type(SkipEvent), SkipAccepted, acts=OPERATORS
+    ),
 )

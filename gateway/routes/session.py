@@ -4,10 +4,12 @@ import msgspec
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
-from gateway.auth import EVERYBODY, WATCHERS, digest_of
+from aggregates.key import Principal, stream
+from gateway.auth import EVERYBODY, WATCHERS, digest_of, whose
 from gateway.calls import Call, Endpoint
+from gateway.parts import Compartment, Node
 from gateway.queries import words
-from gateway.sessions import COOKIE, LINK_SECONDS, SESSION_SECONDS
+from gateway.sessions import COOKIE, LINK_SECONDS, SESSION_SECONDS, Pass
 
 
 class Link(msgspec.Struct, frozen=True):
@@ -19,7 +21,12 @@ class Link(msgspec.Struct, frozen=True):
 
 async def sign_in(call: Call) -> Response:
     """Takes the ticket of a sign-in link, once, for a session cookie, and leads on to the console."""
-    session = call.node.sessions.redeem(call.asked(TICKET))
+    ticket = call.asked(TICKET)
+    session = None
+    if (found := call.node.sessions.peek(ticket)) is not None:
+        call.node, principal = await _holder(call.node, found)
+        await call.begin(stream(principal.key_id), by=principal)
+        session = call.node.sessions.redeem(ticket)
     if session is None:
         raise HTTPException(401, "this ticket is unknown, used or too old; `gavel keys link` prints a new link")
     response = RedirectResponse("/", 303, {"Cache-Control": "no-store"})
@@ -27,17 +34,26 @@ async def sign_in(call: Call) -> Response:
     return response
 
 
+async def _holder(node: Compartment, ticket: Pass) -> tuple[Compartment, Principal]:
+    """Whose key the ticket stands for, and where that is on record. Raises `HTTPException` 401 where it opens nothing any more."""
+    assert isinstance(node, Node)
+    compartment = node.compartment(ticket.journal)
+    return compartment, await whose(ticket.digest, compartment)
+
+
 async def make_link(call: Call) -> Response:
     """A sign-in link for the key that asks; a session may not make others, or signing out would end nothing."""
     scheme, _, token = call.request.headers.get("authorization", "").partition(" ")
     if not scheme:
         raise HTTPException(403, "a link is for the key that asks for it: send the header Authorization: Bearer KEY")
+    await call.begin(stream(call.principal.key_id))
     ticket = call.node.sessions.ticket(digest_of(token.strip()), LINK_SECONDS, call.node.journal)
     return call.reply(Link(f"/session?ticket={ticket}", LINK_SECONDS), 201)
 
 
 async def sign_out(call: Call) -> Response:
     """Ends the session of the cookie."""
+    await call.begin(stream(call.principal.key_id))
     call.node.sessions.end(call.request.cookies.get(COOKIE, ""))
     response = Response(status_code=204)
     response.delete_cookie(COOKIE, httponly=True, samesite="strict")
@@ -47,6 +63,6 @@ async def sign_out(call: Call) -> Response:
 TICKET = words("ticket", "What the sign-in link carries.", "")
 routes = (
     Endpoint("GET", "/session", sign_in, None, status=303, query=(TICKET,)),
-    Endpoint("POST", "/session", make_link, WATCHERS, reply=Link, status=201),
-    Endpoint("DELETE", "/session", sign_out, EVERYBODY, status=204),
+    Endpoint("POST", "/session", make_link, WATCHERS, reply=Link, status=201, acts=WATCHERS),
+    Endpoint("DELETE", "/session", sign_out, EVERYBODY, status=204, acts=WATCHERS),
 )

@@ -3,9 +3,9 @@
 import msgspec
 from starlette.responses import Response
 
-from aggregates.solve_job import CancelSolve, QueueSolve, SolveAccepted, Stage
+from aggregates.solve_job import CancelSolve, QueueSolve, SolveAccepted, Stage, stream
 from gateway import rows
-from gateway.auth import EVERYBODY, SUBMITTERS
+from gateway.auth import EVERYBODY, OPERATORS, SUBMITTERS
 from gateway.bodies import body_type, to_command
 from gateway.calls import Call, Endpoint, found
 from gateway.queries import PAGE, READ, REASON, choice
@@ -44,6 +44,7 @@ async def find(call: Call) -> Response:
 
 async def cancel(call: Call) -> Response:
     """Stops a solve; one that has ended stays as it is."""
+    await call.begin(stream(call.path["job_id"]))
     return call.reply(await call.ask(CancelSolve(job_id=call.path["job_id"], reason=call.reason)))
 
 
@@ -52,5 +53,5 @@ routes = (
     Endpoint("POST", "/v1/solves", queue, SUBMITTERS, QueueSolveBody, SolveAccepted, 202),
     Endpoint("GET", "/v1/solves", page, EVERYBODY, reply=SolvePage, query=(*PAGE, STAGE)),
     Endpoint("GET", "/v1/solves/{job_id}", find, EVERYBODY, reply=rows.WholeSolve, query=READ),
-    Endpoint("DELETE", "/v1/solves/{job_id}", cancel, SUBMITTERS, reply=SolveAccepted, query=(REASON,)),
+    Endpoint("DELETE", "/v1/solves/{job_id}", cancel, SUBMITTERS, reply=SolveAccepted, query=(REASON,), acts=OPERATORS),
 )

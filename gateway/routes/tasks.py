@@ -9,12 +9,12 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from aggregates.key import Role
-from aggregates.task import CancelTask, CompleteTask, FailTask, Stage, StartTask, SubmitTask, TaskAccepted
+from aggregates.task import CancelTask, CompleteTask, FailTask, Stage, StartTask, SubmitTask, TaskAccepted, stream
 from aggregates.values.document import Document
 from aggregates.values.numbers import Instant, Token
 from aggregates.values.text import Note
 from gateway import rows
-from gateway.auth import AGENTS, EVERYBODY, SUBMITTERS
+from gateway.auth import AGENTS, EVERYBODY, OPERATORS, SUBMITTERS
 from gateway.bodies import body_type
 from gateway.calls import Call, Endpoint, found
 from gateway.queries import PAGE, READ, REASON, choice, words
@@ -102,6 +102,7 @@ async def cancel(call: Call) -> Response:
         row = found(await call.read(tasks.find, call.tenant, task_id), "task", task_id)
         if row["submitted_by"] != call.principal.name:
             raise HTTPException(403, "another key has submitted this task")
+    await call.begin(stream(task_id))
     return call.reply(await call.ask(CancelTask(task_id=task_id, reason=call.reason)))
 
 
@@ -129,6 +130,6 @@ routes = (
     Endpoint("POST", "/v1/tasks", submit, SUBMITTERS, SubmitTaskBody, Submitted, 202),
     Endpoint("GET", "/v1/tasks", page, EVERYBODY, reply=TaskPage, query=(*PAGE, STAGE, AGENT_ID)),
     Endpoint("GET", TASK, find, EVERYBODY, reply=rows.WholeTask, query=READ),
-    Endpoint("DELETE", TASK, cancel, SUBMITTERS, reply=TaskAccepted, query=(REASON,)),
+    Endpoint("DELETE", TASK, cancel, SUBMITTERS, reply=TaskAccepted, query=(REASON,), acts=OPERATORS),
     Endpoint("PUT", f"{TASK}/status", report, AGENTS, TaskStatus, TaskAccepted),
 )

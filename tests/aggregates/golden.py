@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from aggregates import agent, journal, key, projection, qubo_problem, solve_job, subject, task
+from aggregates import action, agent, journal, key, projection, qubo_problem, solve_job, subject, task, trail
 from aggregates.catalog import AGGREGATES
 from runtime import redecide
 from runtime.codec import Codec
@@ -92,6 +92,11 @@ def _lives() -> Iterator[tuple[str, Life]]:
     yield "qubo_problem-p1", [_example(qubo_problem.RegisterProblem)]
     yield from _jobs()
     yield from _tasks()
+    yield "action-a1", [_example(action.BeginAction), _example(action.EndAction)]
+    yield "trail-acme:19675:agent:ann", [_example(trail.NoteRefusals)]
+    yield "trail-acme:19675:192.0.2.7", [_example(trail.NoteStrangers)]
+    yield "trail-acme:suspect:192.0.2.7", [_example(trail.SuspectIntruder)]
+    yield trail.SETTINGS, [_example(trail.NoteSettings), _example(trail.NoteSettings, settings={"bind": "[::1]:80"})]
 
 
 def _jobs() -> Iterator[tuple[str, Life]]:

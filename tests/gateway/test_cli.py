@@ -293,24 +293,25 @@ def test_the_log_is_shown_exported_replayed_and_backed_up(tmp_path: Path):
     for role in ("agent", "operator"):
         gavel(tmp_path, "keys", "create", "--role", role)
     told = answer(tmp_path, "log", "tail", "--after", "1")
-    assert [record["kind"] for record in told["records"]] == ["key.KeyIssued", "key.KeyIssued"]
+    each = ["action.ActionBegun", "key.KeyIssued", "action.ActionEnded"]
+    assert [record["kind"] for record in told["records"]] == each * 2
     assert "key.KeyIssued" in gavel(tmp_path, "log", "tail").stdout
-    stream = told["records"][0]["stream"]
-    state = answer(tmp_path, "log", "state", stream, "--at", "2")
-    assert (state["stream"], state["version"], state["position"], state["state"]["role"]) == (stream, 1, 2, "agent")
+    stream = told["records"][1]["stream"]
+    state = answer(tmp_path, "log", "state", stream, "--at", "3")
+    assert (state["stream"], state["version"], state["position"], state["state"]["role"]) == (stream, 1, 3, "agent")
     assert '"role": "agent"' in gavel(tmp_path, "log", "state", stream).stdout
     assert gavel(tmp_path, "log", "state", stream, "--at", "1").returncode == 2
     exported = answer(tmp_path, "log", "export", "log.msgpack", "--from", "2")
-    assert exported["records"] == 2
+    assert exported["records"] == 6
     with (tmp_path / "log.msgpack").open("rb") as file:
         header, *records = msgpack.Unpacker(file)
     assert (header["format"], header["first"]) == ("gavel-log/1", 2)
-    assert [record[0] for record in records] == [2, 3]
+    assert [record[0] for record in records] == [2, 3, 4, 5, 6, 7]
     assert all(isinstance(record[4], bytes) for record in records)
     replayed = answer(tmp_path, "log", "replay")
-    assert (replayed["equal"], replayed["records"]) == (True, 3)
+    assert (replayed["equal"], replayed["records"]) == (True, 7)
     copied = answer(tmp_path, "backup", "copy.db")
-    assert (copied["positions"], copied["whole"]) == (3, True)
+    assert (copied["positions"], copied["whole"]) == (7, True)
     assert answer(tmp_path, "audit", "verify", "copy.db")["root"] == copied["root"]
     assert gavel(tmp_path, "backup", "copy.db").returncode == 2
 
@@ -348,16 +349,16 @@ def test_blobs_are_backed_up_with_the_journal_and_collected_when_nothing_names_t
 def test_a_log_is_checked_and_what_this_program_cannot_read_is_named(tmp_path: Path):
     gavel(tmp_path, "keys", "create", "--role", "agent")
     checked = answer(tmp_path, "log", "check")
-    assert (checked["folds"], checked["records"], checked["streams"], checked["faults"]) == (True, 2, 2, [])
+    assert (checked["folds"], checked["records"], checked["streams"], checked["faults"]) == (True, 4, 3, [])
     with sqlite3.connect(tmp_path / "data" / "journal.db") as connection:
-        connection.execute("UPDATE stored_events SET topic = 'key.KeyIssued/2' WHERE rowid = 2")
-        connection.execute("INSERT INTO kinds VALUES ('key.KeyIssued/2', 2)")
+        connection.execute("UPDATE stored_events SET topic = 'key.KeyIssued/2' WHERE rowid = 3")
+        connection.execute("INSERT INTO kinds VALUES ('key.KeyIssued/2', 3)")
     connection.close()
     checked = answer(tmp_path, "log", "check", code=1)
     (fault,) = checked["faults"]
-    assert (fault["position"], fault["kind"], fault["at"]) == (2, "key.KeyIssued/2", "record")
+    assert (fault["position"], fault["kind"], fault["at"]) == (3, "key.KeyIssued/2", "record")
     said = gavel(tmp_path, "log", "check").stdout
-    assert "position 2: key.KeyIssued/2 of key-" in said
+    assert "position 3: key.KeyIssued/2 of key-" in said
     assert "1 FAULTS" in said
     started = gavel(tmp_path, "serve", "--bind", "127.0.0.1:0")
     assert started.returncode == 2
@@ -370,6 +371,6 @@ def test_a_log_is_checked_and_what_this_program_cannot_read_is_named(tmp_path: P
 def test_a_running_node_is_backed_up_and_replayed(tmp_path: Path):
     with serving(tmp_path):
         gavel(tmp_path, "keys", "create", "--role", "agent")
-        assert answer(tmp_path, "backup", "copy.db")["positions"] == 2
+        assert answer(tmp_path, "backup", "copy.db")["whole"]
         assert answer(tmp_path, "log", "replay")["equal"] is True
         assert answer(tmp_path, "log", "check")["folds"] is True

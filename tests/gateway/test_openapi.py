@@ -16,7 +16,8 @@ from gateway.app import ENDPOINTS, SOCKETS
 from gateway.calls import Call, Endpoint
 from gateway.openapi import PATH_PARAMETER
 from gateway.queries import LIMIT
-from projections import agents, bids, keys, problems, schema, solves, tasks
+from gateway.routes.trail import TrailRow
+from projections import agents, audit, bids, keys, problems, schema, solves, tasks
 from tests.gateway import documented
 from tests.gateway.clients import BID, TASK, Client, recorded
 
@@ -78,6 +79,7 @@ def test_a_parameter_is_named_before_it_is_read() -> None:
         (rows.Problem, problems.problems, set()),
         (rows.WholeSolve, solves.solves, set()),
         (rows.Key, keys.keys, set()),
+        (TrailRow, audit.audit, set()),
     ],
 )
 def test_a_row_is_described_as_its_table_is(row: type[msgspec.Struct], table: Table, more: set[str]) -> None:
@@ -123,6 +125,7 @@ async def test_every_json_answer_is_as_described(admin: Client, monkeypatch: pyt
     await _do(admin, ("POST", "/v1/journals", {"name": "acme"}), ("GET", "/v1/journals", None))
     await _work_with_persons(admin)
     await _work_with_read_models(admin, monkeypatch)
+    await _work_with_the_trail(admin)
     for path in (
         "/livez",
         "/readyz",
@@ -142,6 +145,12 @@ async def test_every_json_answer_is_as_described(admin: Client, monkeypatch: pyt
         if any("application/json" in answer.get("content", {}) for answer in operation["responses"].values())
     }
     assert documented.exercised == with_json
+
+
+async def _work_with_the_trail(admin: Client) -> None:
+    begun = await admin.ask("POST", "/v1/audit/actions", {"action": "backup", "subject": "copy.db"})
+    await _do(admin, ("PUT", f"/v1/audit/actions/{begun.json()['action_id']}", {"outcome": "done"}))
+    await _do(admin, ("GET", "/v1/audit/trail", None))
 
 
 async def _work_with_uploads(admin: Client) -> None:

@@ -7,7 +7,7 @@ from random import Random
 from types import ModuleType
 from typing import Any
 
-from aggregates import agent, journal, key, projection, qubo_problem, solve_job, subject, task
+from aggregates import action, agent, journal, key, projection, qubo_problem, solve_job, subject, task, trail
 from aggregates.catalog import AGGREGATES
 from aggregates.values.qubo import Format, Sense
 from aggregates.values.ranking import BidderFacts
@@ -276,10 +276,46 @@ def _journal(story: Story, random: Random, tenant: str, step: int) -> None:
     story.tell(journal, journal.stream(name), command)
 
 
+def _action(story: Story, random: Random, tenant: str, step: int) -> None:
+    action_id = f"{tenant}-{random.randint(1, 20)}"
+    common: dict[str, Any] = {"at": story.at, "tenant": tenant, "action_id": action_id, "principal": "operator:one"}
+    origin = action.Origin(address="192.0.2.7", behalf=random.choice(("", "agent:ada")), reason="asked for")
+    command = random.choice(
+        (
+            action.BeginAction(**common, action="keys.revoke", subject="key-1", origin=origin),
+            action.EndAction(**common, outcome=random.choice(tuple(action.Outcome)), code="because"),
+        )
+    )
+    story.tell(action, action.stream(action_id), command)
+
+
+def _trail(story: Story, random: Random, tenant: str, step: int) -> None:
+    common: dict[str, Any] = {"at": story.at, "tenant": tenant}
+    who, address = random.choice(AGENTS), f"192.0.2.{random.randint(1, 3)}"
+    refusal = trail.Refusal(at=story.at, status=404, code="task_unknown", target=f"{random.randint(1, 9)}")
+    counted = trail.Counted(
+        since=story.at, until=story.at + 60, count=2, count_by_code={"task_unknown": 2}, samples=(refusal,)
+    )
+    suspect: dict[str, Any] = {"pattern": random.choice(tuple(trail.Pattern)), "since": story.at - 60, "position": 1}
+    days, suspects = trail.stream(tenant, who, story.at), trail.suspects_stream(tenant, address)
+    strangers = trail.stream(tenant, address, story.at)
+    told = [
+        (
+            days,
+            trail.NoteRefusals(**common, principal=who, refusals=(refusal,), counted=random.choice((None, counted))),
+        ),
+        (strangers, trail.NoteStrangers(**common, address=address, counted=counted, keys=("k1",))),
+        (suspects, trail.SuspectIntruder(**common, source=address, count=30, **suspect)),
+        (trail.SETTINGS, trail.NoteSettings(**common, settings={"bind": f"127.0.0.1:{step}"})),
+    ]
+    stream, command = random.choice(told)
+    story.tell(trail, stream, command)
+
+
 TELLERS: tuple[Callable[[Story, Random, str, int], None], ...] = (
-    *(_agent, _submit, _task, _solve, _problem, _key, _projection, _journal, _subject),
+    *(_agent, _submit, _task, _solve, _problem, _key, _projection, _journal, _subject, _action, _trail),
 )
-WEIGHTS = (3, 2, 16, 4, 1, 1, 1, 1, 1)
+WEIGHTS = (4, 2, 16, 4, 1, 1, 1, 1, 1, 1, 2)
 
 
 def from_disk(record: Recorded) -> Recorded:
