@@ -1,8 +1,9 @@
 """The audit trail: who did what to whom, when, why, on whose behalf and caused by what; one row for each event of the journal."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from sqlalchemy import Column, Connection, Index, Integer, MetaData, Table, or_, select
+from sqlalchemy import Column, Connection, Index, Integer, MetaData, Table, and_, or_, select
 from sqlalchemy.sql import ColumnElement
 
 from aggregates.action import ActionBegun, ActionEnded, Origin
@@ -57,7 +58,10 @@ row stands for. What an administrative action led to has the action's `command_i
 
 TABLES: tuple[Table, ...] = (audit,)
 
-_BARE = dict.fromkeys(("code", "address", "user_agent", "request_id", "behalf"))
+WHENCE = ("address", "user_agent", "request_id", "behalf", "reason")
+"""What an action says of where it came from, and of why."""
+
+_BARE = dict.fromkeys(("code", *WHENCE[:-1]))
 
 
 def apply(recorded: Recorded) -> Sequence[Change]:
@@ -171,18 +175,23 @@ def trail(
 
 
 def _with_origins(connection: Connection, tenant_id: str, page: Sequence[Row]) -> list[Row]:
-    causes = sorted({row["cause"] for row in page if row["cause"] and not row["cause"].startswith("@")})
-    columns = [audit.c[name] for name in ("command_id", "address", "user_agent", "request_id", "behalf", "reason")]
+    """The page with what the actions say of where they came from: those that rows were caused by, and those that rows end."""
+    causes = {row["cause"]: row["correlation"] for row in page if row["cause"] and not row["cause"].startswith("@")}
+    ended = {row["stream"] for row in page if row["kind"].startswith("action.")}
+    caused = and_(audit.c.correlation.in_(causes.values()), audit.c.command_id.in_(causes))
+    columns = [audit.c[name] for name in ("command_id", "stream", *WHENCE)]
     chosen = select(*columns).where(
-        audit.c.tenant_id == tenant_id, audit.c.correlation.in_({row["correlation"] for row in page}),
-        audit.c.outcome == BEGUN, audit.c.command_id.in_(causes),
-    )  # fmt: skip
-    origin_by_cause = {row["command_id"]: dict(row) for row in connection.execute(chosen).mappings()} if causes else {}
-    return [_joined(row, origin_by_cause.get(row["cause"], {})) for row in page]
+        audit.c.tenant_id == tenant_id, or_(caused, audit.c.stream.in_(ended)), audit.c.outcome == BEGUN
+    )
+    found = connection.execute(chosen).mappings().all() if causes or ended else []
+    origins = {row["command_id"]: row for row in found} | {row["stream"]: row for row in found}
+    return [_joined(row, origins.get(row["cause"]) or origins.get(row["stream"])) for row in page]
 
 
-def _joined(row: Row, origin: Row) -> Row:
-    return row | {name: value for name, value in origin.items() if name != "command_id" and row[name] in (None, "")}
+def _joined(row: Row, origin: Mapping[Any, Any] | None) -> Row:
+    if origin is None:
+        return row
+    return row | {name: origin[name] for name in WHENCE if row[name] in (None, "")}
 
 
 def count(connection: Connection, tenant_id: str, *, stream: str | None = None, kind: str | None = None) -> int:

@@ -1,4 +1,4 @@
-"""`gavel audit verify FILE|URL`: judges a journal's file, or asks a node to judge its own, and says what holds.
+"""`gavel audit verify FILE|URL`: judges a journal's file, or asks a node to judge its own, and says what holds. `gavel audit trail`.
 
 Exit codes: 0 whole, 1 altered, 2 unreadable.
 """
@@ -17,6 +17,7 @@ import msgspec
 from rich.console import Console
 from rich.text import Text
 
+from gateway.commands import trail
 from gateway.commands.common import add_json, print_json
 from gateway.journals import POSTGRES_URL, copy_from_postgres
 from gateway.verdicts import FINE, NO, Wrong
@@ -43,9 +44,17 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     own.add_argument("--key", metavar="K", help="the public key that you trust, or a file that holds it")
     own.add_argument("--against", metavar="CHECKPOINT", help="a checkpoint that you kept, or a file that holds it")
     add_json(own)
+    own.set_defaults(act=_verify)
+    meaning = "who did what to whom, when, and on whose behalf?"
+    trail.arguments(questions.add_parser("trail", help=meaning, description=meaning.capitalize()))
 
 
 def run(options: argparse.Namespace) -> int:
+    code: int = options.act(options)
+    return code
+
+
+def _verify(options: argparse.Namespace) -> int:
     return verify_command(options.target, options.key, options.against, options.json)
 
 

@@ -11,17 +11,21 @@ import msgspec
 
 from gateway.backups import Copied, back_up
 from gateway.commands.common import add_json, add_settings, print_json, read_settings
+from gateway.commands.noting import add_reason, on_record
 from gateway.verdicts import FINE, NO
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", type=Path, metavar="FILE", help="the copy; it must not exist yet")
+    add_reason(parser)
     add_settings(parser)
     add_json(parser)
 
 
 def run(options: argparse.Namespace) -> int:
-    copied = back_up(read_settings(options, log_level="warning"), options.file)
+    settings = read_settings(options, log_level="warning")
+    with on_record(settings, "backup", str(options.file), reason=options.reason):
+        copied = back_up(settings, options.file)
     print_copied(copied, as_json=options.json)
     return FINE if all(one.whole for one in copied) else NO
 

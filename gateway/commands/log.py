@@ -14,6 +14,7 @@ import msgspec
 
 from gateway.client import Client, Denied, NotReached
 from gateway.commands.common import add_journal, add_json, add_settings, print_json, read_journal_settings, say
+from gateway.commands.noting import add_reason, on_record
 from gateway.commands.reach import reach, running
 from gateway.exports import FORMAT, open_journal, write_export
 from gateway.folder import DataFolder
@@ -39,6 +40,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     export.add_argument("file", type=Path, nargs="?", metavar="FILE", help="by default stdout")
     export.add_argument("--from", type=int, default=1, dest="first", metavar="P", help="first position")
     export.add_argument("--to", type=int, dest="last", metavar="P", help="last position")
+    add_reason(export)
     export.set_defaults(act=_export)
     replay = actions.add_parser(
         "replay", help="rebuild the read models from the log and compare them with the live ones"
@@ -125,7 +127,14 @@ def _export(options: argparse.Namespace) -> int:
     if options.file is not None and options.file.exists():
         raise Wrong(f"{options.file} exists")
     target = options.file or Path("/dev/stdout")
-    with journal_file(settings) as journal, open_journal(journal) as connection, target.open("wb") as file:
+    with (
+        on_record(
+            settings, "export", f"positions {options.first} to {options.last or 'the last'}", reason=options.reason
+        ),
+        journal_file(settings) as journal,
+        open_journal(journal) as connection,
+        target.open("wb") as file,
+    ):
         records = write_export(connection, file, options.first, options.last)
     if options.json:
         digest = hashlib.sha256(options.file.read_bytes()).hexdigest()

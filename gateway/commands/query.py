@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from gateway.commands.common import add_journal, add_json, add_settings, print_json, read_journal_settings
+from gateway.commands.noting import add_reason, on_record
 from gateway.folder import DataFolder
 from gateway.journals import journal_file, read_models_place
 from gateway.keyrings import keys_of
@@ -28,6 +29,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "sql", metavar="SQL", help='one statement that reads, such as "SELECT status, count(*) FROM tasks GROUP BY 1"'
     )
     parser.add_argument("--as-of", metavar="WHEN", help="a position of the log, or a moment as RFC 3339 writes it")
+    add_reason(parser)
     add_settings(parser)
     add_journal(parser)
     add_json(parser)
@@ -37,9 +39,8 @@ def run(options: argparse.Namespace) -> int:
     settings = read_journal_settings(options)
     question = _Question(options.sql)
     try:
-        columns, rows = (
-            _ask_now(settings, question) if options.as_of is None else _ask_then(settings, question, options.as_of)
-        )
+        with on_record(settings, "query", f"read models as of {options.as_of or 'now'}", reason=options.reason):
+            columns, rows = _ask(settings, question, options.as_of)
     except (DBAPIError, Overloaded, Refused) as error:
         raise Wrong(str(getattr(error, "orig", None) or error)) from error
     if options.json:
@@ -48,6 +49,10 @@ def run(options: argparse.Namespace) -> int:
         for row in [columns, *rows]:
             print("\t".join("" if value is None else str(value) for value in row))
     return FINE
+
+
+def _ask(settings: GavelSettings, question: "_Question", when: str | None) -> tuple[list[str], list[list[Any]]]:
+    return _ask_now(settings, question) if when is None else _ask_then(settings, question, when)
 
 
 class _Question:

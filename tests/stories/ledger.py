@@ -141,10 +141,15 @@ async def check_blobs(door: Door) -> None:
 # ---- what it was told to have
 
 
+def asked_for(records: Sequence[Recorded]) -> list[Recorded]:
+    """What clients have asked for: not what the node takes down by itself of what they do."""
+    return [record for record in records if record.kind.partition(".")[0] in SUBJECT_BY_NOUN]
+
+
 def check_records(told: Sequence[Told], records: Sequence[Recorded]) -> None:
     """Each acknowledged command is recorded once, with what was asked and answered, no later than the client was told."""
     records_by_subject: dict[tuple[str, str], list[Recorded]] = defaultdict(list)
-    for record in records:
+    for record in asked_for(records):
         noun = record.kind.partition(".")[0]
         records_by_subject[record.kind, getattr(record.event, SUBJECT_BY_NOUN[noun])].append(record)
     for one in told:
@@ -167,7 +172,7 @@ def _plain(value: Any) -> Any:
 def check_keys(told: Sequence[Told], refused: set[str], records: Sequence[Recorded]) -> None:
     """Each idempotency key is recorded once; a refused one nowhere, and none that nobody was told about."""
     positions_by_key: dict[tuple[str, str], list[int]] = defaultdict(list)
-    for record in records:
+    for record in asked_for(records):
         if record.meta.command is not None and record.meta.command.key:
             positions_by_key[record.kind, record.meta.command.key.rpartition(" ")[2]].append(record.position)
     keyed = {(one.asked.kind, one.asked.key) for one in told if one.asked.key}

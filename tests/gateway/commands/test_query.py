@@ -44,7 +44,7 @@ async def test_read_models_are_asked_in_sql_as_they_stand_and_as_they_stood(
         for words in (
             ["DELETE FROM tasks"],
             ["SELECT nothing"],
-            [TASKS, "--as-of", str(end + 9)],
+            [TASKS, "--as-of", str(end + 900)],
             [TASKS, "--as-of", "x"],
         ):
             code, said = await run(*words)
