@@ -90,6 +90,11 @@ class SocketEndpoint(NamedTuple):
     hears: Any = None
     tells: Any = None
 
+    @property
+    def route(self) -> str:
+        """How a record names it."""
+        return f"WS {self.path}"
+
 
 class Call:
     """A request, its caller, and the caller's compartment of the node."""
@@ -267,13 +272,13 @@ def _node(connection: HTTPConnection) -> Node:
     return node
 
 
-async def _whose(connection: HTTPConnection, route: str) -> tuple[Compartment, Principal]:
+async def _whose(connection: HTTPConnection, line: Endpoint | SocketEndpoint) -> tuple[Compartment, Principal]:
     """Who calls, and the compartment that is theirs; a stranger is taken down and turned away."""
     node = _node(connection)
     try:
         return await authenticate(connection, node)
     except HTTPException as error:
-        node.trail.refuse_stranger(connection, route, error)
+        node.trail.refuse_stranger(connection, line.route, error)
         raise
 
 
@@ -289,7 +294,7 @@ async def answer(endpoints: Mapping[str, Endpoint], request: Request) -> Respons
     if endpoint.who is None:
         call = Call(request, _node(request), None, endpoint)
     else:
-        call = Call(request, *await _whose(request, endpoint.route), endpoint)
+        call = Call(request, *await _whose(request, endpoint), endpoint)
     try:
         if endpoint.who is not None:
             _check(request, call.node, call.principal, endpoint.who)
@@ -303,14 +308,13 @@ async def answer(endpoints: Mapping[str, Endpoint], request: Request) -> Respons
 
 async def answer_socket(endpoint: SocketEndpoint, websocket: WebSocket) -> None:
     """Runs a websocket's handler; what fails before it accepts is told as a problem document instead of the handshake."""
-    route = f"WS {endpoint.path}"
     try:
-        compartment, principal = await _whose(websocket, route)
+        compartment, principal = await _whose(websocket, endpoint)
         try:
             _check(websocket, compartment, principal, endpoint.who)
             await endpoint.handle(websocket, compartment, principal)
         except Exception as error:
-            compartment.trail.refuse(websocket, principal, route, error)
+            compartment.trail.refuse(websocket, principal, endpoint.route, error)
             raise
     except Exception as error:
         if not _can_be_denied(websocket):

@@ -44,24 +44,33 @@ audit = Table(
     Index("audit_by_age", "tenant_id", "position"),
     Index("audit_by_stream", "tenant_id", "stream", "position"),
     Index("audit_by_correlation", "tenant_id", "correlation", "position"),
-    Index("audit_by_subject", "tenant_id", "subject", "position"),
     Index("audit_by_principal", "tenant_id", "principal", "position"),
-    Index("audit_by_behalf", "tenant_id", "behalf", "position"),
 )
+for name in ("subject", "behalf"):
+    there = audit.c[name].is_not(None)
+    Index(
+        f"audit_by_{name}",
+        audit.c.tenant_id,
+        audit.c[name],
+        audit.c.position,
+        sqlite_where=there,
+        postgresql_where=there,
+    )
 """`command` names what was asked for, on its first event alone; `command_id` ties the others to it. `cause` is the id of the
 command, or `@position` of the event, that led to it; `correlation` is shared by all that one message set off. A reason that tells of a
 data subject stands in the record alone.
 
-`action` is what was done or tried, `subject` whom or what it was done to: a stream, where there is one. `count` is how many requests a
-row stands for. What an administrative action led to has the action's `command_id` as its `cause`, and its row says where it came from.
+The columns from `action` on are of the trail's own records: what was done or tried, to whom, how that stands, how many requests it stands
+for. All other events were done to their stream; what an administrative action led to has that action's `command_id` as its `cause`.
 """
 
+OF_THE_TRAIL = frozenset(
+    (ActionBegun, ActionEnded, RequestRefused, RequestsRefused, StrangersRefused, IntruderSuspected)
+)
 TABLES: tuple[Table, ...] = (audit,)
 
 WHENCE = ("address", "user_agent", "request_id", "behalf", "reason")
 """What an action says of where it came from, and of why."""
-
-_BARE = dict.fromkeys(("code", *WHENCE[:-1]))
 
 
 def apply(recorded: Recorded) -> Sequence[Change]:
@@ -80,17 +89,14 @@ def apply(recorded: Recorded) -> Sequence[Change]:
         "command_id": meta.id,
         "cause": meta.cause,
         "correlation": meta.correlation,
-        "action": recorded.kind,
-        "subject": recorded.stream,
-        "outcome": DONE,
-        "count": 1,
-        **_BARE,
     }
-    return [Insert(table=audit, values=values | _trail(recorded.event))]
+    if type(recorded.event) in OF_THE_TRAIL:
+        values |= {"count": 1} | _trail(recorded.event)
+    return [Insert(table=audit, values=values)]
 
 
 def _trail(event: Event) -> Row:
-    """What a record of the trail itself says of these."""
+    """What a record of the trail itself says."""
     match event:
         case ActionBegun():
             return {"action": event.action, "subject": event.subject, "outcome": BEGUN, **_whence(event.origin)}
@@ -109,7 +115,7 @@ def _trail(event: Event) -> Row:
         case IntruderSuspected():
             suspected = {"action": event.pattern.value, "subject": event.source, "outcome": SUSPECTED}
             return suspected | {"count": event.count}
-    return {}
+    raise TypeError(event)
 
 
 def _whence(origin: Origin) -> Row:
@@ -161,8 +167,12 @@ def trail(
 
     What an administrative action led to is shown with the action's address, reason and on whose behalf it was.
     """
-    where = {"tenant_id": tenant_id, "principal": principal, "subject": subject, "outcome": outcome, "kind": kind}
+    where = {"tenant_id": tenant_id, "principal": principal, "kind": kind}
     bounds: list[ColumnElement[bool]] = []
+    if subject is not None:
+        bounds.append(or_(audit.c.subject == subject, and_(audit.c.outcome.is_(None), audit.c.stream == subject)))
+    if outcome is not None:
+        bounds.append(or_(audit.c.outcome == outcome, *([audit.c.outcome.is_(None)] if outcome == DONE else [])))
     if since is not None:
         bounds.append(audit.c.at >= since)
     if until is not None:
@@ -185,7 +195,14 @@ def _with_origins(connection: Connection, tenant_id: str, page: Sequence[Row]) -
     )
     found = connection.execute(chosen).mappings().all() if causes or ended else []
     origins = {row["command_id"]: row for row in found} | {row["stream"]: row for row in found}
-    return [_joined(row, origins.get(row["cause"]) or origins.get(row["stream"])) for row in page]
+    return [_joined(_whole(row), origins.get(row["cause"]) or origins.get(row["stream"])) for row in page]
+
+
+def _whole(row: Row) -> Row:
+    """The row of an event that is not of the trail: it was done, and to its stream."""
+    if row["outcome"] is not None:
+        return row
+    return row | {"action": row["kind"], "subject": row["stream"], "outcome": DONE, "count": 1}
 
 
 def _joined(row: Row, origin: Mapping[Any, Any] | None) -> Row:
