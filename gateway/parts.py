@@ -86,6 +86,7 @@ class Compartment:
             self.folder.secret(),
             refusals_max=settings.refusals_recorded_max,
             strangers_tenant=TENANT if journal == SHARED else journal,
+            proxies=frozenset(settings.proxies),
         )
         self.sockets = Sockets(self.system, self.position_in, self.trail.refuse)
         self.started_at = self.system.clock.now()

@@ -168,6 +168,11 @@ class Refusals:
         return self._singles < SINGLES_MAX and self._pending < PENDING_MAX
 
     @property
+    def has_singles(self) -> bool:
+        """Whether there is something to put on record at once."""
+        return self._pending > 0
+
+    @property
     def due(self) -> float | None:
         """When there is something to put on record; None where there is nothing."""
         if self._pending:

@@ -124,6 +124,10 @@ class GavelSettings(Struct, frozen=True, kw_only=True):
         ),
     ] = ""
     connections_max: Annotated[int, about("open connections at a time", ge=1)] = 1000
+    proxies: Annotated[
+        tuple[str, ...],
+        about("addresses of proxies before the door, whose X-Forwarded-For says where requests come from"),
+    ] = ()
     refusals_recorded_max: Annotated[
         int, about("refusals of one principal that are recorded one by one in a minute; others are counted", ge=0)
     ] = 60

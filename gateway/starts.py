@@ -22,7 +22,7 @@ def settings_facts(settings: GavelSettings, secret: bytes) -> dict[str, str]:
     for name, value in msgspec.to_builtins(settings, enc_hook=str).items():
         text = msgspec.json.encode(value, order="deterministic")
         if name in hidden and value:
-            text = b"digest " + hmac.digest(secret, text, "sha256").hex()[:DIGEST_CHARACTERS].encode()
+            text = b"digest " + hmac.digest(secret, b"setting " + text, "sha256").hex()[:DIGEST_CHARACTERS].encode()
         if name not in ELSEWHERE:
             facts[name] = text.decode()
     return facts

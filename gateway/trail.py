@@ -7,34 +7,28 @@ A node that is killed loses what it had not yet recorded of these: refusals of t
 
 import hmac
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Container
 from functools import partial
 from hashlib import sha256
 from typing import NamedTuple
 
 import structlog
 import trio
-from msgspec.structs import replace
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 
-from aggregates.action import BeginAction, EndAction, Origin, Outcome
+from aggregates.action import BeginAction, EndAction, Outcome
 from aggregates.key import Principal
 from aggregates.trail import NoteRefusals, NoteStrangers, Refusal
 from gateway.auth import SAFE_METHODS, key_id_of
+from gateway.origins import WORDS_MAX, address_of, origin_of
 from gateway.problems import code_of
 from gateway.refusals import Batch, Refusals, Who
 from runtime.delivery import Context
-from runtime.errors import Failure, NotAnswered, Overloaded, Refused, Unreachable
+from runtime.errors import Crashed, Failure, NotAnswered, Overloaded, Refused, Unreachable
 from runtime.system import System
 from runtime.trace import parsed
 
-REASON_HEADER = "Gavel-Reason"
-BEHALF_HEADER = "Gavel-On-Behalf-Of"
-REQUEST_ID_HEADER = "X-Request-Id"
-
-WORDS_MAX = 200
-REASON_CHARACTERS_MAX = 500
 SUBJECT_CHARACTERS_MAX = 300
 ENDINGS_MAX = 1_000
 """Actions of which it is not yet on record how they ended."""
@@ -65,29 +59,14 @@ class Ending(NamedTuple):
     code: str
 
 
-def origin_of(connection: HTTPConnection, route: str) -> Origin:
-    """Where a request came from, cut to what a record may hold."""
-    headers = connection.headers
-    return Origin(
-        address=address_of(connection),
-        route=route[:WORDS_MAX],
-        user_agent=headers.get("user-agent", "")[:WORDS_MAX],
-        request_id=headers.get(REQUEST_ID_HEADER, "")[:WORDS_MAX],
-        behalf=headers.get(BEHALF_HEADER, "")[:WORDS_MAX],
-        reason=headers.get(REASON_HEADER, "")[:REASON_CHARACTERS_MAX],
-    )
-
-
-def address_of(connection: HTTPConnection) -> str:
-    """The peer's address as the socket has it: what a proxy says of others is not believed."""
-    return connection.client.host if connection.client is not None else ""
-
-
 class Trail:
-    """The trail of one journal. `strangers_tenant` is whose admins look after it."""
+    """The trail of one journal. `strangers_tenant` is whose admins look after it, `proxies` are the addresses that stand before us."""
 
-    def __init__(self, system: System, secret: bytes, *, refusals_max: int, strangers_tenant: str) -> None:
+    def __init__(
+        self, system: System, secret: bytes, *, refusals_max: int, strangers_tenant: str, proxies: Container[str] = ()
+    ) -> None:
         self.system = system
+        self._proxies = proxies
         self._secret = secret
         self._strangers_tenant = strangers_tenant
         self._refusals = Refusals(refusals_max, strangers_tenant)
@@ -95,6 +74,7 @@ class Trail:
         self._batches: deque[tuple[str, Batch]] = deque()
         self._is_closing = False
         self._rearmed = trio.Event()
+        self._sleeps_on = True
 
     # ---- what is done
 
@@ -114,13 +94,12 @@ class Trail:
                 "the trail is behind: actions before this one are not yet on record", retry_seconds=RETRY_SECONDS
             )
         traceparent, trace_id = parsed(connection.headers.get("traceparent", "")) or ("", "")
-        origin = origin_of(connection, route)
         begin = BeginAction(
             action_id=self.system.ids.new(),
             principal=principal.name,
             action=action,
             subject=subject[:SUBJECT_CHARACTERS_MAX],
-            origin=origin if not reason else _with_reason(origin, reason),
+            origin=origin_of(connection, route, self._proxies, reason=reason),
         )
         context = Context(
             tenant=principal.tenant, principal=principal.name, correlation=trace_id, traceparent=traceparent
@@ -163,25 +142,31 @@ class Trail:
         self._refusals.note(
             Who(principal.tenant, principal.name), self._refusal(connection, route, known), is_read=is_read
         )
-        self._rearmed.set()
+        self._wake()
 
     def refuse_stranger(self, connection: HTTPConnection, route: str, error: HTTPException) -> None:
         """Takes down that somebody without a good key was turned away."""
-        known = (error.status_code, code_of(error)[1])  # type: ignore[index]
+        known = code_of(error)
+        assert known is not None
         token = connection.headers.get("authorization", "").partition(" ")[2].strip()
-        who = Who(self._strangers_tenant, address_of(connection) or "unknown", is_stranger=True)
+        who = Who(self._strangers_tenant, address_of(connection, self._proxies), is_stranger=True)
         self._refusals.note_stranger(who, self._refusal(connection, route, known), key_id_of(token) or "")
-        self._rearmed.set()
+        self._wake()
+
+    def _wake(self) -> None:
+        """A flood of what is only counted wakes nobody: the first window that is over does."""
+        if self._sleeps_on or self._refusals.has_singles:
+            self._rearmed.set()
 
     def _refusal(self, connection: HTTPConnection, route: str, known: tuple[int, str]) -> Refusal:
         status, code = known
-        path = connection.scope.get("path", "").encode(errors="replace")
+        path = b"path " + connection.scope.get("path", "").encode(errors="replace")
         return Refusal(
             at=self.system.clock.now(),
             status=status,
             code=code[:WORDS_MAX],
             target=hmac.digest(self._secret, path, "sha256").hex()[:16],
-            origin=origin_of(connection, route),
+            origin=origin_of(connection, route, self._proxies),
         )
 
     # ---- how it comes to be on record
@@ -192,6 +177,7 @@ class Trail:
             self._rearmed = trio.Event()
             await self._record(everything=False)
             due = self._refusals.due
+            self._sleeps_on = due is None
             seconds = float("inf") if due is None else max(0.0, due - self.system.clock.now())
             with trio.move_on_after(seconds):
                 await self._rearmed.wait()
@@ -245,15 +231,11 @@ class Trail:
         while True:
             try:
                 return await ask()
-            except Refused as refused:
-                log.error("trail_refused", reason=str(refused))
+            except (Refused, Crashed) as failure:  # to say it again would only crash again
+                log.error("trail_refused", reason=str(failure))
                 return None
             except Failure as failure:
                 if self._is_closing and isinstance(failure, Unreachable) and not isinstance(failure, NotAnswered):
                     raise
                 log.warning("trail_held_up", reason=str(failure))
             await trio.sleep(RETRY_SECONDS)
-
-
-def _with_reason(origin: Origin, reason: str) -> Origin:
-    return replace(origin, reason=reason[:REASON_CHARACTERS_MAX])

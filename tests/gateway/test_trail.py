@@ -304,6 +304,13 @@ async def test_strangers_are_recorded_once_a_window_with_the_keys_they_claim(
     assert found[0].keys == ("00000000-0000-0000-0000-000000000000",)
     everything = b"".join(admin.node.store.codec.pack(record.event) for record in await records(admin))
     assert claimed.encode() not in everything
+    with structlog.testing.capture_logs() as lines:
+        for _ in range(20):
+            await admin.http.post(f"{admin.node.url}/v1/tasks", headers=headers)
+        await recorded(admin, "trail.IntruderSuspected")
+    assert [line["source"] for line in lines if line["event"] == "intruder_suspected"] == ["127.0.0.1"]
+    (row,) = await trail(admin, "outcome=suspected")
+    assert (row["action"], row["subject"], row["principal"]) == ("sign_ins", "127.0.0.1", "actor:warden")
 
 
 async def test_refusals_wait_for_a_journal_that_is_away(admin: Client, monkeypatch: pytest.MonkeyPatch) -> None:
