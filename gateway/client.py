@@ -11,6 +11,7 @@ import msgspec
 from gateway.folder import DataFolder
 
 CALL_SECONDS_MAX = 60.0
+HEADER_BY_NAME = {"GAVEL_REASON": "Gavel-Reason", "GAVEL_ON_BEHALF_OF": "Gavel-On-Behalf-Of"}
 
 
 class NotReached(Exception):
@@ -30,7 +31,7 @@ class Client:
 
     def __init__(self, url: str, key: str) -> None:
         self.url = url.rstrip("/")
-        self.headers = {"Authorization": f"Bearer {key}"}
+        self.headers = {"Authorization": f"Bearer {key}"} | _why()
 
     def get(self, path: str) -> Any:
         """The JSON at a path."""
@@ -65,6 +66,12 @@ class Client:
         except (URLError, http.client.HTTPException, OSError) as error:
             reason = error.reason if isinstance(error, URLError) else error
             raise NotReached(f"no node answers at {self.url}: {reason}") from error
+
+
+def _why() -> dict[str, str]:
+    """Why the calls are made and on whose behalf, as the environment has it: for the node's trail."""
+    said = {header: " ".join(os.environ.get(name, "").split()) for name, header in HEADER_BY_NAME.items()}
+    return {header: words.encode("latin-1", "replace").decode("latin-1") for header, words in said.items() if words}
 
 
 def _reason(error: HTTPError) -> str:

@@ -80,3 +80,13 @@ async def test_what_fails_is_on_record_as_failed(admin: Client) -> None:
         await trio.to_thread.run_sync(back_up)
     (row,) = (await admin.get("/v1/audit/trail?outcome=failed"))["trail"]
     assert (row["action"], row["code"]) == ("files.backup", "Wrong")
+
+
+async def test_why_and_for_whom_stand_in_the_environment(
+    admin: Client, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GAVEL_REASON", "a new\nagent")
+    monkeypatch.setenv("GAVEL_ON_BEHALF_OF", "tenant:acme")
+    await said(admin, capsys, "keys", "create", "--role", "agent")
+    (row,) = (await admin.get("/v1/audit/trail?kind=key.KeyIssued&on_behalf_of=tenant:acme"))["trail"]
+    assert (row["reason"], row["behalf"]) == ("a new agent", "tenant:acme")
