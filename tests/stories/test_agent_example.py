@@ -109,7 +109,10 @@ async def result_of(node: Node, task_id: str) -> Any:
 
 async def gone(process_id: int) -> None:
     """Waits until a process has ended."""
-    handle = os.pidfd_open(process_id)
+    try:
+        handle = os.pidfd_open(process_id)
+    except ProcessLookupError:
+        return
     try:
         await trio.lowlevel.wait_readable(handle)
     finally:
