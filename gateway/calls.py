@@ -172,8 +172,6 @@ class Call:
         principal = by or self.principal
         if by is None and principal.role not in self.endpoint.acts:
             return ""
-        if REASON in self.endpoint.query:
-            reason = self.asked(REASON)
         name = action or self.endpoint.action
         self._begun = await self.node.trail.begin(
             self.request, principal, self.endpoint.route, name, subject, reason=reason

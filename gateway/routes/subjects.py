@@ -3,7 +3,7 @@
 import msgspec
 from starlette.responses import Response
 
-from aggregates.subject import SubjectAccepted
+from aggregates.subject import SubjectAccepted, stream
 from aggregates.values.ids import DataSubject
 from gateway.auth import ADMINS, AUDITORS
 from gateway.calls import Call, Endpoint
@@ -78,6 +78,7 @@ async def page(call: Call) -> Response:
 async def export(call: Call) -> Response:
     """All personal data of one person, for that person: what was recorded, and what was brought."""
     name, after = subject_in(call), call.asked(PAST)
+    await call.begin(stream(call.tenant, name))
     rows = await call.read(personal.of_subject, call.tenant, name, after=after, limit=call.limit)
     journal = call.node.system.journal
     records = await journal.read_with(_records_at, journal.store, [row["position"] for row in rows])
@@ -90,7 +91,9 @@ async def export(call: Call) -> Response:
 async def erasure(call: Call) -> Response:
     """Erases a person's data: every record stays and every proof holds, and nobody can read what was personal in it. It ends when all
     copies are gone, too; where that is not possible yet, it answers 503, and is carried on by the next call or start."""
-    accepted = await erase(call.node, subject_in(call), call.reason, call.context())
+    name = subject_in(call)
+    await call.begin(stream(call.tenant, name))
+    accepted = await erase(call.node, name, call.reason, call.context())
     return call.reply(accepted)
 
 
@@ -110,6 +113,6 @@ def _records_at(store: Store, positions: list[int]) -> list[Recorded]:
 SUBJECT = "/v1/subjects/{data_subject}"
 routes = (
     Endpoint("GET", "/v1/subjects", page, AUDITORS, reply=SubjectPage, query=(AFTER_SUBJECT, LIMIT)),
-    Endpoint("GET", SUBJECT, export, ADMINS, reply=PersonalData, query=(PAST, LIMIT)),
-    Endpoint("DELETE", SUBJECT, erasure, ADMINS, reply=SubjectAccepted, query=(REASON,)),
+    Endpoint("GET", SUBJECT, export, ADMINS, reply=PersonalData, query=(PAST, LIMIT), acts=ADMINS),
+    Endpoint("DELETE", SUBJECT, erasure, ADMINS, reply=SubjectAccepted, query=(REASON,), acts=ADMINS),
 )

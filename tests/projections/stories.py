@@ -315,7 +315,7 @@ def _trail(story: Story, random: Random, tenant: str, step: int) -> None:
 TELLERS: tuple[Callable[[Story, Random, str, int], None], ...] = (
     *(_agent, _submit, _task, _solve, _problem, _key, _projection, _journal, _subject, _action, _trail),
 )
-WEIGHTS = (4, 2, 16, 4, 1, 1, 1, 1, 1, 1, 2)
+WEIGHTS = (4, 2, 16, 6, 1, 1, 1, 1, 1, 1, 2)
 
 
 def from_disk(record: Recorded) -> Recorded:
