@@ -237,11 +237,10 @@ class Projector:
         started, goal = trio.current_time(), self._log.position
         try:
             growing = await self._patiently(partial(Growing, self._models, names))
-            while not growing.reaches(goal):
+            while not (growing.reaches(goal) and await self._patiently(partial(growing.swap, goal))):
                 await self._grow(growing)
                 seconds = trio.current_time() - started
                 self._rebuilds |= {name: _progress(growing.standing(name), name, goal, seconds) for name in names}
-            await self._patiently(growing.swap)
             self._tell()
         finally:
             self._is_rebuilding = False

@@ -83,8 +83,13 @@ class Growing:
         ours = [(self.standing(one.of.NAME), self.live.standings[one.of.NAME]) for one in self.besides]
         return all(new.reason or new.position >= max(goal, old.position) for new, old in ours)
 
-    def swap(self) -> None:
-        """Puts the new tables and their positions in the place of the old, in one commit; those that have stopped are dropped."""
+    def swap(self, goal: int) -> bool:
+        """Puts the new tables and their positions in the place of the old, in one commit; those that have stopped are dropped.
+
+        False where they do not reach (any more): what is served may have moved on since somebody asked, and must never go back.
+        """
+        if not self.reaches(goal):
+            return False
         with self.live.engine.begin() as connection:
             if connection.dialect.name == "postgresql":
                 connection.exec_driver_sql(f"SET LOCAL lock_timeout = {LOCK_MILLISECONDS_MAX}")
@@ -94,6 +99,7 @@ class Growing:
             new = self.standing(one.of.NAME)
             if not new.reason:
                 self.live.standings[one.of.NAME] = Standing(name=one.of.NAME, position=new.position)
+        return True
 
     def _put(self, connection: Connection, one: Beside) -> None:
         new = self.standing(one.of.NAME)
