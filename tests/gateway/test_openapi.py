@@ -93,6 +93,7 @@ def test_pages_leave_out_what_is_long() -> None:
 
 async def _work_with_read_models(admin: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """One fails at an event, tries again in vain, goes on without it, and is made anew."""
+    await admin.node.projector.wait_for(admin.node.system.journal.position)
     with monkeypatch.context() as poisoned:
         poisoned.setattr(keys, "apply", lambda recorded: 1 / 0)
         await admin.with_role(Role.AUDITOR)
