@@ -1,23 +1,18 @@
-"""`gavel audit verify FILE|URL`: judges a journal's file, or asks a node to judge its own, and says what holds. `gavel audit trail`.
+"""`gavel audit`: an auditor's questions. Here `verify FILE|URL`: judges a journal's file, or asks a node to judge its own.
 
 Exit codes: 0 whole, 1 altered, 2 unreadable.
 """
 
 import argparse
-import os
-from http.client import HTTPException
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, cast
-from urllib.error import HTTPError
-from urllib.parse import urlencode
-from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 import msgspec
 from rich.console import Console
 from rich.text import Text
 
-from gateway.commands import trail
+from gateway.commands import audit_proofs, trail
+from gateway.commands.asking import argument_text, ask_node, is_address
 from gateway.commands.common import add_json, print_json
 from gateway.journals import POSTGRES_URL, copy_from_postgres
 from gateway.verdicts import FINE, NO, Wrong
@@ -25,8 +20,6 @@ from runtime.evidence import Unreadable
 from runtime.transparency import NotANote, PublicKey, read_note
 from runtime.verification import Report, verify
 
-ANSWER_SECONDS_MAX = 600.0
-ANSWER_BYTES_MAX = 1_000_000
 ARGUMENT_CHARACTERS_MAX = 100_000
 
 SELF_JUDGED = "the node judges itself and may not tell the truth (verify a copy of its journal)"
@@ -47,6 +40,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     own.set_defaults(act=_verify)
     meaning = "who did what to whom, when, and on whose behalf?"
     trail.arguments(questions.add_parser("trail", help=meaning, description=meaning.capitalize()))
+    audit_proofs.arguments(questions)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -61,9 +55,10 @@ def _verify(options: argparse.Namespace) -> int:
 def verify_command(target: str, key: str | None, against: str | None, as_json: bool) -> int:
     """Verifies the file or the node at `target` and prints the judgment. Raises Wrong where there can be none."""
     try:
-        key, against = _text(key), _text(against)
-        if target.startswith(("http://", "https://")):
-            report = _with_doubts(target, _ask(target, key, against), key, against)
+        key, against = (argument_text(one, characters_max=ARGUMENT_CHARACTERS_MAX) for one in (key, against))
+        if is_address(target):
+            answer = ask_node(target, "/v1/audit/verify", {"key": key, "against": against}, Report)
+            report = _with_doubts(target, answer, key, against)
         elif target.startswith(POSTGRES_URL):
             report = _verify_copy(target, key, against)
         else:
@@ -83,46 +78,6 @@ def _verify_copy(address: str, key: str | None, against: str | None) -> Report:
         copy = Path(folder) / "journal.db"
         copy_from_postgres(address, copy)
         return verify(copy, key=key, against=against)
-
-
-def _text(argument: str | None) -> str | None:
-    """The argument itself, or what the file of that name holds."""
-    if argument is None or "\n" in argument:
-        return argument
-    try:
-        path = Path(argument)
-        if not path.is_file():
-            return argument
-        with path.open(encoding="utf-8") as file:
-            return file.read(ARGUMENT_CHARACTERS_MAX)
-    except (OSError, UnicodeDecodeError) as error:
-        raise Wrong(f"{argument} can't be read: {error}") from error
-
-
-class _NoRedirection(HTTPRedirectHandler):
-    """A redirection would carry the credentials elsewhere."""
-
-    def redirect_request(self, *_: Any) -> None:
-        return None
-
-
-def _ask(url: str, key: str | None, against: str | None) -> Report:
-    query = urlencode({name: text for name, text in (("key", key), ("against", against)) if text is not None})
-    try:
-        request = Request(f"{url.rstrip('/')}/v1/audit/verify{'?' if query else ''}{query}")
-        if credentials := os.environ.get("GAVEL_KEY"):
-            request.add_header("Authorization", f"Bearer {credentials}")
-        with build_opener(_NoRedirection).open(request, timeout=ANSWER_SECONDS_MAX) as answer:
-            raw = cast(bytes, answer.read(ANSWER_BYTES_MAX))
-        return msgspec.json.decode(raw, type=Report)
-    except HTTPError as error:
-        with error:
-            detail = error.read(ANSWER_BYTES_MAX).decode("utf-8", "replace").strip()
-        raise Wrong(f"{url} answers {error.code} {error.reason}: {detail}") from error
-    except msgspec.MsgspecError as error:
-        raise Wrong(f"{url} does not answer with a report: {error}") from error
-    except (OSError, HTTPException, ValueError) as error:
-        raise Wrong(f"{url} does not answer: {error}") from error
 
 
 def _with_doubts(url: str, report: Report, key: str | None, against: str | None) -> Report:

@@ -1,0 +1,68 @@
+"""For auditors: the proof that a record is in the log, and that a later log begins with an earlier one."""
+
+from collections.abc import Callable
+
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from gateway.auth import AUDITORS
+from gateway.calls import Call, Endpoint
+from gateway.parts import TENANT
+from gateway.queries import POSITION_MAX, integer
+from runtime.errors import Refused
+from runtime.evidence import Unreadable
+from runtime.proving import Consistency, NotThere, Proof, checkpoint_of, link, prove
+
+
+async def proof(call: Call) -> Response:
+    """The record at a position with its way to the root of the newest signed checkpoint, or of one of the size that is asked for."""
+    position = _number(call.path["position"])
+    return await _answer(call, lambda: _prove(call, position))
+
+
+async def consistency(call: Call) -> Response:
+    """That the log of `new` records begins with that of `old`."""
+    old, new = call.asked(OLD), call.asked(NEW)
+    if old is None:
+        raise Refused("query_invalid", "old is missing: the size of the earlier log", status=422)
+    return await _answer(call, lambda: link(call.node.store, old, call.node.store.position if new is None else new))
+
+
+def _prove(call: Call, position: int) -> Proof:
+    """A record of another tenant looks like none, but to those who look after the node."""
+    store = call.node.store
+    proof = prove(store, position, _note(call, call.asked(SIZE)))
+    if call.tenant not in (TENANT, store.codec.meta(proof.body).tenant):
+        raise NotThere(f"the journal holds no record {position}")
+    return proof
+
+
+async def _answer(call: Call, question: Callable[[], Proof | Consistency]) -> Response:
+    try:
+        return call.reply(await call.node.system.journal.read_with(question))
+    except NotThere as error:
+        raise HTTPException(404, str(error)) from error
+    except Unreadable as error:
+        raise HTTPException(500, str(error)) from error
+
+
+def _note(call: Call, size: int | None) -> str:
+    note = call.node.store.checkpoint() if size is None else checkpoint_of(call.node.store, size)
+    if note is None:
+        raise NotThere("nothing is recorded yet" if size is None else f"no checkpoint of {size} records is kept")
+    return note
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:20]) <= POSITION_MAX):
+        raise HTTPException(404, f"there is no position {text[:20]}")
+    return int(text)
+
+
+SIZE = integer("size", "Proves it to the kept checkpoint of this size; by default to the newest.", None, least=1)
+OLD = integer("old", "How many records the earlier log has.", None)
+NEW = integer("new", "How many the later one has; by default all.", None)
+routes = (
+    Endpoint("GET", "/v1/audit/proofs/{position}", proof, AUDITORS, reply=Proof, query=(SIZE,)),
+    Endpoint("GET", "/v1/audit/consistency", consistency, AUDITORS, reply=Consistency, query=(OLD, NEW)),
+)
