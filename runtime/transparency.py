@@ -153,24 +153,23 @@ class PublicKey:
     """A key that checks notes. Its text is a C2SP vkey (`name+id+key`), or its last part, which takes any name."""
 
     def __init__(self, text: str) -> None:
-        text = text.strip()
-        named = _VKEY.fullmatch(text)
-        self.name = named[1] if named else ""
-        raw = _unbase64(named[3] if named else text, "the public key")
-        if len(raw) != 1 + HASH_BYTES or raw[:1] != ED25519:
-            raise NotANote("the public key is not an Ed25519 key of C2SP's form")
-        self._raw = raw[1:]
-        if named and key_id(self.name, self._raw).hex() != named[2]:
-            raise NotANote(f"the public key's id {named[2]} does not belong to its name and bytes")
+        self.name, self._raw = split_vkey(text, ED25519)
         self._key = Ed25519PublicKey.from_public_bytes(self._raw)
 
     def vkey(self, name: str) -> str:
         """The text that auditors keep: under its own name, or under `name` where it has none."""
-        return _vkey(self.name or name, self._raw)
+        return vkey_of(self.name or name, self._raw)
 
     def nameless(self) -> str:
         """The last part of the text, as the journal's facts hold it."""
         return _base64(ED25519 + self._raw)
+
+    def check_statement(self, statement: bytes, signature: bytes) -> None:
+        """Raises NotSigned unless this key has signed a statement that is no note."""
+        try:
+            self._key.verify(signature, statement)
+        except InvalidSignature:
+            raise NotSigned(f"the signature of {self.nameless()} does not fit") from None
 
     def check(self, text: str, signatures: Iterable[tuple[str, bytes]], name: str) -> None:
         """Raises NotSigned unless this key has signed. Signatures of other keys (witnesses) are passed over."""
@@ -242,9 +241,18 @@ class Signer:
         """The nameless public key, as the journal's facts hold it."""
         return _base64(ED25519 + self._raw)
 
+    @property
+    def raw(self) -> bytes:
+        """The public key's 32 bytes."""
+        return self._raw
+
     def vkey(self, origin: str) -> str:
         """The public key under the log's name, as auditors keep it."""
-        return _vkey(origin, self._raw)
+        return vkey_of(origin, self._raw)
+
+    def sign_statement(self, statement: bytes) -> bytes:
+        """The signature of a statement that is no checkpoint: it must begin with words that say what it is."""
+        return self._private.sign(statement)
 
     def sign(self, origin: str, size: int, root: bytes) -> str:
         """A checkpoint as a signed note."""
@@ -252,12 +260,25 @@ class Signer:
             raise ValueError(f"a log's name has neither spaces nor plus signs: {origin!r}")
         text = Checkpoint(origin, size, root).text()
         signature = key_id(origin, self._raw) + self._private.sign(text.encode())
-        return f"{text}\n\u2014 {origin} {_base64(signature)}\n"
+        return f"{text}\n{signature_line(origin, signature)}"
 
 
-def key_id(name: str, raw: bytes) -> bytes:
+def key_id(name: str, raw: bytes, kind: bytes = ED25519) -> bytes:
     """The four bytes by which a signature line names its key."""
-    return sha256(name.encode() + b"\n" + ED25519 + raw).digest()[:4]
+    return sha256(name.encode() + b"\n" + kind + raw).digest()[:4]
+
+
+def split_vkey(text: str, kind: bytes) -> tuple[str, bytes]:
+    """Name and raw bytes of a key as C2SP writes it; the name is empty where the text is its last part alone. Raises NotANote."""
+    text = text.strip()
+    named = _VKEY.fullmatch(text)
+    name = named[1] if named else ""
+    raw = _unbase64(named[3] if named else text, "the public key")
+    if len(raw) != 1 + HASH_BYTES or raw[:1] != kind:
+        raise NotANote(f"the public key is not a key of C2SP's form, Ed25519 of type {kind.hex()}")
+    if named and key_id(name, raw[1:], kind).hex() != named[2]:
+        raise NotANote(f"the public key's id {named[2]} does not belong to its name and bytes")
+    return name, raw[1:]
 
 
 def read_note(note: str) -> tuple[Checkpoint, str, list[tuple[str, bytes]]]:
@@ -270,7 +291,7 @@ def read_note(note: str) -> tuple[Checkpoint, str, list[tuple[str, bytes]]]:
     if not blank or not lines.endswith("\n"):
         raise NotANote("the checkpoint has no signature lines")
     text += "\n"
-    signatures = [_read_signature(line) for line in lines[:-1].split("\n")]
+    signatures = read_signatures(lines)
     body = _BODY.fullmatch(text)
     if body is None:
         raise NotANote("the checkpoint is not three lines of name, size and root")
@@ -288,6 +309,18 @@ def verify_note(note: str, public_key: str | PublicKey) -> Checkpoint:
     return checkpoint
 
 
+def signature_line(name: str, signature: bytes) -> str:
+    """A line below a note; `signature` begins with the key's id."""
+    return f"\u2014 {name} {_base64(signature)}\n"
+
+
+def read_signatures(lines: str) -> list[tuple[str, bytes]]:
+    """Signers and signatures of lines that each end with a newline. Raises NotANote."""
+    if not lines.endswith("\n") or len(lines) > NOTE_CHARACTERS_MAX:
+        raise NotANote("the signature lines are too long, or the last one is cut")
+    return [_read_signature(line) for line in lines[:-1].split("\n")]
+
+
 def _read_signature(line: str) -> tuple[str, bytes]:
     parts = _SIGNATURE.fullmatch(line)
     if parts is None:
@@ -298,8 +331,9 @@ def _read_signature(line: str) -> tuple[str, bytes]:
     return parts[1], signature
 
 
-def _vkey(name: str, raw: bytes) -> str:
-    return f"{name}+{key_id(name, raw).hex()}+{_base64(ED25519 + raw)}"
+def vkey_of(name: str, raw: bytes, kind: bytes = ED25519) -> str:
+    """A key as C2SP writes it."""
+    return f"{name}+{key_id(name, raw, kind).hex()}+{_base64(kind + raw)}"
 
 
 def _base64(raw: bytes) -> str:
