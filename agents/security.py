@@ -1,13 +1,17 @@
-"""The security actor of the node: it issues and revokes keys, and knows whose token is at the door.
+"""The security actor of the node: it issues and revokes keys, knows whose token is at the door, and records the journal's signing keys.
 
 In a node's shared journal it also knows which tenants have a journal of their own, and lets nothing of them begin there.
 """
 
+from collections.abc import Sequence
+
 from msgspec import Struct, field
 
 from aggregates import journal as journals
+from aggregates import journal_key
 from aggregates import key as keys
 from aggregates.journal import JOURNALS_MAX, JournalFacts, JournalOpened, ListJournals, OpenJournal
+from aggregates.journal_key import RotateKey, RotationAccepted
 from aggregates.key import (
     Authenticate,
     IssueKey,
@@ -24,7 +28,7 @@ from runtime.records import Recorded
 
 KEYS_MAX = 100_000
 
-SecurityCommand = IssueKey | RevokeKey | Authenticate | OpenJournal | ListJournals
+SecurityCommand = IssueKey | RevokeKey | Authenticate | OpenJournal | ListJournals | RotateKey
 
 
 class KeyEntry(Struct, frozen=True, kw_only=True):
@@ -47,7 +51,7 @@ class Keyring(Struct, kw_only=True):
 class Security(Actor[SecurityCommand, Keyring]):
     """One for the node: a token says its tenant, so it must be known before the tenant is."""
 
-    takes = (IssueKey, RevokeKey, Authenticate, OpenJournal, ListJournals)
+    takes = (IssueKey, RevokeKey, Authenticate, OpenJournal, ListJournals, RotateKey)
     FOLD = 2
     hears = (*keys.EVENTS, *journals.EVENTS)
 
@@ -80,6 +84,8 @@ class Security(Actor[SecurityCommand, Keyring]):
                 return reply(message, tuple(self.memory.journal_by_name.values()))
             case OpenJournal():
                 return self._open(message)
+            case RotateKey():
+                return self._rotate(message)
             case IssueKey():
                 if message.tenant in self.memory.journal_by_name:
                     raise Refused("tenant_isolated", f"the keys of {message.tenant} stand in its own journal")
@@ -100,6 +106,13 @@ class Security(Actor[SecurityCommand, Keyring]):
             raise Refused("journals_too_many", f"a node has {JOURNALS_MAX} named journals at most")
         facts = JournalFacts(name=message.name, origin=message.origin, public_key=message.public_key)
         return Effect([(journals.stream(message.name), message)], lambda recorded: reply(message, facts))
+
+    def _rotate(self, message: RotateKey) -> Effect:
+        def accepted(recorded: Sequence[Recorded]) -> Reply:
+            position = recorded[0].position if recorded else 0
+            return reply(message, RotationAccepted(old=message.old, new=message.new, position=position))
+
+        return Effect([(journal_key.stream(), message)], accepted)
 
     def _authenticate(self, question: Authenticate) -> Principal:
         entry = self.memory.key_by_digest.get(question.digest.hex())

@@ -2,12 +2,25 @@
 
 from types import ModuleType
 
-from aggregates import action, agent, journal, key, projection, qubo_problem, solve_job, subject, task, trail
+from aggregates import (
+    action,
+    agent,
+    journal,
+    journal_key,
+    key,
+    projection,
+    qubo_problem,
+    solve_job,
+    subject,
+    task,
+    trail,
+)
 
 AGGREGATES: tuple[ModuleType, ...] = (
     action,
     agent,
     journal,
+    journal_key,
     key,
     projection,
     qubo_problem,

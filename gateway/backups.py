@@ -29,12 +29,12 @@ from gateway.settings import GavelSettings
 from gateway.verdicts import Wrong
 from runtime.blob_copies import copy_blobs
 from runtime.codec import Codec, Shut
-from runtime.evidence import Unreadable
+from runtime.evidence import Unreadable, read_evidence
 from runtime.keyring import Keyring, KeyringUnusable
 from runtime.master import Master, NoMaster
 from runtime.store.copies import sync
 from runtime.transparency import PublicKey, Signer
-from runtime.verification import verify
+from runtime.verification import signing_keys, verify
 
 LISTED = (
     "SELECT rowid, originator_id, originator_version, topic, state FROM stored_events "
@@ -240,17 +240,21 @@ def _signers(file: Path, others: Sequence[JournalFacts], key_files: Sequence[Pat
         except (OSError, ValueError) as error:
             raise Wrong(f"{path} can't be used: {error}") from error
         signer_by_key[signer.public_key] = signer
-    needed = {SHARED: _public_key(file)} | {facts.name: facts.public_key for facts in others}
+    _, named = beside(file)
+    needed = {SHARED: _public_key(file)}
+    for facts in others:
+        copy = named / f"{facts.name}.db"
+        needed[facts.name] = _public_key(copy) if copy.is_file() else facts.public_key
     if missing := [f"{name} ({key})" for name, key in needed.items() if key not in signer_by_key]:
         raise Wrong(f"no --key-file holds the signing key of: {', '.join(missing)}")
     return {name: signer_by_key[key] for name, key in needed.items()}
 
 
 def _public_key(file: Path) -> str:
+    """The key that signs the journal now. Raises Wrong where it is none."""
     try:
-        with closing(sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True)) as connection:
-            return str(connection.execute("SELECT value FROM facts WHERE name='public_key'").fetchone()[0])
-    except (sqlite3.Error, TypeError) as error:
+        return read_evidence(file, signing_keys).current.nameless()
+    except Unreadable as error:
         raise Wrong(f"{file} is no journal: {error}") from error
 
 

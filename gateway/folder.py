@@ -24,6 +24,10 @@ class DataFolder:
         self.moments = path / "read-moments"
         self.blobs = path / "blobs"
         self.journal_key = path / "journal-key"
+        self.journal_key_next = path / "journal-key.next"
+        self.checkpoints = path / "checkpoints"
+        self.witness = path / "witness"
+        self.witness_key = path / "witness-key"
         self.admin_key = path / "admin-key"
         self.node_secret = path / "node-secret"
         self.sessions = path / "sessions"
@@ -36,6 +40,10 @@ class DataFolder:
     def named(self, name: str) -> "DataFolder":
         """The folder of a named journal: all files of its own, none of which it shares."""
         return DataFolder(self.journals / name)
+
+    def retired_key(self, name: str) -> Path:
+        """Where a signing key stays that another one has followed on: a backup from before is restored with it."""
+        return self.path / f"journal-key.{name}"
 
     def make(self) -> None:
         """Makes the folder where there is none, closed to all but its owner."""

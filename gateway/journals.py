@@ -12,6 +12,7 @@ from eventsourcing.persistence import PersistenceError
 from aggregates.catalog import AGGREGATES
 from aggregates.journal import JournalFacts
 from gateway.folder import FOLDER_MODE, DataFolder
+from gateway.key_files import finished, next_key
 from gateway.keyrings import open_keyring
 from gateway.settings import GavelSettings
 from gateway.verdicts import Wrong
@@ -35,11 +36,12 @@ def open_store(settings: GavelSettings, folder: DataFolder, entropy: Callable[[i
     """The node's journal. Raises Locked, Unreadable or NotInstalled."""
     keyring = open_keyring(settings, folder, entropy)
     try:
-        codec, signer = Codec(AGGREGATES, keyring), Signer.load_or_make(folder.journal_key)
+        codec, signer, successor = Codec(AGGREGATES, keyring), Signer.load_or_make(folder.journal_key), next_key(folder)
         if not settings.journal:
-            return SqliteStore(folder.journal, codec, signer, entropy=entropy)
-        store: Store = _postgres().PostgresStore(settings.journal, codec, signer, entropy=entropy)
-        return store
+            return finished(SqliteStore(folder.journal, codec, signer, entropy=entropy, successor=successor), folder)
+        postgres = _postgres().PostgresStore
+        store: Store = postgres(settings.journal, codec, signer, entropy=entropy, successor=successor)
+        return finished(store, folder)
     except (PersistenceError, NotDurable, ValueError) as error:
         keyring.close()
         raise Unreadable(f"the journal can't be opened: {error}") from error
@@ -56,15 +58,15 @@ def open_named(settings: GavelSettings, folder: DataFolder, facts: JournalFacts)
     keyring = open_keyring(settings, folder)
     try:
         codec, signer = Codec(AGGREGATES, keyring), Signer.load(folder.journal_key)
-        store = SqliteStore(folder.journal, codec, signer, name=facts.name)
+        store = SqliteStore(folder.journal, codec, signer, name=facts.name, successor=next_key(folder))
     except BaseException:
         keyring.close()
         raise
-    if (store.origin, store.signer.public_key) != (facts.origin, facts.public_key):
+    if (store.origin, store.signing_keys.chain[0].key.nameless()) != (facts.origin, facts.public_key):
         store.close()
         keyring.close()
         raise Unreadable(f"{folder.journal} is {store.origin}, and the shared journal lists {facts.origin}")
-    return store
+    return finished(store, folder)
 
 
 def make_named(parent: DataFolder, name: str, *, entropy: Callable[[int], bytes]) -> JournalFacts:

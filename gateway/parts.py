@@ -91,6 +91,7 @@ class Compartment:
         self.sockets = Sockets(self.system, self.position_in, self.trail.refuse)
         self.started_at = self.system.clock.now()
         self.admin_token = ""
+        self.rotating = trio.Lock()
         self.erasing = trio.Lock()
         self.erasure_fault = ""
         """Why an erasure that is on record is not carried through yet."""

@@ -8,16 +8,20 @@ rewritten too, and only the signed sizes bound the place.
 
 import sqlite3
 from collections.abc import Iterator, Sequence
-from typing import Any
+from datetime import UTC, datetime
+from heapq import merge
+from typing import Any, NamedTuple
 
+from runtime.cosignatures import WitnessKey
 from runtime.evidence import Unreadable
+from runtime.rotation import Keys
 from runtime.transparency import (
     Checkpoint,
     NotANote,
     NotSigned,
-    PublicKey,
     Tree,
     leaf_hash,
+    read_note,
     split_index,
     stored_count,
     stored_index,
@@ -56,14 +60,23 @@ VERSION_GAPS = (
 )
 
 
+class Stop(NamedTuple):
+    """A size at which roots are compared."""
+
+    size: int
+    root: bytes
+    is_outside: bool
+    witnessed: tuple[str, ...] = ()
+
+
 class Inspection:
     """One walk. `faults` says what disagrees and `first_bad` the first position where.
 
     `records_hold` and `leaves_hold` are the largest sizes for which the records, or the stored leaves, hash to a signed root.
     """
 
-    def __init__(self, connection: sqlite3.Connection, key: PublicKey, origin: str) -> None:
-        self.connection, self.key, self.origin = connection, key, origin
+    def __init__(self, connection: sqlite3.Connection, keys: Keys, origin: str) -> None:
+        self.connection, self.keys, self.origin = connection, keys, origin
         self.tree = Tree()
         self.last = 0
         self.count = 0
@@ -71,8 +84,8 @@ class Inspection:
         self.signed = 0
         self.records_hold = self.leaves_hold = 0
         self.missing: int | None = None
-        self.outside: Checkpoint | None = None
-        self.outside_holds = False
+        self.outside: list[Stop] = []
+        self.outside_held: list[Stop] = []
         self.faults: list[str] = []
         self.faults_count = 0
         self.first_bad: int | None = None
@@ -81,21 +94,30 @@ class Inspection:
         self._differing: dict[int, bool] = {}  # node → whether one of its children differs, which explains it
         self._differing_count = 0
 
-    def expect(self, note: str, outside: Checkpoint) -> None:
-        """Takes a checkpoint that was kept elsewhere."""
-        self.outside = outside
-        if outside.origin != self.origin:
-            self.fault(f"the given checkpoint is of another journal, {outside.origin}")
-        else:
-            try:
-                verify_note(note, self.key)
-            except NotSigned as error:
-                self.fault(f"the given checkpoint: {error}")
+    def expect(self, note: str, witnesses: Sequence[WitnessKey] = ()) -> None:
+        """Takes a checkpoint that was kept elsewhere, and notes which of these witnesses have cosigned it. Raises NotANote."""
+        checkpoint, text, signatures = read_note(note)
+        if checkpoint.origin != self.origin:
+            self.fault(f"the given checkpoint is of another journal, {checkpoint.origin}")
+            return
+        try:
+            self.keys.at(checkpoint.size).check(text, signatures, checkpoint.origin)
+        except NotSigned as error:
+            self.fault(f"the given checkpoint: {error}")
+        seen = []
+        for witness in witnesses:
+            if any(name == witness.name for name, _ in signatures):
+                try:
+                    seen.append(f"{witness.name} at {_utc(witness.check(text, signatures))}")
+                except NotSigned as error:
+                    self.fault(f"the given checkpoint of {checkpoint.size} records: {error}")
+        self.outside.append(Stop(checkpoint.size, checkpoint.root, True, tuple(seen)))
 
     def run(self) -> None:
-        for size, root, outside in self._stops():
-            self._grow(size)
-            self._check_root(size, root, outside)
+        self._tell_rotations()
+        for stop in merge(sorted(self.outside), self._signed(), key=lambda stop: stop.size):
+            self._grow(stop.size)
+            self._check_root(stop)
         self._grow(POSITION_MAX * 2 - 1)
         self.root = None if self.missing else self.tree.root()
         self._check_tail()
@@ -113,24 +135,24 @@ class Inspection:
 
     # --- checkpoints
 
-    def _stops(self) -> Iterator[tuple[int, bytes, bool]]:
-        """Sizes and roots to compare, ascending: the signed ones of the file, and the one from outside."""
-        waiting = self.outside if self.outside is not None and self.outside.origin == self.origin else None
+    def _tell_rotations(self) -> None:
+        for position, text in self.keys.faults:
+            self.fault(text, position)
+
+    def _signed(self) -> Iterator[Stop]:
+        """Sizes and roots of the file's own checkpoints, ascending."""
         for size, root, note in self.connection.execute(CHECKPOINTS):
-            if waiting is not None and waiting.size <= size:
-                yield waiting.size, waiting.root, True
-                waiting = None
             self.newest = max(self.newest, size)
             checkpoint = self._open(size, root, note)
             if checkpoint is not None:
                 self.signed += 1
-                yield size, checkpoint.root, False
-        if waiting is not None:
-            yield waiting.size, waiting.root, True
+                yield Stop(size, checkpoint.root, False)
 
     def _open(self, size: int, root: object, note: object) -> Checkpoint | None:
         try:
-            checkpoint = verify_note(note.decode("utf-8", "replace") if isinstance(note, bytes) else "", self.key)
+            checkpoint = verify_note(
+                note.decode("utf-8", "replace") if isinstance(note, bytes) else "", self.keys.at(size)
+            )
         except (NotANote, NotSigned) as error:
             self.fault(f"the checkpoint stored for {size} records: {error}", max(size, 1))
             return None
@@ -141,10 +163,12 @@ class Inspection:
             self.fault(f"the root stored for {size} records is not the one in its signed note", max(size, 1))
         return checkpoint
 
-    def _check_root(self, size: int, root: bytes, outside: bool) -> None:
+    def _check_root(self, stop: Stop) -> None:
+        size, root, outside, _ = stop
         if self.missing is None and self.tree.size == size and self.tree.root() == root:
             self.records_hold = self.leaves_hold = size
-            self.outside_holds = self.outside_holds or outside
+            if outside:
+                self.outside_held.append(stop)
             return
         whose = "given" if outside else "signed"
         if self.last < size:
@@ -290,6 +314,13 @@ class Inspection:
     def _one(self, statement: str, *parameters: object) -> Any:
         row = self.connection.execute(statement, parameters).fetchone()
         return None if row is None else row[0]
+
+
+def _utc(seconds: int) -> str:
+    try:
+        return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}"
+    except (ValueError, OverflowError, OSError):
+        return f"{seconds} s"
 
 
 def _leaf(row: tuple[Any, ...]) -> bytes:

@@ -160,6 +160,11 @@ class PublicKey:
         """The text that auditors keep: under its own name, or under `name` where it has none."""
         return vkey_of(self.name or name, self._raw)
 
+    @property
+    def short(self) -> str:
+        """Eight digits by which a person tells keys apart."""
+        return sha256(self._raw).hexdigest()[:8]
+
     def nameless(self) -> str:
         """The last part of the text, as the journal's facts hold it."""
         return _base64(ED25519 + self._raw)

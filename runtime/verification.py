@@ -4,15 +4,19 @@ It needs neither node nor data folder, and says what holds, what does not, and w
 """
 
 import sqlite3
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
+from runtime.cosignatures import WitnessKey
 from runtime.evidence import Unreadable, read_evidence
-from runtime.inspection import Inspection
+from runtime.inspection import Inspection, Stop
+from runtime.rotation import ROTATIONS, ROTATIONS_MAX, STREAM, Keys
 from runtime.store.layouts import FORMAT
-from runtime.transparency import Checkpoint, NotANote, PublicKey, read_note
+from runtime.transparency import NotANote, PublicKey, read_note
 
 __all__ = ["Report", "Unreadable", "verify"]
 
@@ -26,7 +30,8 @@ KEYS = {
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """The judgment. `first_bad` is the first position where something disagrees, or null; `root` is hex, computed from the
-    records, and null where some are missing; `against` is the size of the outside checkpoint that was compared."""
+    records, and null where some are missing; `against` is the size of the largest outside checkpoint that was compared; `key` is the
+    one that was trusted, `signed_by` all that have signed, one after the other."""
 
     whole: bool
     positions: int
@@ -37,29 +42,75 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     not_excluded: list[str]
     key: str
     against: int | None = None
+    signed_by: list[str] = []
 
 
-def verify(path: str | Path, *, key: str | None = None, against: str | None = None) -> Report:
-    """Judges the journal at `path`, with a public key and a checkpoint's text from elsewhere. Raises Unreadable."""
+class Trust(NamedTuple):
+    """What the auditor brings: a key, checkpoints that were kept elsewhere, and the witnesses that must have cosigned one of them."""
+
+    key: PublicKey | None = None
+    against: Sequence[str] = ()
+    witnesses: Sequence[WitnessKey] = ()
+
+
+def verify(
+    path: str | Path,
+    *,
+    key: str | None = None,
+    against: str | Sequence[str] | None = None,
+    witnesses: Sequence[str] = (),
+) -> Report:
+    """Judges the journal at `path`, with a public key, checkpoints' texts and witnesses' keys from elsewhere. Raises Unreadable."""
+    notes = [against] if isinstance(against, str) else list(against or ())
     try:
-        trusted = None if key is None else PublicKey(key)
-        outside = None if against is None else read_note(against)[0]
+        trust = Trust(None if key is None else PublicKey(key), notes, [WitnessKey(one) for one in witnesses])
+        for note in notes:
+            read_note(note)
     except NotANote as error:
         raise Unreadable(str(error)) from error
-    return read_evidence(Path(path), partial(_judge, key=trusted, against=against, outside=outside))
+    return read_evidence(Path(path), partial(_judge, trust=trust))
 
 
-def _judge(
-    connection: sqlite3.Connection, *, key: PublicKey | None, against: str | None, outside: Checkpoint | None
-) -> Report:
+def _judge(connection: sqlite3.Connection, *, trust: Trust) -> Report:
     facts = _facts(connection)
-    inspection = Inspection(connection, key or _own_key(facts), facts["origin"])
-    if key is not None and facts["public_key"] != key.nameless():
+    origin = facts["origin"]
+    keys = _keys(connection, origin, _own_key(facts) if trust.key is None else _stated_key(facts))
+    is_of_chain = trust.key is None or (keys is not None and trust.key in keys)
+    if trust.key is not None and (keys is None or not is_of_chain):
+        keys = _keys(connection, origin, trust.key)
+    assert keys is not None
+    inspection = Inspection(connection, keys, origin)
+    if not is_of_chain:
         inspection.fault("the public key that the file states is another one than the one given")
-    if against is not None and outside is not None:
-        inspection.expect(against, outside)
+    for note in trust.against:
+        inspection.expect(note, trust.witnesses)
+    for witness in trust.witnesses:
+        if not any(seen.startswith(f"{witness.name} at ") for stop in inspection.outside for seen in stop.witnessed):
+            inspection.fault(f"no given checkpoint is cosigned by {witness.name}")
     inspection.run()
-    return _report(inspection, trusted=key is not None, outside=outside)
+    return _report(inspection, trust)
+
+
+def signing_keys(connection: sqlite3.Connection) -> Keys:
+    """The keys that have signed a journal, from the one that it states on. Raises Unreadable where it is none."""
+    facts = _facts(connection)
+    return _keys_from(connection, facts["origin"], _own_key(facts))
+
+
+def _keys(connection: sqlite3.Connection, origin: str, first: PublicKey | None) -> Keys | None:
+    return None if first is None else _keys_from(connection, origin, first)
+
+
+def _keys_from(connection: sqlite3.Connection, origin: str, first: PublicKey) -> Keys:
+    rows = connection.execute(ROTATIONS.format(position="rowid"), (STREAM, ROTATIONS_MAX))
+    return Keys(origin, first, [(at, kind, body) for at, kind, body in rows if isinstance(at, int)])
+
+
+def _stated_key(facts: dict[str, str]) -> PublicKey | None:
+    try:
+        return PublicKey(facts["public_key"])
+    except NotANote:
+        return None
 
 
 def _own_key(facts: dict[str, str]) -> PublicKey:
@@ -86,8 +137,9 @@ def _facts(connection: sqlite3.Connection) -> dict[str, str]:
     return facts
 
 
-def _report(inspection: Inspection, *, trusted: bool, outside: Checkpoint | None) -> Report:
+def _report(inspection: Inspection, trust: Trust) -> Report:
     unnamed = inspection.faults_count - len(inspection.faults)
+    keys, origin = inspection.keys, inspection.origin
     return Report(
         whole=not inspection.faults,
         positions=inspection.count,
@@ -95,38 +147,59 @@ def _report(inspection: Inspection, *, trusted: bool, outside: Checkpoint | None
         first_bad=inspection.first_bad,
         faults=[*inspection.faults, f"… and {unnamed} more"] if unnamed else inspection.faults,
         holds=_holds(inspection),
-        not_excluded=_not_excluded(trusted=trusted, outside=outside),
-        key=inspection.key.vkey(inspection.origin),
-        against=None if outside is None else outside.size,
+        not_excluded=_not_excluded(inspection, trust),
+        key=(trust.key or keys.chain[0].key).vkey(origin),
+        against=max((read_note(note)[0].size for note in trust.against), default=None),
+        signed_by=[one.key.vkey(origin) for one in keys.chain],
     )
 
 
 def _holds(inspection: Inspection) -> list[str]:
     holds = []
     if inspection.records_hold:
-        by = inspection.key.vkey(inspection.origin)
+        by = inspection.keys.at(inspection.records_hold).vkey(inspection.origin)
         holds.append(f"records 1 to {inspection.records_hold} hash to a root that is signed by {by}")
-    if inspection.outside_holds and inspection.outside is not None:
-        holds.append(f"records 1 to {inspection.outside.size} are those of the given checkpoint")
+    held = inspection.outside_held
+    holds += [f"records 1 to {stop.size} are those of the given checkpoint" for stop in _largest(held)]
+    holds += [
+        f"records 1 to {stop.size} were witnessed by {', '.join(stop.witnessed)}"
+        for stop in _largest([stop for stop in held if stop.witnessed])
+    ]
+    holds.extend(inspection.keys.told())
     if not inspection.faults:
         holds.append(
             f"all {inspection.count} records agree with their stored nodes, without a gap in positions or versions"
         )
         holds.append(f"all {inspection.signed} stored checkpoints are signed and agree with the records")
+        if len(inspection.outside_held) > 1:
+            holds.append(f"all {len(inspection.outside_held)} given checkpoints agree with the records")
     return holds
 
 
-def _not_excluded(*, trusted: bool, outside: Checkpoint | None) -> list[str]:
+def _largest(stops: Sequence[Stop]) -> Sequence[Stop]:
+    return [max(stops, key=lambda stop: stop.size)] if stops else []
+
+
+def _not_excluded(inspection: Inspection, trust: Trust) -> list[str]:
+    witnessed = max((stop.size for stop in inspection.outside_held if stop.witnessed), default=0)
+    held = max((stop.size for stop in inspection.outside_held), default=0)
     return [
-        "somebody with the signing key has rewritten and signed the journal anew"
-        if trusted
-        else "somebody has rewritten the journal and signed it with a key of his own: the public key was read from the "
-        "file itself (compare it with --key)",
-        "the file was set back to an earlier signed state"
-        + (
-            " that holds the given checkpoint"
-            if outside is not None
-            else " (compare a checkpoint kept elsewhere: --against)"
-        ),
+        _rewritten(trusted=trust.key is not None, witnessed=witnessed),
+        f"the file was set back to an earlier signed state that holds the {held} records of the given checkpoint"
+        if held
+        else "the file was set back to an earlier signed state (compare a checkpoint kept elsewhere: --against)",
         "what is not sealed was altered: replies, reactions, snapshots, the times of checkpoints, the read models",
     ]
+
+
+def _rewritten(*, trusted: bool, witnessed: int) -> str:
+    if not trusted:
+        return (
+            "somebody has rewritten the journal and signed it with a key of his own: the public key was read from the "
+            "file itself (compare it with --key)"
+        )
+    if witnessed:
+        return (
+            f"somebody with the signing key has rewritten what came after the {witnessed} records that were witnessed"
+        )
+    return "somebody with the signing key has rewritten and signed the journal anew (compare what a witness has cosigned: --witness)"

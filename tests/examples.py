@@ -3,7 +3,7 @@
 from hashlib import sha256
 from typing import Any
 
-from aggregates import action, agent, journal, key, projection, qubo_problem, solve_job, subject, task, trail
+from aggregates import action, agent, journal, journal_key, key, projection, qubo_problem, solve_job, subject, task, trail
 from aggregates.agent import AgentType
 from aggregates.key import Role
 from aggregates.task import Candidate, Doer, Stage, TaskType
@@ -77,6 +77,15 @@ COMMANDS = (
     agent.LoseAgent(agent_id="ann", last_heard_at=AT - 31, at=AT, tenant=TENANT),
     agent.ReturnAgent(agent_id="ann", at=AT, tenant=TENANT),
     journal.OpenJournal(name="acme", origin="gavel/acme/00", public_key="K", at=AT, tenant="default"),
+    journal_key.RotateKey(
+        reason="yearly",
+        old="OLD",
+        new="NEW",
+        signed_by_old=bytes(64),
+        signed_by_new=bytes([1] * 64),
+        at=AT,
+        tenant="default",
+    ),
     key.IssueKey(key_id="k1", role=Role.AGENT, digest=DIGEST, label="crew", at=AT, tenant=TENANT),
     key.RevokeKey(key_id="k1", reason="leaked", at=AT, tenant=TENANT),
     projection.SkipEvent(
@@ -202,6 +211,9 @@ EVENTS = (
     agent.AgentLost(agent_id="ann", last_heard_at=AT - 31),
     agent.AgentReturned(agent_id="ann", generation=2),
     journal.JournalOpened(name="acme", origin="gavel/acme/00", public_key="K"),
+    journal_key.KeyRotated(
+        old="OLD", new="NEW", signed_by_old=bytes(64), signed_by_new=bytes([1] * 64), reason="yearly"
+    ),
     key.KeyIssued(key_id="k1", role=Role.AGENT, digest=DIGEST, agent_id="", label="crew", expires_at=None),
     key.KeyRevoked(key_id="k1", reason="leaked"),
     projection.EventSkipped(

@@ -11,7 +11,7 @@ import msgspec
 from rich.console import Console
 from rich.text import Text
 
-from gateway.commands import audit_proofs, trail
+from gateway.commands import audit_proofs, audit_rotation, trail
 from gateway.commands.asking import argument_text, ask_node, is_address
 from gateway.commands.common import add_json, print_json
 from gateway.journals import POSTGRES_URL, copy_from_postgres
@@ -41,6 +41,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     meaning = "who did what to whom, when, and on whose behalf?"
     trail.arguments(questions.add_parser("trail", help=meaning, description=meaning.capitalize()))
     audit_proofs.arguments(questions)
+    audit_rotation.arguments(questions)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -75,11 +75,13 @@ class PostgresStore(Store):
         *,
         name: str = "main",
         entropy: Callable[[int], bytes] = os.urandom,
+        successor: Signer | None = None,
         doubt_seconds_max: float = DOUBT_SECONDS,
     ) -> None:
         """`address` is a URL or a connection string of libpq. It may hold a password: messages never show it."""
         self.codec = codec
         self.signer = signer
+        self.successor = successor
         self.position = 0
         self.note: str | None = None
         self.doubt_seconds_max = doubt_seconds_max

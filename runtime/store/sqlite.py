@@ -52,12 +52,14 @@ class SqliteStore(Store):
         *,
         name: str = "main",
         entropy: Callable[[int], bytes] = os.urandom,
+        successor: Signer | None = None,
     ) -> None:
         """`entropy(n)` gives n random bytes, for the name of a new journal."""
         self.path = path
         self.place = str(path)
         self.codec = codec
         self.signer = signer
+        self.successor = successor
         self._lock: int | None = _lock(path)
         self._recorder = None
         try:

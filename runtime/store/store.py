@@ -19,11 +19,12 @@ from runtime.codec import SHUT
 from runtime.evidence import Unreadable
 from runtime.keyring import AT_REST, DISPOSABLE, Key, Keyring, KeyringUnusable, Whose
 from runtime.master import NONCE_BYTES
+from runtime.rotation import KIND, ROTATIONS, ROTATIONS_MAX, STREAM, Keys
 from runtime.sealing import purpose_of, unseal
 from runtime.store.contract import MILESTONE_POSITIONS, Batch, Draft, Memory, Rows, SavedState, Sealed
 from runtime.store.layouts import FORMAT
 from runtime.store.log import Log
-from runtime.transparency import Checkpoint, NotANote, NotSigned, Signer, Tree, leaf_hash, verify_note
+from runtime.transparency import Checkpoint, NotANote, NotSigned, PublicKey, Signer, Tree, leaf_hash, verify_note
 from runtime.verification import Report
 
 log = structlog.get_logger()
@@ -35,9 +36,14 @@ Reply = tuple[str, str, bytes, bytes, int, float]
 
 
 class Store(Log):
-    """One journal's place. `position` is the last committed one, `origin` the journal's name for ever."""
+    """One journal's place. `position` is the last committed one, `origin` the journal's name for ever, `signing_keys` all its keys.
+
+    `successor` is a key that a rotation may have brought: see `runtime/rotation.py`.
+    """
 
     signer: Signer
+    successor: Signer | None
+    signing_keys: Keys
     origin: str
     position: int
     _nonces: list[bytes]
@@ -116,9 +122,22 @@ class Store(Log):
             raise Unreadable(f"{self.place} is damaged: it does not state its {', '.join(sorted(absent))}")
         if facts["format"] != str(FORMAT):
             raise Unreadable(f"{self.place} has format {facts['format']}, this program writes format {FORMAT}")
-        if facts["public_key"] != self.signer.public_key:
-            raise Unreadable(f"{self.place} is signed with another key than the one beside it")
+        self._check_key(str(facts["origin"]), str(facts["public_key"]))
         return str(facts["origin"])
+
+    def _check_key(self, origin: str, first: str) -> None:
+        """The key that signs now has to be here; it may be the one that a rotation brought before its file was put in place."""
+        try:
+            rows = self.query(ROTATIONS.format(position=self.POSITION), (STREAM, ROTATIONS_MAX))
+            self.signing_keys = Keys(origin, PublicKey(first), rows)
+        except NotANote as error:
+            raise Unreadable(f"{self.place} is damaged: {error}") from error
+        current = self.signing_keys.current.nameless()
+        if self.successor is not None and self.successor.public_key == current:
+            self.signer = self.successor
+        self.successor = None
+        if self.signer.public_key != current:
+            raise Unreadable(f"{self.place} is signed with another key than the one beside it")
 
     def _check_kinds(self) -> set[str]:
         """All that was ever recorded here has to be of a kind that this program can read."""
@@ -130,7 +149,9 @@ class Store(Log):
         ]
         if unknown:
             raise Unreadable(f"{self.place} holds records that this program can't read: {'; '.join(unknown)}")
-        return {kind for kind, _ in kinds}
+        return {kind for kind, _ in kinds} - {
+            KIND
+        }  # each rotation is looked at, so that its batch is signed by the new key
 
     def _load_tree(self) -> Tree:
         """The tree as it was signed last. What was put in its place by somebody without the key is never built upon."""
@@ -183,7 +204,7 @@ class Store(Log):
                 body = body_of(meta, draft.data, self._sealed(draft, keys))
             else:
                 body = body_of(meta, draft.data)
-            if at_rest is not None:
+            if at_rest is not None and kind != KIND:  # whoever verifies has to read which keys sign
                 body = self._shut(at_rest, body)
             stored.append(Sealed(stream, version, kind, body))
             leaves.append(leaf_hash(position, stream, version, kind, body))
@@ -194,10 +215,17 @@ class Store(Log):
         replies = batch.replies
         if at_rest is not None or batch.subject_by_reply:
             replies = [self._reply_row(reply, keys, at_rest, batch) for reply in replies]
-        rows = Rows(nodes=nodes, replies=replies, reactions=batch.reactions, kinds=list(first_by_kind.items()))
+        known = {KIND} if len(self.signing_keys.chain) > 1 else ()
+        rows = Rows(
+            nodes=nodes,
+            replies=replies,
+            reactions=batch.reactions,
+            kinds=[(kind, position) for kind, position in first_by_kind.items() if kind not in known],
+        )
         if stored:
             root = tree.root()
-            rows.checkpoint = (tree.size, root, recorded_at, self.signer.sign(self.origin, tree.size, root))
+            signer = self._rotated(stored) if KIND in first_by_kind else self.signer
+            rows.checkpoint = (tree.size, root, recorded_at, signer.sign(self.origin, tree.size, root))
             if self._newest and self._newest // MILESTONE_POSITIONS == tree.size // MILESTONE_POSITIONS:
                 rows.superseded = self._newest
         return stored, rows, tree
@@ -259,11 +287,34 @@ class Store(Log):
 
     def _grow(self, stored: Sequence[Sealed], rows: Rows, tree: Tree) -> None:
         """Takes note that a batch stands."""
+        if self.successor is not None and any(one.topic == KIND for one in stored):
+            self._take_rotations(self.signing_keys, stored)
+            self.signer, self.successor = self.successor, None
         self.position += len(stored)
         self._tree = tree
-        self._kinds.update(kind for kind, _ in rows.kinds)
+        self._kinds.update(kind for kind, _ in rows.kinds if kind != KIND)
         if rows.checkpoint is not None:
             self._newest = rows.checkpoint[0]
+
+    # ---- rotation of the signing key: see `runtime/rotation.py`
+
+    def expect(self, successor: Signer) -> None:
+        """From now on the batch that records a rotation to this key is signed by it; called on the writer's thread."""
+        self.successor = successor
+
+    def _rotated(self, stored: Sequence[Sealed]) -> Signer:
+        """Who signs a batch that holds a rotation: the key that it brings, whatever else is in it. Raises PersistenceError where that
+        is not the key that is expected: nobody could go on with the keys that are here."""
+        keys = self.signing_keys.fork()
+        self._take_rotations(keys, stored)
+        if self.successor is None or keys.faults or keys.current.nameless() != self.successor.public_key:
+            raise PersistenceError("a rotation of the signing key is not to the key that was made for it")
+        return self.successor
+
+    def _take_rotations(self, keys: Keys, stored: Sequence[Sealed]) -> None:
+        for position, one in enumerate(stored, self.position + 1):
+            if one.topic == KIND:
+                keys.take(position, one.state)
 
     # ---- reading
 

@@ -12,7 +12,19 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from aggregates import action, agent, journal, key, projection, qubo_problem, solve_job, subject, task, trail
+from aggregates import (
+    action,
+    agent,
+    journal,
+    journal_key,
+    key,
+    projection,
+    qubo_problem,
+    solve_job,
+    subject,
+    task,
+    trail,
+)
 from aggregates.catalog import AGGREGATES
 from runtime import redecide
 from runtime.codec import Codec
@@ -86,6 +98,10 @@ def _lives() -> Iterator[tuple[str, Life]]:
         ],
     )
     yield "journal-acme", [_example(journal.OpenJournal)]
+    yield (
+        "journal_key-signing",
+        [_example(journal_key.RotateKey), _example(journal_key.RotateKey, old="NEW", new="NEWER")],
+    )
     yield "key-k1", [_example(key.IssueKey), _example(key.RevokeKey)]
     yield "projection-tasks/1", [_example(projection.SkipEvent), _example(projection.SkipEvent, position=4712)]
     yield "subject-acme:p17", [_example(subject.EraseSubject)]

@@ -7,7 +7,19 @@ from random import Random
 from types import ModuleType
 from typing import Any
 
-from aggregates import action, agent, journal, key, projection, qubo_problem, solve_job, subject, task, trail
+from aggregates import (
+    action,
+    agent,
+    journal,
+    journal_key,
+    key,
+    projection,
+    qubo_problem,
+    solve_job,
+    subject,
+    task,
+    trail,
+)
 from aggregates.catalog import AGGREGATES
 from aggregates.values.qubo import Format, Sense
 from aggregates.values.ranking import BidderFacts
@@ -276,6 +288,19 @@ def _journal(story: Story, random: Random, tenant: str, step: int) -> None:
     story.tell(journal, journal.stream(name), command)
 
 
+def _journal_key(story: Story, random: Random, tenant: str, step: int) -> None:
+    state = story.state(tenant, journal_key.stream()) or journal_key.initial
+    command = journal_key.RotateKey(
+        at=story.at,
+        tenant=tenant,
+        old=state.current or "K",
+        new=f"K{step}",
+        signed_by_old=bytes(64),
+        signed_by_new=bytes(64),
+    )
+    story.tell(journal_key, journal_key.stream(), command)
+
+
 def _action(story: Story, random: Random, tenant: str, step: int) -> None:
     action_id = f"{tenant}-{random.randint(1, 20)}"
     common: dict[str, Any] = {"at": story.at, "tenant": tenant, "action_id": action_id, "principal": "operator:one"}
@@ -313,9 +338,9 @@ def _trail(story: Story, random: Random, tenant: str, step: int) -> None:
 
 
 TELLERS: tuple[Callable[[Story, Random, str, int], None], ...] = (
-    *(_agent, _submit, _task, _solve, _problem, _key, _projection, _journal, _subject, _action, _trail),
+    *(_agent, _submit, _task, _solve, _problem, _key, _projection, _journal, _journal_key, _subject, _action, _trail),
 )
-WEIGHTS = (4, 2, 16, 6, 1, 1, 1, 1, 1, 1, 2)
+WEIGHTS = (4, 2, 16, 6, 1, 1, 1, 1, 1, 1, 1, 2)
 
 
 def from_disk(record: Recorded) -> Recorded:
