@@ -45,6 +45,7 @@ from gateway.routes import (
     tenant_health,
     trail,
     uploads,
+    witness,
 )
 
 ENDPOINTS: tuple[Endpoint, ...] = (
@@ -67,6 +68,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *trail.routes,
     *audit_proofs.routes,
     *audit_rotations.routes,
+    *witness.routes,
     *projections.routes,
     *status.routes,
     *tenant_health.routes,

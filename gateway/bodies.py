@@ -67,7 +67,7 @@ def to_command(command_type: type[C], body: msgspec.Struct, **others: Any) -> C:
 async def decode(request: Request, body: type[T], *, bytes_max: int = BODY_BYTES_MAX) -> T:
     """The request's body as a value of that type. Raises `BadRequest` (400, 422) or `HTTPException` (413, 415)."""
     media_type = _media_type(request.headers)
-    return parse(await _read(request, bytes_max), body, media_type=media_type)
+    return parse(await read(request, bytes_max), body, media_type=media_type)
 
 
 def parse(raw: bytes, body: type[T], *, media_type: str = JSON) -> T:
@@ -101,7 +101,8 @@ def _media_type(headers: Mapping[str, str]) -> str:
     return media_type
 
 
-async def _read(request: Request, bytes_max: int) -> bytes:
+async def read(request: Request, bytes_max: int) -> bytes:
+    """The body, as long as it may be. Raises HTTPException 413."""
     body = bytearray()
     async with aclosing(request.stream()) as parts:
         async for part in parts:

@@ -33,26 +33,32 @@ from gateway.compartments import Compartments
 from gateway.erasure import carry_through_at_start
 from gateway.folder import DataFolder, FolderUnusable, write_private
 from gateway.journals import NotInstalled, make_named, open_named, open_store, read_models_place
+from gateway.keeper import Keeper
 from gateway.parts import TENANT, Compartment, Node, Parts
 from gateway.server import PortTaken, serve
 from gateway.settings import GavelSettings
 from gateway.skips import skipped_in
 from gateway.starts import note_settings
+from gateway.witnesses import Witnessed, witnesses_of
 from projections.catalog import PROJECTIONS
 from runtime.blobs import Blobs
 from runtime.clock import SystemClock
+from runtime.cosignatures import Cosigner
 from runtime.errors import Refused
 from runtime.history import Copies, History
 from runtime.ids import Ids
 from runtime.journal import Journal
 from runtime.kind import Interceptor
+from runtime.outside import Outside, check_outside
 from runtime.projector import Projector
 from runtime.room import Room, free_bytes
 from runtime.spans import Spans
 from runtime.store.store import Store
 from runtime.system import Bounds, Role, open_system
 from runtime.threads import run_blocking
+from runtime.transparency import NotANote, PublicKey, Signer
 from runtime.uploads import Uploads
+from runtime.witness import Witness
 
 __all__ = ["TENANT", "Exposed", "FolderUnusable", "Node", "NotInstalled", "PortTaken", "open_node"]
 
@@ -68,6 +74,10 @@ log = structlog.get_logger("gateway.node")
 
 class Exposed(Exception):
     """The door would listen beyond this machine without TLS, and nobody has said that it may."""
+
+
+class Misconfigured(FolderUnusable):
+    """A setting that can't be used, be it well-formed; the text names it."""
 
 
 class Elements(NamedTuple):
@@ -102,6 +112,7 @@ async def open_node(
         store = open_store(settings, folder, elements.entropy)
         async with _open_parts(settings, folder, store, machine) as parts:
             node = Node(settings, parts)
+            node.witness = _witness(settings, folder, elements.clock)
             await carry_through_at_start(node)
             async with _keep_trail(node), _open_isolated(node, machine):
                 await _admit_admin(node, TENANT)
@@ -158,6 +169,7 @@ async def _open_compartment(node: Node, machine: Machine, facts: JournalFacts) -
         handler_warn_seconds=0.0,  # one thread watches the loop for all: the node's own
         handler_seconds_max=0.0,
         read_models="",  # a file of its own, as the journal has
+        checkpoints=node.settings.checkpoints and node.settings.checkpoints / "journals" / facts.name,
         read_copies_bytes_max=node.settings.read_copies_bytes_max // CACHE_PARTS,
         state_cache_bytes_max=node.settings.state_cache_bytes_max // CACHE_PARTS,
     )
@@ -190,6 +202,9 @@ async def _open_parts(
     elements = machine.elements
     store.encrypts = settings.encrypt_at_rest
     try:
+        outside = Outside(settings.checkpoints or folder.checkpoints)
+        await run_blocking(check_outside, store, outside)
+        keeper = Keeper(store, outside, _witnesses(settings))
         blobs = Blobs(
             folder.blobs,
             blob_bytes_max=settings.blob_bytes_max,
@@ -201,31 +216,52 @@ async def _open_parts(
         await uploads.load()
         roster = [_hired(role, settings, blobs, machine.threads) for role in ROSTER]
         room = Room(folder.path, settings.disk_free_bytes_min, measure=elements.free_bytes)
-        async with open_system(
-            store,
-            roster,
-            clock=elements.clock,
-            ids=machine.ids,
-            bounds=_bounds(settings),
-            interceptors=(*elements.interceptors, *_spans(settings)),
-            chance=elements.chance,
-            room=room,
-        ) as system:
-            skipped = skipped_in(store.read_stream)
-            place = read_models_place(settings, folder)
-            projector = Projector(place, PROJECTIONS, system.journal, origin=store.origin, skipped=skipped)
-            async with trio.open_nursery() as nursery:
-                await nursery.start(projector.run)
-                history = _open_history(settings, folder, system.journal, projector)
-                if settings.read_copies_bytes_max:
-                    nursery.start_soon(history.keep_copies, projector)
-                yield Parts(folder, store, system, projector, history, blobs, room, uploads)
-                history.close()
-                nursery.cancel_scope.cancel()
+        with keeper.at_stop():
+            async with open_system(
+                store,
+                roster,
+                clock=elements.clock,
+                ids=machine.ids,
+                bounds=_bounds(settings),
+                interceptors=(*elements.interceptors, *_spans(settings)),
+                chance=elements.chance,
+                room=room,
+            ) as system:
+                skipped = skipped_in(store.read_stream)
+                place = read_models_place(settings, folder)
+                projector = Projector(place, PROJECTIONS, system.journal, origin=store.origin, skipped=skipped)
+                async with trio.open_nursery() as nursery:
+                    await nursery.start(projector.run)
+                    nursery.start_soon(keeper.run, settings.checkpoint_seconds)
+                    history = _open_history(settings, folder, system.journal, projector)
+                    if settings.read_copies_bytes_max:
+                        nursery.start_soon(history.keep_copies, projector)
+                    yield Parts(folder, store, system, projector, history, blobs, room, uploads, keeper)
+                    history.close()
+                    nursery.cancel_scope.cancel()
     finally:
         store.close()
         if store.keyring is not None:
             store.keyring.close()
+
+
+def _witnesses(settings: GavelSettings) -> list[Witnessed]:
+    """Raises Misconfigured."""
+    try:
+        return witnesses_of(settings.witnesses)
+    except NotANote as error:
+        raise Misconfigured(f"GAVEL_WITNESSES: {error}") from error
+
+
+def _witness(settings: GavelSettings, folder: DataFolder, clock: SystemClock) -> Witness | None:
+    """What cosigns for other logs, where there are some. Raises Misconfigured."""
+    if not settings.witness_logs:
+        return None
+    try:
+        trusted = [PublicKey(one) for one in settings.witness_logs]
+        return Witness(folder.witness, Cosigner(Signer.load_or_make(folder.witness_key)), trusted, clock.now)
+    except NotANote as error:
+        raise Misconfigured(f"GAVEL_WITNESS_LOGS: {error}") from error
 
 
 def _open_history(settings: GavelSettings, folder: DataFolder, journal: Journal, projector: Projector) -> History:

@@ -16,6 +16,7 @@ from aggregates.key import Principal
 from gateway.auth import Tokens, digest_of
 from gateway.bounds import Counts
 from gateway.folder import DataFolder
+from gateway.keeper import Keeper
 from gateway.sessions import Sessions
 from gateway.settings import GavelSettings
 from gateway.sockets import Sockets
@@ -31,6 +32,7 @@ from runtime.room import Room
 from runtime.store.store import Store
 from runtime.system import System
 from runtime.uploads import Uploads
+from runtime.witness import Witness
 
 if TYPE_CHECKING:
     from gateway.compartments import Compartments
@@ -68,6 +70,7 @@ class Parts(NamedTuple):
     blobs: Blobs
     room: Room
     uploads: Uploads
+    keeper: Keeper
 
 
 class Compartment:
@@ -77,7 +80,7 @@ class Compartment:
         self.journal = journal
         self.settings = settings
         self.folder, self.store, self.system, self.projector, self.history = parts[:5]
-        self.blobs, self.room, self.uploads = parts[5:]
+        self.blobs, self.room, self.uploads, self.keeper = parts[5:]
         self.sessions = sessions
         self.counts = counts
         self.tokens = Tokens(self.folder.secret(), journal)
@@ -179,6 +182,7 @@ class Node(Compartment):
     """A running node: its shared journal, and the compartments of isolated tenants. `url` is empty where its door is not open."""
 
     isolated: "Compartments"
+    witness: Witness | None = None
 
     def __init__(self, settings: GavelSettings, parts: Parts) -> None:
         sessions = Sessions(parts.system.clock.now, parts.folder.sessions)

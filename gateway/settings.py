@@ -90,6 +90,25 @@ class GavelSettings(Struct, frozen=True, kw_only=True):
     read_copies_bytes_max: Annotated[
         int, about("bytes of all copies of the read models, from which they are shown as of earlier positions", ge=0)
     ] = 4 << 30
+    checkpoints: Annotated[
+        Path | None,
+        about(
+            "folder of the signed checkpoints that are kept outside the journal, best on another disk",
+            default_shown="`checkpoints` in the data folder",
+        ),
+    ] = None
+    checkpoint_seconds: Annotated[
+        float,
+        about("how often the newest signed checkpoint is kept outside the journal, and witnesses are asked", gt=0),
+    ] = 60.0
+    witnesses: Annotated[
+        tuple[str, ...],
+        about("who is asked to cosign checkpoints, each `VKEY URL`, or `VKEY FOLDER` for requests by files"),
+    ] = ()
+    witness_logs: Annotated[
+        tuple[str, ...],
+        about("keys (vkeys) of the logs that this node cosigns as a witness; several may be of one log"),
+    ] = ()
     bind: Annotated[
         str, about("address that the door listens on, HOST:PORT", pattern=r"^(\[[0-9a-fA-F:.]+\]|[^:\s]+):\d{1,5}$")
     ] = "127.0.0.1:8070"

@@ -39,6 +39,8 @@ PLAIN, SIZE = "text/plain; charset=utf-8", "text/x.tlog.size"
 
 _REQUEST = re.compile(r"old (0|[1-9][0-9]{0,17})\n((?:[^\n]+\n)*)\n(.+)", re.DOTALL)
 
+_HASH = re.compile(r"[0-9a-f]{64}")
+
 log = structlog.get_logger()
 
 
@@ -89,7 +91,7 @@ class Witness:
             raise NotANote(f"a witness trusts at most {LOGS_MAX} keys, each with the name of its log")
         self.folder = folder
         self.cosigner = cosigner
-        self._trusted = trusted
+        self.trusted = trusted
         self._now = now
 
     def add_checkpoint(self, text: str) -> Answer:
@@ -99,7 +101,7 @@ class Witness:
             checkpoint, signed, signatures = read_note(request.note)
         except NotANote as error:
             return Answer(400, f"{error}\n")
-        keys = [key for key in self._trusted if key.name == checkpoint.origin]
+        keys = [key for key in self.trusted if key.name == checkpoint.origin]
         if not keys:
             return Answer(404, f"the log {checkpoint.origin} is not one that this witness knows\n")
         if (fault := _unsigned(keys, checkpoint, signed, signatures)) is not None:
@@ -129,12 +131,17 @@ class Witness:
 
     def last(self, origin: str) -> str | None:
         """The note that was cosigned last, None where none was. Raises Unreadable where that can't be told."""
-        try:
-            return self._path(origin).read_text(encoding="utf-8")
-        except FileNotFoundError:
+        return self.last_by_hash(sha256(origin.encode()).hexdigest())
+
+    def last_by_hash(self, origin_hash: str) -> str | None:
+        """The same, by the SHA-256 of the log's origin."""
+        path = self.folder / f"{origin_hash}.checkpoint"
+        if not _HASH.fullmatch(origin_hash) or not path.exists():
             return None
+        try:
+            return path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise Unreadable(f"{self._path(origin)} can't be read: {error}") from error
+            raise Unreadable(f"{path} can't be read: {error}") from error
 
     def _last(self, origin: str) -> Checkpoint:
         note = self.last(origin)

@@ -6,18 +6,21 @@ Exit codes: 0 whole, 1 altered, 2 unreadable.
 import argparse
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 import msgspec
 from rich.console import Console
 from rich.text import Text
 
-from gateway.commands import audit_proofs, audit_rotation, trail
+from gateway.commands import audit_proofs, audit_rotation, audit_witness, trail
 from gateway.commands.asking import argument_text, ask_node, is_address
 from gateway.commands.common import add_json, print_json
 from gateway.journals import POSTGRES_URL, copy_from_postgres
 from gateway.verdicts import FINE, NO, Wrong
+from runtime.cosignatures import WitnessKey
 from runtime.evidence import Unreadable
-from runtime.transparency import NotANote, PublicKey, read_note
+from runtime.outside import notes_in
+from runtime.transparency import NotANote, NotSigned, PublicKey, read_note
 from runtime.verification import Report, verify
 
 ARGUMENT_CHARACTERS_MAX = 100_000
@@ -35,13 +38,27 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="a journal's file, live or a copy; a PostgreSQL journal, postgresql://…; or a node's address",
     )
     own.add_argument("--key", metavar="K", help="the public key that you trust, or a file that holds it")
-    own.add_argument("--against", metavar="CHECKPOINT", help="a checkpoint that you kept, or a file that holds it")
+    own.add_argument(
+        "--against",
+        metavar="CHECKPOINT",
+        action="append",
+        default=[],
+        help="a checkpoint that you kept, a file that holds it, or a folder of such files; repeatable",
+    )
+    own.add_argument(
+        "--witness",
+        metavar="VKEY",
+        action="append",
+        default=[],
+        help="a witness that must have cosigned one of these checkpoints, or a file that holds its key; repeatable",
+    )
     add_json(own)
     own.set_defaults(act=_verify)
     meaning = "who did what to whom, when, and on whose behalf?"
     trail.arguments(questions.add_parser("trail", help=meaning, description=meaning.capitalize()))
     audit_proofs.arguments(questions)
     audit_rotation.arguments(questions)
+    audit_witness.arguments(questions)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -50,44 +67,76 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _verify(options: argparse.Namespace) -> int:
-    return verify_command(options.target, options.key, options.against, options.json)
-
-
-def verify_command(target: str, key: str | None, against: str | None, as_json: bool) -> int:
-    """Verifies the file or the node at `target` and prints the judgment. Raises Wrong where there can be none."""
+    """Verifies the file or the node at the target and prints the judgment. Raises Wrong where there can be none."""
+    target = options.target
     try:
-        key, against = (argument_text(one, characters_max=ARGUMENT_CHARACTERS_MAX) for one in (key, against))
+        trust = Trusted(
+            _text(options.key) if options.key is not None else None,
+            [note for one in options.against for note in _notes(one)],
+            [_text(one) for one in options.witness],
+        )
         if is_address(target):
-            answer = ask_node(target, "/v1/audit/verify", {"key": key, "against": against}, Report)
-            report = _with_doubts(target, answer, key, against)
+            report = _ask(target, trust)
         elif target.startswith(POSTGRES_URL):
-            report = _verify_copy(target, key, against)
+            report = _verify_copy(target, trust)
         else:
-            report = verify(target, key=key, against=against)
+            report = verify(target, key=trust.key, against=trust.notes, witnesses=trust.witnesses)
     except (Unreadable, NotANote) as error:
         raise Wrong(str(error)) from error
-    if as_json:
+    if options.json:
         print_json(report)
     else:
         _print(_shown(target), report)
     return FINE if report.whole else NO
 
 
-def _verify_copy(address: str, key: str | None, against: str | None) -> Report:
+class Trusted(NamedTuple):
+    """What the auditor brings."""
+
+    key: str | None
+    notes: list[str]
+    witnesses: list[str]
+
+
+def _text(argument: str) -> str:
+    return argument_text(argument, characters_max=ARGUMENT_CHARACTERS_MAX) or ""
+
+
+def _notes(argument: str) -> list[str]:
+    if "\n" in argument or not (place := Path(argument)).exists():
+        return [argument]
+    return notes_in(place)
+
+
+def _verify_copy(address: str, trust: Trusted) -> Report:
     """Judges a PostgreSQL journal by a copy of one moment."""
     with TemporaryDirectory() as folder:
         copy = Path(folder) / "journal.db"
         copy_from_postgres(address, copy)
-        return verify(copy, key=key, against=against)
+        return verify(copy, key=trust.key, against=trust.notes, witnesses=trust.witnesses)
 
 
-def _with_doubts(url: str, report: Report, key: str | None, against: str | None) -> Report:
+def _ask(url: str, trust: Trusted) -> Report:
+    """A node compares one checkpoint: the newest. What witnesses have signed is looked at here."""
+    note = max(trust.notes, key=lambda one: read_note(one)[0].size) if trust.notes else None
+    report = ask_node(url, "/v1/audit/verify", {"key": trust.key, "against": note}, Report)
+    return _with_doubts(url, report, trust, note)
+
+
+def _with_doubts(url: str, report: Report, trust: Trusted, note: str | None) -> Report:
     """Checks here what can be checked here: that the node used the auditor's key and compared his checkpoint."""
-    if report.against != (None if against is None else read_note(against)[0].size):
+    if report.against != (None if note is None else read_note(note)[0].size):
         raise Wrong(f"{url} did not compare the given checkpoint: verify a copy of its journal instead")
     faults = list(report.faults)
-    if key is not None and PublicKey(key).nameless() != PublicKey(report.key).nameless():
+    if trust.key is not None and PublicKey(trust.key).nameless() != PublicKey(report.key).nameless():
         faults.append(f"the node's journal is signed with another key, {report.key}")
+    for vkey in trust.witnesses:
+        try:
+            witness = WitnessKey(vkey)
+            _, text, signatures = read_note(note or "")
+            witness.check(text, signatures)
+        except (NotANote, NotSigned) as error:
+            faults.append(f"the given checkpoint: {error}")
     whole = report.whole and not faults
     doubts = [*report.not_excluded, SELF_JUDGED]
     return msgspec.structs.replace(report, whole=whole, faults=faults, not_excluded=doubts)

@@ -136,6 +136,7 @@ async def test_every_json_answer_is_as_described(admin: Client, monkeypatch: pyt
         "/v1/audit/verify",
         "/v1/audit/proofs/1",
         "/v1/audit/consistency?old=1",
+        "/v1/witness",
         "/v1/log?commands=true",
         "/v1/log/state?stream=agent-default:a0&at=2100-01-01T00:00:00Z",
         "/openapi.json",
