@@ -26,6 +26,7 @@ class DataFolder:
         self.journal_key = path / "journal-key"
         self.journal_key_next = path / "journal-key.next"
         self.checkpoints = path / "checkpoints"
+        self.checkpoints_of_postgres = path / "checkpoints-postgres"
         self.witness = path / "witness"
         self.witness_key = path / "witness-key"
         self.admin_key = path / "admin-key"

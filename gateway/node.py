@@ -202,7 +202,9 @@ async def _open_parts(
     elements = machine.elements
     store.encrypts = settings.encrypt_at_rest
     try:
-        outside = Outside(settings.checkpoints or folder.checkpoints)
+        outside = Outside(
+            settings.checkpoints or (folder.checkpoints_of_postgres if settings.journal else folder.checkpoints)
+        )
         await run_blocking(check_outside, store, outside)
         keeper = Keeper(store, outside, _witnesses(settings))
         blobs = Blobs(

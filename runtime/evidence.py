@@ -17,8 +17,15 @@ T = TypeVar("T")
 
 MAGIC = b"SQLite format 3\x00"
 SIDECARS = ("-wal", "-journal")
+IMMUTABLE = "immutable=1"
 BROKEN = (sqlite3.Error, UnicodeDecodeError)
 """What a damaged file raises; the second where SQLite's own message quotes bytes of a damaged schema."""
+
+
+class Evidence(sqlite3.Connection):
+    """A connection to what is read. `again` opens the very same content once more; empty where another one may see later content."""
+
+    again: str = ""
 
 
 class Unreadable(Exception):
@@ -35,7 +42,7 @@ def read_evidence(path: Path, look: Callable[[sqlite3.Connection], T]) -> T:
     stamp = _stamp(path)
     if not any(stamp[1:]):
         try:
-            found = _look(path, "immutable=1", look)
+            found = _look(path, IMMUTABLE, look)
         except Unreadable:
             if _stamp(path) == stamp:
                 raise
@@ -69,9 +76,11 @@ def _look(path: Path, mode: str, look: Callable[[sqlite3.Connection], T]) -> T:
 
 
 def _open(path: Path, mode: str) -> sqlite3.Connection:
-    connection: sqlite3.Connection | None = None
+    connection: Evidence | None = None
     try:
-        connection = sqlite3.connect(f"{path.as_uri()}?{mode}", uri=True, isolation_level=None)
+        place = f"{path.as_uri()}?{mode}"
+        connection = sqlite3.connect(place, uri=True, isolation_level=None, factory=Evidence)
+        connection.again = place if mode == IMMUTABLE else ""
         connection.execute("PRAGMA trusted_schema=OFF")
         connection.execute("BEGIN")
         connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()  # the snapshot begins with the first read

@@ -126,6 +126,19 @@ class Tree:
         self.size = size
         return stored
 
+    def graft(self, level: int, digest: bytes) -> list[bytes]:
+        """Takes the root of a whole subtree of `2**level` leaves; returns the nodes above it that are completed. The size must be a
+        multiple of that."""
+        assert not self.size & ((1 << level) - 1)
+        above, carry = [], self.size >> level
+        while carry & 1:
+            digest = node_hash(self._roots.pop(), digest)
+            above.append(digest)
+            carry >>= 1
+        self._roots.append(digest)
+        self.size += 1 << level
+        return above
+
     def root(self) -> bytes:
         """The tree hash of RFC 6962 over all leaves."""
         if not self._roots:

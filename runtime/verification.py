@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from runtime.anatomy import SINCE, fact_faults, schema_faults
 from runtime.cosignatures import WitnessKey
 from runtime.evidence import Unreadable, read_evidence
 from runtime.inspection import Inspection, Stop
@@ -87,7 +88,12 @@ def _judge(connection: sqlite3.Connection, *, trust: Trust) -> Report:
     for witness in trust.witnesses:
         if not any(seen.startswith(f"{witness.name} at ") for stop in inspection.outside for seen in stop.witnessed):
             inspection.fault(f"no given checkpoint is cosigned by {witness.name}")
+    made_otherwise = [*schema_faults(connection, int(facts["format"])), *fact_faults(facts)]
+    for fault in made_otherwise:
+        inspection.fault(fault)
     inspection.run()
+    if int(facts["format"]) >= SINCE["kinds"] and not made_otherwise:  # the list may not be there
+        inspection.check_kinds()
     return _report(inspection, trust)
 
 
@@ -188,7 +194,9 @@ def _not_excluded(inspection: Inspection, trust: Trust) -> list[str]:
         f"the file was set back to an earlier signed state that holds the {held} records of the given checkpoint"
         if held
         else "the file was set back to an earlier signed state (compare a checkpoint kept elsewhere: --against)",
-        "what is not sealed was altered: replies, reactions, snapshots, the times of checkpoints, the read models",
+        "what is not sealed was altered: replies, reactions, snapshots, the read models"
+        + ("" if inspection.timed == inspection.signed else ", the times of checkpoints"),
+        "a checkpoint before the newest was removed from the file: it proves nothing that the newest does not",
     ]
 
 

@@ -13,6 +13,7 @@ from eventsourcing.persistence import OperationalError
 
 from gateway.node import Exposed, FolderUnusable, PortTaken, open_node
 from runtime.errors import Crashed, Exhausted
+from runtime.evidence import Unreadable
 from runtime.store.recorder import JournalRecorder
 from runtime.store.sqlite import Locked
 from tests.gateway.clients import TASK, Client, open_client, settings_of
@@ -41,12 +42,16 @@ async def test_the_first_start_makes_a_key_that_the_next_start_takes(tmp_path: P
         assert admin.node.system.journal.position == position
 
 
-async def test_a_lost_journal_takes_the_key_in_the_folder(tmp_path: Path) -> None:
+async def test_a_lost_journal_is_noticed_and_a_new_one_takes_the_key_in_the_folder(tmp_path: Path) -> None:
     settings = settings_of(tmp_path)
     async with open_client(settings) as admin:
         key = admin.key
     for path in settings.data.glob("journal.db*"):
         path.unlink()
+    with pytest.raises(Unreadable, match="does not hold the checkpoint"):
+        async with open_client(settings):
+            pass
+    (settings.data / "checkpoints").rename(tmp_path / "kept")
     async with open_client(settings) as admin:
         assert admin.key == key
         assert (await admin.ask("GET", "/v1/tasks")).status_code == 200

@@ -9,13 +9,11 @@ import pytest
 from runtime.codec import Codec
 from runtime.evidence import Unreadable
 from runtime.outside import LATEST, Outside, check_outside, notes_in
-from runtime.store.layouts import FORMAT
 from runtime.store.sqlite import SqliteStore
 from runtime.transparency import Signer, read_note
 from tests.runtime.sealed import ORIGIN, SIGNER, SIZE, alter, note_of, reseal, write
 
 ROOT = bytes(32)
-NEWEST = f"UPDATE facts SET value='{FORMAT}' WHERE name='format'"
 
 
 def note(size, root=ROOT, origin=ORIGIN, signer=SIGNER):
@@ -71,7 +69,6 @@ def test_all_of_a_folder_are_given_to_compare(outside, tmp_path):
 def journal(tmp_path):
     path = tmp_path / "journal.db"
     write(path)
-    alter(path, NEWEST)
     return path
 
 
@@ -98,7 +95,6 @@ def test_a_journal_that_went_on_opens(journal, outside):
 
 def test_a_journal_that_was_set_back_is_refused(journal, outside, tmp_path):
     write(tmp_path / "older.db", (3, 5))
-    alter(tmp_path / "older.db", NEWEST)
     outside.keep(note_of(journal))
     with closing(opened(tmp_path / "older.db")) as store:
         with pytest.raises(Unreadable, match=f"covers {SIZE} records, and the journal holds 8.*move the files of"):
