@@ -5,6 +5,7 @@ By it a witness says that, of the trees of this log that it has seen, all of whi
 
 import struct
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from hashlib import sha256
 
 from cryptography.exceptions import InvalidSignature
@@ -84,6 +85,14 @@ def cosigned(note: str, lines: str, witnesses: Sequence[WitnessKey]) -> str:
         raise NotSigned(f"the checkpoint is not cosigned by {', '.join(one.name for one in witnesses)}")
     kept = [line for line in note.rpartition("\n\n")[2].splitlines(keepends=True) if not _is_of(line, witnesses)]
     return f"{text}\n{''.join(kept)}{''.join(added)}" if added else note
+
+
+def as_utc(seconds: int) -> str:
+    """The time of a cosignature for people."""
+    try:
+        return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}"
+    except (ValueError, OverflowError, OSError):
+        return f"{seconds} s"
 
 
 def _line_of(witness: WitnessKey, text: str, signatures: Sequence[tuple[str, bytes]]) -> str:

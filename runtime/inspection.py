@@ -10,14 +10,13 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from datetime import UTC, datetime
 from heapq import merge
 from typing import Any, NamedTuple
 
 import msgspec
 
 from runtime import blocks
-from runtime.cosignatures import WitnessKey
+from runtime.cosignatures import WitnessKey, as_utc
 from runtime.evidence import Evidence, Unreadable
 from runtime.rotation import Keys
 from runtime.transparency import (
@@ -118,7 +117,7 @@ class Inspection:
         for witness in witnesses:
             if any(name == witness.name for name, _ in signatures):
                 try:
-                    seen.append(f"{witness.name} at {_utc(witness.check(text, signatures))}")
+                    seen.append(f"{witness.name} at {as_utc(witness.check(text, signatures))}")
                 except NotSigned as error:
                     self.fault(f"the given checkpoint of {checkpoint.size} records: {error}")
         self.outside.append(Stop(checkpoint.size, checkpoint.root, True, tuple(seen)))
@@ -430,13 +429,6 @@ def _recorded_at(body: object) -> float | None:
         return _timed.decode(body).meta.recorded_at if isinstance(body, bytes) else None
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
-
-
-def _utc(seconds: int) -> str:
-    try:
-        return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}"
-    except (ValueError, OverflowError, OSError):
-        return f"{seconds} s"
 
 
 def _leaf(row: tuple[Any, ...]) -> bytes:

@@ -50,6 +50,16 @@ class Outside:
         sizes = self.sizes()
         return read_kept(self.path(sizes[-1])) if sizes else None
 
+    def witnessed(self, least: int) -> str | None:
+        """The newest checkpoint of so many records or more that somebody besides the log has signed, unchecked. Raises Unreadable."""
+        for size in reversed(self.sizes()):
+            if size < least:
+                break
+            note = read_kept(self.path(size))
+            if note.rpartition("\n\n")[2].count("\n") > 1:
+                return note
+        return None
+
 
 def read_kept(path: Path) -> str:
     """The text of a checkpoint's file. Raises Unreadable."""

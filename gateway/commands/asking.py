@@ -1,6 +1,7 @@
 """Asking a node by its address, as an auditor does: with the key in GAVEL_KEY, and never redirected."""
 
 import os
+from collections.abc import Mapping
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -30,7 +31,7 @@ def is_address(target: str) -> bool:
     return target.startswith(("http://", "https://"))
 
 
-def ask_node(url: str, path: str, query: dict[str, object], kind: type[T]) -> T:
+def ask_node(url: str, path: str, query: Mapping[str, object], kind: type[T]) -> T:
     """The JSON that a node answers with; parameters of None are left out. Raises Wrong."""
     given = urlencode({name: value for name, value in query.items() if value is not None})
     try:

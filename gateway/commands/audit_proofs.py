@@ -12,6 +12,7 @@ from gateway.commands.asking import argument_text, ask_node, is_address
 from gateway.commands.common import add_json, add_settings, print_json, read_settings
 from gateway.folder import DataFolder
 from gateway.verdicts import FINE, NO, Wrong
+from runtime.cosignatures import WitnessKey, as_utc
 from runtime.evidence import Unreadable, read_evidence
 from runtime.proofs import NotProven, verify_consistency
 from runtime.proving import PROOF_BYTES_MAX, Consistency, NotThere, Proof, check_proof, link, prove, read_proof
@@ -27,11 +28,22 @@ def arguments(questions: Any) -> None:
     making.add_argument("position", type=int, metavar="POSITION")
     making.add_argument("target", nargs="?", metavar="FILE|URL", help=TARGET)
     making.add_argument("--out", type=Path, metavar="PROOF", help="the file to write; by default it is printed")
+    making.add_argument(
+        "--against", metavar="NOTE", help="a checkpoint that you kept, or a file that holds it: prove it to this one"
+    )
+    making.add_argument("--witnessed", action="store_true", help="of a node: prove it to a checkpoint that is cosigned")
     add_settings(making)
     making.set_defaults(act=_prove)
     checking = questions.add_parser("check", help="check a proof, with nothing but the key that you trust")
     checking.add_argument("proof", type=Path, metavar="PROOF")
     checking.add_argument("--key", metavar="K", required=True, help="the log's public key, or a file that holds it")
+    checking.add_argument(
+        "--witness",
+        metavar="VKEY",
+        action="append",
+        default=[],
+        help="a witness that must have cosigned the checkpoint, or a file that holds its key; repeatable",
+    )
     checking.set_defaults(act=_check)
     linking = questions.add_parser("consistency", help="does a later log begin with an earlier one?")
     linking.add_argument("old", metavar="OLD", help="a checkpoint that you kept, a file that holds it, or a size")
@@ -49,11 +61,13 @@ def arguments(questions: Any) -> None:
 
 def _prove(options: argparse.Namespace) -> int:
     target = _target(options)
+    note = argument_text(options.against, characters_max=NOTE_CHARACTERS_MAX)
     if is_address(target):
-        proof = _own(lambda: ask_node(target, f"/v1/audit/proofs/{options.position}", {}, Proof))
-        _own(lambda: read_proof(proof.proof))
+        proof = _ask_node(target, options, note)
+    elif options.witnessed:
+        raise Wrong("a file holds no cosigned checkpoints: give one with --against, or ask a node")
     else:
-        proof = _ask_file(target, lambda log: prove(log, options.position, newest_note(log)))
+        proof = _ask_file(target, lambda log: prove(log, options.position, note or newest_note(log)))
     if options.out is not None:
         try:
             with options.out.open("x", encoding="utf-8", newline="") as file:
@@ -65,6 +79,14 @@ def _prove(options: argparse.Namespace) -> int:
     elif options.out is None:
         print(proof.proof, end="")
     return FINE
+
+
+def _ask_node(url: str, options: argparse.Namespace, note: str | None) -> Proof:
+    size = _own(lambda: read_note(note)[0].size) if note is not None else None
+    query = {"size": size, "witnessed": "true" if options.witnessed else None}
+    proof = ask_node(url, f"/v1/audit/proofs/{options.position}", query, Proof)
+    _own(lambda: read_proof(proof.proof))
+    return proof
 
 
 class FileLog:
@@ -117,6 +139,8 @@ def _check(options: argparse.Namespace) -> int:
         with options.proof.open(encoding="utf-8", newline="") as file:
             text = file.read(PROOF_BYTES_MAX)
         proof, checkpoint = check_proof(text, PublicKey(key or ""))
+        _, signed, signatures = read_note(proof.checkpoint)
+        seen = [_seen(vkey, signed, signatures) for vkey in options.witness]
     except (OSError, UnicodeDecodeError) as error:
         raise Wrong(f"{options.proof} can't be read: {error}") from error
     except (NotProven, NotANote, NotSigned) as error:
@@ -124,12 +148,21 @@ def _check(options: argparse.Namespace) -> int:
         return NO
     said = _readable(proof.body)
     if options.json:
-        print_json({"proven": True, "proof": proof, "origin": checkpoint.origin, "size": checkpoint.size, "said": said})
+        told = {"proven": True, "proof": proof, "origin": checkpoint.origin, "size": checkpoint.size, "said": said}
+        print_json(told | {"witnessed": seen})
         return FINE
     print(f"proven: record {proof.position} of the {checkpoint.size} of {checkpoint.origin}")
+    for witnessed in seen:
+        print(f"  {witnessed}")
     print(f"  {proof.kind}, version {proof.version} of {proof.stream}")
     print(f"  {msgspec.json.encode(said).decode()}")
     return FINE
+
+
+def _seen(vkey: str, signed: str, signatures: Sequence[tuple[str, bytes]]) -> str:
+    """Raises NotSigned, or NotANote where the key is none."""
+    witness = WitnessKey(argument_text(vkey, characters_max=NOTE_CHARACTERS_MAX) or "")
+    return f"witnessed by {witness.name} at {as_utc(witness.check(signed, signatures))}"
 
 
 def _readable(body: bytes) -> Any:

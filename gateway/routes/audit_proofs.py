@@ -8,9 +8,10 @@ from starlette.responses import Response
 from gateway.auth import AUDITORS
 from gateway.calls import Call, Endpoint
 from gateway.parts import TENANT
-from gateway.queries import POSITION_MAX, integer
+from gateway.queries import POSITION_MAX, flag, integer
 from runtime.errors import Refused
 from runtime.evidence import Unreadable
+from runtime.outside import read_kept
 from runtime.proving import Consistency, NotThere, Proof, checkpoint_of, link, prove
 
 
@@ -31,7 +32,7 @@ async def consistency(call: Call) -> Response:
 def _prove(call: Call, position: int) -> Proof:
     """A record of another tenant looks like none, but to those who look after the node."""
     store = call.node.store
-    proof = prove(store, position, _note(call, call.asked(SIZE)))
+    proof = prove(store, position, _note(call, position))
     if call.tenant not in (TENANT, store.codec.meta(proof.body).tenant):
         raise NotThere(f"the journal holds no record {position}")
     return proof
@@ -46,10 +47,19 @@ async def _answer(call: Call, question: Callable[[], Proof | Consistency]) -> Re
         raise HTTPException(500, str(error)) from error
 
 
-def _note(call: Call, size: int | None) -> str:
-    note = call.node.store.checkpoint() if size is None else checkpoint_of(call.node.store, size)
+def _note(call: Call, position: int) -> str:
+    """Those that are kept outside come first: they may be cosigned."""
+    size, outside, store = call.asked(SIZE), call.node.keeper.outside, call.node.store
+    if call.asked(WITNESSED):
+        note = outside.witnessed(max(position, size or 0))
+    elif size is None:
+        note = store.checkpoint()
+    elif outside.path(size).exists():
+        note = read_kept(outside.path(size))
+    else:
+        note = checkpoint_of(store, size)
     if note is None:
-        raise NotThere("nothing is recorded yet" if size is None else f"no checkpoint of {size} records is kept")
+        raise NotThere("no such checkpoint is kept")
     return note
 
 
@@ -60,9 +70,12 @@ def _number(text: str) -> int:
 
 
 SIZE = integer("size", "Proves it to the kept checkpoint of this size; by default to the newest.", None, least=1)
+WITNESSED = flag(
+    "witnessed", "Proves it to the newest kept checkpoint that a witness has cosigned, of `size` records or more."
+)
 OLD = integer("old", "How many records the earlier log has.", None)
 NEW = integer("new", "How many the later one has; by default all.", None)
 routes = (
-    Endpoint("GET", "/v1/audit/proofs/{position}", proof, AUDITORS, reply=Proof, query=(SIZE,)),
+    Endpoint("GET", "/v1/audit/proofs/{position}", proof, AUDITORS, reply=Proof, query=(SIZE, WITNESSED)),
     Endpoint("GET", "/v1/audit/consistency", consistency, AUDITORS, reply=Consistency, query=(OLD, NEW)),
 )

@@ -11,6 +11,7 @@ import psycopg
 from psycopg.rows import tuple_row
 from psycopg.sql import SQL, Identifier
 
+import aggregates.journal_key  # noqa: F401 — listed below by its name
 from runtime.codec import Codec
 from runtime.records import Meta
 from runtime.store.contract import Batch, Draft
@@ -20,7 +21,7 @@ from runtime.store.store import Store
 from runtime.transparency import Signer
 from tests.runtime import bank
 
-CODEC = Codec([sys.modules["tests.runtime.bank"]])
+CODEC = Codec([sys.modules["tests.runtime.bank"], sys.modules["aggregates.journal_key"]])
 META = Meta(id="c1", cause="", correlation="c1", tenant="t1", principal="ann", at=1.0)
 
 
@@ -29,7 +30,7 @@ class Place(Protocol):
 
     signer: Signer
 
-    def open(self, signer: Signer | None = None) -> Store: ...
+    def open(self, signer: Signer | None = None, *, successor: Signer | None = None) -> Store: ...
 
     def meddle(self, statement: str, *parameters: object) -> list[Any]:
         """Runs a statement behind the store's back."""
@@ -40,8 +41,8 @@ class SqlitePlace:
         self.path = folder / "journal.db"
         self.signer = Signer.make()
 
-    def open(self, signer: Signer | None = None) -> Store:
-        return SqliteStore(self.path, CODEC, signer or self.signer)
+    def open(self, signer: Signer | None = None, *, successor: Signer | None = None) -> Store:
+        return SqliteStore(self.path, CODEC, signer or self.signer, successor=successor)
 
     def meddle(self, statement: str, *parameters: object) -> list[Any]:
         with closing(sqlite3.connect(self.path, isolation_level=None)) as connection:
@@ -55,12 +56,18 @@ class PostgresPlace:
         self.signer = Signer.make()
 
     def open(
-        self, signer: Signer | None = None, *, doubt_seconds_max: float = 60.0, address: str = ""
+        self,
+        signer: Signer | None = None,
+        *,
+        successor: Signer | None = None,
+        doubt_seconds_max: float = 60.0,
+        address: str = "",
     ) -> PostgresStore:
         return PostgresStore(
             address or self.address,
             CODEC,
             signer or self.signer,
+            successor=successor,
             name=self.name,
             doubt_seconds_max=doubt_seconds_max,
         )

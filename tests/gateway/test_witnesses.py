@@ -14,7 +14,7 @@ from gateway.folder import DataFolder
 from gateway.node import Misconfigured
 from gateway.settings import GavelSettings
 from gateway.witnesses import REQUEST
-from runtime.cosignatures import WitnessKey
+from runtime.cosignatures import Cosigner, WitnessKey
 from runtime.evidence import Unreadable
 from runtime.store.copies import copy_database
 from runtime.transparency import Signer, read_note
@@ -106,6 +106,46 @@ async def test_a_node_has_its_checkpoints_cosigned_by_another_one(pair: tuple[Cl
     report = verify(DataFolder(admin.node.settings.data).journal, against=note, witnesses=[key])
     assert report.whole, report.faults
     assert any("were witnessed by" in text for text in report.holds)
+
+
+async def test_a_third_party_is_shown_who_has_witnessed_a_proof(
+    pair: tuple[Client, Client, str], tmp_path: Path, capsys: Any
+) -> None:
+    admin, _, key = pair
+    journal, vkey = DataFolder(admin.node.settings.data), await vkey_of(admin)
+    assert (await admin.ask("GET", "/v1/audit/proofs/1?witnessed=true")).status_code == 404
+    await admin.node.keeper.keep()
+    witnessed_size = admin.node.store.position
+    await admin.submit()
+    told = await admin.get("/v1/audit/proofs/1?witnessed=true")
+    (tmp_path / "proof").write_text(told["proof"])
+    check = ["audit", "check", str(tmp_path / "proof"), "--key", vkey, "--witness"]
+    assert main([*check, key]) == 0
+    assert f"proven: record 1 of the {witnessed_size}" in (printed := capsys.readouterr().out)
+    assert "witnessed by gavel/witness/" in printed
+    assert main([*check, Cosigner(Signer.make()).vkey]) == 1
+    assert "is not cosigned by" in capsys.readouterr().out
+    verified = [
+        "audit",
+        "verify",
+        str(journal.journal),
+        "--key",
+        vkey,
+        "--against",
+        str(journal.checkpoints),
+        "--witness",
+    ]
+    assert main([*verified, key]) == 0
+    assert f"records 1 to {witnessed_size} were witnessed by gavel/witness/" in (printed := capsys.readouterr().out)
+    assert f"has rewritten what came after the {witnessed_size} records that were witnessed" in printed
+    assert main([*verified, Cosigner(Signer.make()).vkey]) == 1
+    assert "no given checkpoint is cosigned by" in capsys.readouterr().out
+    note = admin.node.keeper.outside.path(witnessed_size)
+    assert (
+        main(["audit", "prove", "1", str(journal.journal), "--against", str(note), "--out", str(tmp_path / "again")])
+        == 0
+    )
+    assert (tmp_path / "again").read_text() == told["proof"]
 
 
 async def test_a_witness_says_what_it_has_cosigned_to_anybody(pair: tuple[Client, Client, str]) -> None:
