@@ -31,6 +31,9 @@ def lines(node: Compartment, whole: Node | None = None) -> Iterator[str]:
     yield from metric(
         "gavel_disk_free_bytes", "gauge", "Free bytes of the data folder's disk.", [(PLAIN, node.room.left)]
     )
+    yield from metric(
+        "gavel_checkpoint_kept", "gauge", "Records under the newest checkpoint outside.", [(PLAIN, node.keeper.kept)]
+    )
     standings: Samples = [({"projection": one.name}, one.position) for one in node.projector.status()]
     yield from metric("gavel_projection_position", "gauge", "How far a read model is.", standings)
     yield from of_kinds(node.system)
