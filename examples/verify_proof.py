@@ -51,8 +51,8 @@ def verify(proof: str, vkey: str) -> tuple[int, bytes]:
     raw = unbase64(key)
     named = sha256(name.encode() + b"\n" + raw).digest()[:4]
     need(len(raw) == 33 and raw[0] == 1 and named.hex() == key_id and name == origin, "this key is of another log")
-    lines = [line.split(" ") for line in signatures.removesuffix("\n").split("\n")]
-    mine = [unbase64(line[2])[4:] for line in lines if line[1] == name and unbase64(line[2])[:4] == named]
+    lines = [(line.split(" ")[1], unbase64(line.split(" ")[2])) for line in signatures.removesuffix("\n").split("\n")]
+    mine = [signature[4:] for signer, signature in lines if signer == name and signature[:4] == named]
     need(bool(mine), "the checkpoint is not signed by this key")
     Ed25519PublicKey.from_public_bytes(raw[1:]).verify(mine[0], f"{text}\n".encode())
     need(0 <= place < int(size), "the log is shorter")

@@ -32,6 +32,7 @@ class Keeper:
         self.outside = outside
         self.witnesses = witnesses
         self.kept = 0
+        self._merging = trio.Lock()
 
     async def run(self, seconds: float) -> None:
         """Once in so many seconds, until cancelled."""
@@ -67,7 +68,8 @@ class Keeper:
     async def _ask(self, witness: Witnessed, note: str) -> None:
         both = await run_blocking(self._guarded, lambda: witness.cosign(self.store, note), abandon_on_cancel=True)
         if both is not None:
-            await run_blocking(self._guarded, lambda: self.outside.keep(self._merged(both, witness)))
+            async with self._merging:
+                await run_blocking(self._guarded, lambda: self.outside.keep(self._merged(both, witness)))
 
     def _merged(self, both: str, witness: Witnessed) -> str:
         """Another witness may have cosigned the same checkpoint meanwhile."""

@@ -15,7 +15,8 @@ from aggregates.journal_key import RotateKey, RotationAccepted
 from gateway.key_files import put_in_place
 from gateway.parts import Compartment
 from runtime.delivery import Context
-from runtime.rotation import rotation
+from runtime.errors import Refused
+from runtime.rotation import ROTATIONS_MAX, rotation
 from runtime.threads import run_blocking
 from runtime.transparency import Signer
 
@@ -26,6 +27,8 @@ async def rotate(node: Compartment, reason: str, context: Context) -> RotationAc
     """Has a new key sign the compartment's journal. Raises Failure; what is then not known is known to the next attempt."""
     journal, folder = node.system.journal, node.folder
     async with node.rotating:
+        if len(node.store.signing_keys.chain) > ROTATIONS_MAX // 2:
+            raise Refused("rotations_too_many", f"the signing key was rotated {ROTATIONS_MAX // 2} times already")
         new = await run_blocking(Signer.load_or_make, folder.journal_key_next)
         old = node.store.signer
         if new.public_key == old.public_key:  # the attempt before was recorded after all

@@ -15,6 +15,8 @@ from runtime.transparency import NotANote, NotSigned, PublicKey, Signer
 STREAM = "journal_key-signing"
 KIND = "journal_key.KeyRotated"
 ROTATIONS_MAX = 1000
+"""Records of STREAM that are looked at; half as many rotations are made."""
+
 ROTATIONS = (
     "SELECT {position}, topic, state FROM stored_events WHERE originator_id=? ORDER BY originator_version LIMIT ?"
 )

@@ -11,6 +11,7 @@ const SENTENCE_BY_KIND = {
   "agent.AgentReturned": (d) => `${short(d.agent_id)} is back, generation ${d.generation}`,
   "key.KeyIssued": (d) => `${words(d.role)} key${d.agent_id ? ` of ${short(d.agent_id)}` : ""}${d.label ? `: ${d.label}` : ""}`,
   "key.KeyRevoked": (d) => `${short(d.key_id)} opens nothing any more${because(d.reason)}`,
+  "journal_key.KeyRotated": (d) => `another key signs the journal${because(d.reason)}`,
   "task.TaskSubmitted": (d) => `${words(d.task_type)}, priority ${d.priority}${d.description ? `: ${d.description}` : ""}`,
   "task.DependencyMet": (d) => `${short(d.dependency)} is complete`,
   "task.TaskUnblocked": () => "the last dependency was met",

@@ -1,6 +1,7 @@
 """Whole copies of SQLite databases that are in use."""
 
 import os
+import secrets
 import sqlite3
 from pathlib import Path
 
@@ -33,7 +34,7 @@ def sync(path: Path) -> None:
 
 def write_whole(path: Path, text: str) -> None:
     """Writes a file so that after a crash there is the old one or the new one, whole and on disk."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")
     try:
         with partial.open("w", encoding="utf-8", newline="") as file:
             file.write(text)

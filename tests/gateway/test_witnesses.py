@@ -202,6 +202,26 @@ async def test_a_witness_that_is_none_is_named_at_the_start(tmp_path: Path, wron
             pass
 
 
+async def test_two_witnesses_cosign_the_same_checkpoint(tmp_path: Path) -> None:
+    async with open_client(settings_of(tmp_path / "log")) as admin:
+        log_key = await vkey_of(admin)
+    async with (
+        open_client(settings_of(tmp_path / "one", witness_logs=(log_key,))) as one,
+        open_client(settings_of(tmp_path / "other", witness_logs=(log_key,))) as other,
+    ):
+        named = {(await each.get("/v1/witness"))["key"]: each.node.url for each in (one, other)}
+        asked = tuple(f"{key} {url}/v1/witness" for key, url in named.items())
+        async with open_client(settings_of(tmp_path / "log", witnesses=asked)) as admin:
+            await admin.submit()
+            await admin.node.keeper.keep()
+            note = admin.node.keeper.outside.newest()
+            assert all(witnessed(note, key) > 0 for key in named)
+        async with open_client(settings_of(tmp_path / "log")) as admin:
+            await admin.node.keeper.keep()
+            kept = admin.node.keeper.outside.path(read_note(str(note))[0].size).read_text()
+            assert kept == note  # what was cosigned is never written over by what was not
+
+
 # ---- by files
 
 
