@@ -1,6 +1,9 @@
 """Rotation of the signing key: on record, found by auditors, and finished by the next start wherever the node was killed."""
 
+import signal
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -149,6 +152,45 @@ async def test_a_rotation_that_was_killed_is_finished_or_was_none(
     report = verify(folder.journal, key=first)
     assert (report.whole, len(report.signed_by)) == (True, keys + 1), report.faults
     assert len(list(settings.data.glob("journal-key.*"))) == keys
+
+
+DIES = """
+import os, signal, sys, trio
+from gateway.node import open_node
+from gateway.rotations import rotate
+from pathlib import Path
+from runtime.delivery import Context
+from tests.gateway.clients import settings_of
+
+def die(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+async def main():
+    module, name = sys.argv[2].rsplit(".", 1)
+    async with open_node(settings_of(Path(sys.argv[1])), door=False) as node:
+        setattr(sys.modules[module], name, die)
+        await rotate(node, "", Context(tenant="default", principal="test"))
+
+trio.run(main)
+"""
+
+
+@pytest.mark.parametrize("step", ["gateway.rotations.put_in_place", "gateway.key_files.sync"])
+def test_a_process_that_is_killed_after_the_record_leaves_a_journal_that_goes_on(tmp_path: Path, step: str) -> None:
+    settings = settings_of(tmp_path)
+    died = subprocess.run([sys.executable, "-c", DIES, str(tmp_path), step], check=False, capture_output=True)
+    assert died.returncode == -signal.SIGKILL, died.stderr
+    folder = DataFolder(settings.data)
+    made, unfinished = Signer.load(folder.journal_key_next), key_of(folder)
+
+    async def goes_on() -> None:
+        async with open_client(settings) as admin:
+            assert admin.node.store.signer.public_key == made.public_key == key_of(folder)
+            await admin.submit()
+
+    trio.run(goes_on)
+    report = verify(folder.journal, key=unfinished)
+    assert (report.whole, len(report.signed_by)) == (True, 2), report.faults
 
 
 async def test_a_key_that_follows_on_another_one_never_opens_the_journal(settings: GavelSettings) -> None:
