@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from aggregates.key import Role
 from gateway import rotations
-from gateway.backups import back_up, restore
+from gateway.backups import Opening, back_up, restore
 from gateway.folder import DataFolder
 from gateway.settings import GavelSettings
 from gateway.verdicts import Wrong
@@ -72,6 +72,20 @@ async def test_a_rotated_journal_opens_again_and_can_be_rotated_again(settings: 
     report = verify(DataFolder(settings.data).journal, key=first)
     assert (report.whole, len(report.signed_by)) == (True, 4), report.faults
     assert len(list(settings.data.glob("journal-key.*"))) == 3
+
+
+async def test_a_rotation_can_be_read_where_all_else_is_encrypted(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path, encrypt_at_rest=True)
+    for number in range(2):
+        async with open_client(settings) as admin:
+            first = admin.node.store.signing_keys.chain[0].key.nameless()
+            await admin.submit()
+            await rotate(admin)
+            await admin.submit()
+            await admin.node.keeper.keep()
+        report = verify(DataFolder(settings.data).journal, key=first)
+        assert (report.whole, len(report.signed_by)) == (True, number + 2), report.faults
+        assert any("the times of checkpoints" in text for text in report.not_excluded)
 
 
 async def test_two_rotations_while_work_goes_on_leave_a_whole_journal(settings: GavelSettings) -> None:
@@ -264,8 +278,8 @@ def test_backups_from_before_and_after_a_rotation_are_restored_with_their_keys(
     (retired,) = settings.data.glob("journal-key.*")
     for name, right, wrong in (("before", retired, folder.journal_key), ("after", folder.journal_key, retired)):
         with pytest.raises(Wrong, match="no --key-file holds"):
-            restore(tmp_path / f"{name}.db", tmp_path / name, [wrong])
-        (made,) = restore(tmp_path / f"{name}.db", tmp_path / name, [right])
+            restore(tmp_path / f"{name}.db", tmp_path / name, Opening([wrong]))
+        (made,) = restore(tmp_path / f"{name}.db", tmp_path / name, Opening([right]))
         assert made.whole
 
         async def goes_on(data: Path = tmp_path / name) -> None:
