@@ -3,7 +3,19 @@
 from hashlib import sha256
 from typing import Any
 
-from aggregates import action, agent, journal, journal_key, key, projection, qubo_problem, solve_job, subject, task, trail
+from aggregates import (
+    action,
+    agent,
+    journal,
+    journal_key,
+    key,
+    projection,
+    qubo_problem,
+    solve_job,
+    subject,
+    task,
+    trail,
+)
 from aggregates.agent import AgentType
 from aggregates.key import Role
 from aggregates.task import Candidate, Doer, Stage, TaskType
