@@ -1,4 +1,4 @@
-"""`gavel audit verify FILE|URL`: judges a journal's file, or asks a node to judge its own, and says what holds. `gavel audit trail`.
+"""`gavel audit verify FILE|URL` and further questions: judges a journal's file, or asks a node to judge its own, and says what holds.
 
 Exit codes: 0 whole, 1 altered, 2 unreadable.
 """
@@ -8,6 +8,7 @@ import os
 from http.client import HTTPException
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import ModuleType
 from typing import Any, cast
 from urllib.error import HTTPError
 from urllib.parse import urlencode
@@ -17,7 +18,7 @@ import msgspec
 from rich.console import Console
 from rich.text import Text
 
-from gateway.commands import trail
+from gateway.commands import audit_replay, trail
 from gateway.commands.common import add_json, print_json
 from gateway.journals import POSTGRES_URL, copy_from_postgres
 from gateway.verdicts import FINE, NO, Wrong
@@ -28,6 +29,9 @@ from runtime.verification import Report, verify
 ANSWER_SECONDS_MAX = 600.0
 ANSWER_BYTES_MAX = 1_000_000
 ARGUMENT_CHARACTERS_MAX = 100_000
+
+QUESTIONS: dict[str, ModuleType] = {"replay": audit_replay}
+"""The other questions, each with a module of its own."""
 
 SELF_JUDGED = "the node judges itself and may not tell the truth (verify a copy of its journal)"
 
@@ -47,6 +51,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     own.set_defaults(act=_verify)
     meaning = "who did what to whom, when, and on whose behalf?"
     trail.arguments(questions.add_parser("trail", help=meaning, description=meaning.capitalize()))
+    for name, module in QUESTIONS.items():
+        module.arguments(questions.add_parser(name, help=module.MEANING, description=module.MEANING.capitalize()))
 
 
 def run(options: argparse.Namespace) -> int:
