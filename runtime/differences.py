@@ -5,7 +5,7 @@ The digest of a difference names it in a reviewer's file: it changes with anythi
 
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -20,22 +20,12 @@ VALUE_CHARACTERS_MAX = 200
 Plain = dict[str, Any]
 
 
-class Absent:
-    """Stands for a field or an event that is not there."""
-
-    def __repr__(self) -> str:
-        return "nothing"
-
-
-ABSENT = Absent()
-
-
-class Change(NamedTuple):
-    """A place that differs: its path from the list of events on, what was there and what is there now."""
+class Change(msgspec.Struct, frozen=True):
+    """A place that differs: its path from the list of events on, what was there and what is there now; left out where there is nothing."""
 
     path: str
-    then: Any
-    now: Any
+    then: Any = msgspec.UNSET
+    now: Any = msgspec.UNSET
 
     def __str__(self) -> str:
         return f"{self.path}: {short(self.then)} → {short(self.now)}"
@@ -43,7 +33,12 @@ class Change(NamedTuple):
 
 def plain(event: Event) -> Plain:
     """An event in plain values, under its kind."""
-    return {"event": type(event).__name__, **msgspec.to_builtins(event, order="deterministic")}
+    return {"event": type(event).__name__, **unpacked(event)}
+
+
+def unpacked(value: Any) -> Any:
+    """What a struct says in plain values, lists in place of tuples."""
+    return msgspec.json.decode(msgspec.json.encode(value, order="deterministic"))
 
 
 def refusal(failure: Exception | None) -> Plain | None:
@@ -71,8 +66,8 @@ def digest(*parts: object) -> str:
 
 def short(value: Any) -> str:
     """A value in one line."""
-    if isinstance(value, Absent):
-        return repr(value)
+    if value is msgspec.UNSET:
+        return "nothing"
     text = msgspec.json.encode(value, order="deterministic").decode()
     return text if len(text) <= VALUE_CHARACTERS_MAX else f"{text[:VALUE_CHARACTERS_MAX]}… ({len(text)} characters)"
 
@@ -81,7 +76,7 @@ def _compare(path: str, then: Any, now: Any) -> Iterator[Change]:
     if isinstance(then, dict) and isinstance(now, dict):
         for name in sorted({*then, *now}, key=str):
             below = f"{path}.{name}" if path else str(name)
-            yield from _compare(below, then.get(name, ABSENT), now.get(name, ABSENT))
+            yield from _compare(below, then.get(name, msgspec.UNSET), now.get(name, msgspec.UNSET))
     elif isinstance(then, list) and isinstance(now, list):
         for index in range(max(len(then), len(now))):
             yield from _compare(f"{path}[{index}]", _at(then, index), _at(now, index))
@@ -90,4 +85,4 @@ def _compare(path: str, then: Any, now: Any) -> Iterator[Change]:
 
 
 def _at(values: list[Any], index: int) -> Any:
-    return values[index] if index < len(values) else ABSENT
+    return values[index] if index < len(values) else msgspec.UNSET

@@ -15,7 +15,7 @@ import msgspec
 
 from runtime.codec import Codec
 from runtime.decidable import UNDECIDABLE, unlike_any, why_not
-from runtime.differences import Change, Plain, changes, digest, plain, refusal
+from runtime.differences import Change, Plain, changes, digest, plain, refusal, unpacked
 from runtime.records import Command, CommandRecord, Event, Meta, evolved, name_of
 
 PAGE = 1000
@@ -57,6 +57,9 @@ class Witness(Protocol):
 
     def take(self, position: int, event: Event, meta: Meta) -> None:
         """An event."""
+
+    def miss(self, tenant: str) -> None:
+        """A record that can't be read, or is not there: of this tenant, or of anybody (empty)."""
 
 
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
@@ -204,6 +207,7 @@ class Replay:
         self._bytes = 0
         self._finish()
         self._led_by = ("", "")
+        self._miss_one("")
 
     def _take(self, row: Row) -> None:
         position, stream, version, kind, body = row
@@ -251,9 +255,11 @@ class Replay:
         try:
             meta = self._codec.meta(body)
         except UNDECIDABLE:
+            self._miss_one("")
             self._finish()
             self._led_by = ("", "")
             return
+        self._miss_one(meta.tenant)
         if meta.command is None and self._led_by == (meta.id, stream):
             if self._step is not None:
                 self._step.why_not = self._step.why_not or held.why_not
@@ -264,6 +270,10 @@ class Replay:
             self.commands += 1
             self._step = _Step(position, stream, meta)
             self._step.why_not = held.why_not
+
+    def _miss_one(self, tenant: str) -> None:
+        if self._witness is not None:
+            self._witness.miss(tenant)
 
     def _fold(self, stream: str, position: int, version: int) -> _Stream:
         """The stream as of before a position: new, or from the journal."""
@@ -382,8 +392,8 @@ class Replay:
             is_due=record.rules == aggregate.RULES,
             at=step.meta.at,
             principal=step.meta.principal,
-            asked=msgspec.to_builtins(step.command, order="deterministic"),
-            state_before=msgspec.to_builtins(step.before, order="deterministic"),
+            asked=unpacked(step.command),
+            state_before=unpacked(step.before),
             events_then=then,
             events_now=now,
             refusal=why,
