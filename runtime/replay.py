@@ -16,9 +16,9 @@ import msgspec
 from runtime.codec import Codec
 from runtime.decidable import UNDECIDABLE, unlike_any, why_not
 from runtime.differences import Change, Plain, changes, digest, plain, refusal, unpacked
-from runtime.records import Command, CommandRecord, Event, Meta, evolved, name_of
+from runtime.records import Command, CommandRecord, Event, Meta, Retired, evolved, name_of
 
-PAGE = 1000
+PAGE = 250
 STATES_MAX = 20_000
 """How many streams' states are kept; what is asked for again after that is folded again."""
 
@@ -115,21 +115,18 @@ class _Stream:
         self.why_not = ""
 
 
-class _Step:
+class _Step(msgspec.Struct, gc=False):
     """A command under way: its events follow on each other."""
 
-    __slots__ = ("before", "command", "events", "failure", "meta", "now", "position", "stream", "why_not")
-
-    def __init__(self, position: int, stream: str, meta: Meta) -> None:
-        self.position = position
-        self.stream = stream
-        self.meta = meta
-        self.events: list[Event] = []
-        self.now: Sequence[Event] = ()
-        self.before: Any = None
-        self.command: Command[Any] | None = None
-        self.failure: Exception | None = None
-        self.why_not = ""
+    position: int
+    stream: str
+    meta: Meta
+    command: Command[Any] | None = None
+    before: Any = None
+    now: Sequence[Event] = ()
+    failure: Exception | None = None
+    why_not: str = ""
+    events: list[Event] = []
 
 
 class Replay:
@@ -144,10 +141,11 @@ class Replay:
         last: int,
         stream: str = "",
         witness: Witness | None = None,
+        decides: bool = True,
         states_max: int = STATES_MAX,
         states_bytes_max: int = STATES_BYTES_MAX,
     ) -> None:
-        """Decides the commands from position `first` to `last`; of one stream where it is named."""
+        """Decides the commands from position `first` to `last`; of one stream where it is named. Else it only folds."""
         self.commands = 0
         self.equal = 0
         self.records = 0
@@ -157,6 +155,7 @@ class Replay:
         self._last = last
         self._only = stream
         self._witness = witness
+        self._decides = decides
         self._states_max = states_max
         self._states_bytes_max = states_bytes_max
         self._streams: OrderedDict[str, _Stream] = OrderedDict()
@@ -224,11 +223,12 @@ class Replay:
         except UNDECIDABLE as error:
             self._take_unread(row, held, error)
             return
-        if meta.command is not None:
+        record = meta.command
+        if record is not None:
             if self._step is not None:
                 self._finish()
             self._led_by = (meta.id, stream)
-            self._begin(position, stream, meta, held, meta.command)
+            self._begin(position, stream, meta, held, record)
         elif self._led_by != (meta.id, stream):
             self._finish()
             if self._led_by[0]:
@@ -236,8 +236,11 @@ class Replay:
         if self._step is not None:
             self._step.events.append(event)
         held.version = version
-        if not held.why_not:
-            self._evolve(held, position, event)
+        if not held.why_not and type(event) is not Retired:
+            try:
+                held.state = held.aggregate.evolve(held.state, event)
+            except Exception as error:  # noqa: BLE001 — as in `_evolve`, which it spares a call for each record
+                held.why_not = unfolded(position, error)
         if self._witness is not None:
             self._witness.take(position, event, meta)
 
@@ -245,7 +248,7 @@ class Replay:
         try:
             held.state = evolved(held.aggregate.evolve, held.state, event)
         except Exception as error:  # noqa: BLE001 — what fails to fold keeps its own stream from being judged, and no other
-            held.why_not = f"the event at position {position} can't be folded: {type(error).__name__}: {error}"
+            held.why_not = unfolded(position, error)
 
     def _take_unread(self, row: Row, held: _Stream, error: Exception) -> None:
         """A record that can't be read: a command that it carries is not decided, and what comes after it in its stream neither."""
@@ -318,38 +321,31 @@ class Replay:
     # ---- deciding
 
     def _is_asked(self, position: int, stream: str) -> bool:
-        return position >= self._first and (not self._only or stream == self._only)
+        return self._decides and position >= self._first and (not self._only or stream == self._only)
 
     def _begin(self, position: int, stream: str, meta: Meta, held: _Stream, record: CommandRecord) -> None:
         """A command comes: what it carries is heard of, and it is decided anew if anybody asks."""
         is_asked = self._is_asked(position, stream)
-        if not is_asked and self._witness is None:
+        witness = self._witness
+        if not is_asked and witness is None:
             return
+        command, unread = None, ""
         try:
             command = self._codec.command(record)
         except UNDECIDABLE as error:
-            if is_asked:
-                self.commands += 1
-                self._step = _Step(position, stream, meta)
-                self._step.why_not = f"the command {why_not(error)}"
-            return
-        if self._witness is not None:
-            before = None if held.why_not else held.state
-            self._witness.hear(Told(position, stream, meta, command, before), is_asked)
+            unread = f"the command {why_not(error)}"
+        if witness is not None and command is not None:
+            witness.hear(Told(position, stream, meta, command, None if held.why_not else held.state), is_asked)
         if is_asked:
             self.commands += 1
-            self._step = _Step(position, stream, meta)
-            self._decide(self._step, held, command, record.rules)
+            self._step = step = _Step(position, stream, meta, command, held.state)
+            step.why_not = unread or held.why_not or _too_new(record, held)
+            if not step.why_not:
+                self._decide(step, held)
 
-    def _decide(self, step: _Step, held: _Stream, command: Command[Any], rules: int) -> None:
-        step.command, step.before, step.why_not = command, held.state, held.why_not
-        if step.why_not:
-            return
-        if rules > held.aggregate.RULES:
-            step.why_not = f"decided by rules {rules}, and this program has {held.aggregate.RULES}"
-            return
+    def _decide(self, step: _Step, held: _Stream) -> None:
         try:
-            step.now = held.aggregate.decide(held.state, command)
+            step.now = held.aggregate.decide(held.state, step.command)
         except UNDECIDABLE as error:
             step.why_not = f"it rests on what {why_not(error)}"
         except Exception as error:  # noqa: BLE001 — a rule that refuses or fails decides otherwise than it did
@@ -400,3 +396,13 @@ class Replay:
             changes=changes(then, now),
             digest=digest(step.stream, step.position, record.rules, aggregate.RULES, then, now, why),
         )
+
+
+def unfolded(position: int, error: Exception) -> str:
+    """Why nothing is decided upon a state that has no event of this position."""
+    return f"the event at position {position} can't be folded: {type(error).__name__}: {error}"
+
+
+def _too_new(record: CommandRecord, held: _Stream) -> str:
+    rules: int = held.aggregate.RULES
+    return f"decided by rules {record.rules}, and this program has {rules}" if record.rules > rules else ""
