@@ -6,20 +6,26 @@ Exit codes: 0 all as it was (or as a reviewed file expects), 1 not so, 2 unreada
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from rich.console import Console
 from rich.text import Text
 
+from gateway.audit.evidence import Evidence
 from gateway.audit.expected import Covers, Reviewed, read_expected, review, write_draft
 from gateway.audit.report import Replayed, replay_journal
-from gateway.commands.common import add_journal, add_json, add_settings, print_json, say
+from gateway.commands.common import add_journal, add_json, add_settings, print_json, read_journal_settings, say
 from gateway.commands.journal_named import open_named_journal
+from gateway.folder import DataFolder
 from gateway.verdicts import FINE, NO, Wrong
 from runtime.differences import short
 from runtime.evidence import Unreadable
 from runtime.replay import Difference
+from runtime.store.log import Log
+
+if TYPE_CHECKING:
+    from gateway.audit.solves import Solved
 
 MEANING = "does every recorded command decide today what it decided then, upon facts that were so?"
 
@@ -38,6 +44,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--expected", type=Path, metavar="FILE", help="reviewed differences under newer rules, TOML or JSON"
     )
     parser.add_argument("--write-expected", type=Path, metavar="FILE", help="write a draft of that file for a reviewer")
+    parser.add_argument("--solves", action="store_true", help="run the recorded solves again, too, bit for bit")
+    parser.add_argument(
+        "--blobs", type=Path, metavar="DIR", help="where the problems lie; by default the data folder's"
+    )
     add_settings(parser)
     add_journal(parser)
     add_json(parser)
@@ -55,6 +65,7 @@ def run(options: argparse.Namespace) -> int:
             raise Wrong(f"from {options.first} to {last} there are no records; the newest is {newest}")
         try:
             found, newer = replay_journal(log, options.first, last, options.stream)
+            solved = _solves(options, log, last) if options.solves else None
         except Unreadable as error:
             raise Wrong(str(error)) from error
     if options.stream and not found.commands:
@@ -66,13 +77,31 @@ def run(options: argparse.Namespace) -> int:
         write_draft(options.write_expected, newer, known)
         say(f"{len(newer)} differences for a reviewer in {options.write_expected}")
     if options.json:
-        print_json({**msgspec.to_builtins(found), "review": reviewed})
+        told = {} if solved is None else {"solves": solved}
+        print_json({**msgspec.to_builtins(found), "review": reviewed, **told})
     else:
-        _print(found, reviewed)
-    return FINE if found.is_due_kept and reviewed.passes else NO
+        _print(found, reviewed, solved)
+    is_kept = solved is None or not solved.different
+    return FINE if found.is_due_kept and reviewed.passes and is_kept else NO
 
 
-def _print(found: Replayed, reviewed: Reviewed) -> None:
+def _solves(options: argparse.Namespace, log: Log, last: int) -> "Solved":
+    """Loads the kernels, which nobody else waits for."""
+    from gateway.audit.solves import replay_solves
+
+    return replay_solves(Evidence(log), log.codec, _blobs(options), options.first, last, options.stream)
+
+
+def _blobs(options: argparse.Namespace) -> Path:
+    if options.blobs is None and options.file is not None:
+        raise Wrong("--solves needs the problems: say with --blobs DIR where they lie")
+    folder: Path = options.blobs or DataFolder(read_journal_settings(options).data).blobs
+    if not folder.is_dir():
+        raise Wrong(f"there is no folder {folder}")
+    return folder
+
+
+def _print(found: Replayed, reviewed: Reviewed, solved: "Solved | None") -> None:
     console = Console(highlight=False, soft_wrap=True)
     for one in found.diffs:
         console.print(difference_told(one))
@@ -94,6 +123,22 @@ def _print(found: Replayed, reviewed: Reviewed) -> None:
         for place in places:
             console.print(Text(f"{title}: {place}", style="red"))
     console.print(Text(_summary(found)))
+    if solved is not None:
+        _print_solves(console, solved)
+
+
+def _print_solves(console: Console, solved: "Solved") -> None:
+    for one in solved.findings:
+        named = f"position {one.position}: the solve of {one.stream} is {one.verdict.replace('_', ' ')}"
+        by = f" (found by {one.build})" if one.build else " (by a build that the record does not name)"
+        style = "red" if one.verdict == "different" else "yellow"
+        console.print(Text(f"{named}{by}: {'; '.join(one.reasons)}", style=style))
+    console.print(
+        Text(
+            f"{solved.solves} solves run again on {solved.build}: {solved.equal} equal bit for bit, "
+            f"{solved.different} different, {solved.other_build} of another build, {solved.not_decidable} not decidable"
+        )
+    )
 
 
 def _summary(found: Replayed) -> str:
