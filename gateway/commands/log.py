@@ -1,4 +1,4 @@
-"""`gavel log tail|state|export|replay|check`: looks at the log, takes it out, rebuilds the read models from it, or folds all of it anew."""
+"""`gavel log tail|state|why|export|replay|check`: looks at the log, takes it out, makes the read models from it, or folds it anew."""
 
 import argparse
 import hashlib
@@ -13,6 +13,7 @@ from urllib.request import Request, urlopen
 import msgspec
 
 from gateway.client import Client, Denied, NotReached
+from gateway.commands import log_why
 from gateway.commands.common import add_journal, add_json, add_settings, print_json, read_journal_settings, say
 from gateway.commands.noting import add_reason, on_record
 from gateway.commands.reach import reach, running
@@ -50,6 +51,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "check", help="fold the whole log with this program, and name each record that it can't read or fold"
     )
     check.set_defaults(act=_check)
+    log_why.arguments(actions.add_parser("why", help=log_why.MEANING))
     for action in (tail, state, export, replay, check):
         add_settings(action)
         add_journal(action)
