@@ -16,6 +16,8 @@ from runtime.why import Reasons, related_in
 from tests.gateway.audit.altered import find, history
 from tests.gateway.clients import BID, Client, recorded
 
+pytestmark = pytest.mark.usefixtures("logs_as_they_were")
+
 
 async def asked(client: Client, **query: object) -> Any:
     return await client.get(f"/v1/log/why?{urlencode(query)}")
