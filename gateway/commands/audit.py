@@ -18,7 +18,7 @@ import msgspec
 from rich.console import Console
 from rich.text import Text
 
-from gateway.commands import audit_replay, trail
+from gateway.commands import audit_replay, audit_what_if, trail
 from gateway.commands.common import add_json, print_json
 from gateway.journals import POSTGRES_URL, copy_from_postgres
 from gateway.verdicts import FINE, NO, Wrong
@@ -30,7 +30,7 @@ ANSWER_SECONDS_MAX = 600.0
 ANSWER_BYTES_MAX = 1_000_000
 ARGUMENT_CHARACTERS_MAX = 100_000
 
-QUESTIONS: dict[str, ModuleType] = {"replay": audit_replay}
+QUESTIONS: dict[str, ModuleType] = {"replay": audit_replay, "what-if": audit_what_if}
 """The other questions, each with a module of its own."""
 
 SELF_JUDGED = "the node judges itself and may not tell the truth (verify a copy of its journal)"
