@@ -141,11 +141,10 @@ class Replay:
         last: int,
         stream: str = "",
         witness: Witness | None = None,
-        decides: bool = True,
         states_max: int = STATES_MAX,
         states_bytes_max: int = STATES_BYTES_MAX,
     ) -> None:
-        """Decides the commands from position `first` to `last`; of one stream where it is named. Else it only folds."""
+        """Decides the commands from position `first` to `last`; of one stream where it is named."""
         self.commands = 0
         self.equal = 0
         self.records = 0
@@ -155,7 +154,6 @@ class Replay:
         self._last = last
         self._only = stream
         self._witness = witness
-        self._decides = decides
         self._states_max = states_max
         self._states_bytes_max = states_bytes_max
         self._streams: OrderedDict[str, _Stream] = OrderedDict()
@@ -321,31 +319,30 @@ class Replay:
     # ---- deciding
 
     def _is_asked(self, position: int, stream: str) -> bool:
-        return self._decides and position >= self._first and (not self._only or stream == self._only)
+        return position >= self._first and (not self._only or stream == self._only)
 
     def _begin(self, position: int, stream: str, meta: Meta, held: _Stream, record: CommandRecord) -> None:
         """A command comes: what it carries is heard of, and it is decided anew if anybody asks."""
-        is_asked = self._is_asked(position, stream)
+        is_asked = position >= self._first and (not self._only or stream == self._only)
         witness = self._witness
         if not is_asked and witness is None:
             return
-        command, unread = None, ""
+        command, why = None, held.why_not
         try:
             command = self._codec.command(record)
         except UNDECIDABLE as error:
-            unread = f"the command {why_not(error)}"
+            why = f"the command {why_not(error)}"
         if witness is not None and command is not None:
             witness.hear(Told(position, stream, meta, command, None if held.why_not else held.state), is_asked)
-        if is_asked:
-            self.commands += 1
-            self._step = step = _Step(position, stream, meta, command, held.state)
-            step.why_not = unread or held.why_not or _too_new(record, held)
-            if not step.why_not:
-                self._decide(step, held)
-
-    def _decide(self, step: _Step, held: _Stream) -> None:
+        if not is_asked:
+            return
+        self.commands += 1
+        self._step = step = _Step(position, stream, meta, command, held.state)
+        if why or record.rules > held.aggregate.RULES:
+            step.why_not = why or f"decided by rules {record.rules}, and this program has {held.aggregate.RULES}"
+            return
         try:
-            step.now = held.aggregate.decide(held.state, step.command)
+            step.now = held.aggregate.decide(held.state, command)
         except UNDECIDABLE as error:
             step.why_not = f"it rests on what {why_not(error)}"
         except Exception as error:  # noqa: BLE001 — a rule that refuses or fails decides otherwise than it did
@@ -355,7 +352,7 @@ class Replay:
         step, self._step = self._step, None
         if step is None:
             return
-        if not step.why_not and step.failure is None and list(step.now) == step.events:
+        if step.now == step.events and not step.why_not and step.failure is None:
             self.equal += 1
             return
         reason = step.why_not or next((why for event in step.events if (why := unlike_any(event))), "")
@@ -401,8 +398,3 @@ class Replay:
 def unfolded(position: int, error: Exception) -> str:
     """Why nothing is decided upon a state that has no event of this position."""
     return f"the event at position {position} can't be folded: {type(error).__name__}: {error}"
-
-
-def _too_new(record: CommandRecord, held: _Stream) -> str:
-    rules: int = held.aggregate.RULES
-    return f"decided by rules {record.rules}, and this program has {rules}" if record.rules > rules else ""

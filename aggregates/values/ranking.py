@@ -73,19 +73,29 @@ def rank(
     """The bids from best to worst, those that cannot win last; `topics` are the task's type and skills."""
     facts_by_agent = {facts.agent_id: facts for facts in bidders}
     subjects = frozenset(topics)
-    faults = {bid.agent_id: _fault(bid, facts_by_agent.get(bid.agent_id), at, budget_seconds) for bid in bids}
-    fit = [bid for bid in bids if not faults[bid.agent_id]]
-    lowest = min((bid.price for bid in fit), default=0.0)
-    quickest = min((bid.eta_seconds for bid in fit), default=0.0)
-    scored = [(bid, _scored(bid, facts_by_agent[bid.agent_id], lowest, quickest, subjects)) for bid in fit]
-    scored.sort(key=lambda pair: _order(*pair))
-    losers = sorted(bid.agent_id for bid in bids if faults[bid.agent_id])
-    return tuple(ranked for _, ranked in scored) + tuple(
-        Ranked(agent_id=agent_id, lost=faults[agent_id]) for agent_id in losers
-    )
+    fit: list[tuple[Bid, BidderFacts]] = []
+    losers: list[Ranked] = []
+    for bid in bids:
+        facts = facts_by_agent.get(bid.agent_id)
+        fault = _fault(bid, facts, at, budget_seconds)
+        if fault or facts is None:
+            losers.append(Ranked(agent_id=bid.agent_id, lost=fault))
+        else:
+            fit.append((bid, facts))
+    lowest = min([bid.price for bid, _ in fit], default=0.0)
+    quickest = min([bid.eta_seconds for bid, _ in fit], default=0.0)
+    scored = [(bid, _scored(bid, facts, lowest, quickest, subjects)) for bid, facts in fit]
+    scored.sort(key=_order)
+    losers.sort(key=_name)
+    return (*(ranked for _, ranked in scored), *losers)
 
 
-def _order(bid: Bid, ranked: Ranked) -> tuple[float, float, float, float, float, str]:
+def _name(ranked: Ranked) -> str:
+    return ranked.agent_id
+
+
+def _order(scored: tuple[Bid, Ranked]) -> tuple[float, float, float, float, float, str]:
+    bid, ranked = scored
     return (-ranked.score, bid.price, bid.eta_seconds, -bid.confidence, -bid.capacity_offer, bid.agent_id)
 
 
