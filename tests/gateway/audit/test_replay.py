@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
+import agents.calls
 import aggregates.task
 from aggregates.catalog import AGGREGATES
 from aggregates.values import ranking
@@ -16,10 +18,12 @@ from gateway.audit.facts import Facts
 from gateway.cli import main
 from gateway.exports import open_journal
 from gateway.replay import JournalFile
+from gateway.simulation.workload import NodeWorkload
 from runtime.codec import Codec
 from runtime.decidable import Erased
 from runtime.records import Command, CommandRecord
 from runtime.replay import Finding, Replay, Undecided
+from runtime.simulation import simulate
 from tests.gateway.audit.altered import Plain, alter, execute, find, history
 
 
@@ -297,3 +301,18 @@ def test_what_is_no_journal_or_no_list_is_refused(
     ):
         assert main(["audit", "replay", *map(str, arguments)]) == 2
         assert why in capsys.readouterr().err
+
+
+# ---- of simulated runs
+
+
+def test_a_coordinator_that_carries_false_facts_is_found_in_a_simulated_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = agents.calls._facts
+
+    def flatters(task: Any, agent: Any) -> Any:
+        return replace(honest(task, agent), completed=99)
+
+    monkeypatch.setattr(agents.calls, "_facts", flatters)
+    outcome = simulate(NodeWorkload(10.0), 1, faults=())
+    assert outcome.invariant == "facts_true"
+    assert "bidder " in outcome.detail
