@@ -1,33 +1,31 @@
 """What can be decided anew, and why the rest can't: one place to ask, whatever the reason.
 
 A record whose kind nobody lists any more, or whose words nobody can open any more, is no evidence for or against a decision. Whoever
-reads records lets such a failure out as one of these types; whoever decides anew says what can't be decided and why, never that it differs.
+decides anew says what can't be decided and why, never that it differs.
 """
 
 import msgspec
 
-from runtime.codec import UnknownKind
+from runtime.codec import Shut, UnknownKind
 from runtime.records import Event, Retired
+from runtime.sealing import Altered
 from runtime.upcasting import NotUpcast
 
-
-class Erased(Exception):
-    """What is asked for was erased: the text says of whom or what. Raised by whoever opens what was sealed."""
-
-
-UNDECIDABLE: tuple[type[Exception], ...] = (Erased, UnknownKind, NotUpcast, msgspec.DecodeError)
+UNDECIDABLE: tuple[type[Exception], ...] = (Shut, Altered, UnknownKind, NotUpcast, msgspec.DecodeError)
 """What reading a record or a command raises where nothing can be decided upon it."""
+
+WITHHELD = "erased, or its key is not at hand: what it tells of a person can't be read"
 
 
 def why_not(error: Exception) -> str:
     """Why nothing can be decided upon what can't be read."""
     match error:
-        case Erased():
-            return f"erased: {error}"
+        case Shut() | NotUpcast():
+            return str(error)
+        case Altered():
+            return f"is altered: {error}"
         case UnknownKind():
             return f"unknown: {error}"
-        case NotUpcast():
-            return str(error)
         case _:
             return f"can't be read: {error}"
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Protocol
 import msgspec
 
 from runtime.codec import Codec
-from runtime.decidable import UNDECIDABLE, unlike_any, why_not
+from runtime.decidable import UNDECIDABLE, WITHHELD, unlike_any, why_not
 from runtime.differences import Change, Plain, changes, digest, plain, refusal, unpacked
 from runtime.records import Command, CommandRecord, Event, Meta, Retired, evolved, name_of
 
@@ -105,7 +105,7 @@ Finding = Difference | Undecided | Stray
 class _Stream:
     """A stream as far as it was read: its state, or why it has none that anything could be decided upon."""
 
-    __slots__ = ("aggregate", "bytes", "state", "version", "why_not")
+    __slots__ = ("aggregate", "bytes", "state", "version", "why_not", "withheld")
 
     def __init__(self, aggregate: Any) -> None:
         self.aggregate = aggregate
@@ -113,6 +113,8 @@ class _Stream:
         self.state = aggregate.initial if aggregate is not None else None
         self.version = 0
         self.why_not = ""
+        self.withheld = 0
+        """Where the first record stands of which a part can't be read; 0 where all can."""
 
 
 class _Step(msgspec.Struct, gc=False):
@@ -126,6 +128,8 @@ class _Step(msgspec.Struct, gc=False):
     now: Sequence[Event] = ()
     failure: Exception | None = None
     why_not: str = ""
+    rests_on: int = 0
+    """Where an earlier record of the stream stands, part of which can't be read; 0 where all can."""
     events: list[Event] = []
 
 
@@ -217,7 +221,7 @@ class Replay:
         held.bytes += len(body)
         self._bytes += len(body)
         try:
-            meta, event = self._codec.open(kind, body)
+            meta, event, withheld = self._codec.read(kind, body)
         except UNDECIDABLE as error:
             self._take_unread(row, held, error)
             return
@@ -226,13 +230,17 @@ class Replay:
             if self._step is not None:
                 self._finish()
             self._led_by = (meta.id, stream)
-            self._begin(position, stream, meta, held, record)
+            self._begin(position, stream, meta, held, record, withheld)
         elif self._led_by != (meta.id, stream):
             self._finish()
             if self._led_by[0]:
                 self._found.append(Stray(position=position, stream=stream, kind=kind))
         if self._step is not None:
             self._step.events.append(event)
+            if withheld:
+                self._step.why_not = self._step.why_not or WITHHELD
+        if withheld:
+            held.withheld = held.withheld or position
         held.version = version
         if not held.why_not and type(event) is not Retired:
             try:
@@ -259,6 +267,9 @@ class Replay:
             self._miss_one("")
             self._finish()
             self._led_by = ("", "")
+            if self._is_asked(position, stream):  # nobody knows whether it carries a command: it is taken for one
+                self.commands += 1
+                self._found.append(Undecided(position=position, stream=stream, command="", reason=held.why_not))
             return
         self._miss_one(meta.tenant)
         if meta.command is None and self._led_by == (meta.id, stream):
@@ -310,10 +321,12 @@ class Replay:
                 if held.why_not:
                     continue
                 try:
-                    event = self._codec.open(kind, body)[1]
+                    _, event, withheld = self._codec.read(kind, body)
                 except UNDECIDABLE as error:
                     held.why_not = f"the record at position {where} ({kind}) {why_not(error)}"
                 else:
+                    if withheld:
+                        held.withheld = held.withheld or where
                     self._evolve(held, where, event)
 
     # ---- deciding
@@ -321,9 +334,11 @@ class Replay:
     def _is_asked(self, position: int, stream: str) -> bool:
         return position >= self._first and (not self._only or stream == self._only)
 
-    def _begin(self, position: int, stream: str, meta: Meta, held: _Stream, record: CommandRecord) -> None:
+    def _begin(
+        self, position: int, stream: str, meta: Meta, held: _Stream, record: CommandRecord, withheld: bool
+    ) -> None:
         """A command comes: what it carries is heard of, and it is decided anew if anybody asks."""
-        is_asked = position >= self._first and (not self._only or stream == self._only)
+        is_asked = self._is_asked(position, stream)
         witness = self._witness
         if not is_asked and witness is None:
             return
@@ -331,13 +346,13 @@ class Replay:
         try:
             command = self._codec.command(record)
         except UNDECIDABLE as error:
-            why = f"the command {why_not(error)}"
+            why = why or (WITHHELD if withheld else f"the command {why_not(error)}")
         if witness is not None and command is not None:
             witness.hear(Told(position, stream, meta, command, None if held.why_not else held.state), is_asked)
         if not is_asked:
             return
         self.commands += 1
-        self._step = step = _Step(position, stream, meta, command, held.state)
+        self._step = step = _Step(position, stream, meta, command, held.state, rests_on=held.withheld)
         if why or record.rules > held.aggregate.RULES:
             step.why_not = why or f"decided by rules {record.rules}, and this program has {held.aggregate.RULES}"
             return
@@ -359,13 +374,17 @@ class Replay:
         record = step.meta.command
         assert record is not None
         if reason:
-            name = name_of(record.name)
-            undecided = Undecided(position=step.position, stream=step.stream, command=name, reason=reason)
-            self._found.append(undecided)
+            self._undecided(step, record, reason)
         elif step.failure is None and self._as_on_disk(step.now) == step.events:
             self.equal += 1
+        elif step.rests_on:
+            self._undecided(step, record, f"it rests on position {step.rests_on}, which is {WITHHELD}")
         else:
             self._found.append(self._difference(step, record))
+
+    def _undecided(self, step: _Step, record: CommandRecord, reason: str) -> None:
+        name = name_of(record.name)
+        self._found.append(Undecided(position=step.position, stream=step.stream, command=name, reason=reason))
 
     def _as_on_disk(self, events: Sequence[Event]) -> list[Event]:
         """What would be read back: a list where the rules had a tuple is no difference."""

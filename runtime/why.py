@@ -6,12 +6,12 @@ message set off has one correlation, so what an event led to is found among thos
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
 import msgspec
 
-from runtime.codec import Codec
+from runtime.codec import SHUT, Codec
 from runtime.decidable import UNDECIDABLE
 from runtime.records import Meta, name_of
 from runtime.store.log import Log
@@ -32,6 +32,7 @@ WIDTH_MAX = 100
 SIBLINGS_MAX = 256
 """How far the events of one command may reach."""
 
+NEWEST = 2**62
 TIMER = "timer"
 UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
 
@@ -135,8 +136,8 @@ class Reasons:
         return self._scan_for(command_id, low, at + 1.0)
 
     def _scan_for(self, command_id: str, after: int, until: float) -> int | None:
-        while rows := self._log.bodies(after, SIBLINGS_MAX):
-            for position, body in rows:
+        while rows := self._log.rows(after, NEWEST, SIBLINGS_MAX):
+            for position, _, _, _, body in rows:
                 meta = _meta_of(self._log.codec, body)
                 if meta is not None and meta.id == command_id and self._tenant in ("", meta.tenant):
                     return position
@@ -148,8 +149,8 @@ class Reasons:
     # ---- links
 
     def _meta(self, position: int) -> Meta | None:
-        rows = self._log.bodies(position - 1, 1)
-        return _meta_of(self._log.codec, rows[0][1]) if rows and rows[0][0] == position else None
+        rows = self._log.rows(position - 1, position, 1)
+        return _meta_of(self._log.codec, rows[0][4]) if rows else None
 
     def link(self, position: int) -> Link | None:
         """The command that an event belongs to; None where there is no such event for this tenant."""
@@ -241,21 +242,32 @@ def related_in(log: Log) -> Related:
     """Looks through the whole log for a correlation: for who has nothing but a file."""
 
     def related(tenant: str, correlation: str, limit: int) -> list[int]:
-        rows = log.query(
-            f"SELECT {log.POSITION}, state FROM stored_events WHERE instr(state, CAST(? AS BLOB))"
-            f" ORDER BY {log.POSITION} LIMIT ?",
-            (correlation, LOOKED_AT_MAX),
-        )
         found = []
-        for position, body in rows:
+        for position, body in _holding(log, correlation):
             meta = _meta_of(log.codec, body)
             if meta is not None and meta.correlation == correlation and tenant in ("", meta.tenant):
-                found.append(int(position))
+                found.append(position)
             if len(found) == limit:
                 break
         return found
 
     return related
+
+
+def _holding(log: Log, text: str) -> Iterator[tuple[int, bytes]]:
+    """The records that may hold a text; all of them where bodies are sealed whole, which no database looks into."""
+    newest = log.rows(log.newest_position() - 1, NEWEST, 1)
+    if not newest or newest[0][4][0] != SHUT:
+        yield from log.query(
+            f"SELECT {log.POSITION}, state FROM stored_events WHERE instr(state, CAST(? AS BLOB))"
+            f" ORDER BY {log.POSITION} LIMIT ?",
+            (text, LOOKED_AT_MAX),
+        )
+        return
+    after = 0
+    while rows := log.rows(after, NEWEST, SIBLINGS_MAX):
+        yield from ((row[0], row[4]) for row in rows)
+        after = rows[-1][0]
 
 
 def _beginning(first: Link) -> tuple[Began, str]:

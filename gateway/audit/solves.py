@@ -134,6 +134,8 @@ def _content(blobs: Path, digest: str) -> bytes:
     try:
         content = path.read_bytes()
     except OSError as error:
+        if any(path.parent.glob(f"{digest}.*")):
+            raise _Unknown(f"the problem's blob {digest} stands in {blobs} encrypted: bring it in the clear") from error
         raise _Unknown(f"the problem's blob {digest} is not in {blobs}: {error.strerror or error}") from error
     if sha256(content).hexdigest() != digest:
         raise _Unknown(f"the file {path} is not the blob {digest}")

@@ -2,16 +2,18 @@
 
 import argparse
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from gateway.commands.common import read_journal_settings
 from gateway.exports import open_journal
 from gateway.journals import POSTGRES_URL, copy_from_postgres, journal_file
+from gateway.keyrings import keys_of
 from gateway.replay import JournalFile
 from gateway.verdicts import Wrong
 from runtime.evidence import BROKEN, Unreadable
+from runtime.keyring import Keyring
 
 
 @contextmanager
@@ -20,12 +22,19 @@ def open_named_journal(options: argparse.Namespace) -> Iterator[JournalFile]:
 
     It may be in use: no transaction is held, which would keep the file's log from being carried over while this reads.
     """
-    with _place(options) as place, open_journal(place) as connection:
+    with _place(options) as place, _keys(options) as keys, open_journal(place) as connection:
         connection.execute("COMMIT")
         try:
-            yield JournalFile(connection, place)
+            yield JournalFile(connection, place, keys)
         except (*BROKEN, Unreadable) as error:
             raise Wrong(f"{place} can't be read: {error}") from error
+
+
+def _keys(options: argparse.Namespace) -> AbstractContextManager[Keyring | None]:
+    """The keys of personal data: those of the data folder that is named, and none for a file from elsewhere."""
+    if options.file is not None and options.data is None:
+        return nullcontext()
+    return keys_of(read_journal_settings(options))
 
 
 @contextmanager

@@ -20,11 +20,13 @@ from aggregates.projection import SkipEvent
 from aggregates.qubo_problem import RegisterProblem
 from aggregates.solve_job import CancelSolve, QueueSolve
 from aggregates.values.qubo import Format, Sense
+from gateway.erasure import erase
 from gateway.folder import DataFolder, write_private
 from gateway.node import Elements, open_node
 from gateway.parts import Node
 from gateway.settings import GavelSettings
 from runtime.blobs import Blobs
+from runtime.claims import Claims, Name
 from runtime.delivery import Context
 from runtime.errors import Refused
 from runtime.records import Command
@@ -105,6 +107,9 @@ async def _live(node: Node, beating: "Beating") -> None:
     await acme.bid("again", "bob", 0.5)
     await other.register("ann")
     await other.submit("theirs")
+    await acme.submit("theirs-alone", data_subject="p1", description="who was erased", payload={"who": "somebody"})
+    await acme.ask(task.CancelTask(task_id="theirs-alone", reason="moved away"))
+    await erase(acme.node, "p1", "asked to", acme.context)
     await acme.ask(OpenJournal(name="apart", origin="gavel/apart/00", public_key="apart+00"))
     await acme.ask(SkipEvent(projection="tasks/1", position=1, reason="it was damaged", failure="ValueError"))
 
@@ -266,6 +271,7 @@ def keep_blob(folder: Path) -> None:
     path = Blobs(folder, blob_bytes_max=1 << 20).path(sha256(GRID).hexdigest())
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(GRID)
+    Claims(folder).add("acme", Name(sha256(GRID).hexdigest()))
 
 
 def live(journal: Path) -> None:

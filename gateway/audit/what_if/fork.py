@@ -50,10 +50,11 @@ def _drafts(log: Log, before: int) -> Iterator[tuple[float, Draft]]:
             if position != after + 1:
                 raise Wrong(f"{log.place} has no record at position {after + 1}: what followed from it can't be told")
             after = position
-            yield _draft(position, stream, version, kind, body)
+            yield _draft(position, stream, version, kind, log.codec.plain(body))
 
 
 def _draft(position: int, stream: str, version: int, kind: str, body: bytes) -> tuple[float, Draft]:
+    """What is personal stays behind: no decision compares it."""
     opened = _body.decode(body)
     # Each record has its own: the store notes the time of its batch in it.
     meta: Meta = replace(opened.meta)

@@ -138,7 +138,11 @@ def _lines(codec: Codec, records: Sequence[Recorded]) -> Iterator[Line]:
         try:
             command = codec.command(meta.command)
         except UNDECIDABLE as error:
+            if record.withheld:  # of somebody who was erased
+                continue
             raise Wrong(f"the command at position {record.position} {why_not(error)}") from error
+        if getattr(command, "data_subject", ""):
+            command = replace(command, data_subject="")
         if isinstance(command, ReturnAgent):  # what was said was that it is there
             command = Heartbeat(agent_id=command.agent_id)
         if type(command) in TAKEN and (before != step or meta.principal in RECORDED):

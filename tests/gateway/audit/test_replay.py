@@ -16,15 +16,21 @@ from aggregates.values import ranking
 from gateway.audit.evidence import Evidence
 from gateway.audit.facts import Facts
 from gateway.cli import main
+from gateway.erasure import erase
 from gateway.exports import open_journal
 from gateway.replay import JournalFile
 from gateway.simulation.workload import NodeWorkload
-from runtime.codec import Codec
-from runtime.decidable import Erased
+from runtime.codec import Codec, Shut
+from runtime.decidable import WITHHELD
+from runtime.delivery import Context
 from runtime.records import Command, CommandRecord
 from runtime.replay import Finding, Replay, Undecided
 from runtime.simulation import simulate
 from tests.gateway.audit.altered import Plain, alter, execute, find, history
+from tests.gateway.clients import open_client, settings_of
+
+ERASED = 2
+"""How many commands of the history tell of somebody who was erased."""
 
 
 @pytest.fixture
@@ -58,10 +64,11 @@ def found(journal: Path, codec: Codec | None = None, **bounds: Any) -> tuple[Rep
 
 def test_a_history_is_decided_as_it_was(journal: Path, capsys: pytest.CaptureFixture[str]) -> None:
     answer = replayed(capsys, journal)
-    assert answer["commands"] == answer["equal"] > 100
+    assert answer["commands"] == answer["equal"] + ERASED > 100
+    assert [(one["stream"], one["reason"]) for one in answer["undecided"]] == [("task-theirs-alone", WITHHELD)] * ERASED
     assert {name: answer[name] for name in ("different", "not_decidable", "newer_rules", "diffs", "strays")} == {
         "different": 0,
-        "not_decidable": 0,
+        "not_decidable": ERASED,
         "newer_rules": 0,
         "diffs": [],
         "strays": [],
@@ -161,34 +168,36 @@ class Forgetful(Codec):
 
     def command(self, record: CommandRecord) -> Command[Any]:
         if record.name == "task.FailTask":
-            raise Erased("subject ann")
+            raise Shut("encrypted")
         return super().command(record)
 
 
-def test_what_was_erased_is_not_decidable_and_never_different(journal: Path) -> None:
-    replay, _, (finding,) = found(journal, Forgetful(AGGREGATES))
+def test_what_is_shut_is_not_decidable_and_never_different(journal: Path) -> None:
+    replay, _, findings = found(journal, Forgetful(AGGREGATES))
+    (finding,) = [one for one in findings if one.stream != "task-theirs-alone"]
     assert isinstance(finding, Undecided)
-    assert (finding.command, finding.reason) == ("task.FailTask", "the command erased: subject ann")
-    assert replay.equal == replay.commands - 1
+    assert (finding.command, finding.reason) == ("task.FailTask", "the command encrypted")
+    assert replay.equal == replay.commands - 1 - ERASED
 
 
 def test_nothing_is_decided_upon_a_record_of_an_unknown_kind(journal: Path, capsys: pytest.CaptureFixture[str]) -> None:
     position = find(journal, "task.StartTask", lambda said: said["task_id"] == "first")
     execute(journal, "UPDATE stored_events SET topic='task.TaskDreamt' WHERE rowid=?", position)
     answer = replayed(capsys, journal)
-    assert {(one["stream"], one["command"]) for one in answer["undecided"]} == {
+    undecided = [one for one in answer["undecided"] if one["stream"] != "task-theirs-alone"]
+    assert [(one["stream"], one["command"]) for one in undecided] == [
         ("task-first", "task.StartTask"),
         ("task-first", "task.CompleteTask"),
-    }
-    assert all(f"position {position}" in one["reason"] for one in answer["undecided"])
-    assert (answer["different"], answer["equal"]) == (0, answer["commands"] - 2)
+    ]
+    assert all(f"position {position}" in one["reason"] for one in undecided)
+    assert (answer["different"], answer["equal"]) == (0, answer["commands"] - 2 - ERASED)
 
 
 def test_nothing_is_decided_upon_a_record_that_is_missing(journal: Path, capsys: pytest.CaptureFixture[str]) -> None:
     position = find(journal, "task.StartTask", lambda said: said["task_id"] == "first")
     execute(journal, "DELETE FROM stored_events WHERE rowid=?", position)
     answer = replayed(capsys, journal)
-    (undecided,) = answer["undecided"]
+    (undecided,) = [one for one in answer["undecided"] if one["stream"] != "task-theirs-alone"]
     assert (undecided["command"], answer["facts"]["unknown"] > 0) == ("task.CompleteTask", True)
     assert "of the stream is missing" in undecided["reason"]
 
@@ -204,7 +213,7 @@ def test_an_event_that_no_command_led_to_is_found(journal: Path, capsys: pytest.
 @pytest.mark.parametrize("states_max", [1, 3])
 def test_how_many_states_are_kept_changes_nothing_that_is_found(journal: Path, states_max: int) -> None:
     replay, facts, findings = found(journal, states_max=states_max, states_bytes_max=1000)
-    assert (replay.equal, findings) == (replay.commands, [])
+    assert (replay.equal, len(findings)) == (replay.commands - ERASED, ERASED)
     assert (facts.false, len(replay._streams) <= states_max) == ([], True)
 
 
@@ -316,3 +325,27 @@ def test_a_coordinator_that_carries_false_facts_is_found_in_a_simulated_run(monk
     outcome = simulate(NodeWorkload(10.0), 1, faults=())
     assert outcome.invariant == "facts_true"
     assert "bidder " in outcome.detail
+
+
+# ---- of personal data
+
+
+@pytest.mark.parametrize("encrypts", [False, True])
+async def test_with_the_keys_of_a_data_folder_all_is_decided_and_after_an_erasure_what_is_left(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], encrypts: bool
+) -> None:
+    async with open_client(settings_of(tmp_path, encrypt_at_rest=encrypts)) as admin:
+        task_id = await admin.submit(data_subject="p1", description="somebody's")
+        await admin.submit()
+        capsys.readouterr()
+        data = ("--data", tmp_path / "data")
+        assert replayed(capsys, *data)["not_decidable"] == 0
+        apart = replayed(capsys, tmp_path / "data" / "journal.db")
+        assert (apart["different"], apart["not_decidable"] > 0) == (0, True)
+        context = Context(tenant="default", principal="test")
+        await erase(admin.node, "p1", "asked to", context)
+        answer = replayed(capsys, *data)
+        assert [one["stream"] for one in answer["undecided"]] == [f"task-{task_id}"]
+        assert (answer["different"], answer["facts"]["false"]) == (0, 0)
+        assert main(["log", "why", task_id, str(tmp_path / "data" / "journal.db"), *map(str, data), "--tree"]) == 0
+        assert "somebody's" not in capsys.readouterr().out

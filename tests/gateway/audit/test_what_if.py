@@ -49,7 +49,9 @@ def test_without_a_change_nothing_differs_and_the_play_keeps_to_the_record(
     before = journal.read_bytes()
     answer = played(capsys, journal)
     assert (answer["changed"], answer["outcomes"], answer["streams"], answer["parting"]) == (0, [], [], None)
-    assert answer["faithful"] >= answer["tasks"] - 1
+    assert (
+        answer["faithful"] >= answer["tasks"] - 2
+    )  # one of them is of somebody who was erased: nobody can ask for it again
     assert answer["records"]["without"] == answer["records"]["with_change"] > 100
     assert answer == played(capsys, journal)
     assert (journal.read_bytes(), verify(journal).whole) == (before, True)
