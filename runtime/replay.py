@@ -157,6 +157,7 @@ class Replay:
         self._first = first
         self._last = last
         self._only = stream
+        self._asks_all = first <= 1 and not stream
         self._witness = witness
         self._states_max = states_max
         self._states_bytes_max = states_bytes_max
@@ -171,6 +172,7 @@ class Replay:
         """What is not decided alike, in the order of the log."""
         after = 0 if self._witness is not None else self._first - 1
         while rows := self._source.rows(after, self._last, PAGE):
+            self.records += len(rows)
             for row in rows:
                 if row[0] != after + 1:
                     self._miss()
@@ -192,6 +194,7 @@ class Replay:
                 if self._begins(row):
                     return
                 after = row[0]
+                self.records += 1
                 self._take(row)
 
     def _begins(self, row: Row) -> bool:
@@ -212,14 +215,14 @@ class Replay:
 
     def _take(self, row: Row) -> None:
         position, stream, version, kind, body = row
-        self.records += 1
         held = self._streams.get(stream)
         if held is None or held.version != version - 1:
             held = self._fold(stream, position, version)
         else:
             self._streams.move_to_end(stream)
-        held.bytes += len(body)
-        self._bytes += len(body)
+        size = len(body)
+        held.bytes += size
+        self._bytes += size
         try:
             meta, event, withheld = self._codec.read(kind, body)
         except UNDECIDABLE as error:
@@ -338,7 +341,7 @@ class Replay:
         self, position: int, stream: str, meta: Meta, held: _Stream, record: CommandRecord, withheld: bool
     ) -> None:
         """A command comes: what it carries is heard of, and it is decided anew if anybody asks."""
-        is_asked = self._is_asked(position, stream)
+        is_asked = self._asks_all or self._is_asked(position, stream)
         witness = self._witness
         if not is_asked and witness is None:
             return
