@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from msgspec.structs import replace
 
 import agents.solver
-from aggregates import agent, key, task
+from aggregates import action, agent, key, task, trail
 from aggregates.agent import AgentType
 from aggregates.journal import OpenJournal
 from aggregates.projection import SkipEvent
@@ -35,6 +35,7 @@ from runtime.store.copies import copy_database
 from runtime.transparency import Signer
 from solvers.formats import write_rudy
 from solvers.generators import toroidal_grid
+from tests.examples import command_by_type
 
 R = TypeVar("R")
 
@@ -111,7 +112,17 @@ async def _live(node: Node, beating: "Beating") -> None:
     await acme.ask(task.CancelTask(task_id="theirs-alone", reason="moved away"))
     await erase(acme.node, "p1", "asked to", acme.context)
     await acme.ask(OpenJournal(name="apart", origin="gavel/apart/00", public_key="apart+00"))
+    await _leave_a_trail(acme)
     await acme.ask(SkipEvent(projection="tasks/1", position=1, reason="it was damaged", failure="ValueError"))
+
+
+async def _leave_a_trail(party: Party) -> None:
+    """Actions, refusals of somebody known, and so many of a stranger that it looks like an intruder."""
+    for noted in (action.BeginAction, action.EndAction, trail.NoteRefusals):
+        await party.ask(command_by_type[noted])
+    strangers: Any = command_by_type[trail.NoteStrangers]
+    await party.ask(replace(strangers, counted=replace(strangers.counted, count=10_000)))
+    await party.seen("trail.IntruderSuspected", "")
 
 
 async def _keep_keys(party: Party) -> None:
