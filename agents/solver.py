@@ -373,7 +373,9 @@ def _solution(
 ) -> "Solution | str":
     """The kernels are loaded here, so that nobody but this thread waits for them."""
     from solvers import annealing, formats
+    from solvers.build import build
 
+    build()  # looked up once, and here, where it keeps nobody else
     problem = queued.problem
     try:
         qubo = formats.parse(read_blob(problem.blob), problem.name, format=problem.format.value)
@@ -394,6 +396,7 @@ def _solution(
 
 
 def _completion(queued: SolveQueued, solution: "Solution") -> CompleteSolve:
+    from solvers.build import build
     from solvers.verify import encode_assignment
 
     return CompleteSolve(
@@ -405,6 +408,7 @@ def _completion(queued: SolveQueued, solution: "Solution") -> CompleteSolve:
         algorithm=solution.algorithm,
         seed=solution.seed,
         input_digest=queued.problem.blob,
+        build=build(),
     )
 
 

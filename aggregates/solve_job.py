@@ -121,6 +121,8 @@ class CompleteSolve(Command[None], frozen=True, kw_only=True):
     algorithm: House[str]
     seed: House[Seed]
     input_digest: House[Digest]
+    build: House[str] = ""
+    """Which kernels, compiler and class of processor computed it; empty in records from before that was noted."""
 
 
 class FailSolve(Command[None], frozen=True, kw_only=True):
@@ -176,6 +178,7 @@ class SolveCompleted(Event, frozen=True, kw_only=True):
     seed: int
     input_digest: str
     quantum_advantage: float | None = None
+    build: str = ""
 
 
 class SolveFailed(Event, frozen=True, kw_only=True):
@@ -276,6 +279,7 @@ def _completed(command: CompleteSolve) -> SolveCompleted:
         algorithm=command.algorithm,
         seed=command.seed,
         input_digest=command.input_digest,
+        build=command.build,
     )
 
 

@@ -13,6 +13,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from aggregates.key import KeyRevoked
+from gateway.wanted import EVERYTHING, Wanted
 from runtime.journal import Journal
 from runtime.records import Recorded, Retired, name_of
 
@@ -81,9 +82,14 @@ async def follow(journal: Journal, after: int) -> AsyncGenerator[tuple[int, list
 
 
 async def watch(
-    journal: Journal, after: int, tenant: str, is_welcome: Callable[[], Awaitable[bool]]
+    journal: Journal,
+    after: int,
+    tenant: str,
+    is_welcome: Callable[[], Awaitable[bool]],
+    wanted: Wanted = EVERYTHING,
 ) -> AsyncGenerator[tuple[int, list[Recorded]], None]:
-    """Pages of a tenant's records past `after`, each with the position that it reaches, until the reader is not welcome any more.
+    """Pages of a tenant's records past `after`, each with the position that it reaches, until the reader is not welcome any more, or
+    all that is `wanted` was told.
 
     A page without records says that for `KEEP_ALIVE_SECONDS` nothing happened that this tenant may see. Whether the reader is
     welcome is asked as often as that, and as soon as one of the tenant's keys was revoked.
@@ -93,12 +99,19 @@ async def watch(
         wait = max(0.0, min(told_at, asked_at) + KEEP_ALIVE_SECONDS - trio.current_time())
         page = await journal.read(after, PAGE) if await journal.wait_past(after, wait) > after else []
         after = page[-1].position if page else after
-        seen = [record for record in page if record.meta.tenant == tenant]
-        revoked = any(isinstance(record.event, KeyRevoked) for record in seen)
+        own = [record for record in page if record.meta.tenant == tenant]
+        revoked = any(isinstance(record.event, KeyRevoked) for record in own)
         if revoked or trio.current_time() >= asked_at + KEEP_ALIVE_SECONDS:
             if not await is_welcome():
                 return
             asked_at = trio.current_time()
+        seen = wanted.chosen(own)
+        is_over = (bool(page) and wanted.is_past(page[-1])) or (
+            after >= journal.position and wanted.is_over(after, journal.clock.now())
+        )
+        if is_over:
+            yield after, seen
+            return
         if seen or trio.current_time() >= told_at + KEEP_ALIVE_SECONDS:
             told_at = trio.current_time()
             yield after, seen

@@ -133,7 +133,7 @@ class JournalFile(Log):
 
     def position_of(self, moment: AsOf) -> int:
         """The position of a moment. Raises Refused where that is past the end."""
-        newest = int(self._one("SELECT COALESCE(MAX(rowid), 0) FROM stored_events"))
+        newest = self.newest_position()
         if moment.position is None:
             return min(self.position_at(moment.time or 0.0), newest)
         if moment.position > newest:

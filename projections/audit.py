@@ -226,3 +226,9 @@ def count(connection: Connection, tenant_id: str, *, stream: str | None = None, 
 
 def count_by_kind(connection: Connection, tenant_id: str) -> dict[str, int]:
     return schema.count_rows_by(connection, audit, "kind", {"tenant_id": tenant_id})
+
+
+def related(connection: Connection, tenant_id: str, correlation: str, limit: int) -> list[int]:
+    """The positions of the first events that one message set off, in order."""
+    chosen = select(audit.c.position).where(audit.c.tenant_id == tenant_id, audit.c.correlation == correlation)
+    return list(connection.execute(chosen.order_by(audit.c.position).limit(limit)).scalars())

@@ -175,65 +175,60 @@ def stream(task_id: str) -> str:
 
 
 def decide(task: Task, command: TaskCommand) -> Sequence[TaskEvent]:
-    match task.stage, command:
-        case Stage.UNKNOWN, SubmitTask():
+    stage = task.stage
+    match command:
+        case SubmitTask() if stage is Stage.UNKNOWN:
             return submit(command)
-        case stage, SubmitTask():
+        case SubmitTask():
             if documents_fit(command) and task.digest == asked_digest(command):
                 return []
             raise Refused("task_exists", f"{command.task_id} is another task, {stage.value}")
-        case Stage.UNKNOWN, _:
+        case _ if stage is Stage.UNKNOWN:
             raise Refused("task_unknown", command.task_id, status=404)
-        case _, UnblockTask():
-            return unblock(task, command)
-        case Stage.BLOCKED, FailDependent() if command.dependency in task.waiting_for:
-            reason = f"dependency_failed: {command.dependency} is {command.stage.value}"
-            return [TaskFailed(task_id=command.task_id, agent_id="", token=0, reason=reason, final=True)]
-        case _, FailDependent():
-            return []
-        case Stage.SUBMITTED, OpenBook() if command.round == task.round + 1:
-            return open_book(task, command)
-        case _, OpenBook():
-            return []
-        case Stage.SUBMITTED, NoteStall():
-            return note_stall(task, command)
-        case _, NoteStall():
-            return []
-        case Stage.BIDDING, (PlaceBid() | WithdrawBid() | RefuseBid()):
-            return answer(task, command)
-        case stage, (PlaceBid() | WithdrawBid() | RefuseBid()):
+        case PlaceBid() | WithdrawBid() | RefuseBid():
+            if stage is Stage.BIDDING:
+                return answer(task, command)
             raise Refused("book_closed", f"{command.task_id} is {stage.value}")
-        case Stage.BIDDING, AwardTask() if command.round == task.round:
-            return award(task, command)
-        case _, AwardTask():
-            return []
-        case stage, StartTask():
+        case OpenBook():
+            return open_book(task, command) if stage is Stage.SUBMITTED and command.round == task.round + 1 else []
+        case AwardTask():
+            return award(task, command) if stage is Stage.BIDDING and command.round == task.round else []
+        case StartTask():
             check_lease(task, command)
             started = TaskStarted(
                 task_id=command.task_id, agent_id=command.agent_id, token=command.token, started_at=command.at
             )
             return [] if stage is Stage.RUNNING else [started]
-        case Stage.COMPLETED, CompleteTask() if completed_so(task, command):
+        case CompleteTask() if stage is Stage.COMPLETED and completed_so(task, command):
             return []
-        case _, CompleteTask():
+        case CompleteTask():
             check_lease(task, command)
             return complete(task, command)
-        case _, FailTask():
+        case FailTask():
             check_lease(task, command)
             return fail(task, command, command.reason or "failed")
-        case _, (ExpireLease() | EndOverrun()) if task.stage not in HELD or command.token != task.attempt:
+        case UnblockTask():
+            return unblock(task, command)
+        case FailDependent() if stage is Stage.BLOCKED and command.dependency in task.waiting_for:
+            reason = f"dependency_failed: {command.dependency} is {command.stage.value}"
+            return [TaskFailed(task_id=command.task_id, agent_id="", token=0, reason=reason, final=True)]
+        case FailDependent():
             return []
-        case _, ExpireLease():
+        case NoteStall():
+            return note_stall(task, command) if stage is Stage.SUBMITTED else []
+        case ExpireLease() | EndOverrun() if stage not in HELD or command.token != task.attempt:
+            return []
+        case ExpireLease():
             return expire_lease(task, command)
-        case _, EndOverrun():
+        case EndOverrun():
             return end_overrun(task, command)
-        case Stage.CANCELLED, CancelTask():
+        case CancelTask() if stage is Stage.CANCELLED:
             return []
-        case Stage.EXPIRED, ExpireTask():
+        case ExpireTask() if stage is Stage.EXPIRED:
             return []
-        case stage, CancelTask():
+        case CancelTask():
             check_open(stage, command.task_id)
             return [TaskCancelled(task_id=command.task_id, reason=command.reason, data_subject=task.data_subject)]
-        case stage, ExpireTask():
+        case ExpireTask():
             check_open(stage, command.task_id)
             return expire(task, command)

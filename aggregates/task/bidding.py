@@ -22,13 +22,15 @@ from runtime.errors import Refused
 
 
 def open_book(task: Task, command: OpenBook) -> Sequence[TaskEvent]:
-    excluded = _excluded(task, command)
+    excluded, needs = _excluded(task, command), frozenset(task.capabilities)
     eligible = sorted(
-        candidate.agent_id
-        for candidate in command.candidates
-        if candidate.agent_id not in excluded
-        and candidate.running < candidate.slots
-        and not missing(task.capabilities, candidate.capabilities)
+        [
+            candidate.agent_id
+            for candidate in command.candidates
+            if candidate.agent_id not in excluded
+            and candidate.running < candidate.slots
+            and needs.issubset(candidate.capabilities)
+        ]
     )
     if not eligible:
         raise Refused("nobody_eligible", command.task_id)

@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from hashlib import sha256
 
-from msgspec.structs import asdict
-
 from aggregates.task.commands import SubmitTask, UnblockTask
 from aggregates.task.events import DependencyMet, TaskEvent, TaskSubmitted, TaskUnblocked
 from aggregates.task.state import Task
@@ -17,10 +15,12 @@ from runtime.records import HOUSE, marked
 HOUSE_KNOWS = frozenset(marked(SubmitTask, HOUSE))
 """The fields of a submission that the house sets: they are not what was asked for."""
 
+ASKED = tuple(name for name in SubmitTask.__struct_fields__ if name not in HOUSE_KNOWS)
+
 
 def asked_digest(command: SubmitTask) -> bytes:
     """The sha256 of what was asked for, without what the house knew at the time."""
-    asked = {name: value for name, value in asdict(command).items() if name not in HOUSE_KNOWS}
+    asked = {name: getattr(command, name) for name in ASKED}
     if not command.data_subject:
         del asked["data_subject"]  # there was no such field in earlier submissions
     return sha256(encoded(asked)).digest()

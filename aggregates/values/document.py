@@ -1,6 +1,7 @@
 """Free JSON objects inside commands: what they may hold, and how long they may be."""
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -39,11 +40,19 @@ def _fault(value: object, path: str, depth: int) -> str:
         case float():
             return "" if math.isfinite(value) else f"{path} is not a finite number"
         case list() | tuple():
-            return next(filter(None, (_fault(item, f"{path}/{i}", depth + 1) for i, item in enumerate(value))), "")
+            return _first_fault(enumerate(value), path, depth + 1)
         case dict():
-            odd = next((key for key in value if not isinstance(key, str)), None)
-            if odd is not None:
-                return f"{path} has the key {odd!r}, which is no text"
-            return next(filter(None, (_fault(item, f"{path}/{key}", depth + 1) for key, item in value.items())), "")
+            odd = [key for key in value if not isinstance(key, str)]
+            if odd:
+                return f"{path} has the key {odd[0]!r}, which is no text"
+            return _first_fault(value.items(), path, depth + 1)
         case _:
             return f"{path} is a {type(value).__name__}, which JSON does not have"
+
+
+def _first_fault(items: Iterable[tuple[int | str, object]], path: str, depth: int) -> str:
+    """The first fault among what a list or an object holds; texts, which most of it is, have none."""
+    for name, item in items:
+        if (type(item) is not str or depth > DOCUMENT_DEPTH_MAX) and (found := _fault(item, f"{path}/{name}", depth)):
+            return found
+    return ""

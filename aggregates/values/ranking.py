@@ -9,7 +9,6 @@ from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 LOAD_WEIGHT, PERFORMANCE_WEIGHT, SUCCESS_WEIGHT, RESPONSE_WEIGHT = 0.3, 0.25, 0.25, 0.2
 PRICE_WEIGHT, SPEED_WEIGHT, CONFIDENCE_WEIGHT = 0.4, 0.4, 0.2
@@ -74,19 +73,29 @@ def rank(
     """The bids from best to worst, those that cannot win last; `topics` are the task's type and skills."""
     facts_by_agent = {facts.agent_id: facts for facts in bidders}
     subjects = frozenset(topics)
-    faults = {bid.agent_id: _fault(bid, facts_by_agent.get(bid.agent_id), at, budget_seconds) for bid in bids}
-    fit = [bid for bid in bids if not faults[bid.agent_id]]
-    lowest = min((bid.price for bid in fit), default=0.0)
-    quickest = min((bid.eta_seconds for bid in fit), default=0.0)
-    scored = [(bid, _scored(bid, facts_by_agent[bid.agent_id], lowest, quickest, subjects)) for bid in fit]
-    scored.sort(key=lambda pair: _order(*pair))
-    losers = sorted(bid.agent_id for bid in bids if faults[bid.agent_id])
-    return tuple(ranked for _, ranked in scored) + tuple(
-        Ranked(agent_id=agent_id, lost=faults[agent_id]) for agent_id in losers
-    )
+    fit: list[tuple[Bid, BidderFacts]] = []
+    losers: list[Ranked] = []
+    for bid in bids:
+        facts = facts_by_agent.get(bid.agent_id)
+        fault = _fault(bid, facts, at, budget_seconds)
+        if fault or facts is None:
+            losers.append(Ranked(agent_id=bid.agent_id, lost=fault))
+        else:
+            fit.append((bid, facts))
+    lowest = min([bid.price for bid, _ in fit], default=0.0)
+    quickest = min([bid.eta_seconds for bid, _ in fit], default=0.0)
+    scored = [(bid, _scored(bid, facts, lowest, quickest, subjects)) for bid, facts in fit]
+    scored.sort(key=_order)
+    losers.sort(key=_name)
+    return (*(ranked for _, ranked in scored), *losers)
 
 
-def _order(bid: Bid, ranked: Ranked) -> tuple[float, float, float, float, float, str]:
+def _name(ranked: Ranked) -> str:
+    return ranked.agent_id
+
+
+def _order(scored: tuple[Bid, Ranked]) -> tuple[float, float, float, float, float, str]:
+    bid, ranked = scored
     return (-ranked.score, bid.price, bid.eta_seconds, -bid.confidence, -bid.capacity_offer, bid.agent_id)
 
 
@@ -101,26 +110,31 @@ def _fault(bid: Bid, facts: BidderFacts | None, at: float, budget_seconds: float
 
 
 def _scored(bid: Bid, facts: BidderFacts, lowest: float, quickest: float, topics: frozenset[str]) -> Ranked:
-    terms = Ranked(
-        agent_id=bid.agent_id,
-        price_term=lowest / bid.price if bid.price else 1.0,
-        speed_term=quickest / bid.eta_seconds,
-        confidence_term=bid.confidence,
-        load_term=1 - facts.running / facts.slots,
-        # A newcomer stands half way: neither trusted like the proven nor shut out for ever.
-        performance_term=(facts.kept_sum + 1) / (facts.completed + 2),
-        success_term=(facts.completed + 1) / (facts.completed + facts.failed + 2),
-        response_term=1 / (1 + facts.answer_seconds_sum / facts.answers) if facts.answers else 0.5,
-        specialist=not topics.isdisjoint(facts.specializations),
-    )
+    price_term = lowest / bid.price if bid.price else 1.0
+    speed_term = quickest / bid.eta_seconds
+    load_term = 1 - facts.running / facts.slots
+    # A newcomer stands half way: neither trusted like the proven nor shut out for ever.
+    performance_term = (facts.kept_sum + 1) / (facts.completed + 2)
+    success_term = (facts.completed + 1) / (facts.completed + facts.failed + 2)
+    response_term = 1 / (1 + facts.answer_seconds_sum / facts.answers) if facts.answers else 0.5
+    specialist = not topics.isdisjoint(facts.specializations)
     agent = (
-        LOAD_WEIGHT * terms.load_term
-        + PERFORMANCE_WEIGHT * terms.performance_term
-        + SUCCESS_WEIGHT * terms.success_term
-        + RESPONSE_WEIGHT * terms.response_term
+        LOAD_WEIGHT * load_term
+        + PERFORMANCE_WEIGHT * performance_term
+        + SUCCESS_WEIGHT * success_term
+        + RESPONSE_WEIGHT * response_term
     )
-    offer = (
-        PRICE_WEIGHT * terms.price_term + SPEED_WEIGHT * terms.speed_term + CONFIDENCE_WEIGHT * terms.confidence_term
+    offer = PRICE_WEIGHT * price_term + SPEED_WEIGHT * speed_term + CONFIDENCE_WEIGHT * bid.confidence
+    score = AGENT_SHARE * agent + (1 - AGENT_SHARE) * offer + (SPECIALIST_BONUS if specialist else 0.0)
+    return Ranked(
+        agent_id=bid.agent_id,
+        score=round(score, SCORE_DIGITS),
+        price_term=price_term,
+        speed_term=speed_term,
+        confidence_term=bid.confidence,
+        load_term=load_term,
+        performance_term=performance_term,
+        success_term=success_term,
+        response_term=response_term,
+        specialist=specialist,
     )
-    score = AGENT_SHARE * agent + (1 - AGENT_SHARE) * offer + (SPECIALIST_BONUS if terms.specialist else 0.0)
-    return replace(terms, score=round(score, SCORE_DIGITS))

@@ -6,13 +6,14 @@ Exit codes: 0 whole, 1 altered, 2 unreadable.
 import argparse
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import ModuleType
 from typing import NamedTuple
 
 import msgspec
 from rich.console import Console
 from rich.text import Text
 
-from gateway.commands import audit_proofs, audit_rotation, audit_witness, trail
+from gateway.commands import audit_proofs, audit_replay, audit_rotation, audit_what_if, audit_witness, trail
 from gateway.commands.asking import argument_text, ask_node, is_address
 from gateway.commands.common import add_json, print_json
 from gateway.journals import POSTGRES_URL, copy_from_postgres
@@ -24,6 +25,9 @@ from runtime.transparency import NotANote, NotSigned, PublicKey, read_note
 from runtime.verification import Report, verify
 
 ARGUMENT_CHARACTERS_MAX = 100_000
+
+QUESTIONS: dict[str, ModuleType] = {"replay": audit_replay, "what-if": audit_what_if}
+"""The other questions, each with a module of its own."""
 
 SELF_JUDGED = "the node judges itself and may not tell the truth (verify a copy of its journal)"
 
@@ -59,6 +63,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     audit_proofs.arguments(questions)
     audit_rotation.arguments(questions)
     audit_witness.arguments(questions)
+    for name, module in QUESTIONS.items():
+        module.arguments(questions.add_parser(name, help=module.MEANING, description=module.MEANING.capitalize()))
 
 
 def run(options: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""`gavel log tail|state|export|replay|check`: looks at the log, takes it out, rebuilds the read models from it, or folds all of it anew."""
+"""`gavel log tail|state|why|export|replay|check`: looks at the log, takes it out, makes the read models from it, or folds it anew."""
 
 import argparse
 import hashlib
@@ -6,32 +6,24 @@ import tempfile
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlencode
-from urllib.request import Request, urlopen
 
 import msgspec
 
-from gateway.client import Client, Denied, NotReached
+from gateway.commands import log_tail, log_why
 from gateway.commands.common import add_journal, add_json, add_settings, print_json, read_journal_settings, say
 from gateway.commands.noting import add_reason, on_record
-from gateway.commands.reach import reach, running
+from gateway.commands.reach import reach
 from gateway.exports import FORMAT, open_journal, write_export
 from gateway.folder import DataFolder
 from gateway.journals import copy_file, copy_journal, journal_file, read_models_place
 from gateway.keyrings import keys_of
 from gateway.verdicts import FINE, NO, Wrong
 
-TAIL = 20
-PAGE = 500
-
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(metavar="ACTION", required=True)
-    tail = actions.add_parser("tail", help="show the newest records")
-    tail.add_argument("--after", type=int, metavar="N", help=f"those past this position (default: the newest {TAIL})")
-    tail.add_argument("--follow", action="store_true", help="go on as records come, until Ctrl-C")
-    tail.set_defaults(act=_tail)
+    log_tail.arguments(actions.add_parser("tail", help=log_tail.MEANING))
     state = actions.add_parser("state", help="show what a stream had become, now or then")
     state.add_argument("stream", metavar="STREAM", help="its name, as the log tells it: task-019…")
     state.add_argument("--at", metavar="WHEN", help="a position, or a time: 2026-01-31T12:00:00Z (default: now)")
@@ -50,7 +42,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "check", help="fold the whole log with this program, and name each record that it can't read or fold"
     )
     check.set_defaults(act=_check)
-    for action in (tail, state, export, replay, check):
+    log_why.arguments(actions.add_parser("why", help=log_why.MEANING))
+    for action in (state, export, replay, check):
         add_settings(action)
         add_journal(action)
         add_json(action)
@@ -59,31 +52,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     code: int = options.act(options)
     return code
-
-
-def _tail(options: argparse.Namespace) -> int:
-    if options.follow:
-        if options.json:
-            raise Wrong("--follow has no end, --json writes one object: use one of them")
-        return _follow(running(options), options.after)
-    answer = reach(options, lambda client: _read_tail(client, options.after))
-    if options.json:
-        print_json(answer)
-    else:
-        for record in answer["records"]:
-            print(shown(record))
-    return FINE
-
-
-def _read_tail(client: Client, after: int | None) -> dict[str, Any]:
-    position = client.get("/v1/log?limit=1")["position"]
-    reached = max(0, position - TAIL) if after is None else after
-    records: list[dict[str, Any]] = []
-    while reached < position:
-        page = client.get(f"/v1/log?after={reached}&limit={PAGE}")
-        records += page["records"]
-        reached = page["next"] if page["next"] > reached else position
-    return {"records": records, "position": position}
 
 
 def _state(options: argparse.Namespace) -> int:
@@ -96,28 +64,6 @@ def _state(options: argparse.Namespace) -> int:
         print(f"{answer['stream']} version {answer['version']}, position {answer['position']}, {at}")
         print(msgspec.json.format(msgspec.json.encode(answer["state"])).decode())
     return FINE
-
-
-def _follow(client: Client, after: int | None) -> int:
-    """Reads the node's server-sent events, a line at a time."""
-    start = client.get("/v1/log?limit=1")["position"] - TAIL if after is None else after
-    request = Request(f"{client.url}/v1/feed?after={max(0, start)}", headers=client.headers)
-    try:
-        with urlopen(request) as feed:
-            for line in feed:
-                if line.startswith(b"data: {"):
-                    print(shown(msgspec.json.decode(line[6:])), flush=True)
-    except (Denied, NotReached, OSError) as error:
-        raise Wrong(f"the feed ended: {error}") from error
-    say("the node has closed the feed")
-    return NO
-
-
-def shown(record: dict[str, Any]) -> str:
-    """A record in one line."""
-    at = time.strftime("%H:%M:%S", time.localtime(record["at"]))
-    data = msgspec.json.encode(record["data"]).decode()
-    return f"{record['position']:>6} {at} {record['stream']} {record['kind']} by {record['principal']} {data}"
 
 
 def _export(options: argparse.Namespace) -> int:

@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 from functools import partial
+from typing import TypeVar
 
 import msgspec
 import trio
@@ -15,18 +16,19 @@ from gateway.auth import EVERYBODY, is_welcome
 from gateway.calls import Call, Endpoint, SocketEndpoint
 from gateway.live import EventStream, Line, Write, line, watch
 from gateway.parts import Compartment
-from gateway.queries import LIMIT, flag, position, words
+from gateway.queries import LIMIT, Parameter, flag, position
+from gateway.wanted import ANY, FILTERS, Wanted, wanted
 from runtime.errors import Overloaded
 from runtime.journal import Journal
 from runtime.records import Recorded
 
+T = TypeVar("T")
+
 READ_MAX = 2_000
 READ_SECONDS_MAX = 5.0
-STREAM_CHARACTERS_MAX = 300
-POLICY_VIOLATION = 1008
+POLICY_VIOLATION, NORMAL_CLOSURE = 1008, 1000
 
 PAST = position("after", "Only records past this position: 0, or the `next` of the page before.", 0)
-STREAM = words("stream", "Only records of this stream.", None, characters_max=STREAM_CHARACTERS_MAX)
 COMMANDS = flag("commands", "Tell with the first event of each command what was decided, in full.")
 FROM = position("after", "Begin after this position; without it, now.", None)
 
@@ -41,14 +43,16 @@ class LogPage(msgspec.Struct, frozen=True):
 
 
 async def page(call: Call) -> Response:
-    """The tenant's records past a position, all or those of one stream."""
-    after, stream, limit = call.asked(PAST), call.asked(STREAM), call.limit
+    """The tenant's records past a position, all or those that are wanted."""
+    chosen, limit = wanted(call.asked), call.limit
     journal = call.node.system.journal
-    if stream is None:
-        read = await _read(journal, after, min(READ_MAX, 2 * limit))
-        seen = [record for record in read if record.meta.tenant == call.tenant]
+    after = await chosen.start(journal, call.asked(PAST))
+    if chosen.stream is None:
+        read = await _read(journal, after, READ_MAX if chosen.is_narrow else min(READ_MAX, 2 * limit))
+        own = [record for record in read if record.meta.tenant == call.tenant]
     else:
-        read = seen = await _read_stream(journal, stream, after, limit, call.tenant)
+        read = own = await _read_stream(journal, chosen.stream, after, limit, call.tenant)
+    seen = chosen.chosen(own)
     shown = seen[:limit]
     reached = shown[-1].position if len(seen) > limit else read[-1].position if read else after
     commands = call.asked(COMMANDS)
@@ -71,22 +75,30 @@ async def _read_stream(journal: Journal, stream: str, after: int, limit: int, te
 
 
 def _pages(
-    node: Compartment, connection: HTTPConnection, principal: Principal, after: int
+    node: Compartment, connection: HTTPConnection, principal: Principal, after: int, chosen: Wanted
 ) -> AsyncGenerator[tuple[int, list[Recorded]], None]:
-    """What the feed's reader may see past a position, while its key opens the door."""
-    return watch(
-        node.system.journal, after, principal.tenant, partial(is_welcome, connection, connection.app.state.node)
-    )
+    """What the feed's reader may see and wants past a position, while its key opens the door."""
+    welcome = partial(is_welcome, connection, connection.app.state.node)
+    return watch(node.system.journal, after, principal.tenant, welcome, chosen)
 
 
 async def feed(call: Call) -> Response:
     """Server-sent events from `Last-Event-ID` or `after` on, for ever. An event's id is its position, its name the record's kind,
-    its data the record; events named `position` say how far the feed is. It ends when the key is revoked."""
+    its data the record; events named `position` say how far the feed is. It ends when the key is revoked, or at `until`."""
     last_seen = call.request.headers.get("last-event-id")
     named = call.asked(FROM) if last_seen is None else FROM.read(call.node.position_in(last_seen))
-    after = call.node.system.journal.position if named is None else named
-    pages = _pages(call.node, call.request, call.principal, after)
+    chosen = wanted(call.asked)
+    after = await _begin(call.node, named, chosen)
+    pages = _pages(call.node, call.request, call.principal, after, chosen)
     return EventStream(partial(_write_events, call.node, after, pages))
+
+
+async def _begin(node: Compartment, named: int | None, chosen: Wanted) -> int:
+    """Past which position a feed begins: the one that is named, else where `since` begins, else now."""
+    journal = node.system.journal
+    if named is None:
+        named = journal.position if chosen.since == ANY else 0
+    return await chosen.start(journal, named)
 
 
 async def _write_events(
@@ -125,26 +137,42 @@ class PositionFrame(msgspec.Struct, frozen=True, kw_only=True, tag_field="type",
 
 async def feed_socket(websocket: WebSocket, node: Compartment, principal: Principal) -> None:
     """The same feed, one JSON frame a record, until the client goes or the key is revoked. What the client says is not heard."""
-    text = websocket.query_params.get(FROM.name)
-    named = None if text is None else FROM.read(node.position_in(text))
-    after = node.system.journal.position if named is None else named
+    chosen = wanted(partial(_asked, websocket, node))
+    after = await _begin(node, _asked(websocket, node, FROM), chosen)
     await websocket.accept()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_push, websocket, _pages(node, websocket, principal, after), nursery.cancel_scope)
+        pages = _pages(node, websocket, principal, after, chosen)
+        nursery.start_soon(_push, websocket, pages, chosen, node.system.journal, nursery.cancel_scope)
         while (await websocket.receive())["type"] != "websocket.disconnect":
             pass
         nursery.cancel_scope.cancel()
 
 
+def _asked(websocket: WebSocket, node: Compartment, parameter: Parameter[T]) -> T:
+    """A parameter of the socket's query. Raises Refused where its value makes no sense."""
+    text = websocket.query_params.get(parameter.name)
+    if text is None:
+        return parameter.absent
+    return parameter.read(node.position_in(text) if parameter.is_position else text)
+
+
 async def _push(
-    websocket: WebSocket, pages: AsyncGenerator[tuple[int, list[Recorded]], None], scope: trio.CancelScope
+    websocket: WebSocket,
+    pages: AsyncGenerator[tuple[int, list[Recorded]], None],
+    chosen: Wanted,
+    journal: Journal,
+    scope: trio.CancelScope,
 ) -> None:
+    reached = 0
     try:
         async with aclosing(pages):
             async for reached, records in pages:
                 for frame in _frames(reached, records):
                     await websocket.send_text(msgspec.json.encode(frame).decode())
-        await websocket.close(POLICY_VIOLATION, "the key opens nothing any more")
+        if chosen.is_over(reached, journal.clock.now()):
+            await websocket.close(NORMAL_CLOSURE, "all that was wanted has been told")
+        else:
+            await websocket.close(POLICY_VIOLATION, "the key opens nothing any more")
     except WebSocketDisconnect:
         pass
     scope.cancel()
@@ -158,7 +186,9 @@ def _frames(reached: int, records: Sequence[Recorded]) -> list[RecordFrame | Pos
 
 
 routes = (
-    Endpoint("GET", "/v1/log", page, EVERYBODY, reply=LogPage, query=(PAST, LIMIT, STREAM, COMMANDS)),
-    Endpoint("GET", "/v1/feed", feed, EVERYBODY, query=(FROM,), media="text/event-stream"),
+    Endpoint("GET", "/v1/log", page, EVERYBODY, reply=LogPage, query=(PAST, LIMIT, COMMANDS, *FILTERS)),
+    Endpoint("GET", "/v1/feed", feed, EVERYBODY, query=(FROM, *FILTERS), media="text/event-stream"),
 )
-sockets = (SocketEndpoint("/v1/feed", feed_socket, EVERYBODY, query=(FROM,), tells=RecordFrame | PositionFrame),)
+sockets = (
+    SocketEndpoint("/v1/feed", feed_socket, EVERYBODY, query=(FROM, *FILTERS), tells=RecordFrame | PositionFrame),
+)

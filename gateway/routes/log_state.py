@@ -9,7 +9,7 @@ from starlette.responses import Response
 from gateway.auth import AUDITORS
 from gateway.calls import Call, Endpoint, found
 from gateway.queries import AsOf, moment, words
-from gateway.routes.log import STREAM_CHARACTERS_MAX
+from gateway.wanted import STREAM_CHARACTERS_MAX
 from runtime.codec import UnknownKind
 from runtime.journal import Journal
 from runtime.past import PastState, state_at

@@ -31,6 +31,14 @@ class Log(ABC):
         )
         return [self._open(*row) for row in rows]
 
+    def rows(self, after: int, upto: int, limit: int) -> list[tuple[int, str, int, str, bytes]]:
+        """Position, stream, version, kind and bytes of up to `limit` records, past one position and up to another, in order."""
+        return self.query(
+            f"SELECT {self.POSITION}, originator_id, originator_version, topic, state FROM stored_events"
+            f" WHERE {self.POSITION}>? AND {self.POSITION}<=? ORDER BY {self.POSITION} LIMIT ?",
+            (after, upto, limit),
+        )
+
     def read_stream(self, stream: str, *, after: int = 0, limit: int = -1) -> list[Recorded]:
         """Up to `limit` records (below 0: all) of one stream past a position, in order."""
         rows = self.query(
@@ -78,9 +86,13 @@ class Log(ABC):
         )
         return rows if self.codec.keys is None else [(kind, self.codec.plain(body)) for kind, body in rows]
 
+    def newest_position(self) -> int:
+        """The position of the newest record; 0 where there is none."""
+        return int(self._one(f"SELECT COALESCE(MAX({self.POSITION}), 0) FROM stored_events"))
+
     def position_at(self, at: float) -> int:
         """The newest position that was written by a time: times never go back from one record to the next."""
-        low, high = 0, int(self._one(f"SELECT COALESCE(MAX({self.POSITION}), 0) FROM stored_events"))
+        low, high = 0, self.newest_position()
         while low < high:
             middle = (low + high + 1) // 2
             body = self._one(f"SELECT state FROM stored_events WHERE {self.POSITION}=?", (middle,))

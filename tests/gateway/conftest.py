@@ -1,4 +1,4 @@
-"""A real node on a free port of loopback for each test that asks for its admin."""
+"""A real node on a free port of loopback for each test that asks for its admin; logs as they were, for tests of commands."""
 
 import logging
 from collections.abc import AsyncIterator, Iterator

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from benchmarks import big, folding, journal, measure, projections, proof, runtime
+from benchmarks import big, folding, journal, measure, projections, proof, replay, runtime
 from benchmarks.actors import QUEUED, AsyncCounter, Counter
 from benchmarks.catalog import BENCHES
 from benchmarks.measure import Measured, NotMeasurable, Row
@@ -150,4 +150,10 @@ def test_a_row_that_cannot_be_measured_is_told_and_exits_1(
 
 def test_read_models_are_measured_on_both_sides_and_end_with_the_same_rows(tmp_path: Path) -> None:
     measured = projections.project(events=300, rounds=1, folder=tmp_path)
+    assert measured.ours[0] > 0 < measured.theirs[0]
+
+
+def test_replaying_is_measured_on_both_sides(tmp_path: Path) -> None:
+    assert "replay" in {row.name for row in BENCHES["audit"]}
+    measured = replay.replay(events=300, rounds=1, place=tmp_path)
     assert measured.ours[0] > 0 < measured.theirs[0]

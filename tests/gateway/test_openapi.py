@@ -139,6 +139,7 @@ async def test_every_json_answer_is_as_described(admin: Client, monkeypatch: pyt
         "/v1/witness",
         "/v1/log?commands=true",
         "/v1/log/state?stream=agent-default:a0&at=2100-01-01T00:00:00Z",
+        "/v1/log/why?of=agent-default:a0&tree=true",
         "/openapi.json",
         "/v1/blobs",
     ):

@@ -1,0 +1,1 @@
+"""What an auditor recomputes from a journal: decisions, the facts that they rested on, solver runs, and what would have followed."""

@@ -1,0 +1,361 @@
+"""Whether the facts that commands carry were so: each is derived from the log anew and compared with what the command says.
+
+A fact names the position at which it was read. What the log showed there has to be what the command carries, and nothing before the step
+may have changed it since. What no log can show (when an agent was last heard from) is held against what bounds it.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+from agents.calls import CALL_CHARACTERS_MAX, CANDIDATES_MAX
+from agents.open_tasks import ENDED_MAX, SKILLS_MAX
+from aggregates import qubo_problem as problems
+from aggregates import task as tasks
+from aggregates.agent import LoseAgent
+from aggregates.qubo_problem import ProblemRegistered
+from aggregates.solve_job import CompleteSolve, QueueSolve, SolveJob
+from aggregates.task import (
+    AwardTask,
+    Candidate,
+    CompleteTask,
+    Doer,
+    ExpireLease,
+    FailDependent,
+    FailTask,
+    NoteStall,
+    OpenBook,
+    PlaceBid,
+    RefuseBid,
+    Stage,
+    StartTask,
+    SubmitTask,
+    Task,
+    TaskCompleted,
+    UnblockTask,
+    WithdrawBid,
+)
+from aggregates.values.ranking import BidderFacts
+from gateway.audit.ledger import Account, Books, Standing
+from runtime.differences import unpacked
+from runtime.records import Command, Event, Meta, Recorded
+from runtime.replay import Told
+
+FALSE_FACTS_MAX = 1000
+"""False facts that are named; those beyond are counted."""
+
+WORDS = (PlaceBid, WithdrawBid, RefuseBid, StartTask, CompleteTask, FailTask)
+"""What an agent says itself: whoever says it is heard from."""
+
+NOBODY = "nobody by that name"
+
+
+class FalseFact(msgspec.Struct, frozen=True, kw_only=True):
+    """A fact that a command carries: what it says, and what the log said."""
+
+    position: int
+    stream: str
+    command: str
+    fact: str
+    said: Any
+    was: Any
+
+
+class FactCounts(msgspec.Struct, kw_only=True):
+    """`checked` facts were derived anew; `bounded` ones can't be and were held against what bounds them; of `unknown` ones the
+    log shows too little; `false` counts those of the first two that were not so."""
+
+    checked: int = 0
+    bounded: int = 0
+    unknown: int = 0
+    false: int = 0
+
+
+class Archive(Protocol):
+    """Looks up what stands elsewhere in the log. Both block."""
+
+    def record_at(self, position: int) -> Recorded | None:
+        """The record at a position; None where there is none that can be read."""
+
+    def stood_at(self, stream: str, before: int) -> tuple[int, Any, str] | None:
+        """Newest position, state and tenant of a stream before a position; None where there is none, or it can't be folded."""
+
+
+class Facts:
+    """Follows a log and judges the facts in its commands. A witness of a replay."""
+
+    def __init__(self, archive: Archive) -> None:
+        self.counts = FactCounts()
+        self.false: list[FalseFact] = []
+        self._archive = archive
+        self._books: dict[str, Books] = {}
+        self._missed: set[str] = set()
+        """Of whom a record could not be read (empty: of anybody): what does not fit after that is nobody's lie."""
+        self._told: Told
+        self._judges: dict[type[Command[Any]], Callable[[Any, Books], None]] = {
+            SubmitTask: self._submission,
+            UnblockTask: self._dependency_end,
+            FailDependent: self._dependency_end,
+            OpenBook: self._call,
+            NoteStall: self._stall,
+            AwardTask: self._award,
+            ExpireLease: self._silence_of_holder,
+            LoseAgent: self._silence,
+            QueueSolve: self._problem,
+            CompleteSolve: self._solved,
+        }
+
+    def hear(self, told: Told, is_asked: bool) -> None:
+        """A command: its facts are judged if anybody asks, and whoever speaks in it is heard from."""
+        command, meta = told.command, told.meta
+        books = self._books.get(meta.tenant)
+        if books is None:
+            books = self._books[meta.tenant] = Books()
+        books.begin(meta)
+        if is_asked:
+            self._told = told
+            self.counts.checked += 1
+            if command.at != meta.at or command.tenant != meta.tenant:
+                self._lies("stamp", [command.at, command.tenant], [meta.at, meta.tenant])
+            judge = self._judges.get(type(command))
+            if judge is not None:
+                judge(command, books)
+        if isinstance(command, WORDS):
+            books.hear(command.agent_id, command.at)
+
+    def take(self, position: int, event: Event, meta: Meta) -> None:
+        """An event: it is entered in the books."""
+        books = self._books.get(meta.tenant)
+        if books is None:
+            books = self._books[meta.tenant] = Books()
+        books.take(position, event, meta)
+
+    def miss(self, tenant: str) -> None:
+        """A record that can't be read: the books lack it from here on."""
+        self._missed.add(tenant)
+
+    # ---- saying
+
+    def _say(self, fact: str, said: Any, was: Any) -> None:
+        """A fact that does not fit what the log shows, as far as that can be read."""
+        if self._missed and ("" in self._missed or self._told.meta.tenant in self._missed):
+            self.counts.checked -= 1
+            self.counts.unknown += 1
+        else:
+            self._lies(fact, said, was)
+
+    def _lies(self, fact: str, said: Any, was: Any) -> None:
+        self.counts.false += 1
+        if len(self.false) < FALSE_FACTS_MAX:
+            told = self._told
+            self.false.append(
+                FalseFact(
+                    position=told.position,
+                    stream=told.stream,
+                    command=type(told.command).__name__,
+                    fact=fact,
+                    said=unpacked(said),
+                    was=unpacked(was),
+                )
+            )
+
+    def _check(self, fact: str, said: Any, was: Any) -> None:
+        self.counts.checked += 1
+        if said != was:
+            self._say(fact, said, was)
+
+    def _check_one_of(self, fact: str, said: Any, were: Sequence[Any]) -> None:
+        """A fact that a step may have read before or after what another one of the same cause changed."""
+        self.counts.checked += 1
+        if said not in were:
+            self._say(fact, said, were[0])
+
+    def _bound(self, fact: str, said: float, least: float, most: float) -> None:
+        self.counts.bounded += 1
+        if not least <= said <= most:
+            self._lies(fact, said, f"between {least!r} and {most!r}")
+
+    # ---- submissions and dependencies
+
+    def _submission(self, command: SubmitTask, books: Books) -> None:
+        for fact in command.dependency_facts:
+            self._dependency(fact.task_id, fact.stage, fact.position)
+        offered = books.names_by_skill
+        if offered and len(offered) < SKILLS_MAX:
+            never = tuple(skill for skill in sorted({*command.capabilities}) if skill not in offered)
+            self._check("skills_never_offered", tuple(sorted(command.skills_never_offered)), never)
+
+    def _dependency(self, task_id: str, stage: Stage, position: int) -> None:
+        fact, told = f"dependency {task_id}", self._told
+        stood = self._stood(task_id)
+        if stage is Stage.UNKNOWN:
+            # One that ended too long ago is not at hand any more, and called unknown.
+            if stood is None or told.position - stood[0] >= ENDED_MAX:
+                self.counts.unknown += stood is not None
+                self.counts.checked += stood is None
+                return
+            self._check(fact, (stage, position), (stood[1].stage, stood[0]))
+            return
+        self._check(fact, (stage, position), (stood[1].stage, stood[0]) if stood is not None else NOBODY)
+
+    def _stood(self, task_id: str) -> tuple[int, Task] | None:
+        found = self._archive.stood_at(tasks.stream(task_id), self._told.position)
+        if found is None or found[2] != self._told.meta.tenant:
+            return None
+        return found[0], found[1]
+
+    def _dependency_end(self, command: UnblockTask | FailDependent, _: Books) -> None:
+        stage = command.stage if isinstance(command, FailDependent) else Stage.COMPLETED
+        stood = self._stood(command.dependency)
+        was = (stood[1].stage, stood[0]) if stood is not None else NOBODY
+        self._check(f"dependency {command.dependency}", (stage, command.position), was)
+
+    # ---- calls and awards
+
+    def _call(self, command: OpenBook, books: Books) -> None:
+        task = self._told.before
+        if not isinstance(task, Task):
+            self.counts.unknown += 1
+            return
+        self._candidates(command.candidates, task, books)
+        self._doers(command.doers, task)
+        excluded = {doer.agent_id for doer in command.doers}
+        free = {name: one for name, one in books.able(task.capabilities) if one.is_free and name not in excluded}
+        called = {candidate.agent_id for candidate in command.candidates}
+        most = min(CANDIDATES_MAX, CALL_CHARACTERS_MAX // max(1, sum(map(len, task.capabilities))))
+        left_out = sorted(free.keys() - called)
+        if len(called) >= most:
+            # The least loaded are called where there are too many: nobody who is left out may be less loaded than one who is called.
+            busiest = max((candidate.running for candidate in command.candidates), default=0)
+            left_out = [name for name in left_out if free[name].running < busiest]
+        self._check("candidates left out", [], left_out)
+
+    def _stall(self, command: NoteStall, books: Books) -> None:
+        task = self._told.before
+        if not isinstance(task, Task):
+            self.counts.unknown += 1
+            return
+        self._candidates(command.candidates, task, books)
+        self._doers(command.doers, task)
+        called = {candidate.agent_id for candidate in command.candidates}
+        left_out = sorted({name for name, _ in books.able(task.capabilities)} - called)
+        self._check("candidates left out", [], left_out)
+
+    def _candidates(self, candidates: Iterable[Candidate], task: Task, books: Books) -> None:
+        for said in candidates:
+            needed = frozenset(said.capabilities).intersection(task.capabilities)
+            told = (said.position, sorted(needed), said.slots, said.running, True)
+            were = [_as_candidate(one, task) for one in _views(books, said.agent_id)]
+            self._check_one_of(f"candidate {said.agent_id}", told, were)
+
+    def _doers(self, doers: Sequence[Doer], task: Task) -> None:
+        for doer in doers:
+            record = self._archive.record_at(doer.position) if doer.position < self._told.position else None
+            done = record.event if record is not None else None
+            was: Any = NOBODY
+            if isinstance(done, TaskCompleted) and record is not None and record.meta.tenant == self._told.meta.tenant:
+                was = (done.task_id, done.agent_id)
+            self._check(f"doer of {doer.task_id}", (doer.task_id, doer.agent_id), was)
+        named = {doer.task_id for doer in doers}
+        for task_id in task.independent_of:
+            if task_id not in named:
+                self._unnamed_doer(task_id)
+
+    def _unnamed_doer(self, task_id: str) -> None:
+        stood = self._stood(task_id)
+        if stood is None or self._told.position - stood[0] >= ENDED_MAX:
+            self.counts.unknown += 1
+        else:
+            self._check("doers left out", [], [task_id])
+
+    def _award(self, command: AwardTask, books: Books) -> None:
+        task = self._told.before
+        if not isinstance(task, Task):
+            self.counts.unknown += 1
+            return
+        topics = (task.task_type.value, *task.capabilities)
+        for said in command.bidders:
+            told = _told_of_bidder(said, topics)
+            were = [_as_bidder(one, topics) for one in _views(books, said.agent_id)]
+            self._check_one_of(f"bidder {said.agent_id}", told, were)
+        named = {one.agent_id for one in command.bidders}
+        standings = [(bid.agent_id, books.standing(bid.agent_id)) for bid in task.bids if bid.agent_id not in named]
+        left_out = [name for name, one in standings if one is not None and one.is_active]
+        self._check("bidders left out", [], left_out)
+
+    # ---- silence
+
+    def _silence_of_holder(self, command: ExpireLease, books: Books) -> None:
+        task = self._told.before
+        account = books.accounts.get(task.assignee) if isinstance(task, Task) else None
+        if account is None:
+            self.counts.unknown += 1
+            return
+        if command.agent_gone_position:
+            self._check("agent_gone_position", command.agent_gone_position, account.gone_at)
+        self._last_heard(command.last_heard_at, command.at, account)
+
+    def _silence(self, command: LoseAgent, books: Books) -> None:
+        account = books.accounts.get(command.agent_id)
+        if account is None:
+            self._check("agent_id", command.agent_id, NOBODY)
+            return
+        self._last_heard(command.last_heard_at, command.at, account)
+
+    def _last_heard(self, said: float, at: float, account: Account) -> None:
+        """Never before what it said on record, or registered or came back; never after the decision."""
+        self._bound("last_heard_at", said, max(account.heard_at, account.since), at)
+
+    # ---- problems and solves
+
+    def _problem(self, command: QueueSolve, _: Books) -> None:
+        said = command.problem
+        if said is None:
+            return
+        record = self._archive.record_at(said.position) if said.position < self._told.position else None
+        event = record.event if record is not None else None
+        was: Any = NOBODY
+        if isinstance(event, ProblemRegistered) and record is not None:
+            was = (event.problem_id, event.name, event.blob, event.format, event.sense, event.variables)
+            if record.stream != problems.stream(command.problem_id) or record.meta.tenant != self._told.meta.tenant:
+                was = NOBODY
+        told = (command.problem_id, said.name, said.blob, said.format, said.sense, said.variables)
+        self._check(f"problem {command.problem_id}", told, was)
+
+    def _solved(self, command: CompleteSolve, _: Books) -> None:
+        job = self._told.before
+        if not isinstance(job, SolveJob) or job.queued is None:
+            self.counts.unknown += 1
+            return
+        self.counts.checked += 2
+        if command.input_digest != job.queued.problem.blob:
+            self._lies("input_digest", command.input_digest, job.queued.problem.blob)
+        if command.seed != job.queued.seed:
+            self._lies("seed", command.seed, job.queued.seed)
+
+
+def _views(books: Books, agent_id: str) -> list[Standing]:
+    """How an agent stood before the step, and stands now."""
+    return [one for one in (books.standing(agent_id), books.now(agent_id)) if one is not None] or [_NONE]
+
+
+_NONE = Standing(0, Account().profile, 0, 0, 0, 0.0, 0, 0.0)
+"""How an agent stands that there is not."""
+
+
+def _as_candidate(one: Standing, task: Task) -> tuple[Any, ...]:
+    needed = sorted(frozenset(one.profile.capabilities).intersection(task.capabilities))
+    return (one.position, needed, one.profile.slots, one.running, one.is_active)
+
+
+def _told_of_bidder(said: BidderFacts, topics: Iterable[str]) -> tuple[Any, ...]:
+    figures = (said.completed, said.failed, said.kept_sum, said.answers, said.answer_seconds_sum)
+    special = not frozenset(said.specializations).isdisjoint(topics)
+    return (said.position, said.slots, said.running, said.lease_seconds, special, *figures, True)
+
+
+def _as_bidder(one: Standing, topics: Iterable[str]) -> tuple[Any, ...]:
+    figures = (one.completed, one.failed, one.kept_sum, one.answers, one.answer_seconds_sum)
+    special = not frozenset(one.profile.specializations).isdisjoint(topics)
+    return (one.position, one.profile.slots, one.running, one.profile.lease_seconds, special, *figures, one.is_active)

@@ -1,0 +1,299 @@
+"""An auditor's own books of agents and their work: what the log says of each, at any record and as of the step that led to it.
+
+They are kept from the events alone and owe nothing to the coordinator's memory: an agent's profile is folded by the agents' own rules.
+All decisions of a step were made upon what stood before its first one, so the books keep how agents stood there too.
+"""
+
+from collections import OrderedDict
+from typing import Any, NamedTuple
+
+from aggregates import agent as agents
+from aggregates.agent import (
+    Agent,
+    AgentDeregistered,
+    AgentDraining,
+    AgentLost,
+    AgentRegistered,
+    AgentReturned,
+    AgentUpdated,
+)
+from aggregates.task import (
+    BidPlaced,
+    BidRefused,
+    BidWithdrawn,
+    BookOpened,
+    LeaseExpired,
+    TaskAwarded,
+    TaskCancelled,
+    TaskCompleted,
+    TaskDeadLettered,
+    TaskExpired,
+    TaskFailed,
+    TaskSubmitted,
+)
+from runtime.records import Event, Meta
+
+DEPARTED_MAX = 10_000
+"""Of how many agents that left the coordinator knows the past; that of those who left before is forgotten there, and so here."""
+
+StepKey = tuple[float, str, str, str, str]
+
+
+class Standing(NamedTuple):
+    """How an agent stood: `position` is that of the last event that changed any of it."""
+
+    position: int
+    profile: Agent
+    running: int
+    completed: int
+    failed: int
+    kept_sum: float
+    answers: int
+    answer_seconds_sum: float
+
+    @property
+    def is_active(self) -> bool:
+        return self.profile.stage is agents.Stage.ACTIVE
+
+    @property
+    def is_free(self) -> bool:
+        return self.is_active and self.running < self.profile.slots
+
+
+class Account:
+    """An agent's page in the books."""
+
+    __slots__ = (
+        "answer_seconds_sum",
+        "answers",
+        "completed",
+        "failed",
+        "gone_at",
+        "heard_at",
+        "held",
+        "kept_sum",
+        "position",
+        "profile",
+        "since",
+    )
+
+    def __init__(self) -> None:
+        self.position = 0
+        self.profile = agents.initial
+        self.held: set[str] = set()
+        self.completed = 0
+        self.failed = 0
+        self.kept_sum = 0.0
+        self.answers = 0
+        self.answer_seconds_sum = 0.0
+        self.since = 0.0
+        """When it registered or came back last."""
+        self.heard_at = 0.0
+        """When it said last what stands on record."""
+        self.gone_at = 0
+        """Where it is recorded that it was lost or left."""
+
+    @property
+    def has_past(self) -> bool:
+        return bool(self.completed or self.failed or self.answers)
+
+    def standing(self) -> Standing:
+        return Standing(
+            self.position,
+            self.profile,
+            len(self.held),
+            self.completed,
+            self.failed,
+            self.kept_sum,
+            self.answers,
+            self.answer_seconds_sum,
+        )
+
+
+class Work:
+    """An open task, as far as its agents' figures follow from it."""
+
+    __slots__ = ("answered", "assignee", "bidding_seconds", "eta_seconds", "opened_at")
+
+    def __init__(self, bidding_seconds: float) -> None:
+        self.bidding_seconds = bidding_seconds
+        self.opened_at = 0.0
+        self.answered: set[str] = set()
+        self.assignee = ""
+        self.eta_seconds = 0.0
+
+
+class Books:
+    """The books of one tenant."""
+
+    def __init__(self) -> None:
+        self.accounts: dict[str, Account] = {}
+        self.departed: OrderedDict[str, Account] = OrderedDict()
+        self.work: dict[str, Work] = {}
+        self.names_by_skill: dict[str, set[str]] = {}
+        """Every skill that was ever offered, and the active agents that offer it now."""
+        self._step: StepKey | None = None
+        self._before: dict[str, Standing | None] = {}
+        """How the agents stood that the step under way has changed."""
+
+    # ---- looking
+
+    def begin(self, meta: Meta) -> None:
+        """A command comes: it belongs to the step of the one before where it has the same cause at the same moment."""
+        step = (meta.at, meta.cause, meta.correlation, meta.principal, meta.tenant)
+        if step != self._step:
+            self._step = step
+            self._before.clear()
+
+    def standing(self, agent_id: str) -> Standing | None:
+        """How an agent stood before the step under way; None where there was none."""
+        if agent_id in self._before:
+            return self._before[agent_id]
+        account = self.accounts.get(agent_id)
+        return account.standing() if account is not None else None
+
+    def now(self, agent_id: str) -> Standing | None:
+        """How an agent stands after the records so far."""
+        account = self.accounts.get(agent_id)
+        return account.standing() if account is not None else None
+
+    def able(self, needs: tuple[str, ...]) -> list[tuple[str, Standing]]:
+        """The agents that were active with all these skills before the step under way, by name."""
+        if needs:
+            first, *others = (self.names_by_skill.get(skill, set()) for skill in needs)
+            names = first.intersection(*others)
+        else:
+            names = {name for name, one in self.accounts.items() if one.profile.stage is agents.Stage.ACTIVE}
+        found = []
+        for name in sorted({*names, *self._before}):
+            standing = self.standing(name)
+            if standing is not None and standing.is_active and set(needs) <= set(standing.profile.capabilities):
+                found.append((name, standing))
+        return found
+
+    # ---- keeping
+
+    def take(self, position: int, event: Event, meta: Meta) -> None:
+        """Enters an event of an agent or a task."""
+        match event:
+            case AgentRegistered():
+                self._register(position, event, meta)
+            case AgentUpdated() | AgentDraining() | AgentLost() | AgentReturned() | AgentDeregistered():
+                self._change(position, event, meta)
+            case TaskSubmitted():
+                self.work[event.task_id] = Work(event.bidding_seconds)
+            case _:
+                work = self.work.get(getattr(event, "task_id", ""))
+                if work is not None:
+                    self._follow(position, event, work)
+
+    def hear(self, agent_id: str, at: float) -> None:
+        """An agent says something that stands on record."""
+        account = self.accounts.get(agent_id)
+        if account is not None and account.profile.stage is not agents.Stage.DEREGISTERED:
+            account.heard_at = at
+
+    def _touch(self, agent_id: str, position: int) -> Account | None:
+        """The account of an agent that is about to change."""
+        account = self.accounts.get(agent_id)
+        if account is not None:
+            if agent_id not in self._before:
+                self._before[agent_id] = account.standing()
+            account.position = position
+        return account
+
+    def _register(self, position: int, event: AgentRegistered, meta: Meta) -> None:
+        name = event.agent_id
+        account = self._touch(name, position)
+        if account is None:
+            self._before.setdefault(name, None)
+            account = self.accounts[name] = self.departed.pop(name) if name in self.departed else Account()
+            account.position, account.heard_at = position, 0.0
+        self._renew(account, name, event)
+        account.since = meta.at
+
+    def _change(self, position: int, event: Any, meta: Meta) -> None:
+        account = self._touch(event.agent_id, position)
+        if account is None:
+            return
+        self._renew(account, event.agent_id, event)
+        match event:
+            case AgentReturned():
+                account.since = meta.at
+            case AgentLost():
+                account.gone_at = position
+            case AgentDeregistered():
+                account.gone_at, account.heard_at = position, 0.0
+                self._dismiss(event.agent_id, account)
+
+    def _renew(self, account: Account, name: str, event: Any) -> None:
+        """The profile after an event, and the lists of who offers what."""
+        self._list(name, account.profile, offers=False)
+        account.profile = agents.evolve(account.profile, event)
+        self._list(name, account.profile, offers=True)
+
+    def _list(self, name: str, profile: Agent, *, offers: bool) -> None:
+        if profile.stage is not agents.Stage.ACTIVE:
+            return
+        for skill in profile.capabilities:
+            names = self.names_by_skill.setdefault(skill, set())
+            if offers:
+                names.add(name)
+            else:
+                names.discard(name)
+
+    def _dismiss(self, name: str, account: Account) -> None:
+        """Who left is kept until its last task was taken from it; then its figures alone, if it has any."""
+        if account.profile.stage is not agents.Stage.DEREGISTERED or account.held:
+            return
+        del self.accounts[name]
+        if account.has_past:
+            self.departed[name] = account
+            if len(self.departed) > DEPARTED_MAX:
+                self.departed.popitem(last=False)
+
+    def _follow(self, position: int, event: Any, work: Work) -> None:
+        match event:
+            case BookOpened():
+                work.opened_at = event.closes_at - work.bidding_seconds
+                work.answered = set()
+            case BidPlaced():
+                self._count_answer(position, event, work)
+            case BidRefused() | BidWithdrawn():
+                work.answered.add(event.agent_id)
+            case TaskAwarded():
+                work.assignee, work.eta_seconds = event.agent_id, event.eta_seconds
+                if (account := self._touch(event.agent_id, position)) is not None:
+                    account.held.add(event.task_id)
+            case LeaseExpired() | TaskFailed(final=False):
+                self._release(position, event.task_id, work, failed=1)
+            case TaskCompleted():
+                self._complete(position, event, work)
+            case TaskFailed() | TaskCancelled() | TaskExpired() | TaskDeadLettered():
+                self._release(position, event.task_id, work)
+                del self.work[event.task_id]
+
+    def _count_answer(self, position: int, event: BidPlaced, work: Work) -> None:
+        """Only the first answer to a call counts."""
+        if event.agent_id not in work.answered:
+            work.answered.add(event.agent_id)
+            if (account := self._touch(event.agent_id, position)) is not None:
+                account.answers += 1
+                account.answer_seconds_sum += max(0.0, event.placed_at - work.opened_at)
+
+    def _complete(self, position: int, event: TaskCompleted, work: Work) -> None:
+        if (account := self._touch(event.agent_id, position)) is not None:
+            account.completed += 1
+            account.kept_sum += min(1.0, work.eta_seconds / event.seconds) if event.seconds > 0 else 1.0
+        self._release(position, event.task_id, work)
+        del self.work[event.task_id]
+
+    def _release(self, position: int, task_id: str, work: Work, *, failed: int = 0) -> None:
+        name, work.assignee = work.assignee, ""
+        account = self.accounts.get(name)
+        if account is None or task_id not in account.held:
+            return
+        self._touch(name, position)
+        account.held.remove(task_id)
+        account.failed += failed
+        self._dismiss(name, account)

@@ -1,0 +1,296 @@
+"""A life of a node in which every command of every aggregate decides something; all but a solve by time follows from a seed."""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, TypeVar
+
+import trio
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from msgspec.structs import replace
+
+import agents.solver
+from aggregates import action, agent, key, task, trail
+from aggregates.agent import AgentType
+from aggregates.journal import OpenJournal
+from aggregates.projection import SkipEvent
+from aggregates.qubo_problem import RegisterProblem
+from aggregates.solve_job import CancelSolve, QueueSolve
+from aggregates.values.qubo import Format, Sense
+from gateway.erasure import erase
+from gateway.folder import DataFolder, write_private
+from gateway.node import Elements, open_node
+from gateway.parts import Node
+from gateway.settings import GavelSettings
+from runtime.blobs import Blobs
+from runtime.claims import Claims, Name
+from runtime.delivery import Context
+from runtime.errors import Refused
+from runtime.records import Command
+from runtime.simulation import Machine, World, simulate
+from runtime.store.copies import copy_database
+from runtime.transparency import Signer
+from solvers.formats import write_rudy
+from solvers.generators import toroidal_grid
+from tests.examples import command_by_type
+
+R = TypeVar("R")
+
+SEED = 7
+LEASE_SECONDS = 10.0
+BUDGET_SECONDS = 8.0
+GRID = write_rudy(toroidal_grid(6, 6, 1))
+"""A problem that the house solves; `TARGET` is reached before any time is up."""
+TARGET = 20.0
+LAST_SECONDS = 60.0
+REPORT_SECONDS = 0.0001
+"""Between two reports of a solve: it takes no simulated time, but to begin and to end."""
+
+
+class Party:
+    """Somebody who asks the node, and what they ask most."""
+
+    def __init__(self, node: Node, tenant: str, name: str) -> None:
+        self.node = node
+        self.context = Context(tenant=tenant, principal=name)
+
+    async def ask(self, command: Command[R]) -> R:
+        return await self.node.system.ask(command, self.context)
+
+    async def register(self, name: str, **changed: Any) -> None:
+        """Offers somebody's services, with a key."""
+        given: dict[str, Any] = {"capabilities": ("cutting",), "slots": 2, "agent_type": AgentType.OPERATIONS}
+        digest = sha256(f"{name} {self.node.system.journal.position}".encode()).digest()
+        key_id = f"key-{digest.hex()[:8]}"
+        await self.ask(
+            agent.RegisterAgent(agent_id=name, name=name, key_id=key_id, key_digest=digest, **(given | changed))
+        )
+
+    async def submit(self, name: str, **changed: Any) -> None:
+        given: dict[str, Any] = {"task_type": task.TaskType.ANALYSIS, "capabilities": ("cutting",)}
+        terms = {"bidding_seconds": 0.5, "budget_seconds": BUDGET_SECONDS}
+        await self.ask(task.SubmitTask(task_id=name, **(given | terms | changed)))
+
+    async def bid(self, name: str, agent_id: str, price: float = 2.0) -> None:
+        await self.ask(task.PlaceBid(task_id=name, agent_id=agent_id, price=price, eta_seconds=1.5, confidence=0.75))
+
+    async def seen(self, kind: str, name: str) -> None:
+        """Waits until an event of this kind about that stands in the log."""
+        journal, position = self.node.system.journal, 0
+        while True:
+            for record in await journal.read(position):
+                position = record.position
+                if record.kind == kind and record.stream.endswith(name):
+                    return
+            await journal.wait_past(position)
+
+
+async def _live(node: Node, beating: "Beating") -> None:
+    acme, other = Party(node, "acme", "operator:o1"), Party(node, "other", "admin:a2")
+    await _keep_keys(acme)
+    await acme.submit("nobody", capabilities=("singing",))  # nobody has ever offered anything
+    for name in ("ann", "bob", "cid"):
+        await acme.register(name)
+        beating.names.add(name)
+    await acme.ask(agent.UpdateAgent(agent_id="bob", capabilities=("cutting", "sewing"), slots=1))
+    await _win(acme)
+    await _lose_and_fail(acme, beating)
+    await _end_otherwise(acme)
+    await _solve(acme)
+    await acme.ask(agent.DrainAgent(agent_id="bob", reason="enough"))
+    await acme.ask(agent.DeregisterAgent(agent_id="bob", reason="gone"))
+    await acme.register("bob", specializations=("cutting",), capabilities=("cutting",))
+    await acme.submit("again")
+    await acme.seen("task.BookOpened", "again")
+    await acme.bid("again", "bob", 0.5)
+    await other.register("ann")
+    await other.submit("theirs")
+    await acme.submit("theirs-alone", data_subject="p1", description="who was erased", payload={"who": "somebody"})
+    await acme.ask(task.CancelTask(task_id="theirs-alone", reason="moved away"))
+    await erase(acme.node, "p1", "asked to", acme.context)
+    await acme.ask(OpenJournal(name="apart", origin="gavel/apart/00", public_key="apart+00"))
+    await _leave_a_trail(acme)
+    await acme.ask(SkipEvent(projection="tasks/1", position=1, reason="it was damaged", failure="ValueError"))
+
+
+async def _leave_a_trail(party: Party) -> None:
+    """Actions, refusals of somebody known, and so many of a stranger that it looks like an intruder."""
+    for noted in (action.BeginAction, action.EndAction, trail.NoteRefusals):
+        await party.ask(command_by_type[noted])
+    strangers: Any = command_by_type[trail.NoteStrangers]
+    await party.ask(replace(strangers, counted=replace(strangers.counted, count=10_000)))
+    await party.seen("trail.IntruderSuspected", "")
+
+
+async def _keep_keys(party: Party) -> None:
+    digest = sha256(b"spare").digest()
+    await party.ask(key.IssueKey(key_id="spare", role=key.Role.AUDITOR, digest=digest, label="spare"))
+    await party.ask(key.RevokeKey(key_id="spare", reason="old"))
+
+
+async def _win(party: Party) -> None:
+    """A task that is fought for and done; one that waits for it and must be independent; one nobody may do then."""
+    await party.submit("first", priority=5, payload={"n": 1})
+    await party.seen("task.BookOpened", "first")
+    await party.submit("second", dependencies=("first",), independent_of=("first",))
+    await party.bid("first", "ann", 3.0)
+    await party.bid("first", "bob", 1.0)
+    await party.ask(task.WithdrawBid(task_id="first", agent_id="bob"))
+    await party.bid("first", "bob", 1.25)
+    await party.ask(task.RefuseBid(task_id="first", agent_id="cid", reason="busy"))
+    await party.seen("task.TaskAwarded", "first")
+    await party.ask(task.StartTask(task_id="first", agent_id="bob", token=1))
+    await party.ask(task.CompleteTask(task_id="first", agent_id="bob", token=1, result={"value": [1, 2]}))
+    await party.seen("task.BookOpened", "second")
+    await party.submit("sewn", capabilities=("sewing",), dependencies=("first",), independent_of=("first",))
+    await party.seen("task.TaskStalled", "sewn")
+
+
+async def _lose_and_fail(party: Party, beating: "Beating") -> None:
+    """One falls silent with a task, and comes back; one fails; one takes too long."""
+    await _award_to(party, "second", "cid", 1)
+    beating.names.discard("cid")
+    await party.seen("agent.AgentLost", "cid")
+    await party.ask(agent.Heartbeat(agent_id="cid"))
+    beating.names.add("cid")
+    await party.seen("agent.AgentReturned", "cid")
+    await _award_to(party, "second", "ann", 2)
+    await party.ask(task.FailTask(task_id="second", agent_id="ann", token=2, reason="too hard"))
+    await party.submit("overrun")
+    await _award_to(party, "overrun", "ann", 1)
+    await party.ask(task.StartTask(task_id="overrun", agent_id="ann", token=1))
+    await party.seen("task.TaskFailed", "overrun")
+
+
+async def _award_to(party: Party, name: str, agent_id: str, token: int) -> None:
+    """Has an agent win a book, whichever of the task's it is: one that is open has everybody else's answer, or its time is up."""
+    while True:
+        records = party.node.store.read_stream(task.stream(name))
+        if any(isinstance(one.event, task.TaskAwarded) and one.event.token == token for one in records):
+            return
+        with suppress(Refused):
+            await party.bid(name, agent_id, 0.1)
+        await trio.sleep(0.2)
+
+
+async def _end_otherwise(party: Party) -> None:
+    """Tasks that are cancelled, take down what waits for them, or are too late."""
+    await party.submit("dropped", capabilities=("cutting",), bidding_seconds=5.0)
+    await party.submit("waits", dependencies=("dropped",))
+    await party.ask(task.CancelTask(task_id="dropped", reason="enough"))
+    await party.seen("task.TaskFailed", "waits")
+    await party.submit("late", capabilities=("cutting",), deadline=party.node.system.clock.now() + 2.0)
+    await party.seen("task.TaskExpired", "late")
+
+
+async def _solve(party: Party) -> None:
+    digest = sha256(GRID).hexdigest()
+    problem = RegisterProblem(
+        problem_id="grid",
+        name="grid",
+        format=Format.RUDY,
+        blob=digest,
+        variables=36,
+        couplings=72,
+        sense=Sense.MAX,
+    )
+    await party.ask(problem)
+    queue = QueueSolve(job_id="j1", problem_id="grid", seconds=60.0, seed=11, target=TARGET)
+    await party.ask(queue)
+    await party.seen("solve_job.SolveCompleted", "j1")
+    await party.ask(replace(problem, problem_id="gone", name="gone", blob="0" * 64))
+    await party.ask(QueueSolve(job_id="j2", problem_id="gone", seconds=60.0))
+    await party.seen("solve_job.SolveFailed", "j2")
+    await party.ask(QueueSolve(job_id="j3", problem_id="grid", seconds=60.0, target=TARGET))
+    await party.ask(CancelSolve(job_id="j3", reason="enough"))
+    await party.submit(
+        "optimize",
+        task_type=task.TaskType.OPTIMIZATION,
+        capabilities=("qubo",),
+        payload={"problem_id": "grid", "seconds": 0.05, "seed": 5},
+    )
+    await party.seen("task.TaskCompleted", "optimize")
+
+
+class Beating:
+    """Says three times in a lease that these agents are there."""
+
+    def __init__(self, node: Node) -> None:
+        self.names: set[str] = set()
+        self._node = node
+
+    async def run(self) -> None:
+        while True:
+            for name in sorted(self.names):
+                await Party(self._node, "acme", f"agent:{name}").ask(agent.Heartbeat(agent_id=name))
+            await trio.sleep(LEASE_SECONDS / 3)
+
+
+class Life:
+    """The workload of a simulation; `journal` is where a copy of what it leaves is put, `blobs` what its problems are."""
+
+    def __init__(self, journal: Path) -> None:
+        self.journal = journal
+
+    async def __call__(self, world: World) -> None:
+        machine = Machine(world, partial(_boot, world))
+        async with trio.open_nursery() as nursery:
+            await nursery.start(machine.run)
+            node = await machine.up()
+            beating = Beating(node)
+            nursery.start_soon(beating.run)
+            with world.within(3600.0, "life_ends", "the life hangs"):
+                await _live(node, beating)
+            beating.names.clear()
+            await trio.sleep(LAST_SECONDS)
+            await machine.stop()
+            copy_database(machine.folder / "journal.db", self.journal)
+            nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def _boot(world: World, folder: Path) -> AsyncIterator[Node]:
+    settings = GavelSettings(
+        data=folder,
+        lease_seconds=LEASE_SECONDS,
+        coordination_interval_seconds=LEASE_SECONDS / 2,
+        disk_free_bytes_min=0,
+        handler_warn_seconds=0.0,
+        handler_seconds_max=0.0,
+    )
+    _give_secrets(folder)
+    elements = Elements(clock=world.clock(), entropy=world.chance("entropy").randbytes, chance=world.chance("node"))
+    async with open_node(settings, door=False, elements=elements) as node:
+        yield node
+
+
+def _give_secrets(folder: Path) -> None:
+    """A key that follows from these words, and protects nothing; and the problem's file."""
+    data = DataFolder(folder)
+    os.chmod(folder, 0o700)
+    secret = sha256(b"a history that is kept for tests").digest()
+    Signer(Ed25519PrivateKey.from_private_bytes(secret)).save(data.journal_key)
+    write_private(data.node_secret, secret.hex())
+    keep_blob(data.blobs)
+
+
+def keep_blob(folder: Path) -> None:
+    """Puts the problem's file where blobs lie."""
+    path = Blobs(folder, blob_bytes_max=1 << 20).path(sha256(GRID).hexdigest())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(GRID)
+    Claims(folder).add("acme", Name(sha256(GRID).hexdigest()))
+
+
+def live(journal: Path) -> None:
+    """Lives the life, and leaves its journal at a path."""
+    before, agents.solver.REPORT_SECONDS_MIN = agents.solver.REPORT_SECONDS_MIN, REPORT_SECONDS
+    try:
+        outcome = simulate(Life(journal), SEED, faults=(), seconds=3600.0)
+    finally:
+        agents.solver.REPORT_SECONDS_MIN = before
+    if not outcome.ok:
+        raise AssertionError(f"{outcome.invariant}: {outcome.detail}")
