@@ -1,10 +1,10 @@
 """Every bench there is."""
 
-from benchmarks import auditing, big, encryption, folding, journal, projections, proof, replay, runtime
+from benchmarks import auditing, big, encryption, exports, folding, journal, projections, proof, replay, runtime
 from benchmarks.measure import Row
 
 BENCHES: dict[str, tuple[Row, ...]] = {
     "runtime": runtime.ROWS,
     "journal": (*journal.ROWS, *folding.ROWS, *proof.ROWS, *big.ROWS, *projections.ROWS),
-    "audit": (*auditing.ROWS, *replay.ROWS, *encryption.ROWS),
+    "audit": (*auditing.ROWS, *replay.ROWS, *encryption.ROWS, *exports.ROWS),
 }

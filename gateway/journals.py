@@ -19,7 +19,7 @@ from gateway.verdicts import Wrong
 from runtime.codec import Codec
 from runtime.errors import Refused
 from runtime.evidence import Unreadable
-from runtime.store.contract import NotDurable
+from runtime.store.contract import Locked, NotDurable
 from runtime.store.copies import copy_database
 from runtime.store.sqlite import SqliteStore
 from runtime.store.store import Store
@@ -109,6 +109,14 @@ def copy_from_postgres(address: str, target: Path) -> None:
         raise Wrong(str(error)) from error
     except (PersistenceError, NotInstalled, Unreadable, ValueError, OSError, sqlite3.Error) as error:
         raise Wrong(f"the journal can't be copied to {target}: {error}") from error
+
+
+def fill_postgres(address: str, source: Path) -> None:
+    """Copies a journal's file into an empty PostgreSQL journal, all or nothing. Raises Wrong."""
+    try:
+        _postgres().fill_journal(address, source)
+    except (PersistenceError, NotInstalled, NotDurable, Locked, Unreadable, ValueError) as error:
+        raise Wrong(f"the journal can't be filled: {error}") from error
 
 
 def read_models_place(settings: GavelSettings, folder: DataFolder) -> Path | str:

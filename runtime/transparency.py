@@ -13,7 +13,7 @@ import hmac
 import os
 import re
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -36,6 +36,9 @@ HASH_BYTES = 32
 NOTE_CHARACTERS_MAX = 100_000
 ED25519 = b"\x01"
 """The signature type of a signed note's Ed25519 keys."""
+
+BLOCK_LEVELS = 8
+"""How large the blocks are in which a tree grows whose nodes nobody stores."""
 
 EMPTY_ROOT = sha256(b"").digest()
 
@@ -81,6 +84,14 @@ def split_index(node: int) -> tuple[int, int]:
         n += 1
     level = node - stored_count(n)
     return level, n >> level
+
+
+def _block_root(hashes: Sequence[bytes]) -> bytes:
+    """The root over a power of two of hashes."""
+    while len(hashes) > 1:
+        pairs = iter(hashes)
+        hashes = [sha256(b"\x01" + left + right).digest() for left, right in zip(pairs, pairs, strict=True)]
+    return hashes[0]
 
 
 class Tree:
@@ -138,6 +149,16 @@ class Tree:
         self._roots.append(digest)
         self.size += 1 << level
         return above
+
+    def grow(self, leaves: Sequence[bytes]) -> None:
+        """Takes leaf hashes as `extend` does, for who stores no nodes: level by level in blocks, which costs three fifths."""
+        block = 1 << BLOCK_LEVELS
+        first = 0
+        while not self.size % block and len(leaves) - first >= block:
+            self.graft(BLOCK_LEVELS, _block_root(leaves[first : first + block]))
+            first += block
+        if first < len(leaves):
+            self.extend(leaves[first:])
 
     def root(self) -> bytes:
         """The tree hash of RFC 6962 over all leaves."""

@@ -1,7 +1,6 @@
-"""`gavel log tail|state|why|export|replay|check`: looks at the log, takes it out, makes the read models from it, or folds it anew."""
+"""`gavel log tail|state|why|export|import|replay|check`: looks at the log, copies it, makes the read models from it, or folds it anew."""
 
 import argparse
-import hashlib
 import tempfile
 import time
 from datetime import UTC, datetime
@@ -12,9 +11,10 @@ import msgspec
 
 from gateway.commands import log_tail, log_why
 from gateway.commands.common import add_journal, add_json, add_settings, print_json, read_journal_settings, say
-from gateway.commands.noting import add_reason, on_record
+from gateway.commands.log_export import add_export
+from gateway.commands.log_import import add_import
 from gateway.commands.reach import reach
-from gateway.exports import FORMAT, open_journal, write_export
+from gateway.exports import open_journal
 from gateway.folder import DataFolder
 from gateway.journals import copy_file, copy_journal, journal_file, read_models_place
 from gateway.keyrings import keys_of
@@ -28,12 +28,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     state.add_argument("stream", metavar="STREAM", help="its name, as the log tells it: task-019…")
     state.add_argument("--at", metavar="WHEN", help="a position, or a time: 2026-01-31T12:00:00Z (default: now)")
     state.set_defaults(act=_state)
-    export = actions.add_parser("export", help=f"write records as a stream of msgpack values ({FORMAT})")
-    export.add_argument("file", type=Path, nargs="?", metavar="FILE", help="by default stdout")
-    export.add_argument("--from", type=int, default=1, dest="first", metavar="P", help="first position")
-    export.add_argument("--to", type=int, dest="last", metavar="P", help="last position")
-    add_reason(export)
-    export.set_defaults(act=_export)
     replay = actions.add_parser(
         "replay", help="rebuild the read models from the log and compare them with the live ones"
     )
@@ -43,10 +37,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     check.set_defaults(act=_check)
     log_why.arguments(actions.add_parser("why", help=log_why.MEANING))
-    for action in (state, export, replay, check):
+    for action in (state, replay, check):
         add_settings(action)
         add_journal(action)
         add_json(action)
+    add_export(actions)
+    add_import(actions)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -66,28 +62,6 @@ def _state(options: argparse.Namespace) -> int:
     return FINE
 
 
-def _export(options: argparse.Namespace) -> int:
-    settings = read_journal_settings(options)
-    if options.file is None and options.json:
-        raise Wrong("with --json stdout holds the answer: name a FILE for the records")
-    if options.file is not None and options.file.exists():
-        raise Wrong(f"{options.file} exists")
-    target = options.file or Path("/dev/stdout")
-    with (
-        on_record(
-            settings, "export", f"positions {options.first} to {options.last or 'the last'}", reason=options.reason
-        ),
-        journal_file(settings) as journal,
-        open_journal(journal) as connection,
-        target.open("wb") as file,
-    ):
-        records = write_export(connection, file, options.first, options.last)
-    if options.json:
-        digest = hashlib.sha256(options.file.read_bytes()).hexdigest()
-        print_json({"file": str(options.file), "format": FORMAT, "records": records, "sha256": digest})
-    else:
-        say(f"{records} records")
-    return FINE
 
 
 def _replay(options: argparse.Namespace) -> int:

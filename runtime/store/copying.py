@@ -1,6 +1,7 @@
-"""Copies a PostgreSQL journal into an SQLite file of the same layout: to judge it, to back it up, to go on with it elsewhere.
+"""Copies a PostgreSQL journal into an SQLite file of the same layout, to judge it, to back it up, to go on with it elsewhere; and back.
 
-All tables are read in one snapshot, in pages. What the file's own keys refuse (a position twice) is a damaged journal.
+All tables are read in one snapshot, in pages, and written in one transaction. What the file's own keys refuse (a position twice) is a
+damaged journal.
 """
 
 import sqlite3
@@ -13,7 +14,7 @@ from psycopg.rows import tuple_row
 from psycopg.sql import SQL
 
 from runtime.evidence import Unreadable
-from runtime.store.packing import plain
+from runtime.store.packing import escaped, plain
 from runtime.store.postgres_recorder import PostgresJournalDatastore, told_as_persistence
 from runtime.store.recorder import TABLES
 from runtime.store.seat import foreign
@@ -30,6 +31,17 @@ COLUMNS = {
     "reactions": "actor, key, position",
     "snapshots": "actor, key, shape, position, memory, seal",
     "states": "stream, version, position, shape, tenant, state, seal",
+}
+TYPES = {
+    "stored_events": "int8 text int8 text bytea",
+    "nodes": "int8 bytea",
+    "checkpoints": "int8 bytea float8 text",
+    "facts": "text text",
+    "kinds": "text int8",
+    "commands": "text text bytea bytea int8 float8",
+    "reactions": "text text int8",
+    "snapshots": "text text text int8 bytea bytea",
+    "states": "text int8 int8 text text bytea bytea",
 }
 ORDER = {"stored_events": " ORDER BY notification_id", "nodes": " ORDER BY id"}
 
@@ -73,3 +85,20 @@ def _copy_table(connection: Connection[Any], copy: sqlite3.Connection, table: st
                 copy.executemany(insert, page)
         except (sqlite3.Error, UnicodeError) as error:
             raise Unreadable(f"the journal's table {table} is damaged: {error}") from error
+
+
+def copy_from_sqlite(source: Path, connection: Connection[Any]) -> None:
+    """Copies a journal's file into the tables of a journal that is empty, within a transaction of this connection."""
+    with closing(sqlite3.connect(f"{source.resolve().as_uri()}?mode=ro", uri=True)) as file:
+        for table in COLUMNS:
+            _fill_table(file, connection, table)
+
+
+def _fill_table(file: sqlite3.Connection, connection: Connection[Any], table: str) -> None:
+    columns = COLUMNS[table]
+    rows = file.execute(f"SELECT {columns.replace('notification_id', 'rowid')} FROM {table}")
+    with connection.cursor().copy(SQL(f"COPY {table} ({columns}) FROM STDIN (FORMAT BINARY)")) as copy:
+        copy.set_types(TYPES[table].split())
+        while page := rows.fetchmany(PAGE_ROWS):
+            for row in page:
+                copy.write_row((row[0], escaped(row[1]), *row[2:]) if table == "commands" else row)

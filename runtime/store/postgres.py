@@ -31,7 +31,7 @@ from runtime.codec import Codec
 from runtime.errors import Fenced
 from runtime.evidence import Unreadable
 from runtime.store.contract import Batch, Memory, Rows, SavedState, Sealed, Unresolved
-from runtime.store.copying import copy_to_sqlite
+from runtime.store.copying import copy_from_sqlite, copy_to_sqlite
 from runtime.store.layouts import FORMAT
 from runtime.store.packing import escaped
 from runtime.store.postgres_recorder import (
@@ -107,14 +107,7 @@ class PostgresStore(Store):
                 raise OperationalError(str(error)) from error
 
     def _prepare(self) -> None:
-        with self._datastore.transaction(commit=True) as cursor:
-            cursor.execute(SQL("CREATE SCHEMA IF NOT EXISTS {}").format(Identifier(self.schema)))
-        self._recorder = PostgresJournalRecorder(self._datastore)
-        self._recorder.create_table()
-        with self._datastore.get_connection() as connection:
-            found = foreign(connection, self.schema)
-        if found:
-            raise Unreadable(f"{self.place} holds what no journal has: {', '.join(found)}")
+        self._recorder = _make_tables(self._datastore)
 
     def _upgrade(self) -> None:
         """What an earlier layout lacks are tables, which were made by now: only its number is missing."""
@@ -260,6 +253,47 @@ def copy_journal(address: str, target: Path, *, name: str = "main") -> None:
             copy_to_sqlite(datastore, target)
         except ProgrammingError as error:
             raise Unreadable(f"there is no journal {name} on {place_of(datastore)}: {error}") from error
+
+
+class _Nobody:
+    """Has written nothing yet."""
+
+    position = 0
+    note: str | None = None
+
+
+def fill_journal(address: str, source: Path, *, name: str = "main") -> None:
+    """Copies a journal's file into a journal that is empty, all or nothing, while nobody else can open it.
+
+    Raises Locked, NotDurable, PersistenceError, and Unreadable where something is there already.
+    """
+    with closing(PostgresJournalDatastore(address, schema_of(name))) as datastore:
+        seat = Seat(datastore, _Nobody(), uuid4().hex, lambda: _make_tables(datastore))
+        try:
+            connection = seat.take()
+            with told_as_persistence(), connection.transaction():
+                connection.execute("LOCK TABLE stored_events IN EXCLUSIVE MODE")
+                if ask(
+                    connection,
+                    "SELECT 1 FROM facts UNION ALL SELECT 1 FROM (SELECT 1 FROM stored_events LIMIT 1) AS found",
+                ):
+                    raise Unreadable(f"there is a journal {name} on {place_of(datastore)} already")
+                copy_from_sqlite(source, connection)
+        finally:
+            seat.leave()
+
+
+def _make_tables(datastore: PostgresJournalDatastore) -> PostgresJournalRecorder:
+    """Makes what is not there of a journal's schema. Raises Unreadable where something else is in it."""
+    with datastore.transaction(commit=True) as cursor:
+        cursor.execute(SQL("CREATE SCHEMA IF NOT EXISTS {}").format(Identifier(datastore.schema)))
+    recorder = PostgresJournalRecorder(datastore)
+    recorder.create_table()
+    with datastore.get_connection() as connection:
+        found = foreign(connection, datastore.schema)
+    if found:
+        raise Unreadable(f"the journal on {place_of(datastore)} holds what no journal has: {', '.join(found)}")
+    return recorder
 
 
 def ask(connection: Connection[Any], statement: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:

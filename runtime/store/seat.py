@@ -73,7 +73,7 @@ class Seat:
     """Taken when first needed and again after a lost connection. For one thread at a time."""
 
     def __init__(
-        self, datastore: PostgresJournalDatastore, holder: Holder, owner: str, prepare: Callable[[], None]
+        self, datastore: PostgresJournalDatastore, holder: Holder, owner: str, prepare: Callable[[], object]
     ) -> None:
         """`owner` is a name that nobody else has; `prepare` makes the tables, and is called once, when nobody else can write."""
         self.token = ""

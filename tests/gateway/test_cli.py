@@ -304,8 +304,8 @@ def test_the_log_is_shown_exported_replayed_and_backed_up(tmp_path: Path):
     exported = answer(tmp_path, "log", "export", "log.msgpack", "--from", "2")
     assert exported["records"] == 6
     with (tmp_path / "log.msgpack").open("rb") as file:
-        header, *records = msgpack.Unpacker(file)
-    assert (header["format"], header["first"]) == ("gavel-log/1", 2)
+        header, *records, _ = msgpack.Unpacker(file)
+    assert (header["format"], header["whole"], header["filters"]) == ("gavel-log/2", False, {"first": 2})
     assert [record[0] for record in records] == [2, 3, 4, 5, 6, 7]
     assert all(isinstance(record[4], bytes) for record in records)
     replayed = answer(tmp_path, "log", "replay")

@@ -99,6 +99,17 @@ def test_root_is_the_recursive_definition(size):
     assert grown(size)[0].root() == tree_hash(leaves(size))
 
 
+@given(st.lists(st.integers(0, 700), max_size=4))
+def test_a_tree_that_grows_without_storing_nodes_is_the_same_tree(counts):
+    stored, grown = Tree(), Tree()
+    for count in counts:
+        leaves = [sha256(b"%d" % (stored.size + n)).digest() for n in range(count)]
+        stored.extend(leaves)
+        grown.grow(leaves)
+        assert (grown.size, grown.root()) == (stored.size, stored.root())
+    assert grown.append(bytes(32)) == stored.append(bytes(32))
+
+
 @given(sizes, sizes)
 def test_batches_make_the_same_nodes_as_single_appends(first, second):
     batched, single = Tree(), Tree()

@@ -1,0 +1,77 @@
+"""Exports of a node's journal: whole, or what somebody asks for."""
+
+import sqlite3
+from collections.abc import Sequence
+from math import inf, nextafter
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import msgspec
+
+from gateway.exports import open_journal
+from gateway.journals import journal_file
+from gateway.queries import as_of
+from gateway.replay import JournalFile
+from gateway.settings import GavelSettings
+from gateway.verdicts import Wrong
+from runtime.errors import Refused
+from runtime.exports import POSITION_MAX, Choice, Unproven, Written, write_chosen, write_whole
+
+
+class Filters(msgspec.Struct, frozen=True, kw_only=True):
+    """What somebody wants of a log: all that fits. Times have a zone, as ISO 8601 writes them."""
+
+    first: int | None = None
+    last: int | None = None
+    from_time: str | None = None
+    to_time: str | None = None
+    tenants: Sequence[str] = ()
+    streams: Sequence[str] = ()
+    kinds: Sequence[str] = ()
+
+    def told(self) -> dict[str, Any]:
+        """What is asked for, without what is not."""
+        return {name: value for name, value in msgspec.structs.asdict(self).items() if value}
+
+
+def write_export(settings: GavelSettings, filters: Filters, file: BinaryIO) -> Written:
+    """Writes the log to a stream: whole where nothing is filtered. Raises Wrong, also where the journal was altered."""
+    try:
+        with journal_file(settings) as path, open_journal(path) as connection:
+            if filters.told():
+                return write_chosen(connection, file, _choice(connection, path, filters))
+            return write_whole(connection, file)
+    except Unproven as error:
+        raise Wrong(str(error)) from error
+
+
+def _choice(connection: sqlite3.Connection, path: Path, filters: Filters) -> Choice:
+    log = JournalFile(connection, path)
+    first, last = filters.first or 1, filters.last or POSITION_MAX
+    if filters.from_time is not None:
+        first = max(first, log.position_at(nextafter(_time(filters.from_time, "from_time"), -inf)) + 1)
+    if filters.to_time is not None:
+        last = min(last, log.position_at(_time(filters.to_time, "to_time")))
+    if filters.first is not None and first > last:
+        raise Wrong(f"from {first} to {last} there are no records")
+    return Choice(
+        first=first,
+        last=last,
+        streams=filters.streams,
+        kinds=filters.kinds,
+        tenants=filters.tenants,
+        tenant_of=lambda body: log.codec.meta(body).tenant,
+        filters=filters.told(),
+    )
+
+
+def _time(text: str, name: str) -> float:
+    try:
+        moment = as_of(text, name)
+    except Refused as error:
+        raise Wrong(str(error)) from error
+    if moment.time is None:
+        raise Wrong(
+            f"--{name.replace('_', '-')} is a time with its zone, as in 2026-01-31T12:00:00Z; --from and --to take positions"
+        )
+    return moment.time
