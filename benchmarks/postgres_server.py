@@ -98,19 +98,37 @@ class Server:
     def socket(self) -> str:
         return str(self.folder / ".s.PGSQL.5432")
 
+    def tool(self, program: str, *arguments: object) -> None:
+        """Runs one of PostgreSQL's own programs, as the server's user."""
+        self._run(program, *arguments)
+
     def copy(self) -> "Server":
         """A second server with the data of this one, which must be stopped: what a stale replica holds."""
+        other = self._other()
+        shutil.copytree(self.data, other.data)
+        other._own(other.folder, *other.folder.rglob("*"))
+        return other
+
+    def base_backup(self) -> "Server":
+        """A second server, stopped, with what `pg_basebackup` takes of this one while it runs."""
+        other = self._other()
+        self._run("pg_basebackup", "--dbname", self.address, "--pgdata", other.data, "--checkpoint=fast")
+        return other
+
+    def _other(self) -> "Server":
         other = object.__new__(Server)
         other.__dict__ |= self.__dict__
         other.folder = Path(tempfile.mkdtemp(prefix="gavel-pg-"))
         other.data = other.folder / "data"
         other.address = f"postgresql://postgres@/postgres?host={other.folder}"
-        shutil.copytree(self.data, other.data)
-        if self._user is not None:
-            for path in (other.folder, *other.folder.rglob("*")):
-                os.chown(path, NOBODY, NOBODY)
+        other._own(other.folder)
         other._watch()
         return other
+
+    def _own(self, *paths: Path) -> None:
+        if self._user is not None:
+            for path in paths:
+                os.chown(path, NOBODY, NOBODY)
 
     def close(self) -> None:
         self._watcher.communicate()
