@@ -66,12 +66,11 @@ def _choice(connection: sqlite3.Connection, path: Path, filters: Filters) -> Cho
 
 
 def _time(text: str, name: str) -> float:
+    wanted = f"--{name.replace('_', '-')} is a time with its zone, as in 2026-01-31T12:00:00Z; --from and --to take positions"
     try:
-        moment = as_of(text, name)
+        moment = as_of(text)
     except Refused as error:
-        raise Wrong(str(error)) from error
+        raise Wrong(wanted) from error
     if moment.time is None:
-        raise Wrong(
-            f"--{name.replace('_', '-')} is a time with its zone, as in 2026-01-31T12:00:00Z; --from and --to take positions"
-        )
+        raise Wrong(wanted)
     return moment.time

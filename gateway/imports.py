@@ -55,10 +55,9 @@ def _check_header(reader: ExportReader, signer: Signer, name: str) -> None:
             f"this export holds what was chosen by {header.filters}, and not the whole log: it can be checked, and a journal"
             " can't be made of it"
         )
-    if header.public_key != signer.public_key:
-        raise Wrong(
-            f"this journal goes on only with its own signing key, {header.public_key}: --key-file holds another"
-        )
+    current = reader.keys.current.nameless()
+    if current != signer.public_key:
+        raise Wrong(f"this journal goes on only with its own signing key, {current}: --key-file holds another")
     found = ORIGIN.fullmatch(header.origin)
     if found is not None and found[1] != name:
         raise Wrong(f"this is an export of the journal {found[1]}, and not of {name}: --journal says which one is made")

@@ -13,6 +13,7 @@ import msgspec
 
 from runtime.exports import FORMAT, POSITION_MAX, SECTIONS, Record, Section
 from runtime.proofs import NotProven, verify_inclusion
+from runtime.rotation import ROTATIONS_MAX, STREAM, Keys
 from runtime.transparency import (
     HASH_BYTES,
     Checkpoint,
@@ -44,6 +45,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     format: str
     origin: str
     public_key: str
+    rotations: list[tuple[int, str, bytes]]
     checkpoint: str
     size: int
     root: bytes
@@ -73,6 +75,7 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True):
     rows: dict[str, int]
     """How many rows each section has."""
     key: str
+    signed_by: list[str]
     checkpoint: str
     not_excluded: list[str]
 
@@ -90,15 +93,16 @@ class ExportReader:
             max_buffer_size=VALUE_BYTES_MAX,
             max_str_len=VALUE_BYTES_MAX,
             max_bin_len=VALUE_BYTES_MAX,
-            max_array_len=16,
+            max_array_len=ROTATIONS_MAX,
             max_map_len=16,
             max_ext_len=0,
         )
         self._offset = 0
-        self._trusted = key is not None
         self.header = self._read_header()
-        self.key = self._public_key(key)
+        self.keys = self._read_keys()
+        self.trusted = self._trusted(key)
         self.signed = self._read_checkpoint()
+        self._rotations: list[tuple[int, str, bytes]] = []
         self._offset = self._unpacker.tell()
 
     def check(self, keep: Keep | None = None) -> Checked:
@@ -120,9 +124,10 @@ class ExportReader:
             root=self.signed.root.hex(),
             filters=self.header.filters,
             rows=self._rows if self.header.whole else {},
-            key=self.key.vkey(self.header.origin),
+            key=(self.trusted or self.keys.chain[0].key).vkey(self.header.origin),
+            signed_by=[one.key.vkey(self.header.origin) for one in self.keys.chain],
             checkpoint=self.header.checkpoint,
-            not_excluded=_not_excluded(self.header.whole, self._trusted),
+            not_excluded=_not_excluded(self.header.whole, self.trusted is not None),
         )
 
     # ---- the header
@@ -138,19 +143,31 @@ class ExportReader:
         except (msgspec.ValidationError, TypeError) as error:
             raise self._bad(f"the header is not as it should be: {error}") from error
 
-    def _public_key(self, key: str | None) -> PublicKey:
+    def _read_keys(self) -> Keys:
+        """The journal's keys. All rotations have to be within the size: or somebody with a former key could say that it is still good."""
         try:
-            stated = PublicKey(self.header.public_key)
-            trusted = stated if key is None else PublicKey(key)
+            keys = Keys(self.header.origin, PublicKey(self.header.public_key), self.header.rotations)
+        except NotANote as error:
+            raise self._bad(f"the header's public key is none: {error}") from error
+        if keys.faults:
+            raise self._bad(keys.faults[0][1])
+        positions = [0, *(position for position, _, _ in self.header.rotations), self.header.size + 1]
+        if sorted(set(positions)) != positions:
+            raise self._bad("the header's rotations are out of order, or beyond its size")
+        return keys
+
+    def _trusted(self, key: str | None) -> PublicKey | None:
+        try:
+            trusted = None if key is None else PublicKey(key)
         except NotANote as error:
             raise self._bad(str(error)) from error
-        if trusted.nameless() != stated.nameless():
-            raise self._bad("the header states another public key than the one given")
+        if trusted is not None and trusted not in self.keys:
+            raise self._bad("it is signed with another key than the one given")
         return trusted
 
     def _read_checkpoint(self) -> Checkpoint:
         try:
-            signed = verify_note(self.header.checkpoint, self.key)
+            signed = verify_note(self.header.checkpoint, self.keys.current)
         except (NotANote, NotSigned) as error:
             raise self._bad(f"the header's checkpoint does not hold: {error}") from error
         if (signed.origin, signed.size, signed.root) != (self.header.origin, self.header.size, self.header.root):
@@ -177,9 +194,12 @@ class ExportReader:
             raise self._bad(
                 f"the {tree.size} records before have not the root that is signed for {self.signed.size}: something was altered"
             )
+        if self._rotations != self.header.rotations:
+            raise self._bad("the header's rotations are not those of the records")
         return value
 
     def _take(self, tree: Tree, page: Sequence[Record], keep: Keep | None) -> None:
+        self._rotations += [(record[0], record[3], record[4]) for record in page if record[1] == STREAM]
         leaves = [leaf_hash(*record) for record in page]
         if keep is None:
             tree.grow(leaves)

@@ -1,6 +1,7 @@
 """Journals as a stream of msgpack values: format `gavel-log/2`, and how it is written.
 
-First a header, a map: `format`, `origin`, `public_key`, `checkpoint` (the newest signed note), its `size` and `root`, `whole`, `filters`.
+First a header, a map: `format`, `origin`, `public_key` (the journal's first key), `rotations` (position, kind and body of each record that
+changed the key), `checkpoint` (the newest signed note), its `size` and `root`, `whole`, `filters`.
 
 Then the records, in order of position. One is an array of its five columns: position, stream, version, kind, body; 0x00 and these very
 bytes are what its Merkle leaf is the SHA-256 of. In a *whole* export they are all that the checkpoint covers, so their root is the signed
@@ -23,7 +24,8 @@ import msgpack
 import msgspec
 
 from runtime.proofs import NotProven, inclusion, verify_inclusion
-from runtime.transparency import HASH_BYTES, Checkpoint, NotANote, NotSigned, Tree, leaf_hash, verify_note
+from runtime.rotation import ROTATIONS, ROTATIONS_MAX, STREAM, Keys
+from runtime.transparency import HASH_BYTES, Checkpoint, NotANote, NotSigned, PublicKey, Tree, leaf_hash, verify_note
 
 FORMAT = "gavel-log/2"
 PAGE_RECORDS = 256
@@ -145,8 +147,12 @@ def _header(
     row = connection.execute("SELECT note FROM checkpoints ORDER BY size DESC LIMIT 1").fetchone()
     if row is None:
         raise Unproven("the journal has no checkpoint: nothing was ever recorded in it")
+    rotations = connection.execute(ROTATIONS.format(position="rowid"), (STREAM, ROTATIONS_MAX)).fetchall()
     try:
-        checkpoint = verify_note(str(row[0]), str(facts.get("public_key")))
+        keys = Keys(str(facts.get("origin")), PublicKey(str(facts.get("public_key"))), rotations)
+        if keys.faults:
+            raise Unproven(f"the journal was altered: {keys.faults[0][1]}")
+        checkpoint = verify_note(str(row[0]), keys.current)
     except (NotANote, NotSigned) as error:
         raise Unproven(f"the journal was altered: its newest checkpoint does not hold: {error}") from error
     if checkpoint.origin != facts.get("origin"):
@@ -155,6 +161,7 @@ def _header(
         "format": FORMAT,
         "origin": checkpoint.origin,
         "public_key": facts["public_key"],
+        "rotations": rotations,
         "checkpoint": row[0],
         "size": checkpoint.size,
         "root": checkpoint.root,

@@ -277,3 +277,27 @@ def test_an_altered_journal_is_told_and_leaves_no_file(inside: Inside, tmp_path:
     assert (code, "was altered" in errors) == (2, True)
     assert sorted(os.listdir()) == ["data", "log"]
     assert cli.main(["log", "export", "--check", "log"]) == 0
+
+
+async def test_a_log_that_changed_its_key_is_exported_checked_by_any_of_its_keys_and_goes_on_with_the_last(
+    tmp_path: Path,
+) -> None:
+    settings, other = settings_of(tmp_path), settings_of(tmp_path / "other")
+    async with open_client(settings) as admin:
+        first = Signer.load(DataFolder(settings.data).journal_key)
+        Signer.load(DataFolder(settings.data).journal_key).save(tmp_path / "first-key")
+        assert (await admin.ask("POST", "/v1/audit/rotations", {})).status_code < 300
+        await admin.submit()
+    last = DataFolder(settings.data).journal_key
+    log, some = export(settings, tmp_path / "log"), export(settings, tmp_path / "some", kinds=["task.TaskSubmitted"])
+    for file in (log, some):
+        for key in (first.public_key, Signer.load(last).public_key):
+            with file.open("rb") as said:
+                assert len(ExportReader(said, key=key).check().signed_by) == 2
+        with file.open("rb") as said, pytest.raises(BadExport, match="another key"):
+            ExportReader(said, key=Signer.make().public_key)
+    with pytest.raises(Wrong, match="goes on only with its own signing key"):
+        make(other, log, tmp_path / "first-key")
+    make(other, log, last)
+    async with open_client(other) as admin:
+        assert (await admin.get("/v1/audit/verify"))["whole"]

@@ -229,6 +229,18 @@ SPOILED: dict[str, tuple[Callable[[list[Any]], object], str]] = {
     "the origin": (lambda listed: listed[0].__setitem__("origin", "x"), "not those of its checkpoint"),
     "the note": (lambda listed: listed[0].__setitem__("checkpoint", "x"), "does not hold"),
     "the key": (lambda listed: listed[0].__setitem__("public_key", Signer.make().public_key), "does not hold"),
+    "a rotation that is none": (
+        lambda listed: listed[0].__setitem__("rotations", [(3, "journal_key.KeyRotated", b"")]),
+        "is forged",
+    ),
+    "a rotation beyond it": (
+        lambda listed: listed[0].__setitem__("rotations", [(SIZE + 1, "x", b"")]),
+        "beyond its size",
+    ),
+    "a rotation that stands nowhere": (
+        lambda listed: listed[0].__setitem__("rotations", [(3, "x", b"")]),
+        "not those of the records",
+    ),
     "no key": (lambda listed: listed[0].__setitem__("public_key", "x"), "public key"),
     "an odd header": (lambda listed: listed[0].__setitem__("more", 1), "header is not as it should be"),
     "another format": (lambda listed: listed[0].__setitem__("format", "gavel-log/3"), "format 'gavel-log/3'"),
@@ -273,7 +285,7 @@ def test_a_proof_that_does_not_lead_to_the_root_is_refused(path: Path) -> None:
         check(spoiled(said, lambda listed: listed.insert(1, listed[1])))
     with pytest.raises(BadExport, match="can't be"):
         check(spoiled(said, lambda listed: listed[-2].__setitem__(0, SIZE + 1)))
-    with pytest.raises(BadExport, match="another public key"):
+    with pytest.raises(BadExport, match="another key than the one given"):
         check(said, Signer.make().public_key)
 
 
