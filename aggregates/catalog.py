@@ -5,6 +5,7 @@ from types import ModuleType
 from aggregates import (
     action,
     agent,
+    archive,
     journal,
     journal_key,
     key,
@@ -19,6 +20,7 @@ from aggregates import (
 AGGREGATES: tuple[ModuleType, ...] = (
     action,
     agent,
+    archive,
     journal,
     journal_key,
     key,

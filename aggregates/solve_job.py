@@ -202,6 +202,11 @@ def stream(job_id: str) -> str:
     return f"solve_job-{job_id}"
 
 
+def is_closed(job: SolveJob) -> bool:
+    """Whether its records may go to an archive: nothing follows any more."""
+    return job.stage in (Stage.COMPLETED, Stage.FAILED, Stage.CANCELLED)
+
+
 def decide(job: SolveJob, command: SolveCommand) -> Sequence[SolveEvent]:
     match job.stage, command:
         case Stage.UNKNOWN, QueueSolve():

@@ -1,7 +1,8 @@
 """Backups of a data folder, and data folders of backups: every journal with its blobs, each judged before it is called good.
 
-FILE is the shared journal, FILE.blobs its blobs, and FILE.journals/NAME.db with NAME.db.blobs each named journal that FILE lists. Blobs
-come after their journal, so that all that it refers to is there, and named journals after the one that lists them.
+FILE is the shared journal, FILE.blobs its blobs, FILE.archives its archives, and FILE.journals/NAME.db with NAME.db.blobs and
+NAME.db.archives each named journal that FILE lists. Blobs come after their journal, so that all that it refers to is there, and named
+journals after the one that lists them.
 FILE.keys holds the keys of personal data, wrapped as they are in the data folder: without the master key they open nothing. No signing key
 and no master key is ever in a backup.
 """
@@ -22,11 +23,13 @@ from aggregates.catalog import AGGREGATES
 from aggregates.journal import SHARED, JournalFacts, JournalOpened, stream
 from aggregates.values.ids import TENANT_NAME
 from gateway.erasures import ErasureLine
+from gateway.exports import open_journal
 from gateway.folder import FOLDER_MODE, DataFolder, write_private
 from gateway.journals import copy_file, copy_journal
 from gateway.keyrings import keys_of
 from gateway.settings import GavelSettings
 from gateway.verdicts import Wrong
+from runtime.archives import attached
 from runtime.blob_copies import copy_blobs
 from runtime.codec import Codec, Shut
 from runtime.evidence import Unreadable, read_evidence
@@ -34,7 +37,7 @@ from runtime.keyring import Keyring, KeyringUnusable
 from runtime.master import Master, NoMaster
 from runtime.store.copies import sync
 from runtime.transparency import PublicKey, Signer
-from runtime.verification import signing_keys, verify
+from runtime.verification import archives_of, signing_keys, verify
 
 LISTED = (
     "SELECT rowid, originator_id, originator_version, topic, state FROM stored_events "
@@ -66,6 +69,8 @@ class Copied(msgspec.Struct, frozen=True, kw_only=True):
     blob_bytes: int = 0
     blobs_altered: list[str] = []
     blobs_unchecked: list[str] = []
+    archives: int = 0
+    archives_missing: list[str] = []
     faults: list[str] = []
     whole: bool = False
 
@@ -100,7 +105,7 @@ def listed(file: Path, keyring: Keyring | None = None) -> list[JournalFacts]:
 
 def back_up(settings: GavelSettings, file: Path) -> list[Copied]:
     """Copies all journals and blobs of a data folder, the shared journal first; the node may be running. Raises Wrong."""
-    for path in (*beside(file), keys_beside(file)):
+    for path in (*beside(file), keys_beside(file), file.with_name(f"{file.name}.archives")):
         if path.exists():
             raise Wrong(f"{path} exists")
     folder, (_, named) = DataFolder(settings.data), beside(file)
@@ -127,10 +132,11 @@ def _copy_named(settings: GavelSettings, folder: DataFolder, facts: JournalFacts
 def _finish(
     name: str, folder: DataFolder, file: Path, keyring: Keyring | None, facts: JournalFacts | None = None
 ) -> Copied:
-    """Copies the keys and blobs of a journal that was copied, and judges it with these."""
+    """Copies the keys, archives and blobs of a journal that was copied, and judges it with these."""
     if keyring is not None and keyring.is_needed:
         keyring.copy(keys_beside(file))
     copied = Copied(journal=name, file=str(file), bytes=file.stat().st_size)
+    copied = _copy_archives(copied, file, folder.archives, file.with_name(f"{file.name}.archives"))
     if any(folder.blobs.glob("owners/*/*")):
         target, _ = beside(file)
         try:
@@ -143,6 +149,23 @@ def _finish(
 def _with_blobs(copied: Copied, source: Path, target: Path, keyring: Keyring | None) -> Copied:
     count, size, altered, unchecked = copy_blobs(source, target, keyring)
     return replace(copied, blobs=count, blob_bytes=size, blobs_altered=altered, blobs_unchecked=unchecked)
+
+
+def _copy_archives(copied: Copied, journal: Path, source: Path, target: Path) -> Copied:
+    """Copies those archives that the journal lists and that are at hand; the others are named. Raises Wrong."""
+    try:
+        with open_journal(journal) as connection:
+            listed = attached(source, connection.execute).archived
+        at_hand = [one.name for one in listed if (source / one.name).is_file()]
+        if at_hand:
+            target.mkdir(mode=FOLDER_MODE)
+        for name in at_hand:
+            shutil.copyfile(source / name, target / name)
+            sync(target / name)
+    except (Unreadable, OSError) as error:
+        raise Wrong(f"the archives of {journal} can't be copied to {target}: {error}") from error
+    missing = [one.name for one in listed if one.name not in at_hand]
+    return replace(copied, archives=len(at_hand), archives_missing=missing)
 
 
 def judged(copied: Copied, file: Path, facts: JournalFacts | None = None) -> Copied:
@@ -284,5 +307,6 @@ def _restore(file: Path, facts: JournalFacts, folder: DataFolder, restoring: Res
         if blobs.is_dir():
             copied = _with_blobs(copied, blobs, folder.blobs, keyring)
     restoring.signer_by_name[facts.name].save(folder.journal_key)
+    copied = _copy_archives(copied, folder.journal, archives_of(file), folder.archives)
     copied = replace(copied, bytes=folder.journal.stat().st_size)
     return judged(copied, folder.journal, facts if facts.origin else None)

@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from gateway.verdicts import Wrong
+from runtime.archives import attached
+from runtime.evidence import Unreadable
+from runtime.verification import archives_of
 
 PAGE = 1000
 
@@ -18,17 +21,20 @@ RECORDS = (
 
 @contextmanager
 def open_journal(path: Path) -> Iterator[sqlite3.Connection]:
-    """A journal for reading, at one moment. Raises Wrong where there is none."""
+    """A journal for reading, at one moment, its archives read in their places. Raises Wrong where there is none."""
     if not path.is_file():
         raise Wrong(f"there is no journal at {path}")
     try:
         connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, isolation_level=None)
         try:
             connection.execute("BEGIN")
+            archives = attached(archives_of(path), connection.execute)
+            if archives:
+                connection.row_factory = archives.row
             yield connection
         finally:
             connection.close()
-    except sqlite3.Error as error:
+    except (sqlite3.Error, Unreadable) as error:
         raise Wrong(f"{path} can't be read: {error}") from error
 
 

@@ -23,6 +23,7 @@ class DataFolder:
         self.read_copies = path / "read-copies"
         self.moments = path / "read-moments"
         self.blobs = path / "blobs"
+        self.archives = path / "archives"
         self.journal_key = path / "journal-key"
         self.journal_key_next = path / "journal-key.next"
         self.checkpoints = path / "checkpoints"

@@ -16,6 +16,7 @@ from gateway.key_files import finished, next_key
 from gateway.keyrings import open_keyring
 from gateway.settings import GavelSettings
 from gateway.verdicts import Wrong
+from runtime.archives import FOLDER
 from runtime.codec import Codec
 from runtime.errors import Refused
 from runtime.evidence import Unreadable
@@ -40,7 +41,9 @@ def open_store(settings: GavelSettings, folder: DataFolder, entropy: Callable[[i
         if not settings.journal:
             return finished(SqliteStore(folder.journal, codec, signer, entropy=entropy, successor=successor), folder)
         postgres = _postgres().PostgresStore
-        store: Store = postgres(settings.journal, codec, signer, entropy=entropy, successor=successor)
+        store: Store = postgres(
+            settings.journal, codec, signer, entropy=entropy, successor=successor, archives=folder.archives
+        )
         return finished(store, folder)
     except (PersistenceError, NotDurable, ValueError) as error:
         keyring.close()
@@ -136,6 +139,7 @@ def journal_file(settings: GavelSettings) -> Iterator[Path]:
     with TemporaryDirectory() as folder:
         copy = Path(folder) / "journal.db"
         copy_from_postgres(settings.journal, copy)
+        copy.with_name(FOLDER).symlink_to(DataFolder(settings.data).archives.absolute())
         yield copy
 
 

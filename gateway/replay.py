@@ -17,6 +17,7 @@ from gateway.exports import open_journal
 from gateway.queries import AsOf
 from gateway.skips import skipped_in
 from projections.catalog import PROJECTIONS
+from runtime.archives import Archives
 from runtime.codec import Codec
 from runtime.errors import Refused
 from runtime.history import Copies, History
@@ -26,6 +27,7 @@ from runtime.read_models import Digests, Skipped, compare, digests, nothing_skip
 from runtime.records import Recorded
 from runtime.refold import Refold, Refolded
 from runtime.store.log import Log
+from runtime.verification import archives_of
 
 T = TypeVar("T")
 
@@ -125,11 +127,17 @@ class JournalFile(Log):
         """Without keys personal data is withheld."""
         self.place = str(path)
         self.codec = Codec(AGGREGATES, keys)
+        self.archives = Archives(archives_of(path))  # the connection reads them already
         self._connection = connection
         self.origin = str(self._one("SELECT value FROM facts WHERE name='origin'"))
 
     def query(self, statement: str, parameters: Sequence[object] = ()) -> list[Any]:
         return self._connection.execute(statement, parameters).fetchall()
+
+    def query_stubs(self, statement: str, parameters: Sequence[object] = ()) -> list[Any]:
+        cursor = self._connection.cursor()
+        cursor.row_factory = None
+        return cursor.execute(statement, parameters).fetchall()
 
     def position_of(self, moment: AsOf) -> int:
         """The position of a moment. Raises Refused where that is past the end."""

@@ -11,7 +11,7 @@ from runtime.store.layouts import FORMAT
 from runtime.store.recorder import TABLES
 
 FACTS = frozenset({"format", "origin", "public_key"})
-SINCE = {"kinds": 2, "states": 3, "states_position": 3}
+SINCE = {"kinds": 2, "states": 3, "states_position": 3, "tombstones": 4}
 """The layouts in which tables and indexes came; all others have always been there."""
 
 SCHEMA = "SELECT type, name, sql FROM sqlite_schema ORDER BY name LIMIT ?"

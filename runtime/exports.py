@@ -67,6 +67,15 @@ SECTIONS = (
         4,
         "tenant, key",
     ),
+    Section(
+        "tombstones",
+        False,
+        "tombstones",
+        "stream, version, position, shape, tenant, state, seal, archive",
+        (str, int, int, str, str, bytes, bytes, int),
+        2,
+        "stream",
+    ),
     Section("reactions", False, "reactions", "actor, key, position", (str, str, int), 2, "actor, key"),
 )
 

@@ -65,8 +65,12 @@ class Folder:
         kind = self._kind_of(stream)
         saved = self._saved(kind, stream, upto)
         if saved is None:
-            return Folded(self._go_on(kind, stream, Held(kind.aggregate.initial, 0, "", 0, kind.aggregate), upto), 0)
-        return Folded(self._go_on(kind, stream, saved, upto), saved.version)
+            folded = Folded(self._go_on(kind, stream, Held(kind.aggregate.initial, 0, "", 0, kind.aggregate), upto), 0)
+        else:
+            folded = Folded(self._go_on(kind, stream, saved, upto), saved.version)
+        if self._store.is_archived(stream):
+            return folded._replace(held=structs.replace(folded.held, is_archived=True))
+        return folded
 
     def event_seconds(self, stream: str) -> float:
         """What folding one more record of this stream costs."""
@@ -99,10 +103,11 @@ class Folder:
 
     def _saved(self, kind: _Kind, stream: str, upto: int) -> Held | None:
         saved = self._store.saved_state(stream, kind.shape, upto) if kind.shape else None
+        if kind.shape and self._store.archives:
+            saved = self._store.tombstone(stream, kind.shape, upto) or saved
         if saved is None:
             return None
-        stands = self._store.read_events(stream, after=saved.version - 1, upto=upto, limit=1)
-        if not stands or stands[0][:2] != (saved.position, saved.version):
+        if self._store.position_of_version(stream, saved.version) != saved.position:
             log.warning(
                 "a copy of a state is not of this journal and is not used", stream=stream, version=saved.version
             )

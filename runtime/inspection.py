@@ -11,14 +11,17 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from heapq import merge
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 
 from runtime import blocks
+from runtime.archives import stub_of
 from runtime.cosignatures import WitnessKey, as_utc
 from runtime.evidence import Evidence, Unreadable
 from runtime.rotation import Keys
+from runtime.stubs import Stubs
 from runtime.transparency import (
     Checkpoint,
     NotANote,
@@ -82,8 +85,10 @@ class Inspection:
     `records_hold` and `leaves_hold` are the largest sizes for which the records, or the stored leaves, hash to a signed root.
     """
 
-    def __init__(self, connection: sqlite3.Connection, keys: Keys, origin: str) -> None:
-        self.connection, self.keys, self.origin = connection, keys, origin
+    def __init__(self, connection: sqlite3.Connection, keys: Keys, origin: str, archives: Path | None = None) -> None:
+        """`archives` is the folder of the journal's archives, if any is at hand."""
+        self.connection, self.keys, self.origin, self.archives = connection, keys, origin, archives
+        self.stubs = Stubs(connection)
         self.tree = Tree()
         self.last = 0
         self.count = 0
@@ -137,6 +142,8 @@ class Inspection:
         self._check_tail()
         self._tell_differing()
         self._check_versions()
+        for text, position in self.stubs.faults(self.archives):
+            self.fault(text, position)
         self._check_file(own_check.result() if own_check is not None else _own_check(self.connection))
 
     def fault(self, text: str, position: int | None = None) -> None:
@@ -166,7 +173,8 @@ class Inspection:
     def _check_time(self, size: int, recorded_at: object) -> None:
         """The time of a checkpoint is not signed; it is that of the last record that it covers, which says so itself."""
         row = self.connection.execute(BODY, (size,)).fetchone()
-        said = _recorded_at(row[0]) if row else None
+        stub = stub_of(row[0]) if row else None
+        said = stub.recorded_at if stub is not None else _recorded_at(row[0]) if row else None
         if said is not None and said != recorded_at:
             self.fault(
                 f"the time of the checkpoint stored for {size} records is not the one that record {size} tells", size
@@ -289,7 +297,7 @@ class Inspection:
 
     def _take(self, page: Sequence[tuple[Any, ...]]) -> None:
         first = stored_count(self.tree.size)
-        nodes = self.tree.extend([_leaf(row) for row in page])
+        nodes = self.tree.extend([self._leaf(row) for row in page] if self.stubs else [_leaf(row) for row in page])
         stored = self.connection.execute(NODES, (first, first + len(nodes))).fetchall()
         if nodes != stored:
             hash_by_node = dict(stored)
@@ -297,16 +305,19 @@ class Inspection:
                 if hash_by_node.get(node) != digest:
                     self._differ(node)
 
+    def _leaf(self, row: tuple[Any, ...]) -> bytes:
+        return self.stubs.leaf(row) or _leaf(row)
+
     def _take_alone(self, row: tuple[Any, ...]) -> None:
         """A record at or after a gap: no root can be computed, but its leaf still has a place."""
         position = row[0]
         following = self.tree.size + 1 if self.missing is None else self.last + 1
         if position != following:
             self._miss(following, position - 1, "later ones are there")
-        leaf = _leaf(row)
         if self.missing is None:
             self._take([row])
         else:
+            leaf = self._leaf(row)
             node = min(stored_index(0, position - 1), POSITION_MAX)
             if self.connection.execute(NODES, (node, node + 1)).fetchall() != [(node, leaf)]:
                 self._differ(node)

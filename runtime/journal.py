@@ -269,6 +269,10 @@ class Journal:
             events = aggregate.decide(held.state, command)
             if not events:
                 continue
+            if held.is_archived:
+                raise Refused(
+                    "archived", f"the records of {stream} are in an archive: nothing is added to them any more"
+                )
             command_id = self.ids.new(at)
             if not correlation:
                 correlation = command_id

@@ -15,6 +15,7 @@ import trio
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import OperationalError
 
+from runtime.archives import ArchiveMissing
 from runtime.errors import Conflict, Overloaded, Unreachable
 from runtime.evidence import Unreadable
 from runtime.read_models import (
@@ -238,7 +239,10 @@ class Projector:
         try:
             growing = await self._patiently(partial(Growing, self._models, names))
             while not (growing.reaches(goal) and await self._patiently(partial(growing.swap, goal))):
-                await self._grow(growing)
+                try:
+                    await self._grow(growing)
+                except ArchiveMissing as error:
+                    growing.give_up(str(error))
                 seconds = trio.current_time() - started
                 self._rebuilds |= {name: _progress(growing.standing(name), name, goal, seconds) for name in names}
             self._tell()

@@ -83,6 +83,14 @@ class Growing:
         ours = [(self.standing(one.of.NAME), self.live.standings[one.of.NAME]) for one in self.besides]
         return all(new.reason or new.position >= max(goal, old.position) for new, old in ours)
 
+    def give_up(self, reason: str) -> None:
+        """All of them stop where they are: what comes next can't be read."""
+        for name, standing in self.models.standings.items():
+            if not standing.reason:
+                self.models.standings[name] = msgspec.structs.replace(
+                    standing, stopped_at=standing.position + 1, reason=reason
+                )
+
     def swap(self, goal: int) -> bool:
         """Puts the new tables and their positions in the place of the old, in one commit; those that have stopped are dropped.
 

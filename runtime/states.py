@@ -38,6 +38,7 @@ class Held(msgspec.Struct, frozen=True, gc=False):
     tenant: str
     position: int
     aggregate: Aggregate
+    is_archived: bool = False
 
 
 class Placed(Protocol):

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import msgspec
 
 from runtime.anatomy import SINCE, fact_faults, schema_faults
+from runtime.archives import FOLDER
 from runtime.cosignatures import WitnessKey
 from runtime.evidence import Unreadable, read_evidence
 from runtime.inspection import Inspection, Stop
@@ -60,8 +61,12 @@ def verify(
     key: str | None = None,
     against: str | Sequence[str] | None = None,
     witnesses: Sequence[str] = (),
+    archives: Path | None = None,
 ) -> Report:
-    """Judges the journal at `path`, with a public key, checkpoints' texts and witnesses' keys from elsewhere. Raises Unreadable."""
+    """Judges the journal at `path`, with a public key, checkpoints' texts and witnesses' keys from elsewhere. Raises Unreadable.
+
+    Its archives lie beside it, or in the folder `archives`; one that is not there is named.
+    """
     notes = [against] if isinstance(against, str) else list(against or ())
     try:
         trust = Trust(None if key is None else PublicKey(key), notes, [WitnessKey(one) for one in witnesses])
@@ -69,10 +74,16 @@ def verify(
             read_note(note)
     except NotANote as error:
         raise Unreadable(str(error)) from error
-    return read_evidence(Path(path), partial(_judge, trust=trust))
+    return read_evidence(Path(path), partial(_judge, trust=trust, archives=archives or archives_of(Path(path))))
 
 
-def _judge(connection: sqlite3.Connection, *, trust: Trust) -> Report:
+def archives_of(path: Path) -> Path:
+    """Where the archives of a journal's file, or of a backup's, lie."""
+    beside = path.with_name(f"{path.name}.{FOLDER}")
+    return beside if beside.is_dir() else path.parent / FOLDER
+
+
+def _judge(connection: sqlite3.Connection, *, trust: Trust, archives: Path) -> Report:
     facts = _facts(connection)
     origin = facts["origin"]
     keys = _keys(connection, origin, _own_key(facts) if trust.key is None else _stated_key(facts))
@@ -80,7 +91,7 @@ def _judge(connection: sqlite3.Connection, *, trust: Trust) -> Report:
     if trust.key is not None and (keys is None or not is_of_chain):
         keys = _keys(connection, origin, trust.key)
     assert keys is not None
-    inspection = Inspection(connection, keys, origin)
+    inspection = Inspection(connection, keys, origin, archives)
     if not is_of_chain:
         inspection.fault("the public key that the file states is another one than the one given")
     for note in trust.against:
@@ -176,6 +187,10 @@ def _holds(inspection: Inspection) -> list[str]:
         holds.append(
             f"all {inspection.count} records agree with their stored nodes, without a gap in positions or versions"
         )
+        if inspection.stubs.count:
+            holds.append(
+                f"{inspection.stubs.count} of them stand in archives, as sealed records say, under their own leaves"
+            )
         holds.append(f"all {inspection.signed} stored checkpoints are signed and agree with the records")
         if len(inspection.outside_held) > 1:
             holds.append(f"all {len(inspection.outside_held)} given checkpoints agree with the records")
@@ -197,6 +212,10 @@ def _not_excluded(inspection: Inspection, trust: Trust) -> list[str]:
         "what is not sealed was altered: replies, reactions, snapshots, the read models"
         + ("" if inspection.timed == inspection.signed else ", the times of checkpoints"),
         "a checkpoint before the newest was removed from the file: it proves nothing that the newest does not",
+        *(
+            f"what the archive {name} should hold can't be read any more: it is not at hand"
+            for name in inspection.stubs.missing(inspection.archives)
+        ),
     ]
 
 

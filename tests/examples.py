@@ -6,6 +6,7 @@ from typing import Any
 from aggregates import (
     action,
     agent,
+    archive,
     journal,
     journal_key,
     key,
@@ -88,6 +89,19 @@ COMMANDS = (
     agent.DeregisterAgent(agent_id="ann", reason="done", at=AT, tenant=TENANT),
     agent.LoseAgent(agent_id="ann", last_heard_at=AT - 31, at=AT, tenant=TENANT),
     agent.ReturnAgent(agent_id="ann", at=AT, tenant=TENANT),
+    archive.ArchiveStreams(
+        number=1,
+        name="archive-00001-0123456789ab.db",
+        sha256=bytes(32),
+        before=AT,
+        streams=2,
+        records=5,
+        first=3,
+        last=9,
+        stubs=bytes([1] * 32),
+        at=AT,
+        tenant="default",
+    ),
     journal.OpenJournal(name="acme", origin="gavel/acme/00", public_key="K", at=AT, tenant="default"),
     journal_key.RotateKey(
         reason="yearly",
@@ -222,6 +236,17 @@ EVENTS = (
     agent.AgentDeregistered(agent_id="ann", reason="done"),
     agent.AgentLost(agent_id="ann", last_heard_at=AT - 31),
     agent.AgentReturned(agent_id="ann", generation=2),
+    archive.StreamsArchived(
+        number=1,
+        name="archive-00001-0123456789ab.db",
+        sha256=bytes(32),
+        before=AT,
+        streams=2,
+        records=5,
+        first=3,
+        last=9,
+        stubs=bytes([1] * 32),
+    ),
     journal.JournalOpened(name="acme", origin="gavel/acme/00", public_key="K"),
     journal_key.KeyRotated(
         old="OLD", new="NEW", signed_by_old=bytes(64), signed_by_new=bytes([1] * 64), reason="yearly"

@@ -163,6 +163,7 @@ __all__ = [
     "decide",
     "evolve",
     "initial",
+    "is_closed",
     "stream",
 ]
 
@@ -172,6 +173,11 @@ RULES = 1
 def stream(task_id: str) -> str:
     """The stream of a task."""
     return f"task-{task_id}"
+
+
+def is_closed(task: Task) -> bool:
+    """Whether its records may go to an archive: nothing follows any more."""
+    return task.stage in ENDED
 
 
 def decide(task: Task, command: TaskCommand) -> Sequence[TaskEvent]:

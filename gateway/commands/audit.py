@@ -18,6 +18,7 @@ from gateway.commands.asking import argument_text, ask_node, is_address
 from gateway.commands.common import add_json, print_json
 from gateway.journals import POSTGRES_URL, copy_from_postgres
 from gateway.verdicts import FINE, NO, Wrong
+from runtime.archive_verification import is_archive, verify_archive
 from runtime.cosignatures import WitnessKey
 from runtime.evidence import Unreadable
 from runtime.outside import notes_in
@@ -85,6 +86,9 @@ def _verify(options: argparse.Namespace) -> int:
             report = _ask(target, trust)
         elif target.startswith(POSTGRES_URL):
             report = _verify_copy(target, trust)
+        elif is_archive(target):
+            against = trust.notes[-1] if trust.notes else None
+            report = verify_archive(target, key=trust.key, against=against)
         else:
             report = verify(target, key=trust.key, against=trust.notes, witnesses=trust.witnesses)
     except (Unreadable, NotANote) as error:

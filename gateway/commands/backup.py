@@ -42,6 +42,8 @@ def print_copied(copied: Sequence[Copied], *, as_json: bool) -> None:
         print(f"{one.file}: {one.positions} records, root {one.root}, {one.blobs} blobs, {verdict}")
         for fault in one.faults:
             print(f"  {fault}")
+        for name in one.archives_missing:
+            print(f"  the archive {name} is not at hand, and not in it: keep it elsewhere")
         for digest in one.blobs_altered:
             print(f"  blob {digest} was altered")
         if one.blobs_unchecked:

@@ -1,4 +1,4 @@
-"""`gavel log tail|state|why|export|import|replay|check`: looks at the log, copies it, makes the read models from it, or folds it anew."""
+"""`gavel log tail|state|why|export|import|archive|replay|check`: looks at the log, copies it, makes read models of it, folds it anew."""
 
 import argparse
 import tempfile
@@ -11,6 +11,7 @@ import msgspec
 
 from gateway.commands import log_tail, log_why
 from gateway.commands.common import add_journal, add_json, add_settings, print_json, read_journal_settings, say
+from gateway.commands.log_archive import add_archive
 from gateway.commands.log_export import add_export
 from gateway.commands.log_import import add_import
 from gateway.commands.reach import reach
@@ -43,6 +44,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         add_json(action)
     add_export(actions)
     add_import(actions)
+    add_archive(actions)
 
 
 def run(options: argparse.Namespace) -> int:

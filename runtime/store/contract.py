@@ -91,6 +91,13 @@ class SavedState(NamedTuple):
     state: bytes
 
 
+class Tombstone(NamedTuple):
+    """What the journal keeps of a stream whose records are in an archive: its last state."""
+
+    archive: int
+    saved: SavedState
+
+
 @dataclass(slots=True)
 class Rows:
     """What goes into one transaction beside the records: nodes (id, hash) with contiguous ids, the checkpoint (size, root,

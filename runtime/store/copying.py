@@ -31,6 +31,7 @@ COLUMNS = {
     "reactions": "actor, key, position",
     "snapshots": "actor, key, shape, position, memory, seal",
     "states": "stream, version, position, shape, tenant, state, seal",
+    "tombstones": "stream, version, position, shape, tenant, state, seal, archive",
 }
 TYPES = {
     "stored_events": "int8 text int8 text bytea",
@@ -42,6 +43,7 @@ TYPES = {
     "reactions": "text text int8",
     "snapshots": "text text text int8 bytea bytea",
     "states": "text int8 int8 text text bytea bytea",
+    "tombstones": "text int8 int8 text text bytea bytea int8",
 }
 ORDER = {"stored_events": " ORDER BY notification_id", "nodes": " ORDER BY id"}
 

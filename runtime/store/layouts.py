@@ -40,9 +40,17 @@ def _keep_states(file: sqlite3.Connection) -> None:
     file.execute("CREATE INDEX IF NOT EXISTS states_position ON states (position)")
 
 
+def _keep_tombstones(file: sqlite3.Connection) -> None:
+    file.execute(
+        "CREATE TABLE IF NOT EXISTS tombstones (stream TEXT PRIMARY KEY, version INTEGER NOT NULL, position INTEGER NOT NULL, "
+        "shape TEXT NOT NULL, tenant TEXT NOT NULL, state BLOB NOT NULL, seal BLOB NOT NULL, archive INTEGER NOT NULL) WITHOUT ROWID"
+    )
+
+
 MIGRATIONS = (
     Migration("the kinds of records are listed beside them, each with its first position", _list_kinds),
     Migration("copies of the states of long streams are kept", _keep_states),
+    Migration("bodies of records may stand in archives, and last states of their streams are kept", _keep_tombstones),
 )
 FORMAT = 1 + len(MIGRATIONS)
 """The number of today's layout."""

@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+from runtime.archives import Archives, stub_of
 from runtime.codec import Codec
 from runtime.evidence import Unreadable
 from runtime.records import Recorded
@@ -17,10 +18,32 @@ class Log(ABC):
 
     place: str
     codec: Codec
+    archives: Archives
+    """Where bodies are read that are not in the journal any more."""
 
     @abstractmethod
     def query(self, statement: str, parameters: Sequence[object] = ()) -> list[Any]:
         """Rows of a reading statement; `?` stands for a parameter."""
+
+    def query_stubs(self, statement: str, parameters: Sequence[object] = ()) -> list[Any]:
+        """The same, but with stubs in the places of archived bodies, and no look at an archive."""
+        return self.query(statement, parameters)
+
+    def streams(self, after: str, limit: int) -> list[tuple[str, int]]:
+        """Up to `limit` streams past a name, in order of their names, each with its newest position."""
+        return self.query_stubs(
+            f"SELECT originator_id, MAX({self.POSITION}) FROM stored_events WHERE originator_id>?"
+            " GROUP BY originator_id ORDER BY originator_id LIMIT ?",
+            (after, limit),
+        )
+
+    def position_of_version(self, stream: str, version: int) -> int:
+        """Where a version of a stream stands; 0 where there is none."""
+        rows = self.query_stubs(
+            f"SELECT {self.POSITION} FROM stored_events WHERE originator_id=? AND originator_version=?",
+            (stream, version),
+        )
+        return int(rows[0][0]) if rows else 0
 
     def read(self, after: int, limit: int) -> list[Recorded]:
         """Up to `limit` records past a position, in order. Raises Unreadable, naming the position."""
@@ -95,8 +118,9 @@ class Log(ABC):
         low, high = 0, self.newest_position()
         while low < high:
             middle = (low + high + 1) // 2
-            body = self._one(f"SELECT state FROM stored_events WHERE {self.POSITION}=?", (middle,))
-            if self.codec.meta(body).recorded_at <= at:
+            ((body,),) = self.query_stubs(f"SELECT state FROM stored_events WHERE {self.POSITION}=?", (middle,))
+            stub = stub_of(body)
+            if (self.codec.meta(body).recorded_at if stub is None else stub.recorded_at) <= at:
                 low = middle
             else:
                 high = middle - 1

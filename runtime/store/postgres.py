@@ -27,10 +27,11 @@ from psycopg import Connection
 from psycopg.rows import tuple_row
 from psycopg.sql import SQL, Identifier
 
+from runtime.archives import FOLDER, Archives
 from runtime.codec import Codec
 from runtime.errors import Fenced
 from runtime.evidence import Unreadable
-from runtime.store.contract import Batch, Memory, Rows, SavedState, Sealed, Unresolved
+from runtime.store.contract import Batch, Memory, Rows, SavedState, Sealed, Tombstone, Unresolved
 from runtime.store.copying import copy_from_sqlite, copy_to_sqlite
 from runtime.store.layouts import FORMAT
 from runtime.store.packing import escaped
@@ -47,7 +48,7 @@ from runtime.verification import Report, verify
 
 log = structlog.get_logger()
 
-UPGRADED = {"2"}
+UPGRADED = {"2", "3"}
 """The layouts that differ from today's by tables which today's has in addition."""
 
 DOUBT_SECONDS = 60.0
@@ -76,10 +77,13 @@ class PostgresStore(Store):
         name: str = "main",
         entropy: Callable[[int], bytes] = os.urandom,
         successor: Signer | None = None,
+        archives: Path | None = None,
         doubt_seconds_max: float = DOUBT_SECONDS,
     ) -> None:
-        """`address` is a URL or a connection string of libpq. It may hold a password: messages never show it."""
+        """`address` is a URL or a connection string of libpq. It may hold a password: messages never show it. `archives` is the folder
+        in which the journal's archives lie."""
         self.codec = codec
+        self.archives = Archives(archives or Path(FOLDER))
         self.signer = signer
         self.successor = successor
         self.position = 0
@@ -216,6 +220,28 @@ class PostgresStore(Store):
                 rows,
             )
 
+    def archive(self, batch: Batch, stubs: Sequence[tuple[bytes, int]], tombstones: Sequence[Tombstone]) -> None:
+        stored, rows, tree = self._seal(batch)
+        kept = self._tombstone_rows(tombstones)
+        with self._writing() as cursor:
+            cursor.executemany("UPDATE stored_events SET state = %b WHERE notification_id = %s", stubs)
+            cursor.executemany(
+                "INSERT INTO tombstones VALUES (%s, %s, %s, %s, %s, %b, %b, %s) ON CONFLICT (stream) DO UPDATE SET"
+                " version = excluded.version, position = excluded.position, shape = excluded.shape, tenant = excluded.tenant,"
+                " state = excluded.state, seal = excluded.seal, archive = excluded.archive",
+                kept,
+            )
+            cursor.executemany("DELETE FROM states WHERE stream = %s", [(one.saved.stream,) for one in tombstones])
+            self._recorder.insert_events(
+                stored, first=self.position + 1, rows=rows, token=self._seat.token, connection=cursor.connection
+            )
+        self._grow(stored, rows, tree)
+        if rows.checkpoint is not None:
+            self.note = rows.checkpoint[3]
+
+    def shrink(self) -> None:
+        """Nothing: the server gives the room to what comes, and to the disk by VACUUM FULL, which is its operator's to choose."""
+
     def drop_copies(self) -> None:
         with self._writing() as cursor:
             cursor.execute("DELETE FROM snapshots")
@@ -224,9 +250,13 @@ class PostgresStore(Store):
     # ---- reading
 
     @retry((InterfaceError, OperationalError), max_attempts=READERS_MAX + 1, wait=READ_AGAIN_SECONDS)
-    def query(self, statement: str, parameters: Sequence[object] = ()) -> list[Any]:
+    def query_stubs(self, statement: str, parameters: Sequence[object] = ()) -> list[Any]:
         with self._datastore.get_connection() as connection:
             return ask(connection, statement, parameters)
+
+    def query(self, statement: str, parameters: Sequence[object] = ()) -> list[Any]:
+        rows = self.query_stubs(statement, parameters)
+        return self.archives.whole(rows) if self.archives else rows
 
     def key_as_kept(self, key: str) -> str:
         return escaped(key)
@@ -239,9 +269,10 @@ class PostgresStore(Store):
         with TemporaryDirectory() as folder:
             copy = Path(folder) / "journal.db"
             self.backup(copy)
-            return verify(copy, key=key, against=against)
+            return verify(copy, key=key, against=against, archives=self.archives.folder)
 
     def close(self) -> None:
+        self.archives.close()
         self._seat.leave()
         self._datastore.close()
 

@@ -69,6 +69,9 @@ TABLES = (
     'CREATE TABLE IF NOT EXISTS {schema}.states (stream text COLLATE "C", version bigint, position bigint NOT NULL, shape text NOT NULL, '
     'tenant text COLLATE "C" NOT NULL, state bytea NOT NULL, seal bytea NOT NULL, PRIMARY KEY (stream, version))',
     "CREATE INDEX IF NOT EXISTS states_position ON {schema}.states (position)",
+    'CREATE TABLE IF NOT EXISTS {schema}.tombstones (stream text COLLATE "C" PRIMARY KEY, version bigint NOT NULL, '
+    "position bigint NOT NULL, shape text NOT NULL, tenant text NOT NULL, state bytea NOT NULL, seal bytea NOT NULL, "
+    "archive bigint NOT NULL)",
 )
 
 RECORDS = (

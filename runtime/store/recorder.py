@@ -46,6 +46,8 @@ TABLES = (
     "CREATE TABLE IF NOT EXISTS states (stream TEXT, version INTEGER, position INTEGER NOT NULL, shape TEXT NOT NULL, "
     "tenant TEXT NOT NULL, state BLOB NOT NULL, seal BLOB NOT NULL, PRIMARY KEY (stream, version))",
     "CREATE INDEX IF NOT EXISTS states_position ON states (position)",
+    "CREATE TABLE IF NOT EXISTS tombstones (stream TEXT PRIMARY KEY, version INTEGER NOT NULL, position INTEGER NOT NULL, "
+    "shape TEXT NOT NULL, tenant TEXT NOT NULL, state BLOB NOT NULL, seal BLOB NOT NULL, archive INTEGER NOT NULL) WITHOUT ROWID",
 )
 
 
@@ -127,6 +129,10 @@ class JournalRecorder(SQLiteApplicationRecorder):
         if rows is not None:
             self._insert_rows(c, rows)
         return range(first, first + len(stored_events))
+
+    def insert_within(self, cursor: SQLiteCursor, stored: Sequence[Sealed], first: int, rows: Rows) -> None:
+        """Inserts a batch within the transaction of a cursor."""
+        self._insert_events(cursor, stored, first=first, rows=rows)
 
     def _insert_rows(self, c: SQLiteCursor, rows: Rows) -> None:
         c.executemany("INSERT INTO nodes VALUES (?,?)", rows.nodes)

@@ -4,11 +4,13 @@ import fcntl
 import os
 import sqlite3
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from eventsourcing.persistence import IntegrityError, PersistenceError
 
+from runtime.archives import FOLDER, Archives
 from runtime.codec import Codec
 from runtime.errors import Fenced
 from runtime.evidence import Unreadable
@@ -20,6 +22,7 @@ from runtime.store.contract import (
     Locked,
     Memory,
     SavedState,
+    Tombstone,
     Unresolved,
 )
 from runtime.store.copies import copy_database, sync
@@ -60,6 +63,7 @@ class SqliteStore(Store):
         self.codec = codec
         self.signer = signer
         self.successor = successor
+        self.archives = Archives(path.parent / FOLDER)
         self._lock: int | None = _lock(path)
         self._recorder = None
         try:
@@ -91,7 +95,7 @@ class SqliteStore(Store):
             sync(self.path.parent)
 
     def _judge_copy(self, copy: Path) -> list[str]:
-        return verify(copy, key=self.signer.public_key).faults
+        return verify(copy, key=self.signer.public_key, archives=self.archives.folder).faults
 
     def _check_schema(self) -> None:
         """Nothing in the file may act by itself: a trigger could swallow what was acknowledged."""
@@ -103,12 +107,16 @@ class SqliteStore(Store):
         with self._recorder.datastore.transaction(commit=True) as cursor:
             cursor.executemany("INSERT INTO facts VALUES (?,?)", sorted(facts.items()))
 
-    def query(self, statement: str, parameters: Sequence[object] = ()) -> list[Any]:
+    def query_stubs(self, statement: str, parameters: Sequence[object] = ()) -> list[Any]:
         with self._recorder.datastore.transaction(commit=False) as cursor:
             cursor.sqlite_cursor.row_factory = None  # plain tuples: the library's rows cost as much again
             cursor.execute(statement, parameters)
             rows: list[Any] = cursor.fetchall()
             return rows
+
+    def query(self, statement: str, parameters: Sequence[object] = ()) -> list[Any]:
+        rows = self.query_stubs(statement, parameters)
+        return self.archives.whole(rows) if self.archives else rows
 
     def append(self, batch: Batch) -> None:
         stored, rows, tree = self._seal(batch)
@@ -139,6 +147,21 @@ class SqliteStore(Store):
                 f"{self.path} could neither sync a batch ({error}) nor write over it ({again}): only a start finds out whether it stands"
             ) from error
 
+    def archive(self, batch: Batch, stubs: Sequence[tuple[bytes, int]], tombstones: Sequence[Tombstone]) -> None:
+        stored, rows, tree = self._seal(batch)
+        kept = self._tombstone_rows(tombstones)
+        with self._recorder.datastore.transaction(commit=True) as cursor:
+            cursor.executemany("UPDATE stored_events SET state=? WHERE rowid=?", stubs)
+            cursor.executemany("INSERT OR REPLACE INTO tombstones VALUES (?,?,?,?,?,?,?,?)", kept)
+            cursor.executemany("DELETE FROM states WHERE stream=?", [(one.saved.stream,) for one in tombstones])
+            self._recorder.insert_within(cursor, stored, self.position + 1, rows)
+        self._grow(stored, rows, tree)
+
+    def shrink(self) -> None:
+        with closing(sqlite3.connect(self.path, isolation_level=None)) as connection:
+            connection.execute("VACUUM")
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
     def forget_replies(self, before: float) -> None:
         with self._recorder.datastore.transaction(commit=True) as cursor:
             cursor.execute("DELETE FROM commands WHERE at<?", (before,))
@@ -167,9 +190,10 @@ class SqliteStore(Store):
         copy_database(self.path, target)
 
     def judge(self, *, key: str | None = None, against: str | None = None) -> Report:
-        return verify(self.path, key=key, against=against)
+        return verify(self.path, key=key, against=against, archives=self.archives.folder)
 
     def close(self) -> None:
+        self.archives.close()
         if self._recorder is not None:
             self._recorder.datastore.close()
         if self._lock is not None:

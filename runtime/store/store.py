@@ -15,13 +15,15 @@ import structlog
 from eventsourcing.persistence import PersistenceError
 from msgspec.structs import force_setattr
 
+from runtime.archives import KIND as ARCHIVED
+from runtime.archives import Archived, attached, stub_of
 from runtime.codec import SHUT
 from runtime.evidence import Unreadable
 from runtime.keyring import AT_REST, DISPOSABLE, Key, Keyring, KeyringUnusable, Whose
 from runtime.master import NONCE_BYTES
 from runtime.rotation import KIND, ROTATIONS, ROTATIONS_MAX, STREAM, Keys
 from runtime.sealing import purpose_of, unseal
-from runtime.store.contract import MILESTONE_POSITIONS, Batch, Draft, Memory, Rows, SavedState, Sealed
+from runtime.store.contract import MILESTONE_POSITIONS, Batch, Draft, Memory, Rows, SavedState, Sealed, Tombstone
 from runtime.store.layouts import FORMAT
 from runtime.store.log import Log
 from runtime.transparency import Checkpoint, NotANote, NotSigned, PublicKey, Signer, Tree, leaf_hash, verify_note
@@ -31,6 +33,9 @@ log = structlog.get_logger()
 
 NONCES_AT_ONCE = 256
 DIGEST_BYTES = 32
+
+IN_THE_CLEAR = frozenset({KIND, ARCHIVED})
+"""Never encrypted: whoever verifies has to read which keys sign, and which records stand in archives."""
 
 Reply = tuple[str, str, bytes, bytes, int, float]
 
@@ -83,6 +88,14 @@ class Store(Log):
         """Drops all saved folds and copies of states; between batches."""
 
     @abstractmethod
+    def archive(self, batch: Batch, stubs: Sequence[tuple[bytes, int]], tombstones: Sequence[Tombstone]) -> None:
+        """Commits a batch, and with it puts stubs (stub, position) in the places of bodies; nobody else may have the journal open."""
+
+    @abstractmethod
+    def shrink(self) -> None:
+        """Gives the room back that archived bodies took up, where that can be done here."""
+
+    @abstractmethod
     def backup(self, target: Path) -> None:
         """A whole copy while the journal is in use, as an SQLite file that can be verified and opened."""
 
@@ -107,6 +120,7 @@ class Store(Log):
         """Who this journal is and where it stands; a new one gets a name. Raises Unreadable."""
         self._nonces = []
         self.origin = self._check_facts(name, entropy)
+        self.archives = attached(self.archives.folder, self.query_stubs)
         self._kinds = self._check_kinds()
         self.position = self._one(f"SELECT COALESCE(MAX({self.POSITION}), 0) FROM stored_events")
         self._newest = self._one("SELECT COALESCE(MAX(size), 0) FROM checkpoints")
@@ -204,7 +218,7 @@ class Store(Log):
                 body = body_of(meta, draft.data, self._sealed(draft, keys))
             else:
                 body = body_of(meta, draft.data)
-            if at_rest is not None and kind != KIND:  # whoever verifies has to read which keys sign
+            if at_rest is not None and kind not in IN_THE_CLEAR:
                 body = self._shut(at_rest, body)
             stored.append(Sealed(stream, version, kind, body))
             leaves.append(leaf_hash(position, stream, version, kind, body))
@@ -386,6 +400,42 @@ class Store(Log):
             log.warning("a copy of a state was altered and is not used", stream=stream, version=saved.version)
             upto = saved.position - 1
         return None
+
+    def tombstone(self, stream: str, shape: str, upto: int) -> SavedState | None:
+        """The last state of an archived stream, where it has this shape, is not past a position, and was sealed by this journal."""
+        rows = self.query_stubs(
+            "SELECT stream, version, position, shape, tenant, state, seal FROM tombstones"
+            " WHERE stream=? AND shape=? AND position<=?",
+            (stream, shape, upto),
+        )
+        if not rows:
+            return None
+        *row, seal = rows[0]
+        saved = SavedState(*row)
+        if not hmac.compare_digest(self._seal_of_state(saved), seal):
+            log.warning("the last state of an archived stream is not used: another key has sealed it", stream=stream)
+            return None
+        content = self._opened(saved.state)  # an erasure of anybody makes it unreadable: it may hold anything
+        return None if content is None else saved._replace(state=content)
+
+    def _tombstone_rows(self, tombstones: Sequence[Tombstone]) -> list[tuple[Any, ...]]:
+        rows = self._state_rows([one.saved for one in tombstones])
+        return [(*row, one.archive) for row, one in zip(rows, tombstones, strict=True)]
+
+    def take_archive(self, archived: Archived) -> None:
+        """From now on records are read in this archive too."""
+        self.archives.archived.append(archived)
+
+    def is_archived(self, stream: str) -> bool:
+        """Whether the stream's records stand in an archive, or did once: then nothing more may be recorded of it."""
+        if not self.archives:
+            return False
+        if self.query_stubs("SELECT 1 FROM tombstones WHERE stream=?", (stream,)):
+            return True
+        rows = self.query_stubs(
+            "SELECT state FROM stored_events WHERE originator_id=? ORDER BY originator_version DESC LIMIT 1", (stream,)
+        )
+        return bool(rows) and stub_of(bytes(rows[0][0])) is not None
 
     def saved_versions(self, stream: str) -> list[tuple[int, str, int]]:
         """Version, shape and bytes of the copies of a stream's states, in order."""

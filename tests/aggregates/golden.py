@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from aggregates import (
     action,
     agent,
+    archive,
     journal,
     journal_key,
     key,
@@ -97,6 +98,7 @@ def _lives() -> Iterator[tuple[str, Life]]:
             *(_example(kind) for kind in (agent.DrainAgent, agent.DeregisterAgent, agent.RegisterAgent)),
         ],
     )
+    yield "archive-log", [_example(archive.ArchiveStreams), _example(archive.ArchiveStreams, number=2)]
     yield "journal-acme", [_example(journal.OpenJournal)]
     yield (
         "journal_key-signing",

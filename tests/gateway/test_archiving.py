@@ -1,0 +1,261 @@
+"""Closed streams go to archives that prove themselves; all is read through them, and one that is missing is named."""
+
+import shutil
+import sqlite3
+from contextlib import closing
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+import trio
+
+from aggregates import task as tasks
+from gateway.archiving import Archive, archive_streams
+from gateway.backups import back_up, restore
+from gateway.exporting import Filters, write_export
+from gateway.folder import DataFolder
+from gateway.imports import import_log
+from gateway.replay import digests_of, replay_copies
+from gateway.settings import GavelSettings
+from gateway.verdicts import Wrong
+from runtime.archive_verification import is_archive, verify_archive
+from runtime.archives import STUB_BYTES
+from runtime.transparency import Signer
+from runtime.verification import verify
+from tests.gateway.clients import TASK, Client, open_client, settings_of
+from tests.gateway.test_cli import Inside, inside
+from tests.runtime.sealed import alter
+
+__all__ = ["inside"]
+
+SECRET = "what only the archive holds"
+
+
+class Life:
+    """A node that has been here: two tasks that ended, one under an idempotency key, and one that is open."""
+
+    def __init__(self, settings: GavelSettings) -> None:
+        self.settings = settings
+        self.key = str(uuid4())
+        self.ended: list[str] = []
+        self.open = ""
+        self.admin = ""
+        trio.run(self._live)
+        self.root = verify(self.journal).root
+
+    @property
+    def journal(self) -> Path:
+        return DataFolder(self.settings.data).journal
+
+    @property
+    def archives(self) -> Path:
+        return DataFolder(self.settings.data).archives
+
+    async def _live(self) -> None:
+        async with open_client(self.settings) as admin:
+            self.admin = admin.key
+            first = await admin.ask("POST", "/v1/tasks", TASK | {"description": SECRET}, Idempotency_Key=self.key)
+            self.ended = [first.json()["task_id"], await admin.submit()]
+            self.open = await admin.submit()
+            for task in self.ended:
+                assert (await admin.ask("DELETE", f"/v1/tasks/{task}?reason=enough")).status_code == 200
+            await admin.node.projector.wait_for(admin.node.store.position)
+
+    def archive(self, **more: Any) -> list[Archive]:
+        return list(archive_streams(self.settings, datetime.now(UTC).isoformat(), **more))
+
+    def detach(self) -> None:
+        shutil.move(self.archives, self.settings.data.parent / "elsewhere")
+
+
+@pytest.fixture
+def life(tmp_path: Path) -> Life:
+    return Life(settings_of(tmp_path))
+
+
+def rows(path: Path, statement: str) -> list[Any]:
+    with closing(sqlite3.connect(path)) as file:
+        return file.execute(statement).fetchall()
+
+
+def leaves(path: Path) -> list[Any]:
+    return rows(path, "SELECT * FROM nodes ORDER BY id")
+
+
+def test_what_is_archived_leaves_the_journal_and_the_journal_still_verifies(life: Life) -> None:
+    before, nodes = verify(life.journal), leaves(life.journal)
+    note = rows(life.journal, "SELECT note FROM checkpoints ORDER BY size DESC LIMIT 1")[0][0]
+    assert SECRET.encode() in life.journal.read_bytes()
+    (made,) = life.archive()
+    assert (made.streams, made.records, made.position) == (2, 4, before.positions + 1)
+    assert SECRET.encode() not in life.journal.read_bytes()
+    assert leaves(life.journal)[: len(nodes)] == nodes
+    report = verify(life.journal, against=note)
+    assert (report.whole, report.positions, report.against) == (True, before.positions + 1, before.positions)
+    assert "4 of them stand in archives, as sealed records say, under their own leaves" in report.holds
+    assert life.archive() == []
+
+
+def test_an_archive_proves_itself_alone(life: Life, tmp_path: Path, inside: Inside) -> None:
+    key, size = verify(life.journal).key, verify(life.journal).positions
+    (made,) = life.archive()
+    path = tmp_path / "alone.db"
+    shutil.move(life.archives / made.name, path)
+    assert is_archive(path)
+    assert not is_archive(life.journal)
+    report = verify_archive(path, key=key)
+    assert (report.whole, report.positions, report.root) == (True, 4, life.root)
+    note = rows(life.journal, f"SELECT note FROM checkpoints WHERE size={size}")
+    assert inside("audit", "verify", str(path), "--key", key)[0] == 0
+    assert not note or verify_archive(path, against=note[0][0]).whole
+    assert not verify_archive(path, key=Signer.make().public_key).whole
+
+
+HARM = {
+    "body": "UPDATE records SET body = CAST(body || x'00' AS BLOB) WHERE position = (SELECT MIN(position) FROM records)",
+    "kind": "UPDATE records SET kind = 'task.TaskExpired' WHERE position = (SELECT MAX(position) FROM records)",
+    "stream": "UPDATE records SET stream = 'task-other'",
+    "position": "UPDATE records SET position = position + 1000",
+    "node": "UPDATE nodes SET hash = zeroblob(32)",
+    "nodes": "DELETE FROM nodes",
+}
+
+
+@pytest.mark.parametrize("what", HARM)
+def test_an_altered_archive_is_found_alone_and_beside_its_journal_and_is_not_read(life: Life, what: str) -> None:
+    (made,) = life.archive()
+    alter(life.archives / made.name, HARM[what])
+    report = verify_archive(life.archives / made.name)
+    assert not report.whole
+    beside = verify(life.journal)
+    assert (beside.whole, beside.first_bad) == (False, made.first)
+    assert "is not the file that was sealed" in beside.faults[0]
+    with pytest.raises(Wrong, match="was altered, or is another file"):
+        export(life.settings, life.archives / "log")
+
+
+STUB = f"length(state) = {STUB_BYTES}"
+HARM_OF_STUBS = {
+    "a stub's stream": "UPDATE stored_events SET originator_id = 'task-x'"
+    f" WHERE rowid = (SELECT MAX(rowid) FROM stored_events WHERE {STUB})",
+    "a stub's kind": f"UPDATE stored_events SET topic = 'task.TaskExpired' WHERE {STUB} AND originator_version = 2",
+    "a stub's time": f"UPDATE stored_events SET state = CAST(substr(state, 1, 13) || zeroblob(8) AS BLOB) WHERE {STUB}",
+    "a stub of another archive": f"UPDATE stored_events SET state = CAST(x'c100000002' || substr(state, 6) AS BLOB) WHERE {STUB}",
+    "a stub elsewhere": "UPDATE stored_events SET state = CAST(substr(state, 1, 12) || x'7f' || substr(state, 14) AS BLOB)"
+    f" WHERE {STUB}",
+    "a stub is gone": f"DELETE FROM stored_events WHERE rowid = (SELECT MIN(rowid) FROM stored_events WHERE {STUB})",
+    "one stub too many": f"UPDATE stored_events SET state = (SELECT state FROM stored_events WHERE {STUB}) WHERE rowid = 1",
+    "the record of the archive": "UPDATE stored_events SET state = CAST(replace(state, 'e-', 'f-') AS BLOB) WHERE topic LIKE 'archive%'",
+    "no record of the archive": "DELETE FROM stored_events WHERE topic LIKE 'archive%'",
+    "another body": f"UPDATE stored_events SET state = x'81' WHERE {STUB} AND originator_version = 2",
+}
+
+
+@pytest.mark.parametrize("what", HARM_OF_STUBS)
+def test_an_altered_stub_is_found(life: Life, what: str) -> None:
+    life.archive()
+    alter(life.journal, HARM_OF_STUBS[what])
+    report = verify(life.journal)
+    assert not report.whole
+    assert report.first_bad is not None
+
+
+async def test_a_node_reads_through_its_archives_and_refuses_new_events(life: Life) -> None:
+    task = life.ended[0]
+    async with open_client(life.settings) as admin:
+        shown, start = await admin.get(f"/v1/tasks/{task}"), admin.node.store.position
+        early = await admin.get(f"/v1/log/state?stream={tasks.stream(task)}&at=3")
+    await trio.to_thread.run_sync(life.archive)
+    async with open_client(life.settings) as anew:
+        admin = Client(anew.node, anew.http, life.admin)
+        again = await admin.ask("POST", "/v1/tasks", TASK | {"description": SECRET}, Idempotency_Key=life.key)
+        assert (again.status_code, again.json()["task_id"]) == (202, task)
+        assert (await admin.ask("DELETE", f"/v1/tasks/{task}?reason=again")).status_code in (200, 409)
+        assert admin.node.store.position == start + 1
+        ended = admin.node.projector.rebuild()
+        await ended.wait()
+        assert [one.reason for one in admin.node.projector.rebuilds] == [""] * len(admin.node.projector.projections)
+        assert await admin.get(f"/v1/tasks/{task}") == shown
+        assert (await admin.get(f"/v1/tasks/{task}?as_of=3"))["task_id"] == task
+        assert await admin.get(f"/v1/log/state?stream={tasks.stream(task)}&at=3") == early
+        log = (await admin.get("/v1/log?limit=500"))["records"]
+        assert [record["position"] for record in log] == list(range(1, len(log) + 1))
+        assert (await admin.get("/v1/audit/verify"))["whole"]
+        assert (await admin.ask("DELETE", f"/v1/tasks/{life.open}?reason=enough")).status_code == 200
+    live = digests_of(DataFolder(life.settings.data).read_models)
+    place = life.settings.data / "rebuilt.db"
+    assert (await trio.to_thread.run_sync(replay_copies, life.journal, live, place)).equal
+
+
+async def test_what_stands_in_a_missing_archive_is_named_and_everything_else_goes_on(life: Life) -> None:
+    (made,) = await trio.to_thread.run_sync(life.archive)
+    life.detach()
+    task = life.ended[0]
+    report = verify(life.journal)
+    assert report.whole
+    assert any(made.name in doubt for doubt in report.not_excluded)
+    async with open_client(life.settings) as anew:
+        admin = Client(anew.node, anew.http, life.admin)
+        again = await admin.ask("POST", "/v1/tasks", TASK | {"description": SECRET}, Idempotency_Key=life.key)
+        assert (again.status_code, again.json()["task_id"]) == (202, task)
+        assert (await admin.get(f"/v1/tasks/{task}"))["task_id"] == task
+        for path in ("/v1/log?limit=500", f"/v1/log/state?stream={tasks.stream(task)}&at=3"):
+            answer = await admin.ask("GET", path)
+            assert (answer.status_code, made.name in answer.text) == (503, True), answer.text
+        assert (await admin.ask("DELETE", f"/v1/tasks/{task}?reason=again")).status_code in (200, 409)
+        more = await admin.submit()
+        assert (await admin.get(f"/v1/tasks/{more}"))["task_id"] == more
+        ended = admin.node.projector.rebuild()
+        await ended.wait()
+        assert any(made.name in one.reason for one in admin.node.projector.rebuilds)
+    with pytest.raises(Wrong, match=made.name):
+        export(life.settings, life.settings.data / "log")
+
+
+def export(settings: GavelSettings, file: Path) -> Path:
+    with file.open("wb") as out:
+        write_export(settings, Filters(), out)
+    return file
+
+
+def test_backups_and_exports_hold_what_is_archived(life: Life, tmp_path: Path) -> None:
+    (made,) = life.archive()
+    key = DataFolder(life.settings.data).journal_key
+    (copied,) = back_up(life.settings, tmp_path / "copy.db")
+    assert (copied.whole, copied.archives, copied.archives_missing) == (True, 1, [])
+    (restored,) = restore(tmp_path / "copy.db", tmp_path / "restored" / "data", [key])
+    assert (restored.whole, restored.root, restored.archives) == (True, copied.root, 1)
+    log = export(settings_of(tmp_path / "restored"), tmp_path / "log")
+    with log.open("rb") as file:
+        import_log(settings_of(tmp_path / "imported"), file, key)
+    imported = tmp_path / "imported" / "data" / "journal.db"
+    assert verify(imported).root == copied.root
+    assert SECRET.encode() in imported.read_bytes()
+    life.detach()
+    (without,) = back_up(life.settings, tmp_path / "without.db")
+    assert (without.whole, without.archives, without.archives_missing) == (True, 0, [made.name])
+
+
+async def test_an_imported_stream_stays_closed(life: Life, tmp_path: Path) -> None:
+    await trio.to_thread.run_sync(life.archive)
+    log, key = export(life.settings, tmp_path / "log"), DataFolder(life.settings.data).journal_key
+    with log.open("rb") as file:
+        import_log(settings_of(tmp_path / "imported"), file, key)
+    async with open_client(settings_of(tmp_path / "imported")) as admin:
+        store = admin.node.store
+        assert await trio.to_thread.run_sync(store.is_archived, tasks.stream(life.ended[0]))
+        assert not await trio.to_thread.run_sync(store.is_archived, tasks.stream(life.open))
+
+
+def test_as_many_archives_are_made_as_are_needed(life: Life) -> None:
+    made = life.archive(records_max=2)
+    assert [one.records for one in made] == [2, 2]
+    assert verify(life.journal).whole
+    assert sorted(path.name for path in life.archives.iterdir()) == sorted(one.name for one in made)
+    assert all(
+        path.name.rpartition("-")[2] == f"{sha256(path.read_bytes()).hexdigest()[:12]}.db"
+        for path in life.archives.iterdir()
+    )
