@@ -55,7 +55,7 @@ def archive_streams(settings: GavelSettings, before: str, records_max: int = REC
     except (Unreadable, NotInstalled, NotDurable) as error:
         raise Wrong(str(error)) from error
     try:
-        return _archive_all(store, moment, records_max)
+        return archive_all(store, moment, records_max)
     except (Unreadable, Refused, PersistenceError, OSError) as error:
         raise Wrong(f"nothing more was archived: {error}") from error
     finally:
@@ -63,16 +63,18 @@ def archive_streams(settings: GavelSettings, before: str, records_max: int = REC
 
 
 def _time(text: str) -> float:
+    wanted = "--before is a time that has passed, with its zone: 2026-01-31T12:00:00Z"
     try:
         moment = as_of(text)
     except Refused as error:
-        raise Wrong(str(error)) from error
+        raise Wrong(wanted) from error
     if moment.time is None or moment.time > time.time():
-        raise Wrong("--before is a time that has passed, with its zone: 2026-01-31T12:00:00Z")
+        raise Wrong(wanted)
     return moment.time
 
 
-def _archive_all(store: Store, before: float, records_max: int) -> Sequence[Archive]:
+def archive_all(store: Store, before: float, records_max: int = RECORDS_MAX) -> Sequence[Archive]:
+    """The same for a store that this process has opened, and nobody uses."""
     folder = Folder(store, time.monotonic)
     upto = store.position_at(before)
     made = []

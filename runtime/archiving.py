@@ -100,6 +100,8 @@ def chunks(streams: Iterator[Closed], records_max: int = RECORDS_MAX) -> Iterato
 def make_archive(store: Store, folder: Path, number: int, streams: Sequence[Closed]) -> Made:
     """Writes and verifies the file of an archive of these streams. Raises Unreadable, and OSError where it can't be written."""
     folder.mkdir(mode=0o700, exist_ok=True)
+    for left in folder.glob("*.partial*"):
+        left.unlink()
     partial = folder / f"{uuid4().hex}.partial"
     try:
         _write(store, partial, streams)

@@ -8,7 +8,8 @@ bytes are what its Merkle leaf is the SHA-256 of. In a *whole* export they are a
 one. In any other, `filters` say what was chosen, and each record has a sixth value: its inclusion path, hash after hash, lowest first.
 
 A whole export has sections behind the records, each announced by a map: `section`, its name, and `proven`. Checkpoints are signed and so
-prove themselves. Replies that are kept for idempotency keys, and how far actors have reacted, are sealed by nothing: `proven` is false.
+prove themselves. Replies that are kept for idempotency keys, last states of archived streams (under a seal of the journal's own), and how
+far actors have reacted: for these `proven` is false.
 
 Last, a map: `end` (true), `records` (how many), `sha256` of all that stands between the records and it. What has no end was cut off.
 
@@ -199,6 +200,8 @@ def _write_section(connection: sqlite3.Connection, section: Section, file: Binar
     packed = pack({"section": section.name, "proven": section.proven})
     digest.update(packed)
     file.write(packed)
+    if connection.execute("SELECT 1 FROM sqlite_schema WHERE name=?", (section.table,)).fetchone() is None:
+        return  # a file of an earlier layout has fewer tables
     for page in _pages(connection, statement, ()):
         packed = b"".join(map(pack, page))
         digest.update(packed)

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import msgspec
 import pytest
 import trio
 
 from aggregates import task as tasks
+from aggregates.catalog import AGGREGATES
 from gateway.archiving import Archive, archive_streams
 from gateway.backups import back_up, restore
 from gateway.exporting import Filters, write_export
@@ -22,7 +24,9 @@ from gateway.replay import digests_of, replay_copies
 from gateway.settings import GavelSettings
 from gateway.verdicts import Wrong
 from runtime.archive_verification import is_archive, verify_archive
-from runtime.archives import STUB_BYTES
+from runtime.archives import STUB_BYTES, ArchiveMissing
+from runtime.codec import Codec
+from runtime.store.sqlite import SqliteStore
 from runtime.transparency import Signer
 from runtime.verification import verify
 from tests.gateway.clients import TASK, Client, open_client, settings_of
@@ -213,6 +217,40 @@ async def test_what_stands_in_a_missing_archive_is_named_and_everything_else_goe
         assert any(made.name in one.reason for one in admin.node.projector.rebuilds)
     with pytest.raises(Wrong, match=made.name):
         export(life.settings, life.settings.data / "log")
+
+
+async def test_memories_that_are_lost_are_not_made_anew_without_an_archive(life: Life) -> None:
+    (made,) = await trio.to_thread.run_sync(life.archive)
+    alter(life.journal, "DELETE FROM snapshots")
+    life.detach()
+    with pytest.raises(ArchiveMissing, match=made.name):
+        async with open_client(life.settings):
+            pass
+    shutil.move(life.settings.data.parent / "elsewhere", life.archives)
+    async with open_client(life.settings) as admin:
+        assert (await admin.get(f"/v1/tasks/{life.ended[0]}"))["task_id"] == life.ended[0]
+
+
+async def test_blobs_are_not_collected_while_an_archive_that_may_name_them_is_missing(life: Life) -> None:
+    (made,) = await trio.to_thread.run_sync(life.archive)
+    life.detach()
+    settings = msgspec.structs.replace(life.settings, blob_grace_seconds=0.0)
+    async with open_client(settings) as admin:
+        assert (await admin.upload(b"named by nobody that is here")).status_code == 201
+        answer = await admin.ask("POST", "/v1/blobs/collection", {})
+        assert (answer.status_code, made.name in answer.text) == (503, True), answer.text
+
+
+def test_a_running_node_is_not_archived_and_times_have_passed(life: Life, inside: Inside) -> None:
+    for when in ("yesterday", "7", "2999-01-01T00:00:00Z"):
+        code, output, errors = inside("log", "archive", "--before", when)
+        assert (code, output, "a time that has passed" in errors) == (2, "", True)
+    code, output, _ = inside("log", "archive", "--before", "2001-01-01T00:00:00Z")
+    assert (code, output) == (0, "no stream is closed that was not recorded in since\n")
+    with closing(SqliteStore(life.journal, Codec(AGGREGATES), Signer.load(DataFolder(life.settings.data).journal_key))):
+        assert "stop the node first" in inside("log", "archive", "--before", "2001-01-01T00:00:00Z")[2]
+    code, output, _ = inside("log", "archive", "--before", datetime.now(UTC).isoformat())
+    assert (code, "4 records of 2 streams" in output) == (0, True)
 
 
 def export(settings: GavelSettings, file: Path) -> Path:

@@ -10,6 +10,7 @@ from typing import Any
 from aggregates import (
     action,
     agent,
+    archive,
     journal,
     journal_key,
     key,
@@ -337,10 +338,29 @@ def _trail(story: Story, random: Random, tenant: str, step: int) -> None:
     story.tell(trail, stream, command)
 
 
+def _archive(story: Story, random: Random, tenant: str, step: int) -> None:
+    state = story.state(tenant, archive.stream()) or archive.initial
+    command = archive.ArchiveStreams(
+        at=story.at,
+        tenant=tenant,
+        number=state.count + 1,
+        name=f"archive-{step}.db",
+        sha256=bytes(32),
+        before=story.at,
+        streams=1,
+        records=random.randint(1, 9),
+        first=1,
+        last=9,
+        stubs=bytes(32),
+    )
+    story.tell(archive, archive.stream(), command)
+
+
 TELLERS: tuple[Callable[[Story, Random, str, int], None], ...] = (
     *(_agent, _submit, _task, _solve, _problem, _key, _projection, _journal, _journal_key, _subject, _action, _trail),
+    _archive,
 )
-WEIGHTS = (4, 2, 16, 6, 1, 1, 1, 1, 1, 1, 1, 2)
+WEIGHTS = (4, 2, 16, 6, 1, 1, 1, 1, 1, 1, 1, 2, 1)
 
 
 def from_disk(record: Recorded) -> Recorded:

@@ -81,7 +81,9 @@ def test_a_whole_export_is_a_header_the_records_what_belongs_to_them_and_an_end(
     assert (header["whole"], header["filters"], header["size"]) == (True, {}, SIZE)
     assert rest[:SIZE] == [record(position) for position in range(1, SIZE + 1)]
     announced = [(one["section"], one["proven"]) for one in rest if isinstance(one, dict) and "section" in one]
-    assert announced == [("checkpoints", True), ("replies", False), ("reactions", False)]
+    assert announced == [
+        (name, name == "checkpoints") for name in ("checkpoints", "replies", "tombstones", "reactions")
+    ]
     assert REPLY in rest
     assert REACTED in rest
     assert (rest[-1]["end"], rest[-1]["records"]) == (True, SIZE)
@@ -89,7 +91,7 @@ def test_a_whole_export_is_a_header_the_records_what_belongs_to_them_and_an_end(
     assert (checked.whole, checked.records, checked.rows) == (
         True,
         SIZE,
-        {"checkpoints": 2, "replies": 1, "reactions": 1},
+        {"checkpoints": 2, "replies": 1, "tombstones": 0, "reactions": 1},
     )
     assert checked.root == verify(path).root
     assert [doubt[:28] for doubt in checked.not_excluded] == [
@@ -218,7 +220,7 @@ SPOILED: dict[str, tuple[Callable[[list[Any]], object], str]] = {
         lambda listed: listed[SIZE + 5].__setitem__(4, SIZE + 1),
         "no row of the section replies",
     ),
-    "a section is gone": (lambda listed: listed.pop(SIZE + 6), "no row of the section replies"),
+    "a section is gone": (lambda listed: listed.pop(SIZE + 6), "the section tombstones should begin"),
     "a section is called proven": (
         lambda listed: listed[SIZE + 4].__setitem__("proven", True),
         "section replies should begin",
