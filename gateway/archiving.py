@@ -48,6 +48,8 @@ def archive_streams(settings: GavelSettings, before: str, records_max: int = REC
     """Moves all streams that are closed, and of which nothing was recorded since, into archives. Raises Wrong."""
     folder = DataFolder(settings.data)
     moment = _time(before)
+    if not settings.journal and not folder.journal.is_file():
+        raise Wrong(f"there is no journal at {folder.journal}")
     try:
         store = open_store(settings, folder, os.urandom)
     except Locked as error:

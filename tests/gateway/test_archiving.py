@@ -245,6 +245,8 @@ def test_a_running_node_is_not_archived_and_times_have_passed(life: Life, inside
     for when in ("yesterday", "7", "2999-01-01T00:00:00Z"):
         code, output, errors = inside("log", "archive", "--before", when)
         assert (code, output, "a time that has passed" in errors) == (2, "", True)
+    assert "there is no journal" in inside("log", "archive", "--before", "2001-01-01T00:00:00Z", "--data", "nowhere")[2]
+    assert not Path("nowhere").exists()
     code, output, _ = inside("log", "archive", "--before", "2001-01-01T00:00:00Z")
     assert (code, output) == (0, "no stream is closed that was not recorded in since\n")
     with closing(SqliteStore(life.journal, Codec(AGGREGATES), Signer.load(DataFolder(life.settings.data).journal_key))):
