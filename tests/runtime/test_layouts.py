@@ -161,8 +161,8 @@ def test_a_file_that_states_no_number_as_its_format_is_refused(path: Path, tmp_p
 def test_the_kinds_that_a_migration_lists_are_those_that_a_store_lists_itself(path: Path) -> None:
     listed = rows(path, "SELECT * FROM kinds")
     with closing(sqlite3.connect(path, isolation_level=None)) as file:
-        file.execute("DROP TABLE kinds")
-        file.execute("DROP TABLE states")
+        for table in ("kinds", "states", "tombstones"):
+            file.execute(f"DROP TABLE {table}")
         file.execute("UPDATE facts SET value='1' WHERE name='format'")
     SqliteStore(path, CODEC, Signer.load(path.with_name("journal-key"))).close()
     assert rows(path, "SELECT * FROM kinds") == listed == [("bank.Deposited", 1)]
