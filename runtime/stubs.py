@@ -15,6 +15,7 @@ from runtime.evidence import Unreadable
 from runtime.transparency import stored_index
 
 BODIES = "SELECT CAST(state AS BLOB) FROM stored_events WHERE originator_id=? ORDER BY originator_version"
+STRANGERS_MAX = 100
 LEAF = "SELECT CASE typeof(hash) WHEN 'blob' THEN hash END FROM nodes WHERE id=?"
 
 
@@ -33,6 +34,7 @@ class Stubs:
         self._counts = [0 for _ in self.archived]
         self._firsts: dict[int, int] = {}
         self._strangers: list[int] = []
+        self._strangers_count = 0
 
     def __bool__(self) -> bool:
         return bool(self.archived)
@@ -44,7 +46,9 @@ class Stubs:
             return None
         position, number = row[0], place.archive
         if place.position != position or not 1 <= number <= len(self.archived):
-            self._strangers.append(position)
+            self._strangers_count += 1
+            if len(self._strangers) < STRANGERS_MAX:
+                self._strangers.append(position)
         else:
             self._digests[number - 1].update(stub_text(*row))
             self._counts[number - 1] += 1
@@ -63,14 +67,17 @@ class Stubs:
             yield self.reason, None
         for position in self._strangers:
             yield f"position {position}: the record's body is gone, and no archive has it", position
-        for archived, count, digest in zip(self.archived, self._counts, self._digests, strict=True):
+        if self._strangers_count > STRANGERS_MAX:
+            yield f"{self._strangers_count} bodies are gone, and no archive has them", None
+        met = zip(self.archived, self._counts, self._digests, strict=True)
+        for number, (archived, count, digest) in enumerate(met, 1):
             if count and (count, digest.digest()) != (archived.records, archived.stubs):
                 yield (
                     (
                         f"what stays of the archive {archived.name} is not what was sealed: {count} of {archived.records} records,"
                         f" positions {archived.first} to {archived.last}"
                     ),
-                    self._firsts[archived.number],
+                    self._firsts[number],
                 )
             path = folder / archived.name if folder is not None else None
             if path is not None and path.is_file() and digest_of(path) != archived.sha256:

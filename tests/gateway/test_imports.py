@@ -22,11 +22,13 @@ from gateway.imports import import_log
 from gateway.settings import GavelSettings
 from gateway.verdicts import Wrong
 from runtime.export_reading import BadExport, Checked, ExportReader
+from runtime.store.layouts import FORMAT
 from runtime.transparency import Signer
 from runtime.verification import verify
 from tests.gateway.clients import TASK, Client, open_client, settings_of
 from tests.gateway.test_cli import Inside, inside
 from tests.runtime.sealed import alter, write
+from tests.stories import layouts
 
 __all__ = ["inside"]
 
@@ -301,3 +303,15 @@ async def test_a_log_that_changed_its_key_is_exported_checked_by_any_of_its_keys
     make(other, log, last)
     async with open_client(other) as admin:
         assert (await admin.get("/v1/audit/verify"))["whole"]
+
+
+@pytest.mark.parametrize("number", range(1, FORMAT + 1))
+def test_a_journal_of_an_earlier_layout_is_exported_as_it_is_and_imported_as_one_of_todays(
+    tmp_path: Path, number: int
+) -> None:
+    journal = layouts.restore(number, tmp_path / "data")
+    before = journal.read_bytes()
+    log = export(settings_of(tmp_path), tmp_path / "log")
+    assert journal.read_bytes() == before
+    checked = make(settings_of(tmp_path / "other"), log, tmp_path / "data" / "journal-key")
+    assert checked.root == verify(journal).root == verify(tmp_path / "other" / "data" / "journal.db").root
