@@ -139,8 +139,13 @@ def journal_file(settings: GavelSettings) -> Iterator[Path]:
     with TemporaryDirectory() as folder:
         copy = Path(folder) / "journal.db"
         copy_from_postgres(settings.journal, copy)
-        copy.with_name(FOLDER).symlink_to(DataFolder(settings.data).archives.absolute())
+        attach_archives(settings, copy)
         yield copy
+
+
+def attach_archives(settings: GavelSettings, copy: Path) -> None:
+    """Has a copy of the journal, alone in a folder, find the archives of the data folder."""
+    copy.with_name(FOLDER).symlink_to(DataFolder(settings.data).archives.absolute())
 
 
 def _postgres() -> ModuleType:

@@ -17,7 +17,7 @@ from gateway.commands.log_import import add_import
 from gateway.commands.reach import reach
 from gateway.exports import open_journal
 from gateway.folder import DataFolder
-from gateway.journals import copy_file, copy_journal, journal_file, read_models_place
+from gateway.journals import attach_archives, copy_file, copy_journal, journal_file, read_models_place
 from gateway.keyrings import keys_of
 from gateway.verdicts import FINE, NO, Wrong
 
@@ -79,6 +79,7 @@ def _replay(options: argparse.Namespace) -> int:
             copy_file(DataFolder(settings.data).read_models, read_models)
             live = digests_of(read_models)
         copy_journal(settings, journal)
+        attach_archives(settings, journal)
         with keys_of(settings) as keys:
             answer = replay_copies(journal, live, Path(name) / "rebuilt.db", keys)
     if options.json:

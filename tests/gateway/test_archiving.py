@@ -255,6 +255,28 @@ def test_a_running_node_is_not_archived_and_times_have_passed(life: Life, inside
     assert (code, "4 records of 2 streams" in output) == (0, True)
 
 
+def test_commands_read_through_the_archives(life: Life, inside: Inside) -> None:
+    life.archive()
+    trio.run(start_once, life.settings)  # its read models have read what tells of the archive
+    for command in (
+        ["replay"],
+        ["check"],
+        ["tail", "--after", "0"],
+        ["state", tasks.stream(life.ended[0]), "--at", "3"],
+    ):
+        code, output, errors = inside("log", *command)
+        assert code == 0, (command, output, errors)
+    life.detach()
+    for command in (["replay"], ["check"], ["export", "x"]):
+        code, _, errors = inside("log", *command)
+        assert (code, "is not in" in errors) == (2, True), (command, errors)
+
+
+async def start_once(settings: GavelSettings) -> None:
+    async with open_client(settings) as admin:
+        await admin.node.projector.wait_for(admin.node.store.position)
+
+
 def export(settings: GavelSettings, file: Path) -> Path:
     with file.open("wb") as out:
         write_export(settings, Filters(), out)
