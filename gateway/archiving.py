@@ -62,6 +62,8 @@ def archive_streams(settings: GavelSettings, before: str, records_max: int = REC
         raise Wrong(f"nothing more was archived: {error}") from error
     finally:
         store.close()
+        if store.keyring is not None:
+            store.keyring.close()
 
 
 def _time(text: str) -> float:

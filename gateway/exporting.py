@@ -1,15 +1,14 @@
 """Exports of a node's journal: whole, or what somebody asks for."""
 
-import sqlite3
 from collections.abc import Sequence
 from math import inf, nextafter
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import msgspec
 
 from gateway.exports import open_journal
 from gateway.journals import journal_file
+from gateway.keyrings import keys_of
 from gateway.queries import as_of
 from gateway.replay import JournalFile
 from gateway.settings import GavelSettings
@@ -37,16 +36,15 @@ class Filters(msgspec.Struct, frozen=True, kw_only=True):
 def write_export(settings: GavelSettings, filters: Filters, file: BinaryIO) -> Written:
     """Writes the log to a stream: whole where nothing is filtered. Raises Wrong, also where the journal was altered."""
     try:
-        with journal_file(settings) as path, open_journal(path) as connection:
+        with journal_file(settings) as path, open_journal(path) as connection, keys_of(settings) as keys:
             if filters.told():
-                return write_chosen(connection, file, _choice(connection, path, filters))
+                return write_chosen(connection, file, _choice(JournalFile(connection, path, keys), filters))
             return write_whole(connection, file)
     except Unproven as error:
         raise Wrong(str(error)) from error
 
 
-def _choice(connection: sqlite3.Connection, path: Path, filters: Filters) -> Choice:
-    log = JournalFile(connection, path)
+def _choice(log: JournalFile, filters: Filters) -> Choice:
     first, last = filters.first or 1, filters.last or POSITION_MAX
     if filters.from_time is not None:
         first = max(first, log.position_at(nextafter(_time(filters.from_time, "from_time"), -inf)) + 1)

@@ -16,7 +16,7 @@ import trio
 from aggregates import task as tasks
 from aggregates.catalog import AGGREGATES
 from gateway.archiving import Archive, archive_streams
-from gateway.backups import back_up, restore
+from gateway.backups import Opening, back_up, restore
 from gateway.exporting import Filters, write_export
 from gateway.folder import DataFolder
 from gateway.imports import import_log
@@ -26,6 +26,7 @@ from gateway.verdicts import Wrong
 from runtime.archive_verification import is_archive, verify_archive
 from runtime.archives import STUB_BYTES, ArchiveMissing
 from runtime.codec import Codec
+from runtime.export_reading import ExportReader
 from runtime.store.sqlite import SqliteStore
 from runtime.transparency import Signer
 from runtime.verification import verify
@@ -288,7 +289,7 @@ def test_backups_and_exports_hold_what_is_archived(life: Life, tmp_path: Path) -
     key = DataFolder(life.settings.data).journal_key
     (copied,) = back_up(life.settings, tmp_path / "copy.db")
     assert (copied.whole, copied.archives, copied.archives_missing) == (True, 1, [])
-    (restored,) = restore(tmp_path / "copy.db", tmp_path / "restored" / "data", [key])
+    (restored,) = restore(tmp_path / "copy.db", tmp_path / "restored" / "data", Opening([key]))
     assert (restored.whole, restored.root, restored.archives) == (True, copied.root, 1)
     log = export(settings_of(tmp_path / "restored"), tmp_path / "log")
     with log.open("rb") as file:
@@ -321,3 +322,25 @@ def test_as_many_archives_are_made_as_are_needed(life: Life) -> None:
         path.name.rpartition("-")[2] == f"{sha256(path.read_bytes()).hexdigest()[:12]}.db"
         for path in life.archives.iterdir()
     )
+
+
+async def test_bodies_that_are_encrypted_at_rest_are_archived_as_they_stand(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path, encrypt_at_rest=True)
+    life = await trio.to_thread.run_sync(Life, settings)
+    assert SECRET.encode() not in life.journal.read_bytes()
+    (made,) = await trio.to_thread.run_sync(life.archive)
+    assert SECRET.encode() not in (life.archives / made.name).read_bytes()
+    assert verify_archive(life.archives / made.name).whole
+    assert verify(life.journal).whole
+    async with open_client(settings) as admin:
+        state = await admin.get(f"/v1/log/state?stream={tasks.stream(life.ended[0])}&at=3")
+        assert state["state"] is not None
+        ended = admin.node.projector.rebuild()
+        await ended.wait()
+        assert [one.reason for one in admin.node.projector.rebuilds] == [""] * len(admin.node.projector.projections)
+        assert (await admin.get(f"/v1/tasks/{life.ended[0]}"))["description"] == SECRET
+    for name, filters in (("whole", Filters()), ("chosen", Filters(tenants=["default"]))):
+        with (tmp_path / name).open("wb") as out:
+            write_export(settings, filters, out)
+        with (tmp_path / name).open("rb") as said:
+            assert ExportReader(said).check().records == verify(life.journal).positions

@@ -7,7 +7,7 @@ from typing import Any
 
 import trio
 
-from gateway.backups import back_up, restore
+from gateway.backups import Opening, back_up, restore
 from gateway.folder import DataFolder
 from gateway.replay import digests_of, replay_copies
 from gateway.settings import GavelSettings
@@ -53,7 +53,7 @@ async def test_a_backup_of_a_node_at_work_is_restored_compared_and_worked_with(t
             (copied,) = await run(back_up, settings, file)
             work.enough.set()
             before = await shown(admin, copied.positions)
-        (restored,) = await run(restore, file, elsewhere.data, [DataFolder(settings.data).journal_key])
+        (restored,) = await run(restore, file, elsewhere.data, Opening([DataFolder(settings.data).journal_key]))
         assert (restored.positions, restored.root, restored.whole) == (copied.positions, copied.root, True)
         assert_grown_from(settings, elsewhere)
         async with open_client(elsewhere) as admin:
