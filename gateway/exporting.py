@@ -36,10 +36,11 @@ class Filters(msgspec.Struct, frozen=True, kw_only=True):
 def write_export(settings: GavelSettings, filters: Filters, file: BinaryIO) -> Written:
     """Writes the log to a stream: whole where nothing is filtered. Raises Wrong, also where the journal was altered."""
     try:
-        with journal_file(settings) as path, open_journal(path) as connection, keys_of(settings) as keys:
-            if filters.told():
+        with journal_file(settings) as path, open_journal(path) as connection:
+            if not filters.told():
+                return write_whole(connection, file)
+            with keys_of(settings) as keys:  # whose a record is, and when it was made, may be encrypted at rest
                 return write_chosen(connection, file, _choice(JournalFile(connection, path, keys), filters))
-            return write_whole(connection, file)
     except Unproven as error:
         raise Wrong(str(error)) from error
 
