@@ -160,7 +160,8 @@ def test_a_stream_is_folded_as_of_any_position_and_time(store: Store) -> None:
 def test_a_journal_of_the_layout_before_is_brought_over(place: Place, store: Store) -> None:
     store.append(batch(1, 3))
     store.close()
-    place.meddle("DROP TABLE states")
+    for table in ("states", "tombstones"):
+        place.meddle(f"DROP TABLE {table}")
     place.meddle("UPDATE facts SET value = '2' WHERE name = 'format'")
     again = place.open()
     again.append(batch(4))
