@@ -24,6 +24,7 @@ from gateway.erasure import erase
 from gateway.folder import DataFolder, write_private
 from gateway.node import Elements, open_node
 from gateway.parts import Node
+from gateway.rotations import rotate
 from gateway.settings import GavelSettings
 from runtime.blobs import Blobs
 from runtime.claims import Claims, Name
@@ -113,6 +114,7 @@ async def _live(node: Node, beating: "Beating") -> None:
     await erase(acme.node, "p1", "asked to", acme.context)
     await acme.ask(OpenJournal(name="apart", origin="gavel/apart/00", public_key="apart+00"))
     await _leave_a_trail(acme)
+    await rotate(acme.node, "as every year", acme.context)
     await acme.ask(SkipEvent(projection="tasks/1", position=1, reason="it was damaged", failure="ValueError"))
 
 
