@@ -261,16 +261,19 @@ def test_commands_read_through_the_archives(life: Life, inside: Inside) -> None:
     life.archive()
     trio.run(start_once, life.settings)  # its read models have read what tells of the archive
     for command in (
-        ["replay"],
-        ["check"],
-        ["tail", "--after", "0"],
-        ["state", tasks.stream(life.ended[0]), "--at", "3"],
+        ["log", "replay"],
+        ["log", "check"],
+        ["log", "tail", "--after", "0"],
+        ["log", "state", tasks.stream(life.ended[0]), "--at", "3"],
+        ["log", "why", life.ended[0], "--tree"],
+        ["audit", "replay"],
+        ["audit", "what-if", "--at", "3"],
     ):
-        code, output, errors = inside("log", *command)
+        code, output, errors = inside(*command)
         assert code == 0, (command, output, errors)
     life.detach()
-    for command in (["replay"], ["check"], ["export", "x"]):
-        code, _, errors = inside("log", *command)
+    for command in (["log", "replay"], ["log", "check"], ["log", "export", "x"], ["audit", "replay"]):
+        code, _, errors = inside(*command)
         assert (code, "is not in" in errors) == (2, True), (command, errors)
 
 
