@@ -35,6 +35,7 @@ from gateway.folder import DataFolder, FolderUnusable, write_private
 from gateway.journals import NotInstalled, make_named, open_named, open_store, read_models_place
 from gateway.keeper import Keeper
 from gateway.parts import TENANT, Compartment, Node, Parts
+from gateway.retention import keep_retention
 from gateway.server import PortTaken, serve
 from gateway.settings import GavelSettings
 from gateway.skips import skipped_in
@@ -179,6 +180,7 @@ async def _open_compartment(node: Node, machine: Machine, facts: JournalFacts) -
         await _admit_admin(compartment, facts.name)
         async with _keep_trail(compartment), trio.open_nursery() as nursery:
             nursery.start_soon(compartment.sockets.run)
+            nursery.start_soon(keep_retention, compartment)
             yield compartment
             nursery.cancel_scope.cancel()
 
@@ -341,6 +343,7 @@ async def _open_door(node: Node) -> AsyncIterator[None]:
     door = partial(serve, make_app(node), bind=node.settings.bind, shutdown=shutdown, bounds=bounds, counts=node.counts)
     async with trio.open_nursery() as delivering:
         delivering.start_soon(node.sockets.run)
+        delivering.start_soon(keep_retention, node)
         async with trio.open_nursery() as nursery:
             host, port = await nursery.start(door)
             node.url = f"http://{_reachable(host)}:{port}"

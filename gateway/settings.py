@@ -122,6 +122,13 @@ class GavelSettings(Struct, frozen=True, kw_only=True):
     blob_grace_seconds: Annotated[
         float, about("how long a blob that nothing refers to is kept after it was brought or used last", ge=0)
     ] = 7 * 24 * 3600.0
+    data_retention: Annotated[
+        str,
+        about(
+            "how long personal data is kept after the last that was recorded of the person, such as 7_years or 90_days; empty: for ever",
+            pattern=r"^([1-9][0-9]{0,3}_(day|week|month|year)s?)?$",
+        ),
+    ] = ""
     encrypt_at_rest: Annotated[
         bool,
         about("encrypt whole records, stored replies and blobs that are written from now on, not personal data alone"),

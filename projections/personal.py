@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import Column, Connection, Index, Integer, MetaData, Table, func, select
+from sqlalchemy import Column, Connection, Index, Integer, MetaData, Table, case, func, select
 
 from projections import schema
 from projections.schema import Row, number, text
 from runtime.records import Change, Insert, Recorded
 
 NAME = "personal/1"
+ERASED = "subject.SubjectErased"
 
 personal = Table(
     "personal_records",
@@ -83,3 +84,12 @@ def subjects(connection: Connection, tenant_id: str, *, after: str = "", limit: 
     mine = (personal.c.tenant_id == tenant_id, personal.c.data_subject > after)
     page = select(*columns).where(*mine).group_by(personal.c.data_subject).order_by(personal.c.data_subject)
     return [dict(row) for row in connection.execute(page.limit(min(limit, schema.LIMIT_MAX))).mappings()]
+
+
+def silent_since(connection: Connection, before: float, *, limit: int = 100) -> list[tuple[str, str]]:
+    """Tenant and id of some data subjects of whom nothing was recorded since a time, and who were not erased after that."""
+    erased = case((personal.c.kind == ERASED, personal.c.position), else_=0)
+    whose = (personal.c.tenant_id, personal.c.data_subject)
+    silent = (func.max(personal.c.at) < before, func.max(erased) < func.max(personal.c.position))
+    found = connection.execute(select(*whose).group_by(*whose).having(*silent).order_by(*whose).limit(limit))
+    return [(tenant, data_subject) for tenant, data_subject in found]
