@@ -312,7 +312,7 @@ def split_vkey(text: str, kind: bytes) -> tuple[str, bytes]:
     text = text.strip()
     named = _VKEY.fullmatch(text)
     name = named[1] if named else ""
-    raw = _unbase64(named[3] if named else text, "the public key")
+    raw = unbase64(named[3] if named else text, "the public key")
     if len(raw) != 1 + HASH_BYTES or raw[:1] != kind:
         raise NotANote(f"the public key is not a key of C2SP's form, Ed25519 of type {kind.hex()}")
     if named and key_id(name, raw[1:], kind).hex() != named[2]:
@@ -334,7 +334,7 @@ def read_note(note: str) -> tuple[Checkpoint, str, list[tuple[str, bytes]]]:
     body = _BODY.fullmatch(text)
     if body is None:
         raise NotANote("the checkpoint is not three lines of name, size and root")
-    root = _unbase64(body[3], "the checkpoint's root")
+    root = unbase64(body[3], "the checkpoint's root")
     if len(root) != HASH_BYTES:
         raise NotANote("the checkpoint's root is not 32 bytes long")
     return Checkpoint(body[1], int(body[2]), root), text, signatures
@@ -364,7 +364,7 @@ def _read_signature(line: str) -> tuple[str, bytes]:
     parts = _SIGNATURE.fullmatch(line)
     if parts is None:
         raise NotANote("a signature line is not a dash, a name and a signature")
-    signature = _unbase64(parts[2], "a signature")
+    signature = unbase64(parts[2], "a signature")
     if len(signature) <= 4:
         raise NotANote("a signature is too short")
     return parts[1], signature
@@ -379,7 +379,7 @@ def _base64(raw: bytes) -> str:
     return base64.b64encode(raw).decode()
 
 
-def _unbase64(text: str, what: str) -> bytes:
+def unbase64(text: str, what: str) -> bytes:
     """Strict: each value has one text, so that no character of a note can change unseen."""
     try:
         raw = base64.b64decode(text, validate=True)

@@ -6,7 +6,6 @@ processes, can't set it back.
 """
 
 import base64
-import binascii
 import fcntl
 import os
 import re
@@ -30,6 +29,7 @@ from runtime.transparency import (
     NotSigned,
     PublicKey,
     read_note,
+    unbase64,
 )
 
 PROOF_LINES_MAX = 63
@@ -71,10 +71,7 @@ def read_request(text: str) -> Request:
     parts = _REQUEST.fullmatch(text)
     if parts is None or len(text) > REQUEST_BYTES_MAX:
         raise NotANote("the request is not an old size, a proof, an empty line and a checkpoint")
-    try:
-        path = [base64.b64decode(line, validate=True) for line in parts[2].splitlines()]
-    except (binascii.Error, ValueError):
-        raise NotANote("the proof is not base64") from None
+    path = [unbase64(line, "the proof") for line in parts[2].splitlines()]
     if len(path) > PROOF_LINES_MAX:
         raise NotANote(f"the proof is longer than {PROOF_LINES_MAX} lines")
     return Request(int(parts[1]), path, parts[3])

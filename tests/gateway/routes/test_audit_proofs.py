@@ -28,7 +28,7 @@ async def test_a_record_is_proven_over_http_and_checked_elsewhere(auditor: Clien
     for position in (1, last):
         told = await auditor.get(f"/v1/audit/proofs/{position}")
         proof, checkpoint = check_proof(told["proof"], key)
-        assert (proof.position, checkpoint.size) == (position, last)
+        assert (proof.position, checkpoint.size >= last) == (position, True)  # who audits leaves records, too
         assert (told["stream"], told["version"], told["kind"]) == (proof.stream, proof.version, proof.kind)
         assert (base64.b64decode(told["body"]), told["leaf"], told["path"]) == (proof.body, proof.leaf, proof.path)
         assert told["checkpoint"] in told["proof"]
