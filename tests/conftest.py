@@ -6,9 +6,11 @@ the family is whole. The header names the commit; `--rotate-by COMMIT` runs its 
 """
 
 import hashlib
+import logging
 import shutil
 import subprocess
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
@@ -89,6 +91,16 @@ def rotated_out(items: list[pytest.Item], commit: str) -> set[pytest.Item]:
         ordered = sorted(family, key=lambda item: hashlib.sha256(f"{commit} {item.nodeid}".encode()).digest())
         left_out.update(ordered[mark.kwargs["keep"] :])
     return left_out
+
+
+@pytest.fixture
+def logs_as_they_were() -> Iterator[None]:
+    """Commands that run in this process leave its logs as they were."""
+    before, handlers, level = structlog.get_config(), logging.root.handlers[:], logging.root.level
+    yield
+    structlog.configure(**before)
+    logging.root.handlers[:] = handlers
+    logging.root.setLevel(level)
 
 
 @pytest.hookimpl(wrapper=True)

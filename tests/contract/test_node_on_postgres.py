@@ -1,16 +1,13 @@
 """A whole node whose journal is in PostgreSQL: served, asked, restarted, judged, copied and replayed like any other."""
 
 import json
-import logging
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import psycopg
 import pytest
-import structlog
 import trio
 
 from benchmarks.postgres_server import Server
@@ -22,15 +19,7 @@ from tests.contract.places import make_database
 from tests.gateway.clients import TASK, Client, open_client, settings_of
 from tests.gateway.test_subjects import erase, found_in, plant
 
-
-@pytest.fixture(autouse=True)
-def _logging() -> Iterator[None]:
-    """Commands configure the logging of the whole process, to the stderr of their test."""
-    before, handlers, level = structlog.get_config(), logging.root.handlers[:], logging.root.level
-    yield
-    structlog.configure(**before)
-    logging.root.handlers[:] = handlers
-    logging.root.setLevel(level)
+pytestmark = pytest.mark.usefixtures("logs_as_they_were")
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import logging
 import os
 import re
 import signal
@@ -19,7 +18,6 @@ from urllib.request import HTTPCookieProcessor, Request, build_opener, urlopen
 
 import msgpack
 import pytest
-import structlog
 
 from gateway import cli
 
@@ -70,13 +68,14 @@ Inside = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Inside]:
-    """Runs `gavel` in this process, which is quicker: its exit code, its output, its errors. Logs go their old way afterwards."""
+def inside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], logs_as_they_were: None
+) -> Inside:
+    """Runs `gavel` in this process, which is quicker: its exit code, its output, its errors."""
     monkeypatch.chdir(tmp_path)
     for name in [name for name in os.environ if name.startswith("GAVEL_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("GAVEL_DATA", str(tmp_path / "data"))
-    logs, handlers, level = structlog.get_config(), logging.root.handlers[:], logging.root.level
 
     def run(*arguments: str) -> tuple[int, str, str]:
         try:
@@ -86,10 +85,7 @@ def inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
         told = capsys.readouterr()
         return code, told.out, told.err
 
-    yield run
-    structlog.configure(**logs)
-    logging.root.handlers[:] = handlers
-    logging.root.setLevel(level)
+    return run
 
 
 def test_help_is_told_without_the_heavy_parts():
