@@ -22,9 +22,9 @@ from msgspec.structs import replace
 from aggregates.catalog import AGGREGATES
 from aggregates.journal import SHARED, JournalFacts, JournalOpened, stream
 from aggregates.values.ids import TENANT_NAME
-from gateway.erasures import ErasureLine
-from gateway.exports import open_journal
+from gateway.erasure_list import read_erasures
 from gateway.folder import FOLDER_MODE, DataFolder, write_private
+from gateway.journal_file import open_journal
 from gateway.journals import copy_file, copy_journal
 from gateway.keyrings import keys_of
 from gateway.settings import GavelSettings
@@ -243,15 +243,6 @@ def _restored_keys(
         yield keyring
     finally:
         keyring.close()
-
-
-def read_erasures(path: Path) -> list[bytes]:
-    """The names of the keys that a list of erasures tells were destroyed. Raises Wrong where it is no such list."""
-    try:
-        lines = [msgspec.json.decode(line, type=ErasureLine) for line in path.read_bytes().splitlines() if line.strip()]
-        return [bytes.fromhex(key) for line in lines for key in line.keys]
-    except (OSError, msgspec.MsgspecError, ValueError) as error:
-        raise Wrong(f"{path} is no list of erasures: {error}") from error
 
 
 def _signers(file: Path, others: Sequence[JournalFacts], key_files: Sequence[Path]) -> Mapping[str, Signer]:

@@ -14,7 +14,7 @@ import structlog
 
 from aggregates import subject
 from aggregates.subject import EraseSubject, SubjectAccepted, SubjectErased
-from gateway.erasures import ErasureLine, note_erasures
+from gateway.erasure_list import ErasureLine, note_erasures
 from gateway.parts import Compartment
 from runtime.delivery import Context
 from runtime.errors import Overloaded

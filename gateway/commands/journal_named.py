@@ -7,10 +7,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from gateway.commands.common import read_journal_settings
-from gateway.exports import open_journal
+from gateway.journal_file import JournalFile, open_journal
 from gateway.journals import POSTGRES_URL, copy_from_postgres, journal_file
 from gateway.keyrings import keys_of
-from gateway.replay import JournalFile
 from gateway.verdicts import Wrong
 from runtime.evidence import BROKEN, Unreadable
 from runtime.keyring import Keyring

@@ -14,9 +14,9 @@ from gateway.client import Client, Denied, NotReached
 from gateway.commands.common import add_journal, add_json, add_settings, print_json, say
 from gateway.commands.journal_named import open_named_journal
 from gateway.commands.reach import reach, running
+from gateway.journal_file import JournalFile
 from gateway.live import line
 from gateway.queries import as_of
-from gateway.replay import JournalFile
 from gateway.verdicts import FINE, NO, Wrong
 from gateway.wanted import ANY, Wanted
 from runtime.errors import Refused

@@ -87,7 +87,7 @@ def _ask_now(settings: GavelSettings, question: _Question) -> tuple[list[str], l
 
 
 def _ask_then(settings: GavelSettings, question: _Question, when: str) -> tuple[list[str], list[list[Any]]]:
-    from gateway.replay import Past  # loads all aggregates
+    from gateway.log_replay import Past  # loads all aggregates
 
     moment = as_of(when)
     with journal_file(settings) as journal, tempfile.TemporaryDirectory() as name, keys_of(settings) as keys:

@@ -15,7 +15,7 @@ import pytest
 import trio
 
 from benchmarks.postgres_server import Server
-from gateway.exporting import Filters, write_export
+from gateway.exports import Filters, write_export
 from gateway.folder import DataFolder
 from gateway.imports import import_log
 from gateway.journals import copy_from_postgres

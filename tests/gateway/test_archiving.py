@@ -17,10 +17,10 @@ from aggregates import task as tasks
 from aggregates.catalog import AGGREGATES
 from gateway.archiving import Archive, archive_streams
 from gateway.backups import Opening, back_up, restore
-from gateway.exporting import Filters, write_export
+from gateway.exports import Filters, write_export
 from gateway.folder import DataFolder
 from gateway.imports import import_log
-from gateway.replay import digests_of, replay_copies
+from gateway.log_replay import digests_of, replay_copies
 from gateway.settings import GavelSettings
 from gateway.verdicts import Wrong
 from runtime.archive_verification import is_archive, verify_archive

@@ -16,7 +16,7 @@ import trio
 
 from aggregates import agent as agents
 from gateway import cli
-from gateway.exporting import Filters, write_export
+from gateway.exports import Filters, write_export
 from gateway.folder import DataFolder
 from gateway.imports import import_log
 from gateway.settings import GavelSettings

@@ -11,13 +11,11 @@ import trio
 
 from aggregates import agent as agents
 from aggregates import task as tasks
-from aggregates.catalog import AGGREGATES
 from gateway.calls import POSITION_HEADER
-from gateway.exports import open_journal, pages
-from gateway.replay import digests_of, replay_copies
+from gateway.journal_file import JournalFile, open_journal
+from gateway.log_replay import digests_of, replay_copies
 from gateway.routes.tasks import BIDS_SHOWN_MAX
 from gateway.work import analyze
-from runtime.codec import Codec
 from runtime.records import Recorded
 from tests.stories.traffic import Door, Told, Traffic
 
@@ -92,9 +90,8 @@ async def check_replay(folder: Path) -> None:
 
 def read_file(journal: Path) -> list[Recorded]:
     """All records of a journal's file."""
-    codec = Codec(AGGREGATES)
     with open_journal(journal) as connection:
-        return [codec.recorded(*row) for page in pages(connection, 1, POSITION_MAX) for row in page]
+        return JournalFile(connection, journal).read(0, POSITION_MAX)
 
 
 async def read_log(door: Door) -> list[dict[str, Any]]:

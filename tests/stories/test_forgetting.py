@@ -16,7 +16,7 @@ from aggregates.agent import UpdateAgent
 from aggregates.key import Role
 from aggregates.solve_job import CancelSolve
 from gateway.live import line
-from gateway.replay import digests_of, replay_copies
+from gateway.log_replay import digests_of, replay_copies
 from gateway.work import analyze
 from runtime.delivery import Context
 from runtime.errors import Refused

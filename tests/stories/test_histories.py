@@ -6,8 +6,7 @@ import pytest
 
 from aggregates.catalog import AGGREGATES
 from gateway.audit.report import replay_journal
-from gateway.exports import open_journal
-from gateway.replay import JournalFile
+from gateway.journal_file import JournalFile, open_journal
 from runtime.decidable import WITHHELD
 from runtime.records import name_of, noun
 from runtime.verification import verify

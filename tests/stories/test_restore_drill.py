@@ -9,7 +9,7 @@ import trio
 
 from gateway.backups import Opening, back_up, restore
 from gateway.folder import DataFolder
-from gateway.replay import digests_of, replay_copies
+from gateway.log_replay import digests_of, replay_copies
 from gateway.settings import GavelSettings
 from runtime.verification import verify
 from tests.gateway.clients import Client, open_client, settings_of

@@ -10,8 +10,7 @@ import pytest
 from aggregates.key import Role
 from gateway.cli import main
 from gateway.commands.log_why import told
-from gateway.exports import open_journal
-from gateway.replay import JournalFile
+from gateway.journal_file import JournalFile, open_journal
 from runtime.why import Reasons, related_in
 from tests.gateway.audit.altered import find, history
 from tests.gateway.clients import BID, Client, recorded

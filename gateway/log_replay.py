@@ -1,11 +1,12 @@
-"""Folds the log anew: rebuilds the read models and compares them with those that grew as it happened, or checks that all of it folds."""
+"""What `gavel log replay` and `check` do: fold the log anew and compare the read models with those that grew as it happened, or see that
+all of it folds. Commands are decided anew elsewhere: `gateway/audit`."""
 
 import sqlite3
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 import trio
@@ -13,21 +14,17 @@ from sqlalchemy import Connection
 
 from agents.roster import ROSTER
 from aggregates.catalog import AGGREGATES
-from gateway.exports import open_journal
+from gateway.journal_file import JournalFile, open_journal
 from gateway.queries import AsOf
 from gateway.skips import skipped_in
 from projections.catalog import PROJECTIONS
-from runtime.archives import Archives
 from runtime.codec import Codec
-from runtime.errors import Refused
 from runtime.history import Copies, History
 from runtime.keyring import Keyring
 from runtime.projector import rebuild
 from runtime.read_models import Digests, Skipped, compare, digests, nothing_skipped, open_database
 from runtime.records import Recorded
 from runtime.refold import Refold, Refolded
-from runtime.store.log import Log
-from runtime.verification import archives_of
 
 T = TypeVar("T")
 
@@ -116,37 +113,6 @@ class Past:
                 return await history.query(position, question)
             finally:
                 history.close()
-
-
-class JournalFile(Log):
-    """A journal in a file, for reading on one thread, at one moment."""
-
-    POSITION = "rowid"
-
-    def __init__(self, connection: sqlite3.Connection, path: Path, keys: Keyring | None = None) -> None:
-        """Without keys personal data is withheld."""
-        self.place = str(path)
-        self.codec = Codec(AGGREGATES, keys)
-        self.archives = Archives(archives_of(path))  # the connection reads them already
-        self._connection = connection
-        self.origin = str(self._one("SELECT value FROM facts WHERE name='origin'"))
-
-    def query(self, statement: str, parameters: Sequence[object] = ()) -> list[Any]:
-        return self._connection.execute(statement, parameters).fetchall()
-
-    def query_stubs(self, statement: str, parameters: Sequence[object] = ()) -> list[Any]:
-        cursor = self._connection.cursor()
-        cursor.row_factory = None
-        return cursor.execute(statement, parameters).fetchall()
-
-    def position_of(self, moment: AsOf) -> int:
-        """The position of a moment. Raises Refused where that is past the end."""
-        newest = self.newest_position()
-        if moment.position is None:
-            return min(self.position_at(moment.time or 0.0), newest)
-        if moment.position > newest:
-            raise Refused("as_of_ahead", f"the log ends at position {newest}", status=422)
-        return moment.position
 
 
 def refold(journal: sqlite3.Connection, place: Path, keys: Keyring | None = None) -> Refolded:

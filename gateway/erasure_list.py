@@ -10,6 +10,8 @@ from pathlib import Path
 
 import msgspec
 
+from gateway.verdicts import Wrong
+
 
 class ErasureLine(msgspec.Struct, frozen=True):
     """One erasure: in which journal, at which position, whose, and the names of the keys."""
@@ -27,3 +29,12 @@ def note_erasures(path: Path, lines: Iterable[ErasureLine]) -> None:
         file.writelines(msgspec.json.encode(line) + b"\n" for line in lines)
         file.flush()
         os.fsync(file.fileno())
+
+
+def read_erasures(path: Path) -> list[bytes]:
+    """The names of the keys that a list of erasures tells were destroyed. Raises Wrong where it is no such list."""
+    try:
+        lines = [msgspec.json.decode(line, type=ErasureLine) for line in path.read_bytes().splitlines() if line.strip()]
+        return [bytes.fromhex(key) for line in lines for key in line.keys]
+    except (OSError, msgspec.MsgspecError, ValueError) as error:
+        raise Wrong(f"{path} is no list of erasures: {error}") from error

@@ -17,8 +17,7 @@ from gateway.audit.evidence import Evidence
 from gateway.audit.facts import Facts
 from gateway.cli import main
 from gateway.erasure import erase
-from gateway.exports import open_journal
-from gateway.replay import JournalFile
+from gateway.journal_file import JournalFile, open_journal
 from gateway.simulation.workload import NodeWorkload
 from runtime.codec import Codec, Shut
 from runtime.decidable import WITHHELD
