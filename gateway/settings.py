@@ -94,7 +94,7 @@ class GavelSettings(Struct, frozen=True, kw_only=True):
         Path | None,
         about(
             "folder of the signed checkpoints that are kept outside the journal, best on another disk",
-            default_shown="`checkpoints` in the data folder",
+            default_shown="checkpoints in the data folder",
         ),
     ] = None
     checkpoint_seconds: Annotated[
@@ -137,7 +137,7 @@ class GavelSettings(Struct, frozen=True, kw_only=True):
         Path | None,
         about(
             "file with the master key that wraps the keys of personal data, 64 hexadecimal digits",
-            default_shown="`master-key` in the data folder, made at the first start",
+            default_shown="master-key in the data folder, made at the first start",
         ),
     ] = None
     master_key: Annotated[
