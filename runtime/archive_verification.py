@@ -24,26 +24,26 @@ RECORDS = (
 def is_archive(path: str | Path) -> bool:
     """Whether a file looks like an archive; whether it is one, `verify_archive` says."""
     try:
-        with closing(sqlite3.connect(f"{Path(path).resolve().as_uri()}?immutable=1", uri=True)) as file:
+        address = f"{Path(path).resolve().as_uri()}?mode=ro&immutable=1"  # which makes no file where there is none
+        with closing(sqlite3.connect(address, uri=True)) as file:
             row = file.execute("SELECT value FROM facts WHERE name='format'").fetchone()
     except sqlite3.Error:
         return False
     return row is not None and str(row[0]).startswith("gavel-archive/")
 
 
-def verify_archive(path: str | Path, *, key: str | None = None, against: str | None = None) -> Report:
-    """Judges the archive at `path`, with a public key and a checkpoint's text from elsewhere. Raises Unreadable."""
+def verify_archive(path: str | Path, *, key: str | None = None, against: Sequence[str] = ()) -> Report:
+    """Judges the archive at `path`, with a public key and checkpoints' texts from elsewhere. Raises Unreadable."""
     return read_evidence(Path(path), partial(_judge, key=key, against=against))
 
 
-def _judge(file: sqlite3.Connection, *, key: str | None, against: str | None) -> Report:
+def _judge(file: sqlite3.Connection, *, key: str | None, against: Sequence[str]) -> Report:
     facts = dict(file.execute("SELECT name, value FROM facts"))
     if facts.get("format") != FORMAT or not all(isinstance(facts.get(name), str) for name in FACTS):
         raise Unreadable("the file is not an archive of this program's format")
     faults: list[str] = []
     keys, checkpoint = _signed(file, facts, key, faults)
-    if against is not None:
-        _compare(checkpoint, against, faults)
+    _compare(checkpoint, against, faults)
     count, first_bad = _check_records(file, checkpoint, faults)
     trusted = key is not None
     return Report(
@@ -63,7 +63,7 @@ def _judge(file: sqlite3.Connection, *, key: str | None, against: str | None) ->
             "records of the same streams were left out: the journal says how many there are, and which",
         ],
         key=(PublicKey(key) if key is not None else keys.chain[0].key).vkey(checkpoint.origin),
-        against=None if against is None else read_note(against)[0].size,
+        against=checkpoint.size if against else None,
         signed_by=[one.key.vkey(checkpoint.origin) for one in keys.chain],
     )
 
@@ -87,16 +87,18 @@ def _signed(
     return keys, checkpoint
 
 
-def _compare(checkpoint: Checkpoint, against: str, faults: list[str]) -> None:
+def _compare(checkpoint: Checkpoint, against: Sequence[str], faults: list[str]) -> None:
+    """Only a checkpoint of the same size can be compared: an archive leads to no other root."""
     try:
-        other = read_note(against)[0]
+        others = [read_note(note)[0] for note in against]
     except NotANote as error:
         raise Unreadable(str(error)) from error
-    if (other.origin, other.size) != (checkpoint.origin, checkpoint.size):
+    same = [other for other in others if (other.origin, other.size) == (checkpoint.origin, checkpoint.size)]
+    if others and not same:
         faults.append(
-            f"the given checkpoint is of {other.size} records of {other.origin}: only one of the same size can be compared"
+            f"no given checkpoint is of {checkpoint.size} records of {checkpoint.origin}: only such a one can be compared"
         )
-    elif other.root != checkpoint.root:
+    if any(other.root != checkpoint.root for other in same):
         faults.append("the given checkpoint has another root")
 
 

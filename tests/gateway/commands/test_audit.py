@@ -89,11 +89,13 @@ def test_key_and_checkpoint_may_be_texts_or_files(journal, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("words", [["absent.db"], [__file__], ["absent.db", "--key", "junk"]])
-def test_what_cannot_be_judged_ends_with_2_and_prints_nothing(words, capsys):
+def test_what_cannot_be_judged_ends_with_2_prints_nothing_and_makes_no_file(words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
     assert audit(*words, "--json") == 2
     printed = capsys.readouterr()
     assert printed.out == ""
     assert printed.err.startswith("gavel: ")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_node_is_asked_with_the_credentials(node, capsys):
