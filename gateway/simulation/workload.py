@@ -12,7 +12,7 @@ from gateway.parts import Node
 from gateway.simulation.boot import boot
 from gateway.simulation.clients import KINDS as CLIENT_KINDS
 from gateway.simulation.clients import SKILLS, TENANT, Agent, Officer, Submitter, planted
-from gateway.simulation.hindsight import check_replay
+from gateway.simulation.hindsight import check_facts
 from gateway.simulation.leases import check_leases, check_told
 from gateway.simulation.told import Told
 from runtime.records import Recorded
@@ -114,7 +114,7 @@ class NodeWorkload:
         node = await machine.up()
         await check(world, node.system, told.ledger, node.projector)
         records = node.store.read(0, node.system.journal.position)
-        check_replay(world, node.store)
+        check_facts(world, node.store)
         check_leases(world, records, told)
         check_told(world, records, told)
         _check_erased(world, machine.folder, records, told)

@@ -6,6 +6,7 @@ whoever changes what is decided raises `RULES` of that aggregate first.
 
 import sys
 from collections.abc import Iterator, Sequence
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +28,9 @@ from aggregates import (
     trail,
 )
 from aggregates.catalog import AGGREGATES
-from runtime import redecide
 from runtime.codec import Codec
-from runtime.records import Command, CommandRecord
+from runtime.errors import Failure
+from runtime.records import Aggregate, Command, CommandRecord, Event
 from tests.examples import AT, CANDIDATES, command_by_type
 
 FILE = Path(__file__).parent / "golden" / "journal.msgpack"
@@ -50,22 +51,26 @@ def load() -> list[Step]:
     return msgspec.msgpack.decode(FILE.read_bytes(), type=list[Step])
 
 
-def again(kept: Sequence[Step]) -> Iterator[redecide.Again]:
-    """Decides every step anew, each upon the kept events before it."""
-    steps = (
-        redecide.Step(step.stream, step.command, [CODEC.event(kind, data) for kind, data in step.events])
-        for step in kept
-    )
-    return redecide.again(CODEC, steps)
+def differing(kept: Sequence[Step]) -> list[str]:
+    """What is decided otherwise, upon the kept events before it, although the rules have the same number."""
+    states: dict[str, Any] = {}
+    faults: list[str] = []
+    for step in kept:
+        aggregate = CODEC.aggregate_of(step.stream)
+        state = states.get(step.stream, aggregate.initial)
+        events = [CODEC.event(kind, data) for kind, data in step.events]
+        now = _decided(aggregate, state, step.command)
+        if now != events and step.command.rules == aggregate.RULES:
+            faults.append(f"{step.stream}: {step.command.name} decided {events}, now {now}; raise RULES")
+        states[step.stream] = reduce(aggregate.evolve, events, state)
+    return faults
 
 
-def differing(steps: Sequence[Step]) -> list[str]:
-    """What is decided otherwise although the rules have the same number."""
-    return [
-        f"{one.step.stream}: {one.step.command.name} decided {one.step.events}, now {one.refusal or one.now}; raise RULES"
-        for one in again(steps)
-        if one.is_due and not one.is_same
-    ]
+def _decided(aggregate: Aggregate, state: Any, command: CommandRecord) -> list[Event] | Failure:
+    try:
+        return list(aggregate.decide(state, CODEC.command(command)))
+    except Failure as failure:
+        return failure
 
 
 def make() -> list[Step]:

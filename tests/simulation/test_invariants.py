@@ -76,7 +76,7 @@ def test_rules_that_decide_otherwise_under_the_same_number_break_decide_again(mo
 
     outcome = simulate(Tampered(change_rules), 4, faults=[])
     assert outcome.invariant == "decide_again"
-    assert "now [Deposited(account='other', cents=1)]" in outcome.detail
+    assert "events_now=[{'event': 'Deposited', 'account': 'other', 'cents': 1}]" in outcome.detail
     assert decide is not bank.decide
 
 
