@@ -27,8 +27,9 @@ class _NoRedirection(HTTPRedirectHandler):
         return None
 
 
-def is_address(target: str) -> bool:
-    return target.startswith(("http://", "https://"))
+def is_address(target: str | None) -> bool:
+    """Whether a node is named, and not a file, a database, or nothing."""
+    return target is not None and target.startswith(("http://", "https://"))
 
 
 def ask_node(url: str, path: str, query: Mapping[str, object], kind: type[T]) -> T:

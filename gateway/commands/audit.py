@@ -5,7 +5,6 @@ Exit codes: 0 whole, 1 altered, 2 unreadable.
 
 import argparse
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from types import ModuleType
 from typing import NamedTuple
 
@@ -16,7 +15,8 @@ from rich.text import Text
 from gateway.commands import audit_proofs, audit_replay, audit_rotation, audit_what_if, audit_witness, trail
 from gateway.commands.asking import argument_text, ask_node, is_address
 from gateway.commands.common import add_json, print_json
-from gateway.journals import POSTGRES_URL, copy_from_postgres
+from gateway.commands.journal_named import place_of
+from gateway.journals import POSTGRES_URL
 from gateway.verdicts import FINE, NO, Wrong
 from runtime.archive_verification import is_archive, verify_archive
 from runtime.cosignatures import WitnessKey
@@ -84,14 +84,9 @@ def _verify(options: argparse.Namespace) -> int:
         )
         if is_address(target):
             report = _ask(target, trust)
-        elif target.startswith(POSTGRES_URL):
-            report = _verify_copy(target, trust)
-        elif is_archive(target):
-            if trust.witnesses:
-                raise Wrong("--witness is for a journal: an archive is compared with one checkpoint alone")
-            report = verify_archive(target, key=trust.key, against=trust.notes)
         else:
-            report = verify(target, key=trust.key, against=trust.notes, witnesses=trust.witnesses)
+            with place_of(target, options) as place:
+                report = _judge(place, trust)
     except (Unreadable, NotANote) as error:
         raise Wrong(str(error)) from error
     if options.json:
@@ -99,6 +94,14 @@ def _verify(options: argparse.Namespace) -> int:
     else:
         _print(_shown(target), report)
     return FINE if report.whole else NO
+
+
+def _judge(place: Path, trust: "Trusted") -> Report:
+    if not is_archive(place):
+        return verify(place, key=trust.key, against=trust.notes, witnesses=trust.witnesses)
+    if trust.witnesses:
+        raise Wrong("--witness is for a journal: an archive is compared with one checkpoint alone")
+    return verify_archive(place, key=trust.key, against=trust.notes)
 
 
 class Trusted(NamedTuple):
@@ -117,14 +120,6 @@ def _notes(argument: str) -> list[str]:
     if "\n" in argument or not (place := Path(argument)).exists():
         return [argument]
     return notes_in(place)
-
-
-def _verify_copy(address: str, trust: Trusted) -> Report:
-    """Judges a PostgreSQL journal by a copy of one moment."""
-    with TemporaryDirectory() as folder:
-        copy = Path(folder) / "journal.db"
-        copy_from_postgres(address, copy)
-        return verify(copy, key=trust.key, against=trust.notes, witnesses=trust.witnesses)
 
 
 def _ask(url: str, trust: Trusted) -> Report:

@@ -9,8 +9,8 @@ from typing import Any, ClassVar, TypeVar
 import msgspec
 
 from gateway.commands.asking import argument_text, ask_node, is_address
-from gateway.commands.common import add_json, add_settings, print_json, read_settings
-from gateway.folder import DataFolder
+from gateway.commands.common import add_journal, add_json, add_settings, print_json
+from gateway.commands.journal_named import place_of
 from gateway.verdicts import FINE, NO, Wrong
 from runtime.cosignatures import WitnessKey, as_utc
 from runtime.evidence import Unreadable, read_evidence
@@ -20,7 +20,7 @@ from runtime.transparency import NOTE_CHARACTERS_MAX, Checkpoint, NotANote, NotS
 
 T = TypeVar("T")
 
-TARGET = "a journal's file, live or a copy, or a node's address; by default the journal of the data folder"
+TARGET = "a journal's file, live or a copy; postgresql://…; or a node's address; by default the data folder's journal"
 
 
 def arguments(questions: Any) -> None:
@@ -33,6 +33,7 @@ def arguments(questions: Any) -> None:
     )
     making.add_argument("--witnessed", action="store_true", help="of a node: prove it to a checkpoint that is cosigned")
     add_settings(making)
+    add_journal(making)
     making.set_defaults(act=_prove)
     checking = questions.add_parser("check", help="check a proof, with nothing but the key that you trust")
     checking.add_argument("proof", type=Path, metavar="PROOF")
@@ -51,6 +52,7 @@ def arguments(questions: Any) -> None:
     linking.add_argument("target", nargs="?", metavar="FILE|URL", help=TARGET)
     linking.add_argument("--key", metavar="K", help="the key that both checkpoints must be signed with")
     add_settings(linking)
+    add_journal(linking)
     linking.set_defaults(act=_link)
     for one in (making, checking, linking):
         add_json(one)
@@ -60,14 +62,13 @@ def arguments(questions: Any) -> None:
 
 
 def _prove(options: argparse.Namespace) -> int:
-    target = _target(options)
     note = argument_text(options.against, characters_max=NOTE_CHARACTERS_MAX)
-    if is_address(target):
-        proof = _ask_node(target, options, note)
+    if is_address(options.target):
+        proof = _ask_node(options.target, options, note)
     elif options.witnessed:
         raise Wrong("a file holds no cosigned checkpoints: give one with --against, or ask a node")
     else:
-        proof = _ask_file(target, lambda log: prove(log, options.position, note or newest_note(log)))
+        proof = _ask_file(options, lambda log: prove(log, options.position, note or newest_note(log)))
     if options.out is not None:
         try:
             with options.out.open("x", encoding="utf-8", newline="") as file:
@@ -110,8 +111,9 @@ def newest_note(log: FileLog) -> str:
     return rows[0][0]
 
 
-def _ask_file(target: str, question: Callable[[FileLog], T]) -> T:
-    return _own(lambda: read_evidence(Path(target), lambda connection: question(FileLog(target, connection))))
+def _ask_file(options: argparse.Namespace, question: Callable[[FileLog], T]) -> T:
+    with place_of(options.target, options) as place:
+        return _own(lambda: read_evidence(place, lambda connection: question(FileLog(str(place), connection))))
 
 
 def _own(question: Callable[[], T]) -> T:
@@ -119,15 +121,6 @@ def _own(question: Callable[[], T]) -> T:
         return question()
     except (NotThere, NotProven, Unreadable, NotANote) as error:
         raise Wrong(str(error)) from error
-
-
-def _target(options: argparse.Namespace) -> str:
-    if options.target is not None:
-        return str(options.target)
-    settings = read_settings(options, log_level="warning")
-    if settings.journal:
-        raise Wrong("the journal is in PostgreSQL: name the address of its node")
-    return str(DataFolder(settings.data).journal)
 
 
 # ---- checking
@@ -179,12 +172,11 @@ def _readable(body: bytes) -> Any:
 
 
 def _link(options: argparse.Namespace) -> int:
-    target = _target(options)
     (old, old_note), (new, new_note) = (_size(one, options.key) for one in (options.old, options.new))
-    if is_address(target):
-        found = ask_node(target, "/v1/audit/consistency", {"old": old, "new": new}, Consistency)
+    if is_address(options.target):
+        found = ask_node(options.target, "/v1/audit/consistency", {"old": old, "new": new}, Consistency)
     else:
-        found = _ask_file(target, lambda log: link(log, old, new))
+        found = _ask_file(options, lambda log: link(log, old, new))
     try:
         roots = [bytes.fromhex(found.old_root), bytes.fromhex(found.new_root)]
         path = [msgspec.convert(one, bytes, strict=False) for one in found.path]

@@ -1,4 +1,4 @@
-"""The journal that a command's FILE names, for whoever recomputes something: a file, a database's address, or the data folder's."""
+"""The journal that a command names, for whoever recomputes something: a file, a database's address, or the data folder's."""
 
 import argparse
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ def open_named_journal(options: argparse.Namespace) -> Iterator[JournalFile]:
 
     It may be in use: no transaction is held, which would keep the file's log from being carried over while this reads.
     """
-    with _place(options) as place, _keys(options) as keys, open_journal(place) as connection:
+    with place_of(options.file, options) as place, _keys(options) as keys, open_journal(place) as connection:
         connection.execute("COMMIT")
         try:
             yield JournalFile(connection, place, keys)
@@ -37,14 +37,15 @@ def _keys(options: argparse.Namespace) -> AbstractContextManager[Keyring | None]
 
 
 @contextmanager
-def _place(options: argparse.Namespace) -> Iterator[Path]:
-    if options.file is None:
+def place_of(target: str | None, options: argparse.Namespace) -> Iterator[Path]:
+    """The file of a journal that is named by its path or its database's address (which is copied first), or is the data folder's."""
+    if target is None:
         with journal_file(read_journal_settings(options)) as journal:
             yield journal
-    elif options.file.startswith(POSTGRES_URL):
+    elif target.startswith(POSTGRES_URL):
         with TemporaryDirectory() as folder:
             copy = Path(folder) / "journal.db"
-            copy_from_postgres(options.file, copy)
+            copy_from_postgres(target, copy)
             yield copy
     else:
-        yield Path(options.file)
+        yield Path(target)

@@ -98,6 +98,8 @@ async def test_commands_read_a_journal_in_postgres_while_a_node_writes_it(
         monkeypatch.setenv("GAVEL_JOURNAL", address)
         commands = (
             ["audit", "verify", address, "--json"],
+            ["audit", "prove", "3", address, "--json"],
+            ["audit", "prove", "3", "--json"],
             ["backup", str(tmp_path / "copy.db"), "--json"],
             ["log", "replay", "--json"],
             ["log", "export", str(tmp_path / "records"), "--json"],
@@ -105,11 +107,13 @@ async def test_commands_read_a_journal_in_postgres_while_a_node_writes_it(
         for command in commands:
             assert await trio.to_thread.run_sync(cli.main, command) == 0, command
         after_backup = admin.node.store.position - 2  # an export's record of its begin and end
-    judged, copied, replayed, exported = map(
+    judged, proven, proven_too, copied, replayed, exported = map(
         json.loads, (line for line in capsys.readouterr().out.splitlines() if line.startswith("{"))
     )
     position = after_backup - 1  # that a backup has begun is in it, and not how it ended
     assert (judged["whole"], judged["positions"]) == (True, position - 1)
+    assert proven["position"] == 3
+    assert proven_too == proven
     assert (copied["whole"], copied["positions"]) == (True, position)
     assert (replayed["equal"], replayed["records"], exported["records"]) == (True, position + 1, position + 2)
     assert verify(tmp_path / "copy.db").positions == position
