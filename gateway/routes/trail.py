@@ -28,14 +28,8 @@ class Beside(StrEnum):
     """What is done with a node's files, by whoever can reach them."""
 
     BACKUP = "backup"
-    RESTORE = "restore"
     EXPORT = "export"
-    IMPORT = "import"
-    ARCHIVE = "archive"
-    ROTATE = "rotate"
     QUERY = "query"
-    REPLAY = "replay"
-    ERASE = "erase"
 
 
 class TrailRow(msgspec.Struct, frozen=True, kw_only=True):

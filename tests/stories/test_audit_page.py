@@ -8,12 +8,15 @@ import sys
 from collections.abc import Iterator
 from contextlib import redirect_stdout
 from io import StringIO
+from itertools import accumulate
 from pathlib import Path
 
 import pytest
 import trio
 
-from gateway.cli import main
+from gateway.app import ENDPOINTS
+from gateway.cli import build_parser, main
+from gateway.routes.trail import Beside
 from runtime.outside import FILES_MAX
 from tests.gateway.clients import BID, TASK, open_client, recorded, settings_of
 
@@ -109,6 +112,27 @@ def test_an_auditor_can_go_the_way_of_the_page(tmp_path: Path, monkeypatch: pyte
         assert command.startswith(begins)
         told = run(command, monkeypatch)
         assert re.search(answer, told), (command, told)
+
+
+def test_every_command_that_a_page_shows_is_one() -> None:
+    shown = TEXT + (ROOT / "README.md").read_text().partition("## Auditing")[2]
+    parts = [
+        part for block in re.findall(r"```sh\n(.*?)```", shown, re.DOTALL) for part in re.split(r"\n| \| | > ", block)
+    ]
+    found = [words for part in parts if (words := re.search(r"(?:^|\s)gavel (.*)", part))]
+    assert len(found) > 50
+    for words in found:
+        given = shlex.split(words[1], comments=True)
+        build_parser(given[0]).parse_args(given)
+
+
+def test_the_actions_of_the_table_are_those_of_the_routes() -> None:
+    rows = re.findall(r"^\| (`\w+\.\w+`.*?) \| ", section("What is done"), re.MULTILINE)
+    told = [name for row in rows for name in re.findall(r"`([\w.]+)`", row)]
+    nouns = accumulate((name.partition(".")[0] for name in told), lambda last, noun: noun or last)
+    named = {f"{noun}.{name.partition('.')[2]}" for noun, name in zip(nouns, told, strict=True)}
+    done = {endpoint.action for endpoint in ENDPOINTS if endpoint.acts} - {"trail.begin"}
+    assert named == done | {"session.sign_in"} | {f"files.{action.value}" for action in Beside}
 
 
 def test_the_numbers_are_those_of_the_program(tmp_path: Path) -> None:
