@@ -5,7 +5,7 @@ may have changed it since. What no log can show (when an agent was last heard fr
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
@@ -37,9 +37,10 @@ from aggregates.task import (
     WithdrawBid,
 )
 from aggregates.values.ranking import BidderFacts
+from gateway.audit.evidence import Evidence
 from gateway.audit.ledger import Account, Books, Standing
 from runtime.differences import unpacked
-from runtime.records import Command, Event, Meta, Recorded
+from runtime.records import Command, Event, Meta
 from runtime.replay import Told
 
 FALSE_FACTS_MAX = 1000
@@ -72,23 +73,13 @@ class FactCounts(msgspec.Struct, kw_only=True):
     false: int = 0
 
 
-class Archive(Protocol):
-    """Looks up what stands elsewhere in the log. Both block."""
-
-    def record_at(self, position: int) -> Recorded | None:
-        """The record at a position; None where there is none that can be read."""
-
-    def stood_at(self, stream: str, before: int) -> tuple[int, Any, str] | None:
-        """Newest position, state and tenant of a stream before a position; None where there is none, or it can't be folded."""
-
-
 class Facts:
     """Follows a log and judges the facts in its commands. A witness of a replay."""
 
-    def __init__(self, archive: Archive) -> None:
+    def __init__(self, evidence: Evidence) -> None:
         self.counts = FactCounts()
         self.false: list[FalseFact] = []
-        self._archive = archive
+        self._evidence = evidence
         self._books: dict[str, Books] = {}
         self._missed: set[str] = set()
         """Of whom a record could not be read (empty: of anybody): what does not fit after that is nobody's lie."""
@@ -200,7 +191,7 @@ class Facts:
         self._check(fact, (stage, position), (stood[1].stage, stood[0]) if stood is not None else NOBODY)
 
     def _stood(self, task_id: str) -> tuple[int, Task] | None:
-        found = self._archive.stood_at(tasks.stream(task_id), self._told.position)
+        found = self._evidence.stood_at(tasks.stream(task_id), self._told.position)
         if found is None or found[2] != self._told.meta.tenant:
             return None
         return found[0], found[1]
@@ -214,12 +205,9 @@ class Facts:
     # ---- calls and awards
 
     def _call(self, command: OpenBook, books: Books) -> None:
-        task = self._told.before
-        if not isinstance(task, Task):
-            self.counts.unknown += 1
+        task = self._called(command, books)
+        if task is None:
             return
-        self._candidates(command.candidates, task, books)
-        self._doers(command.doers, task)
         excluded = {doer.agent_id for doer in command.doers}
         free = {name: one for name, one in books.able(task.capabilities) if one.is_free and name not in excluded}
         called = {candidate.agent_id for candidate in command.candidates}
@@ -232,15 +220,22 @@ class Facts:
         self._check("candidates left out", [], left_out)
 
     def _stall(self, command: NoteStall, books: Books) -> None:
-        task = self._told.before
-        if not isinstance(task, Task):
-            self.counts.unknown += 1
+        task = self._called(command, books)
+        if task is None:
             return
-        self._candidates(command.candidates, task, books)
-        self._doers(command.doers, task)
         called = {candidate.agent_id for candidate in command.candidates}
         left_out = sorted({name for name, _ in books.able(task.capabilities)} - called)
         self._check("candidates left out", [], left_out)
+
+    def _called(self, command: OpenBook | NoteStall, books: Books) -> Task | None:
+        """The task, whose candidates and earlier doers are judged; None where nobody knows it."""
+        task = self._told.before
+        if not isinstance(task, Task):
+            self.counts.unknown += 1
+            return None
+        self._candidates(command.candidates, task, books)
+        self._doers(command.doers, task)
+        return task
 
     def _candidates(self, candidates: Iterable[Candidate], task: Task, books: Books) -> None:
         for said in candidates:
@@ -251,7 +246,7 @@ class Facts:
 
     def _doers(self, doers: Sequence[Doer], task: Task) -> None:
         for doer in doers:
-            record = self._archive.record_at(doer.position) if doer.position < self._told.position else None
+            record = self._evidence.record_at(doer.position) if doer.position < self._told.position else None
             done = record.event if record is not None else None
             was: Any = NOBODY
             if isinstance(done, TaskCompleted) and record is not None and record.meta.tenant == self._told.meta.tenant:
@@ -313,7 +308,7 @@ class Facts:
         said = command.problem
         if said is None:
             return
-        record = self._archive.record_at(said.position) if said.position < self._told.position else None
+        record = self._evidence.record_at(said.position) if said.position < self._told.position else None
         event = record.event if record is not None else None
         was: Any = NOBODY
         if isinstance(event, ProblemRegistered) and record is not None:

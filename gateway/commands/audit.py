@@ -12,7 +12,7 @@ import msgspec
 from rich.console import Console
 from rich.text import Text
 
-from gateway.commands import audit_proofs, audit_replay, audit_rotation, audit_what_if, audit_witness, trail
+from gateway.commands import audit_proofs, audit_replay, audit_rotation, audit_trail, audit_what_if, audit_witness
 from gateway.commands.asking import argument_text, ask_node, is_address
 from gateway.commands.common import add_json, print_json
 from gateway.commands.journal_named import place_of
@@ -27,7 +27,7 @@ from runtime.verification import Report, verify
 
 ARGUMENT_CHARACTERS_MAX = 100_000
 
-QUESTIONS: dict[str, ModuleType] = {"replay": audit_replay, "what-if": audit_what_if}
+QUESTIONS: dict[str, ModuleType] = {"trail": audit_trail, "replay": audit_replay, "what-if": audit_what_if}
 """The other questions, each with a module of its own."""
 
 SELF_JUDGED = "the node judges itself and may not tell the truth (verify a copy of its journal)"
@@ -59,8 +59,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_json(own)
     own.set_defaults(act=_verify)
-    meaning = "who did what to whom, when, and on whose behalf?"
-    trail.arguments(questions.add_parser("trail", help=meaning, description=meaning.capitalize()))
     audit_proofs.arguments(questions)
     audit_rotation.arguments(questions)
     audit_witness.arguments(questions)

@@ -15,8 +15,8 @@ from rich.text import Text
 from gateway.audit.evidence import Evidence
 from gateway.audit.expected import Covers, Reviewed, read_expected, review, write_draft
 from gateway.audit.report import Replayed, replay_journal
-from gateway.commands.common import add_journal, add_json, add_settings, print_json, read_journal_settings, say
-from gateway.commands.journal_named import open_named_journal
+from gateway.commands.common import add_json, print_json, read_journal_settings, say
+from gateway.commands.journal_named import add_named_journal, open_named_journal
 from gateway.folder import DataFolder
 from gateway.verdicts import FINE, NO, Wrong
 from runtime.differences import short
@@ -31,12 +31,7 @@ MEANING = "does every recorded command decide today what it decided then, upon f
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "file",
-        nargs="?",
-        metavar="FILE",
-        help="a journal's file, live or a copy, or postgresql://…; by default the data folder's",
-    )
+    add_named_journal(parser)
     parser.add_argument("--from", type=int, default=1, dest="first", metavar="P", help="first position")
     parser.add_argument("--to", type=int, dest="last", metavar="Q", help="last position")
     parser.add_argument("--stream", default="", metavar="S", help="the commands of one stream")
@@ -48,8 +43,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--blobs", type=Path, metavar="DIR", help="where the problems lie; by default the data folder's"
     )
-    add_settings(parser)
-    add_journal(parser)
     add_json(parser)
     parser.set_defaults(act=run)
 

@@ -7,8 +7,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from gateway.commands.common import add_journal, add_json, add_settings, print_json
-from gateway.commands.journal_named import open_named_journal
+from gateway.commands.common import add_json, print_json
+from gateway.commands.journal_named import add_named_journal, open_named_journal
 from gateway.verdicts import FINE, Wrong
 from runtime.differences import short
 
@@ -19,12 +19,7 @@ MEANING = "what would have followed, had something been said or decided otherwis
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "file",
-        nargs="?",
-        metavar="FILE",
-        help="a journal's file, live or a copy, or postgresql://…; by default the data folder's",
-    )
+    add_named_journal(parser)
     parser.add_argument("--at", type=int, required=True, metavar="P", help="the first position that is played anew")
     parser.add_argument("--to", type=int, metavar="Q", help="the last position that is played anew")
     parser.add_argument(
@@ -47,8 +42,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="JSON",
         help='what the node was set to and the log does not say: {"cycle_seconds": 5}',
     )
-    add_settings(parser)
-    add_journal(parser)
     add_json(parser)
     parser.set_defaults(act=run)
 

@@ -6,13 +6,25 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from gateway.commands.common import read_journal_settings
+from gateway.commands.common import add_journal, add_settings, read_journal_settings
 from gateway.journal_file import JournalFile, open_journal
 from gateway.journals import POSTGRES_URL, copy_from_postgres, journal_file
 from gateway.keyrings import keys_of
 from gateway.verdicts import Wrong
 from runtime.evidence import BROKEN, Unreadable
 from runtime.keyring import Keyring
+
+
+def add_named_journal(parser: argparse.ArgumentParser) -> None:
+    """The options that name it."""
+    parser.add_argument(
+        "file",
+        nargs="?",
+        metavar="FILE",
+        help="a journal's file, live or a copy, or postgresql://…; by default the data folder's",
+    )
+    add_settings(parser)
+    add_journal(parser)
 
 
 @contextmanager

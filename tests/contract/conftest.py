@@ -2,10 +2,13 @@
 
 from collections.abc import Iterator
 from itertools import count
+from pathlib import Path
 
 import pytest
 
 from benchmarks.postgres_server import Server
+from runtime.store.store import Store
+from tests.contract.places import Place, PostgresPlace, SqlitePlace
 
 _numbers = count(1)
 
@@ -29,3 +32,18 @@ def server(_server: Server) -> Server:
 def fresh_name() -> str:
     """A name that no other test has given to a journal."""
     return f"test{next(_numbers)}"
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    """On each database, for tests that have no place of their own."""
+    if request.param == "sqlite":
+        return SqlitePlace(tmp_path)
+    return PostgresPlace(request.getfixturevalue("server").address, request.getfixturevalue("fresh_name"))
+
+
+@pytest.fixture
+def store(place: Place) -> Iterator[Store]:
+    opened = place.open()
+    yield opened
+    opened.close()

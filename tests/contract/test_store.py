@@ -1,6 +1,5 @@
 """What a journal relies on in its store, on every database that can hold one."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,24 +20,10 @@ from runtime.store.store import Store
 from runtime.system import Role, open_system
 from runtime.transparency import Signer, Tree, leaf_hash
 from runtime.verification import verify
-from tests.contract.places import CODEC, META, Place, PostgresPlace, SqlitePlace, batch, positions
+from tests.contract.places import CODEC, META, Place, batch, positions
 from tests.runtime.bank import Ask, Balance, Deposit, Deposited, Greeted, Teller, Transfer, Withdraw
 
 ANN = Context(tenant="t1", principal="ann")
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
-    if request.param == "sqlite":
-        return SqlitePlace(tmp_path)
-    return PostgresPlace(request.getfixturevalue("server").address, request.getfixturevalue("fresh_name"))
-
-
-@pytest.fixture
-def store(place: Place) -> Iterator[Store]:
-    opened = place.open()
-    yield opened
-    opened.close()
 
 
 def test_an_empty_journal_is_at_position_zero(store: Store) -> None:

@@ -1,6 +1,5 @@
 """Proofs from a live store, checkpoints against it, and the rotation of its key, on every database that can hold a journal."""
 
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -15,23 +14,9 @@ from runtime.rotation import KIND, STREAM, Rotation, rotation
 from runtime.store.contract import Batch, Draft
 from runtime.store.store import Store
 from runtime.transparency import Signer, read_note
-from tests.contract.places import CODEC, META, Place, PostgresPlace, SqlitePlace, batch
+from tests.contract.places import CODEC, META, Place, batch
 
 NEW, NEWER = Signer.make(), Signer.make()
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
-    if request.param == "sqlite":
-        return SqlitePlace(tmp_path)
-    return PostgresPlace(request.getfixturevalue("server").address, request.getfixturevalue("fresh_name"))
-
-
-@pytest.fixture
-def store(place: Place) -> Iterator[Store]:
-    opened = place.open()
-    yield opened
-    opened.close()
 
 
 def rotating(store: Store, old: Signer, new: Signer, *, version: int = 1, before: int = 2, after: int = 2) -> Batch:

@@ -129,7 +129,7 @@ def test_every_command_that_a_page_shows_is_one() -> None:
 def test_the_actions_of_the_table_are_those_of_the_routes() -> None:
     rows = re.findall(r"^\| (`\w+\.\w+`.*?) \| ", section("What is done"), re.MULTILINE)
     told = [name for row in rows for name in re.findall(r"`([\w.]+)`", row)]
-    nouns = accumulate((name.partition(".")[0] for name in told), lambda last, noun: noun or last)
+    nouns: Iterator[str] = accumulate((name.partition(".")[0] for name in told), lambda last, noun: noun or last)
     named = {f"{noun}.{name.partition('.')[2]}" for noun, name in zip(nouns, told, strict=True)}
     done = {endpoint.action for endpoint in ENDPOINTS if endpoint.acts} - {"trail.begin"}
     assert named == done | {"session.sign_in"} | {f"files.{action.value}" for action in Beside}

@@ -11,6 +11,7 @@ from gateway.commands.common import add_journal, add_json, add_settings, print_j
 from gateway.commands.reach import reach
 from gateway.verdicts import FINE, Wrong
 
+MEANING = "who did what to whom, when, and on whose behalf?"
 LIMIT = 100
 PAGE = 500
 OUTCOMES = ("begun", "done", "refused", "failed", "suspected")
