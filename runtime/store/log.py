@@ -47,38 +47,24 @@ class Log(ABC):
 
     def read(self, after: int, limit: int) -> list[Recorded]:
         """Up to `limit` records past a position, in order. Raises Unreadable, naming the position."""
-        rows = self.query(
-            f"SELECT {self.POSITION}, originator_id, originator_version, topic, state FROM stored_events"
-            f" WHERE {self.POSITION}>? ORDER BY {self.POSITION} LIMIT ?",
-            (after, limit),
-        )
+        rows = self._records(f"{self.POSITION}>? ORDER BY {self.POSITION} LIMIT ?", (after, limit))
         return [self._open(*row) for row in rows]
 
     def rows(self, after: int, upto: int, limit: int) -> list[tuple[int, str, int, str, bytes]]:
         """Position, stream, version, kind and bytes of up to `limit` records, past one position and up to another, in order."""
-        return self.query(
-            f"SELECT {self.POSITION}, originator_id, originator_version, topic, state FROM stored_events"
-            f" WHERE {self.POSITION}>? AND {self.POSITION}<=? ORDER BY {self.POSITION} LIMIT ?",
-            (after, upto, limit),
-        )
+        where = f"{self.POSITION}>? AND {self.POSITION}<=? ORDER BY {self.POSITION} LIMIT ?"
+        return self._records(where, (after, upto, limit))
 
     def read_stream(self, stream: str, *, after: int = 0, limit: int = -1) -> list[Recorded]:
         """Up to `limit` records (below 0: all) of one stream past a position, in order."""
-        rows = self.query(
-            f"SELECT {self.POSITION}, originator_id, originator_version, topic, state FROM stored_events"
-            f" WHERE originator_id=? AND {self.POSITION}>? ORDER BY originator_version"
-            + ("" if limit < 0 else f" LIMIT {limit:d}"),
-            (stream, after),
-        )
+        where = f"originator_id=? AND {self.POSITION}>? ORDER BY originator_version"
+        rows = self._records(where + ("" if limit < 0 else f" LIMIT {limit:d}"), (stream, after))
         return [self._open(*row) for row in rows]
 
     def read_streams(self, prefix: str) -> list[Recorded]:
         """All records of the streams whose names begin so, in order."""
-        rows = self.query(
-            f"SELECT {self.POSITION}, originator_id, originator_version, topic, state FROM stored_events"
-            f" WHERE originator_id>=? AND originator_id<? ORDER BY {self.POSITION}",
-            (prefix, prefix[:-1] + chr(ord(prefix[-1]) + 1)),
-        )
+        where = f"originator_id>=? AND originator_id<? ORDER BY {self.POSITION}"
+        rows = self._records(where, (prefix, prefix[:-1] + chr(ord(prefix[-1]) + 1)))
         return [self._open(*row) for row in rows]
 
     def read_events(self, stream: str, *, after: int, upto: int, limit: int) -> list[tuple[int, int, str, bytes]]:
@@ -149,6 +135,10 @@ class Log(ABC):
         """The newest signed checkpoint."""
         rows = self.query("SELECT note FROM checkpoints ORDER BY size DESC LIMIT 1")
         return rows[0][0] if rows else None
+
+    def _records(self, where: str, parameters: Sequence[object]) -> list[tuple[int, str, int, str, bytes]]:
+        columns = f"{self.POSITION}, originator_id, originator_version, topic, state"
+        return self.query(f"SELECT {columns} FROM stored_events WHERE {where}", parameters)
 
     def _one(self, statement: str, parameters: Sequence[object] = ()) -> Any:
         return self.query(statement, parameters)[0][0]
