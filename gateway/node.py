@@ -29,11 +29,11 @@ from aggregates.key import Role as KeyRole
 from gateway.app import make_app
 from gateway.auth import digest_of, key_id_of
 from gateway.bounds import Bounds as DoorBounds
+from gateway.checkpoints import Keeper
 from gateway.compartments import Compartments
 from gateway.erasure import carry_through_at_start
 from gateway.folder import DataFolder, FolderUnusable, write_private
 from gateway.journals import NotInstalled, make_named, open_named, open_store, read_models_place
-from gateway.keeper import Keeper
 from gateway.parts import TENANT, Compartment, Node, Parts
 from gateway.retention import keep_retention
 from gateway.server import PortTaken, serve
@@ -49,8 +49,8 @@ from runtime.errors import Refused
 from runtime.history import Copies, History
 from runtime.ids import Ids
 from runtime.journal import Journal
+from runtime.kept_checkpoints import Outside, check_outside
 from runtime.kind import Interceptor
-from runtime.outside import Outside, check_outside
 from runtime.projector import Projector
 from runtime.room import Room, free_bytes
 from runtime.spans import Spans

@@ -15,8 +15,8 @@ from aggregates.journal import SHARED
 from aggregates.key import Principal
 from gateway.auth import Tokens, digest_of
 from gateway.bounds import Counts
+from gateway.checkpoints import Keeper
 from gateway.folder import DataFolder
-from gateway.keeper import Keeper
 from gateway.sessions import Sessions
 from gateway.settings import GavelSettings
 from gateway.sockets import Sockets

@@ -37,8 +37,8 @@ from aggregates.task import (
     WithdrawBid,
 )
 from aggregates.values.ranking import BidderFacts
-from gateway.audit.evidence import Evidence
 from gateway.audit.ledger import Account, Books, Standing
+from gateway.audit.look_ups import LookUps
 from runtime.differences import unpacked
 from runtime.records import Command, Event, Meta
 from runtime.replay import Told
@@ -76,10 +76,10 @@ class FactCounts(msgspec.Struct, kw_only=True):
 class Facts:
     """Follows a log and judges the facts in its commands. A witness of a replay."""
 
-    def __init__(self, evidence: Evidence) -> None:
+    def __init__(self, look_ups: LookUps) -> None:
         self.counts = FactCounts()
         self.false: list[FalseFact] = []
-        self._evidence = evidence
+        self._look_ups = look_ups
         self._books: dict[str, Books] = {}
         self._missed: set[str] = set()
         """Of whom a record could not be read (empty: of anybody): what does not fit after that is nobody's lie."""
@@ -191,7 +191,7 @@ class Facts:
         self._check(fact, (stage, position), (stood[1].stage, stood[0]) if stood is not None else NOBODY)
 
     def _stood(self, task_id: str) -> tuple[int, Task] | None:
-        found = self._evidence.stood_at(tasks.stream(task_id), self._told.position)
+        found = self._look_ups.stood_at(tasks.stream(task_id), self._told.position)
         if found is None or found[2] != self._told.meta.tenant:
             return None
         return found[0], found[1]
@@ -246,7 +246,7 @@ class Facts:
 
     def _doers(self, doers: Sequence[Doer], task: Task) -> None:
         for doer in doers:
-            record = self._evidence.record_at(doer.position) if doer.position < self._told.position else None
+            record = self._look_ups.record_at(doer.position) if doer.position < self._told.position else None
             done = record.event if record is not None else None
             was: Any = NOBODY
             if isinstance(done, TaskCompleted) and record is not None and record.meta.tenant == self._told.meta.tenant:
@@ -308,7 +308,7 @@ class Facts:
         said = command.problem
         if said is None:
             return
-        record = self._evidence.record_at(said.position) if said.position < self._told.position else None
+        record = self._look_ups.record_at(said.position) if said.position < self._told.position else None
         event = record.event if record is not None else None
         was: Any = NOBODY
         if isinstance(event, ProblemRegistered) and record is not None:

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 import msgspec
 
-from gateway.audit.evidence import Evidence
 from gateway.audit.expected import Expected, entry_of
 from gateway.audit.facts import FactCounts, Facts, FalseFact
+from gateway.audit.look_ups import LookUps
 from runtime.replay import Difference, Replay, Stray, Undecided
 from runtime.store.log import Log
 
@@ -51,9 +51,9 @@ class Replayed(msgspec.Struct, kw_only=True):
 def replay_journal(log: Log, first: int, last: int, stream: str = "") -> tuple[Replayed, Sequence[Expected]]:
     """What was found of the commands between two positions, and all differences under newer rules. Blocks."""
     began = time.perf_counter()
-    evidence = Evidence(log)
-    facts = Facts(evidence)
-    replay = Replay(evidence, log.codec, first=first, last=last, stream=stream, witness=facts)
+    look_ups = LookUps(log)
+    facts = Facts(look_ups)
+    replay = Replay(look_ups, log.codec, first=first, last=last, stream=stream, witness=facts)
     found = Replayed(first=first, last=last)
     newer: list[Expected] = []
     for finding in replay.run():

@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 
 from aggregates.solve_job import SolveCompleted, SolveJob, SolveProgressed, SolveQueued, SolveStarted
-from gateway.audit.evidence import Evidence
+from gateway.audit.look_ups import LookUps
 from runtime.codec import Codec
 from runtime.decidable import UNDECIDABLE, why_not
 from runtime.records import evolved, name_of
@@ -64,32 +64,32 @@ class _Run(NamedTuple):
     done: SolveCompleted
 
 
-def replay_solves(evidence: Evidence, codec: Codec, blobs: Path, first: int, last: int, stream: str = "") -> Solved:
+def replay_solves(look_ups: LookUps, codec: Codec, blobs: Path, first: int, last: int, stream: str = "") -> Solved:
     """Runs all completed solves again that ended between two positions. Blocks, for as long as they took."""
     solved = Solved(build=build())
-    for position, name in _completed(evidence, first, last):
+    for position, name in _completed(look_ups, first, last):
         if stream in ("", name):
             solved.solves += 1
-            finding = _judge(evidence, codec, blobs, position, name)
+            finding = _judge(look_ups, codec, blobs, position, name)
             setattr(solved, finding.verdict, getattr(solved, finding.verdict) + 1)
             if finding.verdict != "equal" and len(solved.findings) < FINDINGS_MAX:
                 solved.findings.append(finding)
     return solved
 
 
-def _completed(evidence: Evidence, first: int, last: int) -> Iterator[tuple[int, str]]:
+def _completed(look_ups: LookUps, first: int, last: int) -> Iterator[tuple[int, str]]:
     after = first - 1
-    while rows := evidence.rows(after, last, PAGE):
+    while rows := look_ups.rows(after, last, PAGE):
         for position, stream, _, kind, _ in rows:
             if name_of(kind) == COMPLETED:
                 yield position, stream
         after = rows[-1][0]
 
 
-def _judge(evidence: Evidence, codec: Codec, blobs: Path, position: int, stream: str) -> SolveFinding:
+def _judge(look_ups: LookUps, codec: Codec, blobs: Path, position: int, stream: str) -> SolveFinding:
     found_build = ""
     try:
-        run = _read(evidence, codec, position, stream)
+        run = _read(look_ups, codec, position, stream)
         found_build = run.done.build
         content = _content(blobs, run.queued.problem.blob)
         qubo = formats.parse(content, run.queued.problem.name, format=run.queued.problem.format.value)
@@ -112,12 +112,12 @@ class _Unknown(Exception):
     """Something that a run rests on is not at hand; the text says what."""
 
 
-def _read(evidence: Evidence, codec: Codec, position: int, stream: str) -> _Run:
+def _read(look_ups: LookUps, codec: Codec, position: int, stream: str) -> _Run:
     """Raises what reading a record raises, and _Unknown."""
     aggregate = codec.aggregate_of(stream)
     state: Any = aggregate.initial
     reports: list[SolveProgressed] = []
-    for _, _, kind, body in evidence.read_events(stream, after=0, upto=position, limit=PAGE):
+    for _, _, kind, body in look_ups.read_events(stream, after=0, upto=position, limit=PAGE):
         event = codec.open(kind, body)[1]
         if isinstance(event, SolveStarted):
             reports = []

@@ -21,7 +21,7 @@ from gateway.verdicts import FINE, NO, Wrong
 from runtime.archive_verification import is_archive, verify_archive
 from runtime.cosignatures import WitnessKey
 from runtime.evidence import Unreadable
-from runtime.outside import notes_in
+from runtime.kept_checkpoints import notes_in
 from runtime.transparency import NotANote, NotSigned, PublicKey, read_note
 from runtime.verification import Report, verify
 

@@ -12,8 +12,8 @@ import msgspec
 from rich.console import Console
 from rich.text import Text
 
-from gateway.audit.evidence import Evidence
 from gateway.audit.expected import Covers, Reviewed, read_expected, review, write_draft
+from gateway.audit.look_ups import LookUps
 from gateway.audit.report import Replayed, replay_journal
 from gateway.commands.common import add_json, print_json, read_journal_settings, say
 from gateway.commands.journal_named import add_named_journal, open_named_journal
@@ -82,7 +82,7 @@ def _solves(options: argparse.Namespace, log: Log, last: int) -> "Solved":
     """Loads the kernels, which nobody else waits for."""
     from gateway.audit.solves import replay_solves
 
-    return replay_solves(Evidence(log), log.codec, _blobs(options), options.first, last, options.stream)
+    return replay_solves(LookUps(log), log.codec, _blobs(options), options.first, last, options.stream)
 
 
 def _blobs(options: argparse.Namespace) -> Path:

@@ -11,7 +11,7 @@ from gateway.parts import TENANT
 from gateway.queries import POSITION_MAX, flag, integer
 from runtime.errors import Refused
 from runtime.evidence import Unreadable
-from runtime.outside import read_kept
+from runtime.kept_checkpoints import read_kept
 from runtime.proving import Consistency, NotThere, Proof, checkpoint_of, link, prove
 
 

@@ -2,8 +2,8 @@
 
 from collections import deque
 
-from gateway.audit.evidence import Evidence
 from gateway.audit.facts import Facts
+from gateway.audit.look_ups import LookUps
 from runtime.replay import Replay
 from runtime.simulation import World
 from runtime.store.store import Store
@@ -11,8 +11,8 @@ from runtime.store.store import Store
 
 def check_facts(world: World, store: Store) -> None:
     """The facts that recorded commands carry were so. What is decided otherwise, `runtime/simulation/invariants.py` finds."""
-    evidence = Evidence(store)
-    facts = Facts(evidence)
-    deque(Replay(evidence, store.codec, last=store.position, witness=facts).run(), maxlen=0)
+    look_ups = LookUps(store)
+    facts = Facts(look_ups)
+    deque(Replay(look_ups, store.codec, last=store.position, witness=facts).run(), maxlen=0)
     for fact in facts.false:
         world.fail("facts_true", f"{fact}")

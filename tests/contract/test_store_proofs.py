@@ -8,7 +8,7 @@ from eventsourcing.persistence import PersistenceError
 
 from aggregates.journal_key import KeyRotated
 from runtime.evidence import Unreadable
-from runtime.outside import Outside, check_outside
+from runtime.kept_checkpoints import Outside, check_outside
 from runtime.proving import check_proof, link, prove
 from runtime.rotation import KIND, STREAM, Rotation, rotation
 from runtime.store.contract import Batch, Draft

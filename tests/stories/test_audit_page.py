@@ -17,7 +17,7 @@ import trio
 from gateway.app import ENDPOINTS
 from gateway.cli import build_parser, main
 from gateway.routes.trail import Beside
-from runtime.outside import FILES_MAX
+from runtime.kept_checkpoints import FILES_MAX
 from tests.gateway.clients import BID, TASK, open_client, recorded, settings_of
 
 ROOT = Path(__file__).parents[2]

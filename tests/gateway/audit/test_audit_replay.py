@@ -13,8 +13,8 @@ import agents.calls
 import aggregates.task
 from aggregates.catalog import AGGREGATES
 from aggregates.values import ranking
-from gateway.audit.evidence import Evidence
 from gateway.audit.facts import Facts
+from gateway.audit.look_ups import LookUps
 from gateway.cli import main
 from gateway.erasure import erase
 from gateway.journal_file import JournalFile, open_journal
@@ -52,9 +52,9 @@ def told(capsys: pytest.CaptureFixture[str], *arguments: object, code: int = 0) 
 def found(journal: Path, codec: Codec | None = None, **bounds: Any) -> tuple[Replay, Facts, list[Finding]]:
     with open_journal(journal) as connection:
         log = JournalFile(connection, journal)
-        evidence = Evidence(log)
-        facts = Facts(evidence)
-        replay = Replay(evidence, codec or log.codec, last=log.newest_position(), witness=facts, **bounds)
+        look_ups = LookUps(log)
+        facts = Facts(look_ups)
+        replay = Replay(look_ups, codec or log.codec, last=log.newest_position(), witness=facts, **bounds)
         return replay, facts, list(replay.run())
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from runtime.codec import Codec
 from runtime.evidence import Unreadable
-from runtime.outside import LATEST, Outside, check_outside, notes_in
+from runtime.kept_checkpoints import LATEST, Outside, check_outside, notes_in
 from runtime.store.sqlite import SqliteStore
 from runtime.transparency import Signer, read_note
 from tests.runtime.sealed import ORIGIN, SIGNER, SIZE, alter, note_of, reseal, write

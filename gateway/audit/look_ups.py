@@ -1,4 +1,4 @@
-"""A journal as evidence: its records in order, and what stands elsewhere in it, looked up with a memory of the last answers."""
+"""Looks up in one journal what an auditor needs: its records in order, and what stands elsewhere, with a memory of the last answers."""
 
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ LOOK_UPS_MAX = 4_096
 """How many records and states that were looked up are kept at hand."""
 
 
-class Evidence:
+class LookUps:
     """Reads one journal, on one thread."""
 
     def __init__(self, journal: Log) -> None:

@@ -14,14 +14,14 @@ from eventsourcing.persistence import PersistenceError
 from gateway.witnesses import NotCosigned, Witnessed
 from runtime.cosignatures import cosigned
 from runtime.evidence import Unreadable
-from runtime.outside import Outside
+from runtime.kept_checkpoints import Outside
 from runtime.store.store import Store
 from runtime.threads import run_blocking
 from runtime.transparency import read_note
 
 T = TypeVar("T")
 
-log = structlog.get_logger("gateway.keeper")
+log = structlog.get_logger("gateway.checkpoints")
 
 
 class Keeper:
