@@ -239,15 +239,16 @@ class ReadModels:
             return error
         if not changes:
             return None
-        savepoint = connection.begin_nested()
+        # By SQLAlchemy's own `begin_nested`, which compiles each such statement anew, this took three times as long.
+        connection.exec_driver_sql("SAVEPOINT projection")
         try:
             write(connection, changes)
         except OperationalError:
             raise  # SQLite may have undone everything already, the savepoint included
         except Exception as error:  # noqa: BLE001 — as above
-            savepoint.rollback()
+            connection.exec_driver_sql("ROLLBACK TO SAVEPOINT projection")
             return error
-        savepoint.commit()
+        connection.exec_driver_sql("RELEASE SAVEPOINT projection")
         return None
 
 
