@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from gateway.commands import log_tail, log_why
-from gateway.commands.common import add_journal, add_json, add_settings, print_json, read_journal_settings, say
+from gateway.commands.common import add_journal, add_json, add_settings, print_json, read_journal_settings
 from gateway.commands.log_archive import add_archive
 from gateway.commands.log_export import add_export
 from gateway.commands.log_import import add_import
@@ -19,7 +19,7 @@ from gateway.exports import open_journal
 from gateway.folder import DataFolder
 from gateway.journals import attach_archives, copy_file, copy_journal, journal_file, read_models_place
 from gateway.keyrings import keys_of
-from gateway.verdicts import FINE, NO, Wrong
+from gateway.verdicts import FINE, NO
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -62,8 +62,6 @@ def _state(options: argparse.Namespace) -> int:
         print(f"{answer['stream']} version {answer['version']}, position {answer['position']}, {at}")
         print(msgspec.json.format(msgspec.json.encode(answer["state"])).decode())
     return FINE
-
-
 
 
 def _replay(options: argparse.Namespace) -> int:
