@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import tempfile
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
@@ -34,6 +35,7 @@ BUDGET_SECONDS_BY_FOLDERS = {
     ("faults",): 60,
 }
 
+ON_DISK = tempfile.gettempdir()
 IN_MEMORY = Path("/dev/shm")
 IN_MEMORY_BYTES_MIN = 1 << 30  # several times what a run leaves there at once
 
@@ -72,6 +74,15 @@ def use_memory() -> None:
     if shutil.disk_usage(IN_MEMORY).free >= IN_MEMORY_BYTES_MIN:
         os.environ["TMPDIR"] = str(IN_MEMORY)
         tempfile.tempdir = None
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder on the disk, where all temporary folders lie for as long."""
+    monkeypatch.setenv("TMPDIR", ON_DISK)
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
 
 
 def pytest_report_header(config: pytest.Config) -> str:
