@@ -24,7 +24,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 GAVEL = "import sys; from gateway.cli import main; sys.exit(main())"
-SECONDS_MAX = 60.0
+SECONDS_MAX = 120.0
 _length = struct.Struct("<I")
 _status = struct.Struct("<i")
 
