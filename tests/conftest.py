@@ -4,7 +4,7 @@ What takes too long for every run carries a mark. `soak`: it runs under `--soak`
 parametrized family only `keep` cases run, chosen by the commit, so that a few commits cover all of them; under `--soak`
 the family is whole. The header names the commit; `--rotate-by COMMIT` runs its choice again.
 
-Temporary folders lie in memory where the machine has room there: a node's start waits for a disk forty times, and there are a
+Temporary folders lie in memory where the machine has room there: a node's first start waits for the disk thirty times, and there are a
 thousand starts. All calls are the same, syncs too; what a power cut would leave is simulated. `--on-disk` and `--soak` use the disk.
 """
 
