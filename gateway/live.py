@@ -96,7 +96,10 @@ async def watch(
     """
     told_at = asked_at = trio.current_time()
     while True:
-        wait = max(0.0, min(told_at, asked_at) + KEEP_ALIVE_SECONDS - trio.current_time())
+        rest = max(0.0, min(told_at, asked_at) + KEEP_ALIVE_SECONDS - trio.current_time())
+        wait = (
+            0.0 if wanted.is_over(after, journal.clock.now()) else rest
+        )  # whoever asks for what has been waits for nothing
         page = await journal.read(after, PAGE) if await journal.wait_past(after, wait) > after else []
         after = page[-1].position if page else after
         own = [record for record in page if record.meta.tenant == tenant]

@@ -1,6 +1,7 @@
 """Records the settings that a node is started with, where they are others than at its last start."""
 
 import hmac
+from functools import cache, partial
 from importlib.metadata import version
 
 import msgspec
@@ -13,6 +14,10 @@ from runtime.settings import secrets_of
 ELSEWHERE = frozenset({"data"})
 """Where a folder is stands in no record that lies in it: it may be moved."""
 DIGEST_CHARACTERS = 32
+
+
+program_version = cache(partial(version, "gavel-runtime"))
+"""Read from the package's own files once: a millisecond."""
 
 
 def settings_facts(settings: GavelSettings, secret: bytes) -> dict[str, str]:
@@ -31,4 +36,4 @@ def settings_facts(settings: GavelSettings, secret: bytes) -> dict[str, str]:
 async def note_settings(node: Node) -> None:
     """Puts them on record, or the node does not start."""
     facts = settings_facts(node.settings, node.folder.secret())
-    await node.ask_at_start(NoteSettings(settings=facts, version=version("gavel-runtime")), TENANT)
+    await node.ask_at_start(NoteSettings(settings=facts, version=program_version()), TENANT)

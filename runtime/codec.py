@@ -9,6 +9,7 @@ is set: both are read with the keys that the codec is given, and what has none i
 """
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import msgspec
@@ -82,6 +83,31 @@ class Read(NamedTuple):
     withheld: bool
 
 
+class Readers(NamedTuple):
+    """What reads the bytes of a class of events: alone, in a body, and in a body for folding."""
+
+    event: msgspec.msgpack.Decoder[Any]
+    opened: msgspec.msgpack.Decoder[Opened[Any]]
+    said: msgspec.msgpack.Decoder[Any]
+
+
+# One of each class for all codecs: msgspec looks through a class for each decoder, which took nine tenths of a codec's making.
+@cache
+def _readers(event: type[Event]) -> Readers:
+    sealed = [("sealed", bytes, b"")] if marked(event, PERSONAL) else []
+    said: Any = msgspec.defstruct("Said", [("data", event), *sealed], gc=False)
+    opened: Any = Opened[event]  # type: ignore[valid-type]
+    return Readers(*(msgspec.msgpack.Decoder(form) for form in (event, opened, said)))
+
+
+@cache
+def _reader(command: type[Command[Any]]) -> msgspec.msgpack.Decoder[Any]:
+    return msgspec.msgpack.Decoder(command)
+
+
+_secrets = cache(Secrets)
+
+
 class Codec:
     """Turns events and commands into bytes and back, for the aggregates that it is given."""
 
@@ -111,27 +137,24 @@ class Codec:
         retired: Sequence[str] = getattr(aggregate, "RETIRED", ())
         for event in aggregate.EVENTS:
             kind = f"{prefix}.{kind_of(event.__name__, shape_of(event.__name__, upcasts))}"
-            self._decoder_by_kind[kind] = decoder = msgspec.msgpack.Decoder(event)
-            self._form_by_event[event] = (kind, name_of(kind), decoder.decode)
-            self.said_by_kind[kind] = self._said(kind, event)
-            self._opener_by_kind[kind] = msgspec.msgpack.Decoder(Opened[event])  # type: ignore[valid-type]
+            readers = _readers(event)
+            self._decoder_by_kind[kind], self._opener_by_kind[kind] = readers.event, readers.opened
+            self._form_by_event[event] = (kind, name_of(kind), readers.event.decode)
+            self.said_by_kind[kind] = self._said(kind, event, readers.said.decode)
         for command in aggregate.COMMANDS:
             name = f"{prefix}.{kind_of(command.__name__, shape_of(command.__name__, upcasts))}"
             self._name_and_rules_by_command[command] = (name, aggregate.RULES)
-            self._decoder_by_command[name] = msgspec.msgpack.Decoder(command)
+            self._decoder_by_command[name] = _reader(command)
             self._blank_by_command[command] = dict.fromkeys(marked(command, PERSONAL))
         names = {kind.__name__ for kind in (*aggregate.EVENTS, *aggregate.COMMANDS)}
         self._upcasts.add(prefix, upcasts, names, retired)
         self._retired.update(f"{prefix}.{name}" for name in retired)
 
-    def _said(self, kind: str, event: type[Event]) -> Callable[[bytes], Said]:
+    def _said(self, kind: str, event: type[Event], decode: Callable[[bytes], Any]) -> Callable[[bytes], Said]:
         """What reads the events of a kind for folding: with what is sealed of them, where something may be."""
         if not marked(event, PERSONAL):
-            said: Any = msgspec.defstruct("Said", [("data", event)], gc=False)
-            return msgspec.msgpack.Decoder(said).decode
-        self.secrets_by_event[event] = Secrets(event)
-        maybe: Any = msgspec.defstruct("Said", [("data", event), ("sealed", bytes, b"")], gc=False)
-        decode = msgspec.msgpack.Decoder(maybe).decode
+            return decode
+        self.secrets_by_event[event] = _secrets(event)
 
         def read(body: bytes) -> Said:
             found = decode(body)

@@ -88,19 +88,28 @@ class Keyring:
         file.execute("PRAGMA journal_mode=WAL")
         file.execute("PRAGMA synchronous=FULL")
         file.execute("PRAGMA secure_delete=ON")
-        for table in TABLES:
-            file.execute(table)
-        sync(self.path.parent)
         return file
 
     def _shared_key(self, master: Master) -> bytes:
-        """The key that wraps all others; a new file gets one."""
-        rows = self._file.execute("SELECT value FROM facts WHERE name='wrapper'").fetchall()
-        if rows:
-            return master.unwrap(rows[0][0])
+        """The key that wraps all others; a new file gets one, and its tables, in a single transaction."""
+        wrapped = self._wrapped_shared_key()
+        if wrapped is not None:
+            return master.unwrap(wrapped)
         key = self.entropy(KEY_BYTES)
-        self._file.execute("INSERT INTO facts VALUES ('wrapper', ?)", (master.wrap(key),))
+        wrapped = master.wrap(key)
+        self._file.execute("BEGIN IMMEDIATE")
+        for table in TABLES:
+            self._file.execute(table)
+        self._file.execute("INSERT INTO facts VALUES ('wrapper', ?)", (wrapped,))
+        self._file.execute("COMMIT")
+        sync(self.path.parent)
         return key
+
+    def _wrapped_shared_key(self) -> bytes | None:
+        if not self._file.execute("SELECT 1 FROM sqlite_schema WHERE name='facts'").fetchall():
+            return None
+        rows = self._file.execute("SELECT value FROM facts WHERE name='wrapper'").fetchall()
+        return rows[0][0] if rows else None
 
     # ---- finding
 

@@ -157,6 +157,7 @@ class Delete(Change, frozen=True, kw_only=True):
     where: dict[str, Any]
 
 
+@cache
 def marked(struct: type[msgspec.Struct], mark: str) -> tuple[str, ...]:
     """The fields of a struct that carry a mark, such as HOUSE, in their JSON schema."""
     return tuple(field.name for field in msgspec.structs.fields(struct) if is_marked(field.type, mark))
@@ -164,12 +165,7 @@ def marked(struct: type[msgspec.Struct], mark: str) -> tuple[str, ...]:
 
 def is_personal(event: Event, name: str) -> bool:
     """Whether this field of an event holds what tells of a data subject."""
-    return bool(getattr(event, "data_subject", "")) and name in _personal(type(event))
-
-
-@cache
-def _personal(event: type[Event]) -> tuple[str, ...]:
-    return marked(event, PERSONAL)
+    return bool(getattr(event, "data_subject", "")) and name in marked(type(event), PERSONAL)
 
 
 def is_marked(annotation: Any, mark: str) -> bool:

@@ -7,10 +7,11 @@ cases at three million keys a span, more often beyond. Hashes are stable, so tha
 
 from collections.abc import Iterable
 from hashlib import blake2b
+from mmap import MAP_ANONYMOUS, MAP_PRIVATE, mmap
 from struct import Struct
 
 BITS = 1 << 25
-"""4 MiB each."""
+"""4 MiB each, of which a page is taken when a key first falls on it."""
 _halves = Struct("<QQ").unpack
 
 
@@ -20,7 +21,7 @@ class Filter:
     def __init__(self, bits: int = BITS) -> None:
         """`bits` is a power of two, at least 8."""
         self._mask = bits - 1
-        self._bytes = bytearray(bits >> 3)
+        self._bytes = mmap(-1, bits >> 3, flags=MAP_PRIVATE | MAP_ANONYMOUS)
 
     def add(self, digest: bytes) -> None:
         """Adds the digest of a key."""

@@ -10,6 +10,7 @@ An environment name that nobody knows is no fault, although an unknown key in a 
 import difflib
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar, get_args, get_origin, get_type_hints
 
@@ -203,6 +204,7 @@ def _shown_fault(error: Exception) -> str:
     return str(error).replace(" - at `$.", " at `")
 
 
+@cache
 def secrets_of(table: type[T]) -> frozenset[str]:
     """The names of the settings whose values are nobody's business."""
     return frozenset(field.name for field in fields_of(table) if field.extra["secret"])

@@ -3,12 +3,17 @@
 What takes too long for every run carries a mark. `soak`: it runs under `--soak` alone. `rotate(keep)`: of a
 parametrized family only `keep` cases run, chosen by the commit, so that a few commits cover all of them; under `--soak`
 the family is whole. The header names the commit; `--rotate-by COMMIT` runs its choice again.
+
+Temporary folders lie in memory where the machine has room there: a node's first start waits for the disk thirty times, and there are a
+thousand starts. All calls are the same, syncs too; what a power cut would leave is simulated. `--on-disk` and `--soak` use the disk.
 """
 
 import hashlib
 import logging
+import os
 import shutil
 import subprocess
+import tempfile
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,6 +36,10 @@ BUDGET_SECONDS_BY_FOLDERS = {
     ("faults",): 60,
 }
 
+ON_DISK = tempfile.gettempdir()
+IN_MEMORY = Path("/dev/shm")
+IN_MEMORY_BYTES_MIN = 1 << 30  # several times what a run leaves there at once
+
 # No deadline: the machine may be busy, and a slow example is no fault. Seeds are fresh each time and printed on failure.
 hypothesis.settings.register_profile("gavel", deadline=None, derandomize=False, print_blob=True)
 hypothesis.settings.load_profile("gavel")
@@ -42,16 +51,39 @@ commit_key = pytest.StashKey[str]()
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("gavel")
     group.addoption("--soak", action="store_true", help="run everything: soak tests and whole rotating families")
+    group.addoption(
+        "--on-disk", action="store_true", help="temporary folders on the disk, though there be room in memory"
+    )
     group.addoption("--strict-budgets", action="store_true", help="fail when a folder exceeds its time budget")
     group.addoption("--rotate-by", metavar="COMMIT", help="choose the rotating cases as this commit does")
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if not (config.getoption("--on-disk") or config.getoption("--soak")):
+        use_memory()
     config.stash[seconds_by_folder_key] = defaultdict(float)
     # structlog's own tracebacks show every local variable: a tenth of a second for each actor that a test makes fail.
     plain = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
     structlog.configure(processors=[*structlog.get_config()["processors"][:-1], plain])
     config.stash[commit_key] = config.getoption("--rotate-by") or commit_at(ROOT)
+
+
+def use_memory() -> None:
+    """Has temporary folders, those of started programs too, lie in memory, unless the environment names a place."""
+    if "TMPDIR" in os.environ or not os.access(IN_MEMORY, os.W_OK | os.X_OK):
+        return
+    if shutil.disk_usage(IN_MEMORY).free >= IN_MEMORY_BYTES_MIN:
+        os.environ["TMPDIR"] = str(IN_MEMORY)
+        tempfile.tempdir = None
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder on the disk, where all temporary folders lie for as long."""
+    monkeypatch.setenv("TMPDIR", ON_DISK)
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
 
 
 def pytest_report_header(config: pytest.Config) -> str:

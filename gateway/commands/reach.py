@@ -15,7 +15,7 @@ from gateway.folder import DataFolder, FolderUnusable
 from gateway.settings import GavelSettings
 from gateway.verdicts import Wrong
 from runtime.evidence import Unreadable
-from runtime.store.sqlite import Locked
+from runtime.store.contract import Locked
 
 T = TypeVar("T")
 

@@ -89,16 +89,12 @@ class Demo:
         for member in members:
             self._crew.start(member)
         wanted = {member.id for member in members}
-        if self._node.settings.house_solver and not await self._is_known(HOUSE_SOLVER):
+        if self._node.settings.house_solver and not await _is_known(self._node, HOUSE_SOLVER):
             wanted.add(HOUSE_SOLVER)
         if not await self.story.until(lambda: wanted <= self.story.agents, REGISTER_SECONDS_MAX):
             missing = sorted(wanted - self.story.agents)
             complaints = [self._crew.complaints(name).read_text() for name in missing if name in self._crew.gone()]
             raise Wrong(f"{', '.join(missing)} did not register: {' '.join(complaints).strip() or 'not a word'}")
-
-    async def _is_known(self, name: str) -> bool:
-        """Whether an agent has registered before the demo began: a data folder may have a past."""
-        return await self._node.projector.query(lambda connection: agents.find(connection, TENANT, name)) is not None
 
     # ---- through the door
 
@@ -249,12 +245,18 @@ def _word(equal: bool) -> str:
     return "equal to the live ones" if equal else "DIFFERENT from the live ones"
 
 
+async def _is_known(node: Node, name: str) -> bool:
+    """Whether an agent has registered before the demo began: a data folder may have a past."""
+    return await node.projector.query(lambda connection: agents.find(connection, TENANT, name)) is not None
+
+
 async def perform(plan: Plan, node: Node, stage: Stage, after: Any) -> tuple[Outcome, list[str]]:
     """Hires agents, performs, and does what comes `after` (with the outcome, while the agents still run)."""
     client = Client(node.url, node.admin_token)
     key = (await trio.to_thread.run_sync(client.post, "/v1/keys", {"role": "agent", "label": "demo"}))["key"]
-    suffix = f"-{node.system.ids.new()[-6:]}" if node.system.journal.position > 2 else ""
-    members = hire(plan.agents, plan.seconds, plan.seed, suffix)
+    members = hire(plan.agents, plan.seconds, plan.seed)
+    if any([await _is_known(node, member.id) for member in members]):
+        members = hire(plan.agents, plan.seconds, plan.seed, f"-{node.system.ids.new()[-6:]}")
     with Crew(node.url, key, node.folder.path / "demo") as crew:
         outcome, wrong = await Demo(plan, node, stage).perform(crew, members)
         await after(outcome, wrong)

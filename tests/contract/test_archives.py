@@ -2,7 +2,6 @@
 
 import os
 import signal
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from runtime.store.store import Store
 from runtime.system import Role, open_system
 from runtime.transparency import Signer
 from runtime.verification import verify
+from tests import forks
 from tests.contract.places import META
 from tests.runtime import bank
 from tests.runtime.bank import Account, Ask, Balance, Deposit, Teller
@@ -221,14 +221,13 @@ WHERE = (
     [*(("sqlite", where) for where in WHERE), ("postgres", "within the commit")],
     indirect=["place"],
 )
-async def test_killed_anywhere_everything_is_in_the_journal_or_in_the_archive(place: Place, where: str) -> None:
+def test_killed_anywhere_everything_is_in_the_journal_or_in_the_archive(place: Place, where: str) -> None:
     store = place.open()
     fill(store)
     before = records(store)
     store.close()
-    command = [sys.executable, "-c", KILLED, str(place.folder), place.address, place.name, where]
-    here = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    done = await trio.run_process(command, env=here, check=False)
+    given = (str(place.folder), place.address, place.name, where)
+    done = forks.run(KILLED, *given, folder=place.folder, environment=os.environ)
     assert done.returncode == -signal.SIGKILL
     store = place.open()
     report = store.judge()

@@ -3,9 +3,9 @@
 import os
 import signal
 import sqlite3
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -23,6 +23,7 @@ from gateway.settings import GavelSettings
 from gateway.verdicts import Wrong
 from runtime.transparency import Signer
 from runtime.verification import verify
+from tests import forks
 from tests.contract.places import make_database
 from tests.gateway.clients import TASK, Client, open_client, settings_of
 
@@ -149,9 +150,8 @@ async def test_an_import_that_is_killed_leaves_an_empty_database_and_the_next_on
         pass
     file = await run(export, source, tmp_path / "log")
     key, target = DataFolder(source.data).journal_key, settings_of(tmp_path / "b", journal=address)
-    command = [sys.executable, "-c", KILLED, str(file), str(key), str(target.data), address]
-    here = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    done = await trio.run_process(command, env=here, check=False)
+    given = (str(file), str(key), str(target.data), address)
+    done = await run(partial(forks.run, KILLED, *given, folder=tmp_path, environment=os.environ))
     assert done.returncode == -signal.SIGKILL
     with psycopg.connect(address) as connection:
         for table in ("stored_events", "nodes", "facts", "commands"):

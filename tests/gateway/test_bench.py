@@ -81,9 +81,9 @@ def test_a_row_of_the_runtime_bench_measures_both_sides(name: str):
     assert min(measured.ours + measured.theirs) > 0
 
 
-def test_the_journal_bench_measures_both_sides_on_a_disk(tmp_path: Path):
+def test_the_journal_bench_measures_both_sides_on_a_disk(disk: Path):
     try:
-        measured = journal.durable(20, rounds=1, round_seconds=0.2, folder=tmp_path)
+        measured = journal.durable(20, rounds=1, round_seconds=0.2, folder=disk)
     except NotMeasurable as reason:
         pytest.skip(str(reason))
     assert min(measured.ours + measured.theirs) > 0
@@ -120,6 +120,7 @@ def test_a_large_journal_is_whole_and_gone_when_the_program_ends(tmp_path: Path)
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.usefixtures("disk")
 def test_a_bench_prints_one_object_of_the_agreed_shape(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
@@ -148,8 +149,8 @@ def test_a_row_that_cannot_be_measured_is_told_and_exits_1(
     assert "no disk" in told.err
 
 
-def test_read_models_are_measured_on_both_sides_and_end_with_the_same_rows(tmp_path: Path) -> None:
-    measured = projections.project(events=300, rounds=1, folder=tmp_path)
+def test_read_models_are_measured_on_both_sides_and_end_with_the_same_rows(disk: Path) -> None:
+    measured = projections.project(events=300, rounds=1, folder=disk)
     assert measured.ours[0] > 0 < measured.theirs[0]
 
 

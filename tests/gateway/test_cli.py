@@ -20,17 +20,19 @@ import msgpack
 import pytest
 
 from gateway import cli
+from tests import forks
 
 TRIANGLE = "3 3\n1 2 1\n2 3 1\n1 3 1\n"  # any cut of a triangle severs two edges at most
 SECONDS_MAX = 60
 
 
 def gavel(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Runs `gavel` in a folder, on the data folder `data` in it."""
+    """Runs `gavel` in a folder, on the data folder `data` in it. A process whose hash seed is named is started from nothing."""
+    surrounding = surroundings(folder) | environment
+    if "PYTHONHASHSEED" not in environment:
+        return forks.gavel(*arguments, folder=folder, environment=surrounding)
     command = [sys.executable, "-P", "-m", "gateway.cli", *arguments]
-    return subprocess.run(
-        command, cwd=folder, env=surroundings(folder) | environment, capture_output=True, text=True, timeout=SECONDS_MAX
-    )
+    return subprocess.run(command, cwd=folder, env=surrounding, capture_output=True, text=True, timeout=SECONDS_MAX)
 
 
 def surroundings(folder: Path) -> dict[str, str]:

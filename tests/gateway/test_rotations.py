@@ -1,9 +1,8 @@
 """Rotation of the signing key: on record, found by auditors, and finished by the next start wherever the node was killed."""
 
+import os
 import signal
 import sqlite3
-import subprocess
-import sys
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from runtime.delivery import Context
 from runtime.proving import check_proof
 from runtime.transparency import PublicKey, Signer, verify_note
 from runtime.verification import Report, verify
+from tests import forks
 from tests.gateway.clients import Client, open_client, settings_of
 from tests.runtime.sealed import alter
 
@@ -192,7 +192,7 @@ trio.run(main)
 @pytest.mark.parametrize("step", ["gateway.rotations.put_in_place", "gateway.key_files.sync"])
 def test_a_process_that_is_killed_after_the_record_leaves_a_journal_that_goes_on(tmp_path: Path, step: str) -> None:
     settings = settings_of(tmp_path)
-    died = subprocess.run([sys.executable, "-c", DIES, str(tmp_path), step], check=False, capture_output=True)
+    died = forks.run(DIES, str(tmp_path), step, folder=tmp_path, environment=os.environ)
     assert died.returncode == -signal.SIGKILL, died.stderr
     folder = DataFolder(settings.data)
     made, unfinished = Signer.load(folder.journal_key_next), key_of(folder)

@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runtime import keyring as keyrings
 from runtime.keyring import Key, Keyring, KeyringUnusable
 from runtime.master import MasterCommand, MasterKey, NoMaster
 from runtime.sealing import Altered, unseal
@@ -71,7 +72,10 @@ def test_a_destroyed_key_is_gone_from_every_byte_of_the_file_and_beside_it(tmp_p
     keyring.close()
 
 
-def test_while_somebody_reads_the_file_an_erasure_says_that_it_is_not_complete(tmp_path: Path) -> None:
+def test_while_somebody_reads_the_file_an_erasure_says_that_it_is_not_complete(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keyrings, "BUSY_SECONDS_MAX", 0.05)
     keyring = opened(tmp_path)
     keyring.key_for(ANN)
     reader = opened(tmp_path, read_only=True)

@@ -3,8 +3,6 @@
 import os
 import signal
 import sqlite3
-import subprocess
-import sys
 from contextlib import closing
 from pathlib import Path
 from shutil import copyfile
@@ -17,6 +15,7 @@ from runtime.store.layouts import FORMAT, MIGRATIONS, Migration, format_of, upgr
 from runtime.store.sqlite import SqliteStore
 from runtime.transparency import Signer
 from runtime.verification import verify
+from tests import forks
 from tests.runtime.test_store import CODEC, _batch, _open
 
 
@@ -138,10 +137,7 @@ upgrade(Path(sys.argv[1]), judge, (*MIGRATIONS, *steps))
 def test_a_process_killed_in_the_middle_leaves_the_old_file_to_the_old_program_and_the_new_one_can_try_again(
     path: Path, tmp_path: Path, where: str
 ) -> None:
-    root = Path(__file__).parents[2]
-    done = subprocess.run(
-        [sys.executable, "-c", KILLED, str(path), where], env={**os.environ, "PYTHONPATH": str(root)}, check=False
-    )
+    done = forks.run(KILLED, str(path), where, folder=tmp_path, environment=os.environ)
     assert done.returncode == -signal.SIGKILL
     store = _open(tmp_path)
     assert store.position == 5

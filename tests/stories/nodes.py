@@ -7,11 +7,13 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import trio
 
 from gateway.folder import DataFolder
+from tests import forks
 
 SIGN_IN = re.compile(r"(http://\S+)/session\?ticket=")
 
@@ -88,8 +90,7 @@ def surroundings(folder: Path, **settings: object) -> dict[str, str]:
 
 async def run(command: Sequence[str], folder: Path, **settings: object) -> subprocess.CompletedProcess[bytes]:
     """Runs a `gavel` command to its end."""
-    gavel = [sys.executable, "-P", "-m", "gateway.cli", *command]
     environment = surroundings(folder, **settings)
-    return await trio.run_process(
-        gavel, cwd=folder, env=environment, capture_stdout=True, capture_stderr=True, check=False
+    return await trio.to_thread.run_sync(
+        partial(forks.run, forks.GAVEL, *command, folder=folder, environment=environment)
     )
