@@ -171,7 +171,7 @@ class Archives:
 def open_archive(path: Path) -> sqlite3.Connection:
     """An archive's file, for reading; nothing appears beside it."""
     return sqlite3.connect(
-        f"{path.resolve().as_uri()}?immutable=1", uri=True, isolation_level=None, check_same_thread=False
+        f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True, isolation_level=None, check_same_thread=False
     )
 
 

@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 MAGIC = b"SQLite format 3\x00"
 SIDECARS = ("-wal", "-journal")
-IMMUTABLE = "immutable=1"
+IMMUTABLE = "mode=ro&immutable=1"
 BROKEN = (sqlite3.Error, UnicodeDecodeError)
 """What a damaged file raises; the second where SQLite's own message quotes bytes of a damaged schema."""
 
