@@ -35,7 +35,7 @@ def project(pytester: pytest.Pytester) -> pytest.Pytester:
 
 
 def ran(project: pytest.Pytester, *options: str) -> set[str]:
-    result = project.runpytest_subprocess("-v", "-p", "no:cacheprovider", *options)
+    result = project.runpytest_inprocess("-v", "-p", "no:cacheprovider", *options)
     assert result.ret == 0
     return {line.split()[0] for line in result.outlines if " PASSED" in line}
 
@@ -65,7 +65,7 @@ def test_a_folder_over_its_budget_is_named_and_fails_only_when_asked(pytester: p
     folder = pytester.mkdir("tests") / "agents"
     folder.mkdir()
     (folder / "test_any.py").write_text("def test_any():\n    pass\n", encoding="utf-8")
-    lenient = pytester.runpytest_subprocess("-p", "no:cacheprovider")
+    lenient = pytester.runpytest_inprocess("-p", "no:cacheprovider")
     lenient.stdout.fnmatch_lines(["*time budgets*", "agents * of 0 s: OVER BUDGET", "solvers * of 90 s"])
     assert lenient.ret == 0
-    assert pytester.runpytest_subprocess("-p", "no:cacheprovider", "--strict-budgets").ret == 1
+    assert pytester.runpytest_inprocess("-p", "no:cacheprovider", "--strict-budgets").ret == 1
