@@ -161,7 +161,7 @@ def test_settings_are_listed_with_values_and_sources(tmp_path: Path, inside: Ins
 
 def test_a_solve_is_checked_against_the_file(tmp_path: Path, inside: Inside):
     (tmp_path / "triangle.txt").write_text(TRIANGLE)
-    code, output, _ = inside("solve", "triangle.txt", "--seconds", "0.1", "--json")
+    code, output, _ = inside("solve", "triangle.txt", "--work", "100000", "--json")
     assert code == 0
     told = json.loads(output)
     assert set(told) == {"name", "variables", "value", "sense", "seconds", "algorithm", "seed", "verified"}
