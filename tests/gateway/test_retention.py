@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from gateway.retention import look, retention_days
-from tests.gateway.clients import Client, open_client, settings_of
+from tests.gateway.clients import Client, open_client, recorded, settings_of
 from tests.gateway.test_subjects import PERSON, erase
 
 
@@ -48,7 +48,7 @@ async def test_a_node_looks_as_it_starts(tmp_path: Path, monkeypatch: pytest.Mon
         assert await described(admin, task_id) == "of long ago"
     monkeypatch.setattr("gateway.retention.DAYS", {"day": 1e-9})
     async with open_client(settings_of(tmp_path, data_retention="1_day")) as admin:
-        await admin.node.system.journal.wait_past(admin.node.system.journal.position)
+        await recorded(admin, "subject.SubjectErased")
         assert await described(admin, task_id) == ""
 
 

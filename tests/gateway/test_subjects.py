@@ -59,8 +59,9 @@ async def do(admin: Client, agent: AgentClient, **changed: Any) -> str:
 
 async def finish(admin: Client, agent: AgentClient, task_id: str) -> None:
     bid, journal = {"price": 1.0, "eta_seconds": 5.0}, admin.node.system.journal
+    position = journal.position
     while (await agent.ask("POST", f"/v1/tasks/{task_id}/bids", bid)).status_code != 201:
-        await journal.wait_past(journal.position)  # the book is not open yet, or not any more
+        position = await journal.wait_past(position)  # the book is not open yet, or not any more
     await recorded(admin, "task.TaskAwarded")
     body = {"status": "completed", "token": 1, "result": {"said": SECRETS["result"]}}
     answer = await agent.ask("PUT", f"/v1/tasks/{task_id}/status", body)

@@ -35,6 +35,15 @@ async def events(client: Client, kind: type[Event]) -> list[Any]:
     return [record.event for record in await records(client) if isinstance(record.event, kind)]
 
 
+async def until(client: Client, kind: type[Event], count: int) -> list[Any]:
+    """Waits until so many events of a kind are recorded. Where the log stands is read first: what comes meanwhile is not slept through."""
+    while True:
+        position = client.node.system.journal.position
+        if len(found := await events(client, kind)) >= count:
+            return found
+        await client.node.system.journal.wait_past(position)
+
+
 async def trail(client: Client, query: str = "") -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = (await client.get(f"/v1/audit/trail?{query}"))["trail"]
     return rows
@@ -225,8 +234,7 @@ async def test_an_action_that_was_refused_or_failed_says_so(admin: Client, monke
         with structlog.testing.capture_logs():
             answer = await admin.ask("PUT", "/v1/actors/coordinator/log-level", {"level": "debug"})
     assert answer.status_code == 500
-    while len(ends := await events(admin, action.ActionEnded)) < 2:
-        await admin.node.system.journal.wait_past(admin.node.system.journal.position)
+    ends = await until(admin, action.ActionEnded, 2)
     assert [(end.outcome, end.code) for end in ends] == [("refused", "key_unknown"), ("failed", "ZeroDivisionError")]
     admin.node.counts.handler_faults = 0
 
@@ -243,8 +251,7 @@ async def test_a_refused_command_of_a_known_principal_is_on_record(admin: Client
         404,
         409,
     )
-    while len(found := await events(admin, RequestRefused)) < 3:
-        await admin.node.system.journal.wait_past(admin.node.system.journal.position)
+    found = await until(admin, RequestRefused, 3)
     by_status = {event.refusal.status: event for event in found}
     forbidden, invalid = by_status.pop(403), by_status.pop(422)
     (unknown,) = by_status.values()
@@ -284,8 +291,7 @@ async def test_beyond_the_budget_refusals_are_counted_and_a_stop_loses_none(tmp_
         for _ in range(3):
             assert (await admin.http.get(f"{admin.node.url}/v1/tasks")).status_code == 401
         with trio.fail_after(10):
-            while len(await events(admin, RequestRefused)) < 2:
-                await admin.node.system.journal.wait_past(admin.node.system.journal.position)
+            await until(admin, RequestRefused, 2)
         assert await events(admin, RequestsRefused) == await events(admin, StrangersRefused) == []
     async with open_client(settings) as admin:
         (counted,) = await events(admin, RequestsRefused)
@@ -334,8 +340,7 @@ async def test_refusals_wait_for_a_journal_that_is_away(admin: Client, monkeypat
         with trio.fail_after(10):
             await failed.wait()
     with trio.fail_after(20):
-        while len(await events(admin, RequestRefused)) < 3:
-            await admin.node.system.journal.wait_past(admin.node.system.journal.position)
+        await until(admin, RequestRefused, 3)
 
 
 # ---- asked about
