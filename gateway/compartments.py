@@ -187,7 +187,7 @@ def check_unlisted(folder: DataFolder, listed: Sequence[str]) -> None:
 
 def _positions(path: object) -> int:
     try:
-        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
             if not connection.execute("SELECT 1 FROM sqlite_schema WHERE name='stored_events'").fetchone():
                 return 0
             return int(connection.execute("SELECT COALESCE(MAX(rowid), 0) FROM stored_events").fetchone()[0])
