@@ -402,6 +402,11 @@ class Inspection:
                     first,
                 )
 
+    def check_last_states(self) -> None:
+        """What keeps archived streams closed; after `run`."""
+        for text, position in self.stubs.faults_of_last_states():
+            self.fault(text, position)
+
     def _one(self, statement: str, *parameters: object) -> Any:
         row = self.connection.execute(statement, parameters).fetchone()
         return None if row is None else row[0]
