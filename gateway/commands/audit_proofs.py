@@ -3,6 +3,7 @@
 import argparse
 import sqlite3
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -12,11 +13,13 @@ from gateway.commands.asking import argument_text, ask_node, is_address
 from gateway.commands.common import add_json, add_settings, print_json, read_settings
 from gateway.folder import DataFolder
 from gateway.verdicts import FINE, NO, Wrong
+from runtime.archives import attached
 from runtime.cosignatures import WitnessKey, as_utc
 from runtime.evidence import Unreadable, read_evidence
 from runtime.proofs import NotProven, verify_consistency
 from runtime.proving import PROOF_BYTES_MAX, Consistency, NotThere, Proof, check_proof, link, prove, read_proof
 from runtime.transparency import NOTE_CHARACTERS_MAX, Checkpoint, NotANote, NotSigned, PublicKey, read_note
+from runtime.verification import archives_of
 
 T = TypeVar("T")
 
@@ -111,7 +114,15 @@ def newest_note(log: FileLog) -> str:
 
 
 def _ask_file(target: str, question: Callable[[FileLog], T]) -> T:
-    return _own(lambda: read_evidence(Path(target), lambda connection: question(FileLog(target, connection))))
+    """Asks a journal's file; what is archived is read in the archives beside it."""
+
+    def look(connection: sqlite3.Connection) -> T:
+        with closing(attached(archives_of(Path(target)), connection.execute)) as archives:
+            if archives:
+                connection.row_factory = archives.row
+            return question(FileLog(target, connection))
+
+    return _own(lambda: read_evidence(Path(target), look))
 
 
 def _own(question: Callable[[], T]) -> T:

@@ -249,6 +249,17 @@ async def test_blobs_are_not_collected_while_an_archive_that_may_name_them_is_mi
         assert (answer.status_code, made.name in answer.text) == (503, True), answer.text
 
 
+def test_a_record_that_is_archived_is_proven_like_any_other(life: Life, tmp_path: Path, inside: Inside) -> None:
+    (made,) = life.archive()
+    key, proof = verify(life.journal).key, tmp_path / "proof"
+    assert inside("audit", "prove", str(made.first), str(life.journal), "--out", str(proof))[0] == 0
+    code, said, _ = inside("audit", "check", str(proof), "--key", key)
+    assert (code, SECRET in said) == (0, True)
+    life.detach()
+    code, _, errors = inside("audit", "prove", str(made.first), str(life.journal))
+    assert (code, made.name in errors, "altered" in errors) == (2, True, False)
+
+
 def test_a_running_node_is_not_archived_and_times_have_passed(life: Life, inside: Inside) -> None:
     for when in ("yesterday", "7", "2999-01-01T00:00:00Z"):
         code, output, errors = inside("log", "archive", "--before", when)
