@@ -87,8 +87,7 @@ def _verify(options: argparse.Namespace) -> int:
         elif target.startswith(POSTGRES_URL):
             report = _verify_copy(target, trust)
         elif is_archive(target):
-            against = trust.notes[-1] if trust.notes else None
-            report = verify_archive(target, key=trust.key, against=against)
+            report = verify_archive(target, key=trust.key, against=trust.notes, witnesses=trust.witnesses)
         else:
             report = verify(target, key=trust.key, against=trust.notes, witnesses=trust.witnesses)
     except (Unreadable, NotANote) as error:

@@ -26,7 +26,9 @@ from gateway.verdicts import Wrong
 from runtime.archive_verification import is_archive, verify_archive
 from runtime.archives import STUB_BYTES, ArchiveMissing
 from runtime.codec import Codec
+from runtime.cosignatures import Cosigner
 from runtime.export_reading import ExportReader
+from runtime.outside import Outside
 from runtime.store.sqlite import SqliteStore
 from runtime.transparency import Signer
 from runtime.verification import verify
@@ -117,6 +119,38 @@ def test_an_archive_proves_itself_alone(life: Life, tmp_path: Path, inside: Insi
     assert inside("audit", "verify", str(path), "--key", key)[0] == 0
     assert not note or verify_archive(path, against=note[0][0]).whole
     assert not verify_archive(path, key=Signer.make().public_key).whole
+
+
+def test_an_archive_is_compared_with_the_checkpoint_of_its_size_and_what_a_witness_saw_of_it(
+    life: Life, tmp_path: Path, inside: Inside
+) -> None:
+    folder = DataFolder(life.settings.data)
+    note = rows(life.journal, "SELECT note FROM checkpoints ORDER BY size DESC LIMIT 1")[0][0]
+    Outside(folder.checkpoints).keep(note)
+    Outside(folder.checkpoints).keep(Signer.load(folder.journal_key).sign(note.splitlines()[0], 900, bytes(32)))
+    (made,) = life.archive()
+    path, witness = life.archives / made.name, Cosigner(Signer.make())
+    cosigned = note + witness.line(note.rpartition("\n\n")[0] + "\n", 1)
+    assert verify_archive(path, against=[cosigned], witnesses=[witness.vkey]).whole
+    assert inside("audit", "verify", str(path), "--against", str(folder.checkpoints))[0] == 0
+    for notes in ([], [note]):
+        faults = verify_archive(path, against=notes, witnesses=[witness.vkey]).faults
+        assert any("is cosigned by" in fault for fault in faults)
+    assert inside("audit", "verify", str(path), "--witness", witness.vkey)[0] == 1
+
+
+@pytest.mark.parametrize(
+    "statements",
+    [
+        ["CREATE VIEW more AS SELECT * FROM records"],
+        ["ALTER TABLE records RENAME TO x", "CREATE VIEW records AS SELECT * FROM x UNION ALL SELECT * FROM x"],
+        ["CREATE TRIGGER act AFTER INSERT ON facts BEGIN DELETE FROM records; END"],
+    ],
+)
+def test_an_archive_that_is_made_otherwise_is_found(life: Life, statements: list[str]) -> None:
+    (made,) = life.archive()
+    alter(life.archives / made.name, *statements)
+    assert "it is not made as an archive is" in verify_archive(life.archives / made.name).faults[0]
 
 
 HARM = {
