@@ -22,7 +22,7 @@ from msgspec.structs import replace
 from aggregates.catalog import AGGREGATES
 from aggregates.journal import SHARED, JournalFacts, JournalOpened, stream
 from aggregates.values.ids import TENANT_NAME
-from gateway.erasures import ErasureLine
+from gateway.erasures import ErasureLine, note_erasures, read_lines
 from gateway.exports import open_journal
 from gateway.folder import FOLDER_MODE, DataFolder, write_private
 from gateway.journals import copy_file, copy_journal
@@ -46,12 +46,13 @@ LISTED = (
 
 
 class Opening(NamedTuple):
-    """With what a backup is opened: the files of its signing keys, its master key (None: personal data is left behind), and the lists of
-    erasures that came after it."""
+    """With what a backup is opened: the files of its signing keys, its master key, the lists of erasures that came after it, and whether
+    it is meant that the keys of personal data are left behind."""
 
     key_files: Sequence[Path]
     master: Master | None = None
     erasures: Sequence[Path] = ()
+    without_keys: bool = False
 
 
 class Copied(msgspec.Struct, frozen=True, kw_only=True):
@@ -195,14 +196,14 @@ def restore(file: Path, into: Path, opening: Opening) -> list[Copied]:
     if not file.is_file():
         raise Wrong(f"there is no backup {file}")
     _public_key(file)
-    destroyed = [key for path in opening.erasures for key in read_erasures(path)]
+    erased = [line for path in opening.erasures for line in read_erasures(path)]
     with _restored_keys(keys_beside(file), None, opening.master, ()) as keyring:
         others = listed(file, keyring)
     signer_by_name = _signers(file, others, opening.key_files)
     partial = into.with_name(f"{into.name}.{uuid4().hex[:8]}.partial")
     try:
         partial.mkdir(mode=FOLDER_MODE, parents=True)
-        copied = _restore_all(file, DataFolder(partial), others, Restoring(signer_by_name, opening.master, destroyed))
+        copied = _restore_all(file, DataFolder(partial), others, Restoring(signer_by_name, opening, erased))
         if all(one.whole for one in copied):
             partial.replace(into)
             sync(into.parent)
@@ -217,8 +218,8 @@ class Restoring(NamedTuple):
     """What the journals of a backup are restored with."""
 
     signer_by_name: Mapping[str, Signer]
-    master: Master | None
-    destroyed: Sequence[bytes]
+    opening: Opening
+    erased: Sequence[ErasureLine]
 
 
 @contextmanager
@@ -245,13 +246,20 @@ def _restored_keys(
         keyring.close()
 
 
-def read_erasures(path: Path) -> list[bytes]:
-    """The names of the keys that a list of erasures tells were destroyed. Raises Wrong where it is no such list."""
+def read_erasures(path: Path) -> list[ErasureLine]:
+    """What a list of erasures tells. Raises Wrong where it is no such list."""
+    if not path.is_file():
+        raise Wrong(f"there is no list of erasures {path}")
     try:
-        lines = [msgspec.json.decode(line, type=ErasureLine) for line in path.read_bytes().splitlines() if line.strip()]
-        return [bytes.fromhex(key) for line in lines for key in line.keys]
+        lines = read_lines(path)
+        _keys_of(lines)
     except (OSError, msgspec.MsgspecError, ValueError) as error:
         raise Wrong(f"{path} is no list of erasures: {error}") from error
+    return lines
+
+
+def _keys_of(lines: Sequence[ErasureLine]) -> list[bytes]:
+    return [bytes.fromhex(key) for line in lines for key in line.keys]
 
 
 def _signers(file: Path, others: Sequence[JournalFacts], key_files: Sequence[Path]) -> Mapping[str, Signer]:
@@ -303,10 +311,24 @@ def _restore(file: Path, facts: JournalFacts, folder: DataFolder, restoring: Res
     except Wrong as error:
         return replace(copied, faults=[str(error)])
     blobs, _ = beside(file)
-    with _restored_keys(keys_beside(file), folder.keyring, restoring.master, restoring.destroyed) as keyring:
+    _, opening, erased = restoring
+    with _restored_keys(keys_beside(file), folder.keyring, opening.master, _keys_of(erased)) as keyring:
         if blobs.is_dir():
             copied = _with_blobs(copied, blobs, folder.blobs, keyring)
+    _keep_erasures(folder, erased)
+    if opening.without_keys:
+        folder.keys_left.touch()
     restoring.signer_by_name[facts.name].save(folder.journal_key)
     copied = _copy_archives(copied, folder.journal, archives_of(file), folder.archives)
     copied = replace(copied, bytes=folder.journal.stat().st_size)
     return judged(copied, folder.journal, facts if facts.origin else None)
+
+
+def _keep_erasures(folder: DataFolder, erased: Sequence[ErasureLine]) -> None:
+    """The list goes on where it was: the next restore of an old backup needs these, too, and this journal does not tell of them."""
+    try:
+        origin = read_evidence(folder.journal, signing_keys).origin
+    except Unreadable:
+        return  # the verdict says so
+    if own := [line for line in erased if line.origin == origin]:
+        note_erasures(folder.erasures, own)

@@ -21,6 +21,13 @@ class ErasureLine(msgspec.Struct, frozen=True):
     keys: tuple[str, ...]
 
 
+def read_lines(path: Path) -> list[ErasureLine]:
+    """What a list tells, nothing where there is none. Raises OSError, and msgspec.MsgspecError where it is no such list."""
+    if not path.exists():
+        return []
+    return [msgspec.json.decode(line, type=ErasureLine) for line in path.read_bytes().splitlines() if line.strip()]
+
+
 def note_erasures(path: Path, lines: Iterable[ErasureLine]) -> None:
     """Adds to the list, and returns when that is on disk. Blocks. What is noted twice does no harm."""
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "wb") as file:

@@ -216,6 +216,30 @@ class Keyring:
         with self._turn:
             self._write("INSERT OR IGNORE INTO erasures VALUES (?)", [(position,)])
 
+    # ---- whose keys they are
+
+    def bind(self, origin: str) -> str:
+        """Notes of which journal these keys are, unless that is known; returns the name of the journal that it is."""
+        with self._turn:
+            self._write("INSERT OR IGNORE INTO facts VALUES ('origin', ?)", [(origin,)])
+            return str(self._ask("SELECT value FROM facts WHERE name='origin'")[0][0])
+
+    def checked(self) -> int | None:
+        """Up to which position all keys that records stand under were here; None where nobody has looked."""
+        with self._turn:
+            rows = self._ask("SELECT value FROM facts WHERE name='checked'")
+            return int(rows[0][0]) if rows else None
+
+    def note_checked(self, position: int) -> None:
+        """All keys that records stand under are here, or known to be gone, up to this position."""
+        with self._turn:
+            self._write("INSERT OR REPLACE INTO facts VALUES ('checked', ?)", [(position,)])
+
+    def all_ids(self) -> set[bytes]:
+        """The names of all keys that are here."""
+        with self._turn:
+            return {row[0] for row in self._ask("SELECT id FROM keys")}
+
     def rewrap(self, master: Master) -> int:
         """Wraps all keys by a new common key, and that by this master key; returns how many. No record changes."""
         with self._turn:
