@@ -33,7 +33,7 @@ from runtime.archives import attached
 from runtime.blob_copies import copy_blobs
 from runtime.codec import Codec, Shut
 from runtime.evidence import Unreadable, read_evidence
-from runtime.keyring import Keyring, KeyringUnusable
+from runtime.keyring import DISPOSABLE, Keyring, KeyringUnusable
 from runtime.master import Master, NoMaster
 from runtime.store.copies import sync
 from runtime.transparency import PublicKey, Signer
@@ -238,6 +238,8 @@ def _restored_keys(
             shutil.copyfile(source, target)
             keyring = Keyring(target, master)
             keyring.destroy(destroyed)
+            if destroyed:
+                keyring.dispose(DISPOSABLE)  # copies of states may tell what stood under the keys that were destroyed
     except (NoMaster, KeyringUnusable) as error:
         raise Wrong(f"{source} can't be used: {error}") from error
     try:

@@ -1,10 +1,13 @@
 """A node does not start with a file of keys that is lost, older or another journal's: what it has no keys for would read as if erased."""
 
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import trio
 
+from gateway.archiving import archive_streams
 from gateway.folder import DataFolder
 from runtime.evidence import Unreadable
 from runtime.keyring import DISPOSABLE
@@ -112,3 +115,25 @@ async def test_the_list_of_erasures_goes_on_in_a_folder_that_was_restored(tmp_pa
     again.keyring.unlink()
     shutil.copy(f"{backup}.keys", again.keyring)  # of a day on which the person was not erased yet
     assert await shown(again.path.parent, key, task_id) == ""
+
+
+async def test_no_copy_of_a_state_brings_back_in_a_restored_folder_what_was_erased_since(
+    tmp_path: Path, folder: DataFolder
+) -> None:
+    backup, again = tmp_path / "backup.db", DataFolder(tmp_path / "again" / "data")
+    async with open_client(settings_of(tmp_path)) as admin:
+        key, task_id = admin.key, await admin.submit(description=WORDS, data_subject=PERSON)
+        await admin.ask("DELETE", f"/v1/tasks/{task_id}?reason=enough")
+    assert await trio.to_thread.run_sync(archive_streams, settings_of(tmp_path), datetime.now(UTC).isoformat())
+    async with open_client(settings_of(tmp_path)) as admin:
+        admin = Client(admin.node, admin.http, key)
+        before = (await admin.get(f"/v1/log/state?stream=task-{task_id}"))["state"]["digest"]
+        assert await run(tmp_path, "backup", str(backup)) == 0
+        await erase(admin)
+        after = (await admin.get(f"/v1/log/state?stream=task-{task_id}"))["state"]["digest"]
+    words = ["--key-file", str(folder.journal_key), "--master-key-file", str(folder.master_key)]
+    words += ["--into", str(again.path), "--erasures", str(folder.erasures)]
+    assert await run(tmp_path, "restore", str(backup), *words) == 0
+    async with open_client(settings_of(again.path.parent)) as anew:
+        state = await Client(anew.node, anew.http, key).get(f"/v1/log/state?stream=task-{task_id}")
+    assert before != after == state["state"]["digest"]
