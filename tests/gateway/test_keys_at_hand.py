@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from gateway.archiving import archive_streams
-from gateway.folder import DataFolder
+from gateway.folder import DataFolder, FolderUnusable
 from runtime.evidence import Unreadable
 from runtime.keyring import DISPOSABLE
 from tests.gateway.clients import Client, open_client, settings_of
@@ -46,6 +46,18 @@ async def test_a_file_of_keys_that_was_lost_is_named_until_it_is_back(
         with pytest.raises(Unreadable, match=r"does not hold 1 keys .* was lost, or is an older one"):
             await shown(tmp_path, key, task_id)
     (tmp_path / "lost").replace(folder.keyring)
+    assert await shown(tmp_path, key, task_id) == WORDS
+
+
+async def test_a_master_key_that_was_lost_is_named_and_none_is_made_in_its_place(
+    tmp_path: Path, folder: DataFolder
+) -> None:
+    key, task_id = await live(tmp_path)
+    folder.master_key.replace(tmp_path / "lost")
+    with pytest.raises(FolderUnusable, match=r"there is no .*master-key.*: put it back"):
+        await shown(tmp_path, key, task_id)
+    assert await run(tmp_path, "audit", "replay", str(folder.journal)) == 2
+    (tmp_path / "lost").replace(folder.master_key)
     assert await shown(tmp_path, key, task_id) == WORDS
 
 
