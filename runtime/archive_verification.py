@@ -90,7 +90,9 @@ def _signed(
         keys = Keys(facts["origin"], PublicKey(facts["public_key"]), rotations)
         faults += [text for _, text in keys.faults]
         if key is not None and PublicKey(key) not in keys:
-            faults.append("it is signed with another key than the one given")
+            faults.append(
+                "it is signed with another key than the one given; one that the journal was given later signs no archive from before"
+            )
         checkpoint = verify_note(facts["checkpoint"], keys.current)
     except (NotANote, NotSigned) as error:
         raise Unreadable(f"the archive's checkpoint does not hold: {error}") from error
