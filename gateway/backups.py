@@ -136,7 +136,7 @@ def _finish(
     """Copies the keys, archives and blobs of a journal that was copied, and judges it with these."""
     if keyring is not None and keyring.is_needed:
         keyring.copy(keys_beside(file))
-    copied = Copied(journal=name, file=str(file), bytes=file.stat().st_size)
+    copied = Copied(journal=name, file=str(file), bytes=file.stat().st_size, faults=_damaged(keyring))
     copied = _copy_archives(copied, file, folder.archives, file.with_name(f"{file.name}.archives"))
     if any(folder.blobs.glob("owners/*/*")):
         target, _ = beside(file)
@@ -145,6 +145,12 @@ def _finish(
         except OSError as error:
             raise Wrong(f"{folder.blobs} can't be copied to {target}: {error}") from error
     return judged(copied, file, facts)
+
+
+def _damaged(keyring: Keyring | None) -> list[str]:
+    """What a restore would find too late."""
+    damaged = [] if keyring is None else keyring.damaged()
+    return [f"{len(damaged)} keys of personal data can't be unwrapped, the first is {damaged[0]}"] if damaged else []
 
 
 def _with_blobs(copied: Copied, source: Path, target: Path, keyring: Keyring | None) -> Copied:

@@ -55,5 +55,7 @@ def keys_of(settings: GavelSettings, path: Path | None = None) -> Iterator[Keyri
         raise Wrong(f"the keys of personal data can't be read: {error}") from error
     try:
         yield keyring
+    except KeyringUnusable as error:
+        raise Wrong(f"the keys of personal data can't be used: {error}") from error
     finally:
         keyring.close()

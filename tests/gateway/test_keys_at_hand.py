@@ -13,6 +13,7 @@ from runtime.evidence import Unreadable
 from runtime.keyring import DISPOSABLE
 from tests.gateway.clients import Client, open_client, settings_of
 from tests.gateway.test_subjects import PERSON, erase, run
+from tests.runtime.sealed import alter
 
 pytestmark = pytest.mark.usefixtures("logs_as_they_were")
 
@@ -149,3 +150,15 @@ async def test_no_copy_of_a_state_brings_back_in_a_restored_folder_what_was_eras
     async with open_client(settings_of(again.path.parent)) as anew:
         state = await Client(anew.node, anew.http, key).get(f"/v1/log/state?stream=task-{task_id}")
     assert before != after == state["state"]["digest"]
+
+
+async def test_keys_that_were_altered_are_named_by_all_that_need_them_and_by_a_backup(
+    tmp_path: Path, folder: DataFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await live(tmp_path)
+    alter(folder.keyring, "UPDATE keys SET subject='p18' WHERE subject<>'disposable'")
+    for words, code in ((["audit", "replay"], 2), (["log", "tail", str(folder.journal), "--after", "0"], 2)):
+        assert await run(tmp_path, *words) == code
+        assert "is damaged or altered: the key" in capsys.readouterr().err
+    assert await run(tmp_path, "backup", str(tmp_path / "backup.db")) == 1
+    assert "1 keys of personal data can't be unwrapped" in capsys.readouterr().out
