@@ -221,10 +221,15 @@ class Keyring:
     # ---- whose keys they are
 
     def bind(self, origin: str) -> str:
-        """Notes of which journal these keys are, unless that is known; returns the name of the journal that it is."""
+        """Notes of which journal these keys are, unless they are another one's; returns the name of the journal that it is. Where
+        nothing stands under a key yet, any journal may have the file."""
         with self._turn:
-            self._write("INSERT OR IGNORE INTO facts VALUES ('origin', ?)", [(origin,)])
-            return str(self._ask("SELECT value FROM facts WHERE name='origin'")[0][0])
+            rows = self._ask("SELECT value FROM facts WHERE name='origin'")
+            if rows and (rows[0][0] == origin or self.is_needed):
+                return str(rows[0][0])
+            self._write("DELETE FROM facts WHERE name=?", [("origin",), ("checked",)])
+            self._write("INSERT INTO facts VALUES ('origin', ?)", [(origin,)])
+            return origin
 
     def checked(self) -> int | None:
         """Up to which position all keys that records stand under were here; None where nobody has looked."""
