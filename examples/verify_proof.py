@@ -55,7 +55,7 @@ def verify(proof: str, vkey: str) -> tuple[int, bytes]:
     mine = [signature[4:] for signer, signature in lines if signer == name and signature[:4] == named]
     need(bool(mine), "the checkpoint is not signed by this key")
     Ed25519PublicKey.from_public_bytes(raw[1:]).verify(mine[0], f"{text}\n".encode())
-    need(0 <= place < int(size), "the log is shorter")
+    need(index == f"index {place}" and 0 <= place < int(size), "the log is shorter, or the index is written otherwise")
     found = root_from(sha256(b"\x00" + leaf).digest(), place, int(size), [unbase64(line) for line in path])
     need(found == unbase64(root), "the record is not in the log of this checkpoint")
     return place + 1, leaf

@@ -22,7 +22,7 @@ from msgspec.structs import replace
 from aggregates.catalog import AGGREGATES
 from aggregates.journal import SHARED, JournalFacts, JournalOpened, stream
 from aggregates.values.ids import TENANT_NAME
-from gateway.erasure_list import read_erasures
+from gateway.erasure_list import ErasureLine, destroyed_by, note_erasures, read_erasures
 from gateway.folder import FOLDER_MODE, DataFolder, write_private
 from gateway.journal_file import open_journal
 from gateway.journals import copy_file, copy_journal
@@ -33,7 +33,7 @@ from runtime.archives import attached
 from runtime.blob_copies import copy_blobs
 from runtime.codec import Codec, Shut
 from runtime.evidence import Unreadable, read_evidence
-from runtime.keyring import Keyring, KeyringUnusable
+from runtime.keyring import DISPOSABLE, Keyring, KeyringUnusable
 from runtime.master import Master, NoMaster
 from runtime.store.copies import sync
 from runtime.transparency import PublicKey, Signer
@@ -46,12 +46,13 @@ LISTED = (
 
 
 class Opening(NamedTuple):
-    """With what a backup is opened: the files of its signing keys, its master key (None: personal data is left behind), and the lists of
-    erasures that came after it."""
+    """With what a backup is opened: the files of its signing keys, its master key, the lists of erasures that came after it, and whether
+    it is meant that the keys of personal data are left behind."""
 
     key_files: Sequence[Path]
     master: Master | None = None
     erasures: Sequence[Path] = ()
+    without_keys: bool = False
 
 
 class Copied(msgspec.Struct, frozen=True, kw_only=True):
@@ -135,7 +136,7 @@ def _finish(
     """Copies the keys, archives and blobs of a journal that was copied, and judges it with these."""
     if keyring is not None and keyring.is_needed:
         keyring.copy(keys_beside(file))
-    copied = Copied(journal=name, file=str(file), bytes=file.stat().st_size)
+    copied = Copied(journal=name, file=str(file), bytes=file.stat().st_size, faults=_damaged(keyring))
     copied = _copy_archives(copied, file, folder.archives, file.with_name(f"{file.name}.archives"))
     if any(folder.blobs.glob("owners/*/*")):
         target, _ = beside(file)
@@ -144,6 +145,12 @@ def _finish(
         except OSError as error:
             raise Wrong(f"{folder.blobs} can't be copied to {target}: {error}") from error
     return judged(copied, file, facts)
+
+
+def _damaged(keyring: Keyring | None) -> list[str]:
+    """What a restore would find too late."""
+    damaged = [] if keyring is None else keyring.damaged()
+    return [f"{len(damaged)} keys of personal data can't be unwrapped, the first is {damaged[0]}"] if damaged else []
 
 
 def _with_blobs(copied: Copied, source: Path, target: Path, keyring: Keyring | None) -> Copied:
@@ -195,14 +202,14 @@ def restore(file: Path, into: Path, opening: Opening) -> list[Copied]:
     if not file.is_file():
         raise Wrong(f"there is no backup {file}")
     _public_key(file)
-    destroyed = [key for path in opening.erasures for key in read_erasures(path)]
+    erased = [line for path in opening.erasures for line in read_erasures(path)]
     with _restored_keys(keys_beside(file), None, opening.master, ()) as keyring:
         others = listed(file, keyring)
     signer_by_name = _signers(file, others, opening.key_files)
     partial = into.with_name(f"{into.name}.{uuid4().hex[:8]}.partial")
     try:
         partial.mkdir(mode=FOLDER_MODE, parents=True)
-        copied = _restore_all(file, DataFolder(partial), others, Restoring(signer_by_name, opening.master, destroyed))
+        copied = _restore_all(file, DataFolder(partial), others, Restoring(signer_by_name, opening, erased))
         if all(one.whole for one in copied):
             partial.replace(into)
             sync(into.parent)
@@ -217,8 +224,8 @@ class Restoring(NamedTuple):
     """What the journals of a backup are restored with."""
 
     signer_by_name: Mapping[str, Signer]
-    master: Master | None
-    destroyed: Sequence[bytes]
+    opening: Opening
+    erased: Sequence[ErasureLine]
 
 
 @contextmanager
@@ -237,6 +244,8 @@ def _restored_keys(
             shutil.copyfile(source, target)
             keyring = Keyring(target, master)
             keyring.destroy(destroyed)
+            if destroyed:
+                keyring.dispose(DISPOSABLE)  # copies of states may tell what stood under the keys that were destroyed
     except (NoMaster, KeyringUnusable) as error:
         raise Wrong(f"{source} can't be used: {error}") from error
     try:
@@ -294,10 +303,24 @@ def _restore(file: Path, facts: JournalFacts, folder: DataFolder, restoring: Res
     except Wrong as error:
         return replace(copied, faults=[str(error)])
     blobs, _ = beside(file)
-    with _restored_keys(keys_beside(file), folder.keyring, restoring.master, restoring.destroyed) as keyring:
+    _, opening, erased = restoring
+    with _restored_keys(keys_beside(file), folder.keyring, opening.master, destroyed_by(erased)) as keyring:
         if blobs.is_dir():
             copied = _with_blobs(copied, blobs, folder.blobs, keyring)
+    _keep_erasures(folder, erased)
+    if opening.without_keys:
+        folder.keys_left.touch()
     restoring.signer_by_name[facts.name].save(folder.journal_key)
     copied = _copy_archives(copied, folder.journal, archives_of(file), folder.archives)
     copied = replace(copied, bytes=folder.journal.stat().st_size)
     return judged(copied, folder.journal, facts if facts.origin else None)
+
+
+def _keep_erasures(folder: DataFolder, erased: Sequence[ErasureLine]) -> None:
+    """The list goes on where it was: the next restore of an old backup needs these, too, and this journal does not tell of them."""
+    try:
+        origin = read_evidence(folder.journal, signing_keys).origin
+    except Unreadable:
+        return  # the verdict says so
+    if own := [line for line in erased if line.origin == origin]:
+        note_erasures(folder.erasures, own)

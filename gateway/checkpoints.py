@@ -14,7 +14,7 @@ from eventsourcing.persistence import PersistenceError
 from gateway.witnesses import NotCosigned, Witnessed
 from runtime.cosignatures import cosigned
 from runtime.evidence import Unreadable
-from runtime.kept_checkpoints import Outside
+from runtime.kept_checkpoints import Outside, read_kept
 from runtime.store.store import Store
 from runtime.threads import run_blocking
 from runtime.transparency import read_note
@@ -60,10 +60,19 @@ class Keeper:
         if note is None:
             return None
         size = read_note(note)[0].size
-        if size > self.kept and not self.outside.path(size).exists():  # one that is there may be cosigned already
+        if size > self.kept and not self._is_kept(size, note):  # one that is there may be cosigned already
             self.outside.keep(note)
         self.kept = size
         return note
+
+    def _is_kept(self, size: int, note: str) -> bool:
+        """Whether the file of this size holds this note, whoever has cosigned it; somebody may have put another one there before."""
+        try:
+            text, _, lines = read_kept(self.outside.path(size)).rpartition("\n\n")
+        except Unreadable:
+            return False
+        own_text, _, own_lines = note.rpartition("\n\n")
+        return text == own_text and lines.startswith(own_lines)
 
     async def _ask(self, witness: Witnessed, note: str) -> None:
         both = await run_blocking(self._guarded, lambda: witness.cosign(self.store, note), abandon_on_cancel=True)

@@ -62,7 +62,10 @@ async def carry_through(node: Compartment) -> None:
     """Does what is on record and not done yet, of this node's own erasures and of those that came with a backup."""
     keyring = node.keyring
     done = await _guarded(keyring.done)
-    due = [one for one in await _on_record(node) if one.position not in done]
+    held = {
+        key.hex() for key in await _guarded(keyring.all_ids)
+    }  # what is noted as done may be of a journal that was set back since
+    due = [one for one in await _on_record(node) if one.position not in done or not held.isdisjoint(one.keys)]
     if not due:
         return
     origin = node.store.origin

@@ -23,6 +23,13 @@ class ErasureLine(msgspec.Struct, frozen=True):
     keys: tuple[str, ...]
 
 
+def read_lines(path: Path) -> list[ErasureLine]:
+    """What a list tells, nothing where there is none. Raises OSError, and msgspec.MsgspecError where it is no such list."""
+    if not path.exists():
+        return []
+    return [msgspec.json.decode(line, type=ErasureLine) for line in path.read_bytes().splitlines() if line.strip()]
+
+
 def note_erasures(path: Path, lines: Iterable[ErasureLine]) -> None:
     """Adds to the list, and returns when that is on disk. Blocks. What is noted twice does no harm."""
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "wb") as file:
@@ -31,10 +38,18 @@ def note_erasures(path: Path, lines: Iterable[ErasureLine]) -> None:
         os.fsync(file.fileno())
 
 
-def read_erasures(path: Path) -> list[bytes]:
-    """The names of the keys that a list of erasures tells were destroyed. Raises Wrong where it is no such list."""
+def read_erasures(path: Path) -> list[ErasureLine]:
+    """What a list of erasures tells. Raises Wrong where it is no such list."""
+    if not path.is_file():
+        raise Wrong(f"there is no list of erasures {path}")
     try:
-        lines = [msgspec.json.decode(line, type=ErasureLine) for line in path.read_bytes().splitlines() if line.strip()]
-        return [bytes.fromhex(key) for line in lines for key in line.keys]
+        lines = read_lines(path)
+        destroyed_by(lines)
     except (OSError, msgspec.MsgspecError, ValueError) as error:
         raise Wrong(f"{path} is no list of erasures: {error}") from error
+    return lines
+
+
+def destroyed_by(lines: Iterable[ErasureLine]) -> list[bytes]:
+    """The names of the keys that were destroyed. Raises ValueError where one is none."""
+    return [bytes.fromhex(key) for line in lines for key in line.keys]

@@ -38,6 +38,7 @@ class DataFolder:
         self.keyring = path / "keyring.db"
         self.master_key = path / "master-key"
         self.erasures = path / "erasures.jsonl"
+        self.keys_left = path / "keys-left-behind"
 
     def named(self, name: str) -> "DataFolder":
         """The folder of a named journal: all files of its own, none of which it shares."""

@@ -14,6 +14,7 @@ from aggregates.journal import SHARED, JournalFacts
 from gateway.backups import listed
 from gateway.folder import FOLDER_MODE, DataFolder
 from gateway.journals import fill_postgres
+from gateway.keyrings import keys_of
 from gateway.settings import GavelSettings
 from gateway.verdicts import Wrong
 from runtime.codec import Codec
@@ -35,7 +36,7 @@ def import_log(settings: GavelSettings, file: BinaryIO, key_file: Path, name: st
     _check_header(reader, signer, name)
     folder = DataFolder(settings.data)
     if name != SHARED:
-        return _into_folder(_listed(folder, reader, name), reader, signer)
+        return _into_folder(_listed(settings, folder, reader, name), reader, signer)
     if settings.journal:
         return _into_postgres(settings.journal, folder, reader, signer)
     return _into_folder(folder, reader, signer)
@@ -63,10 +64,12 @@ def _check_header(reader: ExportReader, signer: Signer, name: str) -> None:
         raise Wrong(f"this is an export of the journal {found[1]}, and not of {name}: --journal says which one is made")
 
 
-def _listed(folder: DataFolder, reader: ExportReader, name: str) -> DataFolder:
-    """Where a named journal belongs: the shared journal has to list it."""
+def _listed(settings: GavelSettings, folder: DataFolder, reader: ExportReader, name: str) -> DataFolder:
+    """Where a named journal belongs: the shared journal has to list it, which may be encrypted at rest."""
     facts = JournalFacts(name=name, origin=reader.header.origin, public_key=reader.header.public_key)
-    if not folder.journal.is_file() or facts not in listed(folder.journal):
+    with keys_of(settings) as keyring:
+        is_listed = folder.journal.is_file() and facts in listed(folder.journal, keyring)
+    if not is_listed:
         raise Wrong(
             f"the shared journal in {folder.path} lists no journal {name} of this origin and key: import that first"
         )
@@ -83,6 +86,7 @@ def _into_folder(folder: DataFolder, reader: ExportReader, signer: Signer) -> Ch
         made = DataFolder(partial)
         checked = _write(made.journal, reader, signer)
         signer.save(made.journal_key)
+        made.keys_left.touch()
         made.journal.with_suffix(".lock").unlink(missing_ok=True)
         partial.replace(into)
         sync(into.parent)
@@ -111,6 +115,7 @@ def _into_postgres(address: str, folder: DataFolder, reader: ExportReader, signe
         if Signer.load(folder.journal_key).public_key != signer.public_key:
             raise Wrong(f"{folder.journal_key} is the key of another journal")
         fill_postgres(address, file)
+        folder.keys_left.touch()
     return checked
 
 

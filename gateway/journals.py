@@ -14,12 +14,14 @@ from aggregates.journal import JournalFacts
 from gateway.folder import FOLDER_MODE, DataFolder
 from gateway.key_files import finished, next_key
 from gateway.keyrings import open_keyring
+from gateway.keys_at_hand import check_keys
 from gateway.settings import GavelSettings
 from gateway.verdicts import Wrong
 from runtime.archives import FOLDER
 from runtime.codec import Codec
 from runtime.errors import Refused
 from runtime.evidence import Unreadable
+from runtime.keyring import KeyringUnusable
 from runtime.store.contract import Locked, NotDurable
 from runtime.store.copies import copy_database
 from runtime.store.sqlite import SqliteStore
@@ -39,12 +41,12 @@ def open_store(settings: GavelSettings, folder: DataFolder, entropy: Callable[[i
     try:
         codec, signer, successor = Codec(AGGREGATES, keyring), Signer.load_or_make(folder.journal_key), next_key(folder)
         if not settings.journal:
-            return finished(SqliteStore(folder.journal, codec, signer, entropy=entropy, successor=successor), folder)
+            return _checked(SqliteStore(folder.journal, codec, signer, entropy=entropy, successor=successor), folder)
         postgres = _postgres().PostgresStore
         store: Store = postgres(
             settings.journal, codec, signer, entropy=entropy, successor=successor, archives=folder.archives
         )
-        return finished(store, folder)
+        return _checked(store, folder)
     except (PersistenceError, NotDurable, ValueError) as error:
         keyring.close()
         raise Unreadable(f"the journal can't be opened: {error}") from error
@@ -69,7 +71,24 @@ def open_named(settings: GavelSettings, folder: DataFolder, facts: JournalFacts)
         store.close()
         keyring.close()
         raise Unreadable(f"{folder.journal} is {store.origin}, and the shared journal lists {facts.origin}")
-    return finished(store, folder)
+    try:
+        return _checked(store, folder)
+    except BaseException:
+        keyring.close()
+        raise
+
+
+def _checked(store: Store, folder: DataFolder) -> Store:
+    """A store that was opened, with its keys and what it stands under. Raises Unreadable, and closes it then."""
+    try:
+        check_keys(store, folder)
+        return finished(store, folder)
+    except KeyringUnusable as error:
+        store.close()
+        raise Unreadable(f"the keys of personal data can't be used: {error}") from error
+    except BaseException:
+        store.close()
+        raise
 
 
 def make_named(parent: DataFolder, name: str, *, entropy: Callable[[int], bytes]) -> JournalFacts:

@@ -19,9 +19,14 @@ def master_of(settings: GavelSettings, entropy: Callable[[int], bytes] = urandom
         return MasterCommand(settings.master_key_command)
     if settings.master_key:
         return MasterKey(settings.master_key, "GAVEL_MASTER_KEY", entropy)
-    path = settings.master_key_file or DataFolder(settings.data).master_key
+    folder = DataFolder(settings.data)
+    path = settings.master_key_file or folder.master_key
     try:
         if settings.master_key_file is None and not path.exists():
+            if folder.keyring.exists():  # another one in its place would only hide that it is gone
+                raise NoMaster(
+                    f"there is no {path}, and the keys in {folder.keyring} were wrapped by a master key: put it back"
+                )
             write_private(path, secrets.token_hex(KEY_BYTES))
         digits = read_private(path)
     except (FolderUnusable, OSError) as error:
@@ -50,5 +55,7 @@ def keys_of(settings: GavelSettings, path: Path | None = None) -> Iterator[Keyri
         raise Wrong(f"the keys of personal data can't be read: {error}") from error
     try:
         yield keyring
+    except KeyringUnusable as error:
+        raise Wrong(f"the keys of personal data can't be used: {error}") from error
     finally:
         keyring.close()

@@ -1,13 +1,14 @@
 """Judges an archive's file from the outside: is each of its records one that the journal has sealed?"""
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from runtime.archives import FORMAT
+from runtime.archives import FORMAT, TABLES
+from runtime.cosignatures import WitnessKey, as_utc
 from runtime.evidence import Unreadable, read_evidence
 from runtime.inspection import FAULTS_MAX
 from runtime.proofs import NotProven, inclusion, verify_inclusion
@@ -15,6 +16,7 @@ from runtime.rotation import Keys
 from runtime.transparency import Checkpoint, NotANote, NotSigned, PublicKey, leaf_hash, read_note, verify_note
 from runtime.verification import Report
 
+SCHEMA_MAX = 100
 FACTS = ("format", "origin", "public_key", "checkpoint")
 RECORDS = (
     "SELECT position, stream, version, kind, CASE typeof(body) WHEN 'blob' THEN body END FROM records ORDER BY position"
@@ -32,18 +34,28 @@ def is_archive(path: str | Path) -> bool:
     return row is not None and str(row[0]).startswith("gavel-archive/")
 
 
-def verify_archive(path: str | Path, *, key: str | None = None, against: Sequence[str] = ()) -> Report:
-    """Judges the archive at `path`, with a public key and checkpoints' texts from elsewhere. Raises Unreadable."""
-    return read_evidence(Path(path), partial(_judge, key=key, against=against))
+def verify_archive(
+    path: str | Path,
+    *,
+    key: str | None = None,
+    against: str | Sequence[str] | None = None,
+    witnesses: Sequence[str] = (),
+) -> Report:
+    """Judges the archive at `path`, with a public key, checkpoints' texts and witnesses' keys from elsewhere. Raises Unreadable.
+
+    Only a checkpoint of the archive's own size can be compared, and is what a witness must have cosigned.
+    """
+    notes = [against] if isinstance(against, str) else list(against or ())
+    return read_evidence(Path(path), partial(_judge, key=key, notes=notes, witnesses=witnesses))
 
 
-def _judge(file: sqlite3.Connection, *, key: str | None, against: Sequence[str]) -> Report:
+def _judge(file: sqlite3.Connection, *, key: str | None, notes: Sequence[str], witnesses: Sequence[str]) -> Report:
     facts = dict(file.execute("SELECT name, value FROM facts"))
     if facts.get("format") != FORMAT or not all(isinstance(facts.get(name), str) for name in FACTS):
         raise Unreadable("the file is not an archive of this program's format")
-    faults: list[str] = []
+    faults = list(_schema_faults(file))
     keys, checkpoint = _signed(file, facts, key, faults)
-    _compare(checkpoint, against, faults)
+    compared = _compared(checkpoint, notes, witnesses, faults)
     count, first_bad = _check_records(file, checkpoint, faults)
     trusted = key is not None
     return Report(
@@ -54,16 +66,19 @@ def _judge(file: sqlite3.Connection, *, key: str | None, against: Sequence[str])
         faults=faults,
         holds=[]
         if faults
-        else [f"all {count} records stand in {checkpoint.origin}, under its root of {checkpoint.size} records"],
+        else [
+            f"all {count} records of this archive stand in {checkpoint.origin}, under its root of {checkpoint.size} records",
+            *compared,
+        ],
         not_excluded=[
             "somebody with the signing key has rewritten and signed the journal anew"
             if trusted
             else "somebody has made it and signed it with a key of his own: the public key was read from the file itself "
             "(compare it with --key)",
-            "records of the same streams were left out: the journal says how many there are, and which",
+            "records of the same streams were left out, or it is another archive: the journal says which one there is, and of what",
         ],
         key=(PublicKey(key) if key is not None else keys.chain[0].key).vkey(checkpoint.origin),
-        against=checkpoint.size if against else None,
+        against=checkpoint.size if compared else None,
         signed_by=[one.key.vkey(checkpoint.origin) for one in keys.chain],
     )
 
@@ -76,7 +91,9 @@ def _signed(
         keys = Keys(facts["origin"], PublicKey(facts["public_key"]), rotations)
         faults += [text for _, text in keys.faults]
         if key is not None and PublicKey(key) not in keys:
-            faults.append("it is signed with another key than the one given")
+            faults.append(
+                "it is signed with another key than the one given; one that the journal was given later signs no archive from before"
+            )
         checkpoint = verify_note(facts["checkpoint"], keys.current)
     except (NotANote, NotSigned) as error:
         raise Unreadable(f"the archive's checkpoint does not hold: {error}") from error
@@ -87,19 +104,44 @@ def _signed(
     return keys, checkpoint
 
 
-def _compare(checkpoint: Checkpoint, against: Sequence[str], faults: list[str]) -> None:
-    """Only a checkpoint of the same size can be compared: an archive leads to no other root."""
+def _schema_faults(file: sqlite3.Connection) -> Iterator[str]:
+    """A view, or a table that is made otherwise, could show a record twice, or another one to each who asks."""
+    rows = file.execute("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY rowid LIMIT ?", (SCHEMA_MAX,))
+    found = {str(row[0]) for row in rows}
+    for statement in sorted(found ^ set(TABLES)):
+        yield f"it is not made as an archive is: {'it has' if statement in found else 'it has not'} {statement:.200}"
+
+
+def _compared(
+    checkpoint: Checkpoint, notes: Sequence[str], witnesses: Sequence[str], faults: list[str]
+) -> Sequence[str]:
+    """What holds by the checkpoints that were kept elsewhere."""
     try:
-        others = [read_note(note)[0] for note in against]
+        read = [read_note(note) for note in notes]
+        trusted = [WitnessKey(one) for one in witnesses]
     except NotANote as error:
         raise Unreadable(str(error)) from error
-    same = [other for other in others if (other.origin, other.size) == (checkpoint.origin, checkpoint.size)]
-    if others and not same:
-        faults.append(
-            f"no given checkpoint is of {checkpoint.size} records of {checkpoint.origin}: only such a one can be compared"
-        )
-    if any(other.root != checkpoint.root for other in same):
+    if strange := [one.origin for one, _, _ in read if one.origin != checkpoint.origin]:
+        faults.append(f"the given checkpoint is of another journal, {strange[0]}")
+    same = [(one, text, signatures) for one, text, signatures in read if one.size == checkpoint.size]
+    if notes and not same:
+        faults.append(f"of the given checkpoints none is of {checkpoint.size} records: only such a one can be compared")
+    if any(one.root != checkpoint.root for one, _, _ in same):
         faults.append("the given checkpoint has another root")
+    holds = ["its root is that of the given checkpoint"] if same else []
+    for witness in trusted:
+        seen = [time for _, text, signatures in same if (time := _seen(witness, text, signatures)) is not None]
+        if not seen:
+            faults.append(f"no given checkpoint of {checkpoint.size} records is cosigned by {witness.name}")
+        holds += [f"its root was witnessed by {witness.name} at {as_utc(max(seen))}"] if seen else []
+    return holds
+
+
+def _seen(witness: WitnessKey, text: str, signatures: Sequence[tuple[str, bytes]]) -> int | None:
+    try:
+        return witness.check(text, signatures)
+    except NotSigned:
+        return None
 
 
 def _check_records(file: sqlite3.Connection, checkpoint: Checkpoint, faults: list[str]) -> tuple[int, int | None]:

@@ -28,6 +28,14 @@ FORMAT = "gavel-archive/1"
 FOLDER = "archives"
 """The folder beside a journal's file in which its archives lie."""
 
+TABLES = (
+    "CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE rotations (position INTEGER PRIMARY KEY, kind TEXT NOT NULL, body BLOB NOT NULL)",
+    "CREATE TABLE records (position INTEGER PRIMARY KEY, stream TEXT NOT NULL, version INTEGER NOT NULL, kind TEXT NOT NULL, "
+    "body BLOB NOT NULL)",
+    "CREATE TABLE nodes (id INTEGER PRIMARY KEY, hash BLOB NOT NULL)",
+)
+
 _NEVER = 0xC1
 """The byte that msgpack never uses: no body begins with it."""
 

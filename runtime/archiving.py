@@ -16,7 +16,7 @@ from uuid import uuid4
 import msgspec
 
 from runtime.archive_verification import RECORDS, verify_archive
-from runtime.archives import FORMAT, KIND, STREAM, Archived, digest_of, open_archive, stub, stub_text
+from runtime.archives import FORMAT, KIND, STREAM, TABLES, Archived, digest_of, open_archive, stub, stub_text
 from runtime.evidence import Unreadable
 from runtime.folding import Folder
 from runtime.proofs import inclusion_ranges, nodes_of
@@ -31,14 +31,6 @@ RECORDS_MAX = 200_000
 """Records of one archive, unless a single stream has more."""
 
 STREAMS_PAGE = 500
-
-TABLES = (
-    "CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
-    "CREATE TABLE rotations (position INTEGER PRIMARY KEY, kind TEXT NOT NULL, body BLOB NOT NULL)",
-    "CREATE TABLE records (position INTEGER PRIMARY KEY, stream TEXT NOT NULL, version INTEGER NOT NULL, kind TEXT NOT NULL, "
-    "body BLOB NOT NULL)",
-    "CREATE TABLE nodes (id INTEGER PRIMARY KEY, hash BLOB NOT NULL)",
-)
 
 
 class Closed(msgspec.Struct, frozen=True):

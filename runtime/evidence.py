@@ -38,7 +38,9 @@ class _NotOpened(Exception):
 
 def read_evidence(path: Path, look: Callable[[sqlite3.Connection], T]) -> T:
     """What `look` finds in one consistent snapshot of the file. It may run twice. Raises Unreadable."""
-    path = path.absolute()
+    path = (
+        path.resolve()
+    )  # SQLite follows links too: what belongs to the file lies beside the file, not beside a link to it
     stamp = _stamp(path)
     if not any(stamp[1:]):
         try:

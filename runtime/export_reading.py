@@ -330,5 +330,8 @@ def _not_excluded(whole: bool, trusted: bool) -> list[str]:
         "(compare it with --key)"
     ]
     if whole:
-        return [*doubts, "replies and how far actors have reacted were altered: nothing seals them"]
+        return [
+            *doubts,
+            "replies, how far actors have reacted, and last states of archived streams were altered: nothing seals them",
+        ]
     return [*doubts, "records that the filters choose were left out"]

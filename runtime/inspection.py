@@ -182,16 +182,17 @@ class Inspection:
         self.timed += said is not None
 
     def _open(self, size: int, root: object, note: object) -> Checkpoint | None:
+        text = note.decode("utf-8", "replace") if isinstance(note, bytes) else ""
         try:
-            checkpoint = verify_note(
-                note.decode("utf-8", "replace") if isinstance(note, bytes) else "", self.keys.at(size)
-            )
+            checkpoint = verify_note(text, self.keys.at(size))
         except (NotANote, NotSigned) as error:
             self.fault(f"the checkpoint stored for {size} records: {error}", max(size, 1))
             return None
         if (checkpoint.origin, checkpoint.size) != (self.origin, size):
             self.fault(f"the checkpoint stored for {size} records is another one: {checkpoint.text()!r}", max(size, 1))
             return None
+        if text.rpartition("\n\n")[2].count("\n") != 1:
+            self.fault(f"the checkpoint stored for {size} records has signatures that no journal writes", max(size, 1))
         if checkpoint.root != root:
             self.fault(f"the root stored for {size} records is not the one in its signed note", max(size, 1))
         return checkpoint
@@ -388,6 +389,8 @@ class Inspection:
                 self.fault(f"the file has held {ever} records, and holds {self.last}", self.last + 1)
             elif (ever or 0) != self.last and self.missing is None:
                 self.fault(f"the file's counter says {ever}, and it holds {self.last} records")
+            if self._one("SELECT count(*) FROM sqlite_sequence") > 1:
+                self.fault("the file counts what no journal counts")
         for finding in findings:
             self.fault(f"SQLite finds: {finding}")
 
@@ -401,6 +404,11 @@ class Inspection:
                     f"the list of kinds says that {kind!s:.200} was first recorded at {listed}, and that is {first}",
                     first,
                 )
+
+    def check_last_states(self) -> None:
+        """What keeps archived streams closed; after `run`."""
+        for text, position in self.stubs.faults_of_last_states():
+            self.fault(text, position)
 
     def _one(self, statement: str, *parameters: object) -> Any:
         row = self.connection.execute(statement, parameters).fetchone()

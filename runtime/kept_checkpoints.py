@@ -46,9 +46,21 @@ class Outside:
             self.path(sizes.pop(_least_missed(sizes))).unlink(missing_ok=True)
 
     def newest(self) -> str | None:
-        """The checkpoint of most records. Raises Unreadable."""
+        """The checkpoint of most records. Raises Unreadable, also where the file of a larger one holds a smaller one."""
         sizes = self.sizes()
-        return read_kept(self.path(sizes[-1])) if sizes else None
+        if not sizes:
+            return None
+        path = self.path(sizes[-1])
+        note = read_kept(path)
+        try:
+            size = read_note(note)[0].size
+        except NotANote:
+            return note  # whoever asked says what is wrong with it
+        if size != sizes[-1]:
+            raise Unreadable(
+                f"{path} holds the checkpoint of {size} records: it was put there in the place of another one"
+            )
+        return note
 
     def witnessed(self, least: int) -> str | None:
         """The newest checkpoint of so many records or more that somebody besides the log has signed, unchecked. Raises Unreadable."""

@@ -13,7 +13,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -40,6 +40,11 @@ TABLES = (
 
 Whose = tuple[str, str]
 """A tenant, and the id that it has given to a data subject."""
+
+
+def _label(key_id: bytes, whose: Whose) -> bytes:
+    """What is bound to a wrapped key: who could put another name beside it would have an erasure miss it."""
+    return key_id + "\0".join(whose).encode()
 
 
 class Key(NamedTuple):
@@ -119,8 +124,8 @@ class Keyring:
             if key_id in self._key_by_id:
                 self._key_by_id.move_to_end(key_id)
                 return self._key_by_id[key_id]
-            rows = self._ask("SELECT wrapped FROM keys WHERE id=?", (key_id,))
-            key = self._unwrap(key_id, rows[0][0]) if rows else None
+            rows = self._ask("SELECT tenant, subject, wrapped FROM keys WHERE id=?", (key_id,))
+            key = Key(key_id, AESGCM(self._unwrapped(key_id, *rows[0]))) if rows else None
             return self._remember(key_id, key)
 
     def key_for(self, whose: Whose) -> Key:
@@ -153,9 +158,6 @@ class Keyring:
                 row[0] for row in self._ask("SELECT id FROM keys WHERE tenant=? AND subject=? ORDER BY made", whose)
             ]
 
-    def _unwrap(self, key_id: bytes, wrapped: bytes) -> Key:
-        return Key(key_id, AESGCM(self._unwrapped(key_id, wrapped)))
-
     def _remember(self, key_id: bytes, key: Key | None) -> Key | None:
         if key is not None or not self._read_only:
             self._key_by_id[key_id] = key
@@ -168,7 +170,7 @@ class Keyring:
         if len(self._key_by_subject) > CACHE_KEYS_MAX:
             self._key_by_subject.popitem(last=False)
 
-    def _ask(self, statement: str, parameters: Sequence[object] = ()) -> list[tuple[bytes]]:
+    def _ask(self, statement: str, parameters: Sequence[object] = ()) -> list[Any]:
         try:
             return self._file.execute(statement, parameters).fetchall()
         except sqlite3.Error as error:
@@ -180,7 +182,7 @@ class Keyring:
         made, rows = {}, []
         for whose in subjects:
             key_id, raw = self.entropy(ID_BYTES), self.entropy(KEY_BYTES)
-            rows.append((key_id, *whose, self._wrapped(key_id, raw), *whose))
+            rows.append((key_id, *whose, self._wrapped(key_id, whose, raw), *whose))
             made[whose] = Key(key_id, AESGCM(raw))
         self._write(
             "INSERT INTO keys SELECT ?, ?, ?, ?, COALESCE(MAX(made), 0) + 1, 0 FROM keys WHERE tenant=? AND subject=?",
@@ -191,9 +193,9 @@ class Keyring:
             self._note(whose, key)
         return made
 
-    def _wrapped(self, key_id: bytes, raw: bytes) -> bytes:
+    def _wrapped(self, key_id: bytes, whose: Whose, raw: bytes) -> bytes:
         nonce = self.entropy(NONCE_BYTES)
-        return nonce + self._wrapper.encrypt(nonce, raw, key_id)
+        return nonce + self._wrapper.encrypt(nonce, raw, _label(key_id, whose))
 
     def retire(self, whose: Whose) -> list[bytes]:
         """From now on what comes of a subject stands under a new key; returns the names of those that it has had."""
@@ -225,16 +227,57 @@ class Keyring:
         with self._turn:
             self._write("INSERT OR IGNORE INTO erasures VALUES (?)", [(position,)])
 
+    # ---- whose keys they are
+
+    def bind(self, origin: str) -> str:
+        """Notes of which journal these keys are, unless they are another one's; returns the name of the journal that it is. Where
+        nothing stands under a key yet, any journal may have the file."""
+        with self._turn:
+            rows = self._ask("SELECT value FROM facts WHERE name='origin'")
+            if rows and (rows[0][0] == origin or self.is_needed):
+                return str(rows[0][0])
+            self._write("DELETE FROM facts WHERE name=?", [("origin",), ("checked",)])
+            self._write("INSERT INTO facts VALUES ('origin', ?)", [(origin,)])
+            return origin
+
+    def checked(self) -> int | None:
+        """Up to which position all keys that records stand under were here; None where nobody has looked."""
+        with self._turn:
+            rows = self._ask("SELECT value FROM facts WHERE name='checked'")
+            return int(rows[0][0]) if rows else None
+
+    def note_checked(self, position: int) -> None:
+        """All keys that records stand under are here, or known to be gone, up to this position."""
+        with self._turn:
+            self._write("INSERT OR REPLACE INTO facts VALUES ('checked', ?)", [(position,)])
+
+    def all_ids(self) -> set[bytes]:
+        """The names of all keys that are here."""
+        with self._turn:
+            return {row[0] for row in self._ask("SELECT id FROM keys")}
+
+    def damaged(self) -> list[str]:
+        """The names of the keys that can't be unwrapped, or stand under another person's name."""
+        found = []
+        with self._turn:
+            for row in self._ask("SELECT id, tenant, subject, wrapped FROM keys"):
+                try:
+                    self._unwrapped(*row)
+                except KeyringUnusable:
+                    found.append(row[0].hex())
+        return found
+
     def rewrap(self, master: Master) -> int:
         """Wraps all keys by a new common key, and that by this master key; returns how many. No record changes."""
         with self._turn:
-            rows = [(row[0], self._unwrapped(*row)) for row in self._file.execute("SELECT id, wrapped FROM keys")]
+            rows = self._file.execute("SELECT id, tenant, subject, wrapped FROM keys").fetchall()
+            keys = [(row[0], (row[1], row[2]), self._unwrapped(*row)) for row in rows]
             shared = self.entropy(KEY_BYTES)
             wrapper = AESGCM(shared)
             again = []
-            for key_id, raw in rows:
+            for key_id, whose, raw in keys:
                 nonce = self.entropy(NONCE_BYTES)
-                again.append((nonce + wrapper.encrypt(nonce, raw, key_id), key_id))
+                again.append((nonce + wrapper.encrypt(nonce, raw, _label(key_id, whose)), key_id))
             try:
                 self._file.execute("BEGIN IMMEDIATE")
                 self._file.executemany("UPDATE keys SET wrapped=? WHERE id=?", again)
@@ -248,11 +291,14 @@ class Keyring:
             self._empty_log()
             return len(again)
 
-    def _unwrapped(self, key_id: bytes, wrapped: bytes) -> bytes:
+    def _unwrapped(self, key_id: bytes, tenant: str, subject: str, wrapped: bytes) -> bytes:
         try:
-            return self._wrapper.decrypt(wrapped[:NONCE_BYTES], wrapped[NONCE_BYTES:], key_id)
+            label = _label(key_id, (tenant, subject))
+            return self._wrapper.decrypt(wrapped[:NONCE_BYTES], wrapped[NONCE_BYTES:], label)
         except (InvalidTag, ValueError):
-            raise KeyringUnusable(f"{self.path} is damaged: the key {key_id.hex()} can't be unwrapped") from None
+            raise KeyringUnusable(
+                f"{self.path} is damaged or altered: the key {key_id.hex()} of {subject!r} can't be unwrapped"
+            ) from None
 
     @property
     def is_needed(self) -> bool:

@@ -2,6 +2,9 @@
 
 A stub's leaf is the stored one: it is proven by the root like any other. Stream, version and kind beside a stub are not in reach of the
 leaf without the body, so the sealed record has a digest over them. An archive of which no stub stands here was put back.
+
+That a stream is archived is told by its last state too, which is no record. There are as many of them as the sealed records say, each at
+the end of its stream: one too few would open a closed stream, one too many would close an open one.
 """
 
 import sqlite3
@@ -10,12 +13,18 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from runtime.archives import STREAM, Archived, digest_of, listed, stub_of, stub_text
+from runtime.archives import STREAM, STUB_BYTES, Archived, digest_of, listed, stub_of, stub_text
 from runtime.evidence import Unreadable
 from runtime.transparency import stored_index
 
 BODIES = "SELECT CAST(state AS BLOB) FROM stored_events WHERE originator_id=? ORDER BY originator_version"
 STRANGERS_MAX = 100
+LAST_STATES = (
+    f"SELECT kept.stream, kept.archive, kept.position, record.rowid, substr(CAST(record.state AS BLOB), 1, {STUB_BYTES + 1})"
+    " FROM tombstones AS kept LEFT JOIN stored_events AS record"
+    " ON record.originator_id = kept.stream AND record.originator_version = kept.version AND record.originator_version ="
+    " (SELECT max(originator_version) FROM stored_events WHERE originator_id = kept.stream) ORDER BY kept.stream"
+)
 LEAF = "SELECT CASE typeof(hash) WHEN 'blob' THEN hash END FROM nodes WHERE id=?"
 
 
@@ -82,6 +91,31 @@ class Stubs:
             path = folder / archived.name if folder is not None else None
             if path is not None and path.is_file() and digest_of(path) != archived.sha256:
                 yield f"the archive {archived.name} is not the file that was sealed", archived.first
+
+    def faults_of_last_states(self) -> Iterator[tuple[str, int | None]]:
+        """What is wrong about the last states that are kept of archived streams, once all records were met."""
+        kept = [0 for _ in self.archived]
+        for stream, number, position, found, body in self._connection.execute(LAST_STATES):
+            if not isinstance(number, int) or not 1 <= number <= len(kept):
+                yield f"{stream!s:.200} is kept as archived, and no sealed record says so", None
+                continue
+            kept[number - 1] += 1
+            place = stub_of(body)
+            if (
+                found is None
+                or found != position
+                or (self._counts[number - 1] and (place is None or place.archive != number))
+            ):
+                yield (
+                    f"{stream!s:.200} is kept as archived in {self.archived[number - 1].name}, and its records are not",
+                    found,
+                )
+        for archived, count in zip(self.archived, kept, strict=True):
+            if count != archived.streams:
+                yield (
+                    f"{count} streams are kept as archived in {archived.name}, and {archived.streams} were sealed",
+                    None,
+                )
 
     def missing(self, folder: Path | None) -> list[str]:
         """The archives that are needed and not there."""

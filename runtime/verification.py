@@ -105,6 +105,8 @@ def _judge(connection: sqlite3.Connection, *, trust: Trust, archives: Path) -> R
     inspection.run()
     if int(facts["format"]) >= SINCE["kinds"] and not made_otherwise:  # the list may not be there
         inspection.check_kinds()
+    if int(facts["format"]) >= SINCE["tombstones"] and not made_otherwise:
+        inspection.check_last_states()
     return _report(inspection, trust)
 
 
@@ -209,8 +211,8 @@ def _not_excluded(inspection: Inspection, trust: Trust) -> list[str]:
         f"the file was set back to an earlier signed state that holds the {held} records of the given checkpoint"
         if held
         else "the file was set back to an earlier signed state (compare a checkpoint kept elsewhere: --against)",
-        "what is not sealed was altered: replies, reactions, snapshots, the read models"
-        + ("" if inspection.timed == inspection.signed else ", the times of checkpoints"),
+        "what is not sealed was altered: replies, reactions, copies of states, the read models, "
+        "unused room of the file" + ("" if inspection.timed == inspection.signed else ", the times of checkpoints"),
         "a checkpoint before the newest was removed from the file: it proves nothing that the newest does not",
         *(
             f"what the archive {name} should hold can't be read any more: it is not at hand"

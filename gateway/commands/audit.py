@@ -97,9 +97,7 @@ def _verify(options: argparse.Namespace) -> int:
 def _judge(place: Path, trust: "Trusted") -> Report:
     if not is_archive(place):
         return verify(place, key=trust.key, against=trust.notes, witnesses=trust.witnesses)
-    if trust.witnesses:
-        raise Wrong("--witness is for a journal: an archive is compared with one checkpoint alone")
-    return verify_archive(place, key=trust.key, against=trust.notes)
+    return verify_archive(place, key=trust.key, against=trust.notes, witnesses=trust.witnesses)
 
 
 class Trusted(NamedTuple):

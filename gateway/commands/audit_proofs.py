@@ -3,6 +3,7 @@
 import argparse
 import sqlite3
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -12,11 +13,13 @@ from gateway.commands.asking import argument_text, ask_node, is_address
 from gateway.commands.common import add_journal, add_json, add_settings, print_json
 from gateway.commands.journal_named import place_of
 from gateway.verdicts import FINE, NO, Wrong
+from runtime.archives import attached
 from runtime.cosignatures import WitnessKey, as_utc
 from runtime.evidence import Unreadable, read_evidence
 from runtime.proofs import NotProven, verify_consistency
 from runtime.proving import PROOF_BYTES_MAX, Consistency, NotThere, Proof, check_proof, link, prove, read_proof
 from runtime.transparency import NOTE_CHARACTERS_MAX, Checkpoint, NotANote, NotSigned, PublicKey, read_note
+from runtime.verification import archives_of
 
 T = TypeVar("T")
 
@@ -112,8 +115,16 @@ def newest_note(log: FileLog) -> str:
 
 
 def _ask_file(options: argparse.Namespace, question: Callable[[FileLog], T]) -> T:
+    """Asks a journal's file; what is archived is read in the archives beside it."""
     with place_of(options.target, options) as place:
-        return _own(lambda: read_evidence(place, lambda connection: question(FileLog(str(place), connection))))
+
+        def look(connection: sqlite3.Connection) -> T:
+            with closing(attached(archives_of(place), connection.execute)) as archives:
+                if archives:
+                    connection.row_factory = archives.row
+                return question(FileLog(str(place), connection))
+
+        return _own(lambda: read_evidence(place, look))
 
 
 def _own(question: Callable[[], T]) -> T:

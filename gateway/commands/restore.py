@@ -57,7 +57,7 @@ def run(options: argparse.Namespace) -> int:
             "GAVEL_JOURNAL puts the journal into PostgreSQL, and a backup is restored into a data folder: unset it"
         )
     into = options.into or settings.data
-    opening = Opening(options.key_file, _master(options, settings), options.erasures)
+    opening = Opening(options.key_file, _master(options, settings), options.erasures, options.without_keys)
     copied = restore(options.file, into, opening)
     whole = all(one.whole for one in copied)
     if whole and options.master_key_file is not None:

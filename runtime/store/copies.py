@@ -11,7 +11,7 @@ def copy_database(source: Path, target: Path) -> None:
     if target.exists():
         raise FileExistsError(f"{target} exists")
     partial = target.with_name(target.name + ".partial")
-    origin = sqlite3.connect(f"file:{source}?mode=ro", uri=True)
+    origin = sqlite3.connect(f"{source.resolve().as_uri()}?mode=ro", uri=True)
     copy = sqlite3.connect(partial)
     try:
         origin.backup(copy)

@@ -89,7 +89,7 @@ class SqliteStore(Store):
         SQLite does that itself, as it copies and drops the log, but only where nobody else reads the file meanwhile. There are no
         connections of this process yet: that the log is opened and closed beside them can't cost them their locks.
         """
-        log = Path(f"{self.path}-wal")
+        log = Path(f"{self.path.resolve()}-wal")
         if log.exists():
             sync(log)
             sync(self.path.parent)

@@ -26,7 +26,9 @@ from gateway.verdicts import Wrong
 from runtime.archive_verification import is_archive, verify_archive
 from runtime.archives import STUB_BYTES, ArchiveMissing
 from runtime.codec import Codec
+from runtime.cosignatures import Cosigner
 from runtime.export_reading import ExportReader
+from runtime.kept_checkpoints import Outside
 from runtime.store.sqlite import SqliteStore
 from runtime.transparency import Signer
 from runtime.verification import verify
@@ -121,6 +123,38 @@ def test_an_archive_proves_itself_alone(life: Life, tmp_path: Path, inside: Insi
     assert not verify_archive(path, key=Signer.make().public_key).whole
 
 
+def test_an_archive_is_compared_with_the_checkpoint_of_its_size_and_what_a_witness_saw_of_it(
+    life: Life, tmp_path: Path, inside: Inside
+) -> None:
+    folder = DataFolder(life.settings.data)
+    note = rows(life.journal, "SELECT note FROM checkpoints ORDER BY size DESC LIMIT 1")[0][0]
+    Outside(folder.checkpoints).keep(note)
+    Outside(folder.checkpoints).keep(Signer.load(folder.journal_key).sign(note.splitlines()[0], 900, bytes(32)))
+    (made,) = life.archive()
+    path, witness = life.archives / made.name, Cosigner(Signer.make())
+    cosigned = note + witness.line(note.rpartition("\n\n")[0] + "\n", 1)
+    assert verify_archive(path, against=[cosigned], witnesses=[witness.vkey]).whole
+    assert inside("audit", "verify", str(path), "--against", str(folder.checkpoints))[0] == 0
+    for notes in ([], [note]):
+        faults = verify_archive(path, against=notes, witnesses=[witness.vkey]).faults
+        assert any("is cosigned by" in fault for fault in faults)
+    assert inside("audit", "verify", str(path), "--witness", witness.vkey)[0] == 1
+
+
+@pytest.mark.parametrize(
+    "statements",
+    [
+        ["CREATE VIEW more AS SELECT * FROM records"],
+        ["ALTER TABLE records RENAME TO x", "CREATE VIEW records AS SELECT * FROM x UNION ALL SELECT * FROM x"],
+        ["CREATE TRIGGER act AFTER INSERT ON facts BEGIN DELETE FROM records; END"],
+    ],
+)
+def test_an_archive_that_is_made_otherwise_is_found(life: Life, statements: list[str]) -> None:
+    (made,) = life.archive()
+    alter(life.archives / made.name, *statements)
+    assert "it is not made as an archive is" in verify_archive(life.archives / made.name).faults[0]
+
+
 HARM = {
     "body": "UPDATE records SET body = CAST(body || x'00' AS BLOB) WHERE position = (SELECT MIN(position) FROM records)",
     "kind": "UPDATE records SET kind = 'task.TaskExpired' WHERE position = (SELECT MAX(position) FROM records)",
@@ -157,6 +191,12 @@ HARM_OF_STUBS = {
     "one stub too many": f"UPDATE stored_events SET state = (SELECT state FROM stored_events WHERE {STUB}) WHERE rowid = 1",
     "the record of the archive": "UPDATE stored_events SET state = CAST(replace(state, 'e-', 'f-') AS BLOB) WHERE topic LIKE 'archive%'",
     "no record of the archive": "DELETE FROM stored_events WHERE topic LIKE 'archive%'",
+    "a last state is gone": "DELETE FROM tombstones WHERE stream = (SELECT MIN(stream) FROM tombstones)",
+    "an open stream is kept as archived": "UPDATE tombstones SET stream = (SELECT originator_id FROM stored_events WHERE"
+    " originator_id LIKE 'task-%' AND originator_id NOT IN (SELECT stream FROM tombstones))"
+    " WHERE stream = (SELECT MIN(stream) FROM tombstones)",
+    "a last state of another archive": "UPDATE tombstones SET archive = 2",
+    "a last state of earlier": "UPDATE tombstones SET version = 1",
     "another body": f"UPDATE stored_events SET state = x'81' WHERE {STUB} AND originator_version = 2",
 }
 
@@ -167,7 +207,7 @@ def test_an_altered_stub_is_found(life: Life, what: str) -> None:
     alter(life.journal, HARM_OF_STUBS[what])
     report = verify(life.journal)
     assert not report.whole
-    assert report.first_bad is not None
+    assert report.first_bad is not None or "last state" in what or "is kept as archived" in what
 
 
 async def test_a_node_reads_through_its_archives_and_refuses_new_events(life: Life) -> None:
@@ -245,6 +285,17 @@ async def test_blobs_are_not_collected_while_an_archive_that_may_name_them_is_mi
         assert (answer.status_code, made.name in answer.text) == (503, True), answer.text
 
 
+def test_a_record_that_is_archived_is_proven_like_any_other(life: Life, tmp_path: Path, inside: Inside) -> None:
+    (made,) = life.archive()
+    key, proof = verify(life.journal).key, tmp_path / "proof"
+    assert inside("audit", "prove", str(made.first), str(life.journal), "--out", str(proof))[0] == 0
+    code, said, _ = inside("audit", "check", str(proof), "--key", key)
+    assert (code, SECRET in said) == (0, True)
+    life.detach()
+    code, _, errors = inside("audit", "prove", str(made.first), str(life.journal))
+    assert (code, made.name in errors, "altered" in errors) == (2, True, False)
+
+
 def test_a_running_node_is_not_archived_and_times_have_passed(life: Life, inside: Inside) -> None:
     for when in ("yesterday", "7", "2999-01-01T00:00:00Z"):
         code, output, errors = inside("log", "archive", "--before", when)
@@ -315,6 +366,7 @@ async def test_an_imported_stream_stays_closed(life: Life, tmp_path: Path) -> No
         import_log(settings_of(tmp_path / "imported"), file, key)
     async with open_client(settings_of(tmp_path / "imported")) as admin:
         store = admin.node.store
+        assert (await admin.get("/v1/audit/verify"))["whole"]
         assert await trio.to_thread.run_sync(store.is_archived, tasks.stream(life.ended[0]))
         assert not await trio.to_thread.run_sync(store.is_archived, tasks.stream(life.open))
 

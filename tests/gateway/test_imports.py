@@ -1,6 +1,7 @@
 """A log that was exported whole becomes the same journal elsewhere, exactly once, all or nothing."""
 
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -116,6 +117,20 @@ async def test_a_named_journal_is_imported_where_the_shared_one_lists_it(lived: 
     with pytest.raises(Wrong, match="is not empty"):
         make(other, tmp_path / "acme", own, "acme")
     async with open_client(other) as admin:
+        tenant = Client(admin.node, admin.http, folder.named("acme").admin_key.read_text())
+        assert len((await tenant.get("/v1/tasks"))["tasks"]) == 1
+
+
+async def test_a_named_journal_that_is_encrypted_at_rest_is_imported_and_read_with_its_keys(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path, encrypt_at_rest=True)
+    await _live(settings)
+    folder = DataFolder(settings.data)
+    export(GavelSettings(data=folder.named("acme").path), tmp_path / "acme")
+    folder.named("acme").path.rename(tmp_path / "gone")
+    make(settings, tmp_path / "acme", tmp_path / "gone" / "journal-key", "acme")
+    for kept in ("keyring.db", "admin-key"):
+        shutil.copy(tmp_path / "gone" / kept, folder.named("acme").path)
+    async with open_client(settings) as admin:
         tenant = Client(admin.node, admin.http, folder.named("acme").admin_key.read_text())
         assert len((await tenant.get("/v1/tasks"))["tasks"]) == 1
 

@@ -54,6 +54,20 @@ async def test_a_node_keeps_its_newest_checkpoint_outside_at_an_interval_and_at_
     assert keeper.outside.folder == DataFolder(settings.data).checkpoints
 
 
+async def test_what_lies_where_a_checkpoint_belongs_is_not_taken_for_it(settings: GavelSettings) -> None:
+    async with open_client(settings) as admin:
+        keeper, store = admin.node.keeper, admin.node.store
+        await keeper.keep()
+        kept = keeper.outside.path(keeper.kept)
+        for position in range(store.position + 1, store.position + 20):
+            keeper.outside.path(position).write_bytes(kept.read_bytes())
+        await admin.submit()
+        await keeper.keep()
+        assert keeper.outside.path(keeper.kept).read_text() == store.checkpoint()
+        for position in range(keeper.kept + 1, keeper.kept + 20):
+            keeper.outside.path(position).unlink(missing_ok=True)
+
+
 async def test_a_journal_that_was_set_back_does_not_open(settings: GavelSettings, tmp_path: Path) -> None:
     journal = DataFolder(settings.data).journal
     async with open_client(settings) as admin:

@@ -96,7 +96,7 @@ def test_a_whole_export_is_a_header_the_records_what_belongs_to_them_and_an_end(
     assert checked.root == verify(path).root
     assert [doubt[:28] for doubt in checked.not_excluded] == [
         "somebody with the signing ke",
-        "replies and how far actors h",
+        "replies, how far actors have",
     ]
 
 

@@ -133,3 +133,10 @@ def test_a_damaged_file_is_never_taken_for_none(journal, outside):
 def test_a_kept_checkpoint_is_the_one_that_was_signed(journal, outside):
     outside.keep(note_of(journal))
     assert read_note(str(outside.newest()))[0].size == SIZE
+
+
+def test_a_smaller_checkpoint_in_the_place_of_a_larger_one_is_no_way_back(journal, outside):
+    outside.keep(note_of(journal))
+    outside.path(SIZE).write_text(note_of(journal, 8))
+    with closing(opened(journal)) as store, pytest.raises(Unreadable, match="in the place of another one"):
+        check_outside(store, outside)

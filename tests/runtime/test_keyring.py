@@ -1,7 +1,9 @@
 """The file of keys: found again under the same master key alone, wrapped anew, and forgotten without a trace."""
 
 import os
+import sqlite3
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -95,6 +97,21 @@ def test_what_comes_after_a_retirement_stands_under_a_new_key_and_the_old_one_st
     assert keyring.retire(ANN) == [old.id]
     new = keyring.key_for(ANN)
     assert (keyring.find(old.id), keyring.ids_of(ANN)) == (old, [old.id, new.id])
+    keyring.close()
+
+
+def test_a_key_under_another_persons_name_opens_nothing_and_is_named(tmp_path: Path) -> None:
+    """An erasure of the one would have missed it."""
+    keyring = opened(tmp_path)
+    key = keyring.key_for(ANN)
+    keyring.close()
+    with closing(sqlite3.connect(keyring.path, isolation_level=None)) as file:
+        file.execute("UPDATE keys SET subject=? WHERE id=?", (BOB[1], key.id))
+    keyring = opened(tmp_path)
+    with pytest.raises(KeyringUnusable, match=f"the key {key.id.hex()} of .* can't be unwrapped"):
+        keyring.find(key.id)
+    with pytest.raises(KeyringUnusable, match="damaged or altered"):
+        keyring.rewrap(OTHER)
     keyring.close()
 
 

@@ -132,6 +132,19 @@ def test_a_copy_without_its_log_is_an_earlier_state_unless_a_kept_checkpoint_say
     found(copy, 5, "position 5 is missing: the given checkpoint covers 5", against=note)
 
 
+def test_what_is_altered_in_the_log_alone_is_found_through_a_link_too(tmp_path):
+    """Where a link leads, SQLite looks for the log beside the file: so does a node, which reads what was altered."""
+    path, link = tmp_path / "journal.db", tmp_path / "data.db"
+    write(path)
+    lone(path)
+    link.symlink_to(path)
+    assert verify(link).whole
+    with closing(sqlite3.connect(link, isolation_level=None)) as writer:
+        writer.execute("PRAGMA journal_mode=WAL")
+        writer.execute("UPDATE stored_events SET originator_id='task-x' WHERE rowid=3")
+        found(link, 3, "position 3")
+
+
 def test_a_log_that_cannot_be_opened_where_it_lies_is_read_from_a_copy(tmp_path):
     copy, _ = live_copy(tmp_path)
     Path(f"{copy}-shm").mkdir()
