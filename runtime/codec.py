@@ -309,15 +309,20 @@ class Codec:
 
     def command(self, record: CommandRecord) -> Command[Any]:
         """The command that a record holds, as `decide` saw it. Raises UnknownKind, NotUpcast or msgspec.DecodeError."""
-        name, data = record.name, record.data
+        decoder, data = self._decoder_by_command.get(record.name), record.data
+        if decoder is None:
+            decoder, data = self._decoder_of_old(record.name, data)
+        command: Command[Any] = decoder.decode(data)
+        return command
+
+    def _decoder_of_old(self, name: str, data: msgspec.Raw) -> tuple[msgspec.msgpack.Decoder[Any], msgspec.Raw]:
         if name in self._upcasts:
             name, said = self._upcasts.apply(name, msgspec.msgpack.decode(data, type=dict[str, Any]))
             data = msgspec.Raw(self.pack(said))
         decoder = self._decoder_by_command.get(name)
         if decoder is None:
             raise UnknownKind(f"{name}: no aggregate lists this command")
-        command: Command[Any] = decoder.decode(data)
-        return command
+        return decoder, data
 
     def aggregate_of(self, stream: str) -> Aggregate:
         """The aggregate that a stream's name says. Raises UnknownKind."""

@@ -85,7 +85,7 @@ def _verify(options: argparse.Namespace) -> int:
         else:
             with place_of(target, options) as place:
                 report = _judge(place, trust)
-    except (Unreadable, NotANote) as error:
+    except (Unreadable, NotANote, OSError) as error:
         raise Wrong(str(error)) from error
     if options.json:
         print_json(report)
