@@ -8,6 +8,7 @@ import msgspec
 
 DOCUMENT_BYTES_MAX = 64 * 1024
 DOCUMENT_DEPTH_MAX = 32
+SMALL = 2**53
 
 Document = dict[str, Any]
 """A JSON object. Its keys are written in sorted order, so that equal documents have equal bytes."""
@@ -17,6 +18,8 @@ _encoder = msgspec.msgpack.Encoder(order="deterministic")
 
 def faults(name: str, document: Document) -> list[str]:
     """What keeps `document` from being recorded, one sentence a fault; `name` says which field it is."""
+    if not document:
+        return []
     found = _fault(document, name, 1)
     if found:
         return [found]
@@ -51,8 +54,10 @@ def _fault(value: object, path: str, depth: int) -> str:
 
 
 def _first_fault(items: Iterable[tuple[int | str, object]], path: str, depth: int) -> str:
-    """The first fault among what a list or an object holds; texts, which most of it is, have none."""
+    """The first fault among what a list or an object holds; texts and small numbers, which most of it is, have none."""
     for name, item in items:
-        if (type(item) is not str or depth > DOCUMENT_DEPTH_MAX) and (found := _fault(item, f"{path}/{name}", depth)):
+        kind = type(item)
+        is_plain = kind is str or (kind is int and -SMALL < item < SMALL) or (kind is float and -SMALL < item < SMALL)  # type: ignore[operator]
+        if (not is_plain or depth > DOCUMENT_DEPTH_MAX) and (found := _fault(item, f"{path}/{name}", depth)):
             return found
     return ""
