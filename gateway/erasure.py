@@ -7,7 +7,7 @@ destroyed, copies of states thrown away, blobs removed, and read models overwrit
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 import structlog
@@ -27,15 +27,6 @@ ROUNDS_MAX = 3
 
 log = structlog.get_logger("gateway.erasure")
 T = TypeVar("T")
-
-
-class Erasure(NamedTuple):
-    """An erasure on record: whose, the names of the keys, and its position."""
-
-    tenant: str
-    data_subject: str
-    keys: tuple[str, ...]
-    position: int
 
 
 async def erase(node: Compartment, data_subject: str, reason: str, context: Context) -> SubjectAccepted:
@@ -62,15 +53,12 @@ async def carry_through(node: Compartment) -> None:
     """Does what is on record and not done yet, of this node's own erasures and of those that came with a backup."""
     keyring = node.keyring
     done = await _guarded(keyring.done)
-    held = {
-        key.hex() for key in await _guarded(keyring.all_ids)
-    }  # what is noted as done may be of a journal that was set back since
+    # What is noted as done may be of a journal that was set back since: whose keys are held is not done.
+    held = {key.hex() for key in await _guarded(keyring.all_ids)}
     due = [one for one in await _on_record(node) if one.position not in done or not held.isdisjoint(one.keys)]
     if not due:
         return
-    origin = node.store.origin
-    noted = [ErasureLine(origin, one.position, one.tenant, one.data_subject, one.keys) for one in due]
-    await run_blocking(note_erasures, node.folder.erasures, noted)
+    await run_blocking(note_erasures, node.folder.erasures, due)
     await _guarded(keyring.destroy, [bytes.fromhex(key) for one in due for key in one.keys])
     await _guarded(keyring.dispose, DISPOSABLE)
     await _forget_copies(node)
@@ -99,11 +87,13 @@ async def carry_through_at_start(node: Compartment) -> None:
         log.error("erasure_not_complete", reason=str(error))
 
 
-async def _on_record(node: Compartment) -> list[Erasure]:
+async def _on_record(node: Compartment) -> list[ErasureLine]:
     first = subject.stream("", "").removesuffix(":")
     records: Sequence[Recorded] = await node.system.journal.read_with(node.store.read_streams, first)
     return [
-        Erasure(record.meta.tenant, record.event.data_subject, record.event.keys, record.position)
+        ErasureLine(
+            node.store.origin, record.position, record.meta.tenant, record.event.data_subject, record.event.keys
+        )
         for record in records
         if isinstance(record.event, SubjectErased)
     ]

@@ -2,14 +2,14 @@
 
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 from aggregates.catalog import AGGREGATES
 from gateway.queries import AsOf
 from gateway.verdicts import Wrong
-from runtime.archives import Archives, attached
+from runtime.archives import Archives, read_through
 from runtime.codec import Codec
 from runtime.errors import Refused
 from runtime.evidence import Unreadable
@@ -27,10 +27,8 @@ def open_journal(path: Path) -> Iterator[sqlite3.Connection]:
         connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, isolation_level=None)
         try:
             connection.execute("BEGIN")
-            archives = attached(archives_of(path), connection.execute)
-            if archives:
-                connection.row_factory = archives.row
-            yield connection
+            with closing(read_through(connection, archives_of(path))):
+                yield connection
         finally:
             connection.close()
     except (sqlite3.Error, Unreadable) as error:

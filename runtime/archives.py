@@ -186,3 +186,11 @@ def open_archive(path: Path) -> sqlite3.Connection:
 def attached(folder: Path, query: Callable[[str], Iterable[Sequence[Any]]]) -> Archives:
     """The archives that a journal lists, of which the files lie in a folder."""
     return Archives(folder, listed(row[0] for row in query(SEALED)))
+
+
+def read_through(connection: sqlite3.Connection, folder: Path) -> Archives:
+    """Has a connection to a journal's file read what is archived in the archives in a folder; they are to be closed with it."""
+    archives = attached(folder, connection.execute)
+    if archives:
+        connection.row_factory = archives.row
+    return archives

@@ -4,7 +4,7 @@ A record's body has three parts then: its meta and its data, in which the person
 them under a key of the data subject: the key's name, a nonce, and ciphertext with its tag (AES-256-GCM).
 """
 
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import msgspec
 from cryptography.exceptions import InvalidTag
@@ -67,27 +67,14 @@ def _blank(annotation: Any, name: str) -> Any:
     raise TypeError(f"{name} is personal, and has no blank value")
 
 
-class Sealed(NamedTuple):
-    """A sealed part as it stands: the key's name, the nonce, and the rest."""
-
-    key_id: bytes
-    nonce: bytes
-    content: bytes
-
-    @classmethod
-    def of(cls, raw: bytes) -> "Sealed":
-        start = ID_BYTES + NONCE_BYTES
-        return cls(raw[:ID_BYTES], raw[ID_BYTES:start], raw[start:])
-
-
 def unseal(keys: Keys | None, raw: bytes, purpose: bytes) -> bytes | None:
     """What was sealed for this purpose; None where the key is gone, or there are no keys. Raises Altered."""
-    sealed = Sealed.of(raw)
-    key = keys.find(sealed.key_id) if keys is not None else None
+    key = keys.find(raw[:ID_BYTES]) if keys is not None else None
     if key is None:
         return None
+    start = ID_BYTES + NONCE_BYTES
     try:
-        return key.cipher.decrypt(sealed.nonce, sealed.content, purpose)
+        return key.cipher.decrypt(raw[ID_BYTES:start], raw[start:], purpose)
     except (InvalidTag, ValueError):
         raise Altered("what is sealed here was altered, or sealed for another place") from None
 

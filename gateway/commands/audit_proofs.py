@@ -13,7 +13,7 @@ from gateway.commands.asking import argument_text, ask_node, is_address
 from gateway.commands.common import add_journal, add_json, add_settings, print_json
 from gateway.commands.journal_named import place_of
 from gateway.verdicts import FINE, NO, Wrong
-from runtime.archives import attached
+from runtime.archives import read_through
 from runtime.cosignatures import WitnessKey, as_utc
 from runtime.evidence import Unreadable, read_evidence
 from runtime.proofs import NotProven, verify_consistency
@@ -119,9 +119,7 @@ def _ask_file(options: argparse.Namespace, question: Callable[[FileLog], T]) -> 
     with place_of(options.target, options) as place:
 
         def look(connection: sqlite3.Connection) -> T:
-            with closing(attached(archives_of(place), connection.execute)) as archives:
-                if archives:
-                    connection.row_factory = archives.row
+            with closing(read_through(connection, archives_of(place))):
                 return question(FileLog(str(place), connection))
 
         return _own(lambda: read_evidence(place, look))

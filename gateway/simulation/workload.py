@@ -12,7 +12,7 @@ from gateway.parts import Node
 from gateway.simulation.boot import boot
 from gateway.simulation.clients import KINDS as CLIENT_KINDS
 from gateway.simulation.clients import SKILLS, TENANT, Agent, Officer, Submitter, planted
-from gateway.simulation.hindsight import check_facts
+from gateway.simulation.hindsight import auditor_of, check_facts
 from gateway.simulation.leases import check_leases, check_told
 from gateway.simulation.told import Told
 from runtime.records import Recorded
@@ -112,9 +112,10 @@ class NodeWorkload:
 
     async def _check(self, world: World, machine: Machine[Node], told: Told) -> None:
         node = await machine.up()
-        await check(world, node.system, told.ledger, node.projector)
+        auditor = auditor_of(node.store)
+        await check(world, node.system, told.ledger, node.projector, auditor)
         records = node.store.read(0, node.system.journal.position)
-        check_facts(world, node.store)
+        check_facts(world, auditor)
         check_leases(world, records, told)
         check_told(world, records, told)
         _check_erased(world, machine.folder, records, told)

@@ -22,7 +22,7 @@ from runtime.projector import Projector
 from runtime.read_models import Digests, ReadModels, compare, digests, open_database
 from runtime.records import Meta, Recorded
 from runtime.recovery import NODE, Recovery
-from runtime.replay import Difference, Finding, Replay, Undecided
+from runtime.replay import Difference, Finding, Replay, Undecided, Witness
 from runtime.simulation.ledger import Ledger, stored_reply
 from runtime.simulation.world import World
 from runtime.store.sqlite import REPLY_SECONDS, Memory
@@ -37,8 +37,17 @@ LOOKS_AT_REST = 3
 Records = Sequence[Recorded]
 
 
-async def check(world: World, system: System, ledger: Ledger | None = None, projector: Projector | None = None) -> None:
-    """Waits until the system is at rest, and ends the run where an invariant does not hold. All clients must have ended."""
+async def check(
+    world: World,
+    system: System,
+    ledger: Ledger | None = None,
+    projector: Projector | None = None,
+    witness: Witness | None = None,
+) -> None:
+    """Waits until the system is at rest, and ends the run where an invariant does not hold. All clients must have ended.
+
+    `witness` follows the log while its commands are decided again.
+    """
     await rest(world, system)
     ours = await _digests_at_rest(world, system, projector) if projector is not None else None
     records = system.journal.store.read(0, system.journal.position)
@@ -49,7 +58,7 @@ async def check(world: World, system: System, ledger: Ledger | None = None, proj
     positions_contiguous(world, system, records)
     every_reaction_made(world, system, records)
     memory_equals_fold(world, system, records)
-    decide_again(world, system)
+    decide_again(world, system, witness)
     log_verifies(world, system)
     if projector is not None and ours is not None:
         read_models_equal_rebuild(world, projector, records, ours)
@@ -220,10 +229,10 @@ def _folded(system: System, records: Records, saved: Sequence[Memory]) -> dict[t
     return {name: fold.memory for name, fold in recovery.folds.items()}
 
 
-def decide_again(world: World, system: System) -> None:
+def decide_again(world: World, system: System, witness: Witness | None = None) -> None:
     """Each recorded command, decided once more over the recorded events before it, gives the recorded events."""
-    store = system.journal.store
-    for finding in Replay(store, system.journal.codec, last=system.journal.position).run():
+    journal = system.journal
+    for finding in Replay(journal.store, journal.codec, last=journal.position, witness=witness).run():
         world.holds("decide_again", is_excused(finding), f"{finding}")
 
 
