@@ -17,7 +17,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 
 from aggregates.journal import SHARED
-from aggregates.key import Authenticate, Principal, Role
+from aggregates.key import Authenticate
+from aggregates.values.roles import Principal, Role
 from gateway.sessions import COOKIE, Sessions
 from runtime.delivery import Context
 from runtime.errors import Failure, Refused

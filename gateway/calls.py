@@ -18,7 +18,7 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 from starlette.websockets import WebSocket
 
-from aggregates.key import Principal, Role
+from aggregates.values.roles import Principal, Role
 from gateway.auth import EVERYBODY, authenticate, check_role
 from gateway.bodies import decode
 from gateway.parts import Compartment, Node

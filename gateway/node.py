@@ -25,7 +25,7 @@ from agents.roster import ROSTER
 from agents.solver import House, Solver
 from aggregates.journal import JournalFacts
 from aggregates.key import IssueKey
-from aggregates.key import Role as KeyRole
+from aggregates.values.roles import Role as KeyRole
 from gateway.app import make_app
 from gateway.auth import digest_of, key_id_of
 from gateway.bounds import Bounds as DoorBounds

@@ -12,7 +12,7 @@ from typing import Any, get_args
 
 import msgspec
 
-from aggregates.key import Role
+from aggregates.values.roles import Role
 from gateway.bodies import MSGPACK
 from gateway.calls import IDEMPOTENCY_HEADER, JSON, POSITION_HEADER, Endpoint, SocketEndpoint
 from gateway.problems import MEDIA_TYPE, Fault

@@ -12,7 +12,7 @@ import trio
 from starlette.exceptions import HTTPException
 
 from aggregates.journal import SHARED
-from aggregates.key import Principal
+from aggregates.values.roles import Principal
 from gateway.auth import Tokens, digest_of
 from gateway.bounds import Counts
 from gateway.checkpoints import Keeper

@@ -12,6 +12,7 @@ from aggregates import agent, key, solve_job, task
 from aggregates.values.document import Document
 from aggregates.values.qubo import Format, Sense
 from aggregates.values.ranking import Ranked
+from aggregates.values.roles import Role
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -177,7 +178,7 @@ class Key(Row, frozen=True, kw_only=True):
     """A key, without its token."""
 
     key_id: str
-    role: key.Role
+    role: Role
     status: key.Stage
     agent_id: str | None
     label: str

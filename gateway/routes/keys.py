@@ -6,7 +6,8 @@ import msgspec
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from aggregates.key import IssueKey, KeyAccepted, RevokeKey, Role, stream
+from aggregates.key import IssueKey, KeyAccepted, RevokeKey, stream
+from aggregates.values.roles import Role
 from gateway import rows
 from gateway.auth import ADMINS, digest_of
 from gateway.bodies import body_type, to_command

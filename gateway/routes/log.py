@@ -11,7 +11,7 @@ from starlette.requests import HTTPConnection
 from starlette.responses import Response
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from aggregates.key import Principal
+from aggregates.values.roles import Principal
 from gateway.auth import EVERYBODY, is_welcome
 from gateway.calls import Call, Endpoint, SocketEndpoint
 from gateway.live import EventStream, Line, Write, line, watch

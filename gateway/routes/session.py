@@ -4,7 +4,8 @@ import msgspec
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
-from aggregates.key import Principal, stream
+from aggregates.key import stream
+from aggregates.values.roles import Principal
 from gateway.auth import EVERYBODY, WATCHERS, digest_of, whose
 from gateway.calls import Call, Endpoint
 from gateway.parts import Compartment, Node

@@ -6,7 +6,7 @@ from typing import Any
 
 from starlette.websockets import WebSocket
 
-from aggregates.key import Principal
+from aggregates.values.roles import Principal
 from gateway.auth import AGENTS, ENROLLERS
 from gateway.calls import SocketEndpoint
 from gateway.enrolment import enrol

@@ -8,10 +8,10 @@ from sqlalchemy import Connection
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from aggregates.key import Role
 from aggregates.task import CancelTask, CompleteTask, FailTask, Stage, StartTask, SubmitTask, TaskAccepted, stream
 from aggregates.values.document import Document
 from aggregates.values.numbers import Instant, Token
+from aggregates.values.roles import Role
 from aggregates.values.text import Note
 from gateway import rows
 from gateway.auth import AGENTS, EVERYBODY, OPERATORS, SUBMITTERS

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from aggregates.key import IssueKey, Role
+from aggregates.key import IssueKey
+from aggregates.values.roles import Role
 from gateway import auth
 from gateway.app import ENDPOINTS, SOCKETS
 from gateway.auth import Tokens, digest_of, key_id_of

@@ -11,7 +11,8 @@ from urllib.parse import urlencode
 import pytest
 from eventsourcing.persistence import OperationalError
 
-from aggregates.key import IssueKey, Role
+from aggregates.key import IssueKey
+from aggregates.values.roles import Role
 from gateway.app import ENDPOINTS
 from gateway.auth import digest_of
 from gateway.compartments import GONE

@@ -10,7 +10,7 @@ from openapi_spec_validator import validate
 from sqlalchemy import Table
 
 from aggregates.agent import DeregisterAgent
-from aggregates.key import Role
+from aggregates.values.roles import Role
 from gateway import rows
 from gateway.app import ENDPOINTS, SOCKETS
 from gateway.calls import Call, Endpoint

@@ -11,8 +11,8 @@ from eventsourcing.persistence import OperationalError
 
 from aggregates import action, key
 from aggregates.agent import DeregisterAgent
-from aggregates.key import Role
 from aggregates.trail import SETTINGS, RequestRefused, RequestsRefused, StrangersRefused
+from aggregates.values.roles import Role
 from gateway import refusals
 from gateway.app import ENDPOINTS
 from gateway.auth import OPERATORS

@@ -24,6 +24,7 @@ from aggregates import (
 from aggregates.catalog import AGGREGATES
 from aggregates.values.qubo import Format, Sense
 from aggregates.values.ranking import BidderFacts
+from aggregates.values.roles import Role
 from runtime.codec import Codec
 from runtime.errors import Refused
 from runtime.records import Command, Meta, Recorded
@@ -259,7 +260,7 @@ def _key(story: Story, random: Random, tenant: str, step: int) -> None:
     command = random.choice(
         (
             key.IssueKey(
-                **common, role=key.Role.AUDITOR, digest=bytes(32), label="for ann", data_subject=random.choice(PERSONS)
+                **common, role=Role.AUDITOR, digest=bytes(32), label="for ann", data_subject=random.choice(PERSONS)
             ),
             key.RevokeKey(**common, reason="leaked"),
         )

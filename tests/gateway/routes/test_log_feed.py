@@ -9,7 +9,8 @@ import pytest
 import trio
 from wsproto.events import BytesMessage, TextMessage
 
-from aggregates.key import IssueKey, Role
+from aggregates.key import IssueKey
+from aggregates.values.roles import Role
 from gateway import live
 from gateway.auth import digest_of
 from gateway.live import watch

@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from aggregates.key import Role
+from aggregates.values.roles import Role
 from gateway.cli import main
 from gateway.commands.log_why import told
 from gateway.journal_file import JournalFile, open_journal
