@@ -165,9 +165,7 @@ def _remember_key(memory: Identities, tenant: str, event: KeyIssued | KeyReplace
             memory.keys_by_tenant[tenant] = memory.keys_by_tenant.get(tenant, 0) + 1
         case KeyReplaced():
             digest = memory.digest_by_id[event.key_id]
-            entry = memory.key_by_digest[digest]
-            until = event.until if entry.expires_at is None else min(event.until, entry.expires_at)
-            memory.key_by_digest[digest] = replace(entry, expires_at=until)
+            memory.key_by_digest[digest] = replace(memory.key_by_digest[digest], expires_at=event.until)
         case KeyRevoked():
             memory.key_by_digest.pop(memory.digest_by_id.pop(event.key_id, ""), None)
 

@@ -18,12 +18,13 @@ from aggregates.journal import JOURNALS_MAX, JournalFacts, ListJournals, OpenJou
 from aggregates.journal_key import RotateKey, RotationAccepted
 from aggregates.key import Authenticate, IssueKey, KeyAccepted, ReplaceKey, RevokeKey
 from aggregates.lockout import NoteFailure, NoteSuccess, Scope, Tried, Unlock
-from aggregates.session import EndSession, FindSession, OpenSession, SessionAccepted
+from aggregates.session import EndSession, FindSession, OpenSession, SessionAccepted, WhichSession
 from aggregates.user import (
     ChangeUser,
     DisableUser,
     EnableUser,
     FindLogin,
+    FindUser,
     Login,
     RegisterUser,
     RemoveUser,
@@ -47,7 +48,7 @@ ENDS_SESSIONS: dict[type, str] = {
     SetPassword: "the password is another one",
 }
 
-Question = Authenticate | FindSession | FindLogin | ListJournals
+Question = Authenticate | FindSession | WhichSession | FindUser | FindLogin | ListJournals
 OfKeys = IssueKey | ReplaceKey | RevokeKey
 OfUsers = RegisterUser | ChangeUser | SetPassword | DisableUser | EnableUser | RemoveUser
 OfSessions = OpenSession | EndSession
@@ -60,7 +61,7 @@ class Security(Actor[SecurityCommand, Identities]):
     """One for the node: a token says its tenant, so it must be known before the tenant is."""
 
     takes = (
-        *(Authenticate, FindSession, FindLogin, ListJournals),
+        *(Authenticate, FindSession, WhichSession, FindUser, FindLogin, ListJournals),
         *keys.COMMANDS,
         *users.COMMANDS,
         *sessions.COMMANDS,
@@ -91,6 +92,14 @@ class Security(Actor[SecurityCommand, Identities]):
                 return reply(message, self.memory.key(message.digest.hex(), message.at))
             case FindSession():
                 return reply(message, self.memory.session(message.digest.hex(), message.at))
+            case WhichSession():
+                entry = self.memory.session_by_digest.get(message.digest.hex())
+                return reply(message, entry.session_id if entry and entry.tenant == message.tenant else "")
+            case FindUser():
+                principal = self.memory.user(message.user_id)
+                if principal.tenant != message.tenant:
+                    raise Refused("user_unknown", status=403)
+                return reply(message, principal)
             case FindLogin():
                 return reply(message, self._login(message))
             case ListJournals():

@@ -49,6 +49,7 @@ class Key(State, frozen=True, kw_only=True):
     digest: bytes = b""
     agent_id: str = ""
     scopes: tuple[Permission, ...] = ()
+    expires_at: float | None = None
     successor_id: str = ""
 
 
@@ -154,7 +155,7 @@ def decide(key: Key, command: KeyCommand) -> Sequence[KeyEvent]:
 def _is_of(key: Key, command: IssueKey) -> bool:
     """Whether this key was issued so."""
     asked = evolve(initial, _issued(command))
-    return asked == replace(key, stage=Stage.ISSUED, successor_id="")
+    return asked == replace(key, stage=Stage.ISSUED, expires_at=asked.expires_at, successor_id="")
 
 
 def _replaced(key: Key, command: ReplaceKey) -> list[KeyEvent]:
@@ -164,7 +165,8 @@ def _replaced(key: Key, command: ReplaceKey) -> list[KeyEvent]:
         raise Refused("key_ended", f"{command.key_id} is {key.stage.value}")
     if key.agent_id:
         raise Refused("role_needs_registration", "an agent that registers again is given a new key", status=422)
-    until = command.at + command.overlap_seconds
+    ends = (command.at + command.overlap_seconds, key.expires_at)
+    until = min(end for end in ends if end is not None)
     return [KeyReplaced(key_id=command.key_id, successor_id=command.successor_id, until=until)]
 
 
@@ -195,9 +197,14 @@ def evolve(key: Key, event: KeyEvent) -> Key:
     match event:
         case KeyIssued():
             return Key(
-                stage=Stage.ISSUED, role=event.role, digest=event.digest, agent_id=event.agent_id, scopes=event.scopes
+                stage=Stage.ISSUED,
+                role=event.role,
+                digest=event.digest,
+                agent_id=event.agent_id,
+                scopes=event.scopes,
+                expires_at=event.expires_at,
             )
         case KeyReplaced():
-            return replace(key, stage=Stage.REPLACED, successor_id=event.successor_id)
+            return replace(key, stage=Stage.REPLACED, expires_at=event.until, successor_id=event.successor_id)
         case KeyRevoked():
             return replace(key, stage=Stage.REVOKED)

@@ -77,6 +77,13 @@ class FindSession(Command[Principal], frozen=True, kw_only=True):
     digest: House[SessionDigest]
 
 
+class WhichSession(Command[str], frozen=True, kw_only=True):
+    """Which of the tenant's sessions is that of a cookie with this digest? Answered with its id, empty where there is none; records
+    nothing."""
+
+    digest: House[SessionDigest]
+
+
 class SessionOpened(Event, frozen=True, kw_only=True):
     session_id: SessionId
     digest: bytes

@@ -12,7 +12,7 @@ from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from aggregates.values.ids import DataSubject, UserId
-from aggregates.values.roles import MACHINES, Role
+from aggregates.values.roles import MACHINES, Principal, Role
 from aggregates.values.text import Label, Note
 from runtime.errors import Refused
 from runtime.records import Command, Event, House, Personal, State
@@ -112,6 +112,12 @@ class Login(Struct, frozen=True, kw_only=True):
 
     user_id: str
     password_hash: str
+
+
+class FindUser(Command[Principal], frozen=True, kw_only=True):
+    """As whom does this user of the tenant ask? A question of the gateway's, answered by the security actor; records nothing."""
+
+    user_id: House[UserId]
 
 
 class FindLogin(Command[Login], frozen=True, kw_only=True):

@@ -46,6 +46,7 @@ from gateway.routes import (
     tenant_health,
     trail,
     uploads,
+    users,
     witness,
 )
 
@@ -55,6 +56,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *session.routes,
     *journals.routes,
     *keys.routes,
+    *users.routes,
     *subjects.routes,
     *agents.routes,
     *tasks.routes,

@@ -175,7 +175,7 @@ async def _open_compartment(node: Node, machine: Machine, facts: JournalFacts) -
         state_cache_bytes_max=node.settings.state_cache_bytes_max // CACHE_PARTS,
     )
     async with _open_parts(settings, folder, store, machine) as parts:
-        compartment = Compartment(facts.name, node.settings, parts, node.sessions, node.counts)
+        compartment = Compartment(facts.name, node.settings, parts, node.visitors, node.counts)
         await carry_through_at_start(compartment)
         await _admit_admin(compartment, facts.name)
         async with _keep_trail(compartment), trio.open_nursery() as nursery:

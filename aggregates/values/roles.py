@@ -55,13 +55,16 @@ class Permission(StrEnum):
     STATUS_READ = "status:read"
     SESSIONS_OPEN = "sessions:open"
     """Sign a browser in."""
-    SESSIONS_END = "sessions:end"
-    """Sign out."""
+    SELF_MANAGE = "self:manage"
+    """Sign out, replace one's own key, set one's own password."""
     WEBHOOKS_READ = "webhooks:read"
     WEBHOOKS_MANAGE = "webhooks:manage"
     NODE_READ = "node:read"
     """How the node is inside: actors, read models, metrics."""
+    ACTORS_MANAGE = "actors:manage"
+    """The tenant's actors: what they write into the log, and messages that reached none."""
     NODE_MANAGE = "node:manage"
+    """Read models, which all tenants of a journal share."""
     AUDIT_READ = "audit:read"
     """Proofs, the trail, why something happened, whose personal data is recorded."""
     AUDIT_NOTE = "audit:note"
@@ -84,7 +87,7 @@ _WORK = frozenset(
         P.BLOBS_READ,
         P.LOG_READ,
         P.STATUS_READ,
-        P.SESSIONS_END,
+        P.SELF_MANAGE,
     }
 )
 _PEOPLE = _WORK | {P.SESSIONS_OPEN, P.NODE_READ}
@@ -93,7 +96,15 @@ _SUBMITTER = _WORK | {P.TASKS_SUBMIT, P.SOLVES_SUBMIT, P.BLOBS_WRITE}
 _OPERATOR = (
     _AUDITOR
     | _SUBMITTER
-    | {P.AGENTS_MANAGE, P.TASKS_MANAGE, P.BLOBS_COLLECT, P.AUDIT_NOTE, P.WEBHOOKS_MANAGE, P.NODE_MANAGE}
+    | {
+        P.AGENTS_MANAGE,
+        P.TASKS_MANAGE,
+        P.BLOBS_COLLECT,
+        P.AUDIT_NOTE,
+        P.WEBHOOKS_MANAGE,
+        P.ACTORS_MANAGE,
+        P.NODE_MANAGE,
+    }
 )
 _ENROLLER = frozenset({P.AGENTS_ENROLL, P.AGENTS_CONNECT})
 _IDENTITIES = frozenset({P.KEYS_MANAGE, P.USERS_MANAGE, P.SUBJECTS_MANAGE})

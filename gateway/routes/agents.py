@@ -17,8 +17,9 @@ from aggregates.agent import (
     stream,
 )
 from aggregates.values.ids import AgentId
+from aggregates.values.roles import Permission
 from gateway import rows
-from gateway.auth import AGENTS, ENROLLERS, EVERYBODY, KEEPERS, OPERATORS, digest_of
+from gateway.auth import digest_of
 from gateway.bodies import body_type, to_command
 from gateway.calls import Call, Endpoint, found
 from gateway.queries import PAGE, READ, REASON, choice
@@ -112,11 +113,19 @@ async def heartbeat(call: Call) -> Response:
 AGENT = "/v1/agents/{agent_id}"
 STATUS = choice("status", "Only agents that stand here.", Stage)
 routes = (
-    Endpoint("POST", "/v1/agents", register, ENROLLERS, RegisterAgentBody, Registered, 201),
-    Endpoint("GET", "/v1/agents", page, EVERYBODY, reply=AgentPage, query=(*PAGE, STATUS)),
-    Endpoint("GET", AGENT, find, EVERYBODY, reply=rows.Agent, query=READ),
-    Endpoint("PATCH", AGENT, update, KEEPERS, body_type(UpdateAgent), AgentAccepted, acts=OPERATORS),
-    Endpoint("DELETE", AGENT, deregister, KEEPERS, reply=AgentAccepted, query=(REASON,), acts=OPERATORS),
-    Endpoint("POST", f"{AGENT}/drain", drain, KEEPERS, body_type(DrainAgent) | None, AgentAccepted, acts=OPERATORS),
-    Endpoint("POST", f"{AGENT}/heartbeat", heartbeat, AGENTS, reply=HeartbeatAck),
+    Endpoint("POST", "/v1/agents", register, Permission.AGENTS_ENROLL, RegisterAgentBody, Registered, 201),
+    Endpoint("GET", "/v1/agents", page, Permission.AGENTS_READ, reply=AgentPage, query=(*PAGE, STATUS)),
+    Endpoint("GET", AGENT, find, Permission.AGENTS_READ, reply=rows.Agent, query=READ),
+    Endpoint("PATCH", AGENT, update, Permission.AGENTS_MANAGE, body_type(UpdateAgent), AgentAccepted, acts=True),
+    Endpoint("DELETE", AGENT, deregister, Permission.AGENTS_MANAGE, reply=AgentAccepted, query=(REASON,), acts=True),
+    Endpoint(
+        "POST",
+        f"{AGENT}/drain",
+        drain,
+        Permission.AGENTS_MANAGE,
+        body_type(DrainAgent) | None,
+        AgentAccepted,
+        acts=True,
+    ),
+    Endpoint("POST", f"{AGENT}/heartbeat", heartbeat, Permission.AGENTS_ACT, reply=HeartbeatAck),
 )

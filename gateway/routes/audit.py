@@ -6,7 +6,7 @@ import trio
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from gateway.auth import AUDITORS
+from aggregates.values.roles import Permission
 from gateway.calls import Call, Endpoint
 from gateway.queries import words
 from runtime.evidence import Unreadable
@@ -44,6 +44,6 @@ AGAINST = words(
     characters_max=NOTE_CHARACTERS_MAX,
 )
 routes = (
-    Endpoint("GET", "/v1/audit/verify", verified, AUDITORS, reply=Report, query=(KEY, AGAINST), acts=AUDITORS),
-    Endpoint("GET", "/v1/audit/checkpoint", checkpoint, AUDITORS, media="text/plain"),
+    Endpoint("GET", "/v1/audit/verify", verified, Permission.AUDIT_READ, reply=Report, query=(KEY, AGAINST), acts=True),
+    Endpoint("GET", "/v1/audit/checkpoint", checkpoint, Permission.AUDIT_READ, media="text/plain"),
 )

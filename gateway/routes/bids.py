@@ -6,8 +6,8 @@ import msgspec
 from starlette.responses import Response
 
 from aggregates.task import BidAccepted, PlaceBid, RefuseBid, WithdrawBid
+from aggregates.values.roles import Permission
 from gateway import rows
-from gateway.auth import AGENTS, EVERYBODY
 from gateway.bodies import body_type, to_command
 from gateway.calls import Call, Endpoint, found
 from gateway.queries import PAGE
@@ -53,8 +53,10 @@ async def refuse(call: Call) -> Response:
 
 BIDS = "/v1/tasks/{task_id}/bids"
 routes = (
-    Endpoint("GET", BIDS, page, EVERYBODY, reply=BidPage, query=PAGE),
-    Endpoint("POST", BIDS, place, AGENTS, body_type(PlaceBid, path=IN_PATH), BidAccepted, 201),
-    Endpoint("DELETE", f"{BIDS}/{{agent_id}}", withdraw, AGENTS, reply=BidAccepted),
-    Endpoint("POST", "/v1/tasks/{task_id}/refusals", refuse, AGENTS, RefuseBidBody | None, BidAccepted, 201),
+    Endpoint("GET", BIDS, page, Permission.TASKS_READ, reply=BidPage, query=PAGE),
+    Endpoint("POST", BIDS, place, Permission.AGENTS_ACT, body_type(PlaceBid, path=IN_PATH), BidAccepted, 201),
+    Endpoint("DELETE", f"{BIDS}/{{agent_id}}", withdraw, Permission.AGENTS_ACT, reply=BidAccepted),
+    Endpoint(
+        "POST", "/v1/tasks/{task_id}/refusals", refuse, Permission.AGENTS_ACT, RefuseBidBody | None, BidAccepted, 201
+    ),
 )

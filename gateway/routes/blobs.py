@@ -19,7 +19,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse, Response
 from starlette.types import Message, Receive, Scope, Send
 
-from gateway.auth import EVERYBODY, OPERATORS, UPLOADERS
+from aggregates.values.roles import Permission
 from gateway.calls import OCTETS, Call, Endpoint
 from gateway.problems import BadRequest, Fault, problem, status_problem
 from gateway.queries import Header, Parameter, flag
@@ -254,8 +254,16 @@ DATA_SUBJECT: Parameter[str | None] = Parameter(
 )
 DRY_RUN = flag("dry_run", "Delete nothing, and tell what would be.")
 routes = (
-    Endpoint("GET", "/v1/blobs", usage, EVERYBODY, reply=Usage),
-    Endpoint("POST", "/v1/blobs/collection", collection, OPERATORS, reply=Collected, query=(DRY_RUN,), acts=OPERATORS),
-    Endpoint("PUT", BLOB, put, UPLOADERS, bytes, Stored, 201, (DATA_SUBJECT,), others=(200,)),
-    Endpoint("GET", BLOB, get, EVERYBODY, media=OCTETS, others=(206, 304), headers=(RANGE,)),
+    Endpoint("GET", "/v1/blobs", usage, Permission.BLOBS_READ, reply=Usage),
+    Endpoint(
+        "POST",
+        "/v1/blobs/collection",
+        collection,
+        Permission.BLOBS_COLLECT,
+        reply=Collected,
+        query=(DRY_RUN,),
+        acts=True,
+    ),
+    Endpoint("PUT", BLOB, put, Permission.BLOBS_WRITE, bytes, Stored, 201, (DATA_SUBJECT,), others=(200,)),
+    Endpoint("GET", BLOB, get, Permission.BLOBS_READ, media=OCTETS, others=(206, 304), headers=(RANGE,)),
 )

@@ -6,13 +6,13 @@ import msgspec
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from aggregates.key import IssueKey, KeyAccepted, RevokeKey, stream
-from aggregates.values.roles import Role
+from aggregates.key import IssueKey, KeyAccepted, ReplaceKey, RevokeKey, stream
+from aggregates.values.roles import Permission, Role
 from gateway import rows
-from gateway.auth import ADMINS, digest_of
+from gateway.auth import check_grant, digest_of
 from gateway.bodies import body_type, to_command
-from gateway.calls import Call, Endpoint, found
-from gateway.queries import PAGE, READ, REASON, choice
+from gateway.calls import Call, Endpoint, found, tenant_in
+from gateway.queries import PAGE, READ, REASON, TENANT, choice
 from projections import keys
 
 
@@ -31,12 +31,14 @@ class KeyPage(msgspec.Struct, frozen=True):
 
 
 async def issue(call: Call) -> Response:
-    """Issues a key of the caller's tenant."""
+    """Issues a key of the caller's tenant; an admin of the node gives another tenant its first one so."""
+    tenant = tenant_in(call)
     body: Any = await call.body(body_type(IssueKey))
+    check_grant(call.principal, body.role, body.scopes)
     key_id = call.node.system.ids.new()
     token = call.node.tokens.token(key_id)
     await call.begin(stream(key_id))
-    accepted = await call.ask(to_command(IssueKey, body, key_id=key_id, digest=digest_of(token)))
+    accepted = await call.ask(to_command(IssueKey, body, key_id=key_id, digest=digest_of(token)), tenant=tenant)
     return call.reply(KeyMade(accepted.key_id, call.node.tokens.token(accepted.key_id)), 201)
 
 
@@ -52,6 +54,21 @@ async def find(call: Call) -> Response:
     return call.reply(found(await call.read(keys.find, call.tenant, key_id), "key", key_id))
 
 
+async def replace(call: Call) -> Response:
+    """Gives a key a successor that is good for the same; the key itself goes on for the overlap. Who is no admin replaces their own."""
+    body: Any = await call.body_or(body_type(ReplaceKey))
+    old_id, key_id = call.path["key_id"], call.node.system.ids.new()
+    if Permission.KEYS_MANAGE not in call.principal.permissions and old_id != call.principal.key_id:
+        raise HTTPException(403, "who is no admin replaces their own key")
+    row = found(await call.read(keys.find, call.tenant, old_id), "key", old_id)
+    check_grant(call.principal, Role(row["role"]), tuple(map(Permission, row["scopes"])))
+    digest = digest_of(call.node.tokens.token(key_id))
+    await call.begin(stream(old_id))
+    kept = {"label": row["label"], "data_subject": row["data_subject"]}
+    accepted = await call.ask(to_command(ReplaceKey, body, key_id=old_id, successor_id=key_id, digest=digest, **kept))
+    return call.reply(KeyMade(accepted.key_id, call.node.tokens.token(accepted.key_id)), 201)
+
+
 async def revoke(call: Call) -> Response:
     """Revokes a key; it opens nothing from now on."""
     key_id = call.path["key_id"]
@@ -63,8 +80,22 @@ async def revoke(call: Call) -> Response:
 
 ROLE = choice("role", "Only keys of this role.", Role)
 routes = (
-    Endpoint("POST", "/v1/keys", issue, ADMINS, body_type(IssueKey), KeyMade, 201, acts=ADMINS),
-    Endpoint("GET", "/v1/keys", page, ADMINS, reply=KeyPage, query=(*PAGE, ROLE)),
-    Endpoint("GET", "/v1/keys/{key_id}", find, ADMINS, reply=rows.Key, query=READ),
-    Endpoint("DELETE", "/v1/keys/{key_id}", revoke, ADMINS, reply=KeyAccepted, query=(REASON,), acts=ADMINS),
+    Endpoint(
+        "POST", "/v1/keys", issue, Permission.KEYS_MANAGE, body_type(IssueKey), KeyMade, 201, (TENANT,), acts=True
+    ),
+    Endpoint("GET", "/v1/keys", page, Permission.KEYS_MANAGE, reply=KeyPage, query=(*PAGE, ROLE)),
+    Endpoint("GET", "/v1/keys/{key_id}", find, Permission.KEYS_MANAGE, reply=rows.Key, query=READ),
+    Endpoint(
+        "POST",
+        "/v1/keys/{key_id}/replacement",
+        replace,
+        Permission.SELF_MANAGE,
+        body_type(ReplaceKey) | None,
+        KeyMade,
+        201,
+        acts=True,
+    ),
+    Endpoint(
+        "DELETE", "/v1/keys/{key_id}", revoke, Permission.KEYS_MANAGE, reply=KeyAccepted, query=(REASON,), acts=True
+    ),
 )

@@ -9,9 +9,9 @@ from starlette.responses import Response
 from aggregates.qubo_problem import RegisterProblem
 from aggregates.values.ids import Digest
 from aggregates.values.qubo import Finite, Format, Sense
+from aggregates.values.roles import Permission
 from aggregates.values.text import Name
 from gateway import rows
-from gateway.auth import EVERYBODY, SUBMITTERS
 from gateway.calls import Call, Endpoint, found
 from gateway.problems import BadRequest, Fault
 from gateway.queries import PAGE, READ
@@ -101,7 +101,7 @@ async def find(call: Call) -> Response:
 
 
 routes = (
-    Endpoint("POST", "/v1/problems", register, SUBMITTERS, ProblemBody, rows.Problem, 201),
-    Endpoint("GET", "/v1/problems", page, EVERYBODY, reply=ProblemPage, query=PAGE),
-    Endpoint("GET", "/v1/problems/{problem_id}", find, EVERYBODY, reply=rows.Problem, query=READ),
+    Endpoint("POST", "/v1/problems", register, Permission.SOLVES_SUBMIT, ProblemBody, rows.Problem, 201),
+    Endpoint("GET", "/v1/problems", page, Permission.SOLVES_READ, reply=ProblemPage, query=PAGE),
+    Endpoint("GET", "/v1/problems/{problem_id}", find, Permission.SOLVES_READ, reply=rows.Problem, query=READ),
 )

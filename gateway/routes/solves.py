@@ -4,8 +4,8 @@ import msgspec
 from starlette.responses import Response
 
 from aggregates.solve_job import CancelSolve, QueueSolve, SolveAccepted, Stage, stream
+from aggregates.values.roles import Permission
 from gateway import rows
-from gateway.auth import EVERYBODY, OPERATORS, SUBMITTERS
 from gateway.bodies import body_type, to_command
 from gateway.calls import Call, Endpoint, found
 from gateway.queries import PAGE, READ, REASON, choice
@@ -50,8 +50,16 @@ async def cancel(call: Call) -> Response:
 
 STAGE = choice("stage", "Only solves that stand here.", Stage)
 routes = (
-    Endpoint("POST", "/v1/solves", queue, SUBMITTERS, QueueSolveBody, SolveAccepted, 202),
-    Endpoint("GET", "/v1/solves", page, EVERYBODY, reply=SolvePage, query=(*PAGE, STAGE)),
-    Endpoint("GET", "/v1/solves/{job_id}", find, EVERYBODY, reply=rows.WholeSolve, query=READ),
-    Endpoint("DELETE", "/v1/solves/{job_id}", cancel, SUBMITTERS, reply=SolveAccepted, query=(REASON,), acts=OPERATORS),
+    Endpoint("POST", "/v1/solves", queue, Permission.SOLVES_SUBMIT, QueueSolveBody, SolveAccepted, 202),
+    Endpoint("GET", "/v1/solves", page, Permission.SOLVES_READ, reply=SolvePage, query=(*PAGE, STAGE)),
+    Endpoint("GET", "/v1/solves/{job_id}", find, Permission.SOLVES_READ, reply=rows.WholeSolve, query=READ),
+    Endpoint(
+        "DELETE",
+        "/v1/solves/{job_id}",
+        cancel,
+        Permission.SOLVES_SUBMIT,
+        reply=SolveAccepted,
+        query=(REASON,),
+        acts=True,
+    ),
 )

@@ -11,10 +11,9 @@ from starlette.responses import Response
 from aggregates.task import CancelTask, CompleteTask, FailTask, Stage, StartTask, SubmitTask, TaskAccepted, stream
 from aggregates.values.document import Document
 from aggregates.values.numbers import Instant, Token
-from aggregates.values.roles import Role
+from aggregates.values.roles import Permission
 from aggregates.values.text import Note
 from gateway import rows
-from gateway.auth import AGENTS, EVERYBODY, OPERATORS, SUBMITTERS
 from gateway.bodies import body_type
 from gateway.calls import Call, Endpoint, found
 from gateway.queries import PAGE, READ, REASON, choice, words
@@ -96,12 +95,12 @@ def _with_bids(connection: Connection, tenant: str, task_id: str) -> dict[str, A
 
 
 async def cancel(call: Call) -> Response:
-    """Nobody needs the task any more. An enrolment key may cancel what it has submitted."""
+    """Nobody needs the task any more. Who may only submit may cancel what they have submitted."""
     task_id = call.path["task_id"]
-    if call.principal.role is Role.AGENT:
+    if Permission.TASKS_MANAGE not in call.principal.permissions:
         row = found(await call.read(tasks.find, call.tenant, task_id), "task", task_id)
         if row["submitted_by"] != call.principal.name:
-            raise HTTPException(403, "another key has submitted this task")
+            raise HTTPException(403, "somebody else has submitted this task")
     await call.begin(stream(task_id))
     return call.reply(await call.ask(CancelTask(task_id=task_id, reason=call.reason)))
 
@@ -127,9 +126,9 @@ TASK = "/v1/tasks/{task_id}"
 STAGE = choice("stage", "Only tasks that stand here.", Stage)
 AGENT_ID = words("agent_id", "Only tasks that this agent holds or has done.", None)
 routes = (
-    Endpoint("POST", "/v1/tasks", submit, SUBMITTERS, SubmitTaskBody, Submitted, 202),
-    Endpoint("GET", "/v1/tasks", page, EVERYBODY, reply=TaskPage, query=(*PAGE, STAGE, AGENT_ID)),
-    Endpoint("GET", TASK, find, EVERYBODY, reply=rows.WholeTask, query=READ),
-    Endpoint("DELETE", TASK, cancel, SUBMITTERS, reply=TaskAccepted, query=(REASON,), acts=OPERATORS),
-    Endpoint("PUT", f"{TASK}/status", report, AGENTS, TaskStatus, TaskAccepted),
+    Endpoint("POST", "/v1/tasks", submit, Permission.TASKS_SUBMIT, SubmitTaskBody, Submitted, 202),
+    Endpoint("GET", "/v1/tasks", page, Permission.TASKS_READ, reply=TaskPage, query=(*PAGE, STAGE, AGENT_ID)),
+    Endpoint("GET", TASK, find, Permission.TASKS_READ, reply=rows.WholeTask, query=READ),
+    Endpoint("DELETE", TASK, cancel, Permission.TASKS_SUBMIT, reply=TaskAccepted, query=(REASON,), acts=True),
+    Endpoint("PUT", f"{TASK}/status", report, Permission.AGENTS_ACT, TaskStatus, TaskAccepted),
 )

@@ -4,7 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from aggregates import key
-from aggregates.key import IssueKey, ReplaceKey, RevokeKey
+from aggregates.key import IssueKey, KeyIssued, ReplaceKey, RevokeKey
 from aggregates.values.roles import Permission, Role
 from runtime.errors import Refused
 from tests.aggregates.outcomes import Outcome, check, named, state
@@ -47,6 +47,7 @@ def test_a_key_is_not_issued_dead() -> None:
 
 def test_scopes_take_away_and_never_give() -> None:
     (event,) = key.decide(key.initial, replace(ISSUE, scopes=(Permission.TASKS_SUBMIT, Permission.TASKS_READ)))
+    assert isinstance(event, KeyIssued)
     assert event.scopes == (Permission.TASKS_READ, Permission.TASKS_SUBMIT)
     with pytest.raises(Refused, match="keys:manage") as refused:
         key.decide(key.initial, replace(ISSUE, scopes=(Permission.KEYS_MANAGE,)))

@@ -149,8 +149,8 @@ async def _keep_users(party: Party) -> None:
     await party.ask(command_by_type[lockout.Unlock])
     await party.ask(command_by_type[lockout.NoteFailure])
     await party.ask(command_by_type[lockout.NoteSuccess])
-    for named in (user.DisableUser, user.EnableUser, user.RemoveUser):
-        await party.ask(command_by_type[named])
+    for ending in (user.DisableUser, user.EnableUser, user.RemoveUser):
+        await party.ask(command_by_type[ending])
 
 
 async def _win(party: Party) -> None:
