@@ -384,6 +384,21 @@ class GavelSettings(Struct, frozen=True, kw_only=True):
         Path | None, about("folder of the marketplace's algorithms", "ALGORITHM_STORAGE_PATH", used=False)
     ] = None
     forum_enabled: Annotated[bool, about("offer the community's forum", "COMMUNITY_FORUM_ENABLED", used=False)] = True
+    reads_per_second: Annotated[
+        float, about("requests a second that read, of one principal; twice as many may come at once", gt=0)
+    ] = 5_000.0
+    writes_per_second: Annotated[
+        float, about("requests and frames a second that write, of one principal; twice as many may come at once", gt=0)
+    ] = 5_000.0
+    heavy_per_minute: Annotated[
+        float, about("requests a minute that read a whole journal or make read models anew, of one principal", gt=0)
+    ] = 60.0
+    tenant_requests_per_second: Annotated[
+        float, about("requests a second of all principals of a tenant; twice as many may come at once", gt=0)
+    ] = 20_000.0
+    sign_ins_per_minute: Annotated[
+        float, about("passwords and tickets a minute that are looked at from one address", gt=0)
+    ] = 60.0
     oidc_issuer: Annotated[
         str, about("URL of the identity provider where people sign in; empty: they have passwords here")
     ] = ""
