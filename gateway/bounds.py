@@ -8,6 +8,7 @@ import trio
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from gateway.callers import Callers
 from gateway.pace import Pace
 from gateway.problems import status_problem
 
@@ -169,10 +170,12 @@ class ClearFraming:
 
 
 class AtOnce:
-    """Bounds the requests, and apart from them the sockets, served at once. Health checks are never refused."""
+    """Bounds the requests, and apart from them the sockets, served at once; `callers` are those of each principal, who is known further
+    in. Health checks are never refused."""
 
-    def __init__(self, app: ASGIApp, *, requests_max: int, sockets_max: int) -> None:
+    def __init__(self, app: ASGIApp, *, requests_max: int, sockets_max: int, callers: Callers) -> None:
         self.app = app
+        self.callers = callers
         self.max_by_type = {"http": requests_max, "websocket": sockets_max}
         self.now_by_type = {"http": 0, "websocket": 0}
 
@@ -189,3 +192,4 @@ class AtOnce:
                 await self.app(scope, receive, send)
             finally:
                 self.now_by_type[kind] -= 1
+                self.callers.leave(scope)

@@ -13,6 +13,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.bounds import AtOnce, BodyBounds, BodyLimit, ClearFraming
+from gateway.callers import Callers
 from gateway.problems import exception_handlers
 
 
@@ -171,7 +172,7 @@ async def test_requests_at_once_are_bounded_but_health_checks_are_not() -> None:
             await release.wait()
         await PlainTextResponse("ok")(scope, receive, send)
 
-    app = AtOnce(wait, requests_max=2, sockets_max=1)
+    app = AtOnce(wait, requests_max=2, sockets_max=1, callers=Callers(9, 9))
     answers: list[tuple[int, Any, bytes]] = []
 
     async def note(path: str) -> None:
