@@ -83,6 +83,7 @@ SOCKETS: tuple[SocketEndpoint, ...] = (*sockets.routes, *log.sockets)
 
 BLOBS = "/v1/blobs/"
 BLOB_SECONDS_MAX = 600.0
+BYTES_PER_SECOND_MIN = 1024.0
 REQUESTS_AT_ONCE_MAX = 600
 SOCKETS_AT_ONCE_MAX = 600
 HEADERS = {
@@ -94,12 +95,16 @@ HEADERS = {
 
 def make_app(node: Node) -> Starlette:
     """The application of one node."""
-    bodies = BodyLimit(bytes_max=node.settings.request_body_bytes_max)
-    blobs = BodyLimit(bytes_max=node.settings.blob_bytes_max, seconds_max=BLOB_SECONDS_MAX)
+    bodies = BodyLimit(bytes_max=node.settings.request_body_bytes_max, bytes_per_second_min=BYTES_PER_SECOND_MIN)
+    blobs = BodyLimit(
+        bytes_max=node.settings.blob_bytes_max,
+        seconds_max=BLOB_SECONDS_MAX,
+        bytes_per_second_min=BYTES_PER_SECOND_MIN,
+    )
     middleware = [
-        Middleware(Headers),
+        Middleware(Headers, hsts_seconds=node.settings.hsts_seconds),
         Middleware(ClearFraming),
-        Middleware(AtOnce, requests_max=REQUESTS_AT_ONCE_MAX, sockets_max=SOCKETS_AT_ONCE_MAX),
+        Middleware(AtOnce, requests_max=REQUESTS_AT_ONCE_MAX, sockets_max=SOCKETS_AT_ONCE_MAX, callers=node.callers),
         Middleware(BodyBounds, limit=bodies, limit_by_prefix={BLOBS: blobs}),
     ]
     app = Starlette(
@@ -140,14 +145,18 @@ def _socket(line: SocketEndpoint) -> WebSocketRoute:
 class Headers:
     """Adds to each response what browsers must be told, unless the route has said it otherwise."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, hsts_seconds: int = 0) -> None:
         self.app = app
+        hsts = {"Strict-Transport-Security": f"max-age={hsts_seconds}"} if hsts_seconds else {}
+        self.headers_by_scheme = {"http": HEADERS, "https": HEADERS | hsts}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        told = self.headers_by_scheme.get(scope["scheme"], HEADERS)
+
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                for name, value in HEADERS.items():
+                for name, value in told.items():
                     headers.setdefault(name, value)
             await send(message)
 

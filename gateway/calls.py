@@ -299,13 +299,15 @@ def _node(connection: HTTPConnection) -> Node:
 
 
 async def _whose(connection: HTTPConnection, line: Endpoint | SocketEndpoint) -> tuple[Compartment, Principal]:
-    """Who calls, and the compartment that is theirs; a stranger is taken down and turned away."""
+    """Who calls, and the compartment that is theirs; a stranger is taken down and turned away, and who has too much under way."""
     node = _node(connection)
     try:
-        return await authenticate(connection, node)
+        found = await authenticate(connection, node)
     except HTTPException as error:
         node.trail.refuse_stranger(connection, line.route, error)
         raise
+    node.callers.enter(connection.scope, found[1].tenant, found[1].name)
+    return found
 
 
 def _check(connection: HTTPConnection, compartment: Compartment, principal: Principal, needs: Permission) -> None:

@@ -15,12 +15,14 @@ from aggregates.journal import SHARED
 from aggregates.values.roles import Principal
 from gateway.auth import Tokens, digest_of
 from gateway.bounds import Counts
+from gateway.callers import Callers
 from gateway.checkpoints import Keeper
 from gateway.folder import DataFolder
 from gateway.passwords import Passwords
 from gateway.settings import GavelSettings
 from gateway.sockets import Sockets
 from gateway.tickets import Tickets
+from gateway.tls import Certificates
 from gateway.trail import Trail
 from runtime.blobs import Blobs
 from runtime.delivery import Context
@@ -97,7 +99,6 @@ class Compartment:
             self.folder.secret(),
             refusals_max=settings.refusals_recorded_max,
             strangers_tenant=TENANT if journal == SHARED else journal,
-            proxies=frozenset(settings.proxies),
         )
         self.sockets = Sockets(self.system, self.position_in, self.trail.refuse)
         self.started_at = self.system.clock.now()
@@ -199,11 +200,19 @@ class Node(Compartment):
     """A running node: its shared journal, and the compartments of isolated tenants. `url` is empty where its door is not open."""
 
     isolated: "Compartments"
+    certificates: Certificates | None = None
+    is_draining = False
+    """Whether it was asked to stop, and serves on for a while."""
     witness: Witness | None = None
 
     def __init__(self, settings: GavelSettings, parts: Parts) -> None:
         super().__init__(SHARED, settings, parts, Visitors(Tickets(parts.system.clock.now), Passwords()), Counts())
         self.url = ""
+        self.callers = Callers(settings.requests_per_principal_max, settings.sockets_per_principal_max)
+
+    def faults(self) -> list[str]:
+        """What keeps the node from being ready; empty when nothing does."""
+        return [*super().faults(), *(["it is about to stop"] if self.is_draining else [])]
 
     def is_home_of(self, tenant: str) -> bool:
         """All tenants are at home here but those that have a journal of their own."""

@@ -31,7 +31,7 @@ async def by_password(node: Node, connection: HTTPConnection, tenant: str, name:
         raise HTTPException(409, "people sign in at this node's identity provider")
     compartment = compartment_of(node, tenant)
     context = Context(tenant=tenant, principal="gateway")
-    address = lock_address_of(connection, frozenset(node.settings.proxies))
+    address = lock_address_of(connection)
     question = FindLogin(name=name, address=address)
     found = await compartment.system.ask(question, context)
     is_right = await node.passwords.is_right(found.password_hash, password)
