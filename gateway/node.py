@@ -334,6 +334,7 @@ async def _admit_admin(node: Compartment, tenant: str) -> None:
 async def _open_door(node: Node, door: Door) -> AsyncIterator[None]:
     async with trio.open_nursery() as delivering:
         delivering.start_soon(node.sockets.run)
+        delivering.start_soon(node.visitors.turns.run)
         delivering.start_soon(keep_retention, node)
         async with open_door(node, door):
             yield

@@ -5,6 +5,7 @@ the compartment of all tenants but the strictly isolated; each of those has one 
 """
 
 import re
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import structlog
@@ -13,12 +14,15 @@ from starlette.exceptions import HTTPException
 
 from aggregates.journal import SHARED
 from aggregates.values.roles import Principal
+from gateway.admission import Visitors, pace
 from gateway.auth import Tokens, digest_of
 from gateway.bounds import Counts
 from gateway.callers import Callers
 from gateway.checkpoints import Keeper
+from gateway.fair import Turns
 from gateway.folder import DataFolder
 from gateway.passwords import Passwords
+from gateway.rates import Rates
 from gateway.settings import GavelSettings
 from gateway.sockets import Sockets
 from gateway.tickets import Tickets
@@ -76,13 +80,6 @@ class Parts(NamedTuple):
     keeper: Keeper
 
 
-class Visitors(NamedTuple):
-    """What all compartments of a node use to let people in."""
-
-    tickets: Tickets
-    passwords: Passwords
-
-
 class Compartment:
     """One journal and what stands on it. `journal` is its name, and the tenant's."""
 
@@ -91,7 +88,8 @@ class Compartment:
         self.settings = settings
         self.folder, self.store, self.system, self.projector, self.history = parts[:5]
         self.blobs, self.room, self.uploads, self.keeper = parts[5:]
-        self.tickets, self.passwords = visitors
+        self.visitors = visitors
+        self.tickets, self.passwords = visitors.tickets, visitors.passwords
         self.counts = counts
         self.tokens = Tokens(self.folder.secret(), journal)
         self.trail = Trail(
@@ -100,7 +98,7 @@ class Compartment:
             refusals_max=settings.refusals_recorded_max,
             strangers_tenant=TENANT if journal == SHARED else journal,
         )
-        self.sockets = Sockets(self.system, self.position_in, self.trail.refuse)
+        self.sockets = Sockets(self.system, self.position_in, self.trail.refuse, partial(pace, visitors))
         self.started_at = self.system.clock.now()
         self.admin_token = ""
         self.rotating = trio.Lock()
@@ -168,11 +166,6 @@ class Compartment:
                 log.warning("start_held_up", message=type(message).__name__, reason=str(failure))
                 await trio.sleep(TRY_AGAIN_SECONDS)
 
-    @property
-    def visitors(self) -> Visitors:
-        """What lets people in."""
-        return Visitors(self.tickets, self.passwords)
-
     def faults(self) -> list[str]:
         """What keeps the compartment from being ready; empty when nothing does."""
         journal = self.system.journal
@@ -206,7 +199,9 @@ class Node(Compartment):
     witness: Witness | None = None
 
     def __init__(self, settings: GavelSettings, parts: Parts) -> None:
-        super().__init__(SHARED, settings, parts, Visitors(Tickets(parts.system.clock.now), Passwords()), Counts())
+        rates = Rates(settings, trio.current_time)
+        visitors = Visitors(Tickets(parts.system.clock.now), Passwords(), rates, Turns())
+        super().__init__(SHARED, settings, parts, visitors, Counts())
         self.url = ""
         self.callers = Callers(settings.requests_per_principal_max, settings.sockets_per_principal_max)
 

@@ -94,6 +94,7 @@ class Rates:
             Kind.WRITE: _rate(settings.writes_per_second, now),
             Kind.HEAVY: _rate(settings.heavy_per_minute / 60.0, now, burst_seconds=60.0),
         }
+        self._sign_ins = _rate(settings.sign_ins_per_minute / 60.0, now, burst_seconds=60.0)
         self._of_tenants = _rate(settings.tenant_requests_per_second, now)
         self._policy_by_kind = {
             kind: f'"{kind}";q={rate.burst};w={ceil(rate.burst / rate.per_second)}'
@@ -109,14 +110,19 @@ class Rates:
         key = f"{tenant} {principal}"
         own = rate.ask(key)
         if not own.is_let_in:
-            return _told(False, self._policy_by_kind[kind], kind, own)
+            return _told(own, self._policy_by_kind[kind], kind)
         of_tenant = self._of_tenants.ask(tenant)
         if not of_tenant.is_let_in:
             rate.give_back(key)
-            return _told(False, self._policy_of_tenants, "tenant", of_tenant)
+            return _told(of_tenant, self._policy_of_tenants, "tenant")
         if of_tenant.remaining < own.remaining:
-            return _told(True, self._policy_of_tenants, "tenant", of_tenant)
-        return _told(True, self._policy_by_kind[kind], kind, own)
+            return _told(of_tenant, self._policy_of_tenants, "tenant")
+        return _told(own, self._policy_by_kind[kind], kind)
+
+    def ask_sign_in(self, address: str) -> Verdict:
+        """One more password or ticket from this address."""
+        rate = self._sign_ins
+        return _told(rate.ask(address), f'"sign-in";q={rate.burst};w={ceil(rate.burst / rate.per_second)}', "sign-in")
 
     def wait(self, tenant: str, principal: str, kind: Kind) -> float:
         """The same for who can be kept waiting: counts it where it is let in, and tells in how many seconds to ask again (0: it is)."""
@@ -133,6 +139,6 @@ def _rate(per_second: float, now: Callable[[], float], *, burst_seconds: float =
     return Rate(per_second, max(1, round(per_second * burst_seconds)), now)
 
 
-def _told(is_let_in: bool, policy: str, name: str, standing: Standing) -> Verdict:
-    retry = 0 if is_let_in else max(1, min(ceil(standing.wait), RETRY_SECONDS_MAX))
-    return Verdict(is_let_in, policy, f'"{name}";r={standing.remaining};t={ceil(standing.reset)}', retry)
+def _told(standing: Standing, policy: str, name: str) -> Verdict:
+    retry = 0 if standing.is_let_in else max(1, min(ceil(standing.wait), RETRY_SECONDS_MAX))
+    return Verdict(standing.is_let_in, policy, f'"{name}";r={standing.remaining};t={ceil(standing.reset)}', retry)
