@@ -47,6 +47,7 @@ from gateway.routes import (
     trail,
     uploads,
     users,
+    webhooks,
     witness,
 )
 
@@ -65,6 +66,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *solves.routes,
     *uploads.routes,  # before the blobs, whose path takes any name
     *blobs.routes,
+    *webhooks.routes,
     *log.routes,
     *log_state.routes,
     *log_why.routes,

@@ -180,9 +180,11 @@ async def _open_compartment(node: Node, machine: Machine, facts: JournalFacts) -
         await _admit_admin(compartment, facts.name)
         async with _keep_trail(compartment), trio.open_nursery() as nursery:
             nursery.start_soon(compartment.sockets.run)
+            nursery.start_soon(compartment.webhooks.run, node.opened)
             nursery.start_soon(keep_retention, compartment)
             yield compartment
             nursery.cancel_scope.cancel()
+        await compartment.webhooks.close()
 
 
 @asynccontextmanager
@@ -343,18 +345,21 @@ async def _open_door(node: Node) -> AsyncIterator[None]:
     door = partial(serve, make_app(node), bind=node.settings.bind, shutdown=shutdown, bounds=bounds, counts=node.counts)
     async with trio.open_nursery() as delivering:
         delivering.start_soon(node.sockets.run)
+        delivering.start_soon(node.webhooks.run, node.opened)
         delivering.start_soon(keep_retention, node)
         async with trio.open_nursery() as nursery:
             host, port = await nursery.start(door)
             node.url = f"http://{_reachable(host)}:{port}"
             note = msgspec.json.encode({"url": node.url, "pid": os.getpid()}).decode()
             write_private(node.folder.node, note + "\n")
+            node.opened.set()
             try:
                 yield
             finally:
                 node.folder.node.unlink(missing_ok=True)
                 shutdown.set()
         delivering.cancel_scope.cancel()
+    await node.webhooks.close()
 
 
 def _allow_files(node: Node) -> None:

@@ -16,12 +16,15 @@ from aggregates.values.roles import Principal
 from gateway.auth import Tokens, digest_of
 from gateway.bounds import Counts
 from gateway.checkpoints import Keeper
+from gateway.courier import Terms
 from gateway.folder import DataFolder
+from gateway.outside import Sender
 from gateway.passwords import Passwords
 from gateway.settings import GavelSettings
 from gateway.sockets import Sockets
 from gateway.tickets import Tickets
 from gateway.trail import Trail
+from gateway.webhooks import Webhooks
 from runtime.blobs import Blobs
 from runtime.delivery import Context
 from runtime.errors import Failure, Refused
@@ -100,6 +103,9 @@ class Compartment:
             proxies=frozenset(settings.proxies),
         )
         self.sockets = Sockets(self.system, self.position_in, self.trail.refuse)
+        terms = Terms(settings.webhook_retry_seconds_max, settings.webhook_dead_seconds)
+        outside = Sender(http=settings.webhook_http, private=settings.webhook_private)
+        self.webhooks = Webhooks(self.system, journal, self.folder.secret(), outside, terms)
         self.started_at = self.system.clock.now()
         self.admin_token = ""
         self.rotating = trio.Lock()
@@ -204,6 +210,8 @@ class Node(Compartment):
     def __init__(self, settings: GavelSettings, parts: Parts) -> None:
         super().__init__(SHARED, settings, parts, Visitors(Tickets(parts.system.clock.now), Passwords()), Counts())
         self.url = ""
+        self.opened = trio.Event()
+        """Is set when the door is open: what goes out of the node by itself begins then."""
 
     def is_home_of(self, tenant: str) -> bool:
         """All tenants are at home here but those that have a journal of their own."""

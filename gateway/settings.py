@@ -154,6 +154,14 @@ class GavelSettings(Struct, frozen=True, kw_only=True):
         tuple[str, ...],
         about("addresses of proxies before the door, whose X-Forwarded-For says where requests come from"),
     ] = ()
+    webhook_http: Annotated[bool, about("webhooks may be sent to URLs without TLS")] = False
+    webhook_private: Annotated[bool, about("webhooks may be sent to addresses inside this network")] = False
+    webhook_retry_seconds_max: Annotated[
+        float, about("how long is waited at most before a delivery is tried again", ge=1)
+    ] = 3600.0
+    webhook_dead_seconds: Annotated[
+        float, about("how long deliveries may fail before their webhook is paused", ge=0)
+    ] = 3 * 24 * 3600.0
     refusals_recorded_max: Annotated[
         int, about("refusals of one principal that are recorded one by one in a minute; others are counted", ge=0)
     ] = 60
