@@ -117,7 +117,9 @@ async def _work_with_persons(admin: Client) -> None:
 async def _work_with_webhooks(admin: Client) -> None:
     made = await admin.ask("POST", "/v1/webhooks", {"url": "https://localhost/", "kinds": ["nothing"]})
     hook = f"/v1/webhooks/{made.json()['webhook_id']}"
-    asked = [(f"{hook}/{what}", body) for what, body in (("pause", None), ("secret", {}), ("test", None))]
+    asked: list[tuple[str, Any]] = [
+        (f"{hook}/{what}", body) for what, body in (("pause", None), ("secret", {}), ("test", None))
+    ]
     asked += [(f"{hook}/replay", {"after": 0}), (f"{hook}/resume", None)]
     await _do(admin, ("PATCH", hook, {"kinds": ["task"]}), *(("POST", path, body) for path, body in asked))
     await _do(admin, ("GET", f"{hook}/deliveries", None), ("GET", hook, None), ("GET", "/v1/webhooks", None))
