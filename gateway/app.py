@@ -28,6 +28,7 @@ from gateway.routes import (
     bids,
     blobs,
     console,
+    feed,
     health,
     journals,
     keys,
@@ -68,6 +69,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *blobs.routes,
     *webhooks.routes,
     *log.routes,
+    *feed.routes,
     *log_state.routes,
     *log_why.routes,
     *audit.routes,
@@ -81,7 +83,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *actors.routes,
     *openapi.routes,
 )
-SOCKETS: tuple[SocketEndpoint, ...] = (*sockets.routes, *log.sockets)
+SOCKETS: tuple[SocketEndpoint, ...] = (*sockets.routes, *feed.sockets)
 
 BLOBS = "/v1/blobs/"
 BLOB_SECONDS_MAX = 600.0

@@ -37,6 +37,7 @@ def lines(node: Compartment, whole: Node | None = None) -> Iterator[str]:
     )
     standings: Samples = [({"projection": one.name}, one.position) for one in node.projector.status()]
     yield from metric("gavel_projection_position", "gauge", "How far a read model is.", standings)
+    yield from metric("gavel_feed_readers", "gauge", "Readers of the feed.", [(PLAIN, node.fanout.readers)])
     yield from of_webhooks(node)
     yield from of_kinds(node.system)
     yield from metric(

@@ -180,6 +180,7 @@ async def _open_compartment(node: Node, machine: Machine, facts: JournalFacts) -
         await _admit_admin(compartment, facts.name)
         async with _keep_trail(compartment), trio.open_nursery() as nursery:
             nursery.start_soon(compartment.sockets.run)
+            nursery.start_soon(compartment.fanout.run)
             nursery.start_soon(compartment.webhooks.run, node.opened)
             nursery.start_soon(keep_retention, compartment)
             yield compartment
@@ -345,6 +346,7 @@ async def _open_door(node: Node) -> AsyncIterator[None]:
     door = partial(serve, make_app(node), bind=node.settings.bind, shutdown=shutdown, bounds=bounds, counts=node.counts)
     async with trio.open_nursery() as delivering:
         delivering.start_soon(node.sockets.run)
+        delivering.start_soon(node.fanout.run)
         delivering.start_soon(node.webhooks.run, node.opened)
         delivering.start_soon(keep_retention, node)
         async with trio.open_nursery() as nursery:

@@ -17,6 +17,7 @@ from gateway.auth import Tokens, digest_of
 from gateway.bounds import Counts
 from gateway.checkpoints import Keeper
 from gateway.courier import Terms
+from gateway.fanout import Fanout
 from gateway.folder import DataFolder
 from gateway.outside import Sender
 from gateway.passwords import Passwords
@@ -103,6 +104,7 @@ class Compartment:
             proxies=frozenset(settings.proxies),
         )
         self.sockets = Sockets(self.system, self.position_in, self.trail.refuse)
+        self.fanout = Fanout(self.system.journal)
         terms = Terms(settings.webhook_retry_seconds_max, settings.webhook_dead_seconds)
         outside = Sender(http=settings.webhook_http, private=settings.webhook_private)
         self.webhooks = Webhooks(self.system, journal, self.folder.secret(), outside, terms)
