@@ -130,7 +130,8 @@ async def test_what_is_another_tenants_looks_like_what_is_not_there(tmp_path: Pa
             assert theirs.status_code == none.status_code, (line.route, theirs.text, none.text)
             name = present.split("/")[3]
             assert theirs.text.replace(name, "X") == none.text.replace(ABSENT, "X"), line.route
-        kinds = {record.kind for record in await fixtures.admin.node.system.journal.read(before)}
+        records = await fixtures.admin.node.system.journal.read(before)
+        kinds = {record.kind for record in records if not record.kind.startswith("solve_job.")}  # its own solve goes on
         assert kinds <= {"action.ActionBegun", "action.ActionEnded", "trail.RequestRefused", "trail.RequestsRefused"}
 
 
