@@ -183,6 +183,8 @@ class Socket:
         while answer["type"] == "position":
             answer = await self.receive()
         assert answer.pop("id") == "asked", answer
+        if answer["type"] == "ack":
+            documented.check_frame(self.path, frame, "receive")
         return answer
 
 
