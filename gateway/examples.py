@@ -215,7 +215,7 @@ def _plain(kind: Any, schema: Schema, name: str) -> Any:
         case "integer":
             return max(1, schema.get("minimum", 1))
         case "number":
-            return MOMENT if name == "at" or name.endswith("_at") else 1.5
+            return MOMENT if name == "at" or name.endswith("_at") else min(1.5, schema.get("maximum", 1.5))
         case "boolean":
             return True
     return {}

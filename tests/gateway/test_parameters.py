@@ -41,7 +41,8 @@ async def test_faults_of_path_headers_and_query_are_told_together(admin: Client)
     assert (status, code) == (404, "not_found")
     assert found.keys() == {"parameter task_id", "header Idempotency-Key", "parameter because"}
     status, code, found = await faults(admin, "DELETE", "/v1/tasks/t1?because=so", Idempotency_Key="two words")
-    assert (status, code, found.keys()) == (400, "header_invalid", {"header Idempotency-Key", "parameter because"})
+    assert (status, code) == (400, "header_invalid")
+    assert found.keys() == {"header Idempotency-Key", "parameter because"}
 
 
 @pytest.mark.parametrize(
