@@ -14,7 +14,7 @@ import msgspec
 
 from aggregates.values.roles import Role
 from gateway.bodies import MSGPACK
-from gateway.calls import JSON, Endpoint
+from gateway.calls import JSON, OCTETS, Endpoint
 from gateway.cookies import COOKIE
 from gateway.examples import TEXTS, bodies, example
 from gateway.operations import (
@@ -168,7 +168,7 @@ class _Describing:
             "tags": [tag_of(line)],
             "summary": re.split(r"(?<=[.;:]) ", words)[0].rstrip(".;:"),
             "description": words + (f"\n\nFor {_names(line.roles)}." if line.needs is not None else ""),
-            "parameters": parameters(line.path, line.query, request_headers(line)),
+            "parameters": self._named(parameters(line.path, line.query, request_headers(line))),
             "responses": self._responses(line),
             "security": [],
         }
@@ -181,6 +181,14 @@ class _Describing:
         if line.body is not None:
             operation["requestBody"] = self._request_body(line)
         return operation
+
+    def _named(self, described: list[Schema]) -> list[Schema]:
+        """Choices that are a type of ours are told by its name."""
+        names = {tuple(schema["enum"]): name for name, schema in self.schemas.items() if "enum" in schema}
+        for parameter in described:
+            if name := names.get(tuple(sorted(parameter["schema"].get("enum", ())))):
+                parameter["schema"] = {"$ref": REFERENCE.format(name=name)}
+        return described
 
     def _request_body(self, line: Endpoint) -> Schema:
         kind = body_kind(line.body)
@@ -211,9 +219,9 @@ class _Describing:
             schema = self.schema_by_kind[line.reply]
             shown = {"schema": schema, "example": example(schema, self.schemas)}
         else:
-            shown = {"schema": {"type": "string"}} if line.media.startswith("text/") else {"schema": {}}
+            shown = {"schema": {"type": "string"}} if line.media != OCTETS else {"schema": {}}
             shown |= {"example": TEXTS[line.action]} if line.action in TEXTS else {}
-        return answer | {"content": {line.media: shown}}
+        return answer | {"content": dict.fromkeys(operation_of(line).media or (line.media,), shown)}
 
     def _shared_failure(self, line: Endpoint, status: int, codes: Sequence[str]) -> Schema:
         """A reference to the failure, under a name that tells the status; the same one is written once."""
@@ -256,7 +264,8 @@ def _path_parameter(name: str) -> Schema:
 
 def _query_parameter(parameter: Parameter[Any]) -> Schema:
     schema = dict(parameter.schema)
-    return {"name": parameter.name, "in": "query", "description": parameter.meaning, "schema": schema}
+    described = {"name": parameter.name, "in": "query", "description": parameter.meaning}
+    return described | ({"required": True} if parameter.is_required else {}) | {"schema": schema}
 
 
 def _header(header: Header) -> Schema:

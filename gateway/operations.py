@@ -54,6 +54,8 @@ class Operation(NamedTuple):
     name: str
     refusals: tuple[str, ...] = ()
     is_deprecated: bool = False
+    media: tuple[str, ...] = ()
+    """What its answers are, where they are of several types."""
 
 
 _TASK_STAGES = ("completed", "failed", "cancelled", "expired", "dead_lettered")
@@ -76,7 +78,7 @@ OPERATIONS: dict[str, Operation] = {
     "health.live": Operation("get_liveness"),
     "health.ready": Operation("get_readiness", ("not_ready",)),
     "console.front": Operation("open_console"),
-    "console.page": Operation("get_console_file"),
+    "console.page": Operation("get_console_file", media=("text/html", "text/javascript", "text/css", "image/svg+xml")),
     "session.sign_in": Operation("sign_in", ("unauthorized",)),
     "session.make_link": Operation("create_sign_in_link"),
     "session.sign_out": Operation("sign_out"),
@@ -156,7 +158,9 @@ OPERATIONS: dict[str, Operation] = {
     "audit_proofs.proof": Operation("get_proof", ("internal_server_error",)),
     "audit_proofs.consistency": Operation("get_consistency_proof", ("not_found", "query_invalid", "internal_server_error")),
     "audit_rotations.rotation": Operation("rotate_signing_key", ("rotations_too_many",)),
-    "witness.add_checkpoint": Operation("add_checkpoint", ("not_found", "forbidden", "unprocessable_entity")),
+    "witness.add_checkpoint": Operation(
+        "add_checkpoint", ("not_found", "forbidden", "unprocessable_entity"), media=("text/plain", "text/x.tlog.size")
+    ),
     "witness.checkpoint": Operation("get_witnessed_checkpoint"),
     "witness.show": Operation("get_witness"),
     "projections.listing": Operation("list_read_models"),
@@ -198,6 +202,7 @@ def refusals(line: Endpoint) -> dict[int, tuple[str, ...]]:
 def _common(line: Endpoint) -> Iterator[str]:
     """What operations of a kind refuse alike."""
     yield from ("bad_request", "crashed", "service_unavailable", "request_entity_too_large", "unreachable")
+    yield "request_header_fields_too_large"
     if line.needs is not None:
         yield from ("unauthorized", "forbidden", "journal_differs", "overloaded", "not_answered", "journal_unreadable")
     if "{" in line.path:

@@ -4,7 +4,7 @@ A part of the path that can be no such name is answered as one that is not there
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import islice
 from typing import Any, NamedTuple
@@ -12,12 +12,11 @@ from typing import Any, NamedTuple
 from starlette.requests import Request
 
 from gateway.problems import BadRequest, Fault
-from gateway.queries import POSITION_MAX, Header, Parameter
+from gateway.queries import POSITION_MAX, Header, Parameter, is_number
 from runtime.errors import Refused
 from runtime.store.sqlite import REPLY_SECONDS
 
 FAULTS_MAX = 100
-DIGITS_MAX = 19
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 """What ids look like; the patterns here are matched whole."""
 
@@ -67,7 +66,7 @@ ANY_PART = PathPart("", {"type": "string"})
 
 def check_parameters(
     request: Request,
-    query: Iterable[Parameter[Any]],
+    query: Sequence[Parameter[Any]],
     headers: Iterable[Header],
     read: Callable[[Parameter[Any]], Any],
     *,
@@ -77,7 +76,8 @@ def check_parameters(
     query may hold what nobody reads."""
     in_path = list(_path_faults(request.path_params))
     in_headers = list(_header_faults(request.headers, headers))
-    in_query = list(_query_faults(request, query, read, others)) if request.scope["query_string"] else []
+    is_asked = request.scope["query_string"] or any(parameter.is_required for parameter in query)
+    in_query = list(_query_faults(request, query, read, others)) if is_asked else []
     faults = list(islice((*in_path, *in_headers, *in_query), FAULTS_MAX))
     if in_path:
         raise BadRequest(faults, status=404, code="not_found")
@@ -107,6 +107,9 @@ def _query_faults(
 ) -> Iterator[Fault]:
     known = {parameter.name: parameter for parameter in query}
     sent = [name for name, _ in request.query_params.multi_items()]
+    for parameter in known.values():
+        if parameter.is_required and parameter.name not in sent:
+            yield Fault(parameter=parameter.name, detail="is missing")
     for name in dict.fromkeys(sent):
         if name not in known:
             if not others:
@@ -130,8 +133,7 @@ def _fault(text: str, schema: Mapping[str, Any]) -> str:
     """In what a text differs from a simple schema; empty where it does not."""
     if schema["type"] == "integer":
         least, most = schema.get("minimum", 0), schema.get("maximum", POSITION_MAX)
-        is_number = text.isascii() and text.isdigit() and len(text) <= DIGITS_MAX
-        return "" if is_number and least <= int(text) <= most else f"must be an integer from {least} to {most}"
+        return "" if is_number(text) and least <= int(text) <= most else f"must be an integer from {least} to {most}"
     if len(text) > schema.get("maxLength", len(text)):
         return f"must have at most {schema['maxLength']} characters"
     pattern = schema.get("pattern")
