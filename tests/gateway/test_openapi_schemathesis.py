@@ -13,6 +13,7 @@ from schemathesis.engine import events, from_schema
 
 from aggregates.key import Role
 from gateway import calls
+from gateway.queries import PAGE
 from tests.gateway import documented
 from tests.gateway.clients import Client
 from tests.gateway.in_thread import node_in_thread
@@ -38,7 +39,7 @@ def what_the_schema_takes_is_not_called_invalid(ctx: Any, response: Any, case: A
     """A request as the schemas have it may be refused by a fact of the domain, but not as one that can't be read."""
     if case.meta is None or not case.meta.generation.mode.is_positive or response.status_code not in (400, 422):
         return
-    if any(isinstance(value, float) for value in case.query.values()):
+    if any(str(value).endswith(".0") for value in case.query.values()):
         return  # 7.0 is an integer to JSON, but no way to write one in a query
     code = response.json()["type"].rpartition(":")[2]
     operation = case.operation.definition.raw["operationId"]
@@ -83,12 +84,18 @@ def configuration(examples: int, *phases: str) -> SchemathesisConfig:
     return SchemathesisConfig.from_dict(told)
 
 
-def in_json(document: dict[str, Any]) -> dict[str, Any]:
-    """The document without msgpack, of which the coverage of all values would be the same twice."""
+def without_twins(document: dict[str, Any]) -> dict[str, Any]:
+    """The document without what would be covered alike many times: msgpack, and the parameters that all reads share, but for tasks."""
     alone: dict[str, Any] = copy.deepcopy(document)
+    shared = {parameter.name for parameter in PAGE}
     for item in alone["paths"].values():
         for operation in item.values():
             operation.get("requestBody", {}).get("content", {}).pop("application/msgpack", None)
+            if operation["tags"] != ["tasks"]:
+                asked = operation["parameters"]
+                operation["parameters"] = [
+                    one for one in asked if one.get("in") != "query" or one["name"] not in shared
+                ]
     return alone
 
 
@@ -120,7 +127,12 @@ def failures(
 
 
 def _is_known(name: tuple[str, str, str]) -> bool:
-    return name[1] == "unsupported_method" and name[0] in UNDER_ANOTHER.values()
+    label, check, message = name
+    if check == "unsupported_method":
+        return label in UNDER_ANOTHER.values()
+    return (
+        check == "negative_data_rejection" and "in header - object with unexpected properties" in message
+    )  # HTTP allows any
 
 
 def test_what_is_asked_is_answered_as_documented(
@@ -135,7 +147,7 @@ def test_what_is_asked_is_answered_as_documented(
 def test_every_bound_of_every_value_is_kept(node: tuple[Client, dict[Role, str]]) -> None:
     """What lies on a bound is taken and what lies past it is not; what is left out, doubled or of another method is refused."""
     admin, _ = node
-    found, count = failures(admin, admin.key, configuration(1, "coverage"), in_json(documented.document()))
+    found, count = failures(admin, admin.key, configuration(1, "coverage"), without_twins(documented.document()))
     assert found == {}
     assert count > 1_500
 
