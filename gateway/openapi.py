@@ -43,7 +43,7 @@ Bodies are JSON or msgpack. Failures are problem documents (RFC 9457): the last 
 `Idempotency-Key` is done once. Answers carry the position of the log that they stand for (`Gavel-Position`): who has written reads it
 back with `after_position`.
 
-Websockets and the feed of events are described by `/asyncapi.json`.
+Websockets and the feed of events are described by `/asyncapi.json`; `/reference` shows both to people.
 """
 
 

@@ -78,6 +78,7 @@ OPERATIONS: dict[str, Operation] = {
     "health.live": Operation("get_liveness"),
     "health.ready": Operation("get_readiness", ("not_ready",)),
     "console.front": Operation("open_console"),
+    "console.reference": Operation("open_reference"),
     "console.page": Operation("get_console_file", media=("text/html", "text/javascript", "text/css", "image/svg+xml")),
     "session.sign_in": Operation("sign_in", ("unauthorized",)),
     "session.make_link": Operation("create_sign_in_link"),
@@ -245,7 +246,7 @@ ANSWER_HEADERS = (
     AnswerHeader(
         "ETag", "What `If-None-Match` takes to hear whether the same is still there.", TEXT,
         (("blobs.get", 200), ("blobs.get", 206), ("blobs.get", 304), ("console.page", 200), ("console.page", 304),
-         ("console.front", 200), ("console.front", 304)),
+         ("console.front", 200), ("console.front", 304), ("console.reference", 200), ("console.reference", 304)),
     ),
     AnswerHeader("Content-Range", "Which part this is, of how many bytes.", TEXT, (("blobs.get", 206),)),
     AnswerHeader(
