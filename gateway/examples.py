@@ -14,6 +14,7 @@ TASK_ID = "01a0b2c4-8d1e-7c3a-9f00-3b5d7f9a1c2e"
 KEY_ID = "01a0b2c4-8d1e-7c3a-9f00-3b5d7f9a1c2f"
 PROBLEM_ID = "01a0b2c4-8d1e-7c3a-9f00-3b5d7f9a1c30"
 JOB_ID = "01a0b2c4-8d1e-7c3a-9f00-3b5d7f9a1c31"
+USER_ID = "01a0b2c4-8d1e-7c3a-9f00-3b5d7f9a1c33"
 ACTION_ID = "01a0b2c4-8d1e-7c3a-9f00-3b5d7f9a1c32"
 TRIANGLE = b"3 3\n1 2 1\n1 3 1\n2 3 1\n"
 TRIANGLE_DIGEST = "ff42b054010d32a45c2536c6eb9063ceb4c076f0ebc7be0128b8559b182aff96"
@@ -49,6 +50,7 @@ VALUES: dict[str, tuple[Any, ...]] = {
     "detail": ("it was taken from the holder of token 1",),
     "digest": (TRIANGLE_DIGEST,),
     "eligible": ("ann",),
+    "email": ("ann@example.org",),
     "error_id": ("9f86d081884c7d65",),
     "exit_code": (0,),
     "format": ("rudy",),
@@ -110,6 +112,9 @@ VALUES: dict[str, tuple[Any, ...]] = {
     "token": (1,),
     "traceparent": (TRACE,),
     "type": ("urn:gavel:problem:token_stale",),
+    "session_id": (KEY_ID,),
+    "user_id": (USER_ID,),
+    "username": ("ann",),
     "upload_id": ("5f1d7a84db4c4f6c8d0e7a6f6f0d9b1a",),
     "user_agent": ("gavel",),
     "version": (3, "0.1.0"),
@@ -122,6 +127,14 @@ Named = dict[str, Any]
 
 BODIES: dict[str, Named] = {
     "OpenJournalBody": {"tenant": {"name": "acme"}},
+    "RegisterUserBody": {
+        "user": {"username": "ann", "email": "ann@example.org", "role": "operator", "password": "correct horse battery"},
+        "least": {"username": "bob", "email": "bob@example.org"},
+    },
+    "ChangeUserBody": {"role": {"role": "auditor"}, "address": {"email": "ann@example.com"}},
+    "NewPassword": {"admin": {"password": "another horse battery"}},
+    "Password": {"user": {"name": "ann", "password": "correct horse battery"}},
+    "ReplaceKeyBody": {"hour": {"overlap_seconds": 3600}},
     "IssueKeyBody": {
         "operator": {"role": "operator", "label": "Ann's laptop"},
         "expiring": {"role": "auditor", "label": "For the year", "expires_at": 32_503_680_000},

@@ -36,7 +36,7 @@ TAGS = (
         ("audit", "trail", "audit_proofs", "audit_rotations", "witness"),
     ),
     Tag("persons", "Data subjects: all that is recorded of a person, and its erasure.", ("subjects",)),
-    Tag("keys", "Who may come in: keys, and the sessions of browsers.", ("keys", "session")),
+    Tag("keys", "Who may come in: keys, users, and the sessions of browsers.", ("keys", "users", "session")),
     Tag(
         "node", "How the node is, and what operators can do about it.",
         ("health", "status", "tenant_health", "journals", "projections", "actors"),
@@ -65,6 +65,16 @@ TASK_NOT_HELD = tuple(
 )
 JOB_ENDED = ("job_is_completed", "job_is_failed")
 AGENT_GONE = ("agent_unknown", "agent_is_deregistered", "agent_is_lost")
+KEY_UNFIT = ("role_needs_registration", "scopes_excessive", "tenant_unreadable")
+USER_UNFIT = (
+    "email_taken",
+    "username_taken",
+    "password_unfit",
+    "password_elsewhere",
+    "role_needs_key",
+    "tenant_unreadable",
+)
+SIGN_IN = ("sign_in_locked", "sessions_too_many")
 BLOB_UNKEPT = (
     "blob_erased",
     "blob_quota_reached",
@@ -82,7 +92,22 @@ OPERATIONS: dict[str, Operation] = {
     "console.page": Operation("get_console_file", media=("text/html", "text/javascript", "text/css", "image/svg+xml")),
     "session.sign_in": Operation("sign_in", ("unauthorized",)),
     "session.make_link": Operation("create_sign_in_link"),
-    "session.sign_out": Operation("sign_out"),
+    "session.sign_out": Operation("sign_out", ("session_unknown",)),
+    "session.with_password": Operation(
+        "sign_in_with_password", ("unauthorized", "forbidden", "conflict", "overloaded", *SIGN_IN)
+    ),
+    "session.me": Operation("get_me"),
+    "session.page": Operation("list_sessions"),
+    "session.end": Operation("end_session", ("session_unknown", "session_elsewhere")),
+    "users.register": Operation("register_user", ("user_exists", "users_too_many", *USER_UNFIT)),
+    "users.page": Operation("list_users"),
+    "users.find": Operation("get_user"),
+    "users.change": Operation("change_user", ("user_unknown", *USER_UNFIT)),
+    "users.set_password": Operation("set_password", ("user_unknown", "password_unfit", "password_elsewhere", *SIGN_IN)),
+    "users.disable": Operation("disable_user", ("user_unknown",)),
+    "users.enable": Operation("enable_user", ("user_unknown",)),
+    "users.remove": Operation("remove_user", ("user_unknown",)),
+    "users.unlock": Operation("unlock_user", ("user_unknown",)),
     "journals.isolate": Operation(
         "create_journal",
         (
@@ -92,7 +117,10 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "journals.page": Operation("list_journals"),
     "keys.issue": Operation(
-        "create_key", ("key_exists", "409 keys_too_many", "role_needs_registration", "expiry_passed", "tenant_isolated")
+        "create_key", ("key_exists", "409 keys_too_many", "role_needs_registration", "expiry_passed", "tenant_isolated", *KEY_UNFIT)
+    ),
+    "keys.replace": Operation(
+        "replace_key", ("404 key_unknown", "key_ended", "key_exists", "409 keys_too_many", "expiry_passed", *KEY_UNFIT)
     ),
     "keys.page": Operation("list_keys"),
     "keys.find": Operation("get_key"),
@@ -241,7 +269,8 @@ ANSWER_HEADERS = (
     AnswerHeader("WWW-Authenticate", "How to say who calls.", TEXT),
     AnswerHeader(
         "Location", "Where what was made is found.", {"type": "string", "format": "uri-reference"},
-        (("agents.register", 201), ("tasks.submit", 202), ("solves.queue", 202), ("uploads.create", 201), ("session.sign_in", 303)),
+        (("agents.register", 201), ("tasks.submit", 202), ("solves.queue", 202), ("uploads.create", 201), ("session.sign_in", 303),
+         ("users.register", 201)),
     ),
     AnswerHeader(
         "ETag", "What `If-None-Match` takes to hear whether the same is still there.", TEXT,

@@ -56,8 +56,10 @@ PATH_PARTS: dict[str, PathPart] = {
     "sha256": PathPart(
         "The SHA-256 of the blob's bytes, in hexadecimal digits.", {"type": "string", "pattern": "^[0-9a-f]{64}$"}
     ),
+    "session_id": _id("The session's id."),
     "task_id": _id("The task's id."),
     "upload_id": _id("The upload's id."),
+    "user_id": _id("The user's id."),
 }
 """What is not listed is any text."""
 

@@ -246,6 +246,9 @@ KEYS = Part(
         Code("keys_too_many", (409, 422), "There are as many good keys as may be.", "Revoke some."),
         Code("role_needs_registration", (422,), "An agent's own key comes with its registration.", "Register the agent."),
         Code("expiry_passed", (422,), "The key would be dead at birth.", "Choose a later `expires_at`."),
+        Code("key_ended", (409,), "The key was revoked, or has been replaced.", "Use its successor, or ask an admin for a key."),
+        Code("scopes_excessive", (422,), "The scopes name what the key's role may not do.", "Name permissions that the role has."),
+        Code("tenant_unreadable", (422,), "That is no name of a tenant.", "Use small letters, digits and `-`."),
         Code("tenant_isolated", (409,), "The tenant has a journal of its own, where its keys stand.", "Use a key of that journal."),
         Code(
             "tenant_not_empty", (409,), "The tenant has records in the shared journal already.",
@@ -268,6 +271,24 @@ KEYS = Part(
         Code("no_keys", (501,), "This journal has no keys for the data of persons.", "Ask the operator for a master key."),
     ),
 )  # fmt: skip
+USERS = Part(
+    "Users and sessions",
+    (
+        Code("user_unknown", (404,), "There is no such user.", "Check the id."),
+        Code("user_exists", (409,), "The user stands otherwise than this needs.", "GET the user to see how."),
+        Code("username_taken", (409,), "Another user of the tenant has this name.", "Choose another."),
+        Code("email_taken", (409,), "Another user of the tenant has this address.", "Use another."),
+        Code("users_too_many", (409,), "There are as many users as may be.", "Remove some."),
+        Code("role_needs_key", (422,), "The role is one of programs, which have keys.", "Choose a role of people."),
+        Code("password_unfit", (422,), "The password is too short, too long, or the user's name.", "Choose another; `detail` says why."),
+        Code("password_elsewhere", (409,), "An identity provider vouches for the user, who has no password here.", "Set it there."),
+        Code("sign_in_locked", (429,), "There were too many wrong passwords.", "Wait, or ask an admin to unlock the user; keys go on."),
+        Code("session_unknown", (404,), "There is no such session.", "Check the id."),
+        Code("session_exists", (409,), "The session stands otherwise than this needs.", "GET /v1/sessions tells how."),
+        Code("session_elsewhere", (403,), "The session is of another tenant.", "Use that tenant's."),
+        Code("sessions_too_many", (503,), "As many sessions are open as may be.", "Sign out elsewhere, or come again."),
+    ),
+)  # fmt: skip
 AUDITS = Part(
     "Audits and read models",
     (
@@ -287,7 +308,7 @@ AUDITS = Part(
         Code("skips_too_many", (409,), "The read model passes over as many events as it may.", "Mend it and make it anew."),
     ),
 )  # fmt: skip
-PARTS = (REQUESTS, AGENTS, TASKS, SOLVES, BLOBS, KEYS, AUDITS)
+PARTS = (REQUESTS, AGENTS, TASKS, SOLVES, BLOBS, KEYS, USERS, AUDITS)
 """In the order of the page."""
 
 CODES = {code.name: code for part in PARTS for code in part.codes}
@@ -296,7 +317,7 @@ UNSEEN = frozenset(
     {
         "agent_was_heard", "archive_out_of_turn", "book_open", "deadline_ahead", "key_expired", "key_is_the_same", "key_not_current",
         "lease_held", "nobody_eligible", "not_for_a_group", "refusals_missing", "somebody_fits", "token_exists", "too_many_archives",
-        "within_budget",
+        "session_over", "user_disabled", "within_budget",
     }
 )  # fmt: skip
 """What commands of the house are refused with, or a call of the actors' own: no client meets these."""

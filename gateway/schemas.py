@@ -14,6 +14,7 @@ NAMES = {
     "aggregates.key.Stage": "KeyStage",
     "aggregates.solve_job.Stage": "SolveStage",
     "aggregates.task.terms.Stage": "TaskStage",
+    "aggregates.user.Stage": "UserStage",
     "gateway.routes.session.Link": "SignInLink",
     "runtime.why.Link": "Cause",
 }

@@ -8,7 +8,7 @@ from typing import Any
 
 import trio
 
-from aggregates.key import Role
+from aggregates.values.roles import Role
 from tests.gateway.clients import Client, open_client, settings_of
 
 START_SECONDS_MAX = 60

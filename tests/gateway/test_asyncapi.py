@@ -149,7 +149,7 @@ def test_every_socket_and_every_feed_has_a_channel_with_all_its_frames() -> None
         ]
         tags = {str(kind.__struct_config__.tag) for kind in kinds}
         assert channels[line.path]["messages"].keys() == tags
-        assert channels[line.path]["x-roles"] == sorted(line.who)
+        assert channels[line.path]["x-roles"] == sorted(line.roles)
         asked = channels[line.path]["bindings"]["ws"]["query"]["properties"]
         assert list(asked) == [parameter.name for parameter in line.query]
     feeds = {channel["address"] for channel in documented.asyncapi()["channels"].values() if "bindings" not in channel}

@@ -8,7 +8,18 @@ import msgspec
 import pytest
 import trio
 
-from gateway.examples import ACTION_ID, BODIES, PROBLEM_ID, TASK_ID, TRIANGLE, TRIANGLE_DIGEST, VALUES, example
+from gateway.examples import (
+    ACTION_ID,
+    BODIES,
+    KEY_ID,
+    PROBLEM_ID,
+    TASK_ID,
+    TRIANGLE,
+    TRIANGLE_DIGEST,
+    USER_ID,
+    VALUES,
+    example,
+)
 from projections import keys
 from tests.gateway import documented
 from tests.gateway.clients import AgentClient, Client, recorded
@@ -44,6 +55,7 @@ class Story:
 
     def _filled(self, path: str) -> str:
         paths = {"agent_id": "ann", "task_id": TASK_ID, "action_id": ACTION_ID, "name": "keys", "path": "coordinator"}
+        paths |= {"key_id": KEY_ID, "user_id": USER_ID}
         for name, value in paths.items():
             path = path.replace(f"{{{name}}}", value)
         return path
@@ -68,7 +80,10 @@ def all_examples() -> set[tuple[str, str]]:
 async def test_a_node_takes_every_example(admin: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     story = Story(admin)
     await story.send("POST", "/v1/keys")
+    story.instead[KEY_ID] = (await admin.get("/v1/keys"))["keys"][0]["key_id"]
+    await story.send("POST", "/v1/keys/{key_id}/replacement")
     await story.send("POST", "/v1/journals")
+    await _people(story)
     await _agents_and_tasks(story)
     await admin.upload(TRIANGLE)
     story.instead[PROBLEM_ID] = (await story.send("POST", "/v1/problems"))["problem_id"]
@@ -81,6 +96,15 @@ async def test_a_node_takes_every_example(admin: Client, monkeypatch: pytest.Mon
     await story.send("PUT", "/v1/actors/{path}/log-level")
     await _read_models(story, monkeypatch)
     assert story.sent == all_examples()
+
+
+async def _people(story: Story) -> None:
+    story.instead[USER_ID] = (await story.send("POST", "/v1/users", "user"))["user_id"]
+    await story.send("POST", "/v1/users", "least")
+    await story.send("POST", "/session/password")
+    story.admin.http.cookies.clear()
+    await story.send("PATCH", "/v1/users/{user_id}")
+    await story.send("PUT", "/v1/users/{user_id}/password")
 
 
 async def _agents_and_tasks(story: Story) -> None:

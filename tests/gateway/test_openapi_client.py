@@ -13,7 +13,7 @@ import pytest
 from openapi_python_client import generate
 from openapi_python_client.config import Config, ConfigFile, MetaType
 
-from aggregates.key import Role
+from aggregates.values.roles import Role
 from gateway.app import api_document
 from tests.gateway import documented
 from tests.gateway.clients import Client

@@ -11,7 +11,7 @@ import schemathesis
 from schemathesis.config import SchemathesisConfig
 from schemathesis.engine import events, from_schema
 
-from aggregates.key import Role
+from aggregates.values.roles import Role
 from gateway import calls
 from gateway.queries import PAGE
 from tests.gateway import documented

@@ -72,6 +72,7 @@ def test_all_that_is_listed_is_raised_or_names_a_status() -> None:
     found = all_raised()
     starts = tuple(code[:-1] for code in found if code.endswith("*"))
     pairs = {"dependency_unknown", "dependency_failed", "requirements_unfit", "payload_unfit"}  # put together in lists
+    pairs |= {"email_taken", "username_taken"}  # of the name of what is taken
     pairs |= {BadRequest([], status=status).code for status in (400, 422)}
     named = {code_of_status(status) for status in HTTPStatus} | {"failure"}
     for code in CODES.keys() | UNSEEN:
