@@ -230,7 +230,7 @@ def _field_faults(tree: Any, body: Any, named: Iterable[str]) -> Iterator[Fault]
     for field in msgspec.structs.fields(body):
         if field.encode_name in tree and field.encode_name not in done:
             try:
-                msgspec.convert(tree[field.encode_name], field.type, str_keys=True)
+                msgspec.convert(_whole(tree[field.encode_name]), field.type, str_keys=True)
             except msgspec.ValidationError as error:
                 yield _from_msgspec(error, child("", field.encode_name))
 

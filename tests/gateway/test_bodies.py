@@ -128,6 +128,7 @@ def test_integer_with_a_point_is_an_integer_as_its_schema_says() -> None:
     ):
         pieces: Any = parse(raw, Body, media_type=media_type)
         assert (pieces.pieces, type(pieces.pieces)) == (3, int)
+    assert faults_of(GOOD | {"pieces": 3.0, "price": None}) == {"/price": "must be a number, not null"}
     assert faults_of(GOOD | {"pieces": 3.5}) == {"/pieces": "must be an integer, not a number with a fraction"}
     assert faults_of(GOOD | {"pieces": 1e300}) == {"/pieces": "must be at most 9"}
 

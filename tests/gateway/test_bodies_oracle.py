@@ -13,7 +13,7 @@ from gateway.problems import BadRequest
 from tests.gateway import documented
 from tests.gateway.test_bodies_house import bodies, example_of
 
-EXAMPLES = 300
+EXAMPLES = 200
 ROUTES = sorted(bodies())
 
 ANYTHING = st.recursive(
