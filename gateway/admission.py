@@ -11,7 +11,7 @@ from gateway.passwords import Passwords
 from gateway.rates import Kind, Rates, Verdict
 from gateway.tickets import Tickets
 
-Header = tuple[bytes, bytes]
+RawHeader = tuple[bytes, bytes]
 
 
 class Visitors(NamedTuple):
@@ -31,7 +31,7 @@ class TooOften(HTTPException):
         super().__init__(429, "more requests than the rate allows", told | {"Retry-After": str(verdict.retry_seconds)})
 
 
-async def admit(visitors: Visitors, principal: Principal, kind: Kind) -> list[Header]:
+async def admit(visitors: Visitors, principal: Principal, kind: Kind) -> list[RawHeader]:
     """What the answer has to say of the caller's rates. Raises TooOften, or Overloaded where too many of the tenant wait."""
     verdict = visitors.rates.ask(principal.tenant, principal.name, kind)
     if not verdict.is_let_in:

@@ -14,9 +14,10 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
+from gateway import asyncapi as asyncapi_of
+from gateway import openapi as openapi_of
 from gateway.bounds import AtOnce, BodyBounds, BodyLimit, ClearFraming
 from gateway.calls import Endpoint, SocketEndpoint, answer, answer_socket
-from gateway.openapi import document
 from gateway.parts import Node
 from gateway.problems import exception_handlers
 from gateway.routes import (
@@ -119,13 +120,20 @@ def make_app(node: Node) -> Starlette:
     app.router.redirect_slashes = False  # a path that is not in the table is none
     app.state.node = node
     app.state.api_document = api_document
+    app.state.asyncapi_document = asyncapi_document
     return app
 
 
 @cache
 def api_document() -> bytes:
     """What this table says, as OpenAPI."""
-    return msgspec.json.encode(document(ENDPOINTS, SOCKETS, version("gavel-runtime")))
+    return msgspec.json.encode(openapi_of.document(ENDPOINTS, version("gavel-runtime")))
+
+
+@cache
+def asyncapi_document() -> bytes:
+    """What these tables say of websockets and feeds, as AsyncAPI."""
+    return msgspec.json.encode(asyncapi_of.document(ENDPOINTS, SOCKETS, version("gavel-runtime")))
 
 
 def _routes(endpoints: Iterable[Endpoint]) -> list[BaseRoute]:

@@ -8,7 +8,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from functools import cache
 from itertools import islice
 from typing import Any, TypeVar, cast
@@ -31,6 +31,9 @@ C = TypeVar("C", bound=Command[Any])
 JSON, MSGPACK = "application/json", "application/msgpack"
 BODY_BYTES_MAX = 8 * 2**20
 FAULTS_MAX = 100
+WHOLE_MAX = 2**53
+"""Up to here, a float names one integer."""
+
 STEP = re.compile(r"\.([^.\[]+)|\[(\d+)\]|(\[\.\.\.\])")
 
 
@@ -85,6 +88,9 @@ def parse(raw: bytes, body: type[T], *, media_type: str = JSON) -> T:
     tree, is_odd = _tree(raw, media_type)
     if first is None and not is_odd:
         return value
+    if first is not None and not any(True for _ in _oddities(tree, "")):
+        with suppress(msgspec.ValidationError):
+            return msgspec.convert(_whole(tree), body, str_keys=True)
     raise BadRequest(list(islice(_faults(tree, body, first, is_odd), FAULTS_MAX)))
 
 
@@ -168,6 +174,18 @@ def _tree(raw: bytes, media_type: str) -> tuple[Any, bool]:
         raise _unreadable(error) from error
 
 
+def _whole(tree: Any) -> Any:
+    """Numbers without a fraction as integers: to JSON, 7.0 and 7 are one number."""
+    match tree:
+        case float() if tree.is_integer() and abs(tree) <= WHOLE_MAX:
+            return int(tree)
+        case dict():
+            return {name: _whole(value) for name, value in tree.items()}
+        case list():
+            return [_whole(value) for value in tree]
+    return tree
+
+
 def _oddities(tree: Any, pointer: str) -> Iterator[Fault]:
     match tree:
         case float() if not math.isfinite(tree):
@@ -212,7 +230,7 @@ def _field_faults(tree: Any, body: Any, named: Iterable[str]) -> Iterator[Fault]
     for field in msgspec.structs.fields(body):
         if field.encode_name in tree and field.encode_name not in done:
             try:
-                msgspec.convert(tree[field.encode_name], field.type, str_keys=True)
+                msgspec.convert(_whole(tree[field.encode_name]), field.type, str_keys=True)
             except msgspec.ValidationError as error:
                 yield _from_msgspec(error, child("", field.encode_name))
 

@@ -20,9 +20,10 @@ from starlette.websockets import WebSocket
 
 from aggregates.values.ids import TENANT_NAME
 from aggregates.values.roles import MACHINES, Permission, Principal, Role, roles_with
-from gateway.admission import admit
+from gateway.admission import RawHeader, admit
 from gateway.auth import SAFE_METHODS, authenticate, check_permission
 from gateway.bodies import decode, without_secrets
+from gateway.parameters import IDEMPOTENCY, check_parameters
 from gateway.parts import Compartment, Node, check_whole_node
 from gateway.problems import document_of
 from gateway.queries import AFTER, AFTER_POSITION, AS_OF, LIMIT, REASON, TENANT, AsOf, Header, Parameter
@@ -38,8 +39,7 @@ T = TypeVar("T")
 
 POSITION_HEADER = "Gavel-Position"
 JOURNAL_HEADER = "Gavel-Journal"
-IDEMPOTENCY_HEADER = "Idempotency-Key"
-IDEMPOTENCY_KEY = re.compile(r"[!-~]{1,200}")
+IDEMPOTENCY_HEADER = IDEMPOTENCY.name
 CATCH_UP_SECONDS_MAX = 5.0
 JSON = "application/json"
 OCTETS = "application/octet-stream"
@@ -89,6 +89,12 @@ class Endpoint(NamedTuple):
     def route(self) -> str:
         """How a record names it."""
         return f"{self.method} {self.path}"
+
+    @property
+    def headers_read(self) -> tuple[Header, ...]:
+        """The headers that mean something here: what is done on somebody's behalf is done once under a key."""
+        is_once = self.needs is not None and self.method not in SAFE_METHODS
+        return (*self.headers, IDEMPOTENCY) if is_once else self.headers
 
     @property
     def action(self) -> str:
@@ -228,9 +234,7 @@ class Call:
     def context(self) -> Context:
         """On whose behalf, and why."""
         traceparent, trace_id = parsed(self.request.headers.get("traceparent", "")) or ("", "")
-        key = self.request.headers.get(IDEMPOTENCY_HEADER, "")
-        if key and not IDEMPOTENCY_KEY.fullmatch(key):
-            raise HTTPException(400, f"{IDEMPOTENCY_HEADER} takes 1 to 200 printable ASCII characters without spaces")
+        key = self.request.headers.get(IDEMPOTENCY.name, "")
         asked_for = (self.request.method, self.request.url.path, self.request.url.query, self._asked_for)
         return Context(
             tenant=self.tenant,
@@ -334,14 +338,14 @@ async def answer(endpoints: Mapping[str, Endpoint], request: Request) -> Respons
         call = Call(request, _node(request), None, endpoint)
     else:
         call = Call(request, *await _whose(request, endpoint), endpoint)
+    standing: Sequence[RawHeader] = ()
     try:
-        if endpoint.needs is None:
-            response = await endpoint.handle(call)
-        else:
+        if endpoint.needs is not None:
             _check(request, call.node, call.principal, endpoint.needs)
             standing = await admit(call.node.visitors, call.principal, endpoint.kind)
-            response = await endpoint.handle(call)
-            response.raw_headers.extend(standing)
+        check_parameters(request, endpoint.query, endpoint.headers_read, call.asked, others=endpoint.needs is None)
+        response = await endpoint.handle(call)
+        response.raw_headers.extend(standing)
     except BaseException as error:
         call.failed(error)
         raise

@@ -1,7 +1,7 @@
-"""The API document (OpenAPI 3.1), made of the tables of routes and websockets: what is served is what is described.
+"""The API document (OpenAPI 3.1), made of the table of routes: what is served is what is described.
 
-Types of bodies, answers and frames become schemas by the same library that checks them. What OpenAPI has no place for, the
-websockets, stands under `x-websockets`.
+Types of bodies and answers become schemas by the same library that checks them; examples are made from the schemas; failures from the
+catalogue of problem codes. The websockets and the feed have a document of their own, `gateway/asyncapi.py`.
 """
 
 import re
@@ -14,24 +14,36 @@ import msgspec
 
 from aggregates.values.roles import Role
 from gateway.bodies import MSGPACK
-from gateway.calls import IDEMPOTENCY_HEADER, JSON, POSITION_HEADER, Endpoint, SocketEndpoint
+from gateway.calls import JSON, OCTETS, Endpoint
 from gateway.cookies import COOKIE
+from gateway.described import (
+    ANSWER_HEADERS,
+    TAGS,
+    answer_headers,
+    is_once,
+    operation_of,
+    refusals,
+    request_headers,
+    tag_of,
+)
+from gateway.examples import TEXTS, bodies, example
+from gateway.parameters import ANY_PART, IDEMPOTENCY, PATH_PARTS
+from gateway.problem_codes import CODES, PARTS, URN
 from gateway.problems import MEDIA_TYPE, Fault
 from gateway.queries import Header, Parameter
-from runtime.store.sqlite import REPLY_SECONDS
+from gateway.schemas import REFERENCE, Schema, is_nothing, schemas_of
 
-Schema = dict[str, Any]
-
-REFERENCE = "#/components/schemas/{name}"
 PATH_PARAMETER = re.compile(r"\{(\w+)(?::\w+)?\}")
-KEY_HOURS = round(REPLY_SECONDS / 3600)
-SAFE_METHODS = frozenset({"GET"})
+WITHOUT_CONTENT = frozenset({204, 303, 304})
 DESCRIPTION = """\
 Agents register, bid for tasks and report what came of them; everything that happens is a record of one log.
 
-Bodies are JSON or msgpack. Failures are problem documents (RFC 9457); a faulty body gets one that lists every fault by its
-JSON pointer. A write that is sent again with the same `Idempotency-Key` is done once. The websockets stand under
-`x-websockets`; their frames are described by the same schemas.
+Bodies are JSON or msgpack. Failures are problem documents (RFC 9457): the last part of `type` is the code to tell them apart by, and
+`errors` lists every fault, by a JSON pointer into the body, by the parameter or by the header. A write that is sent again with the same
+`Idempotency-Key` is done once. Answers carry the position of the log that they stand for (`Gavel-Position`): who has written reads it
+back with `after_position`.
+
+Websockets and the feed of events are described by `/asyncapi.json`; `/reference` shows both to people.
 """
 
 
@@ -45,100 +57,215 @@ class ProblemDocument(msgspec.Struct, frozen=True, kw_only=True):
     errors: list[Fault] | msgspec.UnsetType = msgspec.UNSET
     error_id: str | msgspec.UnsetType = msgspec.UNSET
     begun: bool | msgspec.UnsetType = msgspec.UNSET
+    instance: str | msgspec.UnsetType = msgspec.UNSET
 
 
-def document(endpoints: Sequence[Endpoint], sockets: Sequence[SocketEndpoint], version: str) -> Schema:
-    """The document of these tables."""
-    kinds = [kind for line in endpoints for kind in (_body_kind(line.body), line.reply)]
-    kinds += [kind for socket in sockets for kind in (socket.hears, socket.tells)]
-    wanted = [ProblemDocument, *(kind for kind in kinds if kind not in (None, bytes))]
-    found, components = msgspec.json.schema_components(wanted, ref_template=REFERENCE)
-    schema_by_kind = dict(zip(wanted, found, strict=True))
+def document(endpoints: Sequence[Endpoint], version: str) -> Schema:
+    """The document of this table."""
+    kinds = [kind for line in endpoints for kind in (body_kind(line.body), line.reply) if not is_nothing(kind)]
+    schema_by_kind, schemas = schemas_of([ProblemDocument, *kinds])
+    describing = _Describing(schema_by_kind, schemas)
     paths: dict[str, Schema] = {}
     for line in endpoints:
-        paths.setdefault(PATH_PARAMETER.sub(r"{\1}", line.path), {})[line.method.lower()] = _operation(
-            line, schema_by_kind
-        )
+        paths.setdefault(PATH_PARAMETER.sub(r"{\1}", line.path), {})[line.method.lower()] = describing.operation(line)
+    used = {tag_of(line) for line in endpoints}
+    known = [tag.name for tag in TAGS]
+    tags = [{"name": tag.name, "description": tag.meaning} for tag in TAGS if tag.name in used]
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Gavel", "version": version, "description": DESCRIPTION},
+        "info": information("Gavel", version, DESCRIPTION),
+        "servers": [{"url": "/", "description": "The node that serves this document."}],
+        "tags": tags + [{"name": name} for name in sorted(used.difference(known))],
         "paths": paths,
-        "components": _components(components, schema_by_kind[ProblemDocument]),
-        "x-websockets": [_socket(line, schema_by_kind) for line in sockets],
+        "components": _components(schemas, describing.failures),
+        "x-problems": [
+            {
+                "heading": part.heading,
+                "codes": [
+                    {"code": code.name, "type": URN + code.name, "statuses": list(code.statuses), "title": code.title}
+                    | {"meaning": code.meaning, "remedy": code.remedy}
+                    for code in part.codes
+                ],
+            }
+            for part in PARTS
+        ],
     }
 
 
-def _components(schemas: Mapping[str, Any], problem: Schema) -> Schema:
-    failure = {"description": "A failure.", "content": {MEDIA_TYPE: {"schema": problem}}}
-    busy = failure | {"description": "A failure; after a 503, come again.", "headers": {"Retry-After": _retry_after()}}
-    position = "The position of the log that the answer stands for: after a write, read with it as `after_position`."
-    once = (
-        f"What was done once under this key is not done again, and answered the same, for at least {KEY_HOURS} hours; "
-        "with another request the key is refused (422, `key_reused`). What was refused or failed is not kept. "
-        "A key is good for its caller, method and path."
-    )
+def information(title: str, version: str, description: str) -> Schema:
+    """What both documents say of themselves first."""
+    return {
+        "title": title,
+        "version": version,
+        "summary": "Agents bid for tasks; every decision is on record.",
+        "description": description,
+        "contact": {"name": "Whoever operates this node"},
+        "license": {"name": "Apache License 2.0", "identifier": "Apache-2.0"},
+    }
+
+
+def _components(schemas: Mapping[str, Any], failures: Mapping[str, Any]) -> Schema:
     return {
         "schemas": dict(schemas),
-        "responses": {"Refused": failure, "Failed": busy},
-        "headers": {POSITION_HEADER: {"description": position, "schema": {"type": "integer"}}},
-        "parameters": {
-            IDEMPOTENCY_HEADER: {
-                "name": IDEMPOTENCY_HEADER,
-                "in": "header",
-                "description": once,
-                "schema": {"type": "string", "pattern": "^[!-~]{1,200}$"},
-            }
+        "responses": dict(failures),
+        "headers": {
+            header.name: {"description": header.meaning, "schema": dict(header.schema)} for header in ANSWER_HEADERS
         },
-        "securitySchemes": {
-            "bearer": {"type": "http", "scheme": "bearer", "description": "A key: `gvl_…`."},
-            "session": {
-                "type": "apiKey",
-                "in": "cookie",
-                "name": COOKIE,
-                "description": "A browser that has signed in.",
-            },
+        "parameters": {IDEMPOTENCY.name: _header(IDEMPOTENCY)},
+        "examples": {
+            _example_name(status, code.name): {"summary": code.meaning, "value": problem_example(status, code.name)}
+            for code in CODES.values()
+            for status in code.statuses
         },
+        "securitySchemes": security_schemes(),
     }
 
 
-def _retry_after() -> Schema:
-    return {"description": "Seconds.", "schema": {"type": "integer"}}
-
-
-def _operation(line: Endpoint, schema_by_kind: Mapping[Any, Schema]) -> Schema:
-    tag = line.handle.__module__.rpartition(".")[2]
-    words = " ".join((line.handle.__doc__ or "").split())
-    operation: Schema = {
-        "operationId": f"{tag}_{line.handle.__name__}",
-        "tags": [tag],
-        "summary": re.split(r"(?<=[.;:]) ", words)[0].rstrip(".;:"),
-        "description": words + (f"\n\nFor {_names(line.roles)}." if line.needs is not None else ""),
-        "parameters": [*_path_parameters(line.path), *map(_query_parameter, line.query), *map(_header, line.headers)],
-        "responses": _responses(line, schema_by_kind),
+def security_schemes() -> Schema:
+    """How one says who calls."""
+    return {
+        "bearer": {"type": "http", "scheme": "bearer", "description": "A key: `gvl_…`."},
+        "session": {"type": "apiKey", "in": "cookie", "name": COOKIE, "description": "A browser that has signed in."},
     }
-    if line.needs is not None:
-        operation |= {"security": [{"bearer": []}, {"session": []}], "x-roles": sorted(line.roles)}
-        if line.method not in SAFE_METHODS:
-            operation["parameters"].append({"$ref": f"#/components/parameters/{IDEMPOTENCY_HEADER}"})
-    if line.body is not None:
-        operation["requestBody"] = _request_body(line, schema_by_kind)
-    return operation
+
+
+def problem_example(status: int, name: str) -> Schema:
+    """A problem document of this code."""
+    found = {"type": URN + name, "title": CODES[name].title, "status": status}
+    match name:
+        case "body_invalid":
+            return found | {"errors": [{"pointer": "/price", "detail": "must be at least 0"}]}
+        case "query_invalid":
+            return found | {"errors": [{"parameter": "limit", "detail": "must be an integer from 1 to 500"}]}
+        case "header_invalid":
+            return found | {"errors": [{"header": IDEMPOTENCY.name, "detail": "must match ^[!-~]{1,200}$"}]}
+        case "body_unreadable":
+            return found | {"errors": [{"pointer": "", "detail": "can't be read: Input data was truncated"}]}
+        case "crashed":
+            return found | {"detail": "The log has it under this error id.", "error_id": "9f86d081884c7d65"}
+        case "not_answered":
+            return found | {"detail": "coordinator/default took longer than 5 s", "begun": True}
+    return found
+
+
+def _example_name(status: int, code: str) -> str:
+    return code if len(CODES[code].statuses) == 1 and CODES[code].statuses[0] == status else f"{code}_{status}"
+
+
+class _Describing:
+    """Makes operations of routes."""
+
+    def __init__(self, schema_by_kind: Mapping[Any, Schema], schemas: Mapping[str, Schema]) -> None:
+        self.schema_by_kind = schema_by_kind
+        self.schemas = schemas
+        self.failures: dict[str, Schema] = {}
+        """What several operations fail with alike, by name."""
+
+    def operation(self, line: Endpoint) -> Schema:
+        words = " ".join((line.handle.__doc__ or "").split())
+        operation: Schema = {
+            "operationId": operation_of(line).name,
+            "tags": [tag_of(line)],
+            "summary": re.split(r"(?<=[.;:]) ", words)[0].rstrip(".;:"),
+            "description": words + (f"\n\nFor {_names(line.roles)}." if line.needs is not None else ""),
+            "parameters": self._named(parameters(line.path, line.query, request_headers(line))),
+            "responses": self._responses(line),
+            "security": [],
+        }
+        if line.needs is not None:
+            operation |= {"security": [{"bearer": []}, {"session": []}], "x-roles": sorted(line.roles)}
+        if operation_of(line).is_deprecated:
+            operation["deprecated"] = True
+        if is_once(line):
+            operation["parameters"].append({"$ref": f"#/components/parameters/{IDEMPOTENCY.name}"})
+        if line.body is not None:
+            operation["requestBody"] = self._request_body(line)
+        return operation
+
+    def _named(self, described: list[Schema]) -> list[Schema]:
+        """Choices that are a type of ours are told by its name."""
+        names = {tuple(schema["enum"]): name for name, schema in self.schemas.items() if "enum" in schema}
+        for parameter in described:
+            if name := names.get(tuple(sorted(parameter["schema"].get("enum", ())))):
+                parameter["schema"] = {"$ref": REFERENCE.format(name=name)}
+        return described
+
+    def _request_body(self, line: Endpoint) -> Schema:
+        kind = body_kind(line.body)
+        if kind is bytes:
+            return {"required": True, "content": {line.body_media: {"schema": {}}}}
+        schema = self.schema_by_kind[kind]
+        named = bodies(schema["$ref"].rpartition("/")[2], schema, self.schemas)
+        shown = {name: {"value": value} for name, value in named.items()}
+        content = {JSON: {"schema": schema, "examples": shown}, MSGPACK: {"schema": schema}}
+        return {"required": kind is line.body, "content": content}
+
+    def _responses(self, line: Endpoint) -> Schema:
+        answers = {status: self._answer(line, status) for status in (line.status, *line.others)}
+        for status, answer in answers.items():
+            _add_headers(answer, line, status)
+        for status, codes in refusals(line).items():
+            if status in answers:  # an answer and a failure by one status
+                answers[status]["content"] |= _failure(status, codes)["content"]
+            else:
+                answers[status] = self._shared_failure(line, status, codes)
+        return {str(status): answers[status] for status in sorted(answers)}
+
+    def _answer(self, line: Endpoint, status: int) -> Schema:
+        answer: Schema = {"description": HTTPStatus(status).phrase}
+        if status in WITHOUT_CONTENT:
+            return answer
+        if line.reply is not None:
+            schema = self.schema_by_kind[line.reply]
+            shown = {"schema": schema, "example": example(schema, self.schemas)}
+        else:
+            shown = {"schema": {"type": "string"}} if line.media != OCTETS else {"schema": {}}
+            shown |= {"example": TEXTS[line.action]} if line.action in TEXTS else {}
+        return answer | {"content": dict.fromkeys(operation_of(line).media or (line.media,), shown)}
+
+    def _shared_failure(self, line: Endpoint, status: int, codes: Sequence[str]) -> Schema:
+        """A reference to the failure, under a name that tells the status; the same one is written once."""
+        failure = _failure(status, codes)
+        _add_headers(failure, line, status)
+        phrase = HTTPStatus(status).phrase.title().replace(" ", "").replace("-", "")
+        taken = [name for name in self.failures if name.rstrip("0123456789") == phrase]
+        name = next((name for name in taken if self.failures[name] == failure), f"{phrase}{len(taken) or ''}")
+        self.failures[name] = failure
+        return {"$ref": f"#/components/responses/{name}"}
+
+
+def _failure(status: int, codes: Sequence[str]) -> Schema:
+    named = [_example_name(status, code) for code in codes]
+    shown = {name: {"$ref": f"#/components/examples/{name}"} for name in named}
+    schema = {"$ref": REFERENCE.format(name="ProblemDocument")}
+    content = {MEDIA_TYPE: {"schema": schema, "examples": shown}}
+    return {"description": f"{HTTPStatus(status).phrase}: {', '.join(codes)}.", "content": content}
+
+
+def _add_headers(answer: Schema, line: Endpoint, status: int) -> None:
+    if names := answer_headers(line, status):
+        answer["headers"] = {name: {"$ref": f"#/components/headers/{name}"} for name in names}
 
 
 def _names(who: Iterable[Role]) -> str:
     return "keys of the roles " + ", ".join(sorted(f"`{role.value}`" for role in who))
 
 
-def _path_parameters(path: str) -> list[Schema]:
-    return [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
-        for name in PATH_PARAMETER.findall(path)
-    ]
+def parameters(path: str, query: Iterable[Parameter[Any]], headers: Iterable[Header]) -> list[Schema]:
+    """What a request says beside its body."""
+    return [*map(_path_parameter, PATH_PARAMETER.findall(path)), *map(_query_parameter, query), *map(_header, headers)]
+
+
+def _path_parameter(name: str) -> Schema:
+    part = PATH_PARTS.get(name, ANY_PART)
+    described = {"description": part.meaning} if part.meaning else {}
+    return {"name": name, "in": "path", "required": True, **described, "schema": dict(part.schema)}
 
 
 def _query_parameter(parameter: Parameter[Any]) -> Schema:
     schema = dict(parameter.schema)
-    return {"name": parameter.name, "in": "query", "description": parameter.meaning, "schema": schema}
+    described = {"name": parameter.name, "in": "query", "description": parameter.meaning}
+    return described | ({"required": True} if parameter.is_required else {}) | {"schema": schema}
 
 
 def _header(header: Header) -> Schema:
@@ -146,40 +273,6 @@ def _header(header: Header) -> Schema:
     return described | ({"required": True} if header.required else {})
 
 
-def _body_kind(body: Any) -> Any:
+def body_kind(body: Any) -> Any:
     """The type of a body that may be left out (`X | None`) or must be there."""
     return next(kind for kind in get_args(body) if kind is not NoneType) if isinstance(body, UnionType) else body
-
-
-def _request_body(line: Endpoint, schema_by_kind: Mapping[Any, Schema]) -> Schema:
-    kind = _body_kind(line.body)
-    if kind is bytes:
-        return {"required": True, "content": {line.body_media: {"schema": {}}}}
-    content = {"schema": schema_by_kind[kind]}
-    return {"required": kind is line.body, "content": {JSON: content, MSGPACK: content}}
-
-
-def _responses(line: Endpoint, schema_by_kind: Mapping[Any, Schema]) -> Schema:
-    responses: Schema = {}
-    for status in (line.status, *line.others):
-        answer: Schema = {"description": HTTPStatus(status).phrase}
-        if status not in (204, 303, 304):
-            schema = schema_by_kind[line.reply] if line.reply is not None else {}
-            answer["content"] = {line.media: {"schema": schema}}
-        if line.reply is not None and line.needs is not None:
-            answer["headers"] = {POSITION_HEADER: {"$ref": f"#/components/headers/{POSITION_HEADER}"}}
-        responses[str(status)] = answer
-    refused = {"$ref": "#/components/responses/Refused"}
-    return responses | {"4XX": refused, "5XX": {"$ref": "#/components/responses/Failed"}}
-
-
-def _socket(line: SocketEndpoint, schema_by_kind: Mapping[Any, Schema]) -> Schema:
-    described: Schema = {
-        "path": line.path,
-        "description": " ".join((line.handle.__doc__ or "").split()),
-        "x-roles": sorted(line.roles),
-        "parameters": [*_path_parameters(line.path), *map(_query_parameter, line.query)],
-        "subprotocols": list(line.protocols),
-    }
-    sides = (("client", line.hears), ("server", line.tells))
-    return described | {f"{side}_frames": schema_by_kind[kind] for side, kind in sides if kind is not None}

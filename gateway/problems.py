@@ -3,7 +3,7 @@
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from http import HTTPStatus
-from typing import Any, TypedDict, cast
+from typing import Any, NotRequired, TypedDict, cast
 
 import msgspec
 import structlog
@@ -19,25 +19,35 @@ MEDIA_TYPE = "application/problem+json"
 CHALLENGE = 'Bearer realm="gavel"'
 UNREACHABLE_RETRY_SECONDS = 1
 UNREADABLE_RETRY_SECONDS = 2
+DETAIL_CHARACTERS_MAX = 500
 LOGGED = "logged as error "
 
 log = structlog.get_logger("gateway.problems")
 
 
 class Fault(TypedDict):
-    """One thing that is wrong with a body: where (a JSON pointer, empty for the whole body), and what."""
+    """One thing that is wrong with a request: what, and where. A `pointer` leads to it in the body (a JSON pointer, empty for the whole
+    body), `parameter` names a part of the path or the query, `header` a header."""
 
-    pointer: str
+    pointer: NotRequired[str]
+    parameter: NotRequired[str]
+    header: NotRequired[str]
     detail: str
 
 
 class BadRequest(Exception):
-    """The body is no command yet: 400 when it can't be read at all, 422 when what it says is wrong."""
+    """The request is no command yet: 400 when its body can't be read at all, 422 when what it says is wrong; `code` names other
+    places than the body."""
 
-    def __init__(self, faults: Sequence[Fault], *, status: int = 422) -> None:
-        super().__init__("; ".join(f"{fault['pointer']} {fault['detail']}" for fault in faults))
+    def __init__(self, faults: Sequence[Fault], *, status: int = 422, code: str = "") -> None:
+        super().__init__("; ".join(f"{_place(fault)} {fault['detail']}".strip() for fault in faults))
         self.faults = list(faults)
         self.status = status
+        self.code = code or ("body_invalid" if status == 422 else "body_unreadable")
+
+
+def _place(fault: Fault) -> str:
+    return fault.get("pointer") or fault.get("parameter") or fault.get("header") or ""
 
 
 def document(
@@ -95,6 +105,25 @@ def _sentence(code: str) -> str:
     return code.replace("_", " ").capitalize()
 
 
+_TITLES = {
+    "body_unreadable": "The body can't be read",
+    "body_invalid": "The body is not valid",
+    "body_incomplete": "The body is incomplete",
+    "blob_erased": "The blob was erased",
+    "blob_altered": "The blob was altered",
+    "crashed": "The server failed",
+    "header_invalid": "A header is not valid",
+    "journal_unreadable": "The journal can't be read",
+    "query_invalid": "The query is not valid",
+}
+
+
+def title_of(code: str, status: int) -> str:
+    """What a problem document of this code is called."""
+    named, phrase = _name(status)
+    return phrase if named == code else _TITLES.get(code) or _sentence(code)
+
+
 async def _handle_http(request: Request, error: HTTPException) -> Response:
     if error.status_code in {204, 304}:
         return Response(status_code=error.status_code, headers=error.headers)
@@ -102,7 +131,7 @@ async def _handle_http(request: Request, error: HTTPException) -> Response:
 
 
 async def _handle_refused(request: Request, error: Refused) -> Response:
-    return problem(error.status, error.code, _sentence(error.code), detail=error.detail)
+    return problem(error.status, error.code, title_of(error.code, error.status), detail=error.detail)
 
 
 async def _handle_conflict(request: Request, error: Conflict) -> Response:
@@ -137,9 +166,9 @@ async def _handle_crashed(request: Request, error: Crashed) -> Response:
 
 
 async def _handle_bad_request(request: Request, error: BadRequest) -> Response:
-    codes = {400: ("body_unreadable", "The body can't be read"), 422: ("body_invalid", "The body is not valid")}
-    code, title = codes.get(error.status) or _name(error.status)
-    return problem(error.status, code, title, errors=error.faults)
+    title, in_body = title_of(error.code, error.status), all("pointer" in fault for fault in error.faults)
+    detail = "" if in_body else str(error)[:DETAIL_CHARACTERS_MAX]
+    return problem(error.status, error.code, title, detail=detail, errors=error.faults)
 
 
 async def _handle_client_gone(request: Request, error: ClientDisconnect) -> Response:
@@ -200,7 +229,7 @@ def code_of(error: Exception) -> tuple[int, str] | None:
         case NoRoom():
             return 507, "no_room"
         case BadRequest():
-            return error.status, "body_invalid" if error.status == 422 else "body_unreadable"
+            return error.status, error.code
     return None
 
 

@@ -18,6 +18,10 @@ REASON_CHARACTERS_MAX = 2000
 WORDS_CHARACTERS_MAX = 200
 MOMENT_CHARACTERS_MAX = 40
 TENANT_CHARACTERS_MAX = 31
+DIGITS_MAX = 20
+
+NAMED_POSITION = {"type": "string", "pattern": "^[a-z][a-z0-9-]{0,30}:[0-9]{1,18}$"}
+A_TIME = {"type": "string", "format": "date-time"}
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,7 @@ class Parameter(Generic[T]):
     schema: Mapping[str, Any]
     read: Callable[[str], T]
     absent: T
+    is_required: bool = False
     is_position: bool = False
     """Whether it is a position of a journal, which may be named before it: `NAME:4711`."""
 
@@ -42,6 +47,11 @@ class Header(NamedTuple):
     required: bool = False
 
 
+def is_number(text: str) -> bool:
+    """Whether a text is a whole number that is not too long to be read."""
+    return text.isascii() and text.isdigit() and len(text) <= DIGITS_MAX
+
+
 def _refused(name: str, must: str) -> Refused:
     return Refused("query_invalid", f"{name} must be {must}", status=422)
 
@@ -50,7 +60,7 @@ def integer(name: str, meaning: str, absent: T, *, least: int = 0, most: int = P
     """A whole number within bounds."""
 
     def read(text: str) -> int:
-        if not (text.isascii() and text.isdigit() and least <= int(text[:20]) <= most):
+        if not (is_number(text) and least <= int(text) <= most):
             raise _refused(name, f"an integer from {least} to {most}")
         return int(text)
 
@@ -76,7 +86,10 @@ def number(name: str, meaning: str, absent: float, most: float) -> Parameter[flo
 
 def position(name: str, meaning: str, absent: T) -> Parameter[int | T]:
     """A position of the caller's journal."""
-    return replace(integer(name, f"{meaning} It may name its journal, as in `NAME:4711`.", absent), is_position=True)
+    found = integer(name, f"{meaning} It may name its journal, as in `NAME:4711`.", absent)
+    plain = {key: value for key, value in found.schema.items() if key != "default"}
+    default = {"default": absent} if absent is not None else {}
+    return replace(found, schema={"anyOf": [plain, NAMED_POSITION]} | default, is_position=True)
 
 
 def choice(name: str, meaning: str, choices: type[StrEnum]) -> Parameter[str | None]:
@@ -121,9 +134,11 @@ class AsOf(NamedTuple):
 
 def as_of(text: str, name: str = "as_of") -> AsOf:
     """The moment that a text names. Raises Refused, which says that this is what `name` must be."""
-    if text.isascii() and text.isdigit() and int(text[:20]) <= POSITION_MAX:
-        return AsOf(position=int(text[:20]))
+    if is_number(text) and int(text) <= POSITION_MAX:
+        return AsOf(position=int(text))
     try:
+        if len(text) > MOMENT_CHARACTERS_MAX:
+            raise ValueError(text)
         # In a query that nobody has quoted, the plus of a zone is a space.
         time = datetime.fromisoformat(text.replace(" ", "+"))
         if time.tzinfo is None:
@@ -136,7 +151,8 @@ def as_of(text: str, name: str = "as_of") -> AsOf:
 
 def moment(name: str, meaning: str) -> Parameter[AsOf | None]:
     """A position of the log, or a time with its zone."""
-    schema = {"type": "string", "maxLength": MOMENT_CHARACTERS_MAX, "examples": ["4711", "2026-11-21T12:00:00Z"]}
+    a_position = {"type": "integer", "minimum": 0, "maximum": POSITION_MAX}
+    schema = {"anyOf": [a_position, NAMED_POSITION, A_TIME], "examples": ["2100-01-31T12:00:00Z"]}
     return Parameter(name, meaning, schema, partial(as_of, name=name), None, is_position=True)
 
 
@@ -145,6 +161,8 @@ def instant(name: str, meaning: str) -> Parameter[float | None]:
 
     def read(text: str) -> float:
         try:
+            if len(text) > MOMENT_CHARACTERS_MAX:
+                raise ValueError(text)
             # In a query that nobody has quoted, the plus of a zone is a space.
             at = datetime.fromisoformat(text.replace(" ", "+"))
             if at.tzinfo is None:
@@ -153,7 +171,7 @@ def instant(name: str, meaning: str) -> Parameter[float | None]:
         except (ValueError, OverflowError) as error:
             raise _refused(name, "a time with its zone as ISO 8601 has it: 2026-01-31T12:00:00Z") from error
 
-    schema = {"type": "string", "maxLength": MOMENT_CHARACTERS_MAX, "examples": ["2026-01-31T12:00:00Z"]}
+    schema = A_TIME | {"examples": ["2026-01-31T12:00:00Z"]}
     return Parameter(name, meaning, schema, read, None)
 
 

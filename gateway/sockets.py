@@ -26,6 +26,7 @@ from gateway.frames import PROTOCOLS, FrameId, Protocol, command_of
 from gateway.handlers import Pulse
 from gateway.post_office import PostOffice
 from gateway.problems import BadRequest, Fault, document_of
+from gateway.queries import is_number
 from gateway.translator import Frame, Translator
 from runtime.delivery import Context
 from runtime.errors import Conflict, Failure, NotAnswered, Overloaded, Refused, Unreachable
@@ -358,6 +359,6 @@ def _after(text: str, newest: int) -> int:
     """The position from which the client goes on; now, where it names none."""
     if not text:
         return newest
-    if not (text.isascii() and text.isdigit() and int(text[:20]) <= newest):
+    if not (is_number(text) and int(text) <= newest):
         raise Refused("position_unknown", f"after must be a position of this journal, 0 to {newest}", status=422)
     return int(text)

@@ -1,6 +1,7 @@
 """For auditors: the proof that a record is in the log, and that a later log begins with an earlier one."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
@@ -8,8 +9,7 @@ from starlette.responses import Response
 from aggregates.values.roles import Permission
 from gateway.calls import Call, Endpoint
 from gateway.parts import TENANT
-from gateway.queries import POSITION_MAX, flag, integer
-from runtime.errors import Refused
+from gateway.queries import flag, integer
 from runtime.evidence import Unreadable
 from runtime.kept_checkpoints import read_kept
 from runtime.proving import Consistency, NotThere, Proof, checkpoint_of, link, prove
@@ -17,15 +17,13 @@ from runtime.proving import Consistency, NotThere, Proof, checkpoint_of, link, p
 
 async def proof(call: Call) -> Response:
     """The record at a position with its way to the root of the newest signed checkpoint, or of one of the size that is asked for."""
-    position = _number(call.path["position"])
+    position = int(call.path["position"])
     return await _answer(call, lambda: _prove(call, position))
 
 
 async def consistency(call: Call) -> Response:
     """That the log of `new` records begins with that of `old`."""
     old, new = call.asked(OLD), call.asked(NEW)
-    if old is None:
-        raise Refused("query_invalid", "old is missing: the size of the earlier log", status=422)
     return await _answer(call, lambda: link(call.node.store, old, call.node.store.position if new is None else new))
 
 
@@ -63,17 +61,11 @@ def _note(call: Call, position: int) -> str:
     return note
 
 
-def _number(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:20]) <= POSITION_MAX):
-        raise HTTPException(404, f"there is no position {text[:20]}")
-    return int(text)
-
-
 SIZE = integer("size", "Proves it to the kept checkpoint of this size; by default to the newest.", None, least=1)
 WITNESSED = flag(
     "witnessed", "Proves it to the newest kept checkpoint that a witness has cosigned, of `size` records or more."
 )
-OLD = integer("old", "How many records the earlier log has.", None)
+OLD = replace(integer("old", "How many records the earlier log has.", 0), is_required=True)
 NEW = integer("new", "How many the later one has; by default all.", None)
 routes = (
     Endpoint("GET", "/v1/audit/proofs/{position}", proof, Permission.AUDIT_READ, reply=Proof, query=(SIZE, WITNESSED)),

@@ -67,7 +67,10 @@ PAGE_BY_PATH = _pages(files("gateway") / "console")
 
 async def page(call: Call) -> Response:
     """One file of the console; nobody needs a key for it, since it holds none of the node's data."""
-    path = call.path.get("path", "index.html")
+    return _answer(call, call.path.get("path", "index.html"))
+
+
+def _answer(call: Call, path: str) -> Response:
     found = PAGE_BY_PATH.get(path)
     if found is None:
         raise HTTPException(404, f"the console has no file {path}")
@@ -82,6 +85,11 @@ async def front(call: Call) -> Response:
     return await page(call)
 
 
+async def reference(call: Call) -> Response:
+    """The reference of the interface, for people: drawn from this document and that of the websockets."""
+    return _answer(call, "reference.html")
+
+
 def _etags(text: str) -> set[str]:
     """The tags of an If-None-Match header, weak or strong."""
     return {tag.strip().removeprefix("W/") for tag in text.split(",")}
@@ -89,5 +97,6 @@ def _etags(text: str) -> set[str]:
 
 routes = (
     Endpoint("GET", "/", front, None, media="text/html", others=(304,)),
+    Endpoint("GET", "/reference", reference, None, media="text/html", others=(304,)),
     Endpoint("GET", "/console/{path:path}", page, None, media="*/*", others=(304,)),
 )

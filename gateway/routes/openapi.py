@@ -1,4 +1,4 @@
-"""The API document, for programs and for people who write agents. It holds none of the node's data, so nobody needs a key."""
+"""The documents of the interface, for programs and for people who write agents. They hold no data of the node: nobody needs a key."""
 
 from typing import Any
 
@@ -12,4 +12,12 @@ async def find(call: Call) -> Response:
     return Response(call.request.app.state.api_document(), media_type=JSON)
 
 
-routes = (Endpoint("GET", "/openapi.json", find, None, reply=dict[str, Any]),)
+async def find_asyncapi(call: Call) -> Response:
+    """The document of the websockets and of the feed, as AsyncAPI."""
+    return Response(call.request.app.state.asyncapi_document(), media_type=JSON)
+
+
+routes = (
+    Endpoint("GET", "/openapi.json", find, None, reply=dict[str, Any]),
+    Endpoint("GET", "/asyncapi.json", find_asyncapi, None, reply=dict[str, Any]),
+)

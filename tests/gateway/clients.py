@@ -186,6 +186,8 @@ class Socket:
         while answer["type"] == "position":
             answer = await self.receive()
         assert answer.pop("id") == "asked", answer
+        if answer["type"] == "ack":
+            documented.check_frame(self.path, frame, "receive")
         return answer
 
 
@@ -225,12 +227,12 @@ async def open_client(settings: GavelSettings, *, guard_seconds: float = GUARD_S
         assert (node.counts.faults, node.counts.handler_faults) == (0, 0)
 
 
-async def recorded(admin: Client, kind: str) -> None:
-    """Waits until an event of this kind stands in the log."""
+async def recorded(admin: Client, kind: str, stream: str = "") -> None:
+    """Waits until an event of this kind stands in the log, or in a stream of it."""
     journal, position = admin.node.system.journal, 0
     while True:
         for record in await journal.read(position):
             position = record.position
-            if record.kind == kind:
+            if record.kind == kind and stream in ("", record.stream):
                 return
         await journal.wait_past(position)

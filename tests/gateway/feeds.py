@@ -9,6 +9,7 @@ import h11
 import msgspec
 import trio
 
+from tests.gateway import documented
 from tests.gateway.clients import Client
 
 
@@ -46,7 +47,9 @@ class Feed:
         text, _, self._unread = self._unread.partition(b"\n\n")
         fields = dict(line.split(": ", 1) for line in text.decode().splitlines())
         self.cursor = fields["id"]
-        return Told(int(self.cursor.rpartition(":")[2]), fields["event"], msgspec.json.decode(fields["data"]))
+        data = msgspec.json.decode(fields["data"])
+        documented.check_event(fields["event"], data)
+        return Told(int(self.cursor.rpartition(":")[2]), fields["event"], data)
 
     async def record(self) -> Told:
         """The next event that is a record."""

@@ -14,7 +14,7 @@ from jsonschema import Draft202012Validator
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-from gateway.bodies import FAULTS_MAX, MSGPACK, body_type, decode, parse, to_command
+from gateway.bodies import FAULTS_MAX, JSON, MSGPACK, body_type, decode, parse, to_command
 from gateway.problems import BadRequest
 from runtime.records import Command, House
 
@@ -121,8 +121,16 @@ def test_every_fault_is_listed_at_once() -> None:
     assert "RFC3339" in faults["/due"]
 
 
-def test_integer_with_a_point_is_a_fault_although_its_schema_allows_it() -> None:
-    assert faults_of(GOOD | {"pieces": 3.0}) == {"/pieces": "Expected `int`, got `float`"}
+def test_integer_with_a_point_is_an_integer_as_its_schema_says() -> None:
+    for raw, media_type in (
+        (json.dumps(GOOD | {"pieces": 3.0}).encode(), JSON),
+        (msgpack.packb(GOOD | {"pieces": 3.0}), MSGPACK),
+    ):
+        pieces: Any = parse(raw, Body, media_type=media_type)
+        assert (pieces.pieces, type(pieces.pieces)) == (3, int)
+    assert faults_of(GOOD | {"pieces": 3.0, "price": None}) == {"/price": "must be a number, not null"}
+    assert faults_of(GOOD | {"pieces": 3.5}) == {"/pieces": "must be an integer, not a number with a fraction"}
+    assert faults_of(GOOD | {"pieces": 1e300}) == {"/pieces": "must be at most 9"}
 
 
 @pytest.mark.parametrize("body", [[], "text", 3, None, True])

@@ -16,7 +16,8 @@ async def test_an_idempotency_key_that_is_none_is_refused(admin: Client, key: st
         (b"Idempotency-Key", key.encode("latin1")),
     ]
     answer = await admin.http.post(f"{admin.node.url}/v1/tasks", json=TASK, headers=headers)
-    assert (answer.status_code, answer.json()["type"]) == (400, "urn:gavel:problem:bad_request")
+    assert (answer.status_code, answer.json()["type"]) == (400, "urn:gavel:problem:header_invalid")
+    assert [fault["header"] for fault in answer.json()["errors"]] == ["Idempotency-Key"]
     assert (await admin.get("/v1/tasks"))["tasks"] == []
 
 

@@ -2,19 +2,23 @@
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 import pytest
+from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 from sqlalchemy import Table
 
 from aggregates.agent import DeregisterAgent
 from aggregates.values.roles import Role
-from gateway import rows
-from gateway.app import ENDPOINTS, SOCKETS
+from gateway import described, rows
+from gateway.app import ENDPOINTS
 from gateway.calls import Call, Endpoint
+from gateway.examples import BODIES, TEXTS
 from gateway.openapi import PATH_PARAMETER
+from gateway.parameters import PATH_PARTS
 from gateway.queries import LIMIT
 from gateway.routes.trail import TrailRow
 from projections import agents, audit, bids, keys, problems, schema, solves, tasks, webhooks
@@ -30,19 +34,74 @@ print(*sorted({"numba", "scipy", "numpy"} & sys.modules.keys()))
 """
 
 
+def operations() -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Method, path and operation."""
+    for path, item in documented.document()["paths"].items():
+        for method, operation in item.items():
+            yield method, path, operation
+
+
 def test_the_document_is_valid() -> None:
     document: Any = documented.document()
     validate(document)
 
 
-def test_every_route_and_every_websocket_is_described() -> None:
-    document = documented.document()
-    described = {(path, method.upper()) for path, item in document["paths"].items() for method in item}
+def test_every_route_is_described_once_by_a_name_a_group_and_a_sentence() -> None:
+    described = {(path, method.upper()) for method, path, _ in operations()}
     assert described == {(PATH_PARAMETER.sub(r"{\1}", line.path), line.method) for line in ENDPOINTS}
-    assert [socket["path"] for socket in document["x-websockets"]] == [line.path for line in SOCKETS]
-    for item in document["paths"].values():
-        for operation in item.values():
-            assert operation["summary"], operation
+    names = [operation["operationId"] for _, _, operation in operations()]
+    assert len(names) == len(set(names))
+    tags = {tag["name"]: tag.get("description") for tag in documented.document()["tags"]}
+    for _, path, operation in operations():
+        assert operation["summary"], path
+        assert tags[operation["tags"][0]], path
+        assert bool(operation["security"]) == ("x-roles" in operation)
+
+
+def test_every_example_is_of_its_schema() -> None:
+    examples, count = documented.document()["components"]["examples"], 0
+    for method, path, operation in operations():
+        answers = map(documented.resolved, operation["responses"].values())
+        for part in (operation.get("requestBody", {}), *answers):
+            for content in part.get("content", {}).values():
+                for value in _shown(content, examples):
+                    count += 1
+                    whole: Any = documented.document() | content["schema"]
+                    faults = [fault.message for fault in Draft202012Validator(whole).iter_errors(value)]
+                    assert faults == [], (method, path, value)
+    assert count > 1_000
+
+
+def _shown(content: dict[str, Any], examples: dict[str, Any]) -> list[Any]:
+    named = [
+        examples[each["$ref"].rpartition("/")[2]] if "$ref" in each else each
+        for each in content.get("examples", {}).values()
+    ]
+    return [each["value"] for each in named] + ([content["example"]] if "example" in content else [])
+
+
+def test_everything_that_is_sent_or_answered_as_json_has_an_example() -> None:
+    for method, path, operation in operations():
+        for part in (operation.get("requestBody", {}), *map(documented.resolved, operation["responses"].values())):
+            content = part.get("content", {}).get("application/json")
+            assert content is None or "example" in content or content["examples"], (method, path)
+
+
+def test_no_schema_is_without_a_name_of_its_own() -> None:
+    schemas = documented.document()["components"]["schemas"]
+    assert all(name.isalnum() and schema["title"] == name for name, schema in schemas.items())
+
+
+def test_all_that_is_written_of_operations_is_of_one_that_there_is() -> None:
+    actions = {line.action for line in ENDPOINTS}
+    assert described.OPERATIONS.keys() == actions
+    modules = {action.partition(".")[0] for action in actions}
+    assert {module for tag in described.TAGS for module in tag.modules} == modules
+    assert TEXTS.keys() <= actions
+    assert {action for header in described.ANSWER_HEADERS for action, _ in header.where} <= actions
+    assert BODIES.keys() <= documented.document()["components"]["schemas"].keys()
+    in_paths = {name for line in ENDPOINTS for name in PATH_PARAMETER.findall(line.path)}
+    assert PATH_PARTS.keys() == in_paths
 
 
 def test_every_answer_that_is_no_file_has_a_type() -> None:
@@ -156,6 +215,7 @@ async def test_every_json_answer_is_as_described(admin: Client, monkeypatch: pyt
         "/v1/log/state?stream=agent-default:a0&at=2100-01-01T00:00:00Z",
         "/v1/log/why?of=agent-default:a0&tree=true",
         "/openapi.json",
+        "/asyncapi.json",
         "/v1/blobs",
     ):
         await admin.get(path)
