@@ -6,7 +6,6 @@ from importlib.metadata import version
 
 import msgspec
 from starlette.applications import Starlette
-from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
@@ -14,8 +13,9 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
+from gateway import request_ids
 from gateway.bounds import AtOnce, BodyBounds, BodyLimit, ClearFraming
-from gateway.calls import Endpoint, SocketEndpoint, answer, answer_socket
+from gateway.calls import ANSWER_HEADERS, Endpoint, SocketEndpoint, answer, answer_socket
 from gateway.openapi import document
 from gateway.parts import Node
 from gateway.problems import exception_handlers
@@ -83,11 +83,12 @@ BLOBS = "/v1/blobs/"
 BLOB_SECONDS_MAX = 600.0
 REQUESTS_AT_ONCE_MAX = 600
 SOCKETS_AT_ONCE_MAX = 600
-HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",  # a sign-in link must not travel on
-    "X-Frame-Options": "DENY",
-}
+HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),  # a sign-in link must not travel on
+    (b"x-frame-options", b"DENY"),
+)
+STARTS = frozenset({"http.response.start", "websocket.http.response.start", "websocket.accept"})
 
 
 def make_app(node: Node) -> Starlette:
@@ -136,17 +137,23 @@ def _socket(line: SocketEndpoint) -> WebSocketRoute:
 
 
 class Headers:
-    """Adds to each response what browsers must be told, unless the route has said it otherwise."""
+    """Adds to each response what browsers must be told, unless the route has said it otherwise, and what the request is called."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self.app(scope, receive, send)
+            return
+        named = request_ids.begin(scope)
+
         async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in HEADERS.items():
-                    headers.setdefault(name, value)
+            if message["type"] in STARTS:
+                headers = list(message.get("headers", ()))
+                names = {name for name, _ in headers}
+                headers += [line for line in HEADERS if line[0] not in names]
+                message["headers"] = [*headers, *named.headers, *scope.get(ANSWER_HEADERS, ())]
             await send(message)
 
         await self.app(scope, receive, send_with_headers)

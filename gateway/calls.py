@@ -19,6 +19,7 @@ from starlette.responses import Response
 from starlette.websockets import WebSocket
 
 from aggregates.key import Principal, Role
+from gateway import request_ids
 from gateway.auth import EVERYBODY, authenticate, check_role
 from gateway.bodies import decode
 from gateway.parts import Compartment, Node
@@ -28,7 +29,6 @@ from gateway.trail import Begun
 from runtime.delivery import Context
 from runtime.errors import Overloaded, Refused
 from runtime.records import Command
-from runtime.trace import parsed
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -40,6 +40,8 @@ IDEMPOTENCY_KEY = re.compile(r"[!-~]{1,200}")
 CATCH_UP_SECONDS_MAX = 5.0
 JSON = "application/json"
 OCTETS = "application/octet-stream"
+ANSWER_HEADERS = "gavel.answer_headers"
+"""In a request's scope: what is told with any answer to it, a failure too."""
 
 _deterministic = msgspec.msgpack.Encoder(order="deterministic")
 
@@ -201,7 +203,7 @@ class Call:
 
     def context(self) -> Context:
         """On whose behalf, and why."""
-        traceparent, trace_id = parsed(self.request.headers.get("traceparent", "")) or ("", "")
+        named = request_ids.of(self.request.scope)
         key = self.request.headers.get(IDEMPOTENCY_HEADER, "")
         if key and not IDEMPOTENCY_KEY.fullmatch(key):
             raise HTTPException(400, f"{IDEMPOTENCY_HEADER} takes 1 to 200 printable ASCII characters without spaces")
@@ -210,8 +212,9 @@ class Call:
             tenant=self.tenant,
             principal=self.principal.name,
             cause=self._begun.cause if self._begun else "",
-            correlation=self._begun.correlation if self._begun else trace_id,
-            traceparent=traceparent,
+            correlation=self._begun.correlation if self._begun else named.trace_id,
+            traceparent=named.traceparent,
+            tracestate=named.tracestate,
             key=f"{self.principal.key_id} {self.request.method} {self.request.url.path} {key}" if key else "",
             digest=sha256(_deterministic.encode(asked_for)).digest() if key else b"",
         )

@@ -45,6 +45,7 @@ class ProblemDocument(msgspec.Struct, frozen=True, kw_only=True):
     errors: list[Fault] | msgspec.UnsetType = msgspec.UNSET
     error_id: str | msgspec.UnsetType = msgspec.UNSET
     begun: bool | msgspec.UnsetType = msgspec.UNSET
+    instance: str | msgspec.UnsetType = msgspec.UNSET
 
 
 def document(endpoints: Sequence[Endpoint], sockets: Sequence[SocketEndpoint], version: str) -> Schema:

@@ -6,10 +6,10 @@ from collections.abc import Container
 from starlette.requests import HTTPConnection
 
 from aggregates.action import Origin
+from gateway.request_ids import request_id
 
 REASON_HEADER = "Gavel-Reason"
 BEHALF_HEADER = "Gavel-On-Behalf-Of"
-REQUEST_ID_HEADER = "X-Request-Id"
 FORWARDED_HEADER = "X-Forwarded-For"
 
 WORDS_MAX = 200
@@ -25,7 +25,7 @@ def origin_of(connection: HTTPConnection, route: str, proxies: Container[str], *
         address=address_of(connection, proxies),
         route=route[:WORDS_MAX],
         user_agent=headers.get("user-agent", "")[:WORDS_MAX],
-        request_id=headers.get(REQUEST_ID_HEADER, "")[:WORDS_MAX],
+        request_id=request_id(),
         behalf=headers.get(BEHALF_HEADER, "")[:WORDS_MAX],
         reason=(reason or headers.get(REASON_HEADER, ""))[:REASON_CHARACTERS_MAX],
     )

@@ -13,6 +13,7 @@ from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.responses import Response
 from starlette.types import ExceptionHandler
 
+from gateway.request_ids import request_id
 from runtime.errors import Conflict, Crashed, NoRoom, NotAnswered, Overloaded, Refused, Unreachable
 
 MEDIA_TYPE = "application/problem+json"
@@ -65,7 +66,9 @@ def problem(
     **more: Any,
 ) -> Response:
     """The response that says so. `more` are further members, as the `error_id` of a crash."""
-    body = msgspec.json.encode(document(status, code, title, detail=detail, errors=errors, **more))
+    about = request_id()
+    instance = {"instance": f"urn:gavel:request:{about}"} if about else {}
+    body = msgspec.json.encode(document(status, code, title, detail=detail, errors=errors, **instance, **more))
     challenge = {"WWW-Authenticate": CHALLENGE} if status == HTTPStatus.UNAUTHORIZED else {}
     return Response(body, status, challenge | dict(headers or {}), MEDIA_TYPE)
 

@@ -17,7 +17,8 @@ Fate = Literal["", "answered", "withdrawn", "begun"]
 
 
 class Context(msgspec.Struct, frozen=True, kw_only=True):
-    """On whose behalf and why a message is sent. `key` is the client's idempotency key, `digest` what it was first used for.
+    """On whose behalf and why a message is sent. `key` is the client's idempotency key, `digest` what it was first used for;
+    `traceparent` and `tracestate` are the W3C headers that came with it.
 
     `expects` says at which version the client believes streams to be: a decision about one that is elsewhere is a Conflict.
     """
@@ -29,6 +30,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     key: str = ""
     digest: bytes = b""
     traceparent: str = ""
+    tracestate: str = ""
     expects: Mapping[str, int] | None = None
 
 

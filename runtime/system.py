@@ -104,6 +104,10 @@ class Here(Surroundings):
         derived = of_record(context.correlation, int(position)) if position.isdigit() else ""
         return span.get() or context.traceparent or derived
 
+    @property
+    def tracestate(self) -> str:
+        return self._context().tracestate
+
     def tell(self, message: Command[Any]) -> None:
         self._system.tell(message, self._context())
 
