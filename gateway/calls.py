@@ -19,7 +19,7 @@ from starlette.responses import Response
 from starlette.websockets import WebSocket
 
 from aggregates.key import Principal, Role
-from gateway import request_ids
+from gateway import conditional, request_ids
 from gateway.auth import EVERYBODY, authenticate, check_role
 from gateway.bodies import decode
 from gateway.parts import Compartment, Node
@@ -54,6 +54,10 @@ class Endpoint(NamedTuple):
     JSON answer; one of another `media` type has none. `others` are further statuses that are no failures. No parameter of a
     query is read but those in `query`; `headers` mean something here alone. Of a role in `acts` this is an administrative action:
     the handler puts it on record (`Call.begin`) before it does anything.
+
+    A GET `rests_on` streams whose names begin so (`{…}` of the path, or the tenant): by those its answer has an ETag, which is the
+    row's own position where that row changes by nothing but the records of one stream (`by_last_position`). `guards` is the stream of
+    what the path names: a write is held against it where it says If-Match.
     """
 
     method: str
@@ -69,6 +73,9 @@ class Endpoint(NamedTuple):
     headers: tuple[Header, ...] = ()
     body_media: str = OCTETS
     acts: frozenset[Role] = frozenset()
+    rests_on: tuple[str, ...] = ()
+    by_last_position: bool = False
+    guards: str = ""
 
     @property
     def route(self) -> str:
@@ -111,6 +118,7 @@ class Call:
         self.is_left_open = False
         """Whether the action goes on when the request has been answered."""
         self._read_position: int | None = None
+        self._tag_position: int | None = None
 
     @property
     def principal(self) -> Principal:
@@ -217,6 +225,7 @@ class Call:
             tracestate=named.tracestate,
             key=f"{self.principal.key_id} {self.request.method} {self.request.url.path} {key}" if key else "",
             digest=sha256(_deterministic.encode(asked_for)).digest() if key else b"",
+            expects=conditional.expected(self) if self.endpoint.guards else None,
         )
 
     async def read(self, question: Callable[..., T], *arguments: Any, **narrowed: Any) -> T:
@@ -228,6 +237,8 @@ class Call:
         def ask(connection: Connection) -> T:
             return question(connection, *arguments, **narrowed)
 
+        if self._tag_position is None:
+            self._tag_position = self.node.system.journal.position
         as_of = self.asked(AS_OF) if AS_OF in self.endpoint.query else None
         if as_of is not None:
             self._read_position = await self._position_of(as_of)
@@ -252,13 +263,24 @@ class Call:
 
     def page(self, name: str, rows: Sequence[Mapping[str, Any]]) -> Response:
         """A page of a read model's rows under this name, with the cursor of the page after it (null where there is none)."""
-        return self.reply({name: rows, "next": rows[-1]["first_position"] if len(rows) == self.limit else None})
+        shown = {name: rows, "next": rows[-1]["first_position"] if len(rows) == self.limit else None}
+        return self.reply(shown, is_page=True)
 
-    def reply(self, value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    def reply(
+        self, value: Any, status: int = 200, headers: Mapping[str, str] | None = None, *, is_page: bool = False
+    ) -> Response:
         """JSON, with the position that was read at; after a command, the one that a reader has to wait for to see it."""
+        named = self.place()
+        if self.endpoint.rests_on and self._tag_position is not None:
+            named |= conditional.headers_of(self, value, self._tag_position, weak=is_page)
+            if conditional.matches(self.request.scope, named.get("ETag", "")):
+                return conditional.not_modified(self, named["ETag"])
+        return Response(msgspec.json.encode(value), status, named | dict(headers or {}), JSON)
+
+    def place(self) -> dict[str, str]:
+        """The position that the answer stands for, and of which journal."""
         position = self.node.system.journal.position if self._read_position is None else self._read_position
-        named = {POSITION_HEADER: str(position), JOURNAL_HEADER: self.node.journal} | dict(headers or {})
-        return Response(msgspec.json.encode(value), status, named, JSON)
+        return {POSITION_HEADER: str(position), JOURNAL_HEADER: self.node.journal}
 
 
 def found(value: T | None, what: str, name: str) -> T:
@@ -299,7 +321,7 @@ async def answer(endpoints: Mapping[str, Endpoint], request: Request) -> Respons
     try:
         if endpoint.who is not None:
             _check(request, call.node, call.principal, endpoint.who)
-        response = await endpoint.handle(call)
+        response = (endpoint.rests_on and conditional.unchanged(call)) or await endpoint.handle(call)
     except BaseException as error:
         call.failed(error)
         raise

@@ -16,7 +16,7 @@ from aggregates.key import Role
 from gateway.bodies import MSGPACK
 from gateway.calls import IDEMPOTENCY_HEADER, JSON, POSITION_HEADER, Endpoint, SocketEndpoint
 from gateway.problems import MEDIA_TYPE, Fault
-from gateway.queries import Header, Parameter
+from gateway.queries import IF_MATCH, IF_NONE_MATCH, Header, Parameter
 from gateway.sessions import COOKIE
 from runtime.store.sqlite import REPLY_SECONDS
 
@@ -26,6 +26,7 @@ REFERENCE = "#/components/schemas/{name}"
 PATH_PARAMETER = re.compile(r"\{(\w+)(?::\w+)?\}")
 KEY_HOURS = round(REPLY_SECONDS / 3600)
 SAFE_METHODS = frozenset({"GET"})
+TEXT: Schema = {"type": "string"}
 DESCRIPTION = """\
 Agents register, bid for tasks and report what came of them; everything that happens is a record of one log.
 
@@ -81,7 +82,10 @@ def _components(schemas: Mapping[str, Any], problem: Schema) -> Schema:
     return {
         "schemas": dict(schemas),
         "responses": {"Refused": failure, "Failed": busy},
-        "headers": {POSITION_HEADER: {"description": position, "schema": {"type": "integer"}}},
+        "headers": {
+            POSITION_HEADER: {"description": position, "schema": {"type": "integer"}},
+            "ETag": {"description": "What the answer shows, by name; strong where it is one thing.", "schema": TEXT},
+        },
         "parameters": {
             IDEMPOTENCY_HEADER: {
                 "name": IDEMPOTENCY_HEADER,
@@ -114,7 +118,7 @@ def _operation(line: Endpoint, schema_by_kind: Mapping[Any, Schema]) -> Schema:
         "tags": [tag],
         "summary": re.split(r"(?<=[.;:]) ", words)[0].rstrip(".;:"),
         "description": words + (f"\n\nFor {_names(line.who)}." if line.who is not None else ""),
-        "parameters": [*_path_parameters(line.path), *map(_query_parameter, line.query), *map(_header, line.headers)],
+        "parameters": [*_path_parameters(line.path), *map(_query_parameter, line.query), *map(_header, _headers(line))],
         "responses": _responses(line, schema_by_kind),
     }
     if line.who is not None:
@@ -147,6 +151,13 @@ def _header(header: Header) -> Schema:
     return described | ({"required": True} if header.required else {})
 
 
+def _headers(line: Endpoint) -> list[Header]:
+    """What the route reads itself, and what is read for all routes of its kind."""
+    is_read = line.method in SAFE_METHODS
+    conditions = [IF_NONE_MATCH] if line.rests_on and is_read else [IF_MATCH] if line.guards and not is_read else []
+    return [*line.headers, *conditions]
+
+
 def _body_kind(body: Any) -> Any:
     """The type of a body that may be left out (`X | None`) or must be there."""
     return next(kind for kind in get_args(body) if kind is not NoneType) if isinstance(body, UnionType) else body
@@ -170,6 +181,9 @@ def _responses(line: Endpoint, schema_by_kind: Mapping[Any, Schema]) -> Schema:
         if line.reply is not None and line.who is not None:
             answer["headers"] = {POSITION_HEADER: {"$ref": f"#/components/headers/{POSITION_HEADER}"}}
         responses[str(status)] = answer
+    if line.rests_on:
+        responses[str(line.status)]["headers"] |= {"ETag": {"$ref": "#/components/headers/ETag"}}
+        responses["304"] = {"description": "What the caller has still holds."}
     refused = {"$ref": "#/components/responses/Refused"}
     return responses | {"4XX": refused, "5XX": {"$ref": "#/components/responses/Failed"}}
 

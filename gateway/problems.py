@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.types import ExceptionHandler
 
 from gateway.request_ids import request_id
-from runtime.errors import Conflict, Crashed, NoRoom, NotAnswered, Overloaded, Refused, Unreachable
+from runtime.errors import Conflict, Crashed, NoRoom, NotAnswered, Overloaded, Refused, Stale, Unreachable
 
 MEDIA_TYPE = "application/problem+json"
 CHALLENGE = 'Bearer realm="gavel"'
@@ -112,6 +112,10 @@ async def _handle_conflict(request: Request, error: Conflict) -> Response:
     return problem(409, "conflict", "Conflict", detail=str(error))
 
 
+async def _handle_stale(request: Request, error: Stale) -> Response:
+    return problem(412, "resource_changed", "The resource has changed", detail=str(error))
+
+
 async def _handle_overloaded(request: Request, error: Overloaded) -> Response:
     return problem(503, "overloaded", "Overloaded", detail=str(error), headers=_retry_after(error.retry_seconds))
 
@@ -177,6 +181,7 @@ _HANDLERS = {
     HTTPException: _handle_http,
     Refused: _handle_refused,
     Conflict: _handle_conflict,
+    Stale: _handle_stale,
     NoRoom: _handle_no_room,
     Overloaded: _handle_overloaded,
     Unreachable: _handle_unreachable,
@@ -198,6 +203,8 @@ def code_of(error: Exception) -> tuple[int, str] | None:
             return error.status_code, _name(error.status_code)[0]
         case Refused():
             return error.status, error.code
+        case Stale():
+            return 412, "resource_changed"
         case Conflict():
             return 409, "conflict"
         case NoRoom():

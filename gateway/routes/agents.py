@@ -110,13 +110,25 @@ async def heartbeat(call: Call) -> Response:
 
 
 AGENT = "/v1/agents/{agent_id}"
+STREAM = stream("{tenant}", "{agent_id}")
+SHOWN = (stream("{tenant}", ""), "task-", "subject-")
+"""An agent's counts are of what became of tasks."""
 STATUS = choice("status", "Only agents that stand here.", Stage)
 routes = (
     Endpoint("POST", "/v1/agents", register, ENROLLERS, RegisterAgentBody, Registered, 201),
-    Endpoint("GET", "/v1/agents", page, EVERYBODY, reply=AgentPage, query=(*PAGE, STATUS)),
-    Endpoint("GET", AGENT, find, EVERYBODY, reply=rows.Agent, query=READ),
-    Endpoint("PATCH", AGENT, update, KEEPERS, body_type(UpdateAgent), AgentAccepted, acts=OPERATORS),
-    Endpoint("DELETE", AGENT, deregister, KEEPERS, reply=AgentAccepted, query=(REASON,), acts=OPERATORS),
-    Endpoint("POST", f"{AGENT}/drain", drain, KEEPERS, body_type(DrainAgent) | None, AgentAccepted, acts=OPERATORS),
+    Endpoint("GET", "/v1/agents", page, EVERYBODY, reply=AgentPage, query=(*PAGE, STATUS), rests_on=SHOWN),
+    Endpoint("GET", AGENT, find, EVERYBODY, reply=rows.Agent, query=READ, rests_on=SHOWN, guards=STREAM),
+    Endpoint("PATCH", AGENT, update, KEEPERS, body_type(UpdateAgent), AgentAccepted, acts=OPERATORS, guards=STREAM),
+    Endpoint("DELETE", AGENT, deregister, KEEPERS, reply=AgentAccepted, query=(REASON,), acts=OPERATORS, guards=STREAM),
+    Endpoint(
+        "POST",
+        f"{AGENT}/drain",
+        drain,
+        KEEPERS,
+        body_type(DrainAgent) | None,
+        AgentAccepted,
+        acts=OPERATORS,
+        guards=STREAM,
+    ),
     Endpoint("POST", f"{AGENT}/heartbeat", heartbeat, AGENTS, reply=HeartbeatAck),
 )

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 from starlette.responses import Response
 
-from aggregates.task import BidAccepted, PlaceBid, RefuseBid, WithdrawBid
+from aggregates.task import BidAccepted, PlaceBid, RefuseBid, WithdrawBid, stream
 from gateway import rows
 from gateway.auth import AGENTS, EVERYBODY
 from gateway.bodies import body_type, to_command
@@ -53,7 +53,7 @@ async def refuse(call: Call) -> Response:
 
 BIDS = "/v1/tasks/{task_id}/bids"
 routes = (
-    Endpoint("GET", BIDS, page, EVERYBODY, reply=BidPage, query=PAGE),
+    Endpoint("GET", BIDS, page, EVERYBODY, reply=BidPage, query=PAGE, rests_on=(stream("{task_id}"), "subject-")),
     Endpoint("POST", BIDS, place, AGENTS, body_type(PlaceBid, path=IN_PATH), BidAccepted, 201),
     Endpoint("DELETE", f"{BIDS}/{{agent_id}}", withdraw, AGENTS, reply=BidAccepted),
     Endpoint("POST", "/v1/tasks/{task_id}/refusals", refuse, AGENTS, RefuseBidBody | None, BidAccepted, 201),

@@ -60,10 +60,23 @@ async def revoke(call: Call) -> Response:
     return call.reply(await call.ask(RevokeKey(key_id=key_id, reason=call.reason)))
 
 
+STREAM = stream("{key_id}")
+SHOWN = (stream(""), "subject-")
 ROLE = choice("role", "Only keys of this role.", Role)
 routes = (
     Endpoint("POST", "/v1/keys", issue, ADMINS, body_type(IssueKey), KeyMade, 201, acts=ADMINS),
-    Endpoint("GET", "/v1/keys", page, ADMINS, reply=KeyPage, query=(*PAGE, ROLE)),
-    Endpoint("GET", "/v1/keys/{key_id}", find, ADMINS, reply=rows.Key, query=READ),
-    Endpoint("DELETE", "/v1/keys/{key_id}", revoke, ADMINS, reply=KeyAccepted, query=(REASON,), acts=ADMINS),
+    Endpoint("GET", "/v1/keys", page, ADMINS, reply=KeyPage, query=(*PAGE, ROLE), rests_on=SHOWN),
+    Endpoint(
+        "GET",
+        "/v1/keys/{key_id}",
+        find,
+        ADMINS,
+        reply=rows.Key,
+        query=READ,
+        rests_on=(STREAM, "subject-"),
+        guards=STREAM,
+    ),
+    Endpoint(
+        "DELETE", "/v1/keys/{key_id}", revoke, ADMINS, reply=KeyAccepted, query=(REASON,), acts=ADMINS, guards=STREAM
+    ),
 )

@@ -6,7 +6,7 @@ import msgspec
 import trio
 from starlette.responses import Response
 
-from aggregates.qubo_problem import RegisterProblem
+from aggregates.qubo_problem import RegisterProblem, stream
 from aggregates.values.ids import Digest
 from aggregates.values.qubo import Finite, Format, Sense
 from aggregates.values.text import Name
@@ -100,8 +100,18 @@ async def find(call: Call) -> Response:
     return call.reply(found(await call.read(problems.find, call.tenant, problem_id), "problem", problem_id))
 
 
+STREAM = stream("{problem_id}")
 routes = (
     Endpoint("POST", "/v1/problems", register, SUBMITTERS, ProblemBody, rows.Problem, 201),
-    Endpoint("GET", "/v1/problems", page, EVERYBODY, reply=ProblemPage, query=PAGE),
-    Endpoint("GET", "/v1/problems/{problem_id}", find, EVERYBODY, reply=rows.Problem, query=READ),
+    Endpoint("GET", "/v1/problems", page, EVERYBODY, reply=ProblemPage, query=PAGE, rests_on=(stream(""),)),
+    Endpoint(
+        "GET",
+        "/v1/problems/{problem_id}",
+        find,
+        EVERYBODY,
+        reply=rows.Problem,
+        query=READ,
+        rests_on=(STREAM,),
+        by_last_position=True,
+    ),
 )

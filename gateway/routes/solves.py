@@ -48,10 +48,30 @@ async def cancel(call: Call) -> Response:
     return call.reply(await call.ask(CancelSolve(job_id=call.path["job_id"], reason=call.reason)))
 
 
+STREAM = stream("{job_id}")
 STAGE = choice("stage", "Only solves that stand here.", Stage)
 routes = (
     Endpoint("POST", "/v1/solves", queue, SUBMITTERS, QueueSolveBody, SolveAccepted, 202),
-    Endpoint("GET", "/v1/solves", page, EVERYBODY, reply=SolvePage, query=(*PAGE, STAGE)),
-    Endpoint("GET", "/v1/solves/{job_id}", find, EVERYBODY, reply=rows.WholeSolve, query=READ),
-    Endpoint("DELETE", "/v1/solves/{job_id}", cancel, SUBMITTERS, reply=SolveAccepted, query=(REASON,), acts=OPERATORS),
+    Endpoint("GET", "/v1/solves", page, EVERYBODY, reply=SolvePage, query=(*PAGE, STAGE), rests_on=(stream(""),)),
+    Endpoint(
+        "GET",
+        "/v1/solves/{job_id}",
+        find,
+        EVERYBODY,
+        reply=rows.WholeSolve,
+        query=READ,
+        rests_on=(STREAM,),
+        by_last_position=True,
+        guards=STREAM,
+    ),
+    Endpoint(
+        "DELETE",
+        "/v1/solves/{job_id}",
+        cancel,
+        SUBMITTERS,
+        reply=SolveAccepted,
+        query=(REASON,),
+        acts=OPERATORS,
+        guards=STREAM,
+    ),
 )

@@ -124,12 +124,23 @@ def _command(call: Call, status: TaskStatus) -> Command[TaskAccepted]:
 
 
 TASK = "/v1/tasks/{task_id}"
+STREAM = stream("{task_id}")
+SHOWN = (stream(""), "subject-")
 STAGE = choice("stage", "Only tasks that stand here.", Stage)
 AGENT_ID = words("agent_id", "Only tasks that this agent holds or has done.", None)
 routes = (
     Endpoint("POST", "/v1/tasks", submit, SUBMITTERS, SubmitTaskBody, Submitted, 202),
-    Endpoint("GET", "/v1/tasks", page, EVERYBODY, reply=TaskPage, query=(*PAGE, STAGE, AGENT_ID)),
-    Endpoint("GET", TASK, find, EVERYBODY, reply=rows.WholeTask, query=READ),
-    Endpoint("DELETE", TASK, cancel, SUBMITTERS, reply=TaskAccepted, query=(REASON,), acts=OPERATORS),
-    Endpoint("PUT", f"{TASK}/status", report, AGENTS, TaskStatus, TaskAccepted),
+    Endpoint("GET", "/v1/tasks", page, EVERYBODY, reply=TaskPage, query=(*PAGE, STAGE, AGENT_ID), rests_on=SHOWN),
+    Endpoint(
+        "GET",
+        TASK,
+        find,
+        EVERYBODY,
+        reply=rows.WholeTask,
+        query=READ,
+        rests_on=(STREAM, "subject-"),
+        guards=STREAM,
+    ),
+    Endpoint("DELETE", TASK, cancel, SUBMITTERS, reply=TaskAccepted, query=(REASON,), acts=OPERATORS, guards=STREAM),
+    Endpoint("PUT", f"{TASK}/status", report, AGENTS, TaskStatus, TaskAccepted, guards=STREAM),
 )
