@@ -19,7 +19,7 @@ from starlette.responses import Response
 from starlette.websockets import WebSocket
 
 from aggregates.key import Principal, Role
-from gateway import conditional, request_ids
+from gateway import conditional, fields, request_ids, sorting
 from gateway.auth import EVERYBODY, authenticate, check_role
 from gateway.bodies import decode
 from gateway.parts import Compartment, Node
@@ -51,7 +51,8 @@ class Endpoint(NamedTuple):
 
     Where not everybody may, a path's `{agent_id}` binds an agent's own key: it is taken for that agent alone. `body` is
     `bytes` where any are taken, of the type `body_media`, and `X | None` where it may be left out. `reply` is the type of a
-    JSON answer; one of another `media` type has none. `others` are further statuses that are no failures. No parameter of a
+    JSON answer; one of another `media` type has none. `others` are further statuses that are no failures, `also` further types of a
+    JSON answer. No parameter of a
     query is read but those in `query`; `headers` mean something here alone. Of a role in `acts` this is an administrative action:
     the handler puts it on record (`Call.begin`) before it does anything.
 
@@ -76,6 +77,7 @@ class Endpoint(NamedTuple):
     rests_on: tuple[str, ...] = ()
     by_last_position: bool = False
     guards: str = ""
+    also: tuple[Any, ...] = ()
 
     @property
     def route(self) -> str:
@@ -168,6 +170,22 @@ class Call:
     def cursor(self) -> int | None:
         """Where the page goes on: what the one before told as `next`."""
         return self.asked(AFTER)
+
+    def wish(self) -> dict[str, Any]:
+        """Which page is wanted, sorted how, and what of its rows: as the `page` of a read model takes it."""
+        sort = self._named(sorting.NAME)
+        past = sorting.past(sort, self.asked(sorting.CURSOR))
+        return {"sort": sort.keys, "past": past, "limit": self.limit, "only": self.only}
+
+    @property
+    def only(self) -> frozenset[str] | None:
+        """Which fields are wanted; None: all."""
+        chosen: frozenset[str] | None = self._named(fields.NAME)
+        return chosen
+
+    def _named(self, name: str) -> Any:
+        """The endpoint's parameter of that name, as it was asked."""
+        return next((self.asked(one) for one in self.endpoint.query if one.name == name), None)
 
     @property
     def reason(self) -> str:
@@ -262,9 +280,17 @@ class Call:
     # ---- out
 
     def page(self, name: str, rows: Sequence[Mapping[str, Any]]) -> Response:
-        """A page of a read model's rows under this name, with the cursor of the page after it (null where there is none)."""
-        shown = {name: rows, "next": rows[-1]["first_position"] if len(rows) == self.limit else None}
-        return self.reply(shown, is_page=True)
+        """A page of a read model's rows under this name, with the cursor of the page after it (null where there is none), and a link
+        there."""
+        after = sorting.cursor_after(self._named(sorting.NAME), rows[-1]) if len(rows) == self.limit else None
+        shown = {name: fields.all_picked(rows, self.only), "next": after}
+        url = self.request.scope
+        link = (
+            {}
+            if after is None
+            else {"Link": sorting.link_to(url["path"], url["query_string"].decode("latin-1"), after)}
+        )
+        return self.reply(shown, headers=link, is_page=True)
 
     def reply(
         self, value: Any, status: int = 200, headers: Mapping[str, str] | None = None, *, is_page: bool = False
@@ -275,6 +301,8 @@ class Call:
             named |= conditional.headers_of(self, value, self._tag_position, weak=is_page)
             if conditional.matches(self.request.scope, named.get("ETag", "")):
                 return conditional.not_modified(self, named["ETag"])
+        if not is_page and isinstance(value, dict):
+            value = fields.picked(value, self.only)
         return Response(msgspec.json.encode(value), status, named | dict(headers or {}), JSON)
 
     def place(self) -> dict[str, str]:

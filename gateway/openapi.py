@@ -51,7 +51,7 @@ class ProblemDocument(msgspec.Struct, frozen=True, kw_only=True):
 
 def document(endpoints: Sequence[Endpoint], sockets: Sequence[SocketEndpoint], version: str) -> Schema:
     """The document of these tables."""
-    kinds = [kind for line in endpoints for kind in (_body_kind(line.body), line.reply)]
+    kinds = [kind for line in endpoints for kind in (_body_kind(line.body), line.reply, *line.also)]
     kinds += [kind for socket in sockets for kind in (socket.hears, socket.tells)]
     wanted = [ProblemDocument, *(kind for kind in kinds if kind not in (None, bytes))]
     found, components = msgspec.json.schema_components(wanted, ref_template=REFERENCE)
@@ -177,6 +177,8 @@ def _responses(line: Endpoint, schema_by_kind: Mapping[Any, Schema]) -> Schema:
         answer: Schema = {"description": HTTPStatus(status).phrase}
         if status not in (204, 303, 304):
             schema = schema_by_kind[line.reply] if line.reply is not None else {}
+            if line.also:
+                schema = {"anyOf": [schema, *(schema_by_kind[kind] for kind in line.also)]}
             answer["content"] = {line.media: {"schema": schema}}
         if line.reply is not None and line.who is not None:
             answer["headers"] = {POSITION_HEADER: {"$ref": f"#/components/headers/{POSITION_HEADER}"}}

@@ -7,6 +7,7 @@ from starlette.responses import Response
 
 from aggregates.agent import (
     AgentAccepted,
+    AgentType,
     DeregisterAgent,
     DrainAgent,
     Heartbeat,
@@ -21,7 +22,9 @@ from gateway import rows
 from gateway.auth import AGENTS, ENROLLERS, EVERYBODY, KEEPERS, OPERATORS, digest_of
 from gateway.bodies import body_type, to_command
 from gateway.calls import Call, Endpoint, found
-from gateway.queries import PAGE, READ, REASON, choice
+from gateway.fields import choosing, some_of, some_page
+from gateway.queries import READ, REASON, choice, words
+from gateway.sorting import listing
 from projections import agents
 
 
@@ -38,7 +41,7 @@ class AgentPage(msgspec.Struct, frozen=True):
     """Agents, the last registered first; `next` is the `after` of the next page."""
 
     agents: list[rows.Agent]
-    next: int | None
+    next: int | str | None
 
 
 RegisterAgentBody = msgspec.defstruct(
@@ -69,15 +72,14 @@ async def register(call: Call) -> Response:
 
 async def page(call: Call) -> Response:
     """The tenant's agents."""
-    status = call.asked(STATUS)
-    chosen = await call.read(agents.newest, call.tenant, status=status, before=call.cursor, limit=call.limit)
-    return call.page("agents", chosen)
+    narrowed = {one.name: call.asked(one) for one in FILTERS}
+    return call.page("agents", await call.read(agents.page, call.tenant, **narrowed, **call.wish()))
 
 
 async def find(call: Call) -> Response:
     """One agent."""
     name = call.path["agent_id"]
-    return call.reply(found(await call.read(agents.find, call.tenant, name), "agent", name))
+    return call.reply(found(await call.read(agents.find, call.tenant, name, only=call.only), "agent", name))
 
 
 async def update(call: Call) -> Response:
@@ -113,11 +115,36 @@ AGENT = "/v1/agents/{agent_id}"
 STREAM = stream("{tenant}", "{agent_id}")
 SHOWN = (stream("{tenant}", ""), "task-", "subject-")
 """An agent's counts are of what became of tasks."""
-STATUS = choice("status", "Only agents that stand here.", Stage)
+FILTERS = (
+    choice("status", "Only agents that stand here.", Stage),
+    choice("agent_type", "Only agents of this type.", AgentType),
+    words("capability", "Only agents that offer this skill.", None),
+)
+PAGE = listing(agents.SORTS, rows.Agent)
+SOME_PAGE = some_page(AgentPage, "agents", rows.Agent)
 routes = (
     Endpoint("POST", "/v1/agents", register, ENROLLERS, RegisterAgentBody, Registered, 201),
-    Endpoint("GET", "/v1/agents", page, EVERYBODY, reply=AgentPage, query=(*PAGE, STATUS), rests_on=SHOWN),
-    Endpoint("GET", AGENT, find, EVERYBODY, reply=rows.Agent, query=READ, rests_on=SHOWN, guards=STREAM),
+    Endpoint(
+        "GET",
+        "/v1/agents",
+        page,
+        EVERYBODY,
+        reply=AgentPage,
+        query=(*PAGE, *FILTERS),
+        rests_on=SHOWN,
+        also=(SOME_PAGE,),
+    ),
+    Endpoint(
+        "GET",
+        AGENT,
+        find,
+        EVERYBODY,
+        reply=rows.Agent,
+        query=(*READ, choosing(rows.Agent)),
+        rests_on=SHOWN,
+        guards=STREAM,
+        also=(some_of(rows.Agent),),
+    ),
     Endpoint("PATCH", AGENT, update, KEEPERS, body_type(UpdateAgent), AgentAccepted, acts=OPERATORS, guards=STREAM),
     Endpoint("DELETE", AGENT, deregister, KEEPERS, reply=AgentAccepted, query=(REASON,), acts=OPERATORS, guards=STREAM),
     Endpoint(

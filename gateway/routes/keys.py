@@ -6,12 +6,14 @@ import msgspec
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from aggregates.key import IssueKey, KeyAccepted, RevokeKey, Role, stream
+from aggregates.key import IssueKey, KeyAccepted, RevokeKey, Role, Stage, stream
 from gateway import rows
 from gateway.auth import ADMINS, digest_of
 from gateway.bodies import body_type, to_command
 from gateway.calls import Call, Endpoint, found
-from gateway.queries import PAGE, READ, REASON, choice
+from gateway.fields import choosing, some_of, some_page
+from gateway.queries import READ, REASON, choice, words
+from gateway.sorting import listing
 from projections import keys
 
 
@@ -26,7 +28,7 @@ class KeyPage(msgspec.Struct, frozen=True):
     """Keys, the last issued first; `next` is the `after` of the next page."""
 
     keys: list[rows.Key]
-    next: int | None
+    next: int | str | None
 
 
 async def issue(call: Call) -> Response:
@@ -41,14 +43,14 @@ async def issue(call: Call) -> Response:
 
 async def page(call: Call) -> Response:
     """The tenant's keys, without their tokens, which nobody keeps."""
-    role = call.asked(ROLE)
-    return call.page("keys", await call.read(keys.newest, call.tenant, role=role, before=call.cursor, limit=call.limit))
+    narrowed = {one.name: call.asked(one) for one in FILTERS}
+    return call.page("keys", await call.read(keys.page, call.tenant, **narrowed, **call.wish()))
 
 
 async def find(call: Call) -> Response:
     """One key."""
     key_id = call.path["key_id"]
-    return call.reply(found(await call.read(keys.find, call.tenant, key_id), "key", key_id))
+    return call.reply(found(await call.read(keys.find, call.tenant, key_id, only=call.only), "key", key_id))
 
 
 async def revoke(call: Call) -> Response:
@@ -62,19 +64,28 @@ async def revoke(call: Call) -> Response:
 
 STREAM = stream("{key_id}")
 SHOWN = (stream(""), "subject-")
-ROLE = choice("role", "Only keys of this role.", Role)
+FILTERS = (
+    choice("role", "Only keys of this role.", Role),
+    choice("status", "Only keys that stand here.", Stage),
+    words("agent_id", "Only keys that are this agent's own.", None),
+)
+PAGE = listing(keys.SORTS, rows.Key)
+SOME_PAGE = some_page(KeyPage, "keys", rows.Key)
 routes = (
     Endpoint("POST", "/v1/keys", issue, ADMINS, body_type(IssueKey), KeyMade, 201, acts=ADMINS),
-    Endpoint("GET", "/v1/keys", page, ADMINS, reply=KeyPage, query=(*PAGE, ROLE), rests_on=SHOWN),
+    Endpoint(
+        "GET", "/v1/keys", page, ADMINS, reply=KeyPage, query=(*PAGE, *FILTERS), rests_on=SHOWN, also=(SOME_PAGE,)
+    ),
     Endpoint(
         "GET",
         "/v1/keys/{key_id}",
         find,
         ADMINS,
         reply=rows.Key,
-        query=READ,
+        query=(*READ, choosing(rows.Key)),
         rests_on=(STREAM, "subject-"),
         guards=STREAM,
+        also=(some_of(rows.Key),),
     ),
     Endpoint(
         "DELETE", "/v1/keys/{key_id}", revoke, ADMINS, reply=KeyAccepted, query=(REASON,), acts=ADMINS, guards=STREAM

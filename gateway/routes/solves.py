@@ -8,7 +8,9 @@ from gateway import rows
 from gateway.auth import EVERYBODY, OPERATORS, SUBMITTERS
 from gateway.bodies import body_type, to_command
 from gateway.calls import Call, Endpoint, found
-from gateway.queries import PAGE, READ, REASON, choice
+from gateway.fields import choosing, some_of, some_page
+from gateway.queries import READ, REASON, choice, words
+from gateway.sorting import listing
 from projections import solves
 
 QueueSolveBody = body_type(QueueSolve)
@@ -18,7 +20,7 @@ class SolvePage(msgspec.Struct, frozen=True):
     """Solves, the last queued first; `next` is the `after` of the next page."""
 
     solves: list[rows.Solve]
-    next: int | None
+    next: int | str | None
 
 
 async def queue(call: Call) -> Response:
@@ -30,16 +32,14 @@ async def queue(call: Call) -> Response:
 
 async def page(call: Call) -> Response:
     """The tenant's solves, without their long parts."""
-    stage = call.asked(STAGE)
-    return call.page(
-        "solves", await call.read(solves.newest, call.tenant, stage=stage, before=call.cursor, limit=call.limit)
-    )
+    narrowed = {one.name: call.asked(one) for one in FILTERS}
+    return call.page("solves", await call.read(solves.page, call.tenant, **narrowed, **call.wish()))
 
 
 async def find(call: Call) -> Response:
     """One solve with its result."""
     job_id = call.path["job_id"]
-    return call.reply(found(await call.read(solves.find, call.tenant, job_id), "solve", job_id))
+    return call.reply(found(await call.read(solves.find, call.tenant, job_id, only=call.only), "solve", job_id))
 
 
 async def cancel(call: Call) -> Response:
@@ -49,19 +49,35 @@ async def cancel(call: Call) -> Response:
 
 
 STREAM = stream("{job_id}")
-STAGE = choice("stage", "Only solves that stand here.", Stage)
+FILTERS = (
+    choice("stage", "Only solves that stand here.", Stage),
+    words("problem_id", "Only solves of this problem.", None),
+    words("task_id", "Only solves for this task.", None),
+)
+PAGE = listing(solves.SORTS, rows.Solve)
+SOME_PAGE = some_page(SolvePage, "solves", rows.Solve)
 routes = (
     Endpoint("POST", "/v1/solves", queue, SUBMITTERS, QueueSolveBody, SolveAccepted, 202),
-    Endpoint("GET", "/v1/solves", page, EVERYBODY, reply=SolvePage, query=(*PAGE, STAGE), rests_on=(stream(""),)),
+    Endpoint(
+        "GET",
+        "/v1/solves",
+        page,
+        EVERYBODY,
+        reply=SolvePage,
+        query=(*PAGE, *FILTERS),
+        rests_on=(stream(""),),
+        also=(SOME_PAGE,),
+    ),
     Endpoint(
         "GET",
         "/v1/solves/{job_id}",
         find,
         EVERYBODY,
         reply=rows.WholeSolve,
-        query=READ,
+        query=(*READ, choosing(rows.WholeSolve)),
         rests_on=(STREAM,),
         by_last_position=True,
+        also=(some_of(rows.WholeSolve),),
         guards=STREAM,
     ),
     Endpoint(

@@ -9,7 +9,17 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from aggregates.key import Role
-from aggregates.task import CancelTask, CompleteTask, FailTask, Stage, StartTask, SubmitTask, TaskAccepted, stream
+from aggregates.task import (
+    CancelTask,
+    CompleteTask,
+    FailTask,
+    Stage,
+    StartTask,
+    SubmitTask,
+    TaskAccepted,
+    TaskType,
+    stream,
+)
 from aggregates.values.document import Document
 from aggregates.values.numbers import Instant, Token
 from aggregates.values.text import Note
@@ -17,7 +27,9 @@ from gateway import rows
 from gateway.auth import AGENTS, EVERYBODY, OPERATORS, SUBMITTERS
 from gateway.bodies import body_type
 from gateway.calls import Call, Endpoint, found
-from gateway.queries import PAGE, READ, REASON, choice, words
+from gateway.fields import choosing, some_of, some_page
+from gateway.queries import READ, REASON, Parameter, choice, instant, integer, words
+from gateway.sorting import listing
 from projections import bids, tasks
 from runtime.records import Command
 
@@ -37,7 +49,7 @@ class TaskPage(msgspec.Struct, frozen=True):
     """Tasks without their long fields, the last submitted first; `next` is the `after` of the next page."""
 
     tasks: list[rows.Task]
-    next: int | None
+    next: int | str | None
 
 
 class TaskStatus(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -75,23 +87,23 @@ async def submit(call: Call) -> Response:
 
 async def page(call: Call) -> Response:
     """The tenant's tasks."""
-    narrowed = {"stage": call.asked(STAGE), "agent_id": call.asked(AGENT_ID)}
-    return call.page(
-        "tasks", await call.read(tasks.newest, call.tenant, **narrowed, before=call.cursor, limit=call.limit)
-    )
+    narrowed = {one.name: call.asked(one) for one in FILTERS}
+    return call.page("tasks", await call.read(tasks.page, call.tenant, **narrowed, **call.wish()))
 
 
 async def find(call: Call) -> Response:
     """One task with all that is known of it, and its newest bids."""
     task_id = call.path["task_id"]
-    return call.reply(found(await call.read(_with_bids, call.tenant, task_id), "task", task_id))
+    return call.reply(found(await call.read(_with_bids, call.tenant, task_id, call.only), "task", task_id))
 
 
-def _with_bids(connection: Connection, tenant: str, task_id: str) -> dict[str, Any] | None:
+def _with_bids(
+    connection: Connection, tenant: str, task_id: str, only: frozenset[str] | None = None
+) -> dict[str, Any] | None:
     """Both as of one moment: a task that is open has no bid that has won."""
-    row = tasks.find(connection, tenant, task_id)
-    if row is None:
-        return None
+    row = tasks.find(connection, tenant, task_id, only=only)
+    if row is None or (only is not None and "bids" not in only):
+        return row
     return row | {"bids": bids.newest(connection, tenant, task_id=task_id, limit=BIDS_SHOWN_MAX)}
 
 
@@ -126,20 +138,34 @@ def _command(call: Call, status: TaskStatus) -> Command[TaskAccepted]:
 TASK = "/v1/tasks/{task_id}"
 STREAM = stream("{task_id}")
 SHOWN = (stream(""), "subject-")
-STAGE = choice("stage", "Only tasks that stand here.", Stage)
-AGENT_ID = words("agent_id", "Only tasks that this agent holds or has done.", None)
+FILTERS: tuple[Parameter[Any], ...] = (
+    choice("stage", "Only tasks that stand here.", Stage),
+    words("agent_id", "Only tasks that this agent holds or has done.", None),
+    choice("task_type", "Only tasks of this type.", TaskType),
+    words("submitted_by", "Only tasks that this principal has submitted, as the row names it.", None),
+    words("skill", "Only tasks that need this skill.", None),
+    integer("priority_min", "Only tasks of this priority or a higher one.", None),
+    integer("priority_max", "Only tasks of this priority or a lower one.", None),
+    instant("submitted_after", "Only tasks that were submitted after this time."),
+    instant("submitted_before", "Only tasks that were submitted before this time."),
+)
+PAGE = listing(tasks.SORTS, rows.Task)
+SOME_PAGE = some_page(TaskPage, "tasks", rows.Task)
 routes = (
     Endpoint("POST", "/v1/tasks", submit, SUBMITTERS, SubmitTaskBody, Submitted, 202),
-    Endpoint("GET", "/v1/tasks", page, EVERYBODY, reply=TaskPage, query=(*PAGE, STAGE, AGENT_ID), rests_on=SHOWN),
+    Endpoint(
+        "GET", "/v1/tasks", page, EVERYBODY, reply=TaskPage, query=(*PAGE, *FILTERS), rests_on=SHOWN, also=(SOME_PAGE,)
+    ),
     Endpoint(
         "GET",
         TASK,
         find,
         EVERYBODY,
         reply=rows.WholeTask,
-        query=READ,
+        query=(*READ, choosing(rows.WholeTask)),
         rests_on=(STREAM, "subject-"),
         guards=STREAM,
+        also=(some_of(rows.WholeTask),),
     ),
     Endpoint("DELETE", TASK, cancel, SUBMITTERS, reply=TaskAccepted, query=(REASON,), acts=OPERATORS, guards=STREAM),
     Endpoint("PUT", f"{TASK}/status", report, AGENTS, TaskStatus, TaskAccepted, guards=STREAM),
