@@ -22,6 +22,7 @@ from aggregates.key import Principal, Role
 from gateway import conditional, fields, request_ids, sorting
 from gateway.auth import EVERYBODY, authenticate, check_role
 from gateway.bodies import decode
+from gateway.deprecation import Deprecated
 from gateway.parts import Compartment, Node
 from gateway.problems import document_of
 from gateway.queries import AFTER, AFTER_POSITION, AS_OF, LIMIT, REASON, AsOf, Header, Parameter
@@ -78,6 +79,7 @@ class Endpoint(NamedTuple):
     by_last_position: bool = False
     guards: str = ""
     also: tuple[Any, ...] = ()
+    deprecated: Deprecated | None = None
 
     @property
     def route(self) -> str:
@@ -342,6 +344,8 @@ def _check(connection: HTTPConnection, compartment: Compartment, principal: Prin
 async def answer(endpoints: Mapping[str, Endpoint], request: Request) -> Response:
     """Runs the endpoint of the request's method."""
     endpoint = endpoints["GET" if request.method == "HEAD" else request.method]
+    if endpoint.deprecated is not None:
+        request.scope[ANSWER_HEADERS] = endpoint.deprecated.headers(request.path_params)
     if endpoint.who is None:
         call = Call(request, _node(request), None, endpoint)
     else:

@@ -121,6 +121,9 @@ def _operation(line: Endpoint, schema_by_kind: Mapping[Any, Schema]) -> Schema:
         "parameters": [*_path_parameters(line.path), *map(_query_parameter, line.query), *map(_header, _headers(line))],
         "responses": _responses(line, schema_by_kind),
     }
+    if line.deprecated is not None:
+        operation |= {"deprecated": True}
+        operation["description"] += f"\n\n{line.deprecated.sentence}"
     if line.who is not None:
         operation |= {"security": [{"bearer": []}, {"session": []}], "x-roles": sorted(line.who)}
         if line.method not in SAFE_METHODS:
