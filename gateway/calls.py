@@ -19,7 +19,7 @@ from starlette.responses import Response
 from starlette.websockets import WebSocket
 
 from aggregates.key import Principal, Role
-from gateway import conditional, fields, request_ids, sorting
+from gateway import conditional, fields, preferences, request_ids, sorting, waiting
 from gateway.auth import EVERYBODY, authenticate, check_role
 from gateway.bodies import decode
 from gateway.deprecation import Deprecated
@@ -122,7 +122,9 @@ class Call:
         self.is_left_open = False
         """Whether the action goes on when the request has been answered."""
         self._read_position: int | None = None
-        self._tag_position: int | None = None
+        self._tag_position = 0
+        self.is_news = False
+        """Whether something has happened for which the caller has waited: an older answer would not show it."""
 
     @property
     def principal(self) -> Principal:
@@ -257,14 +259,15 @@ class Call:
         def ask(connection: Connection) -> T:
             return question(connection, *arguments, **narrowed)
 
-        if self._tag_position is None:
-            self._tag_position = self.node.system.journal.position
         as_of = self.asked(AS_OF) if AS_OF in self.endpoint.query else None
         if as_of is not None:
+            self._tag_position = self._tag_position or self.node.system.journal.position
             self._read_position = await self._position_of(as_of)
             return await self.node.history.query(self._read_position, ask)
         named = self.asked(AFTER_POSITION) if AFTER_POSITION in self.endpoint.query else None
-        position = self._read_position = self.node.system.journal.position if named is None else named
+        newest = self.node.system.journal.position
+        position = self._read_position = newest if named is None or self.is_news else named
+        self._tag_position = self._tag_position or position
         with trio.move_on_after(CATCH_UP_SECONDS_MAX) as scope:
             await self.node.projector.wait_for(position)
         if scope.cancelled_caught:
@@ -299,13 +302,28 @@ class Call:
     ) -> Response:
         """JSON, with the position that was read at; after a command, the one that a reader has to wait for to see it."""
         named = self.place()
-        if self.endpoint.rests_on and self._tag_position is not None:
+        if self.endpoint.rests_on and self._tag_position:
             named |= conditional.headers_of(self, value, self._tag_position, weak=is_page)
             if conditional.matches(self.request.scope, named.get("ETag", "")):
                 return conditional.not_modified(self, named["ETag"])
         if not is_page and isinstance(value, dict):
             value = fields.picked(value, self.only)
         return Response(msgspec.json.encode(value), status, named | dict(headers or {}), JSON)
+
+    def applied(self, preference: str) -> None:
+        """Whatever the answer is, it says that this preference was followed."""
+        told = self.request.scope.get(ANSWER_HEADERS, ())
+        also = ((b"preference-applied", preference.encode()), (b"vary", b"Prefer"))
+        self.request.scope[ANSWER_HEADERS] = [*told, *also]
+
+    async def written(self, accepted: Any, look: Callable[[], Awaitable[Any]]) -> Response:
+        """What a write answers with, as its caller prefers: what was accepted, nothing, or what `look` finds now."""
+        returns = preferences.preferences(self.request.scope).returns
+        if returns:
+            self.applied(f"return={returns}")
+        if returns == "minimal":
+            return Response(status_code=204, headers=self.place())
+        return self.reply(await look() if returns else accepted)
 
     def place(self) -> dict[str, str]:
         """The position that the answer stands for, and of which journal."""
@@ -353,12 +371,26 @@ async def answer(endpoints: Mapping[str, Endpoint], request: Request) -> Respons
     try:
         if endpoint.who is not None:
             _check(request, call.node, call.principal, endpoint.who)
-        response = (endpoint.rests_on and conditional.unchanged(call)) or await endpoint.handle(call)
+        response = await _known(call) if endpoint.rests_on else None
+        if response is None:
+            response = await endpoint.handle(call)
     except BaseException as error:
         call.failed(error)
         raise
     await call.done()
     return response
+
+
+async def _known(call: Call) -> Response | None:
+    """304 where the caller has what it asks for, and waits no longer for something else."""
+    if preferences.WAIT in call.endpoint.headers and preferences.preferences(call.request.scope).wait:
+        named = call.asked(AFTER_POSITION) if AFTER_POSITION in call.endpoint.query else None
+        position = conditional.seen(call)
+        position = named if position is None else position
+        if position is not None and await waiting.changed(call, position):
+            call.is_news = True
+            return None
+    return conditional.unchanged(call)
 
 
 async def answer_socket(endpoint: SocketEndpoint, websocket: WebSocket) -> None:

@@ -92,17 +92,29 @@ def rests_on(call: "Call") -> tuple[str, ...]:
     return tuple(_filled(name, call) for name in call.endpoint.rests_on)
 
 
+def stream_of(call: "Call") -> str:
+    """The stream of what the path names."""
+    return _filled(call.endpoint.guards, call)
+
+
+def seen(call: "Call") -> int | None:
+    """The newest position of which the caller has what it asks for; None where it names none."""
+    asked = _asked(call)
+    positions = [position for _, position, name in _tags(header(call.request.scope, b"if-none-match")) if name == asked]
+    return max(positions, default=None)
+
+
 def expected(call: "Call") -> dict[str, Unmoved] | None:
     """What the caller of a write takes for the newest state of what it writes to; None where it does not say."""
     scope = call.request.scope
     given = header(scope, b"if-match")
     if header(scope, b"if-none-match").strip() == "*":
-        return {_filled(call.endpoint.guards, call): Unmoved(call.tenant, -1)}
+        return {stream_of(call): Unmoved(call.tenant, -1)}
     if not given or given.strip() == "*":  # there must be something, which whoever decides says anyway
         return None
     resource = _resource(call)
     positions = [position for is_weak, position, name in _tags(given) if not is_weak and name[:8] == resource]
-    return {_filled(call.endpoint.guards, call): Unmoved(call.tenant, max(positions, default=-1))}
+    return {stream_of(call): Unmoved(call.tenant, max(positions, default=-1))}
 
 
 def _tags(given: str) -> Iterable[tuple[bool, int, str]]:

@@ -21,6 +21,7 @@ from gateway.sessions import Sessions
 from gateway.settings import GavelSettings
 from gateway.sockets import Sockets
 from gateway.trail import Trail
+from gateway.waiting import Waits
 from runtime.blobs import Blobs
 from runtime.delivery import Context
 from runtime.errors import Failure, Refused
@@ -91,6 +92,7 @@ class Compartment:
             strangers_tenant=TENANT if journal == SHARED else journal,
             proxies=frozenset(settings.proxies),
         )
+        self.waits = Waits(self.system)
         self.sockets = Sockets(self.system, self.position_in, self.trail.refuse)
         self.started_at = self.system.clock.now()
         self.admin_token = ""

@@ -1,5 +1,7 @@
 """Agents: they register and get a key of their own, change, drain, leave, and are heard from."""
 
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -23,6 +25,7 @@ from gateway.auth import AGENTS, ENROLLERS, EVERYBODY, KEEPERS, OPERATORS, diges
 from gateway.bodies import body_type, to_command
 from gateway.calls import Call, Endpoint, found
 from gateway.fields import choosing, some_of, some_page
+from gateway.preferences import RETURN
 from gateway.queries import READ, REASON, choice, words
 from gateway.sorting import listing
 from projections import agents
@@ -86,24 +89,29 @@ async def update(call: Call) -> Response:
     """Changes what the body gives and leaves the rest."""
     body: Any = await call.body(body_type(UpdateAgent))
     await call.begin(_subject(call))
-    return call.reply(await call.ask(to_command(UpdateAgent, body, agent_id=call.path["agent_id"])))
+    return await call.written(await call.ask(to_command(UpdateAgent, body, agent_id=call.path["agent_id"])), _row(call))
 
 
 async def drain(call: Call) -> Response:
     """No new tasks for the agent; it finishes those that it holds."""
     body: Any = await call.body_or(body_type(DrainAgent))
     await call.begin(_subject(call))
-    return call.reply(await call.ask(to_command(DrainAgent, body, agent_id=call.path["agent_id"])))
+    return await call.written(await call.ask(to_command(DrainAgent, body, agent_id=call.path["agent_id"])), _row(call))
 
 
 async def deregister(call: Call) -> Response:
     """The agent leaves; what it holds is offered to others, and its key opens nothing any more."""
     await call.begin(_subject(call))
-    return call.reply(await call.ask(DeregisterAgent(agent_id=call.path["agent_id"], reason=call.reason)))
+    accepted = await call.ask(DeregisterAgent(agent_id=call.path["agent_id"], reason=call.reason))
+    return await call.written(accepted, _row(call))
 
 
 def _subject(call: Call) -> str:
     return stream(call.tenant, call.path["agent_id"])
+
+
+def _row(call: Call) -> Callable[[], Awaitable[Any]]:
+    return partial(call.read, agents.find, call.tenant, call.path["agent_id"])
 
 
 async def heartbeat(call: Call) -> Response:
@@ -145,8 +153,32 @@ routes = (
         guards=STREAM,
         also=(some_of(rows.Agent),),
     ),
-    Endpoint("PATCH", AGENT, update, KEEPERS, body_type(UpdateAgent), AgentAccepted, acts=OPERATORS, guards=STREAM),
-    Endpoint("DELETE", AGENT, deregister, KEEPERS, reply=AgentAccepted, query=(REASON,), acts=OPERATORS, guards=STREAM),
+    Endpoint(
+        "PATCH",
+        AGENT,
+        update,
+        KEEPERS,
+        body_type(UpdateAgent),
+        AgentAccepted,
+        acts=OPERATORS,
+        guards=STREAM,
+        others=(204,),
+        also=(rows.Agent,),
+        headers=(RETURN,),
+    ),
+    Endpoint(
+        "DELETE",
+        AGENT,
+        deregister,
+        KEEPERS,
+        reply=AgentAccepted,
+        query=(REASON,),
+        acts=OPERATORS,
+        guards=STREAM,
+        others=(204,),
+        also=(rows.Agent,),
+        headers=(RETURN,),
+    ),
     Endpoint(
         "POST",
         f"{AGENT}/drain",
@@ -156,6 +188,9 @@ routes = (
         AgentAccepted,
         acts=OPERATORS,
         guards=STREAM,
+        others=(204,),
+        also=(rows.Agent,),
+        headers=(RETURN,),
     ),
     Endpoint("POST", f"{AGENT}/heartbeat", heartbeat, AGENTS, reply=HeartbeatAck),
 )

@@ -1,17 +1,32 @@
 """Solves: jobs of the node's own solver on registered problems."""
 
+from functools import partial
+from typing import Any
+
 import msgspec
 from starlette.responses import Response
 
-from aggregates.solve_job import CancelSolve, QueueSolve, SolveAccepted, Stage, stream
+from aggregates.solve_job import (
+    CancelSolve,
+    QueueSolve,
+    SolveAccepted,
+    SolveCancelled,
+    SolveCompleted,
+    SolveFailed,
+    Stage,
+    stream,
+)
 from gateway import rows
 from gateway.auth import EVERYBODY, OPERATORS, SUBMITTERS
 from gateway.bodies import body_type, to_command
 from gateway.calls import Call, Endpoint, found
 from gateway.fields import choosing, some_of, some_page
+from gateway.preferences import RETURN, WAIT
 from gateway.queries import READ, REASON, choice, words
 from gateway.sorting import listing
+from gateway.waiting import awaited
 from projections import solves
+from runtime.records import Recorded
 
 QueueSolveBody = body_type(QueueSolve)
 
@@ -27,7 +42,23 @@ async def queue(call: Call) -> Response:
     """Queues a solve; its seed is recorded, so that the run can be made again."""
     body = await call.body(QueueSolveBody)
     accepted = await call.ask(to_command(QueueSolve, body, job_id=call.node.system.ids.new()))
-    return call.reply(accepted, 202, headers={"Location": f"/v1/solves/{accepted.job_id}"})
+    location = {"Location": f"/v1/solves/{accepted.job_id}"}
+    row = await awaited(call, stream(accepted.job_id), _ends, partial(_ended, call, accepted.job_id))
+    return call.reply(accepted, 202, headers=location) if row is None else call.reply(row, headers=location)
+
+
+ENDED = frozenset({Stage.COMPLETED, Stage.FAILED, Stage.CANCELLED})
+
+
+def _ends(record: Recorded) -> bool:
+    """Whether a solve has ended."""
+    return isinstance(record.event, SolveCompleted | SolveFailed | SolveCancelled)
+
+
+async def _ended(call: Call, job_id: str) -> dict[str, Any] | None:
+    """The solve, if it has ended."""
+    row = await call.read(solves.find, call.tenant, job_id)
+    return row if row is not None and row["stage"] in ENDED else None
 
 
 async def page(call: Call) -> Response:
@@ -45,7 +76,8 @@ async def find(call: Call) -> Response:
 async def cancel(call: Call) -> Response:
     """Stops a solve; one that has ended stays as it is."""
     await call.begin(stream(call.path["job_id"]))
-    return call.reply(await call.ask(CancelSolve(job_id=call.path["job_id"], reason=call.reason)))
+    accepted = await call.ask(CancelSolve(job_id=call.path["job_id"], reason=call.reason))
+    return await call.written(accepted, partial(call.read, solves.find, call.tenant, call.path["job_id"]))
 
 
 STREAM = stream("{job_id}")
@@ -57,7 +89,18 @@ FILTERS = (
 PAGE = listing(solves.SORTS, rows.Solve)
 SOME_PAGE = some_page(SolvePage, "solves", rows.Solve)
 routes = (
-    Endpoint("POST", "/v1/solves", queue, SUBMITTERS, QueueSolveBody, SolveAccepted, 202),
+    Endpoint(
+        "POST",
+        "/v1/solves",
+        queue,
+        SUBMITTERS,
+        QueueSolveBody,
+        SolveAccepted,
+        202,
+        others=(200,),
+        also=(rows.WholeSolve,),
+        headers=(WAIT,),
+    ),
     Endpoint(
         "GET",
         "/v1/solves",
@@ -78,6 +121,7 @@ routes = (
         rests_on=(STREAM,),
         by_last_position=True,
         also=(some_of(rows.WholeSolve),),
+        headers=(WAIT,),
         guards=STREAM,
     ),
     Endpoint(
@@ -89,5 +133,8 @@ routes = (
         query=(REASON,),
         acts=OPERATORS,
         guards=STREAM,
+        others=(204,),
+        also=(rows.WholeSolve,),
+        headers=(RETURN,),
     ),
 )

@@ -1,6 +1,8 @@
 """Tasks: submitted, looked at, cancelled; the winner says that it has begun, is done, or gives up."""
 
+from collections.abc import Awaitable, Callable
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -17,6 +19,11 @@ from aggregates.task import (
     StartTask,
     SubmitTask,
     TaskAccepted,
+    TaskCancelled,
+    TaskCompleted,
+    TaskDeadLettered,
+    TaskExpired,
+    TaskFailed,
     TaskType,
     stream,
 )
@@ -28,10 +35,12 @@ from gateway.auth import AGENTS, EVERYBODY, OPERATORS, SUBMITTERS
 from gateway.bodies import body_type
 from gateway.calls import Call, Endpoint, found
 from gateway.fields import choosing, some_of, some_page
+from gateway.preferences import RETURN, WAIT
 from gateway.queries import READ, REASON, Parameter, choice, instant, integer, words
 from gateway.sorting import listing
+from gateway.waiting import awaited
 from projections import bids, tasks
-from runtime.records import Command
+from runtime.records import Command, Recorded
 
 BIDS_SHOWN_MAX = 100
 
@@ -82,7 +91,24 @@ async def submit(call: Call) -> Response:
     task_id = call.node.system.ids.new()
     accepted = await call.ask(SubmitTask(task_id=task_id, submitted_by=call.principal.name, **fields))
     location = {"Location": f"/v1/tasks/{accepted.task_id}"}
+    row = await awaited(call, stream(accepted.task_id), _ends, partial(_ended, call, accepted.task_id))
+    if row is not None:
+        return call.reply(row, headers=location)
     return call.reply(Submitted(accepted.task_id, Stage.SUBMITTED.value), 202, headers=location)
+
+
+ENDED = frozenset({Stage.COMPLETED, Stage.FAILED, Stage.DEAD_LETTERED, Stage.CANCELLED, Stage.EXPIRED})
+
+
+def _ends(record: Recorded) -> bool:
+    """Whether a task may have ended."""
+    return isinstance(record.event, TaskCompleted | TaskFailed | TaskDeadLettered | TaskCancelled | TaskExpired)
+
+
+async def _ended(call: Call, task_id: str) -> dict[str, Any] | None:
+    """The task, if it has ended."""
+    row = await call.read(_with_bids, call.tenant, task_id)
+    return row if row is not None and row["stage"] in ENDED else None
 
 
 async def page(call: Call) -> Response:
@@ -115,13 +141,17 @@ async def cancel(call: Call) -> Response:
         if row["submitted_by"] != call.principal.name:
             raise HTTPException(403, "another key has submitted this task")
     await call.begin(stream(task_id))
-    return call.reply(await call.ask(CancelTask(task_id=task_id, reason=call.reason)))
+    return await call.written(await call.ask(CancelTask(task_id=task_id, reason=call.reason)), _row(call))
 
 
 async def report(call: Call) -> Response:
     """The winner reports; a token that is not the newest is refused with 409."""
     status = await call.body(TaskStatus)
-    return call.reply(await call.ask(_command(call, status)))
+    return await call.written(await call.ask(_command(call, status)), _row(call))
+
+
+def _row(call: Call) -> Callable[[], Awaitable[Any]]:
+    return partial(call.read, _with_bids, call.tenant, call.path["task_id"])
 
 
 def _command(call: Call, status: TaskStatus) -> Command[TaskAccepted]:
@@ -152,7 +182,18 @@ FILTERS: tuple[Parameter[Any], ...] = (
 PAGE = listing(tasks.SORTS, rows.Task)
 SOME_PAGE = some_page(TaskPage, "tasks", rows.Task)
 routes = (
-    Endpoint("POST", "/v1/tasks", submit, SUBMITTERS, SubmitTaskBody, Submitted, 202),
+    Endpoint(
+        "POST",
+        "/v1/tasks",
+        submit,
+        SUBMITTERS,
+        SubmitTaskBody,
+        Submitted,
+        202,
+        others=(200,),
+        also=(rows.WholeTask,),
+        headers=(WAIT,),
+    ),
     Endpoint(
         "GET", "/v1/tasks", page, EVERYBODY, reply=TaskPage, query=(*PAGE, *FILTERS), rests_on=SHOWN, also=(SOME_PAGE,)
     ),
@@ -166,7 +207,31 @@ routes = (
         rests_on=(STREAM, "subject-"),
         guards=STREAM,
         also=(some_of(rows.WholeTask),),
+        headers=(WAIT,),
     ),
-    Endpoint("DELETE", TASK, cancel, SUBMITTERS, reply=TaskAccepted, query=(REASON,), acts=OPERATORS, guards=STREAM),
-    Endpoint("PUT", f"{TASK}/status", report, AGENTS, TaskStatus, TaskAccepted, guards=STREAM),
+    Endpoint(
+        "DELETE",
+        TASK,
+        cancel,
+        SUBMITTERS,
+        reply=TaskAccepted,
+        query=(REASON,),
+        acts=OPERATORS,
+        guards=STREAM,
+        others=(204,),
+        also=(rows.WholeTask,),
+        headers=(RETURN,),
+    ),
+    Endpoint(
+        "PUT",
+        f"{TASK}/status",
+        report,
+        AGENTS,
+        TaskStatus,
+        TaskAccepted,
+        guards=STREAM,
+        others=(204,),
+        also=(rows.WholeTask,),
+        headers=(RETURN,),
+    ),
 )

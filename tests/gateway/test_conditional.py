@@ -86,6 +86,21 @@ async def test_a_tag_is_good_for_what_it_was_given_with_and_for_its_tenant(
     assert (await admin.ask("GET", f"/v1/tasks/{task_id}", If_None_Match=etag)).status_code == 200
 
 
+async def test_a_tag_promises_no_more_than_was_waited_for(admin: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    task_id = await admin.submit()
+    path = f"/v1/tasks/{task_id}?after_position=1"
+    early, query = await admin.get(path), admin.node.projector.query
+
+    async def behind(question: Any) -> Any:
+        return await query(lambda connection: early)
+
+    await admin.ask("DELETE", f"/v1/tasks/{task_id}")
+    with monkeypatch.context() as patched:
+        patched.setattr(admin.node.projector, "query", behind)
+        etag = (await admin.ask("GET", path)).headers["etag"]
+    assert (await admin.ask("GET", path, If_None_Match=etag)).json()["stage"] == "cancelled"
+
+
 async def test_a_stopped_projection_names_nothing(admin: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     task_id = await admin.submit()
     etag = (await admin.ask("GET", f"/v1/tasks/{task_id}")).headers["etag"]
