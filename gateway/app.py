@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from gateway import request_ids
+from gateway.batch import Lines
 from gateway.bounds import AtOnce, BodyBounds, BodyLimit, ClearFraming
 from gateway.calls import ANSWER_HEADERS, Endpoint, SocketEndpoint, answer, answer_socket
 from gateway.openapi import document
@@ -25,6 +26,7 @@ from gateway.routes import (
     audit,
     audit_proofs,
     audit_rotations,
+    batch,
     bids,
     blobs,
     console,
@@ -76,6 +78,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *tenant_health.routes,
     *actors.routes,
     *openapi.routes,
+    *batch.routes,
 )
 SOCKETS: tuple[SocketEndpoint, ...] = (*sockets.routes, *log.sockets)
 
@@ -108,6 +111,7 @@ def make_app(node: Node) -> Starlette:
     )
     app.router.redirect_slashes = False  # a path that is not in the table is none
     app.state.node = node
+    app.state.lines = Lines(ENDPOINTS)
     app.state.api_document = api_document
     return app
 

@@ -27,6 +27,7 @@ from gateway.parts import Compartment, Node
 from gateway.problems import document_of
 from gateway.queries import AFTER, AFTER_POSITION, AS_OF, LIMIT, REASON, AsOf, Header, Parameter
 from gateway.trail import Begun
+from gateway.turns import ALONE, Turn
 from runtime.delivery import Context
 from runtime.errors import Overloaded, Refused
 from runtime.records import Command
@@ -59,7 +60,8 @@ class Endpoint(NamedTuple):
 
     A GET `rests_on` streams whose names begin so (`{…}` of the path, or the tenant): by those its answer has an ETag, which is the
     row's own position where that row changes by nothing but the records of one stream (`by_last_position`). `guards` is the stream of
-    what the path names: a write is held against it where it says If-Match.
+    what the path names: a write is held against it where it says If-Match. One that `asks_once`, after nothing but reading its body, may be
+    followed in a batch by the next as soon as it has asked.
     """
 
     method: str
@@ -80,6 +82,7 @@ class Endpoint(NamedTuple):
     guards: str = ""
     also: tuple[Any, ...] = ()
     deprecated: Deprecated | None = None
+    asks_once: bool = False
 
     @property
     def route(self) -> str:
@@ -122,6 +125,8 @@ class Call:
         self.is_left_open = False
         """Whether the action goes on when the request has been answered."""
         self._read_position: int | None = None
+        self.turn: Turn | None = None
+        """Its place in the order of a batch."""
         self._tag_position = 0
         self.is_news = False
         """Whether something has happened for which the caller has waited: an older answer would not show it."""
@@ -229,7 +234,17 @@ class Call:
 
     async def ask(self, message: Command[R]) -> R:
         """Asks the node on the caller's behalf, once for each idempotency key."""
+        if self.turn is not None:
+            return await self._ask_in_turn(message, self.turn)
         return await self.node.system.ask(message, self.context())
+
+    async def _ask_in_turn(self, message: Command[R], turn: Turn) -> R:
+        system, context = self.node.system, self.context()
+        await turn.take(system.place(message, context))
+        delivery = system.post(message, context)
+        turn.go_on()
+        answer: R = await delivery.wait()
+        return answer
 
     def context(self) -> Context:
         """On whose behalf, and why."""
@@ -255,6 +270,9 @@ class Call:
 
         With `?as_of=` it is answered by the read models as they were then.
         """
+
+        if self.turn is not None:
+            await self.turn.take(ALONE)
 
         def ask(connection: Connection) -> T:
             return question(connection, *arguments, **narrowed)
@@ -289,13 +307,14 @@ class Call:
         there."""
         after = sorting.cursor_after(self._named(sorting.NAME), rows[-1]) if len(rows) == self.limit else None
         shown = {name: fields.all_picked(rows, self.only), "next": after}
-        url = self.request.scope
-        link = (
-            {}
-            if after is None
-            else {"Link": sorting.link_to(url["path"], url["query_string"].decode("latin-1"), after)}
-        )
-        return self.reply(shown, headers=link, is_page=True)
+        return self.reply(shown, headers=self.link_to(after), is_page=True)
+
+    def link_to(self, after: int | str | None) -> dict[str, str]:
+        """The header that leads to the page after one; none where there is no such page."""
+        if after is None:
+            return {}
+        scope = self.request.scope
+        return {"Link": sorting.link_to(scope["path"], scope["query_string"].decode("latin-1"), after)}
 
     def reply(
         self, value: Any, status: int = 200, headers: Mapping[str, str] | None = None, *, is_page: bool = False
@@ -368,9 +387,15 @@ async def answer(endpoints: Mapping[str, Endpoint], request: Request) -> Respons
         call = Call(request, _node(request), None, endpoint)
     else:
         call = Call(request, *await _whose(request, endpoint), endpoint)
+    return await run(call)
+
+
+async def run(call: Call) -> Response:
+    """Answers a call: checks whether its caller may, runs the endpoint, and takes down what must be on record."""
+    endpoint = call.endpoint
     try:
         if endpoint.who is not None:
-            _check(request, call.node, call.principal, endpoint.who)
+            _check(call.request, call.node, call.principal, endpoint.who)
         response = await _known(call) if endpoint.rests_on else None
         if response is None:
             response = await endpoint.handle(call)

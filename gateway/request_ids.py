@@ -10,7 +10,7 @@ from itertools import count
 from typing import NamedTuple
 
 from starlette.types import Scope
-from structlog.contextvars import bind_contextvars
+from structlog.contextvars import bind_contextvars, unbind_contextvars
 
 from runtime.trace import parsed
 
@@ -70,10 +70,13 @@ def begin(scope: Scope) -> Named:
 
 def adopt(named: Named) -> None:
     """From now on this task answers that request."""
+    before = current.get()
     current.set(named)
     bind_contextvars(request_id=named.request_id)
     if named.traceparent:
         bind_contextvars(trace_id=named.trace_id)
+    elif before is not None and before.traceparent:
+        unbind_contextvars("trace_id")  # a task may answer one request after another
 
 
 def of(scope: Scope) -> Named:

@@ -131,7 +131,7 @@ FILTERS = (
 PAGE = listing(agents.SORTS, rows.Agent)
 SOME_PAGE = some_page(AgentPage, "agents", rows.Agent)
 routes = (
-    Endpoint("POST", "/v1/agents", register, ENROLLERS, RegisterAgentBody, Registered, 201),
+    Endpoint("POST", "/v1/agents", register, ENROLLERS, RegisterAgentBody, Registered, 201, asks_once=True),
     Endpoint(
         "GET",
         "/v1/agents",
@@ -165,6 +165,7 @@ routes = (
         others=(204,),
         also=(rows.Agent,),
         headers=(RETURN,),
+        asks_once=True,
     ),
     Endpoint(
         "DELETE",
@@ -178,6 +179,7 @@ routes = (
         others=(204,),
         also=(rows.Agent,),
         headers=(RETURN,),
+        asks_once=True,
     ),
     Endpoint(
         "POST",
@@ -191,6 +193,7 @@ routes = (
         others=(204,),
         also=(rows.Agent,),
         headers=(RETURN,),
+        asks_once=True,
     ),
-    Endpoint("POST", f"{AGENT}/heartbeat", heartbeat, AGENTS, reply=HeartbeatAck),
+    Endpoint("POST", f"{AGENT}/heartbeat", heartbeat, AGENTS, reply=HeartbeatAck, asks_once=True),
 )

@@ -83,7 +83,9 @@ routes = (
         rests_on=(stream("{task_id}"), "subject-"),
         also=(SOME_PAGE,),
     ),
-    Endpoint("POST", BIDS, place, AGENTS, body_type(PlaceBid, path=IN_PATH), BidAccepted, 201),
-    Endpoint("DELETE", f"{BIDS}/{{agent_id}}", withdraw, AGENTS, reply=BidAccepted),
-    Endpoint("POST", "/v1/tasks/{task_id}/refusals", refuse, AGENTS, RefuseBidBody | None, BidAccepted, 201),
+    Endpoint("POST", BIDS, place, AGENTS, body_type(PlaceBid, path=IN_PATH), BidAccepted, 201, asks_once=True),
+    Endpoint("DELETE", f"{BIDS}/{{agent_id}}", withdraw, AGENTS, reply=BidAccepted, asks_once=True),
+    Endpoint(
+        "POST", "/v1/tasks/{task_id}/refusals", refuse, AGENTS, RefuseBidBody | None, BidAccepted, 201, asks_once=True
+    ),
 )

@@ -100,6 +100,7 @@ routes = (
         others=(200,),
         also=(rows.WholeSolve,),
         headers=(WAIT,),
+        asks_once=True,
     ),
     Endpoint(
         "GET",
@@ -136,5 +137,6 @@ routes = (
         others=(204,),
         also=(rows.WholeSolve,),
         headers=(RETURN,),
+        asks_once=True,
     ),
 )

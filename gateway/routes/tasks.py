@@ -193,6 +193,7 @@ routes = (
         others=(200,),
         also=(rows.WholeTask,),
         headers=(WAIT,),
+        asks_once=True,
     ),
     Endpoint(
         "GET", "/v1/tasks", page, EVERYBODY, reply=TaskPage, query=(*PAGE, *FILTERS), rests_on=SHOWN, also=(SOME_PAGE,)
@@ -221,6 +222,7 @@ routes = (
         others=(204,),
         also=(rows.WholeTask,),
         headers=(RETURN,),
+        asks_once=True,
     ),
     Endpoint(
         "PUT",
@@ -233,5 +235,6 @@ routes = (
         others=(204,),
         also=(rows.WholeTask,),
         headers=(RETURN,),
+        asks_once=True,
     ),
 )
