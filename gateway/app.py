@@ -37,6 +37,7 @@ from gateway.routes import (
     log_state,
     log_why,
     openapi,
+    operations,
     problems,
     projections,
     session,
@@ -79,6 +80,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *actors.routes,
     *openapi.routes,
     *batch.routes,
+    *operations.routes,
 )
 SOCKETS: tuple[SocketEndpoint, ...] = (*sockets.routes, *log.sockets)
 

@@ -222,6 +222,13 @@ class Call:
         elif not self.is_left_open:
             await self.node.trail.end_done(self._begun)
 
+    async def left_open_ended(self, error: Exception | None) -> None:
+        """What went on when the request had been answered has ended."""
+        if self._begun is not None and error is not None:
+            self.node.trail.end(self._begun, error)
+        elif self._begun is not None:
+            await self.node.trail.end_done(self._begun)
+
     def failed(self, error: BaseException) -> None:
         """The request was refused or has failed: takes down what became of the action that it began, or that it was refused."""
         trail, route = self.node.trail, self.endpoint.route

@@ -17,6 +17,7 @@ from gateway.auth import Tokens, digest_of
 from gateway.bounds import Counts
 from gateway.checkpoints import Keeper
 from gateway.folder import DataFolder
+from gateway.operations import Operations
 from gateway.sessions import Sessions
 from gateway.settings import GavelSettings
 from gateway.sockets import Sockets
@@ -93,6 +94,7 @@ class Compartment:
             proxies=frozenset(settings.proxies),
         )
         self.waits = Waits(self.system)
+        self.operations = Operations()
         self.sockets = Sockets(self.system, self.position_in, self.trail.refuse)
         self.started_at = self.system.clock.now()
         self.admin_token = ""

@@ -25,6 +25,11 @@ RETURN = Header(
     "`return=minimal`: to be answered without a body (204). `return=representation`: with the row as it is then.",
     {"type": "string", "examples": ["return=minimal"]},
 )
+ASYNC = Header(
+    "Prefer",
+    "`respond-async`: where it takes longer than the `wait=N` beside it (at once without that), to be answered 202 with where to ask.",
+    {"type": "string", "examples": ["respond-async, wait=5"]},
+)
 
 
 class Preferences(NamedTuple):

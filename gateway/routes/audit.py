@@ -8,6 +8,8 @@ from starlette.responses import Response
 
 from gateway.auth import AUDITORS
 from gateway.calls import Call, Endpoint
+from gateway.operations import OperationRow, operate
+from gateway.preferences import ASYNC
 from gateway.queries import words
 from runtime.evidence import Unreadable
 from runtime.verification import Report
@@ -20,11 +22,14 @@ async def verified(call: Call) -> Response:
     """Reads the journal from the outside and judges it, by what the auditor brings where he brings his own."""
     await call.begin("all records of the journal")
     judge = partial(call.node.store.judge, key=call.asked(KEY), against=call.asked(AGAINST))
-    try:
-        report = await trio.to_thread.run_sync(judge, limiter=_one_at_a_time)
-    except Unreadable as error:
-        raise HTTPException(422, str(error)) from error
-    return call.reply(report)
+
+    async def verify() -> Report:
+        try:
+            return await trio.to_thread.run_sync(judge, limiter=_one_at_a_time)
+        except Unreadable as error:
+            raise HTTPException(422, str(error)) from error
+
+    return await operate(call, verify)
 
 
 async def checkpoint(call: Call) -> Response:
@@ -44,6 +49,17 @@ AGAINST = words(
     characters_max=NOTE_CHARACTERS_MAX,
 )
 routes = (
-    Endpoint("GET", "/v1/audit/verify", verified, AUDITORS, reply=Report, query=(KEY, AGAINST), acts=AUDITORS),
+    Endpoint(
+        "GET",
+        "/v1/audit/verify",
+        verified,
+        AUDITORS,
+        reply=Report,
+        query=(KEY, AGAINST),
+        acts=AUDITORS,
+        others=(202,),
+        also=(OperationRow,),
+        headers=(ASYNC,),
+    ),
     Endpoint("GET", "/v1/audit/checkpoint", checkpoint, AUDITORS, media="text/plain"),
 )
