@@ -20,7 +20,7 @@ from gateway.bodies import JSON, MSGPACK
 from gateway.calls import ANSWER_HEADERS, IDEMPOTENCY_HEADER, Call, Endpoint
 from gateway.conditional import header
 from gateway.problems import document_of, problem
-from gateway.turns import READING, Turn, Turns
+from gateway.turns import ALONE, READING, Turn, Turns
 
 PATH = "/v1/batch"
 AT_ONCE_MAX = 256
@@ -161,8 +161,8 @@ class _Batch:
         if is_read:
             await turn.take(READING)
             turn.go_on()
-        elif not line.asks_once:
-            await turn.take(None)
+        elif turn.is_alone:
+            await turn.take(ALONE)
         if line.method == "GET" and self._bytes > ANSWER_BYTES_MAX:
             detail = f"the results have more than {ANSWER_BYTES_MAX} bytes; ask for this by itself"
             return problem(507, "batch_answer_full", "The batch's answer is full", detail=detail)

@@ -42,13 +42,13 @@ class Turn:
         self.passed = trio.Event()
         """Set when the part after this one may begin."""
         self._turns = turns
-        self._is_alone = is_alone
+        self.is_alone = is_alone
         self._lane: Any = None
 
     async def take(self, lane: object) -> None:
         """Waits for the lane that is named, or for all others to end where this part goes alone."""
         if self._lane is None:
-            self._lane = ALONE if self._is_alone else lane
+            self._lane = ALONE if self.is_alone else lane
             await self._turns.take(self._lane)
 
     def go_on(self) -> None:
