@@ -34,7 +34,7 @@ from aggregates.agent import (
     ReturnAgent,
     UpdateAgent,
 )
-from aggregates.key import IssueKey, RevokeKey, Role
+from aggregates.key import IssueKey, RevokeKey
 from aggregates.task import (
     BUDGET_GRACE_SECONDS,
     HELD,
@@ -66,6 +66,7 @@ from aggregates.task import (
     TaskSubmitted,
     WithdrawBid,
 )
+from aggregates.values.roles import Role
 from aggregates.values.skills import missing
 from runtime.actor import Actor, Effect, Reply, Surroundings, reply
 from runtime.errors import Overloaded, Refused

@@ -9,12 +9,15 @@ from aggregates import (
     journal,
     journal_key,
     key,
+    lockout,
     projection,
     qubo_problem,
+    session,
     solve_job,
     subject,
     task,
     trail,
+    user,
 )
 
 AGGREGATES: tuple[ModuleType, ...] = (
@@ -24,10 +27,13 @@ AGGREGATES: tuple[ModuleType, ...] = (
     journal,
     journal_key,
     key,
+    lockout,
     projection,
     qubo_problem,
+    session,
     solve_job,
     subject,
     task,
     trail,
+    user,
 )

@@ -49,6 +49,7 @@ from gateway.routes import (
     tenant_health,
     trail,
     uploads,
+    users,
     witness,
 )
 
@@ -58,6 +59,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *session.routes,
     *journals.routes,
     *keys.routes,
+    *users.routes,
     *subjects.routes,
     *agents.routes,
     *tasks.routes,

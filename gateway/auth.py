@@ -17,8 +17,12 @@ from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 
 from aggregates.journal import SHARED
-from aggregates.key import Authenticate, Principal, Role
-from gateway.sessions import COOKIE, Sessions
+from aggregates.key import Authenticate, KeyRevoked
+from aggregates.session import FindSession, SessionEnded
+from aggregates.subject import SubjectErased
+from aggregates.user import UserChanged, UserDisabled, UserRemoved
+from aggregates.values.roles import NODE_WIDE, Permission, Principal, Role, granted, roles_with
+from gateway.cookies import cookie_of
 from runtime.delivery import Context
 from runtime.errors import Failure, Refused
 from runtime.system import System
@@ -30,18 +34,11 @@ TOKEN = re.compile(
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 KNOCKING = Context(tenant="", principal="gateway")
 
-EVERYBODY = frozenset(Role)
-ADMINS = frozenset({Role.ADMIN})
-OPERATORS = frozenset({Role.ADMIN, Role.OPERATOR})
-ENROLLERS = frozenset({Role.ADMIN, Role.AGENT})
-SUBMITTERS = frozenset({Role.ADMIN, Role.OPERATOR, Role.AGENT})
-AGENTS = frozenset({Role.AGENT_OWN})
-KEEPERS = OPERATORS | AGENTS
-"""Who looks after an agent: operators, and the agent itself (its own key is good for that agent alone)."""
-UPLOADERS = SUBMITTERS | AGENTS
-AUDITORS = OPERATORS | {Role.AUDITOR}
-WATCHERS = AUDITORS
-"""Who may see how the node is inside."""
+REVOCATIONS = (KeyRevoked, SessionEnded, UserDisabled, UserRemoved, UserChanged, SubjectErased)
+"""After these somebody may be welcome no more."""
+
+OWN = frozenset({Permission.AGENTS_CONNECT, Permission.AGENTS_ACT, Permission.AGENTS_MANAGE})
+"""With an agent's own key good for that agent alone."""
 
 
 class Compartment(Protocol):
@@ -52,15 +49,14 @@ class Compartment(Protocol):
 
     def is_home_of(self, tenant: str) -> bool: ...
 
+    def is_looked_after_by(self, tenant: str) -> bool: ...
+
 
 C_co = TypeVar("C_co", bound=Compartment, covariant=True)
 
 
 class Doorkeeper(Protocol[C_co]):
     """What authentication needs of the node."""
-
-    @property
-    def sessions(self) -> Sessions: ...
 
     def compartment(self, journal: str) -> C_co:
         """Raises KeyError where there is no such journal, Unreachable where it is closed."""
@@ -104,27 +100,33 @@ async def authenticate(connection: HTTPConnection, node: Doorkeeper[C_co]) -> tu
         scheme, _, token = header.partition(" ")
         if scheme.lower() != "bearer" or key_id_of(token.strip()) is None:
             raise HTTPException(401, "the Authorization header must be: Bearer KEY")
-        return await _admitted(node, journal_of(token.strip()), digest_of(token.strip()))
-    session = node.sessions.find(connection.cookies.get(COOKIE, ""))
-    if session is None:
+        return await _admitted(node, journal_of(token.strip()), Authenticate(digest=digest_of(token.strip())))
+    cookie = cookie_of(connection)
+    if cookie is None:
         raise HTTPException(401, "send the header Authorization: Bearer KEY, or sign in")
-    _check_origin(connection)
-    return await _admitted(node, session.journal, session.digest)
+    check_origin(connection)
+    return await _admitted(node, cookie.journal, FindSession(digest=cookie.digest))
 
 
-async def _admitted(node: Doorkeeper[C_co], journal: str, digest: bytes) -> tuple[C_co, Principal]:
+async def _admitted(
+    node: Doorkeeper[C_co], journal: str, question: Authenticate | FindSession
+) -> tuple[C_co, Principal]:
     try:
         compartment = node.compartment(journal)
     except KeyError:
         raise HTTPException(401, "this key opens nothing: key unknown") from None
-    return compartment, await whose(digest, compartment)
+    return compartment, await _told(question, compartment)
 
 
 async def whose(digest: bytes, compartment: Compartment) -> Principal:
     """Whose token has this digest. Raises `HTTPException` 401 where the key is unknown, expired or revoked, and where its tenant has
     its records elsewhere."""
+    return await _told(Authenticate(digest=digest), compartment)
+
+
+async def _told(question: Authenticate | FindSession, compartment: Compartment) -> Principal:
     try:
-        principal = await compartment.system.ask(Authenticate(digest=digest), KNOCKING)
+        principal = await compartment.system.ask(question, KNOCKING)
     except Refused as refused:
         raise HTTPException(401, f"this key opens nothing: {refused.code.replace('_', ' ')}") from refused
     if not compartment.is_home_of(principal.tenant):
@@ -141,8 +143,8 @@ async def is_welcome(connection: HTTPConnection, node: Doorkeeper[Compartment]) 
     return True
 
 
-def _check_origin(connection: HTTPConnection) -> None:
-    """A cookie travels with what other pages of the same site send; what changes something must come from our own page."""
+def check_origin(connection: HTTPConnection) -> None:
+    """Raises `HTTPException` 403 for what another page has sent: a cookie travels with what other pages of the same site send, too."""
     if connection.scope["type"] == "http" and connection.scope["method"] in SAFE_METHODS:
         return
     origin = connection.headers.get("origin")
@@ -150,10 +152,29 @@ def _check_origin(connection: HTTPConnection) -> None:
         raise HTTPException(403, "with a session cookie, this is taken from the node's own page alone")
 
 
-def check_role(principal: Principal, who: frozenset[Role], agent_id: str | None) -> None:
-    """Raises `HTTPException` 403 unless the role may do this, and an agent's own key is used for that agent."""
-    if principal.role not in who:
-        roles = ", ".join(sorted(role.value for role in who))
-        raise HTTPException(403, f"a key of the role {principal.role.value} may not do this; {roles} may")
-    if principal.role is Role.AGENT_OWN and agent_id not in (None, principal.agent_id):
+def check_permission(
+    compartment: Compartment, principal: Principal, needs: Permission, agent_id: str | None = None
+) -> None:
+    """Raises `HTTPException` 403 unless the principal may do this here, and an agent's own key is used for that agent."""
+    if needs not in principal.permissions:
+        raise HTTPException(403, _why_not(principal, needs))
+    if needs in NODE_WIDE and not compartment.is_looked_after_by(principal.tenant):
+        raise HTTPException(
+            403, f"{needs} concerns tenants that share a journal: it is for those who look after the node"
+        )
+    if principal.role is Role.AGENT_OWN and needs in OWN and agent_id not in (None, principal.agent_id):
         raise HTTPException(403, f"this key is good for the agent {principal.agent_id} alone")
+
+
+def _why_not(principal: Principal, needs: Permission) -> str:
+    if needs in granted(principal.role, ()):
+        return f"this takes {needs}, which is not among the scopes of this key"
+    roles = ", ".join(sorted(role.value for role in roles_with(needs)))
+    return f"this takes {needs}, which the role {principal.role.value} has not; {roles} have"
+
+
+def check_grant(principal: Principal, role: Role, scopes: tuple[Permission, ...]) -> None:
+    """Raises `HTTPException` 403 where somebody would give others, or decide of others, what they may not do themselves."""
+    beyond = granted(role, scopes) - principal.permissions - {Permission.AGENTS_ACT}
+    if beyond:
+        raise HTTPException(403, f"the role {role.value} may do what you may not: {', '.join(sorted(beyond))}")

@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Message, Scope
 
+from aggregates.values.roles import MACHINES
 from gateway import calls, request_ids
 from gateway.bodies import JSON, MSGPACK
 from gateway.calls import ANSWER_HEADERS, IDEMPOTENCY_HEADER, Call, Endpoint
@@ -89,7 +90,7 @@ def line_of(lines: Lines, part: Part) -> tuple[Endpoint, dict[str, str]]:
     line = by_method.get(part.method)
     if line is None:
         raise HTTPException(405, f"this path takes {', '.join(sorted(by_method))}")
-    if line.who is None or line.reply is None or line.body is bytes or line.path == PATH:
+    if line.needs is None or line.reply is None or line.body is bytes or line.path == PATH:
         raise HTTPException(501, "this is no part of a batch: it streams, takes bytes, or needs no key")
     return line, parameters
 
@@ -129,7 +130,7 @@ class _Batch:
             answering = partial(_refuse, error)
         else:
             is_read = line.method == "GET" and bool(line.rests_on)
-            acts = self._call.principal.role in line.acts
+            acts = line.acts and self._call.principal.role not in MACHINES
             turn = Turn(self._turns, is_alone=acts or not (is_read or line.asks_once))
             answering = partial(self._answer, line, parameters, part, turn, is_read)
         nursery.start_soon(self._run, number, part, turn, answering)

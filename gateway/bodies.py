@@ -20,7 +20,10 @@ from starlette.requests import Request
 
 from gateway.faults import child, schema_faults
 from gateway.problems import BadRequest, Fault
-from runtime.records import HOUSE, Command, is_marked
+from runtime.records import HOUSE, Command, is_marked, marked
+
+SECRET: dict[str, Any] = {"format": "password", "writeOnly": True}
+"""The JSON schema of a field whose value is nobody's business: not even a digest of it is kept."""
 
 T = TypeVar("T")
 C = TypeVar("C", bound=Command[Any])
@@ -83,6 +86,14 @@ def parse(raw: bytes, body: type[T], *, media_type: str = JSON) -> T:
     if first is None and not is_odd:
         return value
     raise BadRequest(list(islice(_faults(tree, body, first, is_odd), FAULTS_MAX)))
+
+
+def without_secrets(body: T) -> T:
+    """The body, with what is secret in it left blank."""
+    if not isinstance(body, msgspec.Struct):
+        return body
+    blank = {name: "" for name in marked(type(body), "writeOnly") if getattr(body, name)}
+    return msgspec.structs.replace(body, **blank) if blank else body
 
 
 def _default(field: msgspec.structs.FieldInfo) -> Any:

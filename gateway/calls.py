@@ -18,14 +18,15 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 from starlette.websockets import WebSocket
 
-from aggregates.key import Principal, Role
+from aggregates.values.ids import TENANT_NAME
+from aggregates.values.roles import MACHINES, Permission, Principal, Role, roles_with
 from gateway import conditional, fields, preferences, request_ids, sorting, waiting
-from gateway.auth import EVERYBODY, authenticate, check_role
-from gateway.bodies import decode
+from gateway.auth import authenticate, check_permission
+from gateway.bodies import decode, without_secrets
 from gateway.deprecation import Deprecated
-from gateway.parts import Compartment, Node
+from gateway.parts import Compartment, Node, check_whole_node
 from gateway.problems import document_of
-from gateway.queries import AFTER, AFTER_POSITION, AS_OF, LIMIT, REASON, AsOf, Header, Parameter
+from gateway.queries import AFTER, AFTER_POSITION, AS_OF, LIMIT, REASON, TENANT, AsOf, Header, Parameter
 from gateway.trail import Begun
 from gateway.turns import ALONE, Turn
 from runtime.delivery import Context
@@ -49,14 +50,13 @@ _deterministic = msgspec.msgpack.Encoder(order="deterministic")
 
 
 class Endpoint(NamedTuple):
-    """A line in the table of routes, of which the API document is made. `who` is None where no credentials are needed.
+    """A line in the table of routes, of which the API document is made. `needs` is None where no credentials are needed.
 
-    Where not everybody may, a path's `{agent_id}` binds an agent's own key: it is taken for that agent alone. `body` is
+    Where an agent itself is concerned, a path's `{agent_id}` binds its own key, which is taken for that agent alone. `body` is
     `bytes` where any are taken, of the type `body_media`, and `X | None` where it may be left out. `reply` is the type of a
     JSON answer; one of another `media` type has none. `others` are further statuses that are no failures, `also` further types of a
-    JSON answer. No parameter of a
-    query is read but those in `query`; `headers` mean something here alone. Of a role in `acts` this is an administrative action:
-    the handler puts it on record (`Call.begin`) before it does anything.
+    JSON answer. No parameter of a query is read but those in `query`; `headers` mean something here alone. Where it `acts`, this is an
+    administrative action of whoever is no program: the handler puts it on record (`Call.begin`) before it does anything.
 
     A GET `rests_on` streams whose names begin so (`{…}` of the path, or the tenant): by those its answer has an ETag, which is the
     row's own position where that row changes by nothing but the records of one stream (`by_last_position`). `guards` is the stream of
@@ -67,7 +67,7 @@ class Endpoint(NamedTuple):
     method: str
     path: str
     handle: "Callable[[Call], Awaitable[Response]]"
-    who: frozenset[Role] | None
+    needs: Permission | None
     body: Any = None
     reply: Any = None
     status: int = 200
@@ -76,13 +76,18 @@ class Endpoint(NamedTuple):
     others: tuple[int, ...] = ()
     headers: tuple[Header, ...] = ()
     body_media: str = OCTETS
-    acts: frozenset[Role] = frozenset()
+    acts: bool = False
     rests_on: tuple[str, ...] = ()
     by_last_position: bool = False
     guards: str = ""
     also: tuple[Any, ...] = ()
     deprecated: Deprecated | None = None
     asks_once: bool = False
+
+    @property
+    def roles(self) -> frozenset[Role]:
+        """Who may."""
+        return frozenset() if self.needs is None else roles_with(self.needs)
 
     @property
     def route(self) -> str:
@@ -100,11 +105,16 @@ class SocketEndpoint(NamedTuple):
 
     path: str
     handle: Callable[[WebSocket, Compartment, Principal], Awaitable[None]]
-    who: frozenset[Role]
+    needs: Permission
     query: tuple[Parameter[Any], ...] = ()
     protocols: tuple[str, ...] = ()
     hears: Any = None
     tells: Any = None
+
+    @property
+    def roles(self) -> frozenset[Role]:
+        """Who may."""
+        return roles_with(self.needs)
 
     @property
     def route(self) -> str:
@@ -152,7 +162,7 @@ class Call:
     async def body(self, kind: type[T]) -> T:
         """The body as a value of that type."""
         value = await decode(self.request, kind, bytes_max=self.node.settings.request_body_bytes_max)
-        self._asked_for = value
+        self._asked_for = without_secrets(value)
         return value
 
     async def body_or(self, kind: type[T]) -> T:
@@ -207,7 +217,7 @@ class Call:
         """Puts on record what is about to be done, to whom; what can't be recorded must not be done. Where the caller's role does
         here what is nobody's action, nothing is. Answers with the action's id."""
         principal = by or self.principal
-        if by is None and principal.role not in self.endpoint.acts:
+        if by is None and not self._is_action(principal):
             return ""
         name = action or self.endpoint.action
         self._begun = await self.node.trail.begin(
@@ -215,10 +225,13 @@ class Call:
         )
         return self._begun.action_id
 
+    def _is_action(self, principal: Principal) -> bool:
+        return self.endpoint.acts and principal.role not in MACHINES
+
     async def done(self) -> None:
         """The request was answered: an action that it began is done, unless it goes on."""
         if self._begun is None:
-            assert self._principal is None or self._principal.role not in self.endpoint.acts, self.endpoint.route
+            assert self._principal is None or not self._is_action(self._principal), self.endpoint.route
         elif not self.is_left_open:
             await self.node.trail.end_done(self._begun)
 
@@ -239,14 +252,16 @@ class Call:
         elif isinstance(error, HTTPException) and error.status_code == HTTPStatus.UNAUTHORIZED:
             trail.refuse_stranger(self.request, route, error)
 
-    async def ask(self, message: Command[R]) -> R:
-        """Asks the node on the caller's behalf, once for each idempotency key."""
+    async def ask(self, message: Command[R], *, tenant: str = "") -> R:
+        """Asks the node on the caller's behalf, once for each idempotency key; for another tenant where one is named."""
+        context = self.context()
+        context = msgspec.structs.replace(context, tenant=tenant or context.tenant)
         if self.turn is not None:
-            return await self._ask_in_turn(message, self.turn)
-        return await self.node.system.ask(message, self.context())
+            return await self._ask_in_turn(message, context, self.turn)
+        return await self.node.system.ask(message, context)
 
-    async def _ask_in_turn(self, message: Command[R], turn: Turn) -> R:
-        system, context = self.node.system, self.context()
+    async def _ask_in_turn(self, message: Command[R], context: Context, turn: Turn) -> R:
+        system = self.node.system
         await turn.take(system.place(message, context))
         delivery = system.post(message, context)
         turn.go_on()
@@ -364,6 +379,19 @@ def found(value: T | None, what: str, name: str) -> T:
     return value
 
 
+def tenant_in(call: Call) -> str:
+    """The tenant that the query names, for whom the caller may act. Raises `HTTPException` 403 where they may not."""
+    name = call.asked(TENANT)
+    if name in ("", call.tenant):
+        return call.tenant
+    if call.principal.role is not Role.ADMIN:
+        raise HTTPException(403, "for another tenant this is done by an admin of the node")
+    check_whole_node(call.node, call.principal)
+    if not re.match(TENANT_NAME, name):
+        raise Refused("tenant_unreadable", f"a tenant's name is like {TENANT_NAME}", status=422)
+    return name
+
+
 def _node(connection: HTTPConnection) -> Node:
     node: Node = connection.app.state.node
     return node
@@ -379,10 +407,10 @@ async def _whose(connection: HTTPConnection, line: Endpoint | SocketEndpoint) ->
         raise
 
 
-def _check(connection: HTTPConnection, compartment: Compartment, principal: Principal, who: frozenset[Role]) -> None:
+def _check(connection: HTTPConnection, compartment: Compartment, principal: Principal, needs: Permission) -> None:
     """Raises `HTTPException` 403 unless this endpoint is for the caller, and Refused where he expects another journal."""
     compartment.check_journal(connection.headers.get(JOURNAL_HEADER, compartment.journal))
-    check_role(principal, who, None if who == EVERYBODY else connection.path_params.get("agent_id"))
+    check_permission(compartment, principal, needs, connection.path_params.get("agent_id"))
 
 
 async def answer(endpoints: Mapping[str, Endpoint], request: Request) -> Response:
@@ -390,7 +418,7 @@ async def answer(endpoints: Mapping[str, Endpoint], request: Request) -> Respons
     endpoint = endpoints["GET" if request.method == "HEAD" else request.method]
     if endpoint.deprecated is not None:
         request.scope[ANSWER_HEADERS] = endpoint.deprecated.headers(request.path_params)
-    if endpoint.who is None:
+    if endpoint.needs is None:
         call = Call(request, _node(request), None, endpoint)
     else:
         call = Call(request, *await _whose(request, endpoint), endpoint)
@@ -401,8 +429,8 @@ async def run(call: Call) -> Response:
     """Answers a call: checks whether its caller may, runs the endpoint, and takes down what must be on record."""
     endpoint = call.endpoint
     try:
-        if endpoint.who is not None:
-            _check(call.request, call.node, call.principal, endpoint.who)
+        if endpoint.needs is not None:
+            _check(call.request, call.node, call.principal, endpoint.needs)
         response = await _known(call) if endpoint.rests_on else None
         if response is None:
             response = await endpoint.handle(call)
@@ -430,7 +458,7 @@ async def answer_socket(endpoint: SocketEndpoint, websocket: WebSocket) -> None:
     try:
         compartment, principal = await _whose(websocket, endpoint)
         try:
-            _check(websocket, compartment, principal, endpoint.who)
+            _check(websocket, compartment, principal, endpoint.needs)
             await endpoint.handle(websocket, compartment, principal)
         except Exception as error:
             compartment.trail.refuse(websocket, principal, endpoint.route, error)

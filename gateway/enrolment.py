@@ -12,8 +12,8 @@ from starlette.websockets import WebSocket
 
 from aggregates import agent as agents
 from aggregates.agent import AgentDeregistered, AgentType, RegisterAgent
-from aggregates.key import Principal
 from aggregates.values.document import encoded
+from aggregates.values.roles import Principal
 from gateway.auth import digest_of, whose
 from gateway.bodies import body_type
 from gateway.parts import Compartment

@@ -32,7 +32,6 @@ class DataFolder:
         self.witness_key = path / "witness-key"
         self.admin_key = path / "admin-key"
         self.node_secret = path / "node-secret"
-        self.sessions = path / "sessions"
         self.node = path / "node.json"
         self.journals = path / "journals"
         self.keyring = path / "keyring.db"

@@ -12,7 +12,7 @@ import trio
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from aggregates.key import KeyRevoked
+from gateway.auth import REVOCATIONS
 from gateway.wanted import EVERYTHING, Wanted
 from runtime.journal import Journal
 from runtime.records import Recorded, Retired, name_of
@@ -92,7 +92,7 @@ async def watch(
     all that is `wanted` was told.
 
     A page without records says that for `KEEP_ALIVE_SECONDS` nothing happened that this tenant may see. Whether the reader is
-    welcome is asked as often as that, and as soon as one of the tenant's keys was revoked.
+    welcome is asked as often as that, and as soon as one of the tenant's keys, sessions or users was ended.
     """
     told_at = asked_at = trio.current_time()
     while True:
@@ -103,7 +103,7 @@ async def watch(
         page = await journal.read(after, PAGE) if await journal.wait_past(after, wait) > after else []
         after = page[-1].position if page else after
         own = [record for record in page if record.meta.tenant == tenant]
-        revoked = any(isinstance(record.event, KeyRevoked) for record in own)
+        revoked = any(isinstance(record.event, REVOCATIONS) for record in own)
         if revoked or trio.current_time() >= asked_at + KEEP_ALIVE_SECONDS:
             if not await is_welcome():
                 return

@@ -25,7 +25,7 @@ from agents.roster import ROSTER
 from agents.solver import House, Solver
 from aggregates.journal import JournalFacts
 from aggregates.key import IssueKey
-from aggregates.key import Role as KeyRole
+from aggregates.values.roles import Role as KeyRole
 from gateway.app import make_app
 from gateway.auth import digest_of, key_id_of
 from gateway.bounds import Bounds as DoorBounds
@@ -175,7 +175,7 @@ async def _open_compartment(node: Node, machine: Machine, facts: JournalFacts) -
         state_cache_bytes_max=node.settings.state_cache_bytes_max // CACHE_PARTS,
     )
     async with _open_parts(settings, folder, store, machine) as parts:
-        compartment = Compartment(facts.name, node.settings, parts, node.sessions, node.counts)
+        compartment = Compartment(facts.name, node.settings, parts, node.visitors, node.counts)
         await carry_through_at_start(compartment)
         await _admit_admin(compartment, facts.name)
         async with _keep_trail(compartment), trio.open_nursery() as nursery:

@@ -12,12 +12,12 @@ from typing import Any, get_args
 
 import msgspec
 
-from aggregates.key import Role
+from aggregates.values.roles import Role
 from gateway.bodies import MSGPACK
 from gateway.calls import IDEMPOTENCY_HEADER, JSON, POSITION_HEADER, Endpoint, SocketEndpoint
+from gateway.cookies import COOKIE
 from gateway.problems import MEDIA_TYPE, Fault
 from gateway.queries import IF_MATCH, IF_NONE_MATCH, Header, Parameter
-from gateway.sessions import COOKIE
 from runtime.store.sqlite import REPLY_SECONDS
 
 Schema = dict[str, Any]
@@ -117,15 +117,15 @@ def _operation(line: Endpoint, schema_by_kind: Mapping[Any, Schema]) -> Schema:
         "operationId": f"{tag}_{line.handle.__name__}",
         "tags": [tag],
         "summary": re.split(r"(?<=[.;:]) ", words)[0].rstrip(".;:"),
-        "description": words + (f"\n\nFor {_names(line.who)}." if line.who is not None else ""),
+        "description": words + (f"\n\nFor {_names(line.roles)}." if line.needs is not None else ""),
         "parameters": [*_path_parameters(line.path), *map(_query_parameter, line.query), *map(_header, _headers(line))],
         "responses": _responses(line, schema_by_kind),
     }
     if line.deprecated is not None:
         operation |= {"deprecated": True}
         operation["description"] += f"\n\n{line.deprecated.sentence}"
-    if line.who is not None:
-        operation |= {"security": [{"bearer": []}, {"session": []}], "x-roles": sorted(line.who)}
+    if line.needs is not None:
+        operation |= {"security": [{"bearer": []}, {"session": []}], "x-roles": sorted(line.roles)}
         if line.method not in SAFE_METHODS:
             operation["parameters"].append({"$ref": f"#/components/parameters/{IDEMPOTENCY_HEADER}"})
     if line.body is not None:
@@ -183,7 +183,7 @@ def _responses(line: Endpoint, schema_by_kind: Mapping[Any, Schema]) -> Schema:
             if line.also:
                 schema = {"anyOf": [schema, *(schema_by_kind[kind] for kind in line.also)]}
             answer["content"] = {line.media: {"schema": schema}}
-        if line.reply is not None and line.who is not None:
+        if line.reply is not None and line.needs is not None:
             answer["headers"] = {POSITION_HEADER: {"$ref": f"#/components/headers/{POSITION_HEADER}"}}
         responses[str(status)] = answer
     if line.rests_on:
@@ -197,7 +197,7 @@ def _socket(line: SocketEndpoint, schema_by_kind: Mapping[Any, Schema]) -> Schem
     described: Schema = {
         "path": line.path,
         "description": " ".join((line.handle.__doc__ or "").split()),
-        "x-roles": sorted(line.who),
+        "x-roles": sorted(line.roles),
         "parameters": [*_path_parameters(line.path), *map(_query_parameter, line.query)],
         "subprotocols": list(line.protocols),
     }

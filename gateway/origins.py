@@ -16,6 +16,7 @@ WORDS_MAX = 200
 REASON_CHARACTERS_MAX = 500
 HOPS_MAX = 20
 NOBODY = "unknown"
+IPV6_CUSTOMER_BITS = 64
 
 
 def origin_of(connection: HTTPConnection, route: str, proxies: Container[str], *, reason: str = "") -> Origin:
@@ -42,3 +43,15 @@ def address_of(connection: HTTPConnection, proxies: Container[str]) -> str:
         except ValueError:
             break
     return peer
+
+
+def lock_address_of(connection: HTTPConnection, proxies: Container[str]) -> str:
+    """For whom wrong passwords are counted: an address, or of IPv6 the network of 64 bits, which is one customer's."""
+    text = address_of(connection, proxies)
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return text
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is None:
+        return str(ipaddress.ip_network((address, IPV6_CUSTOMER_BITS), strict=False))
+    return text

@@ -12,15 +12,16 @@ import trio
 from starlette.exceptions import HTTPException
 
 from aggregates.journal import SHARED
-from aggregates.key import Principal
+from aggregates.values.roles import Principal
 from gateway.auth import Tokens, digest_of
 from gateway.bounds import Counts
 from gateway.checkpoints import Keeper
 from gateway.folder import DataFolder
 from gateway.operations import Operations
-from gateway.sessions import Sessions
+from gateway.passwords import Passwords
 from gateway.settings import GavelSettings
 from gateway.sockets import Sockets
+from gateway.tickets import Tickets
 from gateway.trail import Trail
 from gateway.waiting import Waits
 from runtime.blobs import Blobs
@@ -75,15 +76,22 @@ class Parts(NamedTuple):
     keeper: Keeper
 
 
+class Visitors(NamedTuple):
+    """What all compartments of a node use to let people in."""
+
+    tickets: Tickets
+    passwords: Passwords
+
+
 class Compartment:
     """One journal and what stands on it. `journal` is its name, and the tenant's."""
 
-    def __init__(self, journal: str, settings: GavelSettings, parts: Parts, sessions: Sessions, counts: Counts) -> None:
+    def __init__(self, journal: str, settings: GavelSettings, parts: Parts, visitors: Visitors, counts: Counts) -> None:
         self.journal = journal
         self.settings = settings
         self.folder, self.store, self.system, self.projector, self.history = parts[:5]
         self.blobs, self.room, self.uploads, self.keeper = parts[5:]
-        self.sessions = sessions
+        self.tickets, self.passwords = visitors
         self.counts = counts
         self.tokens = Tokens(self.folder.secret(), journal)
         self.trail = Trail(
@@ -116,6 +124,10 @@ class Compartment:
 
     def is_home_of(self, tenant: str) -> bool:
         """Whether this tenant's records belong here."""
+        return tenant == self.journal
+
+    def is_looked_after_by(self, tenant: str) -> bool:
+        """Whether this tenant's admins decide what concerns the whole journal."""
         return tenant == self.journal
 
     def check_journal(self, name: str) -> None:
@@ -159,6 +171,11 @@ class Compartment:
                 log.warning("start_held_up", message=type(message).__name__, reason=str(failure))
                 await trio.sleep(TRY_AGAIN_SECONDS)
 
+    @property
+    def visitors(self) -> Visitors:
+        """What lets people in."""
+        return Visitors(self.tickets, self.passwords)
+
     def faults(self) -> list[str]:
         """What keeps the compartment from being ready; empty when nothing does."""
         journal = self.system.journal
@@ -189,13 +206,15 @@ class Node(Compartment):
     witness: Witness | None = None
 
     def __init__(self, settings: GavelSettings, parts: Parts) -> None:
-        sessions = Sessions(parts.system.clock.now, parts.folder.sessions)
-        super().__init__(SHARED, settings, parts, sessions, Counts())
+        super().__init__(SHARED, settings, parts, Visitors(Tickets(parts.system.clock.now), Passwords()), Counts())
         self.url = ""
 
     def is_home_of(self, tenant: str) -> bool:
         """All tenants are at home here but those that have a journal of their own."""
         return tenant not in self.isolated
+
+    def is_looked_after_by(self, tenant: str) -> bool:
+        return tenant == TENANT
 
     def compartment(self, journal: str) -> Compartment:
         """Raises KeyError where there is no such journal, Unreachable where it is closed."""
@@ -203,7 +222,7 @@ class Node(Compartment):
 
     def sign_in_link(self) -> str:
         """A link that signs a browser in as the admin, once."""
-        return f"{self.url}/session?ticket={self.sessions.ticket(digest_of(self.admin_token))}"
+        return f"{self.url}/session?ticket={self.tickets.issue(digest_of(self.admin_token))}"
 
 
 def whole_node(compartment: Compartment, principal: Principal) -> Node | None:

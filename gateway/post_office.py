@@ -9,7 +9,7 @@ from contextlib import aclosing
 
 import trio
 
-from aggregates.key import Principal
+from aggregates.values.roles import Principal
 from gateway.live import PAGE, follow
 from runtime.journal import Journal
 from runtime.records import Recorded

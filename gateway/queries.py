@@ -17,6 +17,7 @@ POSITION_MAX = 2**63 - 1
 REASON_CHARACTERS_MAX = 2000
 WORDS_CHARACTERS_MAX = 200
 MOMENT_CHARACTERS_MAX = 40
+TENANT_CHARACTERS_MAX = 31
 
 
 @dataclass(frozen=True)
@@ -166,6 +167,13 @@ AS_OF = moment(
     "writes it. Nothing is waited for then.",
 )
 REASON = words("reason", "Why; it is recorded.", "", characters_max=REASON_CHARACTERS_MAX)
+
+TENANT = words(
+    "tenant",
+    "For another tenant, new or not; only for admins who look after the node.",
+    "",
+    characters_max=TENANT_CHARACTERS_MAX,
+)
 
 READ = (AFTER_POSITION, AS_OF)
 PAGE = (LIMIT, AFTER, AFTER_POSITION, AS_OF)

@@ -8,10 +8,11 @@ from typing import Literal
 
 import msgspec
 
-from aggregates import agent, key, solve_job, task
+from aggregates import agent, key, session, solve_job, task, user
 from aggregates.values.document import Document
 from aggregates.values.qubo import Format, Sense
 from aggregates.values.ranking import Ranked
+from aggregates.values.roles import Permission, Role
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -177,7 +178,7 @@ class Key(Row, frozen=True, kw_only=True):
     """A key, without its token."""
 
     key_id: str
-    role: key.Role
+    role: Role
     status: key.Stage
     agent_id: str | None
     label: str
@@ -186,3 +187,35 @@ class Key(Row, frozen=True, kw_only=True):
     expires_at: float | None
     issued_at: float
     revoked_at: float | None
+    scopes: list[Permission]
+    successor_id: str | None
+
+
+class User(Row, frozen=True, kw_only=True):
+    """A person who may sign in; `issuer` is the identity provider that vouches for them, where one does."""
+
+    user_id: str
+    username: str
+    email: str
+    name: str
+    role: Role
+    status: user.Stage
+    issuer: str | None
+    data_subject: str
+    reason: str | None
+    registered_at: float
+    password_set_at: float | None
+    last_event_at: float
+
+
+class Session(Row, frozen=True, kw_only=True):
+    """A browser's session, of a user or a key; `ends_at` is when its time is up, `ended_at` when it was ended before that."""
+
+    session_id: str
+    way: session.Way
+    user_id: str | None
+    key_id: str | None
+    reason: str | None
+    opened_at: float
+    ends_at: float
+    ended_at: float | None

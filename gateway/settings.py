@@ -384,6 +384,9 @@ class GavelSettings(Struct, frozen=True, kw_only=True):
         Path | None, about("folder of the marketplace's algorithms", "ALGORITHM_STORAGE_PATH", used=False)
     ] = None
     forum_enabled: Annotated[bool, about("offer the community's forum", "COMMUNITY_FORUM_ENABLED", used=False)] = True
+    oidc_issuer: Annotated[
+        str, about("URL of the identity provider where people sign in; empty: they have passwords here")
+    ] = ""
     sso_provider: Annotated[
         str, about("protocol of the single sign-on; empty: none", "ENTERPRISE_SSO_PROVIDER", "SSO_PROVIDER", used=False)
     ] = ""

@@ -20,7 +20,8 @@ from starlette.responses import Response
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketDisconnected
 
 from aggregates.agent import Heartbeat, HeartbeatAck
-from aggregates.key import KeyRevoked, Principal
+from aggregates.key import KeyRevoked
+from aggregates.values.roles import Principal
 from gateway.frames import PROTOCOLS, FrameId, Protocol, command_of
 from gateway.handlers import Pulse
 from gateway.post_office import PostOffice

@@ -18,8 +18,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 
 from aggregates.action import BeginAction, EndAction, Outcome
-from aggregates.key import Principal
 from aggregates.trail import NoteRefusals, NoteStrangers, Refusal
+from aggregates.values.roles import Principal
 from gateway import request_ids
 from gateway.auth import SAFE_METHODS, key_id_of
 from gateway.origins import WORDS_MAX, address_of, origin_of

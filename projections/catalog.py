@@ -2,6 +2,6 @@
 
 from types import ModuleType
 
-from projections import agents, audit, bids, keys, personal, problems, solves, tasks
+from projections import agents, audit, bids, keys, personal, problems, sessions, solves, tasks, users
 
-PROJECTIONS: tuple[ModuleType, ...] = (agents, audit, bids, keys, personal, problems, solves, tasks)
+PROJECTIONS: tuple[ModuleType, ...] = (agents, audit, bids, keys, personal, problems, sessions, solves, tasks, users)

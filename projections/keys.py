@@ -5,13 +5,13 @@ from typing import Any
 
 from sqlalchemy import Connection, Table
 
-from aggregates.key import KeyIssued, KeyRevoked, Stage
+from aggregates.key import KeyIssued, KeyReplaced, KeyRevoked, Stage
 from aggregates.subject import SubjectErased
 from projections import schema
-from projections.schema import BY_AGE, Only, Row, Sortable, SortKey, key, number, text
+from projections.schema import BY_AGE, Only, Row, Sortable, SortKey, document, encoded, key, number, text
 from runtime.records import Change, Insert, Recorded, Update
 
-NAME = "keys/2"
+NAME = "keys/3"
 
 keys = schema.table(
     "keys",
@@ -25,6 +25,8 @@ keys = schema.table(
     number("expires_at"),
     number("issued_at"),
     number("revoked_at"),
+    document("scopes"),
+    text("successor_id"),
     paged_by=("role",),
 )
 
@@ -39,6 +41,10 @@ def apply(recorded: Recorded) -> Sequence[Change]:
     match event:
         case KeyIssued():
             return [_issued(recorded, event)]
+        case KeyReplaced():
+            replaced = {"status": Stage.REPLACED.value, "successor_id": event.successor_id, "expires_at": event.until}
+            where = {"tenant_id": recorded.meta.tenant, "key_id": event.key_id}
+            return [Update(table=keys, values={**replaced, "last_position": recorded.position}, where=where)]
         case KeyRevoked():
             ended = {"status": Stage.REVOKED.value, "reason": event.reason, "revoked_at": at}
             where = {"tenant_id": recorded.meta.tenant, "key_id": event.key_id}
@@ -59,6 +65,7 @@ def _issued(recorded: Recorded, event: KeyIssued) -> Change:
         "data_subject": event.data_subject,
         "expires_at": event.expires_at,
         "issued_at": recorded.meta.at,
+        "scopes": encoded(event.scopes),
         "first_position": recorded.position,
         "last_position": recorded.position,
     }

@@ -10,22 +10,26 @@ from aggregates import (
     journal,
     journal_key,
     key,
+    lockout,
     projection,
     qubo_problem,
+    session,
     solve_job,
     subject,
     task,
     trail,
+    user,
 )
 from aggregates.agent import AgentType
-from aggregates.key import Role
 from aggregates.task import Candidate, Doer, Stage, TaskType
 from aggregates.values.qubo import Format, Sense
 from aggregates.values.ranking import BidderFacts, Ranked
+from aggregates.values.roles import Role
 
 AT = 1_700_000_000.0
 TENANT = "acme"
 BLOB = sha256(b"3 2\n1 2 1\n2 3 -1\n").hexdigest()
+HASH = "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ$aGFzaGhhc2g"
 DIGEST = sha256(b"gvl_k1_secret").digest()
 
 CANDIDATES = (
@@ -113,7 +117,37 @@ COMMANDS = (
         tenant="default",
     ),
     key.IssueKey(key_id="k1", role=Role.AGENT, digest=DIGEST, label="crew", at=AT, tenant=TENANT),
+    key.ReplaceKey(key_id="k1", successor_id="k2", digest=DIGEST, overlap_seconds=60.0, at=AT, tenant=TENANT),
     key.RevokeKey(key_id="k1", reason="leaked", at=AT, tenant=TENANT),
+    lockout.NoteFailure(scope=lockout.Scope.ACCOUNT, whose="u1", at=AT, tenant=TENANT),
+    lockout.NoteSuccess(scope=lockout.Scope.ACCOUNT, whose="u1", at=AT, tenant=TENANT),
+    lockout.Unlock(scope=lockout.Scope.ACCOUNT, whose="u1", at=AT, tenant=TENANT),
+    session.OpenSession(
+        session_id="s1",
+        digest=DIGEST,
+        way=session.Way.PASSWORD,
+        ends_at=AT + 3600.0,
+        user_id="u1",
+        at=AT,
+        tenant=TENANT,
+    ),
+    session.EndSession(session_id="s1", reason="signed out", at=AT, tenant=TENANT),
+    user.RegisterUser(
+        user_id="u1",
+        username="ann",
+        email="ann@example.org",
+        role=Role.OPERATOR,
+        name="Ann",
+        password_hash=HASH,
+        data_subject="u1",
+        at=AT,
+        tenant=TENANT,
+    ),
+    user.ChangeUser(user_id="u1", role=Role.AUDITOR, data_subject="u1", at=AT, tenant=TENANT),
+    user.SetPassword(user_id="u1", password_hash=HASH, data_subject="u1", at=AT, tenant=TENANT),
+    user.DisableUser(user_id="u1", reason="on leave", at=AT, tenant=TENANT),
+    user.EnableUser(user_id="u1", at=AT, tenant=TENANT),
+    user.RemoveUser(user_id="u1", reason="left", at=AT, tenant=TENANT),
     projection.SkipEvent(
         projection="tasks/1",
         position=4711,
@@ -252,7 +286,32 @@ EVENTS = (
         old="OLD", new="NEW", signed_by_old=bytes(64), signed_by_new=bytes([1] * 64), reason="yearly"
     ),
     key.KeyIssued(key_id="k1", role=Role.AGENT, digest=DIGEST, agent_id="", label="crew", expires_at=None),
+    key.KeyReplaced(key_id="k1", successor_id="k2", until=AT + 60.0),
     key.KeyRevoked(key_id="k1", reason="leaked"),
+    lockout.SignInFailed(scope=lockout.Scope.ACCOUNT, whose="u1", failures=1, since=AT),
+    lockout.SignInLocked(scope=lockout.Scope.ACCOUNT, whose="u1", failures=5, locks=1, until=AT + 30.0),
+    lockout.SignInCleared(scope=lockout.Scope.ACCOUNT, whose="u1"),
+    session.SessionOpened(
+        session_id="s1", digest=DIGEST, way=session.Way.PASSWORD, ends_at=AT + 3600.0, key_id="", user_id="u1"
+    ),
+    session.SessionEnded(session_id="s1", reason="signed out"),
+    user.UserRegistered(
+        user_id="u1",
+        username="ann",
+        email="ann@example.org",
+        role=Role.OPERATOR,
+        name="Ann",
+        password_hash=HASH,
+        has_password=True,
+        issuer="",
+        subject="",
+        data_subject="u1",
+    ),
+    user.UserChanged(user_id="u1", role=Role.AUDITOR, email=None, name=None, data_subject="u1"),
+    user.PasswordSet(user_id="u1", password_hash=HASH, data_subject="u1"),
+    user.UserDisabled(user_id="u1", reason="on leave"),
+    user.UserEnabled(user_id="u1"),
+    user.UserRemoved(user_id="u1", reason="left"),
     projection.EventSkipped(
         projection="tasks/1", position=4711, reason="written by a faulty release", failure="no digest"
     ),

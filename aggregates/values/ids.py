@@ -10,6 +10,8 @@ Id = Annotated[str, Meta(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9][A-
 TaskId = Id
 AgentId = Id
 KeyId = Id
+UserId = Id
+SessionId = Id
 ProblemId = Id
 JobId = Id
 

@@ -3,7 +3,7 @@
 import msgspec
 from starlette.responses import Response
 
-from gateway.auth import OPERATORS, WATCHERS
+from aggregates.values.roles import Permission
 from gateway.calls import Call, Endpoint, found
 from gateway.parts import Compartment
 from gateway.queries import integer
@@ -100,11 +100,11 @@ routes = (
         "PUT",
         "/v1/actors/{path:path}/log-level",
         set_log_level,
-        OPERATORS,
+        Permission.ACTORS_MANAGE,
         body=LogLevel,
         reply=LogLevel,
-        acts=OPERATORS,
+        acts=True,
     ),
-    Endpoint("GET", LETTER, dead_letters, WATCHERS, reply=Letters, query=(LIMIT,)),
-    Endpoint("POST", f"{LETTER}/{{number}}/send-again", send_again, OPERATORS, reply=Letter, acts=OPERATORS),
+    Endpoint("GET", LETTER, dead_letters, Permission.NODE_READ, reply=Letters, query=(LIMIT,)),
+    Endpoint("POST", f"{LETTER}/{{number}}/send-again", send_again, Permission.ACTORS_MANAGE, reply=Letter, acts=True),
 )

@@ -20,8 +20,9 @@ from aggregates.agent import (
     stream,
 )
 from aggregates.values.ids import AgentId
+from aggregates.values.roles import Permission
 from gateway import rows
-from gateway.auth import AGENTS, ENROLLERS, EVERYBODY, KEEPERS, OPERATORS, digest_of
+from gateway.auth import digest_of
 from gateway.bodies import body_type, to_command
 from gateway.calls import Call, Endpoint, found
 from gateway.fields import choosing, some_of, some_page
@@ -131,12 +132,14 @@ FILTERS = (
 PAGE = listing(agents.SORTS, rows.Agent)
 SOME_PAGE = some_page(AgentPage, "agents", rows.Agent)
 routes = (
-    Endpoint("POST", "/v1/agents", register, ENROLLERS, RegisterAgentBody, Registered, 201, asks_once=True),
+    Endpoint(
+        "POST", "/v1/agents", register, Permission.AGENTS_ENROLL, RegisterAgentBody, Registered, 201, asks_once=True
+    ),
     Endpoint(
         "GET",
         "/v1/agents",
         page,
-        EVERYBODY,
+        Permission.AGENTS_READ,
         reply=AgentPage,
         query=(*PAGE, *FILTERS),
         rests_on=SHOWN,
@@ -146,7 +149,7 @@ routes = (
         "GET",
         AGENT,
         find,
-        EVERYBODY,
+        Permission.AGENTS_READ,
         reply=rows.Agent,
         query=(*READ, choosing(rows.Agent)),
         rests_on=SHOWN,
@@ -157,10 +160,10 @@ routes = (
         "PATCH",
         AGENT,
         update,
-        KEEPERS,
+        Permission.AGENTS_MANAGE,
         body_type(UpdateAgent),
         AgentAccepted,
-        acts=OPERATORS,
+        acts=True,
         guards=STREAM,
         others=(204,),
         also=(rows.Agent,),
@@ -171,10 +174,10 @@ routes = (
         "DELETE",
         AGENT,
         deregister,
-        KEEPERS,
+        Permission.AGENTS_MANAGE,
         reply=AgentAccepted,
         query=(REASON,),
-        acts=OPERATORS,
+        acts=True,
         guards=STREAM,
         others=(204,),
         also=(rows.Agent,),
@@ -185,15 +188,15 @@ routes = (
         "POST",
         f"{AGENT}/drain",
         drain,
-        KEEPERS,
+        Permission.AGENTS_MANAGE,
         body_type(DrainAgent) | None,
         AgentAccepted,
-        acts=OPERATORS,
+        acts=True,
         guards=STREAM,
         others=(204,),
         also=(rows.Agent,),
         headers=(RETURN,),
         asks_once=True,
     ),
-    Endpoint("POST", f"{AGENT}/heartbeat", heartbeat, AGENTS, reply=HeartbeatAck, asks_once=True),
+    Endpoint("POST", f"{AGENT}/heartbeat", heartbeat, Permission.AGENTS_ACT, reply=HeartbeatAck, asks_once=True),
 )

@@ -6,7 +6,7 @@ import trio
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from gateway.auth import AUDITORS
+from aggregates.values.roles import Permission
 from gateway.calls import Call, Endpoint
 from gateway.operations import OperationRow, operate
 from gateway.preferences import ASYNC
@@ -53,13 +53,13 @@ routes = (
         "GET",
         "/v1/audit/verify",
         verified,
-        AUDITORS,
+        Permission.AUDIT_READ,
         reply=Report,
         query=(KEY, AGAINST),
-        acts=AUDITORS,
+        acts=True,
         others=(202,),
         also=(OperationRow,),
         headers=(ASYNC,),
     ),
-    Endpoint("GET", "/v1/audit/checkpoint", checkpoint, AUDITORS, media="text/plain"),
+    Endpoint("GET", "/v1/audit/checkpoint", checkpoint, Permission.AUDIT_READ, media="text/plain"),
 )

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from gateway.auth import AUDITORS
+from aggregates.values.roles import Permission
 from gateway.calls import Call, Endpoint
 from gateway.parts import TENANT
 from gateway.queries import POSITION_MAX, flag, integer
@@ -76,6 +76,6 @@ WITNESSED = flag(
 OLD = integer("old", "How many records the earlier log has.", None)
 NEW = integer("new", "How many the later one has; by default all.", None)
 routes = (
-    Endpoint("GET", "/v1/audit/proofs/{position}", proof, AUDITORS, reply=Proof, query=(SIZE, WITNESSED)),
-    Endpoint("GET", "/v1/audit/consistency", consistency, AUDITORS, reply=Consistency, query=(OLD, NEW)),
+    Endpoint("GET", "/v1/audit/proofs/{position}", proof, Permission.AUDIT_READ, reply=Proof, query=(SIZE, WITNESSED)),
+    Endpoint("GET", "/v1/audit/consistency", consistency, Permission.AUDIT_READ, reply=Consistency, query=(OLD, NEW)),
 )

@@ -5,7 +5,7 @@ from typing import Any
 from starlette.responses import Response
 
 from aggregates.journal_key import RotateKey, RotationAccepted
-from gateway.auth import ADMINS
+from aggregates.values.roles import Permission
 from gateway.bodies import body_type
 from gateway.calls import Call, Endpoint
 from gateway.parts import Node, check_whole_node
@@ -21,5 +21,13 @@ async def rotation(call: Call) -> Response:
 
 
 routes = (
-    Endpoint("POST", "/v1/audit/rotations", rotation, ADMINS, body_type(RotateKey) | None, RotationAccepted, 201),
+    Endpoint(
+        "POST",
+        "/v1/audit/rotations",
+        rotation,
+        Permission.AUDIT_ROTATE,
+        body_type(RotateKey) | None,
+        RotationAccepted,
+        201,
+    ),
 )

@@ -7,7 +7,7 @@ import trio
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from gateway.auth import EVERYBODY
+from aggregates.values.roles import Permission
 from gateway.batch import HEADERS, PATH, Lines, Part, Result, run
 from gateway.calls import IDEMPOTENCY_HEADER, IDEMPOTENCY_KEY, Call, Endpoint
 from gateway.problems import BadRequest, Fault
@@ -93,4 +93,4 @@ def _parts(body: BatchBody) -> list[Part]:
     ]
 
 
-routes = (Endpoint("POST", PATH, batch, EVERYBODY, BatchBody, BatchAnswer),)
+routes = (Endpoint("POST", PATH, batch, Permission.REQUESTS_BATCH, BatchBody, BatchAnswer),)

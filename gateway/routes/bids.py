@@ -7,8 +7,8 @@ import msgspec
 from starlette.responses import Response
 
 from aggregates.task import BidAccepted, PlaceBid, RefuseBid, WithdrawBid, stream
+from aggregates.values.roles import Permission
 from gateway import rows
-from gateway.auth import AGENTS, EVERYBODY
 from gateway.bodies import body_type, to_command
 from gateway.calls import Call, Endpoint, found
 from gateway.fields import some_page
@@ -77,15 +77,24 @@ routes = (
         "GET",
         BIDS,
         page,
-        EVERYBODY,
+        Permission.TASKS_READ,
         reply=BidPage,
         query=(*PAGE, *FILTERS),
         rests_on=(stream("{task_id}"), "subject-"),
         also=(SOME_PAGE,),
     ),
-    Endpoint("POST", BIDS, place, AGENTS, body_type(PlaceBid, path=IN_PATH), BidAccepted, 201, asks_once=True),
-    Endpoint("DELETE", f"{BIDS}/{{agent_id}}", withdraw, AGENTS, reply=BidAccepted, asks_once=True),
     Endpoint(
-        "POST", "/v1/tasks/{task_id}/refusals", refuse, AGENTS, RefuseBidBody | None, BidAccepted, 201, asks_once=True
+        "POST", BIDS, place, Permission.AGENTS_ACT, body_type(PlaceBid, path=IN_PATH), BidAccepted, 201, asks_once=True
+    ),
+    Endpoint("DELETE", f"{BIDS}/{{agent_id}}", withdraw, Permission.AGENTS_ACT, reply=BidAccepted, asks_once=True),
+    Endpoint(
+        "POST",
+        "/v1/tasks/{task_id}/refusals",
+        refuse,
+        Permission.AGENTS_ACT,
+        RefuseBidBody | None,
+        BidAccepted,
+        201,
+        asks_once=True,
     ),
 )

@@ -20,7 +20,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse, Response
 from starlette.types import Message, Receive, Scope, Send
 
-from gateway.auth import EVERYBODY, OPERATORS, UPLOADERS
+from aggregates.values.roles import Permission
 from gateway.calls import OCTETS, Call, Endpoint
 from gateway.operations import OperationRow, operate
 from gateway.preferences import ASYNC
@@ -256,19 +256,19 @@ DATA_SUBJECT: Parameter[str | None] = Parameter(
 )
 DRY_RUN = flag("dry_run", "Delete nothing, and tell what would be.")
 routes = (
-    Endpoint("GET", "/v1/blobs", usage, EVERYBODY, reply=Usage),
+    Endpoint("GET", "/v1/blobs", usage, Permission.BLOBS_READ, reply=Usage),
     Endpoint(
         "POST",
         "/v1/blobs/collection",
         collection,
-        OPERATORS,
+        Permission.BLOBS_COLLECT,
         reply=Collected,
         query=(DRY_RUN,),
-        acts=OPERATORS,
+        acts=True,
         others=(202,),
         also=(OperationRow,),
         headers=(ASYNC,),
     ),
-    Endpoint("PUT", BLOB, put, UPLOADERS, bytes, Stored, 201, (DATA_SUBJECT,), others=(200,)),
-    Endpoint("GET", BLOB, get, EVERYBODY, media=OCTETS, others=(206, 304), headers=(RANGE,)),
+    Endpoint("PUT", BLOB, put, Permission.BLOBS_WRITE, bytes, Stored, 201, (DATA_SUBJECT,), others=(200,)),
+    Endpoint("GET", BLOB, get, Permission.BLOBS_READ, media=OCTETS, others=(206, 304), headers=(RANGE,)),
 )

@@ -6,7 +6,7 @@ import msgspec
 from starlette.responses import Response
 
 from aggregates.journal import OpenJournal, stream
-from gateway.auth import ADMINS, WATCHERS
+from aggregates.values.roles import Permission
 from gateway.bodies import body_type
 from gateway.calls import Call, Endpoint
 from gateway.compartments import Berth
@@ -70,6 +70,8 @@ def row(berth: Berth) -> JournalRow:
 
 
 routes = (
-    Endpoint("POST", "/v1/journals", isolate, ADMINS, body_type(OpenJournal), JournalMade, 201, acts=ADMINS),
-    Endpoint("GET", "/v1/journals", page, WATCHERS, reply=JournalList),
+    Endpoint(
+        "POST", "/v1/journals", isolate, Permission.JOURNALS_MANAGE, body_type(OpenJournal), JournalMade, 201, acts=True
+    ),
+    Endpoint("GET", "/v1/journals", page, Permission.NODE_READ, reply=JournalList),
 )

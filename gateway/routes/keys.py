@@ -6,13 +6,14 @@ import msgspec
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from aggregates.key import IssueKey, KeyAccepted, RevokeKey, Role, Stage, stream
+from aggregates.key import IssueKey, KeyAccepted, ReplaceKey, RevokeKey, Stage, stream
+from aggregates.values.roles import Permission, Role
 from gateway import rows
-from gateway.auth import ADMINS, digest_of
+from gateway.auth import check_grant, digest_of
 from gateway.bodies import body_type, to_command
-from gateway.calls import Call, Endpoint, found
+from gateway.calls import Call, Endpoint, found, tenant_in
 from gateway.fields import choosing, some_of, some_page
-from gateway.queries import READ, REASON, choice, words
+from gateway.queries import READ, REASON, TENANT, choice, words
 from gateway.sorting import listing
 from projections import keys
 
@@ -32,12 +33,14 @@ class KeyPage(msgspec.Struct, frozen=True):
 
 
 async def issue(call: Call) -> Response:
-    """Issues a key of the caller's tenant."""
+    """Issues a key of the caller's tenant; an admin of the node gives another tenant its first one so."""
+    tenant = tenant_in(call)
     body: Any = await call.body(body_type(IssueKey))
+    check_grant(call.principal, body.role, body.scopes)
     key_id = call.node.system.ids.new()
     token = call.node.tokens.token(key_id)
     await call.begin(stream(key_id))
-    accepted = await call.ask(to_command(IssueKey, body, key_id=key_id, digest=digest_of(token)))
+    accepted = await call.ask(to_command(IssueKey, body, key_id=key_id, digest=digest_of(token)), tenant=tenant)
     return call.reply(KeyMade(accepted.key_id, call.node.tokens.token(accepted.key_id)), 201)
 
 
@@ -51,6 +54,21 @@ async def find(call: Call) -> Response:
     """One key."""
     key_id = call.path["key_id"]
     return call.reply(found(await call.read(keys.find, call.tenant, key_id, only=call.only), "key", key_id))
+
+
+async def replace(call: Call) -> Response:
+    """Gives a key a successor that is good for the same; the key itself goes on for the overlap. Who is no admin replaces their own."""
+    body: Any = await call.body_or(body_type(ReplaceKey))
+    old_id, key_id = call.path["key_id"], call.node.system.ids.new()
+    if Permission.KEYS_MANAGE not in call.principal.permissions and old_id != call.principal.key_id:
+        raise HTTPException(403, "who is no admin replaces their own key")
+    row = found(await call.read(keys.find, call.tenant, old_id), "key", old_id)
+    check_grant(call.principal, Role(row["role"]), tuple(map(Permission, row["scopes"])))
+    digest = digest_of(call.node.tokens.token(key_id))
+    await call.begin(stream(old_id))
+    kept = {"label": row["label"], "data_subject": row["data_subject"]}
+    accepted = await call.ask(to_command(ReplaceKey, body, key_id=old_id, successor_id=key_id, digest=digest, **kept))
+    return call.reply(KeyMade(accepted.key_id, call.node.tokens.token(accepted.key_id)), 201)
 
 
 async def revoke(call: Call) -> Response:
@@ -72,22 +90,49 @@ FILTERS = (
 PAGE = listing(keys.SORTS, rows.Key)
 SOME_PAGE = some_page(KeyPage, "keys", rows.Key)
 routes = (
-    Endpoint("POST", "/v1/keys", issue, ADMINS, body_type(IssueKey), KeyMade, 201, acts=ADMINS),
     Endpoint(
-        "GET", "/v1/keys", page, ADMINS, reply=KeyPage, query=(*PAGE, *FILTERS), rests_on=SHOWN, also=(SOME_PAGE,)
+        "POST", "/v1/keys", issue, Permission.KEYS_MANAGE, body_type(IssueKey), KeyMade, 201, (TENANT,), acts=True
+    ),
+    Endpoint(
+        "GET",
+        "/v1/keys",
+        page,
+        Permission.KEYS_MANAGE,
+        reply=KeyPage,
+        query=(*PAGE, *FILTERS),
+        rests_on=SHOWN,
+        also=(SOME_PAGE,),
     ),
     Endpoint(
         "GET",
         "/v1/keys/{key_id}",
         find,
-        ADMINS,
+        Permission.KEYS_MANAGE,
         reply=rows.Key,
         query=(*READ, choosing(rows.Key)),
-        rests_on=(STREAM, "subject-"),
+        rests_on=SHOWN,
         guards=STREAM,
         also=(some_of(rows.Key),),
     ),
     Endpoint(
-        "DELETE", "/v1/keys/{key_id}", revoke, ADMINS, reply=KeyAccepted, query=(REASON,), acts=ADMINS, guards=STREAM
+        "POST",
+        "/v1/keys/{key_id}/replacement",
+        replace,
+        Permission.SELF_MANAGE,
+        body_type(ReplaceKey) | None,
+        KeyMade,
+        201,
+        acts=True,
+        guards=STREAM,
+    ),
+    Endpoint(
+        "DELETE",
+        "/v1/keys/{key_id}",
+        revoke,
+        Permission.KEYS_MANAGE,
+        reply=KeyAccepted,
+        query=(REASON,),
+        acts=True,
+        guards=STREAM,
     ),
 )

@@ -11,8 +11,8 @@ from starlette.requests import HTTPConnection
 from starlette.responses import Response
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from aggregates.key import Principal
-from gateway.auth import EVERYBODY, is_welcome
+from aggregates.values.roles import Permission, Principal
+from gateway.auth import is_welcome
 from gateway.calls import Call, Endpoint, SocketEndpoint
 from gateway.live import EventStream, Line, Write, line, watch
 from gateway.parts import Compartment
@@ -186,9 +186,11 @@ def _frames(reached: int, records: Sequence[Recorded]) -> list[RecordFrame | Pos
 
 
 routes = (
-    Endpoint("GET", "/v1/log", page, EVERYBODY, reply=LogPage, query=(PAST, LIMIT, COMMANDS, *FILTERS)),
-    Endpoint("GET", "/v1/feed", feed, EVERYBODY, query=(FROM, *FILTERS), media="text/event-stream"),
+    Endpoint("GET", "/v1/log", page, Permission.LOG_READ, reply=LogPage, query=(PAST, LIMIT, COMMANDS, *FILTERS)),
+    Endpoint("GET", "/v1/feed", feed, Permission.LOG_READ, query=(FROM, *FILTERS), media="text/event-stream"),
 )
 sockets = (
-    SocketEndpoint("/v1/feed", feed_socket, EVERYBODY, query=(FROM, *FILTERS), tells=RecordFrame | PositionFrame),
+    SocketEndpoint(
+        "/v1/feed", feed_socket, Permission.LOG_READ, query=(FROM, *FILTERS), tells=RecordFrame | PositionFrame
+    ),
 )

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 from starlette.responses import Response
 
-from gateway.auth import AUDITORS
+from aggregates.values.roles import Permission
 from gateway.calls import Call, Endpoint, found
 from gateway.queries import AsOf, moment, words
 from gateway.wanted import STREAM_CHARACTERS_MAX
@@ -60,4 +60,4 @@ def _look(journal: Journal, stream: str, newest: int, at: AsOf | None) -> PastSt
         return None
 
 
-routes = (Endpoint("GET", "/v1/log/state", state, AUDITORS, reply=StreamState, query=(STREAM, AT)),)
+routes = (Endpoint("GET", "/v1/log/state", state, Permission.AUDIT_READ, reply=StreamState, query=(STREAM, AT)),)

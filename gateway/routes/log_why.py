@@ -4,7 +4,7 @@ from functools import partial
 
 from starlette.responses import Response
 
-from gateway.auth import AUDITORS
+from aggregates.values.roles import Permission
 from gateway.calls import Call, Endpoint, found
 from gateway.queries import flag, words
 from projections import audit
@@ -37,4 +37,4 @@ async def why(call: Call) -> Response:
     return call.reply(answer)
 
 
-routes = (Endpoint("GET", "/v1/log/why", why, AUDITORS, reply=Why, query=(OF, TREE)),)
+routes = (Endpoint("GET", "/v1/log/why", why, Permission.AUDIT_READ, reply=Why, query=(OF, TREE)),)

@@ -3,7 +3,7 @@
 import trio
 from starlette.responses import Response
 
-from gateway.auth import EVERYBODY
+from aggregates.values.roles import Permission
 from gateway.calls import Call, Endpoint, found
 from gateway.operations import PATH, OperationRow
 from gateway.preferences import WAIT, preferences
@@ -22,4 +22,4 @@ async def show(call: Call) -> Response:
     return call.reply(operation.row(), headers={"Cache-Control": "no-store"})
 
 
-routes = (Endpoint("GET", PATH, show, EVERYBODY, reply=OperationRow, headers=(WAIT,)),)
+routes = (Endpoint("GET", PATH, show, Permission.STATUS_READ, reply=OperationRow, headers=(WAIT,)),)

@@ -9,9 +9,9 @@ from starlette.responses import Response
 from aggregates.qubo_problem import RegisterProblem, stream
 from aggregates.values.ids import Digest
 from aggregates.values.qubo import Finite, Format, Sense
+from aggregates.values.roles import Permission
 from aggregates.values.text import Name
 from gateway import rows
-from gateway.auth import EVERYBODY, SUBMITTERS
 from gateway.calls import Call, Endpoint, found
 from gateway.fields import choosing, some_of, some_page
 from gateway.problems import BadRequest, Fault
@@ -113,12 +113,12 @@ PAGE = listing(problems.SORTS, rows.Problem)
 SOME_PAGE = some_page(ProblemPage, "problems", rows.Problem)
 STREAM = stream("{problem_id}")
 routes = (
-    Endpoint("POST", "/v1/problems", register, SUBMITTERS, ProblemBody, rows.Problem, 201),
+    Endpoint("POST", "/v1/problems", register, Permission.SOLVES_SUBMIT, ProblemBody, rows.Problem, 201),
     Endpoint(
         "GET",
         "/v1/problems",
         page,
-        EVERYBODY,
+        Permission.SOLVES_READ,
         reply=ProblemPage,
         query=(*PAGE, *FILTERS),
         rests_on=(stream(""),),
@@ -128,7 +128,7 @@ routes = (
         "GET",
         "/v1/problems/{problem_id}",
         find,
-        EVERYBODY,
+        Permission.SOLVES_READ,
         reply=rows.Problem,
         query=(*READ, choosing(rows.Problem)),
         rests_on=(STREAM,),

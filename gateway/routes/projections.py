@@ -8,8 +8,8 @@ import trio
 from starlette.responses import Response
 
 from aggregates.projection import SkipAccepted, SkipEvent, stream
+from aggregates.values.roles import Permission
 from aggregates.values.text import Name
-from gateway.auth import OPERATORS, WATCHERS
 from gateway.bodies import body_type, to_command
 from gateway.calls import CATCH_UP_SECONDS_MAX, Call, Endpoint, found
 from gateway.parts import Compartment
@@ -117,19 +117,25 @@ def _where(standing: Standing) -> str:
 
 PROJECTIONS = "/v1/projections"
 routes = (
-    Endpoint("GET", PROJECTIONS, listing, WATCHERS, reply=ReadModels),
+    Endpoint("GET", PROJECTIONS, listing, Permission.NODE_READ, reply=ReadModels),
     Endpoint(
         "POST",
         f"{PROJECTIONS}/rebuild",
         rebuild,
-        OPERATORS,
+        Permission.NODE_MANAGE,
         body=RebuildProjections | None,
         reply=ReadModels,
         status=202,
-        acts=OPERATORS,
+        acts=True,
     ),
-    Endpoint("POST", f"{PROJECTIONS}/{{name}}/retry", retry, OPERATORS, reply=ReadModels, acts=OPERATORS),
+    Endpoint("POST", f"{PROJECTIONS}/{{name}}/retry", retry, Permission.NODE_MANAGE, reply=ReadModels, acts=True),
     Endpoint(
-        "POST", f"{PROJECTIONS}/{{name}}/skips", skip, OPERATORS, body_type(SkipEvent), SkipAccepted, acts=OPERATORS
+        "POST",
+        f"{PROJECTIONS}/{{name}}/skips",
+        skip,
+        Permission.NODE_MANAGE,
+        body_type(SkipEvent),
+        SkipAccepted,
+        acts=True,
     ),
 )

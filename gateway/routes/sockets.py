@@ -6,8 +6,7 @@ from typing import Any
 
 from starlette.websockets import WebSocket
 
-from aggregates.key import Principal
-from gateway.auth import AGENTS, ENROLLERS
+from aggregates.values.roles import Permission, Principal, Role
 from gateway.calls import SocketEndpoint
 from gateway.enrolment import enrol
 from gateway.frames import FRAME_BY_TYPE, PROTOCOLS
@@ -18,7 +17,7 @@ from gateway.told_frames import Told
 
 async def serve(websocket: WebSocket, node: Compartment, principal: Principal) -> None:
     """Calls, awards and refusals for the agent; bids, results and heartbeats from it."""
-    if principal.role in AGENTS:
+    if principal.role is Role.AGENT_OWN:
         await node.sockets.serve(websocket, principal)
     else:
         own, key = await enrol(websocket, node, principal)
@@ -39,7 +38,7 @@ routes = (
     SocketEndpoint(
         "/v1/agents/{agent_id}/ws",
         serve,
-        AGENTS | ENROLLERS,
+        Permission.AGENTS_CONNECT,
         query=(AFTER, CAPABILITIES),
         protocols=tuple(protocol.name for protocol in PROTOCOLS),
         hears=Said,

@@ -16,8 +16,8 @@ from aggregates.solve_job import (
     Stage,
     stream,
 )
+from aggregates.values.roles import Permission
 from gateway import rows
-from gateway.auth import EVERYBODY, OPERATORS, SUBMITTERS
 from gateway.bodies import body_type, to_command
 from gateway.calls import Call, Endpoint, found
 from gateway.fields import choosing, some_of, some_page
@@ -93,7 +93,7 @@ routes = (
         "POST",
         "/v1/solves",
         queue,
-        SUBMITTERS,
+        Permission.SOLVES_SUBMIT,
         QueueSolveBody,
         SolveAccepted,
         202,
@@ -106,7 +106,7 @@ routes = (
         "GET",
         "/v1/solves",
         page,
-        EVERYBODY,
+        Permission.SOLVES_READ,
         reply=SolvePage,
         query=(*PAGE, *FILTERS),
         rests_on=(stream(""),),
@@ -116,7 +116,7 @@ routes = (
         "GET",
         "/v1/solves/{job_id}",
         find,
-        EVERYBODY,
+        Permission.SOLVES_READ,
         reply=rows.WholeSolve,
         query=(*READ, choosing(rows.WholeSolve)),
         rests_on=(STREAM,),
@@ -129,10 +129,10 @@ routes = (
         "DELETE",
         "/v1/solves/{job_id}",
         cancel,
-        SUBMITTERS,
+        Permission.SOLVES_SUBMIT,
         reply=SolveAccepted,
         query=(REASON,),
-        acts=OPERATORS,
+        acts=True,
         guards=STREAM,
         others=(204,),
         also=(rows.WholeSolve,),

@@ -8,7 +8,7 @@ from eventsourcing.persistence import PersistenceError
 from sqlalchemy import Connection
 from starlette.responses import Response
 
-from gateway.auth import EVERYBODY, WATCHERS
+from aggregates.values.roles import Permission
 from gateway.calls import Call, Endpoint
 from gateway.metrics import lines as metrics_of
 from gateway.parts import Compartment, whole_node
@@ -66,7 +66,11 @@ async def status(call: Call) -> Response:
         note = await journal.read_with(node.store.checkpoint)
     except PersistenceError as error:  # this is where people look when it is away
         note, faults = None, [*faults, f"the journal can't be read: {error}"]
-    seen = _tree(node, call.tenant, call.asked(ACTORS)) if call.principal.role in WATCHERS else NOTHING_SEEN
+    seen = (
+        _tree(node, call.tenant, call.asked(ACTORS))
+        if Permission.NODE_READ in call.principal.permissions
+        else NOTHING_SEEN
+    )
     return call.reply(
         Status(
             version=_version(),
@@ -99,7 +103,7 @@ def _version() -> str:
 
 def _journals(call: Call) -> list[JournalRow]:
     """The named journals, for those who look after the node."""
-    node = whole_node(call.node, call.principal) if call.principal.role in WATCHERS else None
+    node = whole_node(call.node, call.principal) if Permission.NODE_READ in call.principal.permissions else None
     return [journal_row(berth) for berth in node.isolated] if node is not None else []
 
 
@@ -131,6 +135,6 @@ async def metrics(call: Call) -> Response:
 
 
 routes = (
-    Endpoint("GET", "/v1/status", status, EVERYBODY, reply=Status, query=(ACTORS,)),
-    Endpoint("GET", "/metrics", metrics, WATCHERS, media="text/plain"),
+    Endpoint("GET", "/v1/status", status, Permission.STATUS_READ, reply=Status, query=(ACTORS,)),
+    Endpoint("GET", "/metrics", metrics, Permission.NODE_READ, media="text/plain"),
 )

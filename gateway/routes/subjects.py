@@ -5,7 +5,7 @@ from starlette.responses import Response
 
 from aggregates.subject import SubjectAccepted, stream
 from aggregates.values.ids import DataSubject
-from gateway.auth import ADMINS, AUDITORS
+from aggregates.values.roles import Permission
 from gateway.calls import Call, Endpoint
 from gateway.erasure import erase
 from gateway.live import Line, line
@@ -112,7 +112,7 @@ def _records_at(store: Store, positions: list[int]) -> list[Recorded]:
 
 SUBJECT = "/v1/subjects/{data_subject}"
 routes = (
-    Endpoint("GET", "/v1/subjects", page, AUDITORS, reply=SubjectPage, query=(AFTER_SUBJECT, LIMIT)),
-    Endpoint("GET", SUBJECT, export, ADMINS, reply=PersonalData, query=(PAST, LIMIT), acts=ADMINS),
-    Endpoint("DELETE", SUBJECT, erasure, ADMINS, reply=SubjectAccepted, query=(REASON,), acts=ADMINS),
+    Endpoint("GET", "/v1/subjects", page, Permission.AUDIT_READ, reply=SubjectPage, query=(AFTER_SUBJECT, LIMIT)),
+    Endpoint("GET", SUBJECT, export, Permission.SUBJECTS_MANAGE, reply=PersonalData, query=(PAST, LIMIT), acts=True),
+    Endpoint("DELETE", SUBJECT, erasure, Permission.SUBJECTS_MANAGE, reply=SubjectAccepted, query=(REASON,), acts=True),
 )

@@ -10,7 +10,6 @@ from sqlalchemy import Connection
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from aggregates.key import Role
 from aggregates.task import (
     CancelTask,
     CompleteTask,
@@ -29,9 +28,9 @@ from aggregates.task import (
 )
 from aggregates.values.document import Document
 from aggregates.values.numbers import Instant, Token
+from aggregates.values.roles import Permission
 from aggregates.values.text import Note
 from gateway import rows
-from gateway.auth import AGENTS, EVERYBODY, OPERATORS, SUBMITTERS
 from gateway.bodies import body_type
 from gateway.calls import Call, Endpoint, found
 from gateway.fields import choosing, some_of, some_page
@@ -134,12 +133,12 @@ def _with_bids(
 
 
 async def cancel(call: Call) -> Response:
-    """Nobody needs the task any more. An enrolment key may cancel what it has submitted."""
+    """Nobody needs the task any more. Who may only submit may cancel what they have submitted."""
     task_id = call.path["task_id"]
-    if call.principal.role is Role.AGENT:
+    if Permission.TASKS_MANAGE not in call.principal.permissions:
         row = found(await call.read(tasks.find, call.tenant, task_id), "task", task_id)
         if row["submitted_by"] != call.principal.name:
-            raise HTTPException(403, "another key has submitted this task")
+            raise HTTPException(403, "somebody else has submitted this task")
     await call.begin(stream(task_id))
     return await call.written(await call.ask(CancelTask(task_id=task_id, reason=call.reason)), _row(call))
 
@@ -186,7 +185,7 @@ routes = (
         "POST",
         "/v1/tasks",
         submit,
-        SUBMITTERS,
+        Permission.TASKS_SUBMIT,
         SubmitTaskBody,
         Submitted,
         202,
@@ -196,13 +195,20 @@ routes = (
         asks_once=True,
     ),
     Endpoint(
-        "GET", "/v1/tasks", page, EVERYBODY, reply=TaskPage, query=(*PAGE, *FILTERS), rests_on=SHOWN, also=(SOME_PAGE,)
+        "GET",
+        "/v1/tasks",
+        page,
+        Permission.TASKS_READ,
+        reply=TaskPage,
+        query=(*PAGE, *FILTERS),
+        rests_on=SHOWN,
+        also=(SOME_PAGE,),
     ),
     Endpoint(
         "GET",
         TASK,
         find,
-        EVERYBODY,
+        Permission.TASKS_READ,
         reply=rows.WholeTask,
         query=(*READ, choosing(rows.WholeTask)),
         rests_on=(STREAM, "subject-"),
@@ -214,10 +220,10 @@ routes = (
         "DELETE",
         TASK,
         cancel,
-        SUBMITTERS,
+        Permission.TASKS_SUBMIT,
         reply=TaskAccepted,
         query=(REASON,),
-        acts=OPERATORS,
+        acts=True,
         guards=STREAM,
         others=(204,),
         also=(rows.WholeTask,),
@@ -228,7 +234,7 @@ routes = (
         "PUT",
         f"{TASK}/status",
         report,
-        AGENTS,
+        Permission.AGENTS_ACT,
         TaskStatus,
         TaskAccepted,
         guards=STREAM,

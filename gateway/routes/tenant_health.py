@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import msgspec
 from starlette.responses import Response
 
-from gateway.auth import WATCHERS
+from aggregates.values.roles import Permission
 from gateway.calls import Call, Endpoint
 from gateway.parts import Compartment
 from gateway.routes.status import counts_of
@@ -78,4 +78,4 @@ def _warnings(node: Compartment, usage: UsageMetrics) -> Iterator[ResourceWarnin
         yield ResourceWarning("uploads", f"{usage.uploads} of {usage.uploads_max} are open")
 
 
-routes = (Endpoint("GET", "/v1/tenant/health", health, WATCHERS, reply=TenantHealth),)
+routes = (Endpoint("GET", "/v1/tenant/health", health, Permission.NODE_READ, reply=TenantHealth),)

@@ -6,7 +6,7 @@ import msgspec
 from starlette.responses import Response
 
 from aggregates.action import ActionNoted, EndAction, Outcome, Subject, Why, Words
-from gateway.auth import AUDITORS, OPERATORS
+from aggregates.values.roles import Permission
 from gateway.calls import Call, Endpoint
 from gateway.queries import PAGE, choice, instant, words
 from projections import audit
@@ -134,11 +134,11 @@ routes = (
         "GET",
         "/v1/audit/trail",
         page,
-        AUDITORS,
+        Permission.AUDIT_READ,
         reply=TrailPage,
         rests_on=("",),
         query=(*PAGE, PRINCIPAL, SUBJECT, OUTCOME, KIND, BEHALF, SINCE, UNTIL),
     ),
-    Endpoint("POST", ACTION, begin, OPERATORS, NoteAction, ActionNoted, 201, acts=OPERATORS),
-    Endpoint("PUT", f"{ACTION}/{{action_id}}", end, OPERATORS, EndOfAction, ActionNoted),
+    Endpoint("POST", ACTION, begin, Permission.AUDIT_NOTE, NoteAction, ActionNoted, 201, acts=True),
+    Endpoint("PUT", f"{ACTION}/{{action_id}}", end, Permission.AUDIT_NOTE, EndOfAction, ActionNoted),
 )

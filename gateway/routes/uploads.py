@@ -13,7 +13,7 @@ import msgspec
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from gateway.auth import UPLOADERS
+from aggregates.values.roles import Permission
 from gateway.calls import Call, Endpoint
 from gateway.problems import problem
 from gateway.queries import Header
@@ -149,11 +149,20 @@ def _offset(call: Call) -> int:
 UPLOADS = "/v1/blobs/uploads"
 UPLOAD = "/v1/blobs/uploads/{upload_id}"
 routes = (
-    Endpoint("POST", UPLOADS, create, UPLOADERS, UploadBody, UploadRow, 201),
-    Endpoint("GET", UPLOADS, listing, UPLOADERS, reply=UploadPage),
-    Endpoint("GET", UPLOAD, show, UPLOADERS, reply=UploadRow),
+    Endpoint("POST", UPLOADS, create, Permission.BLOBS_WRITE, UploadBody, UploadRow, 201),
+    Endpoint("GET", UPLOADS, listing, Permission.BLOBS_WRITE, reply=UploadPage),
+    Endpoint("GET", UPLOAD, show, Permission.BLOBS_WRITE, reply=UploadRow),
     Endpoint(
-        "PATCH", UPLOAD, append, UPLOADERS, bytes, Stored, 201, others=(200, 204), headers=(OFFSET,), body_media=PIECE
+        "PATCH",
+        UPLOAD,
+        append,
+        Permission.BLOBS_WRITE,
+        bytes,
+        Stored,
+        201,
+        others=(200, 204),
+        headers=(OFFSET,),
+        body_media=PIECE,
     ),
-    Endpoint("DELETE", UPLOAD, discard, UPLOADERS, status=204),
+    Endpoint("DELETE", UPLOAD, discard, Permission.BLOBS_WRITE, status=204),
 )

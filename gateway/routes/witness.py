@@ -4,7 +4,7 @@ import msgspec
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from gateway.auth import AUDITORS
+from aggregates.values.roles import Permission
 from gateway.bodies import read
 from gateway.calls import Call, Endpoint
 from gateway.parts import Node, check_whole_node
@@ -94,5 +94,5 @@ routes = (
         body_media="text/plain",
     ),
     Endpoint("GET", "/v1/witness/{origin_hash}/checkpoint", checkpoint, None, media="text/plain"),
-    Endpoint("GET", "/v1/witness", show, AUDITORS, reply=WitnessRow),
+    Endpoint("GET", "/v1/witness", show, Permission.AUDIT_READ, reply=WitnessRow),
 )

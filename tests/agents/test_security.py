@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from aggregates.journal import JOURNALS_MAX, JournalFacts, ListJournals, OpenJournal
-from aggregates.key import Authenticate, IssueKey, KeyAccepted, RevokeKey, Role
+from aggregates.key import Authenticate, IssueKey, KeyAccepted, RevokeKey
+from aggregates.values.roles import Role
 from runtime.errors import Refused
 from tests.agents.crew import open_crew
 

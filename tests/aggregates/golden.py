@@ -20,12 +20,15 @@ from aggregates import (
     journal,
     journal_key,
     key,
+    lockout,
     projection,
     qubo_problem,
+    session,
     solve_job,
     subject,
     task,
     trail,
+    user,
 )
 from aggregates.catalog import AGGREGATES
 from runtime.codec import Codec
@@ -110,6 +113,28 @@ def _lives() -> Iterator[tuple[str, Life]]:
         [_example(journal_key.RotateKey), _example(journal_key.RotateKey, old="NEW", new="NEWER")],
     )
     yield "key-k1", [_example(key.IssueKey), _example(key.RevokeKey)]
+    yield "key-k3", [_example(key.IssueKey), _example(key.ReplaceKey), _example(key.RevokeKey)]
+    yield (
+        "lockout-acme:account:u1",
+        [
+            *[_example(lockout.NoteFailure)] * 5,
+            _example(lockout.NoteFailure, at=AT + 60.0),
+            _example(lockout.NoteSuccess),
+        ],
+    )
+    yield "lockout-acme:account:u2", [_example(lockout.NoteFailure), _example(lockout.Unlock)]
+    yield "session-s1", [_example(session.OpenSession), _example(session.EndSession)]
+    yield (
+        "user-u1",
+        [
+            _example(user.RegisterUser),
+            _example(user.ChangeUser),
+            _example(user.SetPassword),
+            _example(user.DisableUser),
+            _example(user.EnableUser),
+            _example(user.RemoveUser),
+        ],
+    )
     yield "projection-tasks/1", [_example(projection.SkipEvent), _example(projection.SkipEvent, position=4712)]
     yield "subject-acme:p17", [_example(subject.EraseSubject)]
     yield "qubo_problem-p1", [_example(qubo_problem.RegisterProblem)]

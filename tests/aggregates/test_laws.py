@@ -58,7 +58,7 @@ def decided(draw: Callable[[Any], Any], aggregate: ModuleType) -> Iterator[tuple
         try:
             events = aggregate.decide(state, command)
         except Refused as refused:
-            assert refused.status in (403, 404, 409, 422)
+            assert refused.status in (403, 404, 409, 422, 429)
             continue
         before = state
         for event in events:

@@ -26,7 +26,8 @@ from wsproto.events import (
     TextMessage,
 )
 
-from aggregates.key import IssueKey, Role
+from aggregates.key import IssueKey
+from aggregates.values.roles import Role
 from gateway.auth import digest_of
 from gateway.node import Node, open_node
 from gateway.settings import GavelSettings

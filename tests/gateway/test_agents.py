@@ -2,7 +2,7 @@
 
 import pytest
 
-from aggregates.key import Role
+from aggregates.values.roles import Role
 from tests.gateway.clients import AGENT, Client, told
 
 

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from aggregates.key import IssueKey, Role
-from gateway import auth
+from aggregates.key import IssueKey
+from aggregates.values.roles import Permission, Role
 from gateway.app import ENDPOINTS, SOCKETS
 from gateway.auth import Tokens, digest_of, key_id_of
-from gateway.folder import FolderUnusable, write_private
-from gateway.sessions import COOKIE, SESSION_SECONDS, SESSIONS_MAX, TICKETS_MAX, Pass, Sessions
+from gateway.cookies import COOKIE
+from gateway.tickets import TICKETS_MAX, Tickets
 from runtime.delivery import Context
 from tests.gateway.clients import Client, open_client, settings_of
 
@@ -36,15 +36,20 @@ WITNESS = ("POST", "/v1/witness/add-checkpoint")
 
 
 def test_every_endpoint_says_who_may() -> None:
-    open_to_all = {(line.method, line.path) for line in ENDPOINTS if line.who is None}
+    open_to_all = {(line.method, line.path) for line in ENDPOINTS if line.needs is None}
     assert {("GET", "/livez"), ("GET", "/readyz"), ("GET", "/session")} <= open_to_all
-    changing = {(line.method, line.path) for line in ENDPOINTS if line.who is None and line.method != "GET"}
-    assert changing == {WITNESS}  # a checkpoint speaks for itself: only what its log has signed is taken
+    changing = {(line.method, line.path) for line in ENDPOINTS if line.needs is None and line.method != "GET"}
+    # A checkpoint speaks for itself: only what its log has signed is taken. A password is a credential.
+    assert changing == {WITNESS, ("POST", "/session/password")}
     for line in ENDPOINTS:
-        if line.method != "GET" and line.path != "/session" and (line.method, line.path) != WITNESS:
-            assert line.who is not None
-            assert Role.AUDITOR not in line.who, line.path
-    assert all(line.who for line in SOCKETS)
+        if line.method != "GET" and line.needs not in (
+            None,
+            Permission.SESSIONS_OPEN,
+            Permission.SELF_MANAGE,
+            Permission.REQUESTS_BATCH,
+        ):
+            assert not {Role.AUDITOR, Role.READ_ONLY} & line.roles, line.path
+    assert all(line.needs for line in SOCKETS)
 
 
 @pytest.mark.parametrize(
@@ -153,8 +158,9 @@ async def test_signing_out_ends_the_session(admin: Client) -> None:
 
 async def test_a_session_ends_with_its_key(admin: Client) -> None:
     other = await admin.with_role(Role.ADMIN)
-    session = admin.node.sessions.redeem(admin.node.sessions.ticket(digest_of(other.key)))
-    headers = {"Cookie": f"{COOKIE}={session}"}
+    await admin.http.get(f"{admin.node.url}/session?ticket={admin.node.tickets.issue(digest_of(other.key))}")
+    headers = {"Cookie": f"{COOKIE}={admin.http.cookies[COOKIE]}"}
+    admin.http.cookies.clear()
     assert (await admin.http.get(f"{admin.node.url}/v1/tasks", headers=headers)).status_code == 200
     await admin.ask("DELETE", f"/v1/keys/{key_id_of(other.key)}")
     assert (await admin.http.get(f"{admin.node.url}/v1/tasks", headers=headers)).status_code == 401
@@ -198,70 +204,16 @@ class Hand:
         return self.now
 
 
-def test_tickets_and_sessions_are_bounded(tmp_path: Path) -> None:
-    sessions = Sessions(Hand(), tmp_path / "sessions")
-    tickets = [sessions.ticket(b"d") for _ in range(TICKETS_MAX + 1)]
-    assert sessions.redeem(tickets[0]) is None
-    first = sessions.redeem(tickets[1])
-    assert first is not None
-    found = sessions.find(first)
+def test_tickets_are_bounded_work_once_and_expire() -> None:
+    clock = Hand()
+    tickets = Tickets(clock)
+    names = [tickets.issue(b"d") for _ in range(TICKETS_MAX + 1)]
+    assert tickets.redeem(names[0]) is None
+    found = tickets.redeem(names[1])
     assert found is not None
     assert found.digest == b"d"
-    for _ in range(SESSIONS_MAX):
-        sessions._add(sessions._sessions, SESSIONS_MAX, Pass(b"e", 9e9))
-    assert sessions.find(first) is None
-    assert len(sessions._sessions) == SESSIONS_MAX
-
-
-def test_tickets_and_sessions_expire_and_are_forgotten(tmp_path: Path) -> None:
-    clock, path = Hand(), tmp_path / "sessions"
-    sessions = Sessions(clock, path)
-    late = sessions.ticket(b"d", 10.0)
-    session = sessions.redeem(sessions.ticket(b"d"))
-    assert session is not None
+    assert tickets.redeem(names[1]) is None
+    late = tickets.issue(b"d", 10.0)
     clock.now += 11.0
-    assert sessions.redeem(late) is None
-    found = Sessions(clock, path).find(session)
-    assert found is not None
-    assert found.digest == b"d"
-    clock.now += SESSION_SECONDS
-    assert sessions.find(session) is None
-    sessions.redeem(sessions.ticket(b"e"))
-    assert len(Sessions(clock, path)._sessions) == len(sessions._sessions) == 1
-
-
-def test_the_file_of_sessions_holds_no_cookie_and_is_for_its_owner_alone(tmp_path: Path) -> None:
-    path = tmp_path / "sessions"
-    sessions = Sessions(Hand(), path)
-    session = sessions.redeem(sessions.ticket(b"d"))
-    assert session is not None
-    assert session not in path.read_text()
-    assert path.stat().st_mode & 0o777 == 0o600
-    sessions.end(session)
-    assert Sessions(Hand(), path).find(session) is None
-    path.chmod(0o644)
-    with pytest.raises(FolderUnusable, match="chmod 600"):
-        Sessions(Hand(), path)
-
-
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"a": 1}', "\u00e9"])
-def test_a_file_of_sessions_that_makes_no_sense_signs_everybody_out(tmp_path: Path, content: str) -> None:
-    write_private(tmp_path / "sessions", content)
-    assert len(Sessions(Hand(), tmp_path / "sessions")._sessions) == 0
-
-
-def test_sessions_that_cannot_be_kept_last_as_long_as_the_node(tmp_path: Path) -> None:
-    path = tmp_path / "gone" / "sessions"
-    sessions = Sessions(Hand(), path)
-    session = sessions.redeem(sessions.ticket(b"d"))
-    assert session is not None
-    found = sessions.find(session)
-    assert found is not None
-    assert found.digest == b"d"
-    assert not path.exists()
-
-
-def test_the_table_of_roles_names_every_role() -> None:
-    assert (
-        frozenset().union(auth.ADMINS, auth.OPERATORS, auth.ENROLLERS, auth.AGENTS) | {Role.AUDITOR} == auth.EVERYBODY
-    )
+    assert tickets.peek(late) is None
+    assert tickets.redeem(late) is None

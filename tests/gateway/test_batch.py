@@ -8,7 +8,7 @@ import pytest
 import trio
 import trio.lowlevel
 
-from aggregates.key import Role
+from aggregates.values.roles import Role
 from gateway.routes.batch import PARTS_MAX
 from tests.gateway.clients import BID, TASK, Client
 

@@ -3,7 +3,7 @@
 import pytest
 from starlette.requests import Request
 
-from aggregates.key import Principal, Role
+from aggregates.values.roles import Principal, Role
 from gateway import calls
 from gateway.routes.tasks import routes
 from tests.gateway.clients import TASK, Client

@@ -6,7 +6,7 @@ import httpx2
 import pytest
 import trio
 
-from aggregates.key import Role
+from aggregates.values.roles import Role
 from gateway import conditional
 from tests.gateway.clients import TASK, Client
 from tests.gateway.routes.test_solves import problem_of

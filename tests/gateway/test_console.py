@@ -230,7 +230,7 @@ def test_an_isolated_tenant_sees_its_own_journal_by_its_name(context: BrowserCon
     page.goto(node.url + node.ask("POST", "/session", {}, key)["path"])
     expect(page.locator("#journal")).to_have_text("acme")
     expect(page.locator("#health")).to_have_text("ready")
-    shows_all_up_to(page, 5)  # its first key; that a link was asked for, and used
+    shows_all_up_to(page, 6)  # its first key; that a link was asked for, and used; the session
     page.goto(node.link)
     expect(page.locator("#position")).to_have_text(f"{node.position():,}")
     expect(page.locator("#journal")).to_have_count(0)

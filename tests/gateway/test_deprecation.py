@@ -6,8 +6,8 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from aggregates.values.roles import Permission
 from gateway import app, rows
-from gateway.auth import EVERYBODY
 from gateway.calls import Endpoint
 from gateway.deprecation import Deprecated
 from gateway.openapi import document
@@ -19,7 +19,7 @@ OLD = Endpoint(
     "GET",
     "/old/tasks/{task_id}",
     tasks.find,
-    EVERYBODY,
+    Permission.TASKS_READ,
     reply=rows.WholeTask,
     query=tasks.routes[2].query,
     deprecated=Deprecated(datetime(2026, 11, 1, tzinfo=UTC), "/docs/changes", GONE, "/v1/tasks/{task_id}"),

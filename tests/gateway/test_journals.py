@@ -11,13 +11,14 @@ from urllib.parse import urlencode
 import pytest
 from eventsourcing.persistence import OperationalError
 
-from aggregates.key import IssueKey, Role
+from aggregates.key import IssueKey
+from aggregates.values.roles import Role
 from gateway.app import ENDPOINTS
 from gateway.auth import digest_of
 from gateway.compartments import GONE
+from gateway.cookies import COOKIE
 from gateway.folder import DataFolder, FolderUnusable
 from gateway.node import open_node
-from gateway.sessions import COOKIE
 from gateway.settings import GavelSettings
 from runtime.delivery import Context
 from runtime.errors import Fenced
@@ -166,7 +167,7 @@ async def test_no_route_takes_a_key_that_was_changed_to_name_another_journal(adm
         admin.key.replace("gvl_", "gvl_acme_"),
     ]
     for line in ENDPOINTS:
-        if line.who is None:
+        if line.needs is None:
             continue
         path = line.path.replace("{path:path}", "x").replace("{sha256}", "0" * 64)
         for key in forged:

@@ -10,7 +10,7 @@ from openapi_spec_validator import validate
 from sqlalchemy import Table
 
 from aggregates.agent import DeregisterAgent
-from aggregates.key import Role
+from aggregates.values.roles import Role
 from gateway import rows
 from gateway.app import ENDPOINTS, SOCKETS
 from gateway.calls import Call, Endpoint
@@ -116,6 +116,7 @@ async def _work_with_persons(admin: Client) -> None:
 async def test_every_json_answer_is_as_described(admin: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     documented.exercised.clear()
     await _work_with_keys_and_agents(admin)
+    await _work_with_people(admin)
     await _work_with_tasks(admin)
     await _work_with_solves(admin)
     await _do(admin, ("PUT", "/v1/actors/coordinator/log-level", {"level": None}))
@@ -187,6 +188,23 @@ async def _work_with_keys_and_agents(admin: Client) -> None:
     await _do(agent, ("POST", "/v1/agents/a0/heartbeat", None), ("PATCH", "/v1/agents/a0", {"price": 2.0}))
     steps = [("POST", "/v1/agents/a0/drain", None), ("DELETE", "/v1/agents/a0", None), ("GET", "/v1/agents/a0", None)]
     await _do(admin, *steps, ("GET", "/v1/agents?status=deregistered", None))
+
+
+async def _work_with_people(admin: Client) -> None:
+    """An admin that signs in sees as much as one with a key."""
+    ann = {"username": "ann", "email": "ann@example.org", "password": "correct horse battery"}
+    user_id = (await admin.ask("POST", "/v1/users", ann)).json()["user_id"]
+    user = f"/v1/users/{user_id}"
+    await _do(admin, ("POST", "/session/password", {"name": "ann", "password": ann["password"]}))
+    admin.http.cookies.clear()
+    session = (await admin.get("/v1/sessions"))["sessions"][0]["session_id"]
+    await _do(admin, ("GET", user, None), ("GET", "/v1/users?role=read_only", None), ("GET", "/v1/me", None))
+    await _do(admin, ("DELETE", f"/v1/sessions/{session}", None), ("PATCH", user, {"role": "auditor"}))
+    await _do(admin, ("PUT", f"{user}/password", {"password": "another horse battery"}))
+    steps = [("POST", f"{user}/{step}", None) for step in ("disable", "enable", "unlock")]
+    await _do(admin, *steps, ("DELETE", user, None))
+    made = (await admin.ask("POST", "/v1/keys", {"role": "auditor"})).json()["key_id"]
+    await _do(admin, ("POST", f"/v1/keys/{made}/replacement", None))
 
 
 async def _work_with_tasks(admin: Client) -> None:

@@ -13,7 +13,7 @@ import trio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from aggregates.key import Role
+from aggregates.values.roles import Role
 from tests.gateway import documented
 from tests.gateway.clients import Client, open_client, settings_of
 

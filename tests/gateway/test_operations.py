@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import trio
 
-from aggregates.key import Role
+from aggregates.values.roles import Role
 from gateway import operations
 from tests.gateway.clients import Client
 

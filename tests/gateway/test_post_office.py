@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import trio
 
-from aggregates.key import Principal, Role
 from aggregates.task import SubmitTask, TaskType
+from aggregates.values.roles import Principal, Role
 from gateway import post_office
 from gateway.node import Node, open_node
 from gateway.post_office import PostOffice

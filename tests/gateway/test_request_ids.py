@@ -10,7 +10,7 @@ import structlog
 import trio
 from eventsourcing.persistence import OperationalError
 
-from aggregates.key import Role
+from aggregates.values.roles import Role
 from gateway.request_ids import Named, begin
 from runtime import telemetry
 from tests.gateway.clients import TASK, Client, Denied, open_socket

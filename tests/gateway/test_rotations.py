@@ -11,7 +11,7 @@ import pytest
 import trio
 from msgspec.structs import replace
 
-from aggregates.key import Role
+from aggregates.values.roles import Role
 from gateway import rotations
 from gateway.backups import Opening, back_up, restore
 from gateway.folder import DataFolder

@@ -8,8 +8,8 @@ import pytest
 import trio
 from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
 
-from aggregates.key import Role
 from aggregates.task import PlaceBid, WithdrawBid
+from aggregates.values.roles import Role
 from gateway import sockets, translator
 from gateway.sockets import COMMANDS_AT_ONCE_MAX, FAULTS_MAX
 from runtime.errors import Conflict, Failure, NotAnswered, Overloaded

@@ -9,8 +9,8 @@ from urllib.parse import quote, urlencode
 import pytest
 import trio
 
-from aggregates.key import Role
 from aggregates.subject import EraseSubject
+from aggregates.values.roles import Role
 from gateway import cli
 from gateway.folder import DataFolder, FolderUnusable
 from runtime.delivery import Context

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from aggregates.key import Role
+from aggregates.values.roles import Role
 from tests.gateway.clients import BID, TASK, AgentClient, Client, recorded, told
 
 

@@ -14,16 +14,20 @@ from aggregates import (
     journal,
     journal_key,
     key,
+    lockout,
     projection,
     qubo_problem,
+    session,
     solve_job,
     subject,
     task,
     trail,
+    user,
 )
 from aggregates.catalog import AGGREGATES
 from aggregates.values.qubo import Format, Sense
 from aggregates.values.ranking import BidderFacts
+from aggregates.values.roles import Role
 from runtime.codec import Codec
 from runtime.errors import Refused
 from runtime.records import Command, Meta, Recorded
@@ -259,12 +263,51 @@ def _key(story: Story, random: Random, tenant: str, step: int) -> None:
     command = random.choice(
         (
             key.IssueKey(
-                **common, role=key.Role.AUDITOR, digest=bytes(32), label="for ann", data_subject=random.choice(PERSONS)
+                **common, role=Role.AUDITOR, digest=bytes(32), label="for ann", data_subject=random.choice(PERSONS)
             ),
+            key.ReplaceKey(**common, successor_id=f"key-{random.randint(0, 9)}", digest=bytes(32)),
             key.RevokeKey(**common, reason="leaked"),
         )
     )
     story.tell(key, key.stream(key_id), command)
+
+
+def _user(story: Story, random: Random, tenant: str, step: int) -> None:
+    user_id = random.choice(PERSONS) or "nobody"
+    common: dict[str, Any] = {"at": story.at, "tenant": tenant, "user_id": user_id}
+    theirs = common | {"data_subject": user_id}
+    names: dict[str, Any] = {
+        "username": f"name-{step}",
+        "email": f"name-{step}@example.org",
+        "name": random.choice(("", "Ann")),
+    }
+    command = random.choice(
+        (
+            user.RegisterUser(**theirs, **names, role=Role.OPERATOR, password_hash=random.choice(("", "$argon2id$"))),
+            user.ChangeUser(**theirs, role=random.choice((None, Role.AUDITOR)), email=f"new-{step}@example.org"),
+            user.SetPassword(**theirs, password_hash="$argon2id$"),
+            user.DisableUser(**common, reason="on leave"),
+            user.EnableUser(**common),
+            user.RemoveUser(**common, reason="left"),
+        )
+    )
+    story.tell(user, user.stream(user_id), command)
+
+
+def _session(story: Story, random: Random, tenant: str, step: int) -> None:
+    session_id = f"{tenant}-{random.randint(0, 9)}"
+    common: dict[str, Any] = {"at": story.at, "tenant": tenant, "session_id": session_id}
+    whose: dict[str, Any] = random.choice(({"user_id": "ann"}, {"key_id": "key-1"}))
+    opening = session.OpenSession(**common, digest=bytes(32), way=session.Way.LINK, ends_at=story.at + 60.0, **whose)
+    command = random.choice((opening, session.EndSession(**common, reason="signed out")))
+    story.tell(session, session.stream(session_id), command)
+
+
+def _lockout(story: Story, random: Random, tenant: str, step: int) -> None:
+    scope = random.choice(tuple(lockout.Scope))
+    common: dict[str, Any] = {"at": story.at, "tenant": tenant, "scope": scope, "whose": "ann"}
+    kinds = (*[lockout.NoteFailure] * 12, lockout.NoteSuccess, lockout.Unlock)
+    story.tell(lockout, lockout.stream(tenant, scope, "ann"), random.choice(kinds)(**common))
 
 
 def _projection(story: Story, random: Random, tenant: str, step: int) -> None:
@@ -358,9 +401,9 @@ def _archive(story: Story, random: Random, tenant: str, step: int) -> None:
 
 TELLERS: tuple[Callable[[Story, Random, str, int], None], ...] = (
     *(_agent, _submit, _task, _solve, _problem, _key, _projection, _journal, _journal_key, _subject, _action, _trail),
-    _archive,
+    *(_archive, _user, _session, _lockout),
 )
-WEIGHTS = (4, 2, 16, 6, 1, 1, 1, 1, 1, 1, 1, 2, 1)
+WEIGHTS = (4, 2, 16, 6, 1, 3, 1, 1, 1, 1, 1, 2, 1, 3, 4, 2)
 
 
 def from_disk(record: Recorded) -> Recorded:

@@ -12,7 +12,7 @@ from sqlalchemy import create_engine
 from aggregates import task
 from aggregates.catalog import AGGREGATES
 from aggregates.task import BidPlaced, LeaseExpired, TaskAwarded, TaskCompleted, TaskFailed
-from projections import agents, audit, bids, keys, personal, problems, solves, tasks
+from projections import agents, audit, bids, keys, personal, problems, sessions, solves, tasks, users
 from projections.catalog import PROJECTIONS
 from runtime.read_models import ReadModels, compare, digests
 from runtime.records import Meta, Recorded
@@ -185,8 +185,10 @@ FINDS = {
     keys: (keys.find, ("key_id",)),
     personal: (personal.find, ("position",)),
     problems: (problems.find, ("problem_id",)),
+    sessions: (sessions.find, ("session_id",)),
     solves: (solves.find, ("job_id",)),
     tasks: (tasks.find, ("task_id",)),
+    users: (users.find, ("user_id",)),
 }
 everywhere = pytest.mark.parametrize("projection", PROJECTIONS, ids=lambda module: module.__name__.rpartition(".")[2])
 

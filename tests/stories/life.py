@@ -13,13 +13,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from msgspec.structs import replace
 
 import agents.solver
-from aggregates import action, agent, key, task, trail
+from aggregates import action, agent, key, lockout, session, task, trail, user
 from aggregates.agent import AgentType
 from aggregates.journal import OpenJournal
 from aggregates.projection import SkipEvent
 from aggregates.qubo_problem import RegisterProblem
 from aggregates.solve_job import CancelSolve, QueueSolve
 from aggregates.values.qubo import Format, Sense
+from aggregates.values.roles import Role
 from gateway.erasure import erase
 from gateway.folder import DataFolder, write_private
 from gateway.node import Elements, open_node
@@ -129,8 +130,27 @@ async def _leave_a_trail(party: Party) -> None:
 
 async def _keep_keys(party: Party) -> None:
     digest = sha256(b"spare").digest()
-    await party.ask(key.IssueKey(key_id="spare", role=key.Role.AUDITOR, digest=digest, label="spare"))
+    await party.ask(key.IssueKey(key_id="spare", role=Role.AUDITOR, digest=digest, label="spare"))
+    new = sha256(b"newer").digest()
+    await party.ask(key.ReplaceKey(key_id="spare", successor_id="newer", digest=new, overlap_seconds=60.0))
     await party.ask(key.RevokeKey(key_id="spare", reason="old"))
+    await _keep_users(party)
+
+
+async def _keep_users(party: Party) -> None:
+    """A user who signs in, mistypes, is sent away, comes back and leaves; one whose password nobody finds."""
+    for named in (user.RegisterUser, user.ChangeUser, user.SetPassword, session.OpenSession, session.EndSession):
+        ends_at = party.node.system.clock.now() + 3600.0
+        await party.ask(
+            replace(command_by_type[named], **({"ends_at": ends_at} if named is session.OpenSession else {}))
+        )
+    for _ in range(5):
+        await party.ask(command_by_type[lockout.NoteFailure])
+    await party.ask(command_by_type[lockout.Unlock])
+    await party.ask(command_by_type[lockout.NoteFailure])
+    await party.ask(command_by_type[lockout.NoteSuccess])
+    for ending in (user.DisableUser, user.EnableUser, user.RemoveUser):
+        await party.ask(command_by_type[ending])
 
 
 async def _win(party: Party) -> None:

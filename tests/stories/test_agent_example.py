@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 import trio
 
-from aggregates.key import Role
 from aggregates.task import TaskAwarded, TaskCancelled, TaskCompleted, TaskFailed
+from aggregates.values.roles import Role
 from gateway.demo.crew import agent_file
 from gateway.node import Node
 from runtime.records import Recorded

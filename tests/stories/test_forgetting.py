@@ -13,8 +13,8 @@ import pytest
 import trio
 
 from aggregates.agent import UpdateAgent
-from aggregates.key import Role
 from aggregates.solve_job import CancelSolve
+from aggregates.values.roles import Role
 from gateway.live import line
 from gateway.log_replay import digests_of, replay_copies
 from gateway.work import analyze

@@ -1,6 +1,6 @@
 """Log levels and dead letters of actors over HTTP: for operators, for what there is and is theirs."""
 
-from aggregates.key import Role
+from aggregates.values.roles import Role
 from runtime.actor import Actor, Reply, reply
 from runtime.actors import Here
 from runtime.delivery import Context

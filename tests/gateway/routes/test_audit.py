@@ -5,7 +5,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from aggregates.key import Role
+from aggregates.values.roles import Role
 from runtime.transparency import Signer, read_note, verify_note
 from tests.gateway.clients import Client
 

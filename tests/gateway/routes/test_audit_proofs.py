@@ -4,7 +4,8 @@ import base64
 
 import pytest
 
-from aggregates.key import IssueKey, Role
+from aggregates.key import IssueKey
+from aggregates.values.roles import Role
 from gateway.auth import digest_of
 from runtime.delivery import Context
 from runtime.proofs import verify_consistency

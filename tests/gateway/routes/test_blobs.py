@@ -9,7 +9,7 @@ import httpx2
 import pytest
 import trio
 
-from aggregates.key import Role
+from aggregates.values.roles import Role
 from gateway.node import open_node
 from tests.gateway.clients import Client, open_client, settings_of
 from tests.gateway.raw import read_all

@@ -4,7 +4,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from aggregates.key import Role
+from aggregates.values.roles import Role
 from tests.gateway.clients import Client, open_client, settings_of
 from tests.gateway.routes.test_solves import TRIANGLE, problem_of
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import trio
 
-from aggregates.key import Role
+from aggregates.values.roles import Role
 from tests.gateway import documented
 from tests.gateway.clients import Client, open_client, settings_of
 from tests.gateway.raw import read_all

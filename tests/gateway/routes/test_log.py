@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from aggregates.key import Role
+from aggregates.values.roles import Role
 from tests.gateway.clients import BID, Client, recorded
 
 

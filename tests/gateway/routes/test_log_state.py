@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from aggregates import agent as agents
-from aggregates.key import Role
+from aggregates.values.roles import Role
 from runtime.records import evolved
 from tests.gateway.clients import Client
 

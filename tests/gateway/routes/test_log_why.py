@@ -1,13 +1,14 @@
 """Why something happened: over HTTP, from a node's command line, and from a file."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
 
-from aggregates.key import Role
+from aggregates.values.roles import Role
 from gateway.cli import main
 from gateway.commands.log_why import told
 from gateway.journal_file import JournalFile, open_journal
@@ -86,7 +87,7 @@ def test_what_a_request_led_to_is_told_as_a_tree(journal: Path, capsys: pytest.C
     assert main(["log", "why", str(done), str(journal), "--tree"]) == 0
     text = capsys.readouterr().out
     assert "It began with this request of operator:o1." in text
-    assert text.partition("What it led to:")[2].startswith("\n  2")
+    assert re.match(r"\n  \d", text.partition("What it led to:")[2])
 
 
 def test_names_of_all_kinds_are_found(journal: Path, capsys: pytest.CaptureFixture[str]) -> None:

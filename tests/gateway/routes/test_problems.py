@@ -10,8 +10,8 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aggregates.key import Role
 from aggregates.values.qubo import Format
+from aggregates.values.roles import Role
 from gateway.problems import BadRequest
 from gateway.routes.problems import ProblemBody, _read
 from runtime.blobs import Blobs

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from aggregates.key import Role
 from aggregates.task import TaskCancelled
+from aggregates.values.roles import Role
 from projections import tasks
 from runtime.records import Recorded
 from tests.gateway.clients import Client, open_client, settings_of

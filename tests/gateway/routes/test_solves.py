@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from aggregates.key import Role
+from aggregates.values.roles import Role
 from runtime.records import Recorded
 from tests.gateway.clients import Client, told
 from tests.gateway.routes.test_problems import register

@@ -1,6 +1,6 @@
 """The node at a glance, for people, and the same in numbers for Prometheus."""
 
-from aggregates.key import Role
+from aggregates.values.roles import Role
 from tests.gateway.clients import Client
 from tests.gateway.prometheus import parsed
 

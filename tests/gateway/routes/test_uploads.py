@@ -9,7 +9,7 @@ from typing import Any
 import httpx2
 import trio
 
-from aggregates.key import Role
+from aggregates.values.roles import Role
 from gateway.node import Elements, open_node
 from gateway.settings import GavelSettings
 from runtime.clock import SystemClock

@@ -1,0 +1,63 @@
+"""The cookie of a browser's session: `<journal>.<secret>`, out of reach of scripts, sent to this node alone and by its own pages alone.
+
+Over TLS it bears the prefix `__Host-`: no other host, and no page of the clear-text port, can set or overwrite it.
+"""
+
+import secrets
+from hashlib import sha256
+from typing import NamedTuple
+
+from starlette.requests import HTTPConnection
+from starlette.responses import Response
+
+COOKIE = "gavel-session"
+SECURE_COOKIE = f"__Host-{COOKIE}"
+SECRET_BYTES = 32
+
+
+class Cookie(NamedTuple):
+    """What a browser holds: in which journal its session stands, and the secret of which the journal keeps the digest."""
+
+    journal: str
+    secret: str
+
+    @property
+    def digest(self) -> bytes:
+        """What stands in the log for it."""
+        return sha256(self.secret.encode(errors="replace")).digest()
+
+    @property
+    def text(self) -> str:
+        """As the browser sends it."""
+        return f"{self.journal}.{self.secret}"
+
+
+def new_cookie(journal: str) -> Cookie:
+    """A cookie that nobody can guess."""
+    return Cookie(journal, secrets.token_urlsafe(SECRET_BYTES))
+
+
+def cookie_of(connection: HTTPConnection) -> Cookie | None:
+    """The session's cookie, where the browser sends one."""
+    text = connection.cookies.get(_name(connection), "")
+    journal, dot, secret = text.partition(".")
+    return Cookie(journal, secret) if dot and secret else None
+
+
+def set_cookie(response: Response, connection: HTTPConnection, cookie: Cookie, seconds: float) -> None:
+    """Has the browser keep it for so long."""
+    name, secure = _name(connection), _is_secure(connection)
+    response.set_cookie(name, cookie.text, max_age=int(seconds), secure=secure, httponly=True, samesite="strict")
+
+
+def delete_cookie(response: Response, connection: HTTPConnection) -> None:
+    """Has the browser forget it."""
+    response.delete_cookie(_name(connection), secure=_is_secure(connection), httponly=True, samesite="strict")
+
+
+def _name(connection: HTTPConnection) -> str:
+    return SECURE_COOKIE if _is_secure(connection) else COOKIE
+
+
+def _is_secure(connection: HTTPConnection) -> bool:
+    return connection.scope.get("scheme") in {"https", "wss"}
