@@ -131,6 +131,7 @@ async def test_what_is_another_tenants_looks_like_what_is_not_there(tmp_path: Pa
             name = present.split("/")[3]
             assert answered(theirs).replace(name, "X") == answered(none).replace(ABSENT, "X"), line.route
         kinds = {record.kind for record in await fixtures.admin.node.system.journal.read(before)}
+        kinds.discard("solve_job.SolveProgressed")  # the node's own solver goes on meanwhile
         assert kinds <= {"action.ActionBegun", "action.ActionEnded", "trail.RequestRefused", "trail.RequestsRefused"}
 
 
