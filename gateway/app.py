@@ -88,6 +88,7 @@ SOCKETS: tuple[SocketEndpoint, ...] = (*sockets.routes, *log.sockets)
 
 BLOBS = "/v1/blobs/"
 BLOB_SECONDS_MAX = 600.0
+BYTES_PER_SECOND_MIN = 1024.0
 REQUESTS_AT_ONCE_MAX = 600
 SOCKETS_AT_ONCE_MAX = 600
 HEADERS = (
@@ -100,12 +101,16 @@ STARTS = frozenset({"http.response.start", "websocket.http.response.start", "web
 
 def make_app(node: Node) -> Starlette:
     """The application of one node."""
-    bodies = BodyLimit(bytes_max=node.settings.request_body_bytes_max)
-    blobs = BodyLimit(bytes_max=node.settings.blob_bytes_max, seconds_max=BLOB_SECONDS_MAX)
+    bodies = BodyLimit(bytes_max=node.settings.request_body_bytes_max, bytes_per_second_min=BYTES_PER_SECOND_MIN)
+    blobs = BodyLimit(
+        bytes_max=node.settings.blob_bytes_max,
+        seconds_max=BLOB_SECONDS_MAX,
+        bytes_per_second_min=BYTES_PER_SECOND_MIN,
+    )
     middleware = [
-        Middleware(Headers),
+        Middleware(Headers, hsts_seconds=node.settings.hsts_seconds),
         Middleware(ClearFraming),
-        Middleware(AtOnce, requests_max=REQUESTS_AT_ONCE_MAX, sockets_max=SOCKETS_AT_ONCE_MAX),
+        Middleware(AtOnce, requests_max=REQUESTS_AT_ONCE_MAX, sockets_max=SOCKETS_AT_ONCE_MAX, callers=node.callers),
         Middleware(BodyBounds, limit=bodies, limit_by_prefix={BLOBS: blobs}),
     ]
     app = Starlette(
@@ -147,20 +152,23 @@ def _socket(line: SocketEndpoint) -> WebSocketRoute:
 class Headers:
     """Adds to each response what browsers must be told, unless the route has said it otherwise, and what the request is called."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, hsts_seconds: int = 0) -> None:
         self.app = app
+        hsts = ((b"strict-transport-security", f"max-age={hsts_seconds}".encode()),) if hsts_seconds else ()
+        self.headers_by_scheme = {"http": HEADERS, "https": (*HEADERS, *hsts)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
             return
         named = request_ids.begin(scope)
+        told = self.headers_by_scheme.get(scope["scheme"], HEADERS)
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] in STARTS:
                 headers = list(message.get("headers", ()))
                 names = {name for name, _ in headers}
-                headers += [line for line in HEADERS if line[0] not in names]
+                headers += [line for line in told if line[0] not in names]
                 message["headers"] = [*headers, *named.headers, *scope.get(ANSWER_HEADERS, ())]
             await send(message)
 

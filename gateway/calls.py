@@ -21,12 +21,14 @@ from starlette.websockets import WebSocket
 from aggregates.values.ids import TENANT_NAME
 from aggregates.values.roles import MACHINES, Permission, Principal, Role, roles_with
 from gateway import conditional, fields, preferences, request_ids, sorting, waiting
-from gateway.auth import authenticate, check_permission
+from gateway.admission import admit
+from gateway.auth import SAFE_METHODS, authenticate, check_permission
 from gateway.bodies import decode, without_secrets
 from gateway.deprecation import Deprecated
 from gateway.parts import Compartment, Node, check_whole_node
 from gateway.problems import document_of
 from gateway.queries import AFTER, AFTER_POSITION, AS_OF, LIMIT, REASON, TENANT, AsOf, Header, Parameter
+from gateway.rates import Kind
 from gateway.trail import Begun
 from gateway.turns import ALONE, Turn
 from runtime.delivery import Context
@@ -56,7 +58,8 @@ class Endpoint(NamedTuple):
     `bytes` where any are taken, of the type `body_media`, and `X | None` where it may be left out. `reply` is the type of a
     JSON answer; one of another `media` type has none. `others` are further statuses that are no failures, `also` further types of a
     JSON answer. No parameter of a query is read but those in `query`; `headers` mean something here alone. Where it `acts`, this is an
-    administrative action of whoever is no program: the handler puts it on record (`Call.begin`) before it does anything.
+    administrative action of whoever is no program: the handler puts it on record (`Call.begin`) before it does anything. It
+    `is_heavy` where it reads a whole journal or makes read models anew: there is a rate of its own for that.
 
     A GET `rests_on` streams whose names begin so (`{…}` of the path, or the tenant): by those its answer has an ETag, which is the
     row's own position where that row changes by nothing but the records of one stream (`by_last_position`). `guards` is the stream of
@@ -83,11 +86,19 @@ class Endpoint(NamedTuple):
     also: tuple[Any, ...] = ()
     deprecated: Deprecated | None = None
     asks_once: bool = False
+    is_heavy: bool = False
 
     @property
     def roles(self) -> frozenset[Role]:
         """Who may."""
         return frozenset() if self.needs is None else roles_with(self.needs)
+
+    @property
+    def kind(self) -> Kind:
+        """Which of a principal's rates it counts for."""
+        if self.is_heavy:
+            return Kind.HEAVY
+        return Kind.READ if self.method in SAFE_METHODS else Kind.WRITE
 
     @property
     def route(self) -> str:
@@ -398,13 +409,15 @@ def _node(connection: HTTPConnection) -> Node:
 
 
 async def _whose(connection: HTTPConnection, line: Endpoint | SocketEndpoint) -> tuple[Compartment, Principal]:
-    """Who calls, and the compartment that is theirs; a stranger is taken down and turned away."""
+    """Who calls, and the compartment that is theirs; a stranger is taken down and turned away, and who has too much under way."""
     node = _node(connection)
     try:
-        return await authenticate(connection, node)
+        found = await authenticate(connection, node)
     except HTTPException as error:
         node.trail.refuse_stranger(connection, line.route, error)
         raise
+    node.callers.enter(connection.scope, found[1].tenant, found[1].name)
+    return found
 
 
 def _check(connection: HTTPConnection, compartment: Compartment, principal: Principal, needs: Permission) -> None:
@@ -429,11 +442,14 @@ async def run(call: Call) -> Response:
     """Answers a call: checks whether its caller may, runs the endpoint, and takes down what must be on record."""
     endpoint = call.endpoint
     try:
-        if endpoint.needs is not None:
-            _check(call.request, call.node, call.principal, endpoint.needs)
-        response = await _known(call) if endpoint.rests_on else None
-        if response is None:
+        if endpoint.needs is None:
             response = await endpoint.handle(call)
+        else:
+            _check(call.request, call.node, call.principal, endpoint.needs)
+            standing = await admit(call.node.visitors, call.principal, endpoint.kind)
+            known = await _known(call) if endpoint.rests_on else None
+            response = await endpoint.handle(call) if known is None else known
+            response.raw_headers.extend(standing)
     except BaseException as error:
         call.failed(error)
         raise

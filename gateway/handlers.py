@@ -30,6 +30,10 @@ class Owner(Protocol):
     broken: bool
     sends: int
 
+    def bound_reading(self, seconds: float) -> None: ...
+
+    def note(self, event: str, **said: object) -> None: ...
+
 
 class Leaving(Protocol):
     """A stream whose client can be told that the house shuts down."""

@@ -60,6 +60,7 @@ routes = (
         others=(202,),
         also=(OperationRow,),
         headers=(ASYNC,),
+        is_heavy=True,
     ),
     Endpoint("GET", "/v1/audit/checkpoint", checkpoint, Permission.AUDIT_READ, media="text/plain"),
 )
