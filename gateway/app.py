@@ -6,7 +6,6 @@ from importlib.metadata import version
 
 import msgspec
 from starlette.applications import Starlette
-from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
@@ -16,8 +15,10 @@ from starlette.websockets import WebSocket
 
 from gateway import asyncapi as asyncapi_of
 from gateway import openapi as openapi_of
+from gateway import request_ids
+from gateway.batch import Lines
 from gateway.bounds import AtOnce, BodyBounds, BodyLimit, ClearFraming
-from gateway.calls import Endpoint, SocketEndpoint, answer, answer_socket
+from gateway.calls import ANSWER_HEADERS, Endpoint, SocketEndpoint, answer, answer_socket
 from gateway.parts import Node
 from gateway.problems import exception_handlers
 from gateway.routes import (
@@ -26,6 +27,7 @@ from gateway.routes import (
     audit,
     audit_proofs,
     audit_rotations,
+    batch,
     bids,
     blobs,
     console,
@@ -37,6 +39,7 @@ from gateway.routes import (
     log_state,
     log_why,
     openapi,
+    operations,
     problems,
     projections,
     session,
@@ -83,6 +86,8 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *tenant_health.routes,
     *actors.routes,
     *openapi.routes,
+    *batch.routes,
+    *operations.routes,
 )
 SOCKETS: tuple[SocketEndpoint, ...] = (*sockets.routes, *feed.sockets)
 
@@ -91,11 +96,12 @@ BLOB_SECONDS_MAX = 600.0
 BYTES_PER_SECOND_MIN = 1024.0
 REQUESTS_AT_ONCE_MAX = 600
 SOCKETS_AT_ONCE_MAX = 600
-HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",  # a sign-in link must not travel on
-    "X-Frame-Options": "DENY",
-}
+HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),  # a sign-in link must not travel on
+    (b"x-frame-options", b"DENY"),
+)
+STARTS = frozenset({"http.response.start", "websocket.http.response.start", "websocket.accept"})
 
 
 def make_app(node: Node) -> Starlette:
@@ -119,6 +125,7 @@ def make_app(node: Node) -> Starlette:
     )
     app.router.redirect_slashes = False  # a path that is not in the table is none
     app.state.node = node
+    app.state.lines = Lines(ENDPOINTS)
     app.state.api_document = api_document
     app.state.asyncapi_document = asyncapi_document
     return app
@@ -155,21 +162,26 @@ def _socket(line: SocketEndpoint) -> WebSocketRoute:
 
 
 class Headers:
-    """Adds to each response what browsers must be told, unless the route has said it otherwise."""
+    """Adds to each response what browsers must be told, unless the route has said it otherwise, and what the request is called."""
 
     def __init__(self, app: ASGIApp, hsts_seconds: int = 0) -> None:
         self.app = app
-        hsts = {"Strict-Transport-Security": f"max-age={hsts_seconds}"} if hsts_seconds else {}
-        self.headers_by_scheme = {"http": HEADERS, "https": HEADERS | hsts}
+        hsts = ((b"strict-transport-security", f"max-age={hsts_seconds}".encode()),) if hsts_seconds else ()
+        self.headers_by_scheme = {"http": HEADERS, "https": (*HEADERS, *hsts)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self.app(scope, receive, send)
+            return
+        named = request_ids.begin(scope)
         told = self.headers_by_scheme.get(scope["scheme"], HEADERS)
 
         async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in told.items():
-                    headers.setdefault(name, value)
+            if message["type"] in STARTS:
+                headers = list(message.get("headers", ()))
+                names = {name for name, _ in headers}
+                headers += [line for line in told if line[0] not in names]
+                message["headers"] = [*headers, *named.headers, *scope.get(ANSWER_HEADERS, ())]
             await send(message)
 
         await self.app(scope, receive, send_with_headers)

@@ -20,19 +20,21 @@ from starlette.websockets import WebSocket
 
 from aggregates.values.ids import TENANT_NAME
 from aggregates.values.roles import MACHINES, Permission, Principal, Role, roles_with
+from gateway import conditional, fields, preferences, request_ids, sorting, waiting
 from gateway.admission import RawHeader, admit
 from gateway.auth import SAFE_METHODS, authenticate, check_permission
 from gateway.bodies import decode, without_secrets
+from gateway.deprecation import Deprecated
 from gateway.parameters import IDEMPOTENCY, check_parameters
 from gateway.parts import Compartment, Node, check_whole_node
 from gateway.problems import document_of
 from gateway.queries import AFTER, AFTER_POSITION, AS_OF, LIMIT, REASON, TENANT, AsOf, Header, Parameter
 from gateway.rates import Kind
 from gateway.trail import Begun
+from gateway.turns import ALONE, Turn
 from runtime.delivery import Context
 from runtime.errors import Overloaded, Refused
 from runtime.records import Command
-from runtime.trace import parsed
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -43,6 +45,8 @@ IDEMPOTENCY_HEADER = IDEMPOTENCY.name
 CATCH_UP_SECONDS_MAX = 5.0
 JSON = "application/json"
 OCTETS = "application/octet-stream"
+ANSWER_HEADERS = "gavel.answer_headers"
+"""In a request's scope: what is told with any answer to it, a failure too."""
 
 _deterministic = msgspec.msgpack.Encoder(order="deterministic")
 
@@ -52,10 +56,15 @@ class Endpoint(NamedTuple):
 
     Where an agent itself is concerned, a path's `{agent_id}` binds its own key, which is taken for that agent alone. `body` is
     `bytes` where any are taken, of the type `body_media`, and `X | None` where it may be left out. `reply` is the type of a
-    JSON answer; one of another `media` type has none. `others` are further statuses that are no failures. No parameter of a
-    query is read but those in `query`; `headers` mean something here alone. Where it `acts`, this is an administrative action
-    of whoever is no program: the handler puts it on record (`Call.begin`) before it does anything. It `is_heavy` where it reads a whole
-    journal or makes read models anew: there is a rate of its own for that.
+    JSON answer; one of another `media` type has none. `others` are further statuses that are no failures, `also` further types of a
+    JSON answer. No parameter of a query is read but those in `query`; `headers` mean something here alone. Where it `acts`, this is an
+    administrative action of whoever is no program: the handler puts it on record (`Call.begin`) before it does anything. It
+    `is_heavy` where it reads a whole journal or makes read models anew: there is a rate of its own for that.
+
+    A GET `rests_on` streams whose names begin so (`{…}` of the path, or the tenant): by those its answer has an ETag, which is the
+    row's own position where that row changes by nothing but the records of one stream (`by_last_position`). `guards` is the stream of
+    what the path names: a write is held against it where it says If-Match. One that `asks_once`, after nothing but reading its body, may be
+    followed in a batch by the next as soon as it has asked.
     """
 
     method: str
@@ -71,6 +80,12 @@ class Endpoint(NamedTuple):
     headers: tuple[Header, ...] = ()
     body_media: str = OCTETS
     acts: bool = False
+    rests_on: tuple[str, ...] = ()
+    by_last_position: bool = False
+    guards: str = ""
+    also: tuple[Any, ...] = ()
+    deprecated: Deprecated | None = None
+    asks_once: bool = False
     is_heavy: bool = False
 
     @property
@@ -137,6 +152,11 @@ class Call:
         self.is_left_open = False
         """Whether the action goes on when the request has been answered."""
         self._read_position: int | None = None
+        self.turn: Turn | None = None
+        """Its place in the order of a batch."""
+        self._tag_position = 0
+        self.is_news = False
+        """Whether something has happened for which the caller has waited: an older answer would not show it."""
 
     @property
     def principal(self) -> Principal:
@@ -187,6 +207,22 @@ class Call:
         """Where the page goes on: what the one before told as `next`."""
         return self.asked(AFTER)
 
+    def wish(self) -> dict[str, Any]:
+        """Which page is wanted, sorted how, and what of its rows: as the `page` of a read model takes it."""
+        sort = self._named(sorting.NAME)
+        past = sorting.past(sort, self.asked(sorting.CURSOR))
+        return {"sort": sort.keys, "past": past, "limit": self.limit, "only": self.only}
+
+    @property
+    def only(self) -> frozenset[str] | None:
+        """Which fields are wanted; None: all."""
+        chosen: frozenset[str] | None = self._named(fields.NAME)
+        return chosen
+
+    def _named(self, name: str) -> Any:
+        """The endpoint's parameter of that name, as it was asked."""
+        return next((self.asked(one) for one in self.endpoint.query if one.name == name), None)
+
     @property
     def reason(self) -> str:
         """Why something is ended, as the query says."""
@@ -216,6 +252,13 @@ class Call:
         elif not self.is_left_open:
             await self.node.trail.end_done(self._begun)
 
+    async def left_open_ended(self, error: Exception | None) -> None:
+        """What went on when the request had been answered has ended."""
+        if self._begun is not None and error is not None:
+            self.node.trail.end(self._begun, error)
+        elif self._begun is not None:
+            await self.node.trail.end_done(self._begun)
+
     def failed(self, error: BaseException) -> None:
         """The request was refused or has failed: takes down what became of the action that it began, or that it was refused."""
         trail, route = self.node.trail, self.endpoint.route
@@ -229,21 +272,34 @@ class Call:
     async def ask(self, message: Command[R], *, tenant: str = "") -> R:
         """Asks the node on the caller's behalf, once for each idempotency key; for another tenant where one is named."""
         context = self.context()
-        return await self.node.system.ask(message, msgspec.structs.replace(context, tenant=tenant or context.tenant))
+        context = msgspec.structs.replace(context, tenant=tenant or context.tenant)
+        if self.turn is not None:
+            return await self._ask_in_turn(message, context, self.turn)
+        return await self.node.system.ask(message, context)
+
+    async def _ask_in_turn(self, message: Command[R], context: Context, turn: Turn) -> R:
+        system = self.node.system
+        await turn.take(system.place(message, context))
+        delivery = system.post(message, context)
+        turn.go_on()
+        answer: R = await delivery.wait()
+        return answer
 
     def context(self) -> Context:
         """On whose behalf, and why."""
-        traceparent, trace_id = parsed(self.request.headers.get("traceparent", "")) or ("", "")
+        named = request_ids.of(self.request.scope)
         key = self.request.headers.get(IDEMPOTENCY.name, "")
         asked_for = (self.request.method, self.request.url.path, self.request.url.query, self._asked_for)
         return Context(
             tenant=self.tenant,
             principal=self.principal.name,
             cause=self._begun.cause if self._begun else "",
-            correlation=self._begun.correlation if self._begun else trace_id,
-            traceparent=traceparent,
+            correlation=self._begun.correlation if self._begun else named.trace_id,
+            traceparent=named.traceparent,
+            tracestate=named.tracestate,
             key=f"{self.principal.key_id} {self.request.method} {self.request.url.path} {key}" if key else "",
             digest=sha256(_deterministic.encode(asked_for)).digest() if key else b"",
+            expects=conditional.expected(self) if self.endpoint.guards else None,
         )
 
     async def read(self, question: Callable[..., T], *arguments: Any, **narrowed: Any) -> T:
@@ -252,15 +308,21 @@ class Call:
         With `?as_of=` it is answered by the read models as they were then.
         """
 
+        if self.turn is not None:
+            await self.turn.take(ALONE)
+
         def ask(connection: Connection) -> T:
             return question(connection, *arguments, **narrowed)
 
         as_of = self.asked(AS_OF) if AS_OF in self.endpoint.query else None
         if as_of is not None:
+            self._tag_position = self._tag_position or self.node.system.journal.position
             self._read_position = await self._position_of(as_of)
             return await self.node.history.query(self._read_position, ask)
         named = self.asked(AFTER_POSITION) if AFTER_POSITION in self.endpoint.query else None
-        position = self._read_position = self.node.system.journal.position if named is None else named
+        newest = self.node.system.journal.position
+        position = self._read_position = newest if named is None or self.is_news else named
+        self._tag_position = self._tag_position or position
         with trio.move_on_after(CATCH_UP_SECONDS_MAX) as scope:
             await self.node.projector.wait_for(position)
         if scope.cancelled_caught:
@@ -278,14 +340,51 @@ class Call:
     # ---- out
 
     def page(self, name: str, rows: Sequence[Mapping[str, Any]]) -> Response:
-        """A page of a read model's rows under this name, with the cursor of the page after it (null where there is none)."""
-        return self.reply({name: rows, "next": rows[-1]["first_position"] if len(rows) == self.limit else None})
+        """A page of a read model's rows under this name, with the cursor of the page after it (null where there is none), and a link
+        there."""
+        after = sorting.cursor_after(self._named(sorting.NAME), rows[-1]) if len(rows) == self.limit else None
+        shown = {name: fields.all_picked(rows, self.only), "next": after}
+        return self.reply(shown, headers=self.link_to(after), is_page=True)
 
-    def reply(self, value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    def link_to(self, after: int | str | None) -> dict[str, str]:
+        """The header that leads to the page after one; none where there is no such page."""
+        if after is None:
+            return {}
+        scope = self.request.scope
+        return {"Link": sorting.link_to(scope["path"], scope["query_string"].decode("latin-1"), after)}
+
+    def reply(
+        self, value: Any, status: int = 200, headers: Mapping[str, str] | None = None, *, is_page: bool = False
+    ) -> Response:
         """JSON, with the position that was read at; after a command, the one that a reader has to wait for to see it."""
+        named = self.place()
+        if self.endpoint.rests_on and self._tag_position:
+            named |= conditional.headers_of(self, value, self._tag_position, weak=is_page)
+            if conditional.matches(self.request.scope, named.get("ETag", "")):
+                return conditional.not_modified(self, named["ETag"])
+        if not is_page and isinstance(value, dict):
+            value = fields.picked(value, self.only)
+        return Response(msgspec.json.encode(value), status, named | dict(headers or {}), JSON)
+
+    def applied(self, preference: str) -> None:
+        """Whatever the answer is, it says that this preference was followed."""
+        told = self.request.scope.get(ANSWER_HEADERS, ())
+        also = ((b"preference-applied", preference.encode()), (b"vary", b"Prefer"))
+        self.request.scope[ANSWER_HEADERS] = [*told, *also]
+
+    async def written(self, accepted: Any, look: Callable[[], Awaitable[Any]]) -> Response:
+        """What a write answers with, as its caller prefers: what was accepted, nothing, or what `look` finds now."""
+        returns = preferences.preferences(self.request.scope).returns
+        if returns:
+            self.applied(f"return={returns}")
+        if returns == "minimal":
+            return Response(status_code=204, headers=self.place())
+        return self.reply(await look() if returns else accepted)
+
+    def place(self) -> dict[str, str]:
+        """The position that the answer stands for, and of which journal."""
         position = self.node.system.journal.position if self._read_position is None else self._read_position
-        named = {POSITION_HEADER: str(position), JOURNAL_HEADER: self.node.journal} | dict(headers or {})
-        return Response(msgspec.json.encode(value), status, named, JSON)
+        return {POSITION_HEADER: str(position), JOURNAL_HEADER: self.node.journal}
 
 
 def found(value: T | None, what: str, name: str) -> T:
@@ -334,23 +433,44 @@ def _check(connection: HTTPConnection, compartment: Compartment, principal: Prin
 async def answer(endpoints: Mapping[str, Endpoint], request: Request) -> Response:
     """Runs the endpoint of the request's method."""
     endpoint = endpoints["GET" if request.method == "HEAD" else request.method]
+    if endpoint.deprecated is not None:
+        request.scope[ANSWER_HEADERS] = endpoint.deprecated.headers(request.path_params)
     if endpoint.needs is None:
         call = Call(request, _node(request), None, endpoint)
     else:
         call = Call(request, *await _whose(request, endpoint), endpoint)
+    return await run(call)
+
+
+async def run(call: Call) -> Response:
+    """Answers a call: checks whether its caller may, runs the endpoint, and takes down what must be on record."""
+    endpoint, request = call.endpoint, call.request
     standing: Sequence[RawHeader] = ()
     try:
         if endpoint.needs is not None:
             _check(request, call.node, call.principal, endpoint.needs)
             standing = await admit(call.node.visitors, call.principal, endpoint.kind)
         check_parameters(request, endpoint.query, endpoint.headers_read, call.asked, others=endpoint.needs is None)
-        response = await endpoint.handle(call)
+        known = await _known(call) if endpoint.rests_on else None
+        response = await endpoint.handle(call) if known is None else known
         response.raw_headers.extend(standing)
     except BaseException as error:
         call.failed(error)
         raise
     await call.done()
     return response
+
+
+async def _known(call: Call) -> Response | None:
+    """304 where the caller has what it asks for, and waits no longer for something else."""
+    if preferences.WAIT in call.endpoint.headers and preferences.preferences(call.request.scope).wait:
+        named = call.asked(AFTER_POSITION) if AFTER_POSITION in call.endpoint.query else None
+        position = conditional.seen(call)
+        position = named if position is None else position
+        if position is not None and await waiting.changed(call, position):
+            call.is_news = True
+            return None
+    return conditional.unchanged(call)
 
 
 async def answer_socket(endpoint: SocketEndpoint, websocket: WebSocket) -> None:

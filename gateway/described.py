@@ -11,7 +11,7 @@ from gateway.auth import SAFE_METHODS
 from gateway.calls import JOURNAL_HEADER, POSITION_HEADER, Endpoint
 from gateway.parameters import IDEMPOTENCY
 from gateway.problem_codes import CODES
-from gateway.queries import AFTER_POSITION, AS_OF, Header
+from gateway.queries import AFTER_POSITION, AS_OF, IF_MATCH, IF_NONE_MATCH, Header
 
 
 class Tag(NamedTuple):
@@ -40,7 +40,7 @@ TAGS = (
     Tag("keys", "Who may come in: keys, users, and the sessions of browsers.", ("keys", "users", "session")),
     Tag(
         "node", "How the node is, and what operators can do about it.",
-        ("health", "status", "tenant_health", "journals", "projections", "actors"),
+        ("health", "status", "tenant_health", "journals", "projections", "actors", "batch", "operations"),
     ),
     Tag("documents", "The console, this document, and its sibling for websockets.", ("console", "openapi")),
 )  # fmt: skip
@@ -54,7 +54,6 @@ class Operation(NamedTuple):
 
     name: str
     refusals: tuple[str, ...] = ()
-    is_deprecated: bool = False
     media: tuple[str, ...] = ()
     """What its answers are, where they are of several types."""
 
@@ -215,6 +214,8 @@ OPERATIONS: dict[str, Operation] = {
     "actors.set_log_level": Operation("set_log_level"),
     "actors.dead_letters": Operation("list_dead_letters"),
     "actors.send_again": Operation("send_dead_letter_again"),
+    "batch.batch": Operation("run_batch"),
+    "operations.show": Operation("get_operation"),
     "openapi.find": Operation("get_openapi_document"),
     "openapi.find_asyncapi": Operation("get_asyncapi_document"),
 }  # fmt: skip
@@ -250,6 +251,8 @@ def _common(line: Endpoint) -> Iterator[str]:
         yield "too_many_requests"
     if "{" in line.path:
         yield "not_found"
+    if line.guards:
+        yield "resource_changed"
     if line.query or line.needs is not None:
         yield "query_invalid"
     if line.headers_read:
@@ -307,6 +310,7 @@ def answer_headers(line: Endpoint, status: int) -> tuple[str, ...]:
     by_rule = {"WWW-Authenticate": status == 401, "Retry-After": status in (429, 503)}
     is_read = status < 300 and line.reply is not None and line.needs is not None and status != 204
     by_rule |= {POSITION_HEADER: is_read, JOURNAL_HEADER: is_read}
+    by_rule |= {"ETag": bool(line.rests_on) and status in (200, 304)}
     return tuple(
         header.name
         for header in ANSWER_HEADERS
@@ -316,7 +320,9 @@ def answer_headers(line: Endpoint, status: int) -> tuple[str, ...]:
 
 def request_headers(line: Endpoint) -> tuple[Header, ...]:
     """The headers that a request may carry, beside those that are told once for all."""
-    return tuple(header for header in line.headers_read if header is not IDEMPOTENCY)
+    is_read = line.method in SAFE_METHODS
+    conditions = (IF_NONE_MATCH,) if line.rests_on and is_read else (IF_MATCH,) if line.guards and not is_read else ()
+    return (*(header for header in line.headers_read if header is not IDEMPOTENCY), *conditions)
 
 
 def is_once(line: Endpoint) -> bool:

@@ -179,7 +179,7 @@ BODIES: dict[str, Named] = {
 """Bodies of requests by the names of their schemas, each by a name that says what it shows."""
 
 TEXTS = {
-    "log.feed": 'retry: 1000\nid: 4711\nevent: position\ndata: 4711\n\nid: 4712\nevent: task.TaskStarted\ndata: {"position":4712}\n\n',
+    "feed.feed": 'retry: 1000\nid: 4711\nevent: position\ndata: 4711\n\nid: 4712\nevent: task.TaskStarted\ndata: {"position":4712}\n\n',
     "audit.checkpoint": "gavel/default\n4711\nn4bQgYhMfWWaL+qgxVrQFaO/TxsrC4Is0V1sFbDwCgg=\n\n— gavel/default Gin8Kx4t\n",
     "status.metrics": "# TYPE gavel_position gauge\ngavel_position 4711\n",
     "witness.add_checkpoint": "— witness/example 5f1d7a84db4c4f6c\n",

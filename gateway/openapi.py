@@ -62,7 +62,9 @@ class ProblemDocument(msgspec.Struct, frozen=True, kw_only=True):
 
 def document(endpoints: Sequence[Endpoint], version: str) -> Schema:
     """The document of this table."""
-    kinds = [kind for line in endpoints for kind in (body_kind(line.body), line.reply) if not is_nothing(kind)]
+    kinds = [
+        kind for line in endpoints for kind in (body_kind(line.body), line.reply, *line.also) if not is_nothing(kind)
+    ]
     schema_by_kind, schemas = schemas_of([ProblemDocument, *kinds])
     describing = _Describing(schema_by_kind, schemas)
     paths: dict[str, Schema] = {}
@@ -174,8 +176,9 @@ class _Describing:
         }
         if line.needs is not None:
             operation |= {"security": [{"bearer": []}, {"session": []}], "x-roles": sorted(line.roles)}
-        if operation_of(line).is_deprecated:
+        if line.deprecated is not None:
             operation["deprecated"] = True
+            operation["description"] += f"\n\n{line.deprecated.sentence}"
         if is_once(line):
             operation["parameters"].append({"$ref": f"#/components/parameters/{IDEMPOTENCY.name}"})
         if line.body is not None:
@@ -201,7 +204,8 @@ class _Describing:
         return {"required": kind is line.body, "content": content}
 
     def _responses(self, line: Endpoint) -> Schema:
-        answers = {status: self._answer(line, status) for status in (line.status, *line.others)}
+        unchanged = (304,) if line.rests_on else ()
+        answers = {status: self._answer(line, status) for status in (line.status, *line.others, *unchanged)}
         for status, answer in answers.items():
             _add_headers(answer, line, status)
         for status, codes in refusals(line).items():
@@ -218,6 +222,8 @@ class _Describing:
         if line.reply is not None:
             schema = self.schema_by_kind[line.reply]
             shown = {"schema": schema, "example": example(schema, self.schemas)}
+            if line.also:
+                shown["schema"] = {"anyOf": [schema, *(self.schema_by_kind[kind] for kind in line.also)]}
         else:
             shown = {"schema": {"type": "string"}} if line.media != OCTETS else {"schema": {}}
             shown |= {"example": TEXTS[line.action]} if line.action in TEXTS else {}

@@ -4,10 +4,10 @@ from starlette.requests import HTTPConnection
 
 from aggregates.action import Origin
 from gateway.addresses import key_of
+from gateway.request_ids import request_id
 
 REASON_HEADER = "Gavel-Reason"
 BEHALF_HEADER = "Gavel-On-Behalf-Of"
-REQUEST_ID_HEADER = "X-Request-Id"
 
 WORDS_MAX = 200
 REASON_CHARACTERS_MAX = 500
@@ -21,7 +21,7 @@ def origin_of(connection: HTTPConnection, route: str, *, reason: str = "") -> Or
         address=address_of(connection),
         route=route[:WORDS_MAX],
         user_agent=headers.get("user-agent", "")[:WORDS_MAX],
-        request_id=headers.get(REQUEST_ID_HEADER, "")[:WORDS_MAX],
+        request_id=request_id(),
         behalf=headers.get(BEHALF_HEADER, "")[:WORDS_MAX],
         reason=(reason or headers.get(REASON_HEADER, ""))[:REASON_CHARACTERS_MAX],
     )

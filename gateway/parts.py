@@ -23,6 +23,7 @@ from gateway.courier import Terms
 from gateway.fair import Turns
 from gateway.fanout import Fanout
 from gateway.folder import DataFolder
+from gateway.operations import Operations
 from gateway.outside import Sender
 from gateway.passwords import Passwords
 from gateway.rates import Rates
@@ -31,6 +32,7 @@ from gateway.sockets import Sockets
 from gateway.tickets import Tickets
 from gateway.tls import Certificates
 from gateway.trail import Trail
+from gateway.waiting import Waits
 from gateway.webhooks import Webhooks
 from runtime.blobs import Blobs
 from runtime.delivery import Context
@@ -102,6 +104,8 @@ class Compartment:
             refusals_max=settings.refusals_recorded_max,
             strangers_tenant=TENANT if journal == SHARED else journal,
         )
+        self.waits = Waits(self.system)
+        self.operations = Operations()
         self.sockets = Sockets(self.system, self.position_in, self.trail.refuse, partial(pace, visitors))
         self.fanout = Fanout(self.system.journal)
         terms = Terms(settings.webhook_retry_seconds_max, settings.webhook_dead_seconds)

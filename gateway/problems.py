@@ -13,7 +13,8 @@ from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.responses import Response
 from starlette.types import ExceptionHandler
 
-from runtime.errors import Conflict, Crashed, NoRoom, NotAnswered, Overloaded, Refused, Unreachable
+from gateway.request_ids import request_id
+from runtime.errors import Conflict, Crashed, NoRoom, NotAnswered, Overloaded, Refused, Stale, Unreachable
 
 MEDIA_TYPE = "application/problem+json"
 CHALLENGE = 'Bearer realm="gavel"'
@@ -75,7 +76,9 @@ def problem(
     **more: Any,
 ) -> Response:
     """The response that says so. `more` are further members, as the `error_id` of a crash."""
-    body = msgspec.json.encode(document(status, code, title, detail=detail, errors=errors, **more))
+    about = request_id()
+    instance = {"instance": f"urn:gavel:request:{about}"} if about else {}
+    body = msgspec.json.encode(document(status, code, title, detail=detail, errors=errors, **instance, **more))
     challenge = {"WWW-Authenticate": CHALLENGE} if status == HTTPStatus.UNAUTHORIZED else {}
     return Response(body, status, challenge | dict(headers or {}), MEDIA_TYPE)
 
@@ -136,6 +139,10 @@ async def _handle_refused(request: Request, error: Refused) -> Response:
 
 async def _handle_conflict(request: Request, error: Conflict) -> Response:
     return problem(409, "conflict", "Conflict", detail=str(error))
+
+
+async def _handle_stale(request: Request, error: Stale) -> Response:
+    return problem(412, "resource_changed", "The resource has changed", detail=str(error))
 
 
 async def _handle_overloaded(request: Request, error: Overloaded) -> Response:
@@ -203,6 +210,7 @@ _HANDLERS = {
     HTTPException: _handle_http,
     Refused: _handle_refused,
     Conflict: _handle_conflict,
+    Stale: _handle_stale,
     NoRoom: _handle_no_room,
     Overloaded: _handle_overloaded,
     Unreachable: _handle_unreachable,
@@ -224,6 +232,8 @@ def code_of(error: Exception) -> tuple[int, str] | None:
             return error.status_code, _name(error.status_code)[0]
         case Refused():
             return error.status, error.code
+        case Stale():
+            return 412, "resource_changed"
         case Conflict():
             return 409, "conflict"
         case NoRoom():

@@ -47,6 +47,18 @@ class Header(NamedTuple):
     required: bool = False
 
 
+IF_NONE_MATCH = Header(
+    "If-None-Match",
+    "The `ETag` of what the caller has: where that still holds, 304 says so and nothing is sent.",
+    {"type": "string"},
+)
+IF_MATCH = Header(
+    "If-Match",
+    "The `ETag` of what the caller has seen: where anything was recorded of it since, nothing is done (412, `resource_changed`).",
+    {"type": "string"},
+)
+
+
 def is_number(text: str) -> bool:
     """Whether a text is a whole number that is not too long to be read."""
     return text.isascii() and text.isdigit() and len(text) <= DIGITS_MAX

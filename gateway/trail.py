@@ -20,6 +20,7 @@ from starlette.requests import HTTPConnection
 from aggregates.action import BeginAction, EndAction, Outcome
 from aggregates.trail import NoteRefusals, NoteStrangers, Refusal
 from aggregates.values.roles import Principal
+from gateway import request_ids
 from gateway.auth import SAFE_METHODS, key_id_of
 from gateway.origins import WORDS_MAX, address_of, origin_of
 from gateway.problems import code_of
@@ -27,7 +28,6 @@ from gateway.refusals import Batch, Refusals, Who
 from runtime.delivery import Context
 from runtime.errors import Crashed, Failure, NotAnswered, Overloaded, Refused, Unreachable
 from runtime.system import System
-from runtime.trace import parsed
 
 SUBJECT_CHARACTERS_MAX = 300
 ENDINGS_MAX = 1_000
@@ -90,7 +90,7 @@ class Trail:
             raise Overloaded(
                 "the trail is behind: actions before this one are not yet on record", retry_seconds=RETRY_SECONDS
             )
-        traceparent, trace_id = parsed(connection.headers.get("traceparent", "")) or ("", "")
+        named = request_ids.of(connection.scope)
         begin = BeginAction(
             action_id=self.system.ids.new(),
             principal=principal.name,
@@ -99,10 +99,14 @@ class Trail:
             origin=origin_of(connection, route, reason=reason),
         )
         context = Context(
-            tenant=principal.tenant, principal=principal.name, correlation=trace_id, traceparent=traceparent
+            tenant=principal.tenant,
+            principal=principal.name,
+            correlation=named.trace_id,
+            traceparent=named.traceparent,
+            tracestate=named.tracestate,
         )
         noted = await self.system.ask(begin, context)
-        return Begun(noted.action_id, principal, noted.cause, trace_id or noted.cause)
+        return Begun(noted.action_id, principal, noted.cause, named.trace_id or noted.cause)
 
     async def end_done(self, begun: Begun) -> None:
         """Puts on record that an action was done; where that can't be now, it is taken down, since done it is."""

@@ -27,7 +27,21 @@ from aggregates.task import (
     TaskFailed,
 )
 from projections import schema
-from projections.schema import Row, also, also_number, document, encoded, key, number, text, whole
+from projections.schema import (
+    BY_AGE,
+    Only,
+    Row,
+    Sortable,
+    SortKey,
+    also,
+    also_number,
+    document,
+    encoded,
+    key,
+    number,
+    text,
+    whole,
+)
 from runtime.records import Add, Change, Delete, Insert, Recorded, Update
 
 NAME = "agents/3"
@@ -70,6 +84,13 @@ leases = schema.table("agent_leases", key("task_id"), text("agent_id"), paged_by
 TABLES: tuple[Table, ...] = (agents, leases)
 
 NOTHING = {"bids": 0, "won": 0, "completed": 0, "failed": 0, "leases_lost": 0}
+
+
+SORTS = {
+    "registered_at": BY_AGE,
+    "name": Sortable("name", is_text=True),
+    **{name: Sortable(name) for name in ("price", "last_heard_at", "completed", "failed")},
+}
 
 
 def apply(recorded: Recorded) -> Sequence[Change]:
@@ -177,9 +198,9 @@ def _shown() -> FromClause:
 _agents = _shown()
 
 
-def find(connection: Connection, tenant_id: str, agent_id: str) -> Row | None:
+def find(connection: Connection, tenant_id: str, agent_id: str, *, only: Only = None) -> Row | None:
     """An agent, with the number of tasks that it holds as `running`; None when this tenant has no such agent."""
-    return schema.find_row(connection, _agents, {"tenant_id": tenant_id, "agent_id": agent_id})
+    return schema.find_row(connection, _agents, {"tenant_id": tenant_id, "agent_id": agent_id}, only=only)
 
 
 def newest(
@@ -189,6 +210,23 @@ def newest(
     return schema.newest_rows(
         connection, _agents, {"tenant_id": tenant_id, "status": status}, before=before, limit=limit
     )
+
+
+def page(
+    connection: Connection,
+    tenant_id: str,
+    *,
+    capability: str | None = None,
+    sort: Sequence[SortKey] = (),
+    past: Sequence[Any] | None = None,
+    limit: int = 100,
+    only: Only = None,
+    **where: str | None,
+) -> list[Row]:
+    """A page of agents that have these values."""
+    bounds = [] if capability is None else [schema.holding(_agents.c.capabilities, capability)]
+    narrowed = {"tenant_id": tenant_id, **where}
+    return schema.page_rows(connection, _agents, narrowed, sort=sort, past=past, limit=limit, only=only, bounds=bounds)
 
 
 def count(connection: Connection, tenant_id: str, *, status: str | None = None) -> int:

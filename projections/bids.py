@@ -19,7 +19,7 @@ from aggregates.task import (
 )
 from aggregates.values.ranking import Ranked
 from projections import schema
-from projections.schema import Row, document, encoded, key, number, text, whole
+from projections.schema import BY_AGE, Only, Row, Sortable, SortKey, document, encoded, key, number, text, whole
 from runtime.records import Change, Insert, Recorded, Update
 
 NAME = "bids/2"
@@ -49,6 +49,9 @@ bids = schema.table(
 """One row for each agent that answered in a round; its last answer holds. `rank` counts from 1; `terms` are what makes the score."""
 
 TABLES: tuple[Table, ...] = (bids,)
+
+
+SORTS = {"placed_at": BY_AGE, **{name: Sortable(name, may_be_empty=True) for name in ("price", "eta_seconds", "score")}}
 
 
 def apply(recorded: Recorded) -> Sequence[Change]:
@@ -144,6 +147,21 @@ def newest(
     """A page of answers, the last one first."""
     where = {"tenant_id": tenant_id, "task_id": task_id, "agent_id": agent_id}
     return schema.newest_rows(connection, bids, where, before=before, limit=limit)
+
+
+def page(
+    connection: Connection,
+    tenant_id: str,
+    *,
+    sort: Sequence[SortKey] = (),
+    past: Sequence[Any] | None = None,
+    limit: int = 100,
+    only: Only = None,
+    **where: str | None,
+) -> list[Row]:
+    """A page of answers that have these values."""
+    narrowed = {"tenant_id": tenant_id, **where}
+    return schema.page_rows(connection, bids, narrowed, sort=sort, past=past, limit=limit, only=only)
 
 
 def count(

@@ -1,13 +1,14 @@
 """Keys: who was let in, in which role, and until when. Neither a token nor its digest stands here."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from sqlalchemy import Connection, Table
 
 from aggregates.key import KeyIssued, KeyReplaced, KeyRevoked, Stage
 from aggregates.subject import SubjectErased
 from projections import schema
-from projections.schema import Row, document, encoded, key, number, text
+from projections.schema import BY_AGE, Only, Row, Sortable, SortKey, document, encoded, key, number, text
 from runtime.records import Change, Insert, Recorded, Update
 
 NAME = "keys/3"
@@ -30,6 +31,9 @@ keys = schema.table(
 )
 
 TABLES: tuple[Table, ...] = (keys,)
+
+
+SORTS = {"issued_at": BY_AGE, "expires_at": Sortable("expires_at", may_be_empty=True)}
 
 
 def apply(recorded: Recorded) -> Sequence[Change]:
@@ -68,9 +72,9 @@ def _issued(recorded: Recorded, event: KeyIssued) -> Change:
     return Insert(table=keys, values=values)
 
 
-def find(connection: Connection, tenant_id: str, key_id: str) -> Row | None:
+def find(connection: Connection, tenant_id: str, key_id: str, *, only: Only = None) -> Row | None:
     """A key; None when this tenant has no such key."""
-    return schema.find_row(connection, keys, {"tenant_id": tenant_id, "key_id": key_id})
+    return schema.find_row(connection, keys, {"tenant_id": tenant_id, "key_id": key_id}, only=only)
 
 
 def newest(
@@ -78,6 +82,21 @@ def newest(
 ) -> list[Row]:
     """A page of keys, the last issued first."""
     return schema.newest_rows(connection, keys, {"tenant_id": tenant_id, "role": role}, before=before, limit=limit)
+
+
+def page(
+    connection: Connection,
+    tenant_id: str,
+    *,
+    sort: Sequence[SortKey] = (),
+    past: Sequence[Any] | None = None,
+    limit: int = 100,
+    only: Only = None,
+    **where: str | None,
+) -> list[Row]:
+    """A page of keys that have these values."""
+    narrowed = {"tenant_id": tenant_id, **where}
+    return schema.page_rows(connection, keys, narrowed, sort=sort, past=past, limit=limit, only=only)
 
 
 def count(connection: Connection, tenant_id: str, *, role: str | None = None) -> int:

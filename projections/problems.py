@@ -1,12 +1,13 @@
 """Problems: the files of couplings that are known by name, and what is known of each."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from sqlalchemy import Connection, Table
 
 from aggregates.qubo_problem import ProblemRegistered
 from projections import schema
-from projections.schema import Row, key, number, text, whole
+from projections.schema import BY_AGE, Only, Row, Sortable, SortKey, key, number, text, whole
 from runtime.records import Change, Insert, Recorded
 
 NAME = "problems/1"
@@ -26,6 +27,9 @@ problems = schema.table(
 )
 
 TABLES: tuple[Table, ...] = (problems,)
+
+
+SORTS = {"registered_at": BY_AGE, "name": Sortable("name", is_text=True)}
 
 
 def apply(recorded: Recorded) -> Sequence[Change]:
@@ -49,9 +53,9 @@ def apply(recorded: Recorded) -> Sequence[Change]:
     return [Insert(table=problems, values=values)]
 
 
-def find(connection: Connection, tenant_id: str, problem_id: str) -> Row | None:
+def find(connection: Connection, tenant_id: str, problem_id: str, *, only: Only = None) -> Row | None:
     """A problem; None when this tenant has no such problem."""
-    return schema.find_row(connection, problems, {"tenant_id": tenant_id, "problem_id": problem_id})
+    return schema.find_row(connection, problems, {"tenant_id": tenant_id, "problem_id": problem_id}, only=only)
 
 
 def newest(
@@ -59,6 +63,21 @@ def newest(
 ) -> list[Row]:
     """A page of problems, the last registered first."""
     return schema.newest_rows(connection, problems, {"tenant_id": tenant_id, "name": name}, before=before, limit=limit)
+
+
+def page(
+    connection: Connection,
+    tenant_id: str,
+    *,
+    sort: Sequence[SortKey] = (),
+    past: Sequence[Any] | None = None,
+    limit: int = 100,
+    only: Only = None,
+    **where: str | None,
+) -> list[Row]:
+    """A page of problems that have these values."""
+    narrowed = {"tenant_id": tenant_id, **where}
+    return schema.page_rows(connection, problems, narrowed, sort=sort, past=past, limit=limit, only=only)
 
 
 def count(connection: Connection, tenant_id: str) -> int:

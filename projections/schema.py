@@ -5,11 +5,26 @@ tenant and key alone, so that what belongs to others looks like what does not ex
 oldest by `first_position`, the position of the event that made the row: the last row's is the next page's `before`.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import Column, Computed, Connection, Float, Index, Integer, MetaData, Table, Text, func, select
+from sqlalchemy import (
+    Column,
+    Computed,
+    Connection,
+    Float,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    and_,
+    false,
+    func,
+    or_,
+    select,
+)
 from sqlalchemy.sql import ColumnElement, FromClause
 
 from runtime.records import Recorded
@@ -19,6 +34,41 @@ LIMIT_MAX = 500
 
 Row = dict[str, Any]
 Where = Mapping[str, str | int | None]
+Only = Collection[str] | None
+"""The columns that are wanted; None: all."""
+
+WHOLE_MAX = 2**63 - 1
+POSITIONS = frozenset({"first_position", "last_position"})
+"""What every row is read with, whatever is wanted of it."""
+
+
+class Sortable(NamedTuple):
+    """A column that pages may be sorted by; where it may be empty, rows without a value come last."""
+
+    name: str
+    may_be_empty: bool = False
+    is_text: bool = False
+
+    def takes(self, value: object) -> bool:
+        """Whether a row may have this here."""
+        if value is None:
+            return self.may_be_empty
+        if self.is_text:
+            return isinstance(value, str)
+        return isinstance(value, float) or (isinstance(value, int) and abs(value) <= WHOLE_MAX)
+
+
+BY_AGE = Sortable("first_position")
+
+
+class SortKey(NamedTuple):
+    """A part of the order of a page."""
+
+    column: Sortable
+    descending: bool = False
+
+
+NEWEST_FIRST = (SortKey(BY_AGE, descending=True),)
 
 
 class JsonText(Text):
@@ -95,9 +145,10 @@ def of_subject(recorded: Recorded) -> dict[str, Any]:
     return {"tenant_id": recorded.meta.tenant, "data_subject": getattr(recorded.event, "data_subject", "")}
 
 
-def find_row(connection: Connection, source: FromClause, where: Where) -> Row | None:
+def find_row(connection: Connection, source: FromClause, where: Where, *, only: Only = None) -> Row | None:
     """The one row of this key, or None."""
-    found = connection.execute(select(*_shown(source)).where(*_matches(source, where))).mappings().one_or_none()
+    chosen = select(*_chosen(source, only)).where(*_matches(source, where))
+    found = connection.execute(chosen).mappings().one_or_none()
     return None if found is None else _plain(source, found)
 
 
@@ -120,6 +171,65 @@ def newest_rows(
         chosen = chosen.where(source.c[by] < before)
     page = chosen.order_by(source.c[by].desc()).limit(max(0, min(limit, LIMIT_MAX)))
     return [_plain(source, row) for row in connection.execute(page).mappings()]
+
+
+def page_rows(
+    connection: Connection,
+    source: FromClause,
+    where: Where,
+    *,
+    sort: Sequence[SortKey] = (),
+    past: Sequence[Any] | None = None,
+    limit: int = 100,
+    only: Only = None,
+    without: Collection[str] = (),
+    bounds: Sequence[ColumnElement[bool]] = (),
+) -> list[Row]:
+    """A page of rows in an order (the newest first, where none is named), past the row that has these values in it, the last of them its
+    first position: by that rows are told apart that are alike in all else."""
+    keys = _whole(sort)
+    wanted = None if only is None else {*only, *(key.column.name for key in keys)}
+    columns = [column for column in _chosen(source, wanted) if column.name not in without]
+    chosen = select(*columns).where(*_matches(source, where), *bounds)
+    if past is not None:
+        chosen = chosen.where(_past(source, keys, [*past[: len(keys) - 1], past[-1]]))
+    for key in keys:
+        column = source.c[key.column.name]
+        if key.column.may_be_empty:
+            chosen = chosen.order_by(column.is_(None))
+        chosen = chosen.order_by(column.desc() if key.descending else column.asc())
+    found = connection.execute(chosen.limit(max(0, min(limit, LIMIT_MAX)))).mappings()
+    return [_plain(source, row) for row in found]
+
+
+def _whole(sort: Sequence[SortKey]) -> Sequence[SortKey]:
+    """An order in which no two rows are alike: it ends with the rows' age, in the direction of what stands before it."""
+    for index, key in enumerate(sort):
+        if key.column == BY_AGE:
+            return sort[: index + 1]
+    return (*sort, SortKey(BY_AGE, sort[-1].descending)) if sort else NEWEST_FIRST
+
+
+def _past(source: FromClause, keys: Sequence[SortKey], values: Sequence[Any]) -> ColumnElement[bool]:
+    """What comes after a row with these values: alike up to one of the keys, and past it there."""
+    alike: list[ColumnElement[bool]] = []
+    ways: list[ColumnElement[bool]] = []
+    for key, value in zip(keys, values, strict=True):
+        column = source.c[key.column.name]
+        if value is not None:
+            beyond = column < value if key.descending else column > value
+            ways.append(and_(*alike, or_(beyond, column.is_(None)) if key.column.may_be_empty else beyond))
+        alike.append(column == value if value is not None else column.is_(None))
+    return or_(false(), *ways)
+
+
+def holding(column: ColumnElement[str], name: str) -> ColumnElement[bool]:
+    """That a list of names, as JSON, holds one. It need not be quoted: names have no characters that JSON writes otherwise."""
+    return func.replace(column, encoded(name), "") != column
+
+
+def _chosen(source: FromClause, only: Only) -> list[Any]:
+    return [column for column in _shown(source) if only is None or column.name in only or column.name in POSITIONS]
 
 
 def _shown(source: FromClause) -> list[Any]:

@@ -15,7 +15,7 @@ from aggregates.solve_job import (
     Stage,
 )
 from projections import schema
-from projections.schema import Row, key, number, text, whole
+from projections.schema import BY_AGE, Only, Row, SortKey, key, number, text, whole
 from runtime.records import Change, Insert, Recorded, Update
 
 NAME = "solves/1"
@@ -55,6 +55,9 @@ TABLES: tuple[Table, ...] = (solves,)
 
 LONG = ("assignment",)
 """Columns that may hold much, left out of pages; `find` shows them."""
+
+
+SORTS = {"queued_at": BY_AGE}
 
 
 def apply(recorded: Recorded) -> Sequence[Change]:
@@ -124,9 +127,9 @@ def _changed(recorded: Recorded, job_id: str, **values: Any) -> Change:
     return Update(table=solves, values=values, where={"tenant_id": recorded.meta.tenant, "job_id": job_id})
 
 
-def find(connection: Connection, tenant_id: str, job_id: str) -> Row | None:
+def find(connection: Connection, tenant_id: str, job_id: str, *, only: Only = None) -> Row | None:
     """A run with all that is known of it; None when this tenant has no such run."""
-    return schema.find_row(connection, solves, {"tenant_id": tenant_id, "job_id": job_id})
+    return schema.find_row(connection, solves, {"tenant_id": tenant_id, "job_id": job_id}, only=only)
 
 
 def newest(
@@ -142,6 +145,21 @@ def newest(
     """A page of runs without their LONG columns, the last queued first."""
     where = {"tenant_id": tenant_id, "problem_id": problem_id, "task_id": task_id, "stage": stage}
     return schema.newest_rows(connection, solves, where, before=before, limit=limit, without=LONG)
+
+
+def page(
+    connection: Connection,
+    tenant_id: str,
+    *,
+    sort: Sequence[SortKey] = (),
+    past: Sequence[Any] | None = None,
+    limit: int = 100,
+    only: Only = None,
+    **where: str | None,
+) -> list[Row]:
+    """A page of solves, without their LONG columns, that have these values."""
+    narrowed = {"tenant_id": tenant_id, **where}
+    return schema.page_rows(connection, solves, narrowed, sort=sort, past=past, limit=limit, only=only, without=LONG)
 
 
 def count(connection: Connection, tenant_id: str, *, stage: str | None = None) -> int:

@@ -25,10 +25,10 @@ from aggregates.task import (
     TaskUnblocked,
 )
 from projections import schema
-from projections.schema import Row, also, document, encoded, key, number, text, whole
+from projections.schema import BY_AGE, Only, Row, Sortable, SortKey, also, document, encoded, key, number, text, whole
 from runtime.records import Add, Change, Insert, Recorded, Update
 
-NAME = "tasks/3"
+NAME = "tasks/4"
 
 tasks = schema.table(
     "tasks",
@@ -74,7 +74,7 @@ tasks = schema.table(
     also("id", "task_id"),
     also("status", "stage"),
     also("assigned_agent", "agent_id"),
-    paged_by=("stage", "agent_id"),
+    paged_by=("stage", "agent_id", "priority"),
 )
 """`waiting` counts the dependencies that are not complete. `agent_id` and `token` tell who holds the task, or held it when it
 ended. `reason` says why it last ended, failed, found no winner or nobody to call; `award_reason` and `ranking` why the holder won."""
@@ -85,6 +85,10 @@ ERASED = {"description": "", "payload": encoded({}), "result": None, "reason": "
 
 LONG = ("requirements", "payload", "ranking", "result")
 """Columns that may hold much, left out of pages; `find` shows them."""
+
+
+SORTS = {"submitted_at": BY_AGE, "priority": Sortable("priority")}
+"""By what pages may be sorted: tasks are submitted in the order of the log."""
 
 
 def apply(recorded: Recorded) -> Sequence[Change]:
@@ -213,9 +217,9 @@ def _changed(recorded: Recorded, task_id: str, **values: Any) -> Change:
     return Update(table=tasks, values=values, where=_key(recorded, task_id))
 
 
-def find(connection: Connection, tenant_id: str, task_id: str) -> Row | None:
-    """A task with all that is known of it; None when this tenant has no such task."""
-    return schema.find_row(connection, tasks, {"tenant_id": tenant_id, "task_id": task_id})
+def find(connection: Connection, tenant_id: str, task_id: str, *, only: Only = None) -> Row | None:
+    """A task with all that is known of it, or what is wanted of it; None when this tenant has no such task."""
+    return schema.find_row(connection, tasks, {"tenant_id": tenant_id, "task_id": task_id}, only=only)
 
 
 def newest(
@@ -230,6 +234,35 @@ def newest(
     """A page of tasks without their LONG columns, the last submitted first."""
     where = {"tenant_id": tenant_id, "stage": stage, "agent_id": agent_id}
     return schema.newest_rows(connection, tasks, where, before=before, limit=limit, without=LONG)
+
+
+def page(
+    connection: Connection,
+    tenant_id: str,
+    *,
+    priority_min: int | None = None,
+    priority_max: int | None = None,
+    submitted_after: float | None = None,
+    submitted_before: float | None = None,
+    skill: str | None = None,
+    sort: Sequence[SortKey] = (),
+    past: Sequence[Any] | None = None,
+    limit: int = 100,
+    only: Only = None,
+    **where: str | None,
+) -> list[Row]:
+    """A page of tasks without their LONG columns: those that have these values, and all that is bounded within its bounds."""
+    bounds = [
+        *([] if priority_min is None else [tasks.c.priority >= priority_min]),
+        *([] if priority_max is None else [tasks.c.priority <= priority_max]),
+        *([] if submitted_after is None else [tasks.c.submitted_at > submitted_after]),
+        *([] if submitted_before is None else [tasks.c.submitted_at < submitted_before]),
+        *([] if skill is None else [schema.holding(tasks.c.capabilities, skill)]),
+    ]
+    narrowed = {"tenant_id": tenant_id, **where}
+    return schema.page_rows(
+        connection, tasks, narrowed, sort=sort, past=past, limit=limit, only=only, without=LONG, bounds=bounds
+    )
 
 
 def count(connection: Connection, tenant_id: str, *, stage: str | None = None) -> int:

@@ -80,6 +80,11 @@ class Surroundings:
         """The W3C header to send with what is asked of the outside now; empty where this work belongs to no trace."""
         raise NotImplementedError
 
+    @property
+    def tracestate(self) -> str:
+        """What goes with it, as it came in with the request; empty where nothing did."""
+        raise NotImplementedError
+
     def tell(self, message: Command[Any]) -> None:
         """Sends a message to whoever takes its type, caused by what is being handled. Raises Overloaded when there is no room."""
         raise NotImplementedError

@@ -124,6 +124,11 @@ class Here(Surroundings):
         return span.get() or (context.traceparent if context is not None else "")
 
     @property
+    def tracestate(self) -> str:
+        delivery = delivery_of(self._cell)
+        return delivery.context.tracestate if delivery is not None and delivery.context is not None else ""
+
+    @property
     def timers(self) -> Timers:
         """The actor's timers."""
         return Timers(self._cell)

@@ -16,10 +16,20 @@ WAITING, BEGUN, SETTLED, WITHDRAWN = range(4)
 Fate = Literal["", "answered", "withdrawn", "begun"]
 
 
-class Context(msgspec.Struct, frozen=True, kw_only=True):
-    """On whose behalf and why a message is sent. `key` is the client's idempotency key, `digest` what it was first used for.
+class Unmoved(NamedTuple):
+    """That nothing was recorded of a stream past a position. What belongs to another tenant is left to whoever decides: to this one it
+    looks like nothing."""
 
-    `expects` says at which version the client believes streams to be: a decision about one that is elsewhere is a Conflict.
+    tenant: str
+    position: int
+
+
+class Context(msgspec.Struct, frozen=True, kw_only=True):
+    """On whose behalf and why a message is sent. `key` is the client's idempotency key, `digest` what it was first used for;
+    `traceparent` and `tracestate` are the W3C headers that came with it.
+
+    `expects` says at which version the client believes streams to be, or up to which position it knows them: a decision about one that is
+    elsewhere is a Conflict, about one that has moved on Stale.
     """
 
     tenant: str
@@ -29,7 +39,8 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     key: str = ""
     digest: bytes = b""
     traceparent: str = ""
-    expects: Mapping[str, int] | None = None
+    tracestate: str = ""
+    expects: Mapping[str, int | Unmoved] | None = None
 
 
 class Cause(NamedTuple):

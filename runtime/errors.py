@@ -21,6 +21,10 @@ class Conflict(Failure):
     """The race was lost: somebody else wrote what this command relied on. Reading again and trying again may help."""
 
 
+class Stale(Conflict):
+    """What the caller has seen is not the newest any more: something was recorded past the position that it names."""
+
+
 class Overloaded(Failure):
     """There is no room now; `retry_seconds` says when to try again. Nothing of the command was recorded."""
 

@@ -31,8 +31,8 @@ from eventsourcing.persistence import PersistenceError
 
 from runtime.clock import Clock
 from runtime.codec import Codec
-from runtime.delivery import Context
-from runtime.errors import Conflict, Failure, NotCommitted, Overloaded, Refused, Unreachable
+from runtime.delivery import Context, Unmoved
+from runtime.errors import Conflict, Failure, NotCommitted, Overloaded, Refused, Stale, Unreachable
 from runtime.folding import Folder
 from runtime.ids import Ids
 from runtime.records import Command, Event, Meta, Recorded
@@ -575,6 +575,13 @@ class Journal:
                 log.warning("the journal can't be read now", reason=str(error))
             await trio.sleep(RETRY_SECONDS)
 
+    def recent(self, after: int, limit: int) -> Sequence[Recorded] | None:
+        """The committed records past a position; None where memory does not reach back that far, or they are more than `limit`."""
+        count = self.position - after
+        if count < 0 or count > min(limit, len(self._tail)):
+            return None
+        return [self._tail[-index][0] for index in range(count, 0, -1)]
+
     async def wait_past(self, position: int, seconds: float = math.inf) -> int:
         """Waits until something is committed past `position` (or the time is up); returns the last committed position."""
         with trio.move_on_after(seconds):
@@ -606,8 +613,11 @@ def _bytes(draft: Draft) -> int:
     return len(draft.data) + len(draft.secret)
 
 
-def _check_version(stream: str, held: Held, expects: Mapping[str, int]) -> None:
+def _check_version(stream: str, held: Held, expects: Mapping[str, int | Unmoved]) -> None:
     """Before anything is decided, over the newest state, committed or not: so the conflict of one command is nobody else's."""
     expected = expects.get(stream, held.version)
-    if expected != held.version:
+    if isinstance(expected, Unmoved):
+        if held.tenant == expected.tenant and held.position > expected.position:
+            raise Stale(f"{stream} has moved on: what was last recorded of it is past what its caller has seen")
+    elif expected != held.version:
         raise Conflict(f"{stream} is at version {held.version}, not at {expected} as its caller expects")

@@ -18,7 +18,7 @@ from structlog.typing import FilteringBoundLogger
 from runtime.actor import Actor, Surroundings
 from runtime.actors import Actors
 from runtime.clock import Clock
-from runtime.delivery import Context
+from runtime.delivery import Context, Delivery
 from runtime.durable import DurableCell
 from runtime.errors import Unreachable
 from runtime.evidence import Unreadable
@@ -104,6 +104,10 @@ class Here(Surroundings):
         derived = of_record(context.correlation, int(position)) if position.isdigit() else ""
         return span.get() or context.traceparent or derived
 
+    @property
+    def tracestate(self) -> str:
+        return self._context().tracestate
+
     def tell(self, message: Command[Any]) -> None:
         self._system.tell(message, self._context())
 
@@ -161,6 +165,15 @@ class System(Actors):
     async def ask(self, message: Command[R], context: Context, seconds: float | None = None) -> R:
         """Asks whoever takes this type of message, as `ActorRef.ask` does; the answer leaves after the commit."""
         return await self._route(message, context).ask(message, seconds=seconds, context=context)
+
+    def place(self, message: Command[Any], context: Context) -> DurableCell:
+        """Who takes this message: what is sent there is handled in the order in which it was sent. Raises Unreachable."""
+        return self._route(message, context)
+
+    def post(self, message: Command[Any], context: Context) -> Delivery:
+        """Asks now, and leaves it to the caller when to wait for the answer (`Delivery.wait`)."""
+        self.messages += 1
+        return self._route(message, context)._submit(message, self.messages, None, context, None, None)
 
     def tell(self, message: Command[Any], context: Context) -> None:
         """Sends a message without waiting. Raises Overloaded when there is no room, Unreachable when nobody takes it."""

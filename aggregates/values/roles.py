@@ -57,6 +57,8 @@ class Permission(StrEnum):
     """Sign a browser in."""
     SELF_MANAGE = "self:manage"
     """Sign out, replace one's own key, set one's own password."""
+    REQUESTS_BATCH = "requests:batch"
+    """Send many requests in one: each of them takes what it takes alone."""
     WEBHOOKS_READ = "webhooks:read"
     WEBHOOKS_MANAGE = "webhooks:manage"
     NODE_READ = "node:read"
@@ -88,6 +90,7 @@ _WORK = frozenset(
         P.LOG_READ,
         P.STATUS_READ,
         P.SELF_MANAGE,
+        P.REQUESTS_BATCH,
     }
 )
 _PEOPLE = _WORK | {P.SESSIONS_OPEN, P.NODE_READ}

@@ -1,5 +1,7 @@
 """Agents: they register and get a key of their own, change, drain, leave, and are heard from."""
 
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -7,6 +9,7 @@ from starlette.responses import Response
 
 from aggregates.agent import (
     AgentAccepted,
+    AgentType,
     DeregisterAgent,
     DrainAgent,
     Heartbeat,
@@ -22,7 +25,10 @@ from gateway import rows
 from gateway.auth import digest_of
 from gateway.bodies import body_type, to_command
 from gateway.calls import Call, Endpoint, found
-from gateway.queries import PAGE, READ, REASON, choice
+from gateway.fields import choosing, some_of, some_page
+from gateway.preferences import RETURN
+from gateway.queries import READ, REASON, choice, words
+from gateway.sorting import listing
 from projections import agents
 
 
@@ -39,7 +45,7 @@ class AgentPage(msgspec.Struct, frozen=True):
     """Agents, the last registered first; `next` is the `after` of the next page."""
 
     agents: list[rows.Agent]
-    next: int | None
+    next: int | str | None
 
 
 RegisterAgentBody = msgspec.defstruct(
@@ -70,39 +76,43 @@ async def register(call: Call) -> Response:
 
 async def page(call: Call) -> Response:
     """The tenant's agents."""
-    status = call.asked(STATUS)
-    chosen = await call.read(agents.newest, call.tenant, status=status, before=call.cursor, limit=call.limit)
-    return call.page("agents", chosen)
+    narrowed = {one.name: call.asked(one) for one in FILTERS}
+    return call.page("agents", await call.read(agents.page, call.tenant, **narrowed, **call.wish()))
 
 
 async def find(call: Call) -> Response:
     """One agent."""
     name = call.path["agent_id"]
-    return call.reply(found(await call.read(agents.find, call.tenant, name), "agent", name))
+    return call.reply(found(await call.read(agents.find, call.tenant, name, only=call.only), "agent", name))
 
 
 async def update(call: Call) -> Response:
     """Changes what the body gives and leaves the rest."""
     body: Any = await call.body(body_type(UpdateAgent))
     await call.begin(_subject(call))
-    return call.reply(await call.ask(to_command(UpdateAgent, body, agent_id=call.path["agent_id"])))
+    return await call.written(await call.ask(to_command(UpdateAgent, body, agent_id=call.path["agent_id"])), _row(call))
 
 
 async def drain(call: Call) -> Response:
     """No new tasks for the agent; it finishes those that it holds."""
     body: Any = await call.body_or(body_type(DrainAgent))
     await call.begin(_subject(call))
-    return call.reply(await call.ask(to_command(DrainAgent, body, agent_id=call.path["agent_id"])))
+    return await call.written(await call.ask(to_command(DrainAgent, body, agent_id=call.path["agent_id"])), _row(call))
 
 
 async def deregister(call: Call) -> Response:
     """The agent leaves; what it holds is offered to others, and its key opens nothing any more."""
     await call.begin(_subject(call))
-    return call.reply(await call.ask(DeregisterAgent(agent_id=call.path["agent_id"], reason=call.reason)))
+    accepted = await call.ask(DeregisterAgent(agent_id=call.path["agent_id"], reason=call.reason))
+    return await call.written(accepted, _row(call))
 
 
 def _subject(call: Call) -> str:
     return stream(call.tenant, call.path["agent_id"])
+
+
+def _row(call: Call) -> Callable[[], Awaitable[Any]]:
+    return partial(call.read, agents.find, call.tenant, call.path["agent_id"])
 
 
 async def heartbeat(call: Call) -> Response:
@@ -111,13 +121,69 @@ async def heartbeat(call: Call) -> Response:
 
 
 AGENT = "/v1/agents/{agent_id}"
-STATUS = choice("status", "Only agents that stand here.", Stage)
+STREAM = stream("{tenant}", "{agent_id}")
+SHOWN = (stream("{tenant}", ""), "task-", "subject-")
+"""An agent's counts are of what became of tasks."""
+FILTERS = (
+    choice("status", "Only agents that stand here.", Stage),
+    choice("agent_type", "Only agents of this type.", AgentType),
+    words("capability", "Only agents that offer this skill.", None),
+)
+PAGE = listing(agents.SORTS, rows.Agent)
+SOME_PAGE = some_page(AgentPage, "agents", rows.Agent)
 routes = (
-    Endpoint("POST", "/v1/agents", register, Permission.AGENTS_ENROLL, RegisterAgentBody, Registered, 201),
-    Endpoint("GET", "/v1/agents", page, Permission.AGENTS_READ, reply=AgentPage, query=(*PAGE, STATUS)),
-    Endpoint("GET", AGENT, find, Permission.AGENTS_READ, reply=rows.Agent, query=READ),
-    Endpoint("PATCH", AGENT, update, Permission.AGENTS_MANAGE, body_type(UpdateAgent), AgentAccepted, acts=True),
-    Endpoint("DELETE", AGENT, deregister, Permission.AGENTS_MANAGE, reply=AgentAccepted, query=(REASON,), acts=True),
+    Endpoint(
+        "POST", "/v1/agents", register, Permission.AGENTS_ENROLL, RegisterAgentBody, Registered, 201, asks_once=True
+    ),
+    Endpoint(
+        "GET",
+        "/v1/agents",
+        page,
+        Permission.AGENTS_READ,
+        reply=AgentPage,
+        query=(*PAGE, *FILTERS),
+        rests_on=SHOWN,
+        also=(SOME_PAGE,),
+    ),
+    Endpoint(
+        "GET",
+        AGENT,
+        find,
+        Permission.AGENTS_READ,
+        reply=rows.Agent,
+        query=(*READ, choosing(rows.Agent)),
+        rests_on=SHOWN,
+        guards=STREAM,
+        also=(some_of(rows.Agent),),
+    ),
+    Endpoint(
+        "PATCH",
+        AGENT,
+        update,
+        Permission.AGENTS_MANAGE,
+        body_type(UpdateAgent),
+        AgentAccepted,
+        acts=True,
+        guards=STREAM,
+        others=(204,),
+        also=(rows.Agent,),
+        headers=(RETURN,),
+        asks_once=True,
+    ),
+    Endpoint(
+        "DELETE",
+        AGENT,
+        deregister,
+        Permission.AGENTS_MANAGE,
+        reply=AgentAccepted,
+        query=(REASON,),
+        acts=True,
+        guards=STREAM,
+        others=(204,),
+        also=(rows.Agent,),
+        headers=(RETURN,),
+        asks_once=True,
+    ),
     Endpoint(
         "POST",
         f"{AGENT}/drain",
@@ -126,6 +192,11 @@ routes = (
         body_type(DrainAgent) | None,
         AgentAccepted,
         acts=True,
+        guards=STREAM,
+        others=(204,),
+        also=(rows.Agent,),
+        headers=(RETURN,),
+        asks_once=True,
     ),
-    Endpoint("POST", f"{AGENT}/heartbeat", heartbeat, Permission.AGENTS_ACT, reply=HeartbeatAck),
+    Endpoint("POST", f"{AGENT}/heartbeat", heartbeat, Permission.AGENTS_ACT, reply=HeartbeatAck, asks_once=True),
 )

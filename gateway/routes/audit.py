@@ -8,6 +8,8 @@ from starlette.responses import Response
 
 from aggregates.values.roles import Permission
 from gateway.calls import Call, Endpoint
+from gateway.operations import OperationRow, operate
+from gateway.preferences import ASYNC
 from gateway.queries import words
 from runtime.evidence import Unreadable
 from runtime.verification import Report
@@ -20,11 +22,14 @@ async def verified(call: Call) -> Response:
     """Reads the journal from the outside and judges it, by what the auditor brings where he brings his own."""
     await call.begin("all records of the journal")
     judge = partial(call.node.store.judge, key=call.asked(KEY), against=call.asked(AGAINST))
-    try:
-        report = await trio.to_thread.run_sync(judge, limiter=_one_at_a_time)
-    except Unreadable as error:
-        raise HTTPException(422, str(error)) from error
-    return call.reply(report)
+
+    async def verify() -> Report:
+        try:
+            return await trio.to_thread.run_sync(judge, limiter=_one_at_a_time)
+        except Unreadable as error:
+            raise HTTPException(422, str(error)) from error
+
+    return await operate(call, verify)
 
 
 async def checkpoint(call: Call) -> Response:
@@ -52,6 +57,9 @@ routes = (
         reply=Report,
         query=(KEY, AGAINST),
         acts=True,
+        others=(202,),
+        also=(OperationRow,),
+        headers=(ASYNC,),
         is_heavy=True,
     ),
     Endpoint("GET", "/v1/audit/checkpoint", checkpoint, Permission.AUDIT_READ, media="text/plain"),

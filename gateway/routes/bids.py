@@ -1,16 +1,19 @@
 """Bids: agents answer a task's call for proposals over HTTP, and anybody of the tenant reads the answers."""
 
+from enum import StrEnum
 from typing import Any
 
 import msgspec
 from starlette.responses import Response
 
-from aggregates.task import BidAccepted, PlaceBid, RefuseBid, WithdrawBid
+from aggregates.task import BidAccepted, PlaceBid, RefuseBid, WithdrawBid, stream
 from aggregates.values.roles import Permission
 from gateway import rows
 from gateway.bodies import body_type, to_command
 from gateway.calls import Call, Endpoint, found
-from gateway.queries import PAGE
+from gateway.fields import some_page
+from gateway.queries import choice, words
+from gateway.sorting import listing
 from projections import bids, tasks
 
 IN_PATH = ("task_id",)
@@ -21,14 +24,15 @@ class BidPage(msgspec.Struct, frozen=True):
     """Answers, the last one first; `next` is the `after` of the next page."""
 
     bids: list[rows.Bid]
-    next: int | None
+    next: int | str | None
 
 
 async def page(call: Call) -> Response:
     """What agents have answered to the task's calls, and what became of it."""
     task_id = call.path["task_id"]
     found(await call.read(tasks.find, call.tenant, task_id), "task", task_id)
-    answers = await call.read(bids.newest, call.tenant, task_id=task_id, before=call.cursor, limit=call.limit)
+    narrowed = {one.name: call.asked(one) for one in FILTERS}
+    answers = await call.read(bids.page, call.tenant, task_id=task_id, **narrowed, **call.wish())
     return call.page("bids", answers)
 
 
@@ -51,12 +55,46 @@ async def refuse(call: Call) -> Response:
     return call.reply(await call.ask(refusal), 201)
 
 
+class State(StrEnum):
+    """What became of an answer."""
+
+    PLACED = "placed"
+    WITHDRAWN = "withdrawn"
+    REFUSED = "refused"
+    WON = "won"
+    LOST = "lost"
+
+
+FILTERS = (
+    choice("state", "Only answers of which this became.", State),
+    words("agent_id", "Only answers of this agent.", None),
+)
+PAGE = listing(bids.SORTS, rows.Bid)
+SOME_PAGE = some_page(BidPage, "bids", rows.Bid)
 BIDS = "/v1/tasks/{task_id}/bids"
 routes = (
-    Endpoint("GET", BIDS, page, Permission.TASKS_READ, reply=BidPage, query=PAGE),
-    Endpoint("POST", BIDS, place, Permission.AGENTS_ACT, body_type(PlaceBid, path=IN_PATH), BidAccepted, 201),
-    Endpoint("DELETE", f"{BIDS}/{{agent_id}}", withdraw, Permission.AGENTS_ACT, reply=BidAccepted),
     Endpoint(
-        "POST", "/v1/tasks/{task_id}/refusals", refuse, Permission.AGENTS_ACT, RefuseBidBody | None, BidAccepted, 201
+        "GET",
+        BIDS,
+        page,
+        Permission.TASKS_READ,
+        reply=BidPage,
+        query=(*PAGE, *FILTERS),
+        rests_on=(stream("{task_id}"), "subject-"),
+        also=(SOME_PAGE,),
+    ),
+    Endpoint(
+        "POST", BIDS, place, Permission.AGENTS_ACT, body_type(PlaceBid, path=IN_PATH), BidAccepted, 201, asks_once=True
+    ),
+    Endpoint("DELETE", f"{BIDS}/{{agent_id}}", withdraw, Permission.AGENTS_ACT, reply=BidAccepted, asks_once=True),
+    Endpoint(
+        "POST",
+        "/v1/tasks/{task_id}/refusals",
+        refuse,
+        Permission.AGENTS_ACT,
+        RefuseBidBody | None,
+        BidAccepted,
+        201,
+        asks_once=True,
     ),
 )

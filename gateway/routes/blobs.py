@@ -9,6 +9,7 @@ import re
 import stat as stat_of
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
+from functools import partial
 from hashlib import sha256
 from typing import Any
 
@@ -21,6 +22,8 @@ from starlette.types import Message, Receive, Scope, Send
 
 from aggregates.values.roles import Permission
 from gateway.calls import OCTETS, Call, Endpoint
+from gateway.operations import OperationRow, operate
+from gateway.preferences import ASYNC
 from gateway.problems import BadRequest, Fault, problem, status_problem
 from gateway.queries import Header, Parameter, flag
 from runtime.blobs import Blobs, Erased, QuotaReached, TooLarge, WrongDigest
@@ -183,10 +186,9 @@ async def collection(call: Call) -> Response:
     unused_since = node.system.clock.now() - node.settings.blob_grace_seconds
     dry_run = call.asked(DRY_RUN)
     await call.begin("blobs, none of which is deleted" if dry_run else "blobs")
-    found = await collect(
-        node.blobs, node.uploads, node.system.journal, call.tenant, unused_since=unused_since, dry_run=dry_run
-    )
-    return call.reply(found)
+    journal = node.system.journal
+    work = partial(collect, node.blobs, node.uploads, journal, call.tenant, unused_since=unused_since, dry_run=dry_run)
+    return await operate(call, work)
 
 
 async def while_there_is_room(call: Call) -> AsyncGenerator[bytes, None]:
@@ -263,6 +265,9 @@ routes = (
         reply=Collected,
         query=(DRY_RUN,),
         acts=True,
+        others=(202,),
+        also=(OperationRow,),
+        headers=(ASYNC,),
     ),
     Endpoint("PUT", BLOB, put, Permission.BLOBS_WRITE, bytes, Stored, 201, (DATA_SUBJECT,), others=(200,)),
     Endpoint("GET", BLOB, get, Permission.BLOBS_READ, media=OCTETS, others=(206, 304), headers=(RANGE,)),

@@ -6,13 +6,15 @@ import msgspec
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from aggregates.key import IssueKey, KeyAccepted, ReplaceKey, RevokeKey, stream
+from aggregates.key import IssueKey, KeyAccepted, ReplaceKey, RevokeKey, Stage, stream
 from aggregates.values.roles import Permission, Role
 from gateway import rows
 from gateway.auth import check_grant, digest_of
 from gateway.bodies import body_type, to_command
 from gateway.calls import Call, Endpoint, found, tenant_in
-from gateway.queries import PAGE, READ, REASON, TENANT, choice
+from gateway.fields import choosing, some_of, some_page
+from gateway.queries import READ, REASON, TENANT, choice, words
+from gateway.sorting import listing
 from projections import keys
 
 
@@ -27,7 +29,7 @@ class KeyPage(msgspec.Struct, frozen=True):
     """Keys, the last issued first; `next` is the `after` of the next page."""
 
     keys: list[rows.Key]
-    next: int | None
+    next: int | str | None
 
 
 async def issue(call: Call) -> Response:
@@ -44,14 +46,14 @@ async def issue(call: Call) -> Response:
 
 async def page(call: Call) -> Response:
     """The tenant's keys, without their tokens, which nobody keeps."""
-    role = call.asked(ROLE)
-    return call.page("keys", await call.read(keys.newest, call.tenant, role=role, before=call.cursor, limit=call.limit))
+    narrowed = {one.name: call.asked(one) for one in FILTERS}
+    return call.page("keys", await call.read(keys.page, call.tenant, **narrowed, **call.wish()))
 
 
 async def find(call: Call) -> Response:
     """One key."""
     key_id = call.path["key_id"]
-    return call.reply(found(await call.read(keys.find, call.tenant, key_id), "key", key_id))
+    return call.reply(found(await call.read(keys.find, call.tenant, key_id, only=call.only), "key", key_id))
 
 
 async def replace(call: Call) -> Response:
@@ -78,13 +80,40 @@ async def revoke(call: Call) -> Response:
     return call.reply(await call.ask(RevokeKey(key_id=key_id, reason=call.reason)))
 
 
-ROLE = choice("role", "Only keys of this role.", Role)
+STREAM = stream("{key_id}")
+SHOWN = (stream(""), "subject-")
+FILTERS = (
+    choice("role", "Only keys of this role.", Role),
+    choice("status", "Only keys that stand here.", Stage),
+    words("agent_id", "Only keys that are this agent's own.", None),
+)
+PAGE = listing(keys.SORTS, rows.Key)
+SOME_PAGE = some_page(KeyPage, "keys", rows.Key)
 routes = (
     Endpoint(
         "POST", "/v1/keys", issue, Permission.KEYS_MANAGE, body_type(IssueKey), KeyMade, 201, (TENANT,), acts=True
     ),
-    Endpoint("GET", "/v1/keys", page, Permission.KEYS_MANAGE, reply=KeyPage, query=(*PAGE, ROLE)),
-    Endpoint("GET", "/v1/keys/{key_id}", find, Permission.KEYS_MANAGE, reply=rows.Key, query=READ),
+    Endpoint(
+        "GET",
+        "/v1/keys",
+        page,
+        Permission.KEYS_MANAGE,
+        reply=KeyPage,
+        query=(*PAGE, *FILTERS),
+        rests_on=SHOWN,
+        also=(SOME_PAGE,),
+    ),
+    Endpoint(
+        "GET",
+        "/v1/keys/{key_id}",
+        find,
+        Permission.KEYS_MANAGE,
+        reply=rows.Key,
+        query=(*READ, choosing(rows.Key)),
+        rests_on=SHOWN,
+        guards=STREAM,
+        also=(some_of(rows.Key),),
+    ),
     Endpoint(
         "POST",
         "/v1/keys/{key_id}/replacement",
@@ -94,8 +123,16 @@ routes = (
         KeyMade,
         201,
         acts=True,
+        guards=STREAM,
     ),
     Endpoint(
-        "DELETE", "/v1/keys/{key_id}", revoke, Permission.KEYS_MANAGE, reply=KeyAccepted, query=(REASON,), acts=True
+        "DELETE",
+        "/v1/keys/{key_id}",
+        revoke,
+        Permission.KEYS_MANAGE,
+        reply=KeyAccepted,
+        query=(REASON,),
+        acts=True,
+        guards=STREAM,
     ),
 )

@@ -6,15 +6,17 @@ import msgspec
 import trio
 from starlette.responses import Response
 
-from aggregates.qubo_problem import RegisterProblem
+from aggregates.qubo_problem import RegisterProblem, stream
 from aggregates.values.ids import Digest
 from aggregates.values.qubo import Finite, Format, Sense
 from aggregates.values.roles import Permission
 from aggregates.values.text import Name
 from gateway import rows
 from gateway.calls import Call, Endpoint, found
+from gateway.fields import choosing, some_of, some_page
 from gateway.problems import BadRequest, Fault
-from gateway.queries import PAGE, READ
+from gateway.queries import READ, choice, words
+from gateway.sorting import listing
 from projections import problems
 from runtime.blobs import Blobs, Erased, WrongDigest
 from runtime.sealed_files import Damaged
@@ -38,7 +40,7 @@ class ProblemPage(msgspec.Struct, frozen=True):
     """Problems, the last registered first; `next` is the `after` of the next page."""
 
     problems: list[rows.Problem]
-    next: int | None
+    next: int | str | None
 
 
 async def register(call: Call) -> Response:
@@ -91,17 +93,46 @@ def _broken(reason: str) -> BadRequest:
 
 async def page(call: Call) -> Response:
     """The tenant's problems, the last registered first."""
-    return call.page("problems", await call.read(problems.newest, call.tenant, before=call.cursor, limit=call.limit))
+    narrowed = {one.name: call.asked(one) for one in FILTERS}
+    return call.page("problems", await call.read(problems.page, call.tenant, **narrowed, **call.wish()))
 
 
 async def find(call: Call) -> Response:
     """One problem."""
     problem_id = call.path["problem_id"]
-    return call.reply(found(await call.read(problems.find, call.tenant, problem_id), "problem", problem_id))
+    return call.reply(
+        found(await call.read(problems.find, call.tenant, problem_id, only=call.only), "problem", problem_id)
+    )
 
 
+FILTERS = (
+    words("name", "Only problems of this name.", None),
+    choice("format", "Only problems whose file is written so.", Format),
+)
+PAGE = listing(problems.SORTS, rows.Problem)
+SOME_PAGE = some_page(ProblemPage, "problems", rows.Problem)
+STREAM = stream("{problem_id}")
 routes = (
     Endpoint("POST", "/v1/problems", register, Permission.SOLVES_SUBMIT, ProblemBody, rows.Problem, 201),
-    Endpoint("GET", "/v1/problems", page, Permission.SOLVES_READ, reply=ProblemPage, query=PAGE),
-    Endpoint("GET", "/v1/problems/{problem_id}", find, Permission.SOLVES_READ, reply=rows.Problem, query=READ),
+    Endpoint(
+        "GET",
+        "/v1/problems",
+        page,
+        Permission.SOLVES_READ,
+        reply=ProblemPage,
+        query=(*PAGE, *FILTERS),
+        rests_on=(stream(""),),
+        also=(SOME_PAGE,),
+    ),
+    Endpoint(
+        "GET",
+        "/v1/problems/{problem_id}",
+        find,
+        Permission.SOLVES_READ,
+        reply=rows.Problem,
+        query=(*READ, choosing(rows.Problem)),
+        rests_on=(STREAM,),
+        by_last_position=True,
+        also=(some_of(rows.Problem),),
+    ),
 )

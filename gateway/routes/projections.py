@@ -68,7 +68,7 @@ async def rebuild(call: Call) -> Response:
     names = list({_standing(call.node, name).name: None for name in body.projections})
     await call.begin(" ".join(map(stream, names)) or "projections")
     call.node.projector.rebuild(*names)
-    return call.reply(_shown(call.node), 202)
+    return call.reply(_shown(call.node), 202, {"Location": PROJECTIONS})
 
 
 async def retry(call: Call) -> Response:

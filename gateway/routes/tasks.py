@@ -1,6 +1,8 @@
 """Tasks: submitted, looked at, cancelled; the winner says that it has begun, is done, or gives up."""
 
+from collections.abc import Awaitable, Callable
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -8,7 +10,22 @@ from sqlalchemy import Connection
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from aggregates.task import CancelTask, CompleteTask, FailTask, Stage, StartTask, SubmitTask, TaskAccepted, stream
+from aggregates.task import (
+    CancelTask,
+    CompleteTask,
+    FailTask,
+    Stage,
+    StartTask,
+    SubmitTask,
+    TaskAccepted,
+    TaskCancelled,
+    TaskCompleted,
+    TaskDeadLettered,
+    TaskExpired,
+    TaskFailed,
+    TaskType,
+    stream,
+)
 from aggregates.values.document import Document
 from aggregates.values.numbers import Instant, Token
 from aggregates.values.roles import Permission
@@ -16,9 +33,13 @@ from aggregates.values.text import Note
 from gateway import rows
 from gateway.bodies import body_type
 from gateway.calls import Call, Endpoint, found
-from gateway.queries import PAGE, READ, REASON, choice, words
+from gateway.fields import choosing, some_of, some_page
+from gateway.preferences import RETURN, WAIT
+from gateway.queries import READ, REASON, Parameter, choice, instant, integer, words
+from gateway.sorting import listing
+from gateway.waiting import awaited
 from projections import bids, tasks
-from runtime.records import Command
+from runtime.records import Command, Recorded
 
 BIDS_SHOWN_MAX = 100
 
@@ -36,7 +57,7 @@ class TaskPage(msgspec.Struct, frozen=True):
     """Tasks without their long fields, the last submitted first; `next` is the `after` of the next page."""
 
     tasks: list[rows.Task]
-    next: int | None
+    next: int | str | None
 
 
 class TaskStatus(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -69,28 +90,45 @@ async def submit(call: Call) -> Response:
     task_id = call.node.system.ids.new()
     accepted = await call.ask(SubmitTask(task_id=task_id, submitted_by=call.principal.name, **fields))
     location = {"Location": f"/v1/tasks/{accepted.task_id}"}
+    row = await awaited(call, stream(accepted.task_id), _ends, partial(_ended, call, accepted.task_id))
+    if row is not None:
+        return call.reply(row, headers=location)
     return call.reply(Submitted(accepted.task_id, Stage.SUBMITTED.value), 202, headers=location)
+
+
+ENDED = frozenset({Stage.COMPLETED, Stage.FAILED, Stage.DEAD_LETTERED, Stage.CANCELLED, Stage.EXPIRED})
+
+
+def _ends(record: Recorded) -> bool:
+    """Whether a task may have ended."""
+    return isinstance(record.event, TaskCompleted | TaskFailed | TaskDeadLettered | TaskCancelled | TaskExpired)
+
+
+async def _ended(call: Call, task_id: str) -> dict[str, Any] | None:
+    """The task, if it has ended."""
+    row = await call.read(_with_bids, call.tenant, task_id)
+    return row if row is not None and row["stage"] in ENDED else None
 
 
 async def page(call: Call) -> Response:
     """The tenant's tasks."""
-    narrowed = {"stage": call.asked(STAGE), "agent_id": call.asked(AGENT_ID)}
-    return call.page(
-        "tasks", await call.read(tasks.newest, call.tenant, **narrowed, before=call.cursor, limit=call.limit)
-    )
+    narrowed = {one.name: call.asked(one) for one in FILTERS}
+    return call.page("tasks", await call.read(tasks.page, call.tenant, **narrowed, **call.wish()))
 
 
 async def find(call: Call) -> Response:
     """One task with all that is known of it, and its newest bids."""
     task_id = call.path["task_id"]
-    return call.reply(found(await call.read(_with_bids, call.tenant, task_id), "task", task_id))
+    return call.reply(found(await call.read(_with_bids, call.tenant, task_id, call.only), "task", task_id))
 
 
-def _with_bids(connection: Connection, tenant: str, task_id: str) -> dict[str, Any] | None:
+def _with_bids(
+    connection: Connection, tenant: str, task_id: str, only: frozenset[str] | None = None
+) -> dict[str, Any] | None:
     """Both as of one moment: a task that is open has no bid that has won."""
-    row = tasks.find(connection, tenant, task_id)
-    if row is None:
-        return None
+    row = tasks.find(connection, tenant, task_id, only=only)
+    if row is None or (only is not None and "bids" not in only):
+        return row
     return row | {"bids": bids.newest(connection, tenant, task_id=task_id, limit=BIDS_SHOWN_MAX)}
 
 
@@ -102,13 +140,17 @@ async def cancel(call: Call) -> Response:
         if row["submitted_by"] != call.principal.name:
             raise HTTPException(403, "somebody else has submitted this task")
     await call.begin(stream(task_id))
-    return call.reply(await call.ask(CancelTask(task_id=task_id, reason=call.reason)))
+    return await call.written(await call.ask(CancelTask(task_id=task_id, reason=call.reason)), _row(call))
 
 
 async def report(call: Call) -> Response:
     """The winner reports; a token that is not the newest is refused with 409."""
     status = await call.body(TaskStatus)
-    return call.reply(await call.ask(_command(call, status)))
+    return await call.written(await call.ask(_command(call, status)), _row(call))
+
+
+def _row(call: Call) -> Callable[[], Awaitable[Any]]:
+    return partial(call.read, _with_bids, call.tenant, call.path["task_id"])
 
 
 def _command(call: Call, status: TaskStatus) -> Command[TaskAccepted]:
@@ -123,12 +165,82 @@ def _command(call: Call, status: TaskStatus) -> Command[TaskAccepted]:
 
 
 TASK = "/v1/tasks/{task_id}"
-STAGE = choice("stage", "Only tasks that stand here.", Stage)
-AGENT_ID = words("agent_id", "Only tasks that this agent holds or has done.", None)
+STREAM = stream("{task_id}")
+SHOWN = (stream(""), "subject-")
+FILTERS: tuple[Parameter[Any], ...] = (
+    choice("stage", "Only tasks that stand here.", Stage),
+    words("agent_id", "Only tasks that this agent holds or has done.", None),
+    choice("task_type", "Only tasks of this type.", TaskType),
+    words("submitted_by", "Only tasks that this principal has submitted, as the row names it.", None),
+    words("skill", "Only tasks that need this skill.", None),
+    integer("priority_min", "Only tasks of this priority or a higher one.", None),
+    integer("priority_max", "Only tasks of this priority or a lower one.", None),
+    instant("submitted_after", "Only tasks that were submitted after this time."),
+    instant("submitted_before", "Only tasks that were submitted before this time."),
+)
+PAGE = listing(tasks.SORTS, rows.Task)
+SOME_PAGE = some_page(TaskPage, "tasks", rows.Task)
 routes = (
-    Endpoint("POST", "/v1/tasks", submit, Permission.TASKS_SUBMIT, SubmitTaskBody, Submitted, 202),
-    Endpoint("GET", "/v1/tasks", page, Permission.TASKS_READ, reply=TaskPage, query=(*PAGE, STAGE, AGENT_ID)),
-    Endpoint("GET", TASK, find, Permission.TASKS_READ, reply=rows.WholeTask, query=READ),
-    Endpoint("DELETE", TASK, cancel, Permission.TASKS_SUBMIT, reply=TaskAccepted, query=(REASON,), acts=True),
-    Endpoint("PUT", f"{TASK}/status", report, Permission.AGENTS_ACT, TaskStatus, TaskAccepted),
+    Endpoint(
+        "POST",
+        "/v1/tasks",
+        submit,
+        Permission.TASKS_SUBMIT,
+        SubmitTaskBody,
+        Submitted,
+        202,
+        others=(200,),
+        also=(rows.WholeTask,),
+        headers=(WAIT,),
+        asks_once=True,
+    ),
+    Endpoint(
+        "GET",
+        "/v1/tasks",
+        page,
+        Permission.TASKS_READ,
+        reply=TaskPage,
+        query=(*PAGE, *FILTERS),
+        rests_on=SHOWN,
+        also=(SOME_PAGE,),
+    ),
+    Endpoint(
+        "GET",
+        TASK,
+        find,
+        Permission.TASKS_READ,
+        reply=rows.WholeTask,
+        query=(*READ, choosing(rows.WholeTask)),
+        rests_on=(STREAM, "subject-"),
+        guards=STREAM,
+        also=(some_of(rows.WholeTask),),
+        headers=(WAIT,),
+    ),
+    Endpoint(
+        "DELETE",
+        TASK,
+        cancel,
+        Permission.TASKS_SUBMIT,
+        reply=TaskAccepted,
+        query=(REASON,),
+        acts=True,
+        guards=STREAM,
+        others=(204,),
+        also=(rows.WholeTask,),
+        headers=(RETURN,),
+        asks_once=True,
+    ),
+    Endpoint(
+        "PUT",
+        f"{TASK}/status",
+        report,
+        Permission.AGENTS_ACT,
+        TaskStatus,
+        TaskAccepted,
+        guards=STREAM,
+        others=(204,),
+        also=(rows.WholeTask,),
+        headers=(RETURN,),
+        asks_once=True,
+    ),
 )

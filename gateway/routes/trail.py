@@ -97,7 +97,8 @@ async def page(call: Call) -> Response:
         before=call.cursor,
         limit=call.limit,
     )
-    return call.reply({"trail": rows, "next": rows[-1]["position"] if len(rows) == call.limit else None})
+    after = rows[-1]["position"] if len(rows) == call.limit else None
+    return call.reply({"trail": rows, "next": after}, headers=call.link_to(after), is_page=True)
 
 
 async def begin(call: Call) -> Response:
@@ -135,6 +136,7 @@ routes = (
         page,
         Permission.AUDIT_READ,
         reply=TrailPage,
+        rests_on=("",),
         query=(*PAGE, PRINCIPAL, SUBJECT, OUTCOME, KIND, BEHALF, SINCE, UNTIL),
     ),
     Endpoint("POST", ACTION, begin, Permission.AUDIT_NOTE, NoteAction, ActionNoted, 201, acts=True),

@@ -1,5 +1,6 @@
 """Clients of a real node over real sockets: HTTP by httpx2, websockets by wsproto, both on Trio."""
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -225,6 +226,11 @@ async def open_client(settings: GavelSettings, *, guard_seconds: float = GUARD_S
         async with open_node(settings) as node, httpx2.AsyncClient(timeout=GUARD_SECONDS, verify=False) as http:
             yield Client(node, http, node.admin_token)
         assert (node.counts.faults, node.counts.handler_faults) == (0, 0)
+
+
+def told(answer: httpx2.Response) -> str:
+    """What an answer says, whatever its request was called."""
+    return re.sub(r',"instance":"urn:gavel:request:[^"]*"', "", answer.text)
 
 
 async def recorded(admin: Client, kind: str, stream: str = "") -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from aggregates.values.roles import Role
-from tests.gateway.clients import AGENT, Client
+from tests.gateway.clients import AGENT, Client, told
 
 
 async def test_a_registration_is_answered_with_the_agents_own_key(admin: Client) -> None:
@@ -81,7 +81,7 @@ async def test_a_foreign_agent_and_an_absent_one_look_alike(admin: Client, metho
     foreign = await stranger.ask(method, f"/v1/agents/a1{path}", {})
     absent = await stranger.ask(method, f"/v1/agents/a9{path}", {})
     assert foreign.status_code == absent.status_code == 404
-    assert foreign.text.replace("a1", "a9") == absent.text
+    assert told(foreign).replace("a1", "a9") == told(absent)
 
 
 async def test_two_tenants_may_choose_the_same_agent_id(admin: Client) -> None:

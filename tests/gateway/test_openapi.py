@@ -202,6 +202,9 @@ async def test_every_json_answer_is_as_described(admin: Client, monkeypatch: pyt
     await _work_with_read_models(admin, monkeypatch)
     await _work_with_the_trail(admin)
     await _do(admin, ("POST", "/v1/audit/rotations", {"reason": "yearly"}))
+    collecting = await admin.ask("POST", "/v1/blobs/collection", Prefer="respond-async")
+    await admin.get(collecting.headers["location"])
+    await _do(admin, ("POST", "/v1/batch", {"requests": [{"method": "GET", "path": "/v1/tasks"}]}))
     for path in (
         "/livez",
         "/readyz",

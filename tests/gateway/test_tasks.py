@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from aggregates.values.roles import Role
-from tests.gateway.clients import BID, TASK, AgentClient, Client, recorded
+from tests.gateway.clients import BID, TASK, AgentClient, Client, recorded, told
 
 
 async def code(client: Client, method: str, path: str, body: Any = None) -> tuple[int, str]:
@@ -161,7 +161,7 @@ async def test_a_foreign_task_and_an_absent_one_look_alike(admin: Client, method
     foreign = await stranger.ask(method, f"/v1/tasks/{task_id}{path}")
     absent = await stranger.ask(method, f"/v1/tasks/none{path}")
     assert foreign.status_code == absent.status_code == 404
-    assert foreign.text.replace(task_id, "none") == absent.text
+    assert told(foreign).replace(task_id, "none") == told(absent)
 
 
 async def test_the_log_knows_who_and_why(admin: Client) -> None:

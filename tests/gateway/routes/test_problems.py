@@ -19,7 +19,7 @@ from runtime.claims import Name
 from solvers.documents import write_json
 from solvers.formats import write_bqp, write_rudy
 from solvers.generators import palubeckis, toroidal_grid
-from tests.gateway.clients import Client
+from tests.gateway.clients import Client, told
 
 GRID = toroidal_grid(4, 4, 1)
 DENSE = palubeckis(20, 50, 7)
@@ -113,7 +113,7 @@ async def test_a_blob_that_is_not_here_or_anothers_is_named(admin: Client) -> No
     stranger = await admin.with_role(Role.ADMIN, tenant="other")
     foreign = await stranger.ask("POST", "/v1/problems", {"name": "p", "blob": sha256(QBSOLV).hexdigest()})
     absent = await stranger.ask("POST", "/v1/problems", {"name": "p", "blob": "0" * 64})
-    assert (foreign.status_code, foreign.text) == (422, absent.text)
+    assert (foreign.status_code, told(foreign)) == (422, told(absent))
     assert foreign.json()["errors"][0]["pointer"] == "/blob"
 
 
@@ -128,7 +128,7 @@ async def test_a_foreign_problem_and_an_absent_one_look_alike(admin: Client) -> 
     problem_id = (await register(admin, QBSOLV)).json()["problem_id"]
     stranger = await admin.with_role(Role.ADMIN, tenant="other")
     foreign, absent = [await stranger.ask("GET", f"/v1/problems/{name}") for name in (problem_id, "none")]
-    assert (foreign.status_code, foreign.text.replace(problem_id, "none")) == (404, absent.text)
+    assert (foreign.status_code, told(foreign).replace(problem_id, "none")) == (404, told(absent))
     assert (await stranger.get("/v1/problems"))["problems"] == []
     assert (await (await admin.with_role(Role.AUDITOR)).ask("POST", "/v1/problems", {})).status_code == 403
 

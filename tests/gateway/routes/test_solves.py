@@ -4,7 +4,7 @@ from typing import Any
 
 from aggregates.values.roles import Role
 from runtime.records import Recorded
-from tests.gateway.clients import Client
+from tests.gateway.clients import Client, told
 from tests.gateway.routes.test_problems import register
 
 TRIANGLE = b"3 3\n1 2 1\n1 3 1\n2 3 1\n"
@@ -87,11 +87,11 @@ async def test_a_foreign_solve_or_problem_looks_like_none(admin: Client) -> None
     assert (await stranger.get("/v1/solves"))["solves"] == []
     for method in ("GET", "DELETE"):
         foreign, absent = [await stranger.ask(method, f"/v1/solves/{name}") for name in (job_id, "none")]
-        assert (foreign.status_code, foreign.text.replace(job_id, "none")) == (404, absent.text)
+        assert (foreign.status_code, told(foreign).replace(job_id, "none")) == (404, told(absent))
     foreign, absent = [
         await stranger.ask("POST", "/v1/solves", {"problem_id": name, "seconds": 1}) for name in (problem_id, "none")
     ]
-    assert (foreign.status_code, foreign.text.replace(problem_id, "none")) == (404, absent.text)
+    assert (foreign.status_code, told(foreign).replace(problem_id, "none")) == (404, told(absent))
 
 
 async def test_who_only_reads_queues_nothing(admin: Client) -> None:
