@@ -7,6 +7,7 @@ why, and what no handler answers is answered by a problem document.
 Everything that relies on hypercorn's inner names stands in this module; a test fails when another version is installed.
 """
 
+import re
 from collections.abc import Awaitable, Callable
 from math import inf
 from time import time
@@ -34,6 +35,8 @@ from gateway.bounds import Bounds
 from gateway.handlers import ClientGone, Handler, Owner, Pulse
 from gateway.pace import Allowance
 from gateway.problems import MEDIA_TYPE, status_document
+
+SOCKET_KEY = re.compile(rb"[A-Za-z0-9+/]{22}==")
 
 __all__ = ["Closed", "Exchange", "Protocol", "RawData", "Socket", "Updated", "WireConfig", "WireEvent", "WorkerContext"]
 
@@ -321,8 +324,9 @@ def _asks_for_socket(request: h11.Request) -> bool:
 
 
 def _is_clean_upgrade(request: h11.Request) -> bool:
-    """A body would be taken for frames; non-ASCII tokens can't be compared with ours."""
-    return all(
+    """A body would be taken for frames; non-ASCII tokens can't be compared with ours; a key is one, of 16 bytes."""
+    keys = [value for name, value in request.headers if name == b"sec-websocket-key"]
+    return (len(keys) == 1 and SOCKET_KEY.fullmatch(keys[0]) is not None) and all(
         name not in {b"content-length", b"transfer-encoding"}
         and (value.isascii() or not (name.startswith(b"sec-websocket-") or name == b"connection"))
         for name, value in request.headers
@@ -338,7 +342,7 @@ def _stream_request(request: h11.Request, state: dict[str, Any]) -> Request:
         stream_id=STREAM_ID,
         headers=[(name, value) for name, value in request.headers if name != b"sec-websocket-extensions"],
         http_version=request.http_version.decode(),
-        method=request.method.decode("ascii").upper(),
+        method=request.method.decode("ascii"),  # whose case counts: `delete` is not DELETE
         raw_path=request.target,
         state=cast(Any, state),
     )
