@@ -218,8 +218,9 @@ class Connection:
 
     async def _end_sending(self) -> None:
         """Says that nothing more comes, and lets the reader drain what does: a reset could cost the client our answer."""
+        async with self._send_lock:  # what is being sent is still to arrive
+            self.broken = True  # a handler that still sends must not meet the end of file half way
         self.expire(self.bounds.linger_seconds_max)
-        self.broken = True  # a handler that still sends must not meet the end of file half way
         try:
             await self.stream.send_eof()
         except (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError):

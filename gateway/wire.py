@@ -236,10 +236,18 @@ class Protocol(H11Protocol):
             await self._send_error_response(status)
         await self.send(Closed())
 
+    async def handle(self, event: WireEvent) -> None:
+        if isinstance(event, RawData) and event.data and self.connection.their_state is h11.MUST_CLOSE:
+            return  # they said that nothing more comes: it is not kept, and does not cost them the answer
+        await super().handle(event)
+
     async def _handle_events(self) -> None:
-        while not self.closing:
+        while not self.closing and self.connection.their_state is not h11.MUST_CLOSE:
             if self.connection.they_are_waiting_for_100_continue:
                 await self._send_h11_event(h11.InformationalResponse(status_code=100, headers=[]))
+            if self.connection.their_state is h11.IDLE and _has_bare_line_feed(self.connection.trailing_data[0]):
+                await self.refuse(400)
+                return
             try:
                 event = self.connection.next_event()
             except h11.RemoteProtocolError as error:
@@ -308,6 +316,12 @@ class Protocol(H11Protocol):
         )
         await self._send_h11_event(h11.Data(data=body))
         await self._send_h11_event(h11.EndOfMessage())
+
+
+def _has_bare_line_feed(begun: bytes) -> bool:
+    """Whether in the head that begins here, as far as it has come, a line ends without CR: others take it for a part of the next one."""
+    head = begun[: begun.find(b"\r\n\r\n") + 2] if b"\r\n\r\n" in begun else begun
+    return head.count(b"\n") != head.count(b"\r\n")
 
 
 def _closing(response: h11.Response) -> h11.Response:
