@@ -26,22 +26,12 @@ GUARD_SECONDS = 60  # no assertion about speed: only that the test ends
 
 PROGRAM = f"""
 import sys
-from functools import partial
 from pathlib import Path
 
-from gateway import app, cli, node
-from gateway.bounds import BodyLimit, Bounds
+from gateway import cli, node
 from tests.gateway.attacks import window
 
-app.BodyLimit = partial(BodyLimit, seconds_max={PATIENCE_SECONDS})
-app.BLOB_SECONDS_MAX = {PATIENCE_SECONDS}
-node.DoorBounds = partial(
-    Bounds,
-    idle_seconds_max={PATIENCE_SECONDS},
-    send_seconds_max={PATIENCE_SECONDS},
-    linger_seconds_max={PATIENCE_SECONDS / 2},
-)
-window.install(Path.cwd())
+window.install(Path.cwd(), {PATIENCE_SECONDS})
 sys.exit(cli.main(["serve", "--bind", "127.0.0.1:0"]))
 """
 

@@ -5,16 +5,19 @@ import gc
 import os
 import re
 import socket
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import trio
 
-from gateway import server
+from gateway import app, bounds, server
+from gateway.bounds import BodyLimit, Bounds
 from gateway.commands import serve
 from gateway.fences import Connection
 from gateway.node import Node, open_node
@@ -38,8 +41,9 @@ class View(msgspec.Struct, frozen=True):
     counts: dict[str, int]
 
 
-def install(folder: Path) -> None:
-    """Has the node that this process is going to serve open a window in this folder, and connections seen through it."""
+def install(folder: Path, patience_seconds: float) -> None:
+    """Has the node that this process is going to serve open a window in this folder, and connections seen through it; and has it
+    wait for nobody longer than this."""
 
     @asynccontextmanager
     async def open_with_window(*given: Any, **named: Any) -> AsyncIterator[Node]:
@@ -50,6 +54,17 @@ def install(folder: Path) -> None:
 
     vars(serve)["open_node"] = open_with_window
     vars(server)["Connection"] = _Seen
+    _replace(BodyLimit, partial(BodyLimit, seconds_max=patience_seconds))
+    vars(app)["BLOB_SECONDS_MAX"] = patience_seconds
+    waits = {"idle_seconds_max": patience_seconds, "send_seconds_max": patience_seconds}
+    _replace(Bounds, partial(Bounds, **waits, linger_seconds_max=patience_seconds / 2))
+
+
+def _replace(kind: type, made_with: Any) -> None:
+    """Whoever makes such bounds makes these."""
+    for name, module in list(sys.modules.items()):
+        if name.startswith("gateway.") and module is not bounds:
+            vars(module).update({key: made_with for key, value in vars(module).items() if value is kind})
 
 
 class _Seen(Connection):
