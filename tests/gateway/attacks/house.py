@@ -35,7 +35,11 @@ window.install(Path.cwd(), {PATIENCE_SECONDS})
 sys.exit(cli.main(["serve", "--bind", "127.0.0.1:0"]))
 """
 
-EVERYDAY = {"listening", "closed", "stopping", "node_stopped", "client_stopped_reading", "intruder_suspected"}
+EVERYDAY = {
+    *("listening", "closed", "stopping", "node_stopped", "intruder_suspected"),
+    *("client_stopped_reading", "client_too_slow", "connection_made_room", "connection_refused", "address_refused"),
+    *("request_refused", "socket_ended", "handshake_failed", "left_out"),
+}
 BUSY = "the process stood still"  # the machine's fault as often as a client's, who is told by who else is served
 
 

@@ -29,6 +29,12 @@ BYE = frame(8, b"\x03\xe8")
 PROTOCOL_ERROR, NOT_UTF_8, TOO_BIG, POLICY = 1002, 1007, 1009, 1008
 
 
+async def flood(stream: trio.SocketStream, says: bytes) -> None:
+    """Says it all, unless the node ends the connection before."""
+    with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+        await stream.send_all(says)
+
+
 def shake(house: House, *headers: str) -> bytes:
     """An agent's handshake with further headers."""
     return upgrade(PATH, house.agent(MALLORY), *headers)
@@ -302,19 +308,23 @@ async def a_message_beyond_the_bound(house: House) -> None:
 
 @attack
 async def a_message_of_thirty_thousand_empty_fragments(house: House) -> None:
-    """It is one message, and others are served meanwhile."""
+    """It is one message, or one in too many parts (1008), and others are served meanwhile."""
     empty = frame(0, b"", fin=False) * 30_000
-    parts = frame(1, b'{"type":"heartbeat"', fin=False) + empty + frame(0, b',"id":8}')
-    assert [one["id"] for one in await told(house, parts, count=1)] == [8]
+    parts = frame(1, b'{"type":"heartbeat"', fin=False) + empty + frame(0, b',"id":8}') + frame(1, b"[") * 30
+    async with await open_agent(house) as stream, trio.open_nursery() as nursery:
+        nursery.start_soon(flood, stream, parts)
+        assert (await hear(stream)).code == POLICY
+        nursery.cancel_scope.cancel()
 
 
 @attack
 async def three_thousand_pings(house: House) -> None:
-    """Each is answered; as many unasked pongs are not."""
+    """Each is answered, and as many unasked pongs are not; or the socket is closed (1008) when they come too fast."""
     async with await open_agent(house) as stream, trio.open_nursery() as nursery:
-        nursery.start_soon(stream.send_all, frame(9, b"x" * 125) * 3000 + frame(10, b"y") * 3000 + BYE)
+        nursery.start_soon(flood, stream, frame(9, b"x" * 125) * 3000 + frame(10, b"y") * 3000 + BYE)
         heard = await hear(stream)
-    assert (heard.pongs, heard.code) == (3000, 1000)
+        nursery.cancel_scope.cancel()
+    assert (heard.pongs, heard.code) == (3000, 1000) or heard.code == POLICY
 
 
 @attack

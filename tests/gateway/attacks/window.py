@@ -56,8 +56,8 @@ def install(folder: Path, patience_seconds: float) -> None:
     vars(server)["Connection"] = _Seen
     _replace(BodyLimit, partial(BodyLimit, seconds_max=patience_seconds))
     vars(app)["BLOB_SECONDS_MAX"] = patience_seconds
-    waits = {"idle_seconds_max": patience_seconds, "send_seconds_max": patience_seconds}
-    _replace(Bounds, partial(Bounds, **waits, linger_seconds_max=patience_seconds / 2))
+    waits = partial(Bounds, idle_seconds_max=patience_seconds, send_seconds_max=patience_seconds)
+    _replace(Bounds, partial(waits, linger_seconds_max=patience_seconds / 2))
 
 
 def _replace(kind: type, made_with: Any) -> None:
