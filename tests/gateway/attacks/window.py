@@ -7,7 +7,7 @@ import re
 import socket
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -71,9 +71,7 @@ class _Seen(Connection):
     """A connection whose end can be waited for."""
 
     async def run(self) -> None:
-        port = 0
-        with suppress(OSError):  # it may have been reset by now
-            port = int(self.stream.socket.getpeername()[1])
+        port = self.addresses[0][1]
         ended = _ended_by_port[port] = trio.Event()
         try:
             await super().run()
