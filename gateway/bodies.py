@@ -7,9 +7,10 @@ JSON schema over the same type, and then field by field by msgspec itself for wh
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import aclosing, suppress
-from functools import cache
+from functools import cache, reduce
 from itertools import islice
 from typing import Any, TypeVar, cast
 
@@ -35,6 +36,13 @@ WHOLE_MAX = 2**53
 """Up to here, a float names one integer."""
 
 STEP = re.compile(r"\.([^.\[]+)|\[(\d+)\]|(\[\.\.\.\])")
+SMALL = 2**53
+"""A number below it, which is finite, is not odd."""
+MAY_BE_ODD = {
+    JSON: re.compile(rb"[0-9]{19}"),
+    MSGPACK: re.compile(rb"\xcb[\x7f\xff][\xf0-\xff]|\xca[\x7f\xff][\x80-\xff]"),
+}
+"""What stands in every body that holds a number beyond 64 bits, or one that is none: in hardly any other."""
 
 
 class _Taken(msgspec.Struct, frozen=True):
@@ -152,26 +160,23 @@ class _Doubled(dict[str, Any]):
 
 
 def _tree(raw: bytes, media_type: str) -> tuple[Any, bool]:
-    """The body as plain values, and whether it holds what no type refuses: a key twice, a number that is none."""
+    """The body as plain values, and whether it holds what no type refuses: a key twice, a number beyond 64 bits or that is none."""
     odd: list[bool] = []
 
     def to_object(pairs: list[tuple[Any, Any]]) -> Mapping[str, Any]:
-        made = dict(pairs)
-        if len(made) == len(pairs):
-            return made
-        odd.append(True)
-        doubled = _Doubled(made)
-        names = [str(name) for name, _ in pairs]
-        doubled.keys_twice = tuple(sorted({name for name in names if names.count(name) > 1}))
-        return doubled
+        made = _object(pairs)
+        odd.extend([True] if isinstance(made, _Doubled) else [])
+        return made
 
     try:
         if media_type == JSON:
-            return json.loads(raw.decode(), object_pairs_hook=to_object), bool(odd)
-        tree = msgpack.unpackb(raw, object_pairs_hook=to_object, strict_map_key=False)
-        return tree, bool(odd) or any(True for _ in _oddities(tree, ""))
+            tree = json.loads(raw.decode(), object_pairs_hook=to_object)
+        else:
+            tree = msgpack.unpackb(raw, object_pairs_hook=to_object, strict_map_key=False)
     except (ValueError, RecursionError, msgpack.StackError) as error:
         raise _unreadable(error) from error
+    is_odd = bool(odd) or (MAY_BE_ODD[media_type].search(raw) is not None and any(True for _ in _oddities(tree)))
+    return tree, is_odd
 
 
 def _whole(tree: Any) -> Any:
@@ -186,18 +191,59 @@ def _whole(tree: Any) -> Any:
     return tree
 
 
-def _oddities(tree: Any, pointer: str) -> Iterator[Fault]:
-    match tree:
-        case float() if not math.isfinite(tree):
-            yield Fault(pointer=pointer, detail="must be a finite number")
-        case dict():
-            for name in tree.keys_twice if isinstance(tree, _Doubled) else ():
-                yield Fault(pointer=child(pointer, name), detail="stands twice")
-            for name, value in tree.items():
-                yield from _oddities(value, child(pointer, name))
-        case list():
-            for index, value in enumerate(tree):
-                yield from _oddities(value, child(pointer, index))
+def _object(pairs: list[tuple[Any, Any]]) -> dict[str, Any]:
+    try:
+        made = dict(pairs)
+    except TypeError as error:  # msgpack can write such a thing
+        raise ValueError("a list or an object is no key") from error
+    if len(made) == len(pairs):
+        return made
+    doubled = _Doubled(made)
+    count_by_name = Counter(str(name) for name, _ in pairs)
+    doubled.keys_twice = tuple(sorted(name for name, count in count_by_name.items() if count > 1))
+    return doubled
+
+
+_Place = tuple[Any, Any] | None
+"""Where a value stands: the place of what holds it, and its name there."""
+
+
+def _oddities(tree: Any) -> Iterator[Fault]:
+    """What no type refuses. It is looked for in one loop: a call for each value of a megabyte would hold up everybody else."""
+    waiting: list[tuple[Any, _Place]] = [(tree, None)]
+    items: Iterable[tuple[Any, Any]]
+    while waiting:
+        value, place = waiting.pop()
+        match value:
+            case dict():
+                for name in value.keys_twice if isinstance(value, _Doubled) else ():
+                    yield Fault(pointer=child(_pointer(place), name), detail="stands twice")
+                items = value.items()
+            case list():
+                items = enumerate(value)
+            case float() if not math.isfinite(value):
+                yield Fault(pointer=_pointer(place), detail="must be a finite number")
+                continue
+            case int() if not -(2**63) <= value < 2**64:
+                yield Fault(pointer=_pointer(place), detail="must fit in 64 bits")
+                continue
+            case _:
+                continue
+        inner = [(one, (place, name)) for name, one in items if _is_worth_a_look(one)]
+        waiting.extend(reversed(inner))
+
+
+def _is_worth_a_look(value: Any) -> bool:
+    kind = type(value)
+    return kind in (dict, list, _Doubled) or (kind in (int, float) and not -SMALL < value < SMALL)
+
+
+def _pointer(place: _Place) -> str:
+    names: list[Any] = []
+    while place is not None:
+        place, name = place
+        names.append(name)
+    return reduce(child, reversed(names), "")
 
 
 def _faults(tree: Any, body: Any, first: msgspec.ValidationError | None, is_odd: bool) -> Iterator[Fault]:
@@ -212,7 +258,7 @@ def _faults(tree: Any, body: Any, first: msgspec.ValidationError | None, is_odd:
 
 def _all_faults(tree: Any, body: Any, first: msgspec.ValidationError | None, is_odd: bool) -> Iterator[Fault]:
     if is_odd:
-        yield from _oddities(tree, "")
+        yield from _oddities(tree)
     if first is None:
         return
     named: list[str] = []

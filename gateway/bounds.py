@@ -103,9 +103,17 @@ class BodyBounds:
             started = True
             await send(message)
 
+        async def watched_receive() -> Message:
+            try:
+                return await body.receive()
+            except (BodyTooLarge, BodyTooSlow):
+                if not started:
+                    raise
+                return {"type": "http.disconnect"}  # there is no other answer left for whoever still sends
+
         try:
             body.check_announced(scope)
-            await self.app(scope, body.receive, watched_send)
+            await self.app(scope, watched_receive, watched_send)
         except (BodyTooLarge, BodyTooSlow) as error:
             if started:
                 raise

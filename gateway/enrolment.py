@@ -13,6 +13,7 @@ from starlette.websockets import WebSocket
 from aggregates import agent as agents
 from aggregates.agent import AgentDeregistered, AgentType, RegisterAgent
 from aggregates.values.document import encoded
+from aggregates.values.ids import AgentId
 from aggregates.values.roles import Principal
 from gateway.auth import digest_of, whose
 from gateway.bodies import body_type
@@ -43,6 +44,7 @@ def _profile(agent_id: str, query: dict[str, str]) -> Any:
     query.pop("after", None)
     said = {name: text.split(",") if name in LISTS else text for name, text in query.items()}
     try:
+        msgspec.convert(agent_id, AgentId)  # it comes from the path, not through the body's type
         return msgspec.convert(
             {"name": agent_id, "agent_type": AgentType.OPERATIONS, **said}, body_type(RegisterAgent), strict=False
         )

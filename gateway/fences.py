@@ -218,12 +218,17 @@ class Connection:
 
     async def _end_sending(self) -> None:
         """Says that nothing more comes, and lets the reader drain what does: a reset could cost the client our answer."""
-        self.expire(self.bounds.linger_seconds_max)
-        self.broken = True  # a handler that still sends must not meet the end of file half way
         try:
-            await self.stream.send_eof()
-        except (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError):
-            self.expire()
+            async with self._send_lock:  # what is being sent is still to arrive
+                pass
+        finally:
+            self.broken = True  # a handler that still sends must not meet the end of file half way
+            self.expire(self.bounds.linger_seconds_max)
+            try:
+                with trio.CancelScope(shield=True):  # a response may be cancelled by its own end; this waits for nobody
+                    await self.stream.send_eof()
+            except (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError):
+                self.expire()
 
     def _set_idle(self, idle: bool) -> None:
         if idle and not self.protocol.closing:

@@ -52,8 +52,14 @@ REQUESTS = Part(
             "resource_changed", (412,), "What the tag in If-Match shows has changed since, or If-None-Match found something.",
             "GET it again, look at what is different, and send the write with the new tag.",
         ),
-        Code("not_tried", (424,), "A part of the batch before this one failed, and `on_error` is `stop`.", "Mend that one, send the rest again."),
-        Code("batch_answer_full", (507,), "The results of a batch have come to as much as one answer may hold.", "Send what is left in another batch."),
+        Code(
+            "not_tried", (424,), "A part of the batch before this one failed, and `on_error` is `stop`.",
+            "Mend that one, send the rest again.",
+        ),
+        Code(
+            "batch_answer_full", (507,), "The results of a batch have come to as much as one answer may hold.",
+            "Send what is left in another batch.",
+        ),
         Code("body_unreadable", (400,), "The body is not JSON, or not msgpack.", "Send what the Content-Type says, in UTF-8."),
         Code("body_incomplete", (400,), "The connection ended before the body did.", "Send it again."),
         Code(

@@ -257,7 +257,7 @@ class AgentSocket:
     # ---- what it says
 
     async def _listen(self, commands: trio.Nursery) -> None:
-        while True:
+        while self._ending is None:  # what waits to be read need not pass a point where it could be cancelled
             message = await self.websocket.receive()
             if message["type"] == "websocket.disconnect":
                 return

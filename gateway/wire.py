@@ -7,6 +7,7 @@ why, and what no handler answers is answered by a problem document.
 Everything that relies on hypercorn's inner names stands in this module; a test fails when another version is installed.
 """
 
+import re
 from collections.abc import Awaitable, Callable
 from math import inf
 from time import time
@@ -34,6 +35,8 @@ from gateway.bounds import Bounds
 from gateway.handlers import ClientGone, Handler, Owner, Pulse
 from gateway.pace import Allowance
 from gateway.problems import MEDIA_TYPE, status_document
+
+SOCKET_KEY = re.compile(rb"[A-Za-z0-9+/]{22}==")
 
 __all__ = ["Closed", "Exchange", "Protocol", "RawData", "Socket", "Updated", "WireConfig", "WireEvent", "WorkerContext"]
 
@@ -233,10 +236,18 @@ class Protocol(H11Protocol):
             await self._send_error_response(status)
         await self.send(Closed())
 
+    async def handle(self, event: WireEvent) -> None:
+        if isinstance(event, RawData) and event.data and self.connection.their_state is h11.MUST_CLOSE:
+            return  # they said that nothing more comes: it is not kept, and does not cost them the answer
+        await super().handle(event)
+
     async def _handle_events(self) -> None:
-        while not self.closing:
+        while not self.closing and self.connection.their_state is not h11.MUST_CLOSE:
             if self.connection.they_are_waiting_for_100_continue:
                 await self._send_h11_event(h11.InformationalResponse(status_code=100, headers=[]))
+            if self.connection.their_state is h11.IDLE and _has_bare_line_feed(self.connection.trailing_data[0]):
+                await self.refuse(400)
+                return
             try:
                 event = self.connection.next_event()
             except h11.RemoteProtocolError as error:
@@ -307,6 +318,12 @@ class Protocol(H11Protocol):
         await self._send_h11_event(h11.EndOfMessage())
 
 
+def _has_bare_line_feed(begun: bytes) -> bool:
+    """Whether in the head that begins here, as far as it has come, a line ends without CR: others take it for a part of the next one."""
+    head = begun[: begun.find(b"\r\n\r\n") + 2] if b"\r\n\r\n" in begun else begun
+    return head.count(b"\n") != head.count(b"\r\n")
+
+
 def _closing(response: h11.Response) -> h11.Response:
     """An answer to a request that has not arrived whole: the connection ends with it, and a client must not send another on it."""
     if any(name == b"connection" for name, _ in response.headers):
@@ -321,8 +338,9 @@ def _asks_for_socket(request: h11.Request) -> bool:
 
 
 def _is_clean_upgrade(request: h11.Request) -> bool:
-    """A body would be taken for frames; non-ASCII tokens can't be compared with ours."""
-    return all(
+    """A body would be taken for frames; non-ASCII tokens can't be compared with ours; a key is one, of 16 bytes."""
+    keys = [value for name, value in request.headers if name == b"sec-websocket-key"]
+    return (len(keys) == 1 and SOCKET_KEY.fullmatch(keys[0]) is not None) and all(
         name not in {b"content-length", b"transfer-encoding"}
         and (value.isascii() or not (name.startswith(b"sec-websocket-") or name == b"connection"))
         for name, value in request.headers
@@ -338,7 +356,7 @@ def _stream_request(request: h11.Request, state: dict[str, Any]) -> Request:
         stream_id=STREAM_ID,
         headers=[(name, value) for name, value in request.headers if name != b"sec-websocket-extensions"],
         http_version=request.http_version.decode(),
-        method=request.method.decode("ascii").upper(),
+        method=request.method.decode("ascii"),  # whose case counts: `delete` is not DELETE
         raw_path=request.target,
         state=cast(Any, state),
     )

@@ -5,7 +5,6 @@ arguments, environment and folder that it would be started with, and ends with i
 """
 
 import atexit
-import contextlib
 import json
 import os
 import pkgutil
@@ -21,27 +20,62 @@ from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
 from pathlib import Path
+from typing import BinaryIO
 
 ROOT = Path(__file__).parents[1]
 GAVEL = "import sys; from gateway.cli import main; sys.exit(main())"
 SECONDS_MAX = 120.0
 _length = struct.Struct("<I")
-_status = struct.Struct("<i")
+_number = struct.Struct("<i")
+
+
+class Program:
+    """A program that was started, until it was waited for."""
+
+    def __init__(self, server: socket.socket) -> None:
+        self._server = server
+        self._status: int | None = None
+        (self.pid,) = _number.unpack(_exactly(server, _number.size))
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it has not ended."""
+        return self._status is None and not select.select([self._server], [], [], 0)[0]
+
+    def wait(self) -> int:
+        """Its exit code, or its signal as a negative number, once it has ended."""
+        if self._status is None:
+            (self._status,) = _number.unpack(_exactly(self._server, _number.size))
+            self._server.close()
+        return os.waitstatus_to_exitcode(self._status)
+
+    def kill(self) -> None:
+        """Ends it at once, if it has not ended."""
+        if self.is_running:
+            os.kill(self.pid, signal.SIGKILL)
+        self.wait()
+
+
+def start(
+    code: str, *arguments: str, folder: Path, environment: Mapping[str, str], output: BinaryIO, errors: BinaryIO
+) -> Program:
+    """Begins what `python -P -c CODE ARGUMENTS` does, in a folder and with this environment; it writes to these files."""
+    request = json.dumps([code, arguments, str(folder), dict(environment)]).encode()
+    server = socket.socket(socket.AF_UNIX)
+    server.settimeout(SECONDS_MAX)
+    server.connect(_address())
+    socket.send_fds(server, [_length.pack(len(request))], [output.fileno(), errors.fileno()])
+    server.sendall(request)
+    return Program(server)
 
 
 def run(code: str, *arguments: str, folder: Path, environment: Mapping[str, str]) -> subprocess.CompletedProcess[bytes]:
     """Does what `python -P -c CODE ARGUMENTS` does, in a folder and with this environment."""
-    request = json.dumps([code, arguments, str(folder), dict(environment)]).encode()
-    with contextlib.ExitStack() as stack:
-        server = stack.enter_context(socket.socket(socket.AF_UNIX))
-        server.settimeout(SECONDS_MAX)
-        server.connect(_address())
-        files = [stack.enter_context(tempfile.TemporaryFile()) for _ in range(2)]
-        socket.send_fds(server, [_length.pack(len(request))], [file.fileno() for file in files])
-        server.sendall(request)
-        (status,) = _status.unpack(_exactly(server, _status.size))
-        told = [os.pread(file.fileno(), os.fstat(file.fileno()).st_size, 0) for file in files]
-    return subprocess.CompletedProcess([code, *arguments], os.waitstatus_to_exitcode(status), *told)
+    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
+        program = start(code, *arguments, folder=folder, environment=environment, output=output, errors=errors)
+        status = program.wait()
+        told = [os.pread(file.fileno(), os.fstat(file.fileno()).st_size, 0) for file in (output, errors)]
+    return subprocess.CompletedProcess([code, *arguments], status, *told)
 
 
 def gavel(*arguments: str, folder: Path, environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
@@ -108,7 +142,7 @@ def _load() -> None:
 
 
 def _answer(caller: socket.socket) -> None:
-    """Forks the program, waits for its end and tells how it was."""
+    """Forks the program and tells its number; waits for its end and tells how it was."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     head, files, *_ = socket.recv_fds(caller, _length.size, 2)
     code, arguments, folder, environment = json.loads(_exactly(caller, *_length.unpack(head)))
@@ -123,8 +157,9 @@ def _answer(caller: socket.socket) -> None:
         tempfile.tempdir = None
         sys.argv = ["-c", *arguments]
         _run(code)
+    caller.sendall(_number.pack(program))
     _, status = os.waitpid(program, 0)
-    caller.sendall(_status.pack(status))
+    caller.sendall(_number.pack(status))
     os._exit(0)
 
 

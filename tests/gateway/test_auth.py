@@ -8,7 +8,7 @@ from aggregates.key import IssueKey
 from aggregates.values.roles import Permission, Role
 from gateway.app import ENDPOINTS, SOCKETS
 from gateway.auth import Tokens, digest_of, key_id_of
-from gateway.cookies import COOKIE
+from gateway.cookies import COOKIE, cookie_in
 from gateway.tickets import TICKETS_MAX, Tickets
 from runtime.delivery import Context
 from tests.gateway.clients import Client, open_client, settings_of
@@ -145,6 +145,23 @@ async def test_with_a_cookie_only_the_own_page_changes_anything(admin: Client) -
         answer = await admin.http.post(url, json=body, headers=origin)
         assert answer.status_code == 403, origin
     assert (await admin.http.post(url, json=body, headers={"Origin": admin.node.url})).status_code == 202
+
+
+@pytest.mark.parametrize(
+    ("cookies", "value"),
+    [
+        ("", ""),
+        (f"{COOKIE}=abc", "abc"),
+        (f"a=b; {COOKIE} = abc ;c", "abc"),
+        (f"x{COOKIE}=abc", ""),
+        (f"{COOKIE}", ""),
+        (f"{COOKIE}=a=b", "a=b"),
+        (f'{COOKIE}="' + "\\" * 16_000 + '"', '"' + "\\" * 16_000 + '"'),
+    ],
+    ids=["none", "alone", "among_others", "another", "no_value", "equals_sign", "backslashes"],
+)
+def test_the_session_is_read_from_any_cookie_header(cookies: str, value: str) -> None:
+    assert cookie_in(cookies, COOKIE) == value
 
 
 async def test_signing_out_ends_the_session(admin: Client) -> None:

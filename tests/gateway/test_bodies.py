@@ -255,3 +255,36 @@ async def test_body_over_the_bound_is_refused() -> None:
     with pytest.raises(HTTPException) as refused:
         await decode(make_request(bytes(11), (b"content-type", b"application/json")), Body, bytes_max=10)
     assert refused.value.status_code == 413
+
+
+# What would hold up everybody else, or break what comes after
+
+
+def test_a_key_that_stands_twice_among_very_many_is_found() -> None:
+    keys = b",".join(b'"%x":0' % number for number in range(100_000))
+    assert faults_of(b'{"task_id":"t","price":1,"weights":{' + keys + b',"0":1}}') == {"/weights/0": "stands twice"}
+
+
+def test_a_number_beyond_64_bits_is_refused_where_it_stands() -> None:
+    raw = b'[1, 18446744073709551615, [18446744073709551616], {"a": -9223372036854775809}, 0.1234567890123456789012]'
+    with pytest.raises(BadRequest) as refused:
+        parse(raw, Any)
+    assert [(fault["pointer"], fault["detail"]) for fault in refused.value.faults] == [
+        ("/2/0", "must fit in 64 bits"),
+        ("/3/a", "must fit in 64 bits"),
+    ]
+
+
+@pytest.mark.parametrize("key", [b"\x91\x01", b"\x80", b"\x81\x01\x02"])
+def test_a_key_that_is_a_list_or_an_object_is_refused(key: bytes) -> None:
+    with pytest.raises(BadRequest) as refused:
+        parse(b"\x81" + key + b"\x02", Body, media_type=MSGPACK)
+    assert refused.value.status == 400
+
+
+def test_a_number_that_is_none_is_found_deep_among_very_many() -> None:
+    lists = b"\xdd\x00\x03\x0d\x40" + b"\x90" * 200_000
+    nan = b"\x91" * 500 + b"\xcb\x7f\xf8" + bytes(6)
+    with pytest.raises(BadRequest) as refused:
+        parse(b"\x92" + lists + nan, Any, media_type=MSGPACK)
+    assert [fault["pointer"] for fault in refused.value.faults] == ["/1" + "/0" * 500]

@@ -142,6 +142,20 @@ async def test_a_body_that_drips_is_refused_and_one_that_flows_slowly_is_not(
     assert await ask_in_drops(0, 0.1) == (200, 2.0)
 
 
+@pytest.mark.parametrize("sent", [bytes(LIMIT.bytes_max + 1), b"x"], ids=["too_long", "too_slow"])
+async def test_once_the_answer_has_begun_a_body_that_goes_on_too_long_is_a_client_that_left(
+    sent: bytes, autojump_clock: trio.testing.MockClock
+) -> None:
+    async def answer_first(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        while (last := await receive())["type"] != "http.disconnect":
+            pass
+        await send({"type": "http.response.body", "body": last["type"].encode()})
+
+    status, _, body = await ask(BodyBounds(answer_first, LIMIT), sent, ends=False)
+    assert (status, body) == (200, b"http.disconnect")
+
+
 async def test_longest_prefix_decides_which_limit_holds() -> None:
     limits = {"/v1/": BodyLimit(bytes_max=3), "/v1/blobs/": BodyLimit(bytes_max=20)}
     bounded = BodyBounds(make_app(), LIMIT, limits)

@@ -354,6 +354,14 @@ async def test_a_registration_that_makes_no_sense_is_denied(admin: Client, query
     assert denied.value.document["type"].endswith(code)
 
 
+@pytest.mark.parametrize("agent_id", ["a%0d%0ab", "%00", "..", "a" * 101])
+async def test_a_registration_under_a_name_that_is_no_id_is_denied(admin: Client, agent_id: str) -> None:
+    with pytest.raises(Denied) as denied:
+        async with open_socket(admin.node, f"/v1/agents/{agent_id}/ws?{PROFILE}", admin.key):
+            pass
+    assert denied.value.status == 422
+
+
 async def test_whoever_else_copies_a_profile_does_not_get_the_key(admin: Client) -> None:
     async with open_socket(admin.node, f"/v1/agents/a1/ws?{PROFILE}", admin.key) as socket:
         await socket.next("welcome")

@@ -1,0 +1,5 @@
+"""Prints the page of attacks."""
+
+from tests.gateway.attacks.page import page
+
+print(page(), end="")
