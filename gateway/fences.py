@@ -5,6 +5,7 @@ the process. It also shields its sends, so that a client that stops reading outl
 that has not read its whole body. Here a connection owns its stream, its deadlines and its handlers.
 """
 
+import os
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from math import inf
@@ -15,10 +16,13 @@ import trio
 from starlette.types import ASGIApp
 
 from gateway.bounds import Bounds, Counts
+from gateway.heads import Head, read_head
+from gateway.lane import Exchange, scope_of
 from gateway.wire import Closed, Protocol, RawData, Socket, Updated, WireConfig, WireEvent, WorkerContext
 
 RECEIVE_BYTES = 16_384  # small, because up to 2,700 empty frames fit in it and are parsed in one step
 SEND_BYTES = 65_536  # a client that takes less than this in `send_seconds_max` is gone
+SENDS_IN_ROW = 16
 LINGER_BYTES_MAX = 64 * 2**20
 
 log = structlog.get_logger("gateway.server")
@@ -34,7 +38,22 @@ class House:
     config: WireConfig
     context: WorkerContext = field(default_factory=lambda: WorkerContext(None))
     connections: "set[Connection]" = field(default_factory=set)
-    idle: "OrderedDict[Connection, None]" = field(default_factory=OrderedDict)
+    idle: "OrderedDict[Connection, float]" = field(default_factory=OrderedDict)
+    """Those between two requests, the longest first, with the time since when."""
+
+    async def expire_idle(self) -> None:
+        """Ends connections that have been idle too long: one watch over all, since a deadline of its own costs each request two moves."""
+        while True:
+            now, rest = trio.current_time(), self.bounds.idle_seconds_max
+            while self.idle:
+                connection, since = next(iter(self.idle.items()))
+                rest = since + self.bounds.idle_seconds_max - now
+                if rest > 0:
+                    break
+                del self.idle[connection]
+                connection.expire()
+                rest = self.bounds.idle_seconds_max
+            await trio.sleep(rest)
 
 
 class Connection:
@@ -47,11 +66,15 @@ class Connection:
         self.stream = stream
         self.nursery: trio.Nursery
         self.protocol: Protocol
+        self.exchange: Exchange | None = None  # what is answered on the short way
         self.broken = False  # nothing can be sent any more
         self.sends = 0
         self._send_lock = trio.Lock()
         self._receiving = trio.CancelScope()
         self._deadline = inf
+        self._is_plain = isinstance(stream, trio.SocketStream)
+        self._scheme = "http"
+        self._client = self._server = ("", 0)
 
     async def run(self) -> None:
         """Serves the client until either side ends it; raises nothing but cancellation."""
@@ -74,7 +97,11 @@ class Connection:
         """Idle: closes. Answering: closes after the answer. Sockets and event streams: cancels their handler."""
         stream = self.protocol.stream
         self.protocol.keep_alive_requests = self.house.config.keep_alive_max_requests  # says connection: close
-        if stream is None:
+        if self.exchange is not None:
+            self.exchange.closes = True
+            if self.exchange.is_endless():
+                self.exchange.leave()
+        elif stream is None:
             self.expire()
         elif isinstance(stream, Socket) or stream.is_endless():
             stream.task_group.leave()
@@ -83,10 +110,10 @@ class Connection:
         """What the protocol wants done with the stream."""
         match event:
             case RawData():
-                await self._send(event.data)
+                await self.send(event.data)
             case Closed():
                 self.protocol.closing = True
-                self.house.idle[self] = None  # it only lingers: the first to make room
+                self.house.idle[self] = trio.current_time()  # it only lingers: the first to make room
                 await self.protocol.handle(Closed())
                 await self._end_sending()
             case Updated():
@@ -94,10 +121,10 @@ class Connection:
 
     async def _serve(self) -> None:
         socket = self.stream.socket
-        client, server = _address(socket.getpeername()), _address(socket.getsockname())
+        self._client, self._server = _address(socket.getpeername()), _address(socket.getsockname())
         house = self.house
         self.protocol = Protocol(
-            house.app, house.config, house.context, self, self.protocol_send, client=client, server=server
+            house.app, house.config, house.context, self, self.protocol_send, client=self._client, server=self._server
         )
         self._set_idle(True)
         async with trio.open_nursery() as self.nursery:
@@ -105,12 +132,17 @@ class Connection:
             await self.protocol.handle(Closed())
 
     async def _read(self) -> None:
-        drained = 0
-        while data := await self._receive():
-            if not self.protocol.closing:
+        drained, data = 0, b""
+        while data or (data := await self._receive()):
+            if self.protocol.closing:
+                if (drained := drained + len(data)) > LINGER_BYTES_MAX:
+                    return
+                data = b""
+            elif self.protocol.is_between() and (head := read_head(data, self.bounds.header_bytes_max)) is not None:
+                data = await self._answer(head, data[head.size :])
+            else:
                 await self._handle(data)
-            elif (drained := drained + len(data)) > LINGER_BYTES_MAX:
-                return
+                data = b""
         if self.protocol.closing or self.broken:
             return
         if not self._receiving.cancelled_caught:
@@ -118,13 +150,44 @@ class Connection:
         elif self.protocol.has_part_of_a_head():
             await self.protocol.refuse(408)
 
+    async def _answer(self, head: Head, rest: bytes) -> bytes:
+        """Answers a request on the short way; what the client has said after it."""
+        house, protocol = self.house, self.protocol
+        house.idle.pop(self, None)
+        protocol.keep_alive_requests += 1
+        is_last = protocol.keep_alive_requests > house.config.keep_alive_max_requests
+        exchange = self.exchange = Exchange(self, head, rest, house.config.response_headers("h11"), closes=is_last)
+        await exchange.run(house.app, scope_of(head, self._client, self._server, self._scheme))
+        self.exchange = None
+        if exchange.closes or self.broken or house.context.terminated.is_set():
+            await self.protocol_send(Closed())
+            return b""
+        house.idle[self] = trio.current_time()
+        if exchange.rest:
+            await trio.lowlevel.checkpoint()  # who asks on and on must not stop the world
+        return exchange.rest
+
     async def _receive(self) -> bytes:
         """The next bytes, or none at the client's end, at the deadline, and when the connection is lost."""
         with trio.CancelScope(deadline=self._deadline) as self._receiving:
-            try:
+            return await self.receive_more()
+        return b""
+
+    async def receive_more(self) -> bytes:
+        """The next bytes, or none at the client's end and when the connection is lost."""
+        try:
+            if not self._is_plain:
                 return bytes(await self.stream.receive_some(RECEIVE_BYTES))
-            except (trio.BrokenResourceError, trio.ClosedResourceError):
-                self.broken = True
+            # Straight from the descriptor: Trio's own way tries first, in vain, and makes a turn of its loop after.
+            number = self.stream.socket.fileno()
+            while True:
+                await trio.lowlevel.wait_readable(number)
+                try:
+                    return os.read(number, RECEIVE_BYTES)
+                except BlockingIOError:
+                    pass
+        except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
+            self.broken = True
         return b""
 
     async def _handle(self, data: bytes) -> None:
@@ -135,12 +198,26 @@ class Connection:
             log.warning("request_not_understood", exc_info=faults)
             await self.protocol.refuse(400)
 
-    async def _send(self, data: bytes) -> None:
+    async def send(self, data: bytes) -> None:
+        """Sends all of it, in time; what can't be sent any more is dropped."""
+        self.sends += 1
+        if self._is_plain and not self.broken and not self._send_lock.locked():
+            try:
+                sent = os.write(self.stream.socket.fileno(), data)
+            except OSError:
+                sent = 0  # the longer way finds out why
+            if sent == len(data):
+                if self.sends % SENDS_IN_ROW == 0:
+                    await trio.lowlevel.checkpoint()  # who sends on and on must not stop the world
+                return
+            data = data[sent:]
+        await self._send_patiently(data)
+
+    async def _send_patiently(self, data: bytes) -> None:
         async with self._send_lock:
             if self.broken:
                 await trio.lowlevel.checkpoint()
                 return
-            self.sends += 1
             try:
                 for start in range(0, len(data), SEND_BYTES):
                     with trio.fail_after(self.bounds.send_seconds_max):
@@ -169,12 +246,12 @@ class Connection:
             self.expire()
 
     def _set_idle(self, idle: bool) -> None:
-        if idle and not self.protocol.closing:
-            self.house.idle[self] = None
-            self._set_deadline(trio.current_time() + self.bounds.idle_seconds_max)
-        elif not self.protocol.closing:
+        if self.protocol.closing:
+            return
+        if idle:
+            self.house.idle[self] = trio.current_time()
+        else:
             self.house.idle.pop(self, None)
-            self._set_deadline(inf)
 
     def _set_deadline(self, deadline: float) -> None:
         self._deadline = deadline

@@ -61,6 +61,7 @@ async def serve(
                 trio.serve_listeners, partial(_admit, house), [listener], handler_nursery=connections
             )
             accepting.start_soon(serve_listeners)
+            accepting.start_soon(house.expire_idle)
             log.info("listening", host=host, port=port)
             task_status.started((host, port))
             await shutdown.wait()

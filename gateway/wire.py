@@ -197,6 +197,22 @@ class Protocol(H11Protocol):
         self.owner = owner
         self.closing = False  # our last byte is out; nothing that still comes is looked at
         self._head = b""
+        self._is_used = False
+
+    def is_between(self) -> bool:
+        """Whether nothing is under way here: a request that begins now may be answered by somebody else."""
+        if self.stream is not None or self.closing:
+            return False
+        if self._is_used:
+            connection = self.connection
+            if h11.IDLE is not connection.our_state or h11.IDLE is not connection.their_state:
+                return False
+            self._is_used = connection.trailing_data[0] != b""
+        return not self._is_used
+
+    async def handle(self, event: WireEvent) -> None:
+        self._is_used = True
+        await super().handle(event)
 
     def has_part_of_a_head(self) -> bool:
         return self.stream is None and self.connection.trailing_data[0] != b""
