@@ -1,4 +1,6 @@
-"""The servers that the gateway bench measures, in processes of their own: `python -m benchmarks.doors KIND …` says its port, and ends with its input.
+"""The servers that the gateway bench measures, in processes of their own.
+
+`python -m benchmarks.doors KIND …` says its port, and ends with its input.
 
 Ours is the door of `gavel serve`, before a bare Starlette route or before a whole node; theirs is stock hypercorn on Trio with the
 settings that its manual names as defaults.
@@ -209,4 +211,4 @@ async def _main(kind: str, *arguments: str) -> None:
 
 if __name__ == "__main__":
     configure("console", "error")
-    trio.run(_main, *sys.argv[1:])
+    trio.run(partial(_main, *sys.argv[1:]))

@@ -1,4 +1,6 @@
-"""The clients that the gateway bench sends, in a process of their own: `python -m benchmarks.knocking` reads what to do, and says what came of it.
+"""The clients that the gateway bench sends, in a process of their own.
+
+`python -m benchmarks.knocking` reads what to do, and says what came of it.
 
 Raw sockets and prepared bytes, the same for both sides, and no more work for an answer than finding its end. The server's CPU time is read
 at the two ends of the measured time.

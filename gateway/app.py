@@ -1,24 +1,16 @@
 """The table of routes, and the application that is made of it: bounds first, then credentials, then the route."""
 
-from collections.abc import Awaitable, Callable, Iterable
 from functools import cache, partial
 from importlib.metadata import version
 
 import msgspec
-from starlette.applications import Starlette
-from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from starlette.websockets import WebSocket
 
 from gateway.bounds import AtOnce, BodyBounds, BodyLimit, ClearFraming
 from gateway.calls import Endpoint, SocketEndpoint, answer, answer_socket
 from gateway.openapi import document
 from gateway.parts import Node
-from gateway.problems import exception_handlers
 from gateway.routes import (
     actors,
     agents,
@@ -49,6 +41,7 @@ from gateway.routes import (
     users,
     witness,
 )
+from gateway.routing import Application
 
 ENDPOINTS: tuple[Endpoint, ...] = (
     *health.routes,
@@ -92,7 +85,10 @@ HEADERS = {
 }
 
 
-def make_app(node: Node) -> Starlette:
+_FIELDS = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
+
+
+def make_app(node: Node) -> Application:
     """The application of one node."""
     bodies = BodyLimit(bytes_max=node.settings.request_body_bytes_max)
     blobs = BodyLimit(bytes_max=node.settings.blob_bytes_max, seconds_max=BLOB_SECONDS_MAX)
@@ -102,12 +98,11 @@ def make_app(node: Node) -> Starlette:
         Middleware(AtOnce, requests_max=REQUESTS_AT_ONCE_MAX, sockets_max=SOCKETS_AT_ONCE_MAX),
         Middleware(BodyBounds, limit=bodies, limit_by_prefix={BLOBS: blobs}),
     ]
-    app = Starlette(
-        routes=[*_routes(ENDPOINTS), *(_socket(line) for line in SOCKETS)],
-        middleware=middleware,
-        exception_handlers=exception_handlers,
-    )
-    app.router.redirect_slashes = False  # a path that is not in the table is none
+    by_path: dict[str, dict[str, Endpoint]] = {}
+    for endpoint in ENDPOINTS:
+        by_path.setdefault(endpoint.path, {})[endpoint.method] = endpoint
+    routes = {path: dict.fromkeys(by_method, partial(answer, by_method)) for path, by_method in by_path.items()}
+    app = Application(routes, {line.path: partial(answer_socket, line) for line in SOCKETS}, middleware)
     app.state.node = node
     app.state.api_document = api_document
     return app
@@ -119,24 +114,6 @@ def api_document() -> bytes:
     return msgspec.json.encode(document(ENDPOINTS, SOCKETS, version("gavel-runtime")))
 
 
-def _routes(endpoints: Iterable[Endpoint]) -> list[BaseRoute]:
-    """One route for each path, so that a wrong method is told all that are right."""
-    by_path: dict[str, dict[str, Endpoint]] = {}
-    for endpoint in endpoints:
-        by_path.setdefault(endpoint.path, {})[endpoint.method] = endpoint
-    return [_route(path, by_method) for path, by_method in by_path.items()]
-
-
-def _route(path: str, by_method: dict[str, Endpoint]) -> Route:
-    handle: Callable[[Request], Awaitable[Response]] = partial(answer, by_method)
-    return Route(path, handle, methods=list(by_method))
-
-
-def _socket(line: SocketEndpoint) -> WebSocketRoute:
-    handle: Callable[[WebSocket], Awaitable[None]] = partial(answer_socket, line)
-    return WebSocketRoute(line.path, handle)
-
-
 class Headers:
     """Adds to each response what browsers must be told, unless the route has said it otherwise."""
 
@@ -146,9 +123,9 @@ class Headers:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in HEADERS.items():
-                    headers.setdefault(name, value)
+                headers = message["headers"]
+                said = {name for name, _ in headers}
+                message["headers"] = [*headers, *(field for field in _FIELDS if field[0] not in said)]
             await send(message)
 
         await self.app(scope, receive, send_with_headers)

@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.problems import status_problem
 
+FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 NEVER_LIMITED = frozenset({"/livez", "/readyz"})
 
 
@@ -72,8 +73,8 @@ class BodyBounds:
         self.limit_by_prefix = dict(prefixes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
+        if scope["type"] != "http" or not any(name in FRAMING for name, _ in scope["headers"]):
+            await self.app(scope, receive, send)  # no body, nothing to bound
             return
         body = _Body(self._limit_of(scope["path"]), receive)
         started = False

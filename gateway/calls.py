@@ -6,6 +6,7 @@ position that a read waits for, JSON out.
 
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from hashlib import sha256
 from http import HTTPStatus
 from typing import Any, NamedTuple, TypeVar
@@ -246,11 +247,31 @@ class Call:
             return await self.node.history.query(self._read_position, ask)
         named = self.asked(AFTER_POSITION) if AFTER_POSITION in self.endpoint.query else None
         position = self._read_position = self.node.system.journal.position if named is None else named
+        await self._catch_up(position)
+        return await self.node.projector.query(ask)
+
+    async def look(self, question: Callable[..., T], *arguments: Any, **narrowed: Any) -> T:
+        """As `read`, for what is found by its key in a few rows of the caller's tenant: asked without a thread where that is cheaper,
+        and as soon as the read models show all that is recorded of that tenant, which is all that such a row is made of."""
+        query = self.endpoint.query
+        if self.request.scope["query_string"] and any(
+            parameter.name in self.request.query_params for parameter in query
+        ):
+            return await self.read(question, *arguments, **narrowed)
+        system, projector = self.node.system, self.node.projector
+        self._read_position = system.journal.position
+        await self._catch_up(system.newest(self.tenant))
+        return await projector.glance(partial(_ask, question, arguments, narrowed))
+
+    async def _catch_up(self, position: int) -> None:
+        """Waits until the read models show everything up to a position. Raises Overloaded."""
+        projector = self.node.projector
+        if projector.reached >= position:
+            return
         with trio.move_on_after(CATCH_UP_SECONDS_MAX) as scope:
-            await self.node.projector.wait_for(position)
+            await projector.wait_for(position)
         if scope.cancelled_caught:
             raise Overloaded(f"the read models have not reached position {position} yet")
-        return await self.node.projector.query(ask)
 
     async def _position_of(self, as_of: AsOf) -> int:
         journal = self.node.system.journal
@@ -271,6 +292,12 @@ class Call:
         position = self.node.system.journal.position if self._read_position is None else self._read_position
         named = {POSITION_HEADER: str(position), JOURNAL_HEADER: self.node.journal} | dict(headers or {})
         return Response(msgspec.json.encode(value), status, named, JSON)
+
+
+def _ask(
+    question: Callable[..., T], arguments: tuple[Any, ...], narrowed: Mapping[str, Any], connection: Connection
+) -> T:
+    return question(connection, *arguments, **narrowed)
 
 
 def found(value: T | None, what: str, name: str) -> T:

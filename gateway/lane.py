@@ -89,10 +89,11 @@ class Exchange:
 
     def _fail(self, path: str, fault: Exception) -> None:
         gone = (ClientDisconnect, ClientGone)
+        others: Exception | None = fault
         if isinstance(fault, ExceptionGroup):
             _, others = fault.split(gone)
-        else:
-            others = None if isinstance(fault, gone) else fault
+        elif isinstance(fault, gone):
+            others = None
         if others is not None:
             self.line.counts.handler_faults += 1
             if not was_logged(others):

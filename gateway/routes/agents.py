@@ -78,7 +78,7 @@ async def page(call: Call) -> Response:
 async def find(call: Call) -> Response:
     """One agent."""
     name = call.path["agent_id"]
-    return call.reply(found(await call.read(agents.find, call.tenant, name), "agent", name))
+    return call.reply(found(await call.look(agents.find, call.tenant, name), "agent", name))
 
 
 async def update(call: Call) -> Response:
