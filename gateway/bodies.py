@@ -18,6 +18,7 @@ import msgspec
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
+from gateway.bounds import WHOLE_BODY
 from gateway.faults import child, schema_faults
 from gateway.problems import BadRequest, Fault
 from runtime.records import HOUSE, Command, is_marked, marked
@@ -114,6 +115,9 @@ def _media_type(headers: Mapping[str, str]) -> str:
 
 async def read(request: Request, bytes_max: int) -> bytes:
     """The body, as long as it may be. Raises HTTPException 413."""
+    whole: bytes | None = request.scope.get("extensions", {}).get(WHOLE_BODY)
+    if whole is not None and len(whole) <= bytes_max:
+        return whole
     body = bytearray()
     async with aclosing(request.stream()) as parts:
         async for part in parts:

@@ -10,7 +10,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.problems import status_problem
 
-FRAMING = frozenset({b"content-length", b"transfer-encoding"})
+WHOLE_BODY = "gavel.whole_body"
+"""Among a request's extensions: its body, where it came whole with the head."""
+
 NEVER_LIMITED = frozenset({"/livez", "/readyz"})
 
 
@@ -73,8 +75,8 @@ class BodyBounds:
         self.limit_by_prefix = dict(prefixes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not any(name in FRAMING for name, _ in scope["headers"]):
-            await self.app(scope, receive, send)  # no body, nothing to bound
+        if scope["type"] != "http" or self._is_small(scope):
+            await self.app(scope, receive, send)  # nothing that could be too large or too slow
             return
         body = _Body(self._limit_of(scope["path"]), receive)
         started = False
@@ -92,6 +94,10 @@ class BodyBounds:
                 raise
             answer = status_problem(error.status_code, detail=error.detail, headers=error.headers)
             await answer(scope, receive, send)
+
+    def _is_small(self, scope: Scope) -> bool:
+        whole = scope.get("extensions", {}).get(WHOLE_BODY)
+        return whole is not None and len(whole) <= self._limit_of(scope["path"]).bytes_max
 
     def _limit_of(self, path: str) -> BodyLimit:
         return next((limit for prefix, limit in self.limit_by_prefix.items() if path.startswith(prefix)), self.limit)

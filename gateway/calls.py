@@ -221,7 +221,6 @@ class Call:
         key = self.request.headers.get(IDEMPOTENCY_HEADER, "")
         if key and not IDEMPOTENCY_KEY.fullmatch(key):
             raise HTTPException(400, f"{IDEMPOTENCY_HEADER} takes 1 to 200 printable ASCII characters without spaces")
-        asked_for = (self.request.method, self.request.url.path, self.request.url.query, self._asked_for)
         return Context(
             tenant=self.tenant,
             principal=self.principal.name,
@@ -229,8 +228,14 @@ class Call:
             correlation=self._begun.correlation if self._begun else trace_id,
             traceparent=traceparent,
             key=f"{self.principal.key_id} {self.request.method} {self.request.url.path} {key}" if key else "",
-            digest=sha256(_deterministic.encode(asked_for)).digest() if key else b"",
+            digest=self._digest() if key else b"",
         )
+
+    def _digest(self) -> bytes:
+        """What an idempotency key was used for."""
+        url = self.request.url
+        asked_for = (self.request.method, url.path, url.query, self._asked_for)
+        return sha256(_deterministic.encode(asked_for)).digest()
 
     async def read(self, question: Callable[..., T], *arguments: Any, **narrowed: Any) -> T:
         """A projection's query as of now (or of `?after_position=`), on a reader thread: whoever has written reads it back.

@@ -157,7 +157,7 @@ class Connection:
         protocol.keep_alive_requests += 1
         is_last = protocol.keep_alive_requests > house.config.keep_alive_max_requests
         exchange = self.exchange = Exchange(self, head, rest, house.config.response_headers("h11"), closes=is_last)
-        await exchange.run(house.app, scope_of(head, self._client, self._server, self._scheme))
+        await exchange.run(house.app, scope_of(head, rest, self._client, self._server, self._scheme))
         self.exchange = None
         if exchange.closes or self.broken or house.context.terminated.is_set():
             await self.protocol_send(Closed())

@@ -15,7 +15,7 @@ import trio
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp
 
-from gateway.bounds import Counts
+from gateway.bounds import WHOLE_BODY, Counts
 from gateway.handlers import GOODBYE_SECONDS_MAX, ClientGone
 from gateway.heads import Head
 from gateway.problems import MEDIA_TYPE, status_document, was_logged
@@ -219,8 +219,8 @@ def _status_line(status: int) -> bytes:
     return b"HTTP/1.1 %d \r\n" % status
 
 
-def scope_of(head: Head, client: tuple[str, int], server: tuple[str, int], scheme: str) -> dict[str, Any]:
-    """The request as ASGI has it."""
+def scope_of(head: Head, rest: bytes, client: tuple[str, int], server: tuple[str, int], scheme: str) -> dict[str, Any]:
+    """The request as ASGI has it; a body that came whole with its head is there to be taken without a wait."""
     path, _, query = head.target.partition(b"?")
     name = path.decode("ascii")
     return {
@@ -237,5 +237,5 @@ def scope_of(head: Head, client: tuple[str, int], server: tuple[str, int], schem
         "client": client,
         "server": server,
         "state": {},
-        "extensions": {},
+        "extensions": {WHOLE_BODY: rest[: head.length]} if len(rest) >= head.length else {},
     }

@@ -41,7 +41,7 @@ READERS_MAX = 4
 RETRY_SECONDS = 1.0
 PURGE_TRIES = 50
 PURGE_AGAIN_SECONDS = 0.1
-GATHER_SECONDS = 0.02
+GATHER_SECONDS = 0.2
 """So far read models may lag behind, so that they are written in larger batches; whoever waits for a position does not wait for that."""
 
 log = structlog.get_logger()

@@ -67,6 +67,7 @@ async def submit(call: Call) -> Response:
     if isinstance(body.deadline, datetime):
         fields["deadline"] = body.deadline.timestamp()
     task_id = call.node.system.ids.new()
+    call.node.system.journal.is_new(stream(task_id))
     accepted = await call.ask(SubmitTask(task_id=task_id, submitted_by=call.principal.name, **fields))
     location = {"Location": f"/v1/tasks/{accepted.task_id}"}
     return call.reply(Submitted(accepted.task_id, Stage.SUBMITTED.value), 202, headers=location)
