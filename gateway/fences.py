@@ -100,7 +100,8 @@ class Connection:
         if self.exchange is not None:
             self.exchange.closes = True
             if self.exchange.is_endless():
-                self.exchange.leave()
+                self.exchange.leaving = True
+                self._receiving.cancel()
         elif stream is None:
             self.expire()
         elif isinstance(stream, Socket) or stream.is_endless():
@@ -132,23 +133,39 @@ class Connection:
             await self.protocol.handle(Closed())
 
     async def _read(self) -> None:
-        drained, data = 0, b""
-        while data or (data := await self._receive()):
-            if self.protocol.closing:
-                if (drained := drained + len(data)) > LINGER_BYTES_MAX:
-                    return
-                data = b""
-            elif self.protocol.is_between() and (head := read_head(data, self.bounds.header_bytes_max)) is not None:
-                data = await self._answer(head, data[head.size :])
-            else:
+        drained = 0
+        while True:
+            data = b""
+            with trio.CancelScope(deadline=self._deadline) as self._receiving:
+                data = await self._serve_common()
+            if self.exchange is not None:
+                await self._end_exchange(self.exchange)
+            if not data:
+                break
+            if not self.protocol.closing:
                 await self._handle(data)
-                data = b""
+            elif (drained := drained + len(data)) > LINGER_BYTES_MAX:
+                return
         if self.protocol.closing or self.broken:
             return
         if not self._receiving.cancelled_caught:
             await self._handle(b"")
         elif self.protocol.has_part_of_a_head():
             await self.protocol.refuse(408)
+
+    async def _serve_common(self) -> bytes:
+        """Answers requests of the common kind; returns what is none, or nothing at the client's end and when the connection is lost.
+
+        One scope is around all of them, since each costs as much as reading a head: an idle connection that expires is cancelled here,
+        and a handler whose client is lost, or that has to leave.
+        """
+        data = await self.receive_more()
+        while data and not self.protocol.closing and self.protocol.is_between():
+            head = read_head(data, self.bounds.header_bytes_max)
+            if head is None:
+                break
+            data = await self._answer(head, data[head.size :]) or await self.receive_more()
+        return data
 
     async def _answer(self, head: Head, rest: bytes) -> bytes:
         """Answers a request on the short way; what the client has said after it."""
@@ -158,20 +175,24 @@ class Connection:
         is_last = protocol.keep_alive_requests > house.config.keep_alive_max_requests
         exchange = self.exchange = Exchange(self, head, rest, house.config.response_headers("h11"), closes=is_last)
         await exchange.run(house.app, scope_of(head, rest, self._client, self._server, self._scheme))
-        self.exchange = None
         if exchange.closes or self.broken or house.context.terminated.is_set():
+            self.exchange = None
             await self.protocol_send(Closed())
             return b""
+        self.exchange = None
         house.idle[self] = trio.current_time()
         if exchange.rest:
             await trio.lowlevel.checkpoint()  # who asks on and on must not stop the world
         return exchange.rest
 
-    async def _receive(self) -> bytes:
-        """The next bytes, or none at the client's end, at the deadline, and when the connection is lost."""
-        with trio.CancelScope(deadline=self._deadline) as self._receiving:
-            return await self.receive_more()
-        return b""
+    async def _end_exchange(self, exchange: Exchange) -> None:
+        """The handler was cancelled: its client is lost, or has to be told good-bye."""
+        self.exchange = None
+        if exchange.leaving and not self.broken:
+            await exchange.say_goodbye()
+            await self.protocol_send(Closed())
+        else:
+            self.broken = True
 
     async def receive_more(self) -> bytes:
         """The next bytes, or none at the client's end and when the connection is lost."""

@@ -38,6 +38,8 @@ class Line(Protocol):
     counts: Counts
     broken: bool
 
+    def expire(self) -> None: ...
+
     async def send(self, data: bytes) -> None: ...
 
     async def receive_more(self) -> bytes: ...
@@ -54,7 +56,7 @@ class Exchange:
         self.closes = closes or head.closes
         """Whether the connection ends with the response."""
         self.leaving = False
-        self.scope = trio.CancelScope()
+        """Whether its handler is cancelled because the house shuts down, and the client has to be told good-bye."""
         self.rest = rest[head.length :]
         """What the client has said after the request."""
         self._body = rest[: head.length]
@@ -70,17 +72,17 @@ class Exchange:
     async def run(self, app: ASGIApp, scope: dict[str, Any]) -> None:
         """Runs the app. Its faults end here."""
         try:
-            with self.scope:
-                await app(scope, self.receive, self.send)
+            await app(scope, self.receive, self.send)
         except Exception as fault:  # noqa: BLE001 — a handler's fault ends its request, not the server
             self._fail(scope["path"], fault)
         if not self._is_done:
             await self._end()
 
-    def leave(self) -> None:
-        """The house shuts down: cancels the handler, after which the client is told good-bye."""
-        self.leaving = True
-        self.scope.cancel()
+    async def say_goodbye(self) -> None:
+        """The house shuts down: ends a response that was under way."""
+        if self._start is not None and not self._is_done:
+            with trio.move_on_after(GOODBYE_SECONDS_MAX):
+                await self.send({"type": "http.response.body"})
 
     def is_endless(self) -> bool:
         """Whether the response is an event stream, which never ends by itself."""
@@ -102,10 +104,7 @@ class Exchange:
     async def _end(self) -> None:
         """The app has ended before its response did."""
         self.closes = True
-        if self.leaving and self._start is not None and not self._head:
-            with trio.move_on_after(GOODBYE_SECONDS_MAX):
-                await self.send({"type": "http.response.body"})
-        elif self._start is None or self._head:
+        if self._start is None or self._head:
             body = status_document(500)
             length = str(len(body)).encode()
             self._start, self._head = None, b""
@@ -142,7 +141,7 @@ class Exchange:
     async def send(self, message: Any) -> None:
         """A part of the response. Its head waits for what follows, unless it has no length."""
         if self.line.broken:
-            self.scope.cancel()  # nobody is left to answer; a loop of sends would never end by itself
+            self.line.expire()  # nobody is left to answer; a loop of sends would never end by itself
             await trio.lowlevel.checkpoint()
         kind = message["type"]
         if kind == "http.response.body" and self._start is not None and not self._is_done:
