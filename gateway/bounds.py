@@ -32,7 +32,7 @@ class Bounds:
     requests_per_connection_max: int = 100_000
     header_bytes_max: int = 16_384
     message_bytes_max: int = 2**20  # one websocket message, over all its fragments
-    inbox_messages_max: int = 8  # what a handler has not yet received; the client waits after that
+    inbox_messages_max: int = 64  # and a mebibyte: what a handler has not yet received; the client waits after that
     idle_seconds_max: float = 20.0  # between requests, and for a whole request head to arrive
     send_seconds_max: float = 10.0
     linger_seconds_max: float = 2.0  # reading on after our last byte, or the client might lose it to a reset

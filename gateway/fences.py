@@ -72,6 +72,9 @@ class Connection:
         self._send_lock = trio.Lock()
         self._receiving = trio.CancelScope()
         self._deadline = inf
+        self._gathered: list[bytes] = []
+        self._gathered_bytes = 0
+        self._is_flushed = trio.Event()
         self._is_plain = isinstance(stream, trio.SocketStream)
         self._scheme = "http"
         self._client = self._server = ("", 0)
@@ -113,6 +116,7 @@ class Connection:
             case RawData():
                 await self.send(event.data)
             case Closed():
+                await self.flush()
                 self.protocol.closing = True
                 self.house.idle[self] = trio.current_time()  # it only lingers: the first to make room
                 await self.protocol.handle(Closed())
@@ -233,6 +237,32 @@ class Connection:
                 return
             data = data[sent:]
         await self._send_patiently(data)
+
+    async def gather(self, data: bytes) -> None:
+        """Sends together with what else is gathered in this turn of the loop: a system call for each frame costs more than the frame."""
+        while self._gathered_bytes >= SEND_BYTES and not self.broken:
+            await self._is_flushed.wait()
+        if self.broken:
+            await trio.lowlevel.checkpoint()
+            return
+        self._gathered.append(data)
+        self._gathered_bytes += len(data)
+        self.sends += 1
+        if len(self._gathered) == 1:
+            self._is_flushed = trio.Event()
+            self.nursery.start_soon(self.flush)
+        elif self.sends % SENDS_IN_ROW == 0:
+            await trio.lowlevel.checkpoint()
+
+    async def flush(self) -> None:
+        """Sends what was gathered."""
+        while self._gathered:
+            gathered, self._gathered = self._gathered, []
+            try:
+                await self.send(b"".join(gathered))
+            finally:
+                self._gathered_bytes = sum(map(len, self._gathered))
+                self._is_flushed.set()
 
     async def _send_patiently(self, data: bytes) -> None:
         async with self._send_lock:

@@ -46,7 +46,7 @@ HEARTBEAT_SECONDS_MIN = 1.0
 HEARTBEATS_IN_TERM = 4
 """How many heartbeats a client is told to send in a lease's term."""
 
-COMMANDS_AT_ONCE_MAX = 16
+COMMANDS_AT_ONCE_MAX = 64
 """Commands of one client under way; it is not read on until one has ended."""
 
 RETRY_SECONDS = 0.5

@@ -28,10 +28,12 @@ from starlette.types import ASGIApp
 from wsproto.connection import ConnectionState
 from wsproto.events import CloseConnection, Message, Ping, Pong
 from wsproto.frame_protocol import CloseReason
+from wsproto.utilities import LocalProtocolError
 
 from gateway.bounds import Bounds
 from gateway.handlers import ClientGone, Handler, Owner, Pulse
 from gateway.problems import MEDIA_TYPE, status_document
+from gateway.ws_frames import BINARY, TEXT, frame, read_messages
 
 __all__ = ["Closed", "Exchange", "Protocol", "RawData", "Socket", "Updated", "WireConfig", "WireEvent", "WorkerContext"]
 
@@ -104,7 +106,30 @@ class Socket(WSStream):
             await self._answered.wait()
             if not self.handshake.accepted:
                 return
+            rest = await self._take_common(event.data) if self._is_between_frames() else event.data
+            if rest and not self.closed:
+                await super().handle(Data(stream_id=self.stream_id, data=rest))
+            return
         await super().handle(event)
+
+    def _is_between_frames(self) -> bool:
+        """Whether wsproto holds no part of a message, and would take another."""
+        if self.connection.state is not ConnectionState.OPEN:
+            return False
+        reader = self.connection._proto
+        frames = reader._frame_decoder
+        return frames.header is None and not len(frames.buffer) and reader._message_decoder.opcode is None
+
+    async def _take_common(self, data: bytes) -> bytes:
+        """Puts the messages that the bytes begin with and that are of the common kind; what is left."""
+        while data and not self.closed:
+            messages, rest = read_messages(data, self.buffer.max_length)
+            for message in messages:
+                await self._put(message)
+            if not messages:
+                break
+            data = rest
+        return data
 
     async def app_send(self, message: Any) -> None:
         if self.closed and message is not None:
@@ -112,6 +137,11 @@ class Socket(WSStream):
             raise ClientGone("the websocket's client has left")
         connection = self.task_group.connection
         sends = connection.sends
+        if message is not None and message["type"] == "websocket.send" and self._is_open():
+            data = message.get("bytes")
+            encoded = frame(TEXT, message["text"].encode()) if data is None else frame(BINARY, bytes(data))
+            await connection.gather(encoded)
+            return
         await super().app_send(message)
         if self.state is not ASGIWebsocketState.HANDSHAKE:
             self._answered.set()
@@ -144,6 +174,16 @@ class Socket(WSStream):
                     await self.send(StreamClosed(stream_id=self.stream_id))
                 case CloseConnection():  # our own close was answered, or the frames make no sense
                     await self._end(event.code, event.reason)
+
+    def _is_open(self) -> bool:
+        return self.state is ASGIWebsocketState.CONNECTED and self.connection.state is ConnectionState.OPEN
+
+    async def _send_wsproto_event(self, event: Any) -> None:
+        try:
+            data = self.connection.send(event)
+        except LocalProtocolError:
+            return
+        await self.task_group.connection.gather(data)
 
     async def _ping(self) -> None:
         if not self.closed and self.state is ASGIWebsocketState.CONNECTED:
