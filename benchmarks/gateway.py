@@ -73,10 +73,10 @@ def cpu_microseconds(door: Door, requests: list[str], names: str, seconds: float
 
 
 @contextmanager
-def open_node(tenants: int = 1, tasks: int | None = None) -> Iterator[tuple[Door, str]]:
-    """A whole node over many tasks, which belong to the first of so many tenants; and the file with their ids."""
+def open_node(row: str, posting: int = 0, *, tasks: int | None = None) -> Iterator[tuple[Door, str]]:
+    """A whole node over many tasks of one tenant, with a key of that and of so many others, the row's own; and the file with their ids."""
     data, names = folder_of_tasks(tasks) if tasks else folder_of_tasks()
-    with open_door("node", str(data), ",".join([TENANT, *(f"tenant-{n}" for n in range(1, tenants))])) as door:
+    with open_door("node", str(data), ",".join([TENANT, *(f"{row}-{n}" for n in range(posting))])) as door:
         yield door, str(names)
 
 
@@ -93,7 +93,7 @@ def get_bare(rounds: int = ROUNDS, seconds: float = ROUND_SECONDS) -> Measured:
 
 def get(rounds: int = ROUNDS, seconds: float = ROUND_SECONDS, tasks: int | None = None) -> Measured:
     """A random task of many; a constant."""
-    with open_node(tasks=tasks) as (ours, names), open_door("stock_bare") as theirs:
+    with open_node("get", tasks=tasks) as (ours, names), open_door("stock_bare") as theirs:
         key = authorized(ours.keys[0])
         asked, constant = [head("GET", "/v1/tasks/<name>", key)], [head("GET", "/", key)]
         return both(
@@ -105,9 +105,9 @@ def get(rounds: int = ROUNDS, seconds: float = ROUND_SECONDS, tasks: int | None 
 
 def post(rounds: int = ROUNDS, seconds: float = ROUND_SECONDS, tasks: int | None = None) -> Measured:
     """A task, in the journal before it is answered; one that is validated and forgotten."""
-    with open_node(POSTING_TENANTS, tasks) as (ours, _), open_door("stock_pydantic") as theirs:
+    with open_node("post", POSTING_TENANTS, tasks=tasks) as (ours, _), open_door("stock_pydantic") as theirs:
         body = json.dumps(TASK)
-        asked = [head("POST", "/v1/tasks", authorized(key), body=body) for key in ours.keys]
+        asked = [head("POST", "/v1/tasks", authorized(key), body=body) for key in ours.keys[1:]]
         validated = [head("POST", "/tasks", authorized(ours.keys[0]), body=body)]
         return both(
             lambda: cpu_microseconds(ours, asked, "", seconds),
@@ -136,7 +136,7 @@ def highest_rate(door: Door, texts: list[tuple[str, float]], names: str, seconds
 
 def mixed(rounds: int = 3, seconds: float = PROBE_SECONDS, probes: int = PROBES, tasks: int | None = None) -> Measured:
     """Four in five look at a task, one submits one; nothing but a constant."""
-    with open_node(POSTING_TENANTS, tasks) as (ours, names), open_door("stock_bare") as theirs:
+    with open_node("mixed", POSTING_TENANTS, tasks=tasks) as (ours, names), open_door("stock_bare") as theirs:
         body = json.dumps(TASK)
         texts = [(head("GET", "/v1/tasks/<name>", authorized(ours.keys[0])), 0.8)]
         texts += [
@@ -152,7 +152,7 @@ def mixed(rounds: int = 3, seconds: float = PROBE_SECONDS, probes: int = PROBES,
 
 def fair(rounds: int = 3, seconds: float = FAIR_SECONDS, tasks: int | None = None) -> Measured:
     """A tenant that asks now and then: p99 in milliseconds while another asks as fast as it is answered, and alone."""
-    with open_node(2, tasks) as (door, names):
+    with open_node("fair", 1, tasks=tasks) as (door, names):
         asked = [(head("GET", "/v1/tasks/<name>", authorized(door.keys[0])), 1.0)]
         flood = [(head("GET", "/v1/tasks", authorized(door.keys[1])), 1.0)]
         common = {"port": door.port, "pid": door.pid}
@@ -228,7 +228,7 @@ def _bids(door: Door) -> Iterator[list[str]]:
 
 def ws_command(rounds: int = ROUNDS, seconds: float = ROUND_SECONDS, tasks: int | None = None) -> Measured:
     """Bids in the journal; the same frames sent back."""
-    with open_node(2, tasks) as (ours, _), open_door("stock_bare") as theirs:
+    with open_node("commands", tasks=tasks) as (ours, _), open_door("stock_bare") as theirs:
         protocol = "Sec-WebSocket-Protocol: gavel.v1.msgpack"
         bid_here = upgrade("/v1/agents/ada/ws", authorized(_hire(ours)), protocol)
 
@@ -262,7 +262,7 @@ def fanout_sse(
     tasks: int | None = None,
 ) -> Measured:
     """Deliveries for a second of the server's CPU: one event at one reader."""
-    with open_node(2, tasks) as (ours, _), open_door("stock_stream") as theirs:
+    with open_node("feeds", 1, tasks=tasks) as (ours, _), open_door("stock_stream") as theirs:
         body, key = json.dumps(TASK), authorized(ours.keys[1])
         common = {"mode": "streams", "readers": readers, "rate": rate, "seconds": seconds, "warm": 2.0}
 
