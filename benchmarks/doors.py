@@ -68,6 +68,8 @@ def open_door(kind: str, *arguments: str) -> Iterator[Door]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
 
 
 # What they serve

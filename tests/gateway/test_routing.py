@@ -59,8 +59,8 @@ def test_every_path_of_the_node_finds_the_route_that_a_look_through_all_of_them_
                 _filled(path, "x"),
                 _filled(path, "a/b" if ":path" in path else "b"),
             }:
-                first = next((one, regex.fullmatch(filled)) for one, regex, _, _ in compiled if regex.fullmatch(filled))
-                assert table.find(filled) == (first[0], first[1].groupdict())
+                matches = ((one, regex.fullmatch(filled)) for one, regex, _, _ in compiled)
+                assert table.find(filled) == next((one, match.groupdict()) for one, match in matches if match)
 
 
 def _filled(path: str, word: str) -> str:
