@@ -74,7 +74,8 @@ class Connection:
         self._deadline = inf
         self._gathered: list[bytes] = []
         self._gathered_bytes = 0
-        self._is_flushed = trio.Event()
+        self._is_flushing = False
+        self._gatherers = trio.lowlevel.ParkingLot()
         self._is_plain = isinstance(stream, trio.SocketStream)
         self._scheme = "http"
         self._client = self._server = ("", 0)
@@ -116,7 +117,7 @@ class Connection:
             case RawData():
                 await self.send(event.data)
             case Closed():
-                await self.flush()
+                await self._flush()
                 self.protocol.closing = True
                 self.house.idle[self] = trio.current_time()  # it only lingers: the first to make room
                 await self.protocol.handle(Closed())
@@ -239,30 +240,39 @@ class Connection:
         await self._send_patiently(data)
 
     async def gather(self, data: bytes) -> None:
-        """Sends together with what else is gathered in this turn of the loop: a system call for each frame costs more than the frame."""
+        """Sends together with what else is gathered in this turn of the loop: a system call for each frame costs more than the frame.
+
+        Waits while SEND_BYTES are gathered already, or on their way.
+        """
         while self._gathered_bytes >= SEND_BYTES and not self.broken:
-            await self._is_flushed.wait()
+            await self._gatherers.park()
         if self.broken:
             await trio.lowlevel.checkpoint()
             return
         self._gathered.append(data)
         self._gathered_bytes += len(data)
         self.sends += 1
-        if len(self._gathered) == 1:
-            self._is_flushed = trio.Event()
-            self.nursery.start_soon(self.flush)
+        if not self._is_flushing:
+            self._is_flushing = True
+            self.nursery.start_soon(self._flush_soon)
         elif self.sends % SENDS_IN_ROW == 0:
             await trio.lowlevel.checkpoint()
 
-    async def flush(self) -> None:
-        """Sends what was gathered."""
+    async def _flush_soon(self) -> None:
+        """Trio runs what is started now in the next turn of its loop."""
+        try:
+            await self._flush()
+        finally:
+            self._is_flushing = False
+
+    async def _flush(self) -> None:
         while self._gathered:
-            gathered, self._gathered = self._gathered, []
+            data, self._gathered = b"".join(self._gathered), []
             try:
-                await self.send(b"".join(gathered))
+                await self.send(data)
             finally:
-                self._gathered_bytes = sum(map(len, self._gathered))
-                self._is_flushed.set()
+                self._gathered_bytes -= len(data)
+                self._gatherers.unpark_all()
 
     async def _send_patiently(self, data: bytes) -> None:
         async with self._send_lock:
