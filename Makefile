@@ -5,7 +5,7 @@ ARGS ?=
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: install run test cover bench soak fmt
+.PHONY: install run test cover bench soak fmt audit sbom
 
 install: $(STAMP)
 
@@ -46,3 +46,12 @@ bench: install
 fmt: install
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# Known weaknesses of what is pinned. Asks the vulnerability service, so it needs the net; `make test` does not.
+audit: install
+	$(BIN)/pip-audit --disable-pip --no-deps -r constraints.txt $(ARGS)
+
+# A bill of what is installed, as CycloneDX has it.
+sbom: install
+	@mkdir -p build
+	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --of JSON -o build/sbom.json $(BIN)/python

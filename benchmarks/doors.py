@@ -167,7 +167,7 @@ async def _node(folder: str, tenants: str, *, started: Callable[..., None], stop
     """A whole node over a data folder, with an admin's key for each of so many tenants."""
     settings = GavelSettings(
         data=Path(folder),
-        bind="127.0.0.1:0",
+        bind=("127.0.0.1:0",),
         connections_max=CONNECTIONS_MAX,
         house_solver=False,
         bidding_seconds_max=SECONDS_MAX,

@@ -1,5 +1,6 @@
 """The table of routes, and the application that is made of it: bounds first, then credentials, then the route."""
 
+from collections.abc import Mapping, Sequence
 from functools import cache, partial
 from importlib.metadata import version
 
@@ -76,6 +77,7 @@ SOCKETS: tuple[SocketEndpoint, ...] = (*sockets.routes, *log.sockets)
 
 BLOBS = "/v1/blobs/"
 BLOB_SECONDS_MAX = 600.0
+BYTES_PER_SECOND_MIN = 1024.0
 REQUESTS_AT_ONCE_MAX = 600
 SOCKETS_AT_ONCE_MAX = 600
 HEADERS = {
@@ -85,17 +87,18 @@ HEADERS = {
 }
 
 
-_FIELDS = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
-
-
 def make_app(node: Node) -> Application:
     """The application of one node."""
-    bodies = BodyLimit(bytes_max=node.settings.request_body_bytes_max)
-    blobs = BodyLimit(bytes_max=node.settings.blob_bytes_max, seconds_max=BLOB_SECONDS_MAX)
+    bodies = BodyLimit(bytes_max=node.settings.request_body_bytes_max, bytes_per_second_min=BYTES_PER_SECOND_MIN)
+    blobs = BodyLimit(
+        bytes_max=node.settings.blob_bytes_max,
+        seconds_max=BLOB_SECONDS_MAX,
+        bytes_per_second_min=BYTES_PER_SECOND_MIN,
+    )
     middleware = [
-        Middleware(Headers),
+        Middleware(Headers, hsts_seconds=node.settings.hsts_seconds),
         Middleware(ClearFraming),
-        Middleware(AtOnce, requests_max=REQUESTS_AT_ONCE_MAX, sockets_max=SOCKETS_AT_ONCE_MAX),
+        Middleware(AtOnce, requests_max=REQUESTS_AT_ONCE_MAX, sockets_max=SOCKETS_AT_ONCE_MAX, callers=node.callers),
         Middleware(BodyBounds, limit=bodies, limit_by_prefix={BLOBS: blobs}),
     ]
     by_path: dict[str, dict[str, Endpoint]] = {}
@@ -117,15 +120,23 @@ def api_document() -> bytes:
 class Headers:
     """Adds to each response what browsers must be told, unless the route has said it otherwise."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, hsts_seconds: int = 0) -> None:
         self.app = app
+        hsts = {"Strict-Transport-Security": f"max-age={hsts_seconds}"} if hsts_seconds else {}
+        self.headers_by_scheme = {"http": _fields(HEADERS), "https": _fields(HEADERS | hsts)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        told = self.headers_by_scheme.get(scope["scheme"], ())
+
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = message["headers"]
                 said = {name for name, _ in headers}
-                message["headers"] = [*headers, *(field for field in _FIELDS if field[0] not in said)]
+                message["headers"] = [*headers, *(field for field in told if field[0] not in said)]
             await send(message)
 
         await self.app(scope, receive, send_with_headers)
+
+
+def _fields(headers: Mapping[str, str]) -> Sequence[tuple[bytes, bytes]]:
+    return [(name.lower().encode(), value.encode()) for name, value in headers.items()]

@@ -1,13 +1,15 @@
 """What clients may cost: connections, bytes, seconds, requests at once; and the counts of what went beyond."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import inf
 
 import trio
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from gateway.callers import Callers
+from gateway.pace import Pace
 from gateway.problems import status_problem
 
 WHOLE_BODY = "gavel.whole_body"
@@ -18,23 +20,34 @@ NEVER_LIMITED = frozenset({"/livez", "/readyz"})
 
 @dataclass(frozen=True, kw_only=True)
 class BodyLimit:
-    """The most bytes that a body may have, and the most seconds from the first wait for it to its end."""
+    """The most bytes that a body may have, and the most seconds from the first wait for it to its end.
+
+    Beyond the first `stall_seconds_max` of waiting, it has to come at `bytes_per_second_min`, unless that is 0.
+    """
 
     bytes_max: int = 2**20
     seconds_max: float = 30.0
+    stall_seconds_max: float = 10.0
+    bytes_per_second_min: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bounds:
-    """What one server grants its clients together (`connections_max`) and each (all others)."""
+    """What one server grants its clients together (`connections_max`), an address, and each client (all others)."""
 
     connections_max: int = 800  # below the usual limit of 1,024 open files
+    connections_per_address_max: int = 200
     requests_per_connection_max: int = 100_000
     header_bytes_max: int = 16_384
     message_bytes_max: int = 2**20  # one websocket message, over all its fragments
+    message_fragments_max: int = 1024
+    message_seconds_max: float = 30.0  # from a message's first part to its last
+    control_frames_per_second_max: int = 100  # pings and pongs; as many at once
     inbox_messages_max: int = 64  # and a mebibyte: what a handler has not yet received; the client waits after that
     idle_seconds_max: float = 20.0  # between requests, and for a whole request head to arrive
+    handshake_seconds_max: float = 10.0  # of TLS
     send_seconds_max: float = 10.0
+    bytes_per_second_min: float = 1024.0  # what a client takes must earn back the seconds that it lets us wait
     linger_seconds_max: float = 2.0  # reading on after our last byte, or the client might lose it to a reset
     shutdown_seconds_max: float = 2.0
 
@@ -45,6 +58,8 @@ class Counts:
 
     opened: int = 0
     refused: int = 0  # no room
+    crowded: int = 0  # no room for one more of the same address
+    handshakes_failed: int = 0  # of TLS
     evicted: int = 0  # idle, closed to make room
     faults: int = 0  # a connection that the protocol code could not survive
     stalled: int = 0  # a client that stopped reading
@@ -61,8 +76,13 @@ class BodyTooLarge(HTTPException):
 class BodyTooSlow(HTTPException):
     """The body had not arrived in time."""
 
-    def __init__(self, limit: BodyLimit) -> None:
-        super().__init__(408, f"the body was not here after {limit.seconds_max:g} s", {"Connection": "close"})
+    def __init__(self, limit: BodyLimit, *, stalled: bool = False) -> None:
+        said = (
+            f"came at less than {limit.bytes_per_second_min:g} bytes a second"
+            if stalled
+            else (f"was not here after {limit.seconds_max:g} s")
+        )
+        super().__init__(408, f"the body {said}", {"Connection": "close"})
 
 
 class BodyBounds:
@@ -110,7 +130,8 @@ class _Body:
     limit: BodyLimit
     wire: Receive
     size: int = 0
-    deadline: float = field(default=0.0)
+    deadline: float = 0.0
+    pace: Pace | None = None
 
     def check_announced(self, scope: Scope) -> None:
         for name, value in scope["headers"]:
@@ -118,16 +139,25 @@ class _Body:
                 raise BodyTooLarge(self.limit)
 
     async def receive(self) -> Message:
-        self.deadline = self.deadline or trio.current_time() + self.limit.seconds_max
-        with trio.move_on_at(self.deadline):
+        began = trio.current_time()
+        self.deadline = self.deadline or began + self.limit.seconds_max
+        until = min(self.deadline, self._stalled_at(began))
+        with trio.move_on_at(until):
             message = await self.wire()
             self.size += len(message.get("body", b""))
             if self.size > self.limit.bytes_max:
                 raise BodyTooLarge(self.limit)
             if not message.get("more_body", False):
-                self.deadline = inf  # what may still come is the client's leaving
+                self.deadline, self.pace = inf, None  # what may still come is the client's leaving
+            elif self.pace is not None:
+                self.pace.moved(len(message["body"]), trio.current_time() - began)
             return message
-        raise BodyTooSlow(self.limit)
+        raise BodyTooSlow(self.limit, stalled=until < self.deadline)
+
+    def _stalled_at(self, now: float) -> float:
+        if self.pace is None and self.limit.bytes_per_second_min and self.deadline < inf:
+            self.pace = Pace(self.limit.stall_seconds_max, self.limit.bytes_per_second_min)
+        return inf if self.pace is None else now + self.pace.seconds_left
 
 
 class ClearFraming:
@@ -147,10 +177,12 @@ class ClearFraming:
 
 
 class AtOnce:
-    """Bounds the requests, and apart from them the sockets, served at once. Health checks are never refused."""
+    """Bounds the requests, and apart from them the sockets, served at once; `callers` are those of each principal, who is known further
+    in. Health checks are never refused."""
 
-    def __init__(self, app: ASGIApp, *, requests_max: int, sockets_max: int) -> None:
+    def __init__(self, app: ASGIApp, *, requests_max: int, sockets_max: int, callers: Callers) -> None:
         self.app = app
+        self.callers = callers
         self.max_by_type = {"http": requests_max, "websocket": sockets_max}
         self.now_by_type = {"http": 0, "websocket": 0}
 
@@ -167,3 +199,4 @@ class AtOnce:
                 await self.app(scope, receive, send)
             finally:
                 self.now_by_type[kind] -= 1
+                self.callers.leave(scope)

@@ -21,11 +21,13 @@ from starlette.websockets import WebSocket
 
 from aggregates.values.ids import TENANT_NAME
 from aggregates.values.roles import MACHINES, Permission, Principal, Role, roles_with
-from gateway.auth import authenticate, check_permission
+from gateway.admission import admit
+from gateway.auth import SAFE_METHODS, authenticate, check_permission
 from gateway.bodies import decode, without_secrets
 from gateway.parts import Compartment, Node, check_whole_node
 from gateway.problems import document_of
 from gateway.queries import AFTER, AFTER_POSITION, AS_OF, LIMIT, REASON, TENANT, AsOf, Header, Parameter
+from gateway.rates import Kind
 from gateway.trail import Begun
 from runtime.delivery import Context
 from runtime.errors import Overloaded, Refused
@@ -53,7 +55,8 @@ class Endpoint(NamedTuple):
     `bytes` where any are taken, of the type `body_media`, and `X | None` where it may be left out. `reply` is the type of a
     JSON answer; one of another `media` type has none. `others` are further statuses that are no failures. No parameter of a
     query is read but those in `query`; `headers` mean something here alone. Where it `acts`, this is an administrative action
-    of whoever is no program: the handler puts it on record (`Call.begin`) before it does anything.
+    of whoever is no program: the handler puts it on record (`Call.begin`) before it does anything. It `is_heavy` where it reads a whole
+    journal or makes read models anew: there is a rate of its own for that.
     """
 
     method: str
@@ -69,11 +72,19 @@ class Endpoint(NamedTuple):
     headers: tuple[Header, ...] = ()
     body_media: str = OCTETS
     acts: bool = False
+    is_heavy: bool = False
 
     @property
     def roles(self) -> frozenset[Role]:
         """Who may."""
         return frozenset() if self.needs is None else roles_with(self.needs)
+
+    @property
+    def kind(self) -> Kind:
+        """Which of a principal's rates it counts for."""
+        if self.is_heavy:
+            return Kind.HEAVY
+        return Kind.READ if self.method in SAFE_METHODS else Kind.WRITE
 
     @property
     def route(self) -> str:
@@ -331,13 +342,15 @@ def _node(connection: HTTPConnection) -> Node:
 
 
 async def _whose(connection: HTTPConnection, line: Endpoint | SocketEndpoint) -> tuple[Compartment, Principal]:
-    """Who calls, and the compartment that is theirs; a stranger is taken down and turned away."""
+    """Who calls, and the compartment that is theirs; a stranger is taken down and turned away, and who has too much under way."""
     node = _node(connection)
     try:
-        return await authenticate(connection, node)
+        found = await authenticate(connection, node)
     except HTTPException as error:
         node.trail.refuse_stranger(connection, line.route, error)
         raise
+    node.callers.enter(connection.scope, found[1].tenant, found[1].name)
+    return found
 
 
 def _check(connection: HTTPConnection, compartment: Compartment, principal: Principal, needs: Permission) -> None:
@@ -354,9 +367,13 @@ async def answer(endpoints: Mapping[str, Endpoint], request: Request) -> Respons
     else:
         call = Call(request, *await _whose(request, endpoint), endpoint)
     try:
-        if endpoint.needs is not None:
+        if endpoint.needs is None:
+            response = await endpoint.handle(call)
+        else:
             _check(request, call.node, call.principal, endpoint.needs)
-        response = await endpoint.handle(call)
+            standing = await admit(call.node.visitors, call.principal, endpoint.kind)
+            response = await endpoint.handle(call)
+            response.raw_headers.extend(standing)
     except BaseException as error:
         call.failed(error)
         raise

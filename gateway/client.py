@@ -4,10 +4,11 @@ import http.client
 import os
 from typing import Any
 from urllib.error import HTTPError, URLError
-from urllib.request import Request, urlopen
+from urllib.request import OpenerDirector, Request
 
 import msgspec
 
+from gateway.connecting import ANY, UNIX, Trust, opener_to
 from gateway.folder import DataFolder
 
 CALL_SECONDS_MAX = 60.0
@@ -27,10 +28,12 @@ class Denied(Exception):
 
 
 class Client:
-    """Calls the node at `url` with one key."""
+    """Calls the node at `url`, or `unix:PATH`, with one key."""
 
-    def __init__(self, url: str, key: str) -> None:
+    def __init__(self, url: str, key: str, trust: Trust = ANY) -> None:
         self.url = url.rstrip("/")
+        self._trust = trust
+        self._opened: tuple[str, OpenerDirector] | None = None
         self.headers = {"Authorization": f"Bearer {key}"} | _why()
 
     def get(self, path: str) -> Any:
@@ -55,9 +58,10 @@ class Client:
     def send(self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None) -> bytes:
         """The bytes of an answer. Raises Denied or NotReached."""
         given = {**self.headers, **(headers or {})}
-        request = Request(self.url + path, data=body, method=method, headers=given)
         try:
-            with urlopen(request, timeout=CALL_SECONDS_MAX) as answer:
+            base, opener = self._opened = self._opened or opener_to(self.url, self._trust)
+            request = Request(base + path, data=body, method=method, headers=given)
+            with opener.open(request, timeout=CALL_SECONDS_MAX) as answer:
                 content: bytes = answer.read()
                 return content
         except HTTPError as error:
@@ -86,12 +90,13 @@ def _reason(error: HTTPError) -> str:
         return f"{error.code} {error.reason}"
 
 
-def running_node(folder: DataFolder, keys: DataFolder | None = None) -> Client | None:
+def running_node(folder: DataFolder, keys: DataFolder | None = None, trust: Trust = ANY) -> Client | None:
     """A client of the node that runs on a data folder now, with the admin's key, or that of a journal's folder; None when none runs."""
     try:
         node = msgspec.json.decode(folder.node.read_bytes())
         os.kill(node["pid"], 0)
-        return Client(node["url"], read_admin_key(keys or folder))
+        url = UNIX + node["socket"] if "socket" in node else node["url"]
+        return Client(url, read_admin_key(keys or folder), trust)
     except (OSError, msgspec.DecodeError, KeyError, TypeError):
         return None
 

@@ -1,31 +1,36 @@
 """One connection behind a fence: whatever its client does ends that connection, is counted and logged, and hurts nobody else.
 
 Stock hypercorn 0.18 runs every connection in the server's nursery and lets most faults pass: one bad websocket upgrade ends
-the process. It also shields its sends, so that a client that stops reading outlives SIGTERM, and waits for ever on a handler
-that has not read its whole body. Here a connection owns its stream, its deadlines and its handlers.
+the process (its issues 225 and 177; the mend, 228, was taken back). It also shields its sends, so that a client that stops reading
+outlives SIGTERM, skips the socket's shutdown when cancelled (106), and waits for ever on a handler that has not read its whole body;
+that frames are compressed can't be turned off (307, see `gateway/wire.py`). Here a connection owns its stream, its deadlines and its
+handlers.
 """
 
 import os
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from math import inf
-from typing import Any
 
-import structlog
 import trio
 from starlette.types import ASGIApp
 
+from gateway.addresses import PerAddress
+from gateway.arrivals import Address, Arrival
+from gateway.binds import Entrance
 from gateway.bounds import Bounds, Counts
 from gateway.heads import Head, read_head
 from gateway.lane import Exchange, scope_of
+from gateway.pace import Pace
+from gateway.proxies import Proxies
+from gateway.sparing_log import SparingLog
+from gateway.tls import Certificates
 from gateway.wire import Closed, Protocol, RawData, Socket, Updated, WireConfig, WireEvent, WorkerContext
 
 RECEIVE_BYTES = 16_384  # small, because up to 2,700 empty frames fit in it and are parsed in one step
 SEND_BYTES = 65_536  # a client that takes less than this in `send_seconds_max` is gone
 SENDS_IN_ROW = 16
 LINGER_BYTES_MAX = 64 * 2**20
-
-log = structlog.get_logger("gateway.server")
 
 
 @dataclass(kw_only=True)
@@ -36,10 +41,16 @@ class House:
     bounds: Bounds
     counts: Counts
     config: WireConfig
+    log: SparingLog
+    proxies: Proxies
+    per_address: PerAddress
+    certificates: Certificates | None = None
     context: WorkerContext = field(default_factory=lambda: WorkerContext(None))
     connections: "set[Connection]" = field(default_factory=set)
     idle: "OrderedDict[Connection, float]" = field(default_factory=OrderedDict)
     """Those between two requests, the longest first, with the time since when."""
+    refusing: int = 0
+    """How many clients are being told that there is no room."""
 
     async def expire_idle(self) -> None:
         """Ends connections that have been idle too long: one watch over all, since a deadline of its own costs each request two moves."""
@@ -59,14 +70,20 @@ class House:
 class Connection:
     """A client's stream: one reader, the handlers it started, and the deadlines of both."""
 
-    def __init__(self, house: House, stream: trio.SocketStream) -> None:
+    def __init__(
+        self, house: House, stream: trio.SocketStream, entrance: Entrance, addresses: tuple[Address, Address]
+    ) -> None:
         self.house = house
+        self.entrance = entrance
+        self.addresses = addresses
         self.bounds = house.bounds
         self.counts = house.counts
-        self.stream = stream
+        self.socket = stream
+        self.stream: trio.abc.HalfCloseableStream = stream
         self.nursery: trio.Nursery
         self.protocol: Protocol
         self.exchange: Exchange | None = None  # what is answered on the short way
+        self.has_arrived = False
         self.broken = False  # nothing can be sent any more
         self.sends = 0
         self._send_lock = trio.Lock()
@@ -76,9 +93,9 @@ class Connection:
         self._gathered_bytes = 0
         self._is_flushing = False
         self._gatherers = trio.lowlevel.ParkingLot()
-        self._is_plain = isinstance(stream, trio.SocketStream)
-        self._scheme = "http"
-        self._client = self._server = ("", 0)
+        self._app: ASGIApp = house.app
+        self._is_plain = False  # whether its bytes go to the socket as they are
+        self._pace = Pace(self.bounds.send_seconds_max, self.bounds.bytes_per_second_min)
 
     async def run(self) -> None:
         """Serves the client until either side ends it; raises nothing but cancellation."""
@@ -88,7 +105,7 @@ class Connection:
             pass
         except* Exception as faults:  # this is the fence
             self.counts.faults += 1
-            log.warning("connection_failed", exc_info=faults)
+            self.house.log.warning("connection_failed", client=self.addresses[0][0], exc_info=faults)
         finally:
             self.house.idle.pop(self, None)
             await trio.aclose_forcefully(self.stream)
@@ -97,8 +114,20 @@ class Connection:
         """Ends the reading, and so the connection, that many seconds from now."""
         self._set_deadline(min(self._deadline, trio.current_time() + seconds))
 
+    def note(self, event: str, **said: object) -> None:
+        """What a log line tells of this client, sparingly."""
+        self.house.log.info(event, client=self.addresses[0][0], **said)
+
+    def bound_reading(self, seconds: float) -> None:
+        """Gives a message that has begun so long to arrive whole; with `inf`, one that has not begun for ever."""
+        if not self.protocol.closing:
+            self._set_deadline(trio.current_time() + seconds)
+
     def shut_down(self) -> None:
         """Idle: closes. Answering: closes after the answer. Sockets and event streams: cancels their handler."""
+        if not self.has_arrived:
+            self.expire()
+            return
         stream = self.protocol.stream
         self.protocol.keep_alive_requests = self.house.config.keep_alive_max_requests  # says connection: close
         if self.exchange is not None:
@@ -126,16 +155,43 @@ class Connection:
                 self._set_idle(event.idle)
 
     async def _serve(self) -> None:
-        socket = self.stream.socket
-        self._client, self._server = _address(socket.getpeername()), _address(socket.getsockname())
         house = self.house
+        if self.entrance.is_secure and not await self._secure():
+            return
+        arrival = Arrival(house.app, self.entrance.name, self.stream, self.addresses, house.proxies, house.per_address)
         self.protocol = Protocol(
-            house.app, house.config, house.context, self, self.protocol_send, client=self._client, server=self._server
+            arrival,
+            house.config,
+            house.context,
+            self,
+            self.protocol_send,
+            client=arrival.client,
+            server=arrival.server,
         )
+        self.has_arrived = True
+        self._app = arrival
+        self._is_plain = self.stream is self.socket
         self._set_idle(True)
         async with trio.open_nursery() as self.nursery:
             await self._read()
             await self.protocol.handle(Closed())
+
+    async def _secure(self) -> bool:
+        """Shakes hands, idle as far as others who want in are concerned; whether there is a client to serve."""
+        assert self.house.certificates is not None, "an entrance under TLS has a certificate"
+        self.house.idle[self] = trio.current_time()
+        self._set_deadline(until := trio.current_time() + self.bounds.handshake_seconds_max)
+        reason = ""
+        with trio.CancelScope(deadline=self._deadline) as self._receiving:
+            try:
+                self.stream = await self.house.certificates.secure(self.socket)
+            except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+                reason = str(error.__cause__ or error)
+        if self.stream is not self.socket and not self._receiving.cancel_called:
+            return True
+        self.counts.handshakes_failed += 1
+        self.note("handshake_failed", reason=reason or ("too slow" if self._deadline == until else "cut short"))
+        return False
 
     async def _read(self) -> None:
         drained = 0
@@ -179,7 +235,7 @@ class Connection:
         protocol.keep_alive_requests += 1
         is_last = protocol.keep_alive_requests > house.config.keep_alive_max_requests
         exchange = self.exchange = Exchange(self, head, rest, house.config.response_headers("h11"), closes=is_last)
-        await exchange.run(house.app, scope_of(head, rest, self._client, self._server, self._scheme))
+        await exchange.run(self._app, scope_of(head, rest, *self.addresses))
         if exchange.closes or self.broken or house.context.terminated.is_set():
             self.exchange = None
             await self.protocol_send(Closed())
@@ -205,7 +261,7 @@ class Connection:
             if not self._is_plain:
                 return bytes(await self.stream.receive_some(RECEIVE_BYTES))
             # Straight from the descriptor: Trio's own way tries first, in vain, and makes a turn of its loop after.
-            number = self.stream.socket.fileno()
+            number = self.socket.socket.fileno()
             while True:
                 await trio.lowlevel.wait_readable(number)
                 try:
@@ -221,7 +277,7 @@ class Connection:
             await self.protocol.handle(RawData(data=data))
         except* Exception as faults:  # hypercorn could not take it: say so if we can, and close
             self.counts.faults += 1
-            log.warning("request_not_understood", exc_info=faults)
+            self.house.log.warning("request_not_understood", client=self.addresses[0][0], exc_info=faults)
             await self.protocol.refuse(400)
 
     async def send(self, data: bytes) -> None:
@@ -229,7 +285,7 @@ class Connection:
         self.sends += 1
         if self._is_plain and not self.broken and not self._send_lock.locked():
             try:
-                sent = os.write(self.stream.socket.fileno(), data)
+                sent = os.write(self.socket.socket.fileno(), data)
             except OSError:
                 sent = 0  # the longer way finds out why
             if sent == len(data):
@@ -281,8 +337,10 @@ class Connection:
                 return
             try:
                 for start in range(0, len(data), SEND_BYTES):
-                    with trio.fail_after(self.bounds.send_seconds_max):
-                        await self.stream.send_all(memoryview(data)[start : start + SEND_BYTES])
+                    part, began = memoryview(data)[start : start + SEND_BYTES], trio.current_time()
+                    with trio.fail_at(began + self._pace.seconds_left):
+                        await self.stream.send_all(part)
+                    self._pace.moved(len(part), trio.current_time() - began)
                 return
             except trio.Cancelled:
                 self.broken = True  # perhaps half a frame is out: nothing sensible can follow
@@ -292,7 +350,7 @@ class Connection:
             except trio.TooSlowError:
                 self.broken = True
                 self.counts.stalled += 1
-                log.info("client_stopped_reading")
+                self.note("client_stopped_reading")
         self.protocol.closing = True
         self.expire()
         await self.protocol.handle(Closed())
@@ -309,6 +367,7 @@ class Connection:
     def _set_idle(self, idle: bool) -> None:
         if self.protocol.closing:
             return
+        self._set_deadline(inf)
         if idle:
             self.house.idle[self] = trio.current_time()
         else:
@@ -317,7 +376,3 @@ class Connection:
     def _set_deadline(self, deadline: float) -> None:
         self._deadline = deadline
         self._receiving.deadline = deadline
-
-
-def _address(name: Any) -> tuple[str, int]:
-    return str(name[0]), int(name[1])

@@ -35,6 +35,10 @@ class Owner(Protocol):
 
     async def gather(self, data: bytes) -> None: ...
 
+    def bound_reading(self, seconds: float) -> None: ...
+
+    def note(self, event: str, **said: object) -> None: ...
+
 
 class Leaving(Protocol):
     """A stream whose client can be told that the house shuts down."""

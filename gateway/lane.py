@@ -218,7 +218,7 @@ def _status_line(status: int) -> bytes:
     return b"HTTP/1.1 %d \r\n" % status
 
 
-def scope_of(head: Head, rest: bytes, client: tuple[str, int], server: tuple[str, int], scheme: str) -> dict[str, Any]:
+def scope_of(head: Head, rest: bytes, client: tuple[str, int], server: tuple[str, int]) -> dict[str, Any]:
     """The request as ASGI has it; a body that came whole with its head is there to be taken without a wait."""
     path, _, query = head.target.partition(b"?")
     name = path.decode("ascii")
@@ -227,7 +227,7 @@ def scope_of(head: Head, rest: bytes, client: tuple[str, int], server: tuple[str
         "http_version": "1.1",
         "asgi": {"spec_version": "2.1", "version": "3.0"},
         "method": head.method,
-        "scheme": scheme,
+        "scheme": "http",
         "path": unquote(name) if "%" in name else name,
         "raw_path": path,
         "query_string": query,

@@ -4,9 +4,7 @@ Start: store, actors (their memories folded from the log), read models caught up
 Stop: the reverse; the door closes first, the shared journal last.
 """
 
-import ipaddress
 import os
-import resource
 import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -15,7 +13,6 @@ from pathlib import Path
 from random import Random
 from typing import NamedTuple
 
-import msgspec
 import structlog
 import trio
 from msgspec.structs import replace
@@ -26,17 +23,16 @@ from agents.solver import House, Solver
 from aggregates.journal import JournalFacts
 from aggregates.key import IssueKey
 from aggregates.values.roles import Role as KeyRole
-from gateway.app import make_app
 from gateway.auth import digest_of, key_id_of
-from gateway.bounds import Bounds as DoorBounds
+from gateway.binds import NotBound, PortTaken
 from gateway.checkpoints import Keeper
 from gateway.compartments import Compartments
+from gateway.door import Door, Exposed, allow_files, open_door, plan_door
 from gateway.erasure import carry_through_at_start
-from gateway.folder import DataFolder, FolderUnusable, write_private
+from gateway.folder import DataFolder, FolderUnusable
 from gateway.journals import NotInstalled, make_named, open_named, open_store, read_models_place
 from gateway.parts import TENANT, Compartment, Node, Parts
 from gateway.retention import keep_retention
-from gateway.server import PortTaken, serve
 from gateway.settings import GavelSettings
 from gateway.skips import skipped_in
 from gateway.starts import note_settings
@@ -61,20 +57,12 @@ from runtime.transparency import NotANote, PublicKey, Signer
 from runtime.uploads import Uploads
 from runtime.witness import Witness
 
-__all__ = ["TENANT", "Exposed", "FolderUnusable", "Node", "NotInstalled", "PortTaken", "open_node"]
-
-FILES_BESIDE = 256
-FILES_OF_JOURNAL = 8
-"""Files that a node has open beside its connections: databases, blobs, threads' own; and those of each named journal."""
+__all__ = ["TENANT", "Exposed", "FolderUnusable", "Node", "NotBound", "NotInstalled", "PortTaken", "open_node"]
 
 CACHE_PARTS = 16
 """A named journal keeps so small a part of what the shared one may keep of its states at hand: there may be many."""
 
 log = structlog.get_logger("gateway.node")
-
-
-class Exposed(Exception):
-    """The door would listen beyond this machine without TLS, and nobody has said that it may."""
 
 
 class Misconfigured(FolderUnusable):
@@ -98,11 +86,10 @@ async def open_node(
     """A running node over the data folder of the settings; without `door` nobody can reach it but the caller. One that is opened in
     `passing`, for a question, has settings that nobody has decided on: they are not recorded.
 
-    Raises FolderUnusable, Locked (another process has the journal), Exposed, NotInstalled or PortTaken before it runs; Exhausted
+    Raises FolderUnusable, Locked (another process has the journal), Exposed, NotInstalled or NotBound (PortTaken) before it runs; Exhausted
     or Fenced when it has to stop.
     """
-    if door and not settings.insecure and not _is_loopback(settings.bind):
-        raise Exposed(f"{settings.bind} can be reached from other machines, and keys would travel in the clear")
+    plan = _planned(settings) if door else None
     folder = DataFolder(settings.data)
     folder.make()
     elements = elements or Elements(SystemClock())
@@ -119,11 +106,11 @@ async def open_node(
                 await _admit_admin(node, TENANT)
                 if not passing:
                     await note_settings(node)
-                if not door:
+                if plan is None:
                     _opened(node)
                     yield node
                     return
-                async with _open_door(node):
+                async with _open_door(node, plan):
                     _opened(node)
                     yield node
     except BaseExceptionGroup as group:
@@ -131,6 +118,14 @@ async def open_node(
         if alone is None:
             raise
         raise alone from None
+
+
+def _planned(settings: GavelSettings) -> Door:
+    """Raises Misconfigured or Exposed."""
+    try:
+        return plan_door(settings)
+    except ValueError as error:
+        raise Misconfigured(str(error)) from error
 
 
 def _opened(node: Node) -> None:
@@ -163,7 +158,7 @@ async def _open_isolated(node: Node, machine: Machine) -> AsyncIterator[None]:
 @asynccontextmanager
 async def _open_compartment(node: Node, machine: Machine, facts: JournalFacts) -> AsyncIterator[Compartment]:
     folder = node.folder.named(facts.name)
-    _allow_files(node)
+    allow_files(node)
     store = await run_blocking(open_named, node.settings, folder, facts)
     settings = replace(
         node.settings,
@@ -336,52 +331,14 @@ async def _admit_admin(node: Compartment, tenant: str) -> None:
 
 
 @asynccontextmanager
-async def _open_door(node: Node) -> AsyncIterator[None]:
-    _allow_files(node)
-    shutdown = trio.Event()
-    bounds = DoorBounds(connections_max=node.settings.connections_max)
-    door = partial(serve, make_app(node), bind=node.settings.bind, shutdown=shutdown, bounds=bounds, counts=node.counts)
+async def _open_door(node: Node, door: Door) -> AsyncIterator[None]:
     async with trio.open_nursery() as delivering:
         delivering.start_soon(node.sockets.run)
+        delivering.start_soon(node.visitors.turns.run)
         delivering.start_soon(keep_retention, node)
-        async with trio.open_nursery() as nursery:
-            host, port = await nursery.start(door)
-            node.url = f"http://{_reachable(host)}:{port}"
-            note = msgspec.json.encode({"url": node.url, "pid": os.getpid()}).decode()
-            write_private(node.folder.node, note + "\n")
-            try:
-                yield
-            finally:
-                node.folder.node.unlink(missing_ok=True)
-                shutdown.set()
+        async with open_door(node, door):
+            yield
         delivering.cancel_scope.cancel()
-
-
-def _allow_files(node: Node) -> None:
-    """Lets this process have as many files open as it needs, each connection being one, as far as the machine's limit goes."""
-    files = node.settings.connections_max + FILES_BESIDE + FILES_OF_JOURNAL * len(list(node.isolated))
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    granted = files if hard == resource.RLIM_INFINITY else min(files, hard)
-    if soft != resource.RLIM_INFINITY and soft < granted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (granted, hard))
-    if granted < files:
-        log.warning("few_files", wanted=files, granted=granted)
-
-
-def _is_loopback(bind: str) -> bool:
-    host = bind.rpartition(":")[0].removeprefix("[").removesuffix("]")
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def _reachable(host: str) -> str:
-    """The address under which this machine reaches a door that listens on `host`."""
-    address = ipaddress.ip_address(host)
-    if address.is_unspecified:
-        return "127.0.0.1" if address.version == 4 else "[::1]"
-    return host if address.version == 4 else f"[{host}]"
 
 
 def _alone(group: BaseExceptionGroup[BaseException]) -> BaseException | None:

@@ -5,6 +5,7 @@ the compartment of all tenants but the strictly isolated; each of those has one 
 """
 
 import re
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import structlog
@@ -13,14 +14,19 @@ from starlette.exceptions import HTTPException
 
 from aggregates.journal import SHARED
 from aggregates.values.roles import Principal
+from gateway.admission import Visitors, pace
 from gateway.auth import Tokens, digest_of
 from gateway.bounds import Counts
+from gateway.callers import Callers
 from gateway.checkpoints import Keeper
+from gateway.fair import Turns
 from gateway.folder import DataFolder
 from gateway.passwords import Passwords
+from gateway.rates import Rates
 from gateway.settings import GavelSettings
 from gateway.sockets import Sockets
 from gateway.tickets import Tickets
+from gateway.tls import Certificates
 from gateway.trail import Trail
 from runtime.blobs import Blobs
 from runtime.delivery import Context
@@ -74,13 +80,6 @@ class Parts(NamedTuple):
     keeper: Keeper
 
 
-class Visitors(NamedTuple):
-    """What all compartments of a node use to let people in."""
-
-    tickets: Tickets
-    passwords: Passwords
-
-
 class Compartment:
     """One journal and what stands on it. `journal` is its name, and the tenant's."""
 
@@ -89,7 +88,8 @@ class Compartment:
         self.settings = settings
         self.folder, self.store, self.system, self.projector, self.history = parts[:5]
         self.blobs, self.room, self.uploads, self.keeper = parts[5:]
-        self.tickets, self.passwords = visitors
+        self.visitors = visitors
+        self.tickets, self.passwords = visitors.tickets, visitors.passwords
         self.counts = counts
         self.tokens = Tokens(self.folder.secret(), journal)
         self.trail = Trail(
@@ -97,9 +97,8 @@ class Compartment:
             self.folder.secret(),
             refusals_max=settings.refusals_recorded_max,
             strangers_tenant=TENANT if journal == SHARED else journal,
-            proxies=frozenset(settings.proxies),
         )
-        self.sockets = Sockets(self.system, self.position_in, self.trail.refuse)
+        self.sockets = Sockets(self.system, self.position_in, self.trail.refuse, partial(pace, visitors))
         self.started_at = self.system.clock.now()
         self.admin_token = ""
         self.rotating = trio.Lock()
@@ -167,11 +166,6 @@ class Compartment:
                 log.warning("start_held_up", message=type(message).__name__, reason=str(failure))
                 await trio.sleep(TRY_AGAIN_SECONDS)
 
-    @property
-    def visitors(self) -> Visitors:
-        """What lets people in."""
-        return Visitors(self.tickets, self.passwords)
-
     def faults(self) -> list[str]:
         """What keeps the compartment from being ready; empty when nothing does."""
         journal = self.system.journal
@@ -199,11 +193,21 @@ class Node(Compartment):
     """A running node: its shared journal, and the compartments of isolated tenants. `url` is empty where its door is not open."""
 
     isolated: "Compartments"
+    certificates: Certificates | None = None
+    is_draining = False
+    """Whether it was asked to stop, and serves on for a while."""
     witness: Witness | None = None
 
     def __init__(self, settings: GavelSettings, parts: Parts) -> None:
-        super().__init__(SHARED, settings, parts, Visitors(Tickets(parts.system.clock.now), Passwords()), Counts())
+        rates = Rates(settings, trio.current_time)
+        visitors = Visitors(Tickets(parts.system.clock.now), Passwords(), rates, Turns())
+        super().__init__(SHARED, settings, parts, visitors, Counts())
         self.url = ""
+        self.callers = Callers(settings.requests_per_principal_max, settings.sockets_per_principal_max)
+
+    def faults(self) -> list[str]:
+        """What keeps the node from being ready; empty when nothing does."""
+        return [*super().faults(), *(["it is about to stop"] if self.is_draining else [])]
 
     def is_home_of(self, tenant: str) -> bool:
         """All tenants are at home here but those that have a journal of their own."""

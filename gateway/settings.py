@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import platformdirs
-from msgspec import Struct, field, structs
+from msgspec import Meta, Struct, field, structs
 
+from gateway.binds import FORM
 from runtime.settings import Resolved, Row, about, environment_source, file_source, markdown, resolve
 from runtime.settings import rows as rows_of
 
@@ -110,9 +111,42 @@ class GavelSettings(Struct, frozen=True, kw_only=True):
         about("keys (vkeys) of the logs that this node cosigns as a witness; several may be of one log"),
     ] = ()
     bind: Annotated[
-        str, about("address that the door listens on, HOST:PORT", pattern=r"^(\[[0-9a-fA-F:.]+\]|[^:\s]+):\d{1,5}$")
-    ] = "127.0.0.1:8070"
+        tuple[Annotated[str, Meta(pattern=FORM)], ...],
+        about(
+            "addresses that the door listens on: HOST:PORT, `https://HOST:PORT`, `http://HOST:PORT`, `unix:/PATH`, `systemd`; see door.md"
+        ),
+    ] = ("127.0.0.1:8070",)
+    extra_binds: Annotated[
+        tuple[Annotated[str, Meta(pattern=FORM)], ...],
+        about("further addresses, which routes can tell apart by `NAME=` before them, else by the address as written"),
+    ] = ()
+    unix_socket_mode: Annotated[Literal["0600", "0660"], about("who may use the door's unix sockets")] = "0600"
     insecure: Annotated[bool, about("allow to listen beyond loopback without TLS")] = False
+    tls_certificate: Annotated[
+        Path | None, about("file of the door's certificate with its chain, PEM; read again when it changes")
+    ] = None
+    tls_key: Annotated[Path | None, about("file of the certificate's key", default_shown="the certificate's file")] = (
+        None
+    )
+    tls_key_password_file: Annotated[Path | None, about("file of the key's password")] = None
+    tls_client_ca: Annotated[
+        Path | None, about("file of the authorities that sign clients' certificates; clients are asked for theirs")
+    ] = None
+    tls_client_required: Annotated[bool, about("turn clients without a certificate away")] = True
+    tls_ca: Annotated[
+        Path | None,
+        about("file of the authorities by which commands know a node", default_shown="the machine's own"),
+    ] = None
+    hsts_seconds: Annotated[
+        int, about("how long browsers insist on TLS once they have seen it (HSTS); 0: not told", ge=0)
+    ] = 365 * 24 * 3600
+    drain_seconds: Annotated[
+        float,
+        about(
+            "how long a node that was asked to stop serves on, calling itself not ready, before it closes its door",
+            ge=0,
+        ),
+    ] = 0.0
     request_body_bytes_max: Annotated[int, about("longest body of a request, blobs aside", ge=1024)] = 1 << 20
     blob_bytes_max: Annotated[int, about("largest blob", ge=0)] = 1 << 30
     disk_free_bytes_min: Annotated[
@@ -150,10 +184,20 @@ class GavelSettings(Struct, frozen=True, kw_only=True):
         ),
     ] = ""
     connections_max: Annotated[int, about("open connections at a time", ge=1)] = 1000
+    connections_per_address_max: Annotated[
+        int, about("connections of one address at a time, IPv6 by /64; loopback, unix sockets and proxies aside", ge=1)
+    ] = 200
+    requests_per_principal_max: Annotated[int, about("requests of one principal under way at a time", ge=1)] = 300
+    sockets_per_principal_max: Annotated[int, about("websockets of one principal at a time", ge=1)] = 300
     proxies: Annotated[
         tuple[str, ...],
-        about("addresses of proxies before the door, whose X-Forwarded-For says where requests come from"),
+        about(
+            "addresses of the proxies before the door, each exact, whose header says where requests come from; `unix`: peers by unix socket"
+        ),
     ] = ()
+    proxy_header: Annotated[
+        Literal["X-Forwarded-For", "Forwarded"], about("the header in which the proxies say so")
+    ] = "X-Forwarded-For"
     refusals_recorded_max: Annotated[
         int, about("refusals of one principal that are recorded one by one in a minute; others are counted", ge=0)
     ] = 60
@@ -384,6 +428,21 @@ class GavelSettings(Struct, frozen=True, kw_only=True):
         Path | None, about("folder of the marketplace's algorithms", "ALGORITHM_STORAGE_PATH", used=False)
     ] = None
     forum_enabled: Annotated[bool, about("offer the community's forum", "COMMUNITY_FORUM_ENABLED", used=False)] = True
+    reads_per_second: Annotated[
+        float, about("requests a second that read, of one principal; twice as many may come at once", gt=0)
+    ] = 5_000.0
+    writes_per_second: Annotated[
+        float, about("requests and frames a second that write, of one principal; twice as many may come at once", gt=0)
+    ] = 5_000.0
+    heavy_per_minute: Annotated[
+        float, about("requests a minute that read a whole journal or make read models anew, of one principal", gt=0)
+    ] = 60.0
+    tenant_requests_per_second: Annotated[
+        float, about("requests a second of all principals of a tenant; twice as many may come at once", gt=0)
+    ] = 20_000.0
+    sign_ins_per_minute: Annotated[
+        float, about("passwords and tickets a minute that are looked at from one address", gt=0)
+    ] = 60.0
     oidc_issuer: Annotated[
         str, about("URL of the identity provider where people sign in; empty: they have passwords here")
     ] = ""

@@ -8,6 +8,7 @@ from aggregates.lockout import NoteFailure, NoteSuccess, Scope
 from aggregates.session import EndSession, OpenSession, Way, WhichSession
 from aggregates.user import FindLogin, FindUser
 from aggregates.values.roles import Principal
+from gateway.admission import check_sign_in
 from gateway.cookies import cookie_of, new_cookie, set_cookie
 from gateway.origins import lock_address_of
 from gateway.parts import Compartment, Node
@@ -31,7 +32,8 @@ async def by_password(node: Node, connection: HTTPConnection, tenant: str, name:
         raise HTTPException(409, "people sign in at this node's identity provider")
     compartment = compartment_of(node, tenant)
     context = Context(tenant=tenant, principal="gateway")
-    address = lock_address_of(connection, frozenset(node.settings.proxies))
+    address = lock_address_of(connection)
+    check_sign_in(node.visitors, address)
     question = FindLogin(name=name, address=address)
     found = await compartment.system.ask(question, context)
     is_right = await node.passwords.is_right(found.password_hash, password)

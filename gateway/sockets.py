@@ -59,6 +59,9 @@ TRY_AGAIN_LATER = 1013
 REPLACED = 4409
 
 
+Pace = Callable[[Principal], Awaitable[None]]
+"""Returns when one more frame of this agent may be taken."""
+
 Note = Callable[[HTTPConnection, Principal, str, Exception], None]
 """Takes down that something was refused: on which connection, to whom, what it was, and why."""
 
@@ -66,10 +69,18 @@ Note = Callable[[HTTPConnection, Principal, str, Exception], None]
 class Sockets:
     """The agents' websockets of a node, one for each agent: the newest is the good one."""
 
-    def __init__(self, system: System, position_in: Callable[[str], str] = str, note: Note | None = None) -> None:
-        """`position_in` tells the position in a cursor, or refuses one of another journal; `note` takes down what is refused."""
+    def __init__(
+        self,
+        system: System,
+        position_in: Callable[[str], str] = str,
+        note: Note | None = None,
+        pace: Pace | None = None,
+    ) -> None:
+        """`position_in` tells the position in a cursor, or refuses one of another journal; `note` takes down what is refused; `pace`
+        keeps a client waiting that sends too much."""
         self.system = system
         self.note = note
+        self.pace = pace
         self._position_in = position_in
         self.translator = Translator(system.journal)
         self.office = PostOffice(system.journal, self.translator.addressees)
@@ -249,6 +260,8 @@ class AgentSocket:
             message = await self.websocket.receive()
             if message["type"] == "websocket.disconnect":
                 return
+            if self.sockets.pace is not None:
+                await self.sockets.pace(self.principal)
             await self._take(message, commands)
 
     async def _take(self, message: Any, commands: trio.Nursery) -> None:

@@ -7,7 +7,7 @@ A node that is killed loses what it had not yet recorded of these: refusals of t
 
 import hmac
 from collections import deque
-from collections.abc import Awaitable, Callable, Container
+from collections.abc import Awaitable, Callable
 from functools import partial
 from hashlib import sha256
 from typing import NamedTuple
@@ -60,13 +60,10 @@ class Ending(NamedTuple):
 
 
 class Trail:
-    """The trail of one journal. `strangers_tenant` is whose admins look after it, `proxies` are the addresses that stand before us."""
+    """The trail of one journal. `strangers_tenant` is whose admins look after it."""
 
-    def __init__(
-        self, system: System, secret: bytes, *, refusals_max: int, strangers_tenant: str, proxies: Container[str] = ()
-    ) -> None:
+    def __init__(self, system: System, secret: bytes, *, refusals_max: int, strangers_tenant: str) -> None:
         self.system = system
-        self._proxies = proxies
         self._secret = secret
         self._strangers_tenant = strangers_tenant
         self._refusals = Refusals(refusals_max, strangers_tenant)
@@ -99,7 +96,7 @@ class Trail:
             principal=principal.name,
             action=action,
             subject=subject[:SUBJECT_CHARACTERS_MAX],
-            origin=origin_of(connection, route, self._proxies, reason=reason),
+            origin=origin_of(connection, route, reason=reason),
         )
         context = Context(
             tenant=principal.tenant, principal=principal.name, correlation=trace_id, traceparent=traceparent
@@ -149,7 +146,7 @@ class Trail:
         known = code_of(error)
         assert known is not None
         token = connection.headers.get("authorization", "").partition(" ")[2].strip()
-        who = Who(self._strangers_tenant, address_of(connection, self._proxies), is_stranger=True)
+        who = Who(self._strangers_tenant, address_of(connection), is_stranger=True)
         self._refusals.note_stranger(who, self._refusal(connection, route, known), key_id_of(token) or "")
         self._wake()
 
@@ -166,7 +163,7 @@ class Trail:
             status=status,
             code=code[:WORDS_MAX],
             target=hmac.digest(self._secret, path, "sha256").hex()[:16],
-            origin=origin_of(connection, route, self._proxies),
+            origin=origin_of(connection, route),
         )
 
     # ---- how it comes to be on record

@@ -8,6 +8,7 @@ Everything that relies on hypercorn's inner names stands in this module; a test 
 """
 
 from collections.abc import Awaitable, Callable
+from math import inf
 from time import time
 from typing import Any, cast
 from wsgiref.handlers import format_date_time
@@ -32,6 +33,7 @@ from wsproto.utilities import LocalProtocolError
 
 from gateway.bounds import Bounds
 from gateway.handlers import ClientGone, Handler, Owner, Pulse
+from gateway.pace import Allowance
 from gateway.problems import MEDIA_TYPE, status_document
 from gateway.ws_frames import BINARY, TEXT, frame, read_messages
 
@@ -98,6 +100,8 @@ class Socket(WSStream):
         super().__init__(*args)
         self.pulse = Pulse(self._ping)
         self._answered = trio.Event()
+        self._controls = Allowance(self.task_group.connection.bounds.control_frames_per_second_max)
+        self._parts = 0  # of a message that has not ended
 
     async def handle(self, event: StreamEvent) -> None:
         if isinstance(event, StreamClosed):
@@ -163,7 +167,15 @@ class Socket(WSStream):
                     if event.message_finished:
                         message = self.buffer.to_message()
                         self.buffer.clear()
+                        if self._parts:
+                            self._parts = 0
+                            self.task_group.connection.bound_reading(inf)
                         await self._put(message)
+                    elif not await self._take_part(event):
+                        return
+                case Ping() | Pong() if not self._controls.take(trio.current_time()):
+                    await self._end(CloseReason.POLICY_VIOLATION, "too many pings")
+                    return
                 case Ping():
                     await self._send_wsproto_event(event.response())
                     self.pulse.beat()
@@ -185,6 +197,18 @@ class Socket(WSStream):
             return
         await self.task_group.connection.gather(data)
 
+    async def _take_part(self, part: Message[Any]) -> bool:
+        """A message goes on, over so many frames and seconds and no more; whether the socket does too."""
+        connection = self.task_group.connection
+        if not self._parts:
+            self._parts = 1
+            connection.bound_reading(connection.bounds.message_seconds_max)
+        self._parts += part.frame_finished
+        if self._parts <= connection.bounds.message_fragments_max:
+            return True
+        await self._end(CloseReason.POLICY_VIOLATION, "too many fragments")
+        return False
+
     async def _ping(self) -> None:
         if not self.closed and self.state is ASGIWebsocketState.CONNECTED:
             await self._send_wsproto_event(Ping())
@@ -194,6 +218,7 @@ class Socket(WSStream):
         await self.app_put(message)
 
     async def _end(self, code: int, reason: str | None) -> None:
+        self.task_group.connection.note("socket_ended", code=int(code), reason=reason)
         await self._send_wsproto_event(CloseConnection(code=code, reason=reason))
         await self.send(StreamClosed(stream_id=self.stream_id))
 
@@ -259,6 +284,7 @@ class Protocol(H11Protocol):
 
     async def refuse(self, status: int, *, method: bytes = b"") -> None:
         """Answers what is not a request that we serve, where an answer is still possible, and closes."""
+        self.owner.note("request_refused", status=status)
         if self.connection.our_state in {h11.IDLE, h11.SEND_RESPONSE} and not self._head and method != b"HEAD":
             await self._send_error_response(status)
         await self.send(Closed())

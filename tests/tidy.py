@@ -34,7 +34,8 @@ DOMAIN_WORDS = re.compile(
 )
 
 INDEX_HOST = re.compile(r"(?:pypi|pythonhosted|npmjs)\.(?:org|com)|index[-]url|deb[.]debian[.]", re.IGNORECASE)
-MACHINE_PATH = re.compile(r"(?<![.\w])/(?:work|root|home/[a-z]+|tmp/[a-z_]+|opt/[a-z-]+)/")
+# `/opt/gavel` is where the image and the unit have the program: the place that the operator gives it.
+MACHINE_PATH = re.compile(r"(?<![.\w])/(?:work|root|home/[a-z]+|tmp/[a-z_]+|opt/(?!gavel/)[a-z-]+)/")
 UNFINISHED = re.compile(r"\b(?:T[O]DO|F[I]XME|X[X]X)\b")
 
 

@@ -1,4 +1,4 @@
-"""Asking a node by its address, as an auditor does: with the key in GAVEL_KEY, and never redirected."""
+"""Asking a node by its address, as an auditor does: with the key in GAVEL_KEY, the authorities in GAVEL_TLS_CA, and never redirected."""
 
 import os
 from collections.abc import Mapping
@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 from urllib.error import HTTPError
 from urllib.parse import urlencode
-from urllib.request import HTTPRedirectHandler, Request, build_opener
+from urllib.request import HTTPRedirectHandler, Request
 
 import msgspec
 
+from gateway.connecting import Trust, opener_to
 from gateway.verdicts import Wrong
 
 T = TypeVar("T")
@@ -36,10 +37,12 @@ def ask_node(url: str, path: str, query: Mapping[str, object], kind: type[T]) ->
     """The JSON that a node answers with; parameters of None are left out. Raises Wrong."""
     given = urlencode({name: value for name, value in query.items() if value is not None})
     try:
-        request = Request(f"{url.rstrip('/')}{path}{'?' if given else ''}{given}")
+        authorities = os.environ.get("GAVEL_TLS_CA")
+        base, opener = opener_to(url.rstrip("/"), Trust(Path(authorities) if authorities else None), _NoRedirection)
+        request = Request(f"{base}{path}{'?' if given else ''}{given}")
         if credentials := os.environ.get("GAVEL_KEY"):
             request.add_header("Authorization", f"Bearer {credentials}")
-        with build_opener(_NoRedirection).open(request, timeout=ANSWER_SECONDS_MAX) as answer:
+        with opener.open(request, timeout=ANSWER_SECONDS_MAX) as answer:
             raw = cast(bytes, answer.read(ANSWER_BYTES_MAX))
         return msgspec.json.decode(raw, type=kind)
     except HTTPError as error:

@@ -64,13 +64,18 @@ def named_folder(settings: GavelSettings, journal: str) -> DataFolder:
 def read_settings(options: argparse.Namespace, **given: object) -> GavelSettings:
     """The settings that hold, those `given` (None: not given) over all others; logs go to stderr from here on."""
     named = {name: value for name, value in {"data": options.data, **given}.items() if value is not None}
-    environment = dict(os.environ) | {f"{PREFIX}{name.upper()}": str(value) for name, value in named.items()}
+    environment = dict(os.environ) | {f"{PREFIX}{name.upper()}": _text(value) for name, value in named.items()}
     try:
         settings = load(environment, config_paths=options.config)
     except (SettingsFaulty, OSError) as error:
         raise Wrong(f"settings: {error}") from error
     configure(settings.log_format, settings.log_level)
     return settings
+
+
+def _text(value: object) -> str:
+    """As the environment would have it."""
+    return ",".join(value) if isinstance(value, list) else str(value)
 
 
 def print_json(answer: object) -> None:

@@ -53,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
     settings = read_settings(
         options,
         data=fresh or options.data,
-        bind="127.0.0.1:0",
+        bind="http://127.0.0.1:0",
         lease_seconds=LEASE_SECONDS,
         log_level="warning",  # the stage tells what happens
     )

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 from gateway.client import Client, Denied, NotReached, running_node
 from gateway.commands.common import say
+from gateway.connecting import trust_of
 from gateway.folder import DataFolder
 from gateway.settings import GavelSettings
 from gateway.verdicts import Wrong
@@ -55,10 +56,11 @@ def _begin(settings: GavelSettings, body: dict[str, str]) -> tuple[Client, str] 
 def _node(settings: GavelSettings) -> Client | None:
     """The node that runs. The folder of a named journal is below the node's, and its admin's key its own."""
     folder = DataFolder(settings.data)
-    if (client := running_node(folder)) is not None:
+    trust = trust_of(settings)
+    if (client := running_node(folder, trust=trust)) is not None:
         return client
     above = DataFolder(folder.path.parent.parent)
-    return running_node(above, folder) if above.journals == folder.path.parent else None
+    return running_node(above, folder, trust) if above.journals == folder.path.parent else None
 
 
 def _end(client: Client, action_id: str, body: dict[str, str]) -> None:

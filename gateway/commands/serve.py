@@ -1,14 +1,21 @@
-"""`gavel serve`: runs a node until SIGTERM or SIGINT, then stops it in order."""
+"""`gavel serve`: runs a node until SIGTERM or SIGINT, then stops it in order; SIGHUP has it read its certificate again.
+
+A terminal that is closed sends SIGHUP too: that ends a node which was started in it.
+"""
 
 import argparse
+import os
 import signal
+import sys
+from dataclasses import dataclass, field
 from functools import partial
 
 import structlog
 import trio
 
 from gateway.commands.common import add_settings, read_settings, say
-from gateway.node import Exposed, FolderUnusable, NotInstalled, PortTaken, open_node
+from gateway.node import Exposed, FolderUnusable, Node, NotBound, NotInstalled, open_node
+from gateway.notify import Notifier
 from gateway.settings import GavelSettings
 from gateway.verdicts import CRASHED, FINE, Wrong
 from runtime.evidence import Unreadable
@@ -19,7 +26,12 @@ log = structlog.get_logger("gateway.serve")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--bind", metavar="HOST:PORT", help="where the door listens, 127.0.0.1:8070 by default")
+    parser.add_argument(
+        "--bind",
+        metavar="ADDRESS",
+        action="append",
+        help="where the door listens, HOST:PORT or unix:/PATH, 127.0.0.1:8070 by default; repeatable",
+    )
     parser.add_argument(
         "--insecure", action="store_true", default=None, help="allow to listen beyond loopback without TLS"
     )
@@ -31,8 +43,8 @@ def run(options: argparse.Namespace) -> int:
     try:
         trio.run(partial(_serve, settings))
     except Exposed as error:
-        raise Wrong(f"{error}: say --insecure if that is meant") from error
-    except (FolderUnusable, Locked, NotInstalled, Unreadable, PortTaken) as error:
+        raise Wrong(f"{error}: give the node a certificate, or say --insecure if that is meant") from error
+    except (FolderUnusable, Locked, NotBound, NotInstalled, Unreadable) as error:
         raise Wrong(str(error)) from error
     except Exception as error:
         log.error("node_crashed", exc_info=error)
@@ -42,13 +54,31 @@ def run(options: argparse.Namespace) -> int:
     return FINE
 
 
+@dataclass
+class _Run:
+    """What the node's run and the signals to it share."""
+
+    settings: GavelSettings
+    manager: Notifier = field(default_factory=Notifier)
+    stop: trio.Event = field(default_factory=trio.Event)
+    node: Node | None = None
+    """The node, as soon as it is open."""
+    terminal: int | None = field(default_factory=lambda: sys.stderr.fileno() if sys.stderr.isatty() else None)
+    """The open file of the terminal that it was started in."""
+
+
+def is_closed(terminal: int) -> bool:
+    """Whether nobody is at the terminal any more."""
+    return not os.isatty(terminal)
+
+
 async def _serve(settings: GavelSettings) -> None:
     crash: Exception | None = None
-    stop, is_open = trio.Event(), trio.Event()
+    this = _Run(settings)
     async with trio.open_nursery() as nursery:
-        watching = await nursery.start(_watch_signals, nursery.cancel_scope, stop, is_open)
+        watching = await nursery.start(_watch_signals, nursery.cancel_scope, this)
         try:
-            await _run(settings, stop, is_open)
+            await _run(this)
         except Exception as error:  # noqa: BLE001 — raised below: in here the nursery would wrap it
             crash = error
         watching.cancel()
@@ -57,28 +87,48 @@ async def _serve(settings: GavelSettings) -> None:
 
 
 async def _watch_signals(
-    node: trio.CancelScope,
-    stop: trio.Event,
-    is_open: trio.Event,
-    task_status: trio.TaskStatus[trio.CancelScope] = trio.TASK_STATUS_IGNORED,
+    run: trio.CancelScope, this: _Run, task_status: trio.TaskStatus[trio.CancelScope] = trio.TASK_STATUS_IGNORED
 ) -> None:
     """Stops the node at the first signal, in order if it is open, else at once; a second signal changes nothing."""
-    with trio.CancelScope() as ended, trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+    taken = signal.SIGTERM, signal.SIGINT, signal.SIGHUP
+    with trio.CancelScope() as ended, trio.open_signal_receiver(*taken) as signals:
         task_status.started(ended)
         async for number in signals:
+            if number == signal.SIGHUP and not (this.terminal is not None and is_closed(this.terminal)):
+                await _reload(this)
+                continue
             log.info("stopping", signal=signal.Signals(number).name)
-            stop.set()
-            if not is_open.is_set():
-                node.cancel()
+            this.stop.set()
+            if this.node is None:
+                run.cancel()
 
 
-async def _run(settings: GavelSettings, stop: trio.Event, is_open: trio.Event) -> None:
-    async with open_node(settings) as node:
-        is_open.set()
+async def _reload(this: _Run) -> None:
+    log.info("reloading")
+    if this.node is None:
+        return
+    await this.manager.reloading()
+    if this.node.certificates is not None:
+        await this.node.certificates.reload()
+    await this.manager.ready()
+
+
+async def _run(this: _Run) -> None:
+    settings, manager = this.settings, this.manager
+    async with open_node(settings) as node, trio.open_nursery() as nursery:
+        this.node = node
         collect_seldom()
         if settings.insecure:
             say("Keys and answers travel unencrypted: --insecure allows any address to be bound without TLS.")
         say(f"Gavel listens at {node.url}; its data is in {settings.data}")
         say(f"Sign in, once: {node.sign_in_link()}")
+        nursery.start_soon(manager.keep_watched)
+        await manager.ready()
         # Leaving the block, unlike cancelling it, lets the door close before the actors and the journal.
-        await stop.wait()
+        await this.stop.wait()
+        node.is_draining = settings.drain_seconds > 0
+        await manager.stopping()
+        if node.is_draining:
+            log.info("draining", seconds=settings.drain_seconds)
+            await trio.sleep(settings.drain_seconds)
+        nursery.cancel_scope.cancel()

@@ -44,6 +44,15 @@ AGAINST = words(
     characters_max=NOTE_CHARACTERS_MAX,
 )
 routes = (
-    Endpoint("GET", "/v1/audit/verify", verified, Permission.AUDIT_READ, reply=Report, query=(KEY, AGAINST), acts=True),
+    Endpoint(
+        "GET",
+        "/v1/audit/verify",
+        verified,
+        Permission.AUDIT_READ,
+        reply=Report,
+        query=(KEY, AGAINST),
+        acts=True,
+        is_heavy=True,
+    ),
     Endpoint("GET", "/v1/audit/checkpoint", checkpoint, Permission.AUDIT_READ, media="text/plain"),
 )

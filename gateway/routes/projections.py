@@ -127,6 +127,7 @@ routes = (
         reply=ReadModels,
         status=202,
         acts=True,
+        is_heavy=True,
     ),
     Endpoint("POST", f"{PROJECTIONS}/{{name}}/retry", retry, Permission.NODE_MANAGE, reply=ReadModels, acts=True),
     Endpoint(

@@ -9,9 +9,11 @@ from aggregates.session import EndSession, SessionAccepted, Way, stream
 from aggregates.user import stream as user_stream
 from aggregates.values.roles import Permission, Principal, Role
 from gateway import rows
+from gateway.admission import check_sign_in
 from gateway.auth import check_origin, digest_of, whose
 from gateway.calls import Call, Endpoint, found
 from gateway.cookies import delete_cookie
+from gateway.origins import lock_address_of
 from gateway.parts import TENANT, Compartment, Node
 from gateway.queries import PAGE, REASON, words
 from gateway.sign_in import by_password, compartment_of, end_session, open_session, user_principal
@@ -58,6 +60,7 @@ class SessionPage(msgspec.Struct, frozen=True):
 
 async def sign_in(call: Call) -> Response:
     """Takes the ticket of a sign-in link, once, for a session cookie, and leads on to the console."""
+    check_sign_in(call.node.visitors, lock_address_of(call.request))
     name = call.asked(TICKET)
     if (ticket := call.node.tickets.peek(name)) is None:
         raise HTTPException(401, "this ticket is unknown, used or too old; `gavel keys link` prints a new link")

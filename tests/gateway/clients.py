@@ -41,7 +41,10 @@ BID = {"price": 1.0, "eta_seconds": 5.0}
 
 def settings_of(folder: Path, **changed: Any) -> GavelSettings:
     unwatched = {"handler_warn_seconds": 0.0, "handler_seconds_max": 0.0}
-    return GavelSettings(data=folder / "data", **{"bind": "127.0.0.1:0", "house_solver": False, **unwatched, **changed})
+    changed["bind"] = changed.get("bind", ("127.0.0.1:0",))
+    if isinstance(changed["bind"], str):
+        changed["bind"] = (changed["bind"],)
+    return GavelSettings(data=folder / "data", **{"house_solver": False, **unwatched, **changed})
 
 
 @dataclass

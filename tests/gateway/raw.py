@@ -1,6 +1,7 @@
 """A server and raw clients for the attack tests: bytes on real sockets, well-formed or not."""
 
 import socket
+import ssl
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -16,10 +17,13 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from gateway.addresses import PerAddress
 from gateway.bounds import BodyBounds, BodyLimit, ClearFraming
 from gateway.live import EventStream, Write
 from gateway.problems import exception_handlers
+from gateway.proxies import Proxies
 from gateway.server import Bounds, Counts, serve
+from gateway.tls import Certificates
 
 GUARD_SECONDS = 30  # no assertion about speed: only that the test ends
 BIG_BYTES = 200_000_000
@@ -161,33 +165,54 @@ class Served:
     async def connect(self) -> trio.SocketStream:
         return await trio.open_tcp_stream("127.0.0.1", self.port)
 
-    async def say(self, data: bytes) -> bytes:
+    async def say(self, data: bytes, check: ssl.SSLContext | None = None) -> bytes:
         """Sends, reads until the server closes, and returns what it said."""
-        async with await self.connect() as stream:
+        stream: trio.abc.Stream = await self.connect()
+        if check is not None:
+            stream = trio.SSLStream(stream, check, server_hostname="127.0.0.1")
+        async with stream:
             await stream.send_all(data)
             return await read_all(stream)
 
-    async def answers(self) -> None:
-        answer = await self.say(request("GET", "/hello", "Connection: close"))
+    async def answers(self, check: ssl.SSLContext | None = None) -> None:
+        answer = await self.say(request("GET", "/hello", "Connection: close"), check)
         assert answer.startswith(b"HTTP/1.1 200")
         assert answer.endswith(b"\r\n\r\nhello")
 
 
 @asynccontextmanager
-async def served(app: Callable[..., Awaitable[None]] | None = None, **bounds: float) -> AsyncIterator[Served]:
-    """A server that must, after the block, answer a normal request and end in time."""
+async def served(
+    app: Callable[..., Awaitable[None]] | None = None,
+    *,
+    certificates: Certificates | None = None,
+    check: ssl.SSLContext | None = None,
+    proxies: Proxies | None = None,
+    per_address: PerAddress | None = None,
+    **bounds: float,
+) -> AsyncIterator[Served]:
+    """A server that must, after the block, answer a normal request and end in time; under TLS, one that is sent with `check`."""
     witness, counts, shutdown = Witness(), Counts(), trio.Event()
     granted = Bounds(**{"shutdown_seconds_max": 1.0, "linger_seconds_max": 0.5, **bounds})  # type: ignore[arg-type]
     inner = app or make_app(witness)
     with trio.fail_after(GUARD_SECONDS):
         async with trio.open_nursery() as nursery:
-            start = partial(serve, inner, bind="127.0.0.1:0", shutdown=shutdown, bounds=granted, counts=counts)
+            start = partial(
+                serve,
+                inner,
+                bind="127.0.0.1:0",
+                shutdown=shutdown,
+                bounds=granted,
+                counts=counts,
+                certificates=certificates,
+                proxies=proxies,
+                per_address=per_address,
+            )
             host, port = await nursery.start(start)
             assert host == "127.0.0.1"
             server = Served(port, witness, counts, shutdown)
             yield server
-            if not shutdown.is_set():
-                await server.answers()
+            if not shutdown.is_set() and (certificates is None or check is not None):
+                await server.answers(check)
             shutdown.set()
         with pytest.raises(OSError, match="all attempts to connect"):
             await trio.open_tcp_stream("127.0.0.1", port)
@@ -223,7 +248,7 @@ def frame(opcode: int, payload: bytes, *, fin: bool = True, rsv1: bool = False) 
     return bytes([first]) + length + bytes(4) + payload  # masked with zeros
 
 
-async def read_all(stream: trio.SocketStream) -> bytes:
+async def read_all(stream: trio.abc.ReceiveStream) -> bytes:
     data = bytearray()
     try:
         while part := await stream.receive_some(65_536):

@@ -13,6 +13,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.bounds import AtOnce, BodyBounds, BodyLimit, ClearFraming
+from gateway.callers import Callers
 from gateway.problems import exception_handlers
 
 
@@ -114,6 +115,33 @@ async def test_time_runs_over_the_whole_body_and_ends_with_it(autojump_clock: tr
     assert drops == 5
 
 
+async def test_a_body_that_drips_is_refused_and_one_that_flows_slowly_is_not(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    limit = BodyLimit(bytes_max=10**6, seconds_max=600, stall_seconds_max=10, bytes_per_second_min=1024)
+
+    async def ask_in_drops(size: int, seconds: float) -> tuple[int, float]:
+        drops, begun = 0, trio.current_time()
+        statuses: list[int] = []
+
+        async def drip() -> Message:
+            nonlocal drops
+            drops += 1
+            await trio.sleep(seconds)
+            return {"type": "http.request", "body": bytes(size), "more_body": drops < 20}
+
+        async def send(message: Message) -> None:
+            statuses.append(message.get("status", 0))
+
+        scope: Scope = {"type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": []}
+        await BodyBounds(make_app(), limit)(scope, drip, send)
+        return statuses[0], round(trio.current_time() - begun, 1)
+
+    assert await ask_in_drops(1, 9) == (408, 10.0)
+    assert await ask_in_drops(9 * 1024, 9) == (200, 180.0)
+    assert await ask_in_drops(0, 0.1) == (200, 2.0)
+
+
 async def test_longest_prefix_decides_which_limit_holds() -> None:
     limits = {"/v1/": BodyLimit(bytes_max=3), "/v1/blobs/": BodyLimit(bytes_max=20)}
     bounded = BodyBounds(make_app(), LIMIT, limits)
@@ -144,7 +172,7 @@ async def test_requests_at_once_are_bounded_but_health_checks_are_not() -> None:
             await release.wait()
         await PlainTextResponse("ok")(scope, receive, send)
 
-    app = AtOnce(wait, requests_max=2, sockets_max=1)
+    app = AtOnce(wait, requests_max=2, sockets_max=1, callers=Callers(9, 9))
     answers: list[tuple[int, Any, bytes]] = []
 
     async def note(path: str) -> None:

@@ -1,5 +1,7 @@
 """Fences: clients that are slow, silent, gone or rude end their own connection and nothing else."""
 
+from contextlib import AsyncExitStack
+
 import pytest
 import trio
 import trio.testing
@@ -37,7 +39,8 @@ async def test_client_that_stops_reading_is_dropped(path: str) -> None:
 
 @pytest.mark.parametrize("path", ["/big", "/flood", "/ws/push"])
 async def test_client_that_stops_reading_does_not_delay_the_shutdown(path: str) -> None:
-    async with served() as server, await server.connect() as stream:
+    async with AsyncExitStack() as clients_that_stay, served() as server:
+        stream = await clients_that_stay.enter_async_context(await server.connect())
         await stream.send_all(upgrade(path) if path.startswith("/ws") else request("GET", path))
         await stream.receive_some(1)
         await server.answers()
@@ -73,3 +76,16 @@ async def test_reset_in_the_middle_ends_that_connection_alone(begin: bytes) -> N
             await server.answers()
             reset(stream)
         assert server.counts.faults == 0
+
+
+async def test_a_client_that_takes_a_little_now_and_then_is_dropped() -> None:
+    """Each send would end within its time; together they would never end."""
+    async with served(send_seconds_max=0.5, bytes_per_second_min=10**8) as server:
+        stream = trio.socket.socket()
+        stream.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_RCVBUF, 4096)
+        await stream.connect(("127.0.0.1", server.port))
+        with stream:
+            await stream.send(request("GET", "/flood"))
+            while not server.counts.stalled:
+                await stream.recv(100_000)
+                await trio.sleep(0.02)

@@ -1,5 +1,6 @@
 """The door: ordinary service, room for new clients, and an end in time whatever clients do."""
 
+from contextlib import AsyncExitStack
 from functools import partial
 
 import pytest
@@ -7,7 +8,7 @@ import trio
 import trio.testing
 
 from gateway.server import PortTaken, serve
-from tests.gateway.raw import GUARD_SECONDS, Witness, make_app, open_socket, read_all, request, served
+from tests.gateway.raw import GUARD_SECONDS, Witness, frame, make_app, open_socket, read_all, request, served, upgrade
 
 
 async def test_one_connection_serves_many_requests_in_order() -> None:
@@ -102,6 +103,29 @@ async def test_shutdown_cancels_what_does_not_finish_in_time() -> None:
         await server.witness.begun.wait()
         server.shutdown.set()
         await server.witness.cancelled.wait()
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"GET /he",
+        request("POST", "/echo", "Content-Length: 100") + b"x",
+        request("POST", "/echo", "Transfer-Encoding: chunked") + b"5\r\nx",
+        request("GET", "/until_gone"),
+        request("GET", "/events"),
+        upgrade("/ws"),
+        upgrade("/ws") + frame(1, b"x", fin=False),
+        upgrade("/ws/late"),
+        request("GET", "/held") * 50,
+    ],
+    ids=["head", "body", "chunk", "waits", "stream", "deaf_socket", "message", "handshake", "pipeline"],
+)
+async def test_shutdown_ends_in_time_whatever_clients_are_doing_and_whether_they_listen_or_not(said: bytes) -> None:
+    async with AsyncExitStack() as clients_that_stay, served(shutdown_seconds_max=0.2) as server:
+        stream = await clients_that_stay.enter_async_context(await server.connect())
+        await stream.send_all(said)
+        await server.answers()
+        server.shutdown.set()
 
 
 async def test_cancelling_the_server_ends_it_too() -> None:

@@ -91,12 +91,26 @@ def test_the_environment_may_name_the_toml_file(tmp_path: Path):
     assert load({"GAVEL_SETTINGS": str(path), "GAVEL_MAILBOX_MAX": "9"}).mailbox_max == 9
 
 
-@pytest.mark.parametrize("bind", ["127.0.0.1:8070", "[::1]:0", "localhost:80", "0.0.0.0:65535"])
+@pytest.mark.parametrize(
+    "bind",
+    [
+        "127.0.0.1:8070",
+        "[::1]:0",
+        "localhost:80",
+        "0.0.0.0:65535",
+        "unix:/run/gavel",
+        "https://[::]:443",
+        "web=http://a:1",
+        "systemd",
+    ],
+)
 def test_an_address_with_a_port_is_taken(bind: str):
-    assert load({"GAVEL_BIND": bind}).bind == bind
+    assert load({"GAVEL_BIND": bind}).bind == (bind,)
 
 
-@pytest.mark.parametrize("bind", ["127.0.0.1", "8070", ":8070", "::1:8070", "localhost:port", "a b:1"])
+@pytest.mark.parametrize(
+    "bind", ["127.0.0.1", "8070", ":8070", "::1:8070", "localhost:port", "a b:1", "unix:gavel", "ftp://a:1"]
+)
 def test_an_address_without_host_or_port_is_refused(bind: str):
     with pytest.raises(SettingsFaulty, match="GAVEL_BIND"):
         load({"GAVEL_BIND": bind})

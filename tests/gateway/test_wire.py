@@ -145,10 +145,39 @@ async def test_frames_glued_to_the_upgrade_wait_for_its_answer(path: str) -> Non
         assert got == b"\x81\x05first\x81\x06second"
 
 
-async def test_many_empty_fragments_do_not_end_the_server() -> None:
-    async with served() as server, await open_socket(server) as stream:
-        await stream.send_all(frame(1, b"", fin=False) + frame(0, b"", fin=False) * 50_000 + frame(0, b"end"))
-        assert await stream.receive_some(100) == b"\x81\x03end"
+async def test_a_message_of_some_fragments_is_taken_and_one_of_too_many_ends_its_socket() -> None:
+    async with served(message_fragments_max=100) as server:
+        async with await open_socket(server) as stream:
+            for _ in range(3):
+                await stream.send_all(frame(1, b"", fin=False) + frame(0, b"", fin=False) * 98 + frame(0, b"end"))
+                assert await stream.receive_some(100) == b"\x81\x03end"
+        async with await open_socket(server) as stream:
+            await stream.send_all(frame(1, b"", fin=False) + frame(0, b"", fin=False) * 50_000)
+            told = await read_all(stream)
+            assert told[2:4] == b"\x03\xf0"
+            assert b"too many fragments" in told
+
+
+@pytest.mark.parametrize("begin", [frame(1, b"x", fin=False), frame(2, bytes(1000))[:500]], ids=["message", "frame"])
+async def test_a_message_that_does_not_end_in_time_ends_its_socket_and_a_quiet_one_lasts(begin: bytes) -> None:
+    async with served(message_seconds_max=0.2) as server, await open_socket(server) as quiet:
+        for _ in range(2):
+            async with await open_socket(server) as stream:
+                await stream.send_all(frame(1, b"whole") + begin)
+                assert await read_all(stream) == b"\x81\x05whole"
+        await quiet.send_all(frame(1, b"", fin=False) + frame(0, b"still"))
+        assert await quiet.receive_some(100) == b"\x81\x05still"
+
+
+@pytest.mark.parametrize("opcode", [9, 10], ids=["pings", "pongs"])
+async def test_a_flood_of_control_frames_ends_its_socket(opcode: int) -> None:
+    async with served(control_frames_per_second_max=20) as server, await open_socket(server) as stream:
+        await stream.send_all(frame(opcode, b"") * 20 + frame(1, b"hi"))
+        got = b""
+        while not got.endswith(b"hi"):
+            got += await stream.receive_some(100)
+        await stream.send_all(frame(opcode, b"") * 2000)
+        assert b"too many pings" in await read_all(stream)
 
 
 async def test_a_socket_echoes_text_bytes_and_pings() -> None:

@@ -1,15 +1,22 @@
-"""`gavel serve` when an actor is broken for good, and when one does not come back: the reason is its last word."""
+"""`gavel serve` as a service manager sees it, and when an actor is broken for good or does not come back: the reason is its last word."""
 
 import json
+import os
+import signal
+import socket
+import ssl
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+from gateway.commands.serve import is_closed
 from gateway.verdicts import CRASHED, WRONG
 from runtime.verification import verify
 from runtime.watchdog import STUCK
+from tests.gateway.certificates import Authority
 from tests.gateway.test_cli import SECONDS_MAX, surroundings
 
 ROOT = Path(__file__).parents[3]
@@ -88,3 +95,114 @@ def test_spans_without_their_library_are_refused_before_the_node_starts(
     monkeypatch.setitem(sys.modules, "opentelemetry", None)
     assert cli.main(["serve", "--bind", "127.0.0.1:0"]) == WRONG
     assert "install gavel-runtime[otel]" in capsys.readouterr().err
+
+
+# ---- what the service manager sees
+
+
+def hear(manager: socket.socket, *expected: str) -> None:
+    """Waits until the node has told all these lines, in order, heartbeats aside."""
+    for line in expected:
+        said = "WATCHDOG=1"
+        while said.startswith("WATCHDOG=1"):
+            said = manager.recv(1000).decode()
+        assert line in said.splitlines(), (line, said)
+
+
+def knock(port: int, said: bytes) -> socket.socket:
+    stream = socket.create_connection(("127.0.0.1", port), timeout=SECONDS_MAX)
+    stream.sendall(said)
+    return stream
+
+
+def test_a_service_manager_is_told_all_and_rude_clients_hold_up_no_end(tmp_path: Path) -> None:
+    authority, path = Authority(tmp_path), tmp_path / "door"
+    certificate, key = authority.issue("server")
+    settings = {
+        "GAVEL_TLS_CERTIFICATE": str(certificate),
+        "GAVEL_TLS_KEY": str(key),
+        "GAVEL_DRAIN_SECONDS": "1",
+        "GAVEL_HOUSE_SOLVER": "false",
+        "NOTIFY_SOCKET": str(tmp_path / "notify"),
+        "WATCHDOG_USEC": "200000",
+    }
+    binds = "127.0.0.1:0", "http://127.0.0.1:0", f"unix:{path}"
+    command = [sys.executable, "-m", "gateway.cli", "serve", *(word for bind in binds for word in ("--bind", bind))]
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager, ExitStack() as clients:
+        manager.bind(settings["NOTIFY_SOCKET"])
+        manager.settimeout(SECONDS_MAX)
+        environment = surroundings(tmp_path) | settings | {"GAVEL_LOG_FORMAT": "json"}
+        with subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True) as node:
+            try:
+                hear(manager, "READY=1")
+                assert manager.recv(1000) == b"WATCHDOG=1"
+                assert node.stderr is not None
+                ports: dict[str, int] = {}
+                while len(ports) < 3:
+                    line = node.stderr.readline()
+                    if '"listening"' in line:
+                        ports[json.loads(line)["bind"]] = json.loads(line)["port"]
+                _check_reload(node, manager, authority, ports[binds[0]])
+                for said in (b"\x16\x03\x01", b""):
+                    clients.enter_context(knock(ports[binds[0]], said))
+                token = (tmp_path / "data" / "admin-key").read_text().strip()
+                for said in _rude(token):
+                    clients.enter_context(knock(ports[binds[1]], said))
+                node.send_signal(signal.SIGTERM)
+                hear(manager, "STOPPING=1")
+                with socket.socket(socket.AF_UNIX) as probe:
+                    probe.connect(str(path))
+                    probe.sendall(b"GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+                    assert probe.recv(1000).startswith(b"HTTP/1.1 503")
+                assert node.wait(SECONDS_MAX) == 0
+                assert not path.exists()
+            finally:
+                node.kill()
+    assert verify(tmp_path / "data" / "journal.db").whole
+
+
+def _check_reload(node: subprocess.Popen[str], manager: socket.socket, authority: Authority, port: int) -> None:
+    before = ssl.get_server_certificate(("127.0.0.1", port), ca_certs=str(authority.file))
+    authority.issue("server")
+    node.send_signal(signal.SIGHUP)
+    hear(manager, "RELOADING=1", "READY=1")
+    assert ssl.get_server_certificate(("127.0.0.1", port), ca_certs=str(authority.file)) != before
+
+
+def _rude(token: str) -> list[bytes]:
+    """Clients that stop in the middle of everything, or never do what they are told."""
+    head = f"Host: x\r\nAuthorization: Bearer {token}\r\n"
+    upgrade = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    return [
+        said.encode()
+        for said in (
+            "GET /li",
+            f"POST /v1/tasks HTTP/1.1\r\n{head}Content-Length: 100\r\n\r\n{{",
+            f"GET /v1/feed HTTP/1.1\r\n{head}\r\n",
+            f"GET /v1/feed HTTP/1.1\r\n{head}{upgrade}Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+        )
+    ]
+
+
+def test_what_a_node_cannot_listen_on_ends_it_as_a_wrong_question(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from gateway import cli
+
+    monkeypatch.setenv("GAVEL_DATA", str(tmp_path / "data"))
+    for arguments, named in (
+        (["--bind", "unix:/nowhere/door"], "unix:/nowhere/door can't be listened on: No such file"),
+        (["--bind", "https://127.0.0.1:0"], "there is no certificate"),
+        (["--bind", "127.0.0.1:0", "--bind", "0.0.0.0:0"], "0.0.0.0:0 can be reached from other machines"),
+        (["--bind", "systemd"], "LISTEN_FDS"),
+    ):
+        assert cli.main(["serve", *arguments]) == WRONG
+        assert named in capsys.readouterr().err
+
+
+def test_a_terminal_that_was_closed_is_told_from_one_that_somebody_sits_at() -> None:
+    person, terminal = os.openpty()
+    assert not is_closed(terminal)
+    os.close(person)
+    assert is_closed(terminal)
+    os.close(terminal)

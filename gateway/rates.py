@@ -1,0 +1,144 @@
+"""How often each may ask: the generic cell rate algorithm (ITU-T I.371), one number for each who asked lately.
+
+Requests are of three classes: what reads, what writes, and what is heavy, because it reads a whole journal or makes read models anew. Each
+principal has a rate for each class; each tenant has one for all that its principals ask together. Who is over a rate is told when to come
+again, ten seconds at most.
+"""
+
+from collections.abc import Callable
+from enum import StrEnum
+from math import ceil
+from typing import NamedTuple
+
+from gateway.settings import GavelSettings
+
+BURST_SECONDS = 2.0
+"""So many seconds' worth may come at once, by who was silent before."""
+KEYS_MAX = 100_000
+"""Principals and tenants of which a rate is kept; who has not asked for a while costs nothing, being as if never seen."""
+RETRY_SECONDS_MAX = 10
+
+
+class Kind(StrEnum):
+    """A class of routes."""
+
+    READ = "read"
+    WRITE = "write"
+    HEAVY = "heavy"
+
+
+class Standing(NamedTuple):
+    """How somebody stands to a rate after asking: whether this one was let in, how many more could come at once, in how many seconds the
+    next may come (none: now), and in how many all that may come at once could come again."""
+
+    is_let_in: bool
+    remaining: int
+    wait: float
+    reset: float
+
+
+class Rate:
+    """So many a second, and a burst of so many at once. `now` tells the time in seconds."""
+
+    def __init__(self, per_second: float, burst: int, now: Callable[[], float]) -> None:
+        self.per_second, self.burst = per_second, burst
+        self._interval = 1.0 / per_second
+        self._tolerance = self._interval * burst
+        self._now = now
+        self._free_at: dict[str, float] = {}
+
+    def ask(self, key: str) -> Standing:
+        """One more of this key; it counts only where it is let in."""
+        now = self._now()
+        free_at = max(self._free_at.get(key, now), now)
+        after = free_at + self._interval
+        # The sum may round up by as much as the last bit of a time in seconds.
+        if after - now > self._tolerance + 1e-9:
+            return Standing(False, 0, after - now - self._tolerance, free_at - now)
+        if len(self._free_at) >= KEYS_MAX and key not in self._free_at:
+            self._forget(now)
+        self._free_at[key] = after
+        return Standing(True, int((self._tolerance - (after - now)) * self.per_second + 1e-6), 0.0, after - now)
+
+    def give_back(self, key: str) -> None:
+        """One that was let in was not done after all."""
+        if key in self._free_at:
+            self._free_at[key] -= self._interval
+
+    def _forget(self, now: float) -> None:
+        """Those who are as if never seen; where all are in debt, those who have the least."""
+        self._free_at = {key: free_at for key, free_at in self._free_at.items() if free_at > now}
+        if len(self._free_at) >= KEYS_MAX:
+            most = sorted(self._free_at, key=self._free_at.__getitem__)[KEYS_MAX // 2 :]
+            self._free_at = {key: self._free_at[key] for key in most}
+
+    def __len__(self) -> int:
+        return len(self._free_at)
+
+
+class Verdict(NamedTuple):
+    """Whether a request is let in, and what its answer says of the rates (RateLimit header fields for HTTP, draft 10)."""
+
+    is_let_in: bool
+    policy: str
+    standing: str
+    retry_seconds: int
+
+
+class Rates:
+    """The rates of one node's callers."""
+
+    def __init__(self, settings: GavelSettings, now: Callable[[], float]) -> None:
+        self._rate_by_kind = {
+            Kind.READ: _rate(settings.reads_per_second, now),
+            Kind.WRITE: _rate(settings.writes_per_second, now),
+            Kind.HEAVY: _rate(settings.heavy_per_minute / 60.0, now, burst_seconds=60.0),
+        }
+        self._sign_ins = _rate(settings.sign_ins_per_minute / 60.0, now, burst_seconds=60.0)
+        self._of_tenants = _rate(settings.tenant_requests_per_second, now)
+        self._policy_by_kind = {
+            kind: f'"{kind}";q={rate.burst};w={ceil(rate.burst / rate.per_second)}'
+            for kind, rate in self._rate_by_kind.items()
+        }
+        self._policy_of_tenants = (
+            f'"tenant";q={self._of_tenants.burst};w={ceil(self._of_tenants.burst / self._of_tenants.per_second)}'
+        )
+
+    def ask(self, tenant: str, principal: str, kind: Kind) -> Verdict:
+        """One more request of this principal."""
+        rate = self._rate_by_kind[kind]
+        key = f"{tenant} {principal}"
+        own = rate.ask(key)
+        if not own.is_let_in:
+            return _told(own, self._policy_by_kind[kind], kind)
+        of_tenant = self._of_tenants.ask(tenant)
+        if not of_tenant.is_let_in:
+            rate.give_back(key)
+            return _told(of_tenant, self._policy_of_tenants, "tenant")
+        if of_tenant.remaining < own.remaining:
+            return _told(of_tenant, self._policy_of_tenants, "tenant")
+        return _told(own, self._policy_by_kind[kind], kind)
+
+    def ask_sign_in(self, address: str) -> Verdict:
+        """One more password or ticket from this address."""
+        rate = self._sign_ins
+        return _told(rate.ask(address), f'"sign-in";q={rate.burst};w={ceil(rate.burst / rate.per_second)}', "sign-in")
+
+    def wait(self, tenant: str, principal: str, kind: Kind) -> float:
+        """The same for who can be kept waiting: counts it where it is let in, and tells in how many seconds to ask again (0: it is)."""
+        own = self._rate_by_kind[kind].ask(f"{tenant} {principal}")
+        if not own.is_let_in:
+            return own.wait
+        of_tenant = self._of_tenants.ask(tenant)
+        if not of_tenant.is_let_in:
+            self._rate_by_kind[kind].give_back(f"{tenant} {principal}")
+        return of_tenant.wait
+
+
+def _rate(per_second: float, now: Callable[[], float], *, burst_seconds: float = BURST_SECONDS) -> Rate:
+    return Rate(per_second, max(1, round(per_second * burst_seconds)), now)
+
+
+def _told(standing: Standing, policy: str, name: str) -> Verdict:
+    retry = 0 if standing.is_let_in else max(1, min(ceil(standing.wait), RETRY_SECONDS_MAX))
+    return Verdict(standing.is_let_in, policy, f'"{name}";r={standing.remaining};t={ceil(standing.reset)}', retry)
