@@ -36,6 +36,9 @@ from runtime.garbage import collect_seldom
 from runtime.telemetry import configure
 
 CONNECTIONS_MAX = 12_000
+RATE = 1e6
+"""Rates are kept, and met by nobody: one client asks for all."""
+
 STOP_SECONDS_MAX = 15.0
 SECONDS_MAX = 3600.0
 """Leases and calls for bids outlast a measurement."""
@@ -170,6 +173,9 @@ async def _node(folder: str, tenants: str, *, started: Callable[..., None], stop
         bind=("127.0.0.1:0",),
         connections_max=CONNECTIONS_MAX,
         house_solver=False,
+        reads_per_second=RATE,
+        writes_per_second=RATE,
+        tenant_requests_per_second=RATE,
         bidding_seconds_max=SECONDS_MAX,
         lease_seconds=SECONDS_MAX,
     )
