@@ -2,6 +2,7 @@
 
 from agents.coordinator import Coordinator
 from agents.curator import Curator
+from agents.herald import Herald
 from agents.security import Security
 from agents.solver import Solver
 from agents.warden import Warden
@@ -12,6 +13,7 @@ ROSTER = (
     Role(Security, key="node"),
     Role(Curator, key="node"),
     Role(Warden, key="node"),
+    Role(Herald, key="node"),
     # Made by the node, which knows where blobs are read.
     Role(Solver, key="tenant"),
 )

@@ -18,6 +18,7 @@ from aggregates import (
     task,
     trail,
     user,
+    webhook,
 )
 
 AGGREGATES: tuple[ModuleType, ...] = (
@@ -36,4 +37,5 @@ AGGREGATES: tuple[ModuleType, ...] = (
     task,
     trail,
     user,
+    webhook,
 )

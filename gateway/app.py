@@ -21,6 +21,7 @@ from gateway.routes import (
     bids,
     blobs,
     console,
+    feed,
     health,
     journals,
     keys,
@@ -40,6 +41,7 @@ from gateway.routes import (
     trail,
     uploads,
     users,
+    webhooks,
     witness,
 )
 from gateway.routing import Application
@@ -59,7 +61,9 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *solves.routes,
     *uploads.routes,  # before the blobs, whose path takes any name
     *blobs.routes,
+    *webhooks.routes,
     *log.routes,
+    *feed.routes,
     *log_state.routes,
     *log_why.routes,
     *audit.routes,
@@ -73,7 +77,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *actors.routes,
     *openapi.routes,
 )
-SOCKETS: tuple[SocketEndpoint, ...] = (*sockets.routes, *log.sockets)
+SOCKETS: tuple[SocketEndpoint, ...] = (*sockets.routes, *feed.sockets)
 
 BLOBS = "/v1/blobs/"
 BLOB_SECONDS_MAX = 600.0

@@ -62,6 +62,8 @@ async def carry_through(node: Compartment) -> None:
     await _guarded(keyring.destroy, [bytes.fromhex(key) for one in due for key in one.keys])
     await _guarded(keyring.dispose, DISPOSABLE)
     await _forget_copies(node)
+    node.fanout.forget()
+    await node.webhooks.begin_again()
     for tenant, data_subject in sorted({(one.tenant, one.data_subject) for one in due}):
         await node.uploads.erase(tenant, data_subject)
         await run_blocking(node.blobs.erase, tenant, data_subject)

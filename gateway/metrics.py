@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import accumulate
 
+from aggregates.webhook import Stage
 from gateway.compartments import Berth
 from gateway.parts import Compartment, Node
 from runtime.actors import Actors
@@ -36,6 +37,8 @@ def lines(node: Compartment, whole: Node | None = None) -> Iterator[str]:
     )
     standings: Samples = [({"projection": one.name}, one.position) for one in node.projector.status()]
     yield from metric("gavel_projection_position", "gauge", "How far a read model is.", standings)
+    yield from metric("gavel_feed_readers", "gauge", "Readers of the feed.", [(PLAIN, node.fanout.readers)])
+    yield from of_webhooks(node)
     yield from of_kinds(node.system)
     yield from metric(
         "gavel_actor_reactions",
@@ -65,6 +68,19 @@ OF_JOURNALS: tuple[tuple[str, str, str, Callable[[Journal], float]], ...] = (
     ("commits_total", "counter", "Commits.", lambda journal: journal.commits),
     ("failures_total", "counter", "Commits that failed.", lambda journal: journal.failures),
 )
+
+
+def of_webhooks(node: Compartment) -> Iterator[str]:
+    """All webhooks of a compartment together."""
+    webhooks = node.webhooks
+    standing: Samples = [({"status": one.value}, webhooks.count(one)) for one in (Stage.ACTIVE, Stage.PAUSED)]
+    yield from metric("gavel_webhooks", "gauge", "Webhooks.", standing)
+    failing = sum(courier.failing_since > 0 for courier in webhooks)
+    yield from metric("gavel_webhooks_failing", "gauge", "Webhooks whose deliveries fail now.", [(PLAIN, failing)])
+    lag = "Records that the webhook that is furthest behind has yet to look at."
+    yield from metric("gavel_webhook_lag", "gauge", lag, [(PLAIN, webhooks.lag)])
+    ended: Samples = [({"outcome": "taken"}, webhooks.succeeded), ({"outcome": "failed"}, webhooks.failures)]
+    yield from metric("gavel_webhook_attempts_total", "counter", "Attempts to deliver.", ended)
 
 
 def of_kinds(actors: Actors) -> Iterator[str]:

@@ -175,9 +175,12 @@ async def _open_compartment(node: Node, machine: Machine, facts: JournalFacts) -
         await _admit_admin(compartment, facts.name)
         async with _keep_trail(compartment), trio.open_nursery() as nursery:
             nursery.start_soon(compartment.sockets.run)
+            nursery.start_soon(compartment.fanout.run)
+            nursery.start_soon(compartment.webhooks.run, node.opened)
             nursery.start_soon(keep_retention, compartment)
             yield compartment
             nursery.cancel_scope.cancel()
+        await compartment.webhooks.close()
 
 
 @asynccontextmanager
@@ -335,10 +338,14 @@ async def _open_door(node: Node, door: Door) -> AsyncIterator[None]:
     async with trio.open_nursery() as delivering:
         delivering.start_soon(node.sockets.run)
         delivering.start_soon(node.visitors.turns.run)
+        delivering.start_soon(node.fanout.run)
+        delivering.start_soon(node.webhooks.run, node.opened)
         delivering.start_soon(keep_retention, node)
         async with open_door(node, door):
+            node.opened.set()
             yield
         delivering.cancel_scope.cancel()
+    await node.webhooks.close()
 
 
 def _alone(group: BaseExceptionGroup[BaseException]) -> BaseException | None:

@@ -19,8 +19,11 @@ from gateway.auth import Tokens, digest_of
 from gateway.bounds import Counts
 from gateway.callers import Callers
 from gateway.checkpoints import Keeper
+from gateway.courier import Terms
 from gateway.fair import Turns
+from gateway.fanout import Fanout
 from gateway.folder import DataFolder
+from gateway.outside import Sender
 from gateway.passwords import Passwords
 from gateway.rates import Rates
 from gateway.settings import GavelSettings
@@ -28,6 +31,7 @@ from gateway.sockets import Sockets
 from gateway.tickets import Tickets
 from gateway.tls import Certificates
 from gateway.trail import Trail
+from gateway.webhooks import Webhooks
 from runtime.blobs import Blobs
 from runtime.delivery import Context
 from runtime.errors import Failure, Refused
@@ -99,6 +103,10 @@ class Compartment:
             strangers_tenant=TENANT if journal == SHARED else journal,
         )
         self.sockets = Sockets(self.system, self.position_in, self.trail.refuse, partial(pace, visitors))
+        self.fanout = Fanout(self.system.journal)
+        terms = Terms(settings.webhook_retry_seconds_max, settings.webhook_dead_seconds)
+        outside = Sender(http=settings.webhook_http, private=settings.webhook_private)
+        self.webhooks = Webhooks(self.system, journal, self.folder.secret(), outside, terms)
         self.started_at = self.system.clock.now()
         self.admin_token = ""
         self.rotating = trio.Lock()
@@ -203,6 +211,8 @@ class Node(Compartment):
         visitors = Visitors(Tickets(parts.system.clock.now), Passwords(), rates, Turns())
         super().__init__(SHARED, settings, parts, visitors, Counts())
         self.url = ""
+        self.opened = trio.Event()
+        """Is set when the door is open: what goes out of the node by itself begins then."""
         self.callers = Callers(settings.requests_per_principal_max, settings.sockets_per_principal_max)
 
     def faults(self) -> list[str]:

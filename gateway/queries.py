@@ -58,6 +58,22 @@ def integer(name: str, meaning: str, absent: T, *, least: int = 0, most: int = P
     return Parameter(name, meaning, schema | ({} if absent is None else {"default": absent}), read, absent)
 
 
+def number(name: str, meaning: str, absent: float, most: float) -> Parameter[float]:
+    """A number from 0 to a bound."""
+
+    def read(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = -1.0
+        if not (text.isascii() and 0 <= value <= most):
+            raise _refused(name, f"a number from 0 to {most:g}")
+        return value
+
+    schema = {"type": "number", "minimum": 0, "maximum": most, "default": absent}
+    return Parameter(name, meaning, schema, read, absent)
+
+
 def position(name: str, meaning: str, absent: T) -> Parameter[int | T]:
     """A position of the caller's journal."""
     return replace(integer(name, f"{meaning} It may name its journal, as in `NAME:4711`.", absent), is_position=True)

@@ -8,7 +8,7 @@ from typing import Literal
 
 import msgspec
 
-from aggregates import agent, key, session, solve_job, task, user
+from aggregates import agent, key, session, solve_job, task, user, webhook
 from aggregates.values.document import Document
 from aggregates.values.qubo import Format, Sense
 from aggregates.values.ranking import Ranked
@@ -219,3 +219,26 @@ class Session(Row, frozen=True, kw_only=True):
     opened_at: float
     ends_at: float
     ended_at: float | None
+
+
+class Webhook(Row, frozen=True, kw_only=True):
+    """A webhook, without its secret. `position`, `delivered` and `failed` (attempts) stand as they were recorded last; `error` and
+    `failing_since` are there while attempts fail, `reason` where it was paused or deleted."""
+
+    webhook_id: str
+    url: str
+    kinds: list[str]
+    stream: str
+    principal: str
+    status: webhook.Stage
+    reason: str | None
+    position: int
+    delivered: int
+    failed: int
+    error: str | None
+    failing_since: float | None
+    generation: int
+    overlap_until: float | None
+    created_at: float
+    delivered_at: float | None
+    deleted_at: float | None

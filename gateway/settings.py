@@ -198,6 +198,14 @@ class GavelSettings(Struct, frozen=True, kw_only=True):
     proxy_header: Annotated[
         Literal["X-Forwarded-For", "Forwarded"], about("the header in which the proxies say so")
     ] = "X-Forwarded-For"
+    webhook_http: Annotated[bool, about("webhooks may be sent to URLs without TLS")] = False
+    webhook_private: Annotated[bool, about("webhooks may be sent to addresses inside this network")] = False
+    webhook_retry_seconds_max: Annotated[
+        float, about("how long is waited at most before a delivery is tried again", ge=1)
+    ] = 3600.0
+    webhook_dead_seconds: Annotated[
+        float, about("how long deliveries may fail before their webhook is paused", ge=0)
+    ] = 3 * 24 * 3600.0
     refusals_recorded_max: Annotated[
         int, about("refusals of one principal that are recorded one by one in a minute; others are counted", ge=0)
     ] = 60

@@ -2,6 +2,18 @@
 
 from types import ModuleType
 
-from projections import agents, audit, bids, keys, personal, problems, sessions, solves, tasks, users
+from projections import agents, audit, bids, keys, personal, problems, sessions, solves, tasks, users, webhooks
 
-PROJECTIONS: tuple[ModuleType, ...] = (agents, audit, bids, keys, personal, problems, sessions, solves, tasks, users)
+PROJECTIONS: tuple[ModuleType, ...] = (
+    agents,
+    audit,
+    bids,
+    keys,
+    personal,
+    problems,
+    sessions,
+    solves,
+    tasks,
+    users,
+    webhooks,
+)

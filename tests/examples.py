@@ -19,6 +19,7 @@ from aggregates import (
     task,
     trail,
     user,
+    webhook,
 )
 from aggregates.agent import AgentType
 from aggregates.task import Candidate, Doer, Stage, TaskType
@@ -156,6 +157,18 @@ COMMANDS = (
         at=AT,
         tenant=TENANT,
     ),
+    webhook.CreateWebhook(
+        webhook_id="w1", url="https://example.org/hook", kinds=("task",), position=9, at=AT, tenant=TENANT
+    ),
+    webhook.UpdateWebhook(webhook_id="w1", stream="task-t1", at=AT, tenant=TENANT),
+    webhook.PauseWebhook(webhook_id="w1", reason="maintenance", at=AT, tenant=TENANT),
+    webhook.ResumeWebhook(webhook_id="w1", reason="back again", at=AT, tenant=TENANT),
+    webhook.RotateSecret(webhook_id="w1", generation=2, overlap_seconds=60.0, at=AT, tenant=TENANT),
+    webhook.ReplayWebhook(webhook_id="w1", after=3, position=20, at=AT, tenant=TENANT),
+    webhook.DeleteWebhook(webhook_id="w1", reason="not needed", at=AT, tenant=TENANT),
+    webhook.NoteDelivered(webhook_id="w1", run=0, position=12, delivered=2, failed=1, at=AT, tenant=TENANT),
+    webhook.NoteFailing(webhook_id="w1", run=0, position=13, since=AT, error="answered 500", at=AT, tenant=TENANT),
+    webhook.GiveUpWebhook(webhook_id="w1", run=0, reason="answered 410", at=AT, tenant=TENANT),
     subject.EraseSubject(data_subject="p17", keys=("0a" * 16,), reason="asked for", at=AT, tenant=TENANT),
     qubo_problem.RegisterProblem(
         problem_id="p1",
@@ -315,6 +328,19 @@ EVENTS = (
     projection.EventSkipped(
         projection="tasks/1", position=4711, reason="written by a faulty release", failure="no digest"
     ),
+    webhook.WebhookCreated(
+        webhook_id="w1", url="https://example.org/hook", kinds=("task",), stream="", principal="", position=9
+    ),
+    webhook.WebhookUpdated(
+        webhook_id="w1", url="https://example.org/hook", kinds=("task",), stream="task-t1", principal=""
+    ),
+    webhook.WebhookPaused(webhook_id="w1", reason="maintenance", given_up=False),
+    webhook.WebhookResumed(webhook_id="w1", reason="back again"),
+    webhook.SecretRotated(webhook_id="w1", generation=2, overlap_until=AT + 60.0),
+    webhook.WebhookReplayed(webhook_id="w1", run=1, position=3),
+    webhook.WebhookDeleted(webhook_id="w1", reason="not needed"),
+    webhook.WebhookDelivered(webhook_id="w1", run=0, position=12, delivered=2, failed=1),
+    webhook.WebhookFailing(webhook_id="w1", position=13, since=AT, error="answered 500"),
     subject.SubjectErased(data_subject="p17", keys=("0a" * 16,), reason="asked for"),
     qubo_problem.ProblemRegistered(
         problem_id="p1",

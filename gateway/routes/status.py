@@ -1,5 +1,6 @@
 """How the node is: one answer for the console and the command line, and the same in numbers for Prometheus."""
 
+from collections import Counter
 from functools import cache
 from importlib.metadata import version
 
@@ -32,6 +33,15 @@ class Seal(msgspec.Struct, frozen=True):
     root: str
 
 
+class Webhooks(msgspec.Struct, frozen=True, kw_only=True):
+    """How the tenant's webhooks fare: how many there are in each status and of how many deliveries fail now, and how many records the one
+    that is furthest behind has yet to look at."""
+
+    count_by_status: dict[str, int]
+    failing: int
+    lag: int
+
+
 class Status(msgspec.Struct, frozen=True, kw_only=True):
     """The node at a glance, as far as it concerns this journal. `actors`, those `actors_more` that are not listed, and `kinds` are for
     those who watch the node, `journals` (the named ones) for those of them who look after all of it; others see empty lists."""
@@ -52,6 +62,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     agents: dict[str, int]
     tasks: dict[str, int]
     projections: list[Standing]
+    webhooks: Webhooks
     actors: list[ActorRow]
     actors_more: int
     kinds: list[KindRow]
@@ -89,6 +100,7 @@ async def status(call: Call) -> Response:
             agents=counts[0],
             tasks=counts[1],
             projections=list(node.projector.status()),
+            webhooks=_webhooks(node, call.tenant),
             actors=seen.actors,
             actors_more=seen.more,
             kinds=seen.kinds,
@@ -105,6 +117,15 @@ def _journals(call: Call) -> list[JournalRow]:
     """The named journals, for those who look after the node."""
     node = whole_node(call.node, call.principal) if Permission.NODE_READ in call.principal.permissions else None
     return [journal_row(berth) for berth in node.isolated] if node is not None else []
+
+
+def _webhooks(node: Compartment, tenant: str) -> Webhooks:
+    own = [courier for courier in node.webhooks if courier.facts.tenant == tenant]
+    return Webhooks(
+        count_by_status=dict(Counter(courier.facts.stage.value for courier in own)),
+        failing=sum(courier.failing_since > 0 for courier in own),
+        lag=max((courier.lag for courier in own), default=0),
+    )
 
 
 NOTHING_SEEN = Tree(actors=[], more=0, kinds=[])

@@ -29,6 +29,7 @@ from aggregates import (
     task,
     trail,
     user,
+    webhook,
 )
 from aggregates.catalog import AGGREGATES
 from runtime.codec import Codec
@@ -144,7 +145,14 @@ def _lives() -> Iterator[tuple[str, Life]]:
     yield "trail-acme:19675:agent:ann", [_example(trail.NoteRefusals)]
     yield "trail-acme:19675:192.0.2.7", [_example(trail.NoteStrangers)]
     yield "trail-acme:suspect:192.0.2.7", [_example(trail.SuspectIntruder)]
+    yield "webhook-acme:w1", _webhook()
     yield trail.SETTINGS, [_example(trail.NoteSettings), _example(trail.NoteSettings, settings={"bind": "[::1]:80"})]
+
+
+def _webhook() -> Life:
+    told = (webhook.CreateWebhook, webhook.UpdateWebhook, webhook.NoteDelivered, webhook.NoteFailing)
+    ended = (webhook.RotateSecret, webhook.ReplayWebhook, webhook.PauseWebhook, webhook.DeleteWebhook)
+    return [_example(kind) for kind in (*told, webhook.GiveUpWebhook, webhook.ResumeWebhook, *ended)]
 
 
 def _jobs() -> Iterator[tuple[str, Life]]:

@@ -17,7 +17,7 @@ from gateway.calls import Call, Endpoint
 from gateway.openapi import PATH_PARAMETER
 from gateway.queries import LIMIT
 from gateway.routes.trail import TrailRow
-from projections import agents, audit, bids, keys, problems, schema, solves, tasks
+from projections import agents, audit, bids, keys, problems, schema, solves, tasks, webhooks
 from tests.gateway import documented
 from tests.gateway.clients import BID, TASK, Client, recorded
 
@@ -79,6 +79,7 @@ def test_a_parameter_is_named_before_it_is_read() -> None:
         (rows.Problem, problems.problems, set()),
         (rows.WholeSolve, solves.solves, set()),
         (rows.Key, keys.keys, set()),
+        (rows.Webhook, webhooks.webhooks, set()),
         (TrailRow, audit.audit, set()),
     ],
 )
@@ -113,6 +114,18 @@ async def _work_with_persons(admin: Client) -> None:
     )
 
 
+async def _work_with_webhooks(admin: Client) -> None:
+    made = await admin.ask("POST", "/v1/webhooks", {"url": "https://localhost/", "kinds": ["nothing"]})
+    hook = f"/v1/webhooks/{made.json()['webhook_id']}"
+    asked: list[tuple[str, Any]] = [
+        (f"{hook}/{what}", body) for what, body in (("pause", None), ("secret", {}), ("test", None))
+    ]
+    asked += [(f"{hook}/replay", {"after": 0}), (f"{hook}/resume", None)]
+    await _do(admin, ("PATCH", hook, {"kinds": ["task"]}), *(("POST", path, body) for path, body in asked))
+    await _do(admin, ("GET", f"{hook}/deliveries", None), ("GET", hook, None), ("GET", "/v1/webhooks", None))
+    await _do(admin, ("DELETE", hook, None))
+
+
 async def test_every_json_answer_is_as_described(admin: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     documented.exercised.clear()
     await _work_with_keys_and_agents(admin)
@@ -126,6 +139,7 @@ async def test_every_json_answer_is_as_described(admin: Client, monkeypatch: pyt
     await _work_with_uploads(admin)
     await _do(admin, ("POST", "/v1/journals", {"name": "acme"}), ("GET", "/v1/journals", None))
     await _work_with_persons(admin)
+    await _work_with_webhooks(admin)
     await _work_with_read_models(admin, monkeypatch)
     await _work_with_the_trail(admin)
     await _do(admin, ("POST", "/v1/audit/rotations", {"reason": "yearly"}))

@@ -66,12 +66,13 @@ async def furnished(folder: Path) -> AsyncIterator[Fixtures]:
         job = (await admin.ask("POST", "/v1/solves", {"problem_id": problem["problem_id"], "seconds": 9.0})).json()
         user = (await admin.ask("POST", "/v1/users", {"username": "ann", "email": "a@b.org"})).json()
         key_id = (await admin.ask("POST", "/v1/keys", {"role": "agent"})).json()["key_id"]
+        made = (await admin.ask("POST", "/v1/webhooks", {"url": "https://localhost/", "kinds": ["nothing"]})).json()
         await admin.http.get(admin.node.sign_in_link())
         admin.http.cookies.clear()
         session = (await admin.get("/v1/sessions"))["sessions"][0]["session_id"]
         found = {"agent_id": "ann", "task_id": task_id, "sha256": digest, "problem_id": problem["problem_id"]}
         found |= {"job_id": job["job_id"], "user_id": user["user_id"], "key_id": key_id, "session_id": session}
-        yield Fixtures(admin, found | {"data_subject": "p1"})
+        yield Fixtures(admin, found | {"data_subject": "p1", "webhook_id": made["webhook_id"]})
 
 
 async def asked(client: Client, line: Endpoint, path: str) -> httpx2.Response:
@@ -129,7 +130,8 @@ async def test_what_is_another_tenants_looks_like_what_is_not_there(tmp_path: Pa
             assert theirs.status_code == none.status_code, (line.route, theirs.text, none.text)
             name = present.split("/")[3]
             assert theirs.text.replace(name, "X") == none.text.replace(ABSENT, "X"), line.route
-        kinds = {record.kind for record in await fixtures.admin.node.system.journal.read(before)}
+        records = await fixtures.admin.node.system.journal.read(before)
+        kinds = {record.kind for record in records if not record.kind.startswith("solve_job.")}  # its own solve goes on
         assert kinds <= {"action.ActionBegun", "action.ActionEnded", "trail.RequestRefused", "trail.RequestsRefused"}
 
 

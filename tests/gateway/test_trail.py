@@ -108,6 +108,8 @@ async def scenes(admin: Client, spare: AgentClient) -> list[tuple[str, str, Any]
     agent = f"/v1/agents/{spare.agent_id}"
     user = f"/v1/users/{await register_user(admin, 'ann')}"
     session_id = await sign_in_and_forget(admin)
+    made = (await admin.ask("POST", "/v1/webhooks", {"url": "https://localhost/", "kinds": ["nothing"]})).json()
+    hook = f"/v1/webhooks/{made['webhook_id']}"
     return [
         ("POST /v1/keys", "/v1/keys", {"role": "agent"}),
         ("POST /v1/keys/{key_id}/replacement", f"/v1/keys/{spare_key}/replacement", None),
@@ -133,6 +135,14 @@ async def scenes(admin: Client, spare: AgentClient) -> list[tuple[str, str, Any]
         ("GET /v1/audit/verify", "/v1/audit/verify", None),
         ("GET /v1/subjects/{data_subject}", "/v1/subjects/p17", None),
         ("DELETE /v1/subjects/{data_subject}", "/v1/subjects/p17", None),
+        ("POST /v1/webhooks", "/v1/webhooks", {"url": "https://localhost/"}),
+        ("PATCH /v1/webhooks/{webhook_id}", hook, {"kinds": ["task"]}),
+        ("POST /v1/webhooks/{webhook_id}/pause", f"{hook}/pause", None),
+        ("POST /v1/webhooks/{webhook_id}/secret", f"{hook}/secret", None),
+        ("POST /v1/webhooks/{webhook_id}/test", f"{hook}/test", None),
+        ("POST /v1/webhooks/{webhook_id}/replay", f"{hook}/replay", {"after": 0}),
+        ("POST /v1/webhooks/{webhook_id}/resume", f"{hook}/resume", None),
+        ("DELETE /v1/webhooks/{webhook_id}", hook, None),
         ("POST /v1/audit/actions", "/v1/audit/actions", {"action": "backup", "subject": "copy.db"}),
         ("POST /session", "/session", None),
     ]

@@ -23,6 +23,7 @@ from aggregates import (
     task,
     trail,
     user,
+    webhook,
 )
 from aggregates.catalog import AGGREGATES
 from aggregates.values.qubo import Format, Sense
@@ -399,11 +400,36 @@ def _archive(story: Story, random: Random, tenant: str, step: int) -> None:
     story.tell(archive, archive.stream(), command)
 
 
+def _webhook(story: Story, random: Random, tenant: str, step: int) -> None:
+    name = f"hook-{random.randint(1, 2)}" if random.random() < 0.8 else f"hook-{step}"
+    state = story.state(tenant, webhook.stream(tenant, name)) or webhook.initial
+    common: dict[str, Any] = {"at": story.at, "tenant": tenant, "webhook_id": name}
+    here = max(1, len(story.records))
+    note: dict[str, Any] = {"run": state.run, "position": state.position + random.randint(0, 2)}
+    delivered = webhook.NoteDelivered(**common, **note, delivered=random.randint(0, 2), failed=random.randint(0, 1))
+    command = random.choice(
+        (
+            webhook.CreateWebhook(**common, url="https://example.org/a", kinds=("task",), position=here),
+            webhook.CreateWebhook(**common, url="https://example.org/a", kinds=("task",), position=here),
+            webhook.UpdateWebhook(**common, url=random.choice((None, "https://example.org/b")), principal="agent:ada"),
+            webhook.PauseWebhook(**common, reason="asked"),
+            *((webhook.ResumeWebhook(**common),) * 3),
+            webhook.RotateSecret(**common, generation=state.generation + 1),
+            webhook.ReplayWebhook(**common, after=random.randint(0, here), position=here),
+            *(delivered, delivered, delivered),
+            webhook.NoteFailing(**common, **note, since=story.at - 1.0, error="answered 500"),
+            webhook.GiveUpWebhook(**common, run=state.run, reason="answered 410"),
+            *((webhook.DeleteWebhook(**common, reason="not needed"),) if random.random() < 0.2 else ()),
+        )
+    )
+    story.tell(webhook, webhook.stream(tenant, name), command)
+
+
 TELLERS: tuple[Callable[[Story, Random, str, int], None], ...] = (
     *(_agent, _submit, _task, _solve, _problem, _key, _projection, _journal, _journal_key, _subject, _action, _trail),
-    *(_archive, _user, _session, _lockout),
+    *(_archive, _user, _session, _lockout, _webhook),
 )
-WEIGHTS = (4, 2, 16, 6, 1, 3, 1, 1, 1, 1, 1, 2, 1, 3, 4, 2)
+WEIGHTS = (4, 2, 16, 8, 1, 3, 1, 1, 1, 1, 1, 2, 1, 3, 4, 2, 5)
 
 
 def from_disk(record: Recorded) -> Recorded:

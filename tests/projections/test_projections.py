@@ -12,7 +12,7 @@ from sqlalchemy import create_engine
 from aggregates import task
 from aggregates.catalog import AGGREGATES
 from aggregates.task import BidPlaced, LeaseExpired, TaskAwarded, TaskCompleted, TaskFailed
-from projections import agents, audit, bids, keys, personal, problems, sessions, solves, tasks, users
+from projections import agents, audit, bids, keys, personal, problems, sessions, solves, tasks, users, webhooks
 from projections.catalog import PROJECTIONS
 from runtime.read_models import ReadModels, compare, digests
 from runtime.records import Meta, Recorded
@@ -162,6 +162,11 @@ def test_rows_say_what_the_aggregates_states_say(seed):
                     row = keys.find(connection, tenant, name)
                     assert row is not None
                     assert (row["status"], row["role"]) == (state.stage.value, state.role.value)
+                case "webhook":
+                    row = webhooks.find(connection, tenant, name.partition(":")[2])
+                    assert row is not None
+                    assert (row["status"], row["position"]) == (state.stage.value, state.position)
+                    assert (row["failing_since"] is not None) == state.is_failing
                 case "solve_job":
                     row = solves.find(connection, tenant, name)
                     assert row is not None
@@ -189,6 +194,7 @@ FINDS = {
     solves: (solves.find, ("job_id",)),
     tasks: (tasks.find, ("task_id",)),
     users: (users.find, ("user_id",)),
+    webhooks: (webhooks.find, ("webhook_id",)),
 }
 everywhere = pytest.mark.parametrize("projection", PROJECTIONS, ids=lambda module: module.__name__.rpartition(".")[2])
 

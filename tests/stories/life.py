@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from msgspec.structs import replace
 
 import agents.solver
-from aggregates import action, agent, key, lockout, session, task, trail, user
+from aggregates import action, agent, key, lockout, session, task, trail, user, webhook
 from aggregates.agent import AgentType
 from aggregates.journal import OpenJournal
 from aggregates.projection import SkipEvent
@@ -115,6 +115,7 @@ async def _live(node: Node, beating: "Beating") -> None:
     await erase(acme.node, "p1", "asked to", acme.context)
     await acme.ask(OpenJournal(name="apart", origin="gavel/apart/00", public_key="apart+00"))
     await _leave_a_trail(acme)
+    await _keep_a_webhook(acme)
     await rotate(acme.node, "as every year", acme.context)
     await acme.ask(SkipEvent(projection="tasks/1", position=1, reason="it was damaged", failure="ValueError"))
 
@@ -126,6 +127,16 @@ async def _leave_a_trail(party: Party) -> None:
     strangers: Any = command_by_type[trail.NoteStrangers]
     await party.ask(replace(strangers, counted=replace(strangers.counted, count=10_000)))
     await party.seen("trail.IntruderSuspected", "")
+
+
+async def _keep_a_webhook(party: Party) -> None:
+    """One that is changed, fails, is given up and comes back; nobody delivers, since there is no door."""
+    for said in (
+        *(webhook.CreateWebhook, webhook.UpdateWebhook, webhook.NoteDelivered, webhook.NoteFailing),
+        *(webhook.GiveUpWebhook, webhook.ResumeWebhook, webhook.PauseWebhook, webhook.RotateSecret),
+        *(webhook.ReplayWebhook, webhook.DeleteWebhook),
+    ):
+        await party.ask(command_by_type[said])
 
 
 async def _keep_keys(party: Party) -> None:

@@ -1,7 +1,6 @@
 """The live feed, as server-sent events and over a websocket: in order, without a gap, and only for whom it is."""
 
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import AsyncExitStack
 from typing import Any
 
 import httpx2
@@ -13,8 +12,8 @@ from aggregates.key import IssueKey
 from aggregates.values.roles import Role
 from gateway import live
 from gateway.auth import digest_of
-from gateway.live import watch
-from gateway.routes import log
+from gateway.fanout import Fanout
+from gateway.routes import feed as feeds
 from runtime.delivery import Context
 from tests.gateway.clients import Client, Closed, Denied, Socket, open_socket
 from tests.gateway.feeds import open_feed
@@ -34,15 +33,15 @@ def closed(monkeypatch: pytest.MonkeyPatch) -> trio.Event:
     """Is set when a feed has ended inside the node."""
     ended = trio.Event()
 
-    async def observed(*arguments: Any) -> AsyncGenerator[Any, None]:
+    tell = Fanout.tell
+
+    async def observed(*arguments: Any) -> None:
         try:
-            async with aclosing(watch(*arguments)) as pages:
-                async for page in pages:
-                    yield page
+            await tell(*arguments)
         finally:
             ended.set()
 
-    monkeypatch.setattr(log, "watch", observed)
+    monkeypatch.setattr(Fanout, "tell", observed)
     return ended
 
 
@@ -235,3 +234,73 @@ async def test_a_page_from_elsewhere_opens_no_websocket_with_our_cookie(admin: C
     async with httpx2.AsyncClient() as elsewhere:
         answer = await elsewhere.get(f"{admin.node.url}/v1/feed", headers=handshake)
     assert answer.status_code == 403
+
+
+# ---- told together
+
+
+async def test_a_websocket_is_told_all_that_has_come_in_one_frame_where_it_asks_for_that(admin: Client) -> None:
+    async with open_socket(admin.node, "/v1/feed?after=0&every=0.2", admin.key, protocol="") as socket:
+        first = await socket.receive()
+        assert (first["type"], first["position"]) == ("records", admin.node.system.journal.position)
+        pages = (await admin.get("/v1/log?after=0"))["records"]
+        assert first["records"] == pages[: len(first["records"])]
+        for _ in range(3):
+            await admin.submit()
+        newest = admin.node.system.journal.position
+        heard = list(first["records"])
+        while heard[-1]["position"] < newest:
+            frame = await socket.receive()
+            assert frame["type"] == "records"
+            heard += frame["records"]
+        assert heard == (await admin.get("/v1/log?after=0&limit=500"))["records"][: len(heard)]
+
+
+async def test_of_a_stream_the_newest_record_alone_is_told_where_that_is_asked_for(admin: Client) -> None:
+    task_id = await admin.submit()
+    assert (await admin.ask("DELETE", f"/v1/tasks/{task_id}?reason=over")).status_code == 200
+    newest = admin.node.system.journal.position
+    async with open_feed(admin, "?after=0&newest=true&kind=task&every=0.1") as feed:
+        told = await feed.records_to(newest)
+    assert [(one.name, one.data["data"]["task_id"]) for one in told] == [("task.TaskCancelled", task_id)]
+
+
+async def test_a_feed_that_ends_is_told_together_too(admin: Client) -> None:
+    await admin.submit()
+    newest = admin.node.system.journal.position
+    path = f"/v1/feed?after=0&until={newest}&every=0.01"
+    async with open_socket(admin.node, path, admin.key, protocol="") as socket:
+        frame = await socket.receive()
+        assert [record["position"] for record in frame["records"]] == list(range(1, newest + 1))
+        with pytest.raises(Closed) as ended:
+            await frames_without_end(socket)
+    assert ended.value.code == 1000
+
+
+@pytest.mark.parametrize("query", ["every=-1", "every=61", "every=soon", "every=nan", "newest=yes"])
+async def test_how_often_is_a_number_within_bounds(admin: Client, query: str) -> None:
+    answer = await admin.ask("GET", f"/v1/feed?{query}")
+    assert (answer.status_code, answer.json()["type"]) == (422, "urn:gavel:problem:query_invalid")
+
+
+async def test_many_readers_hear_the_same_and_cost_one_encoding(admin: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoded: list[int] = []
+    plain = feeds._event
+
+    def counted(node: Any, record: Any) -> bytes:
+        encoded.append(record.position)
+        return plain(node, record)
+
+    monkeypatch.setattr(feeds, "_event", counted)
+    stranger = await admin.with_role(Role.ADMIN, tenant="other")
+    async with AsyncExitStack() as stack:
+        readers = [await stack.enter_async_context(open_feed(admin)) for _ in range(8)]
+        other = await stack.enter_async_context(open_feed(stranger))
+        for reader in (*readers, other):
+            await reader.next()
+        await admin.submit()
+        heard = [await reader.record() for reader in readers]
+        assert heard == [heard[0]] * 8
+        theirs = await stranger.submit(capabilities=[])
+        assert (await other.record()).data["data"]["task_id"] == theirs
+    assert len(encoded) == len(set(encoded))
