@@ -1,10 +1,23 @@
 """Every bench there is."""
 
-from benchmarks import auditing, big, encryption, exports, folding, journal, projections, proof, replay, runtime
+from benchmarks import (
+    auditing,
+    big,
+    encryption,
+    exports,
+    folding,
+    gateway,
+    journal,
+    projections,
+    proof,
+    replay,
+    runtime,
+)
 from benchmarks.measure import Row
 
 BENCHES: dict[str, tuple[Row, ...]] = {
     "runtime": runtime.ROWS,
     "journal": (*journal.ROWS, *folding.ROWS, *proof.ROWS, *big.ROWS, *projections.ROWS),
     "audit": (*auditing.ROWS, *replay.ROWS, *encryption.ROWS, *exports.ROWS),
+    "gateway": gateway.ROWS,
 }

@@ -1,17 +1,12 @@
 """The table of routes, and the application that is made of it: bounds first, then credentials, then the route."""
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Mapping, Sequence
 from functools import cache, partial
 from importlib.metadata import version
 
 import msgspec
-from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from starlette.websockets import WebSocket
 
 from gateway import asyncapi as asyncapi_of
 from gateway import openapi as openapi_of
@@ -20,7 +15,6 @@ from gateway.batch import Lines
 from gateway.bounds import AtOnce, BodyBounds, BodyLimit, ClearFraming
 from gateway.calls import ANSWER_HEADERS, Endpoint, SocketEndpoint, answer, answer_socket
 from gateway.parts import Node
-from gateway.problems import exception_handlers
 from gateway.routes import (
     actors,
     agents,
@@ -55,6 +49,7 @@ from gateway.routes import (
     webhooks,
     witness,
 )
+from gateway.routing import Application
 
 ENDPOINTS: tuple[Endpoint, ...] = (
     *health.routes,
@@ -104,7 +99,7 @@ HEADERS = (
 STARTS = frozenset({"http.response.start", "websocket.http.response.start", "websocket.accept"})
 
 
-def make_app(node: Node) -> Starlette:
+def make_app(node: Node) -> Application:
     """The application of one node."""
     bodies = BodyLimit(bytes_max=node.settings.request_body_bytes_max, bytes_per_second_min=BYTES_PER_SECOND_MIN)
     blobs = BodyLimit(
@@ -118,12 +113,11 @@ def make_app(node: Node) -> Starlette:
         Middleware(AtOnce, requests_max=REQUESTS_AT_ONCE_MAX, sockets_max=SOCKETS_AT_ONCE_MAX, callers=node.callers),
         Middleware(BodyBounds, limit=bodies, limit_by_prefix={BLOBS: blobs}),
     ]
-    app = Starlette(
-        routes=[*_routes(ENDPOINTS), *(_socket(line) for line in SOCKETS)],
-        middleware=middleware,
-        exception_handlers=exception_handlers,
-    )
-    app.router.redirect_slashes = False  # a path that is not in the table is none
+    by_path: dict[str, dict[str, Endpoint]] = {}
+    for endpoint in ENDPOINTS:
+        by_path.setdefault(endpoint.path, {})[endpoint.method] = endpoint
+    routes = {path: dict.fromkeys(by_method, partial(answer, by_method)) for path, by_method in by_path.items()}
+    app = Application(routes, {line.path: partial(answer_socket, line) for line in SOCKETS}, middleware)
     app.state.node = node
     app.state.lines = Lines(ENDPOINTS)
     app.state.api_document = api_document
@@ -141,24 +135,6 @@ def api_document() -> bytes:
 def asyncapi_document() -> bytes:
     """What these tables say of websockets and feeds, as AsyncAPI."""
     return msgspec.json.encode(asyncapi_of.document(ENDPOINTS, SOCKETS, version("gavel-runtime")))
-
-
-def _routes(endpoints: Iterable[Endpoint]) -> list[BaseRoute]:
-    """One route for each path, so that a wrong method is told all that are right."""
-    by_path: dict[str, dict[str, Endpoint]] = {}
-    for endpoint in endpoints:
-        by_path.setdefault(endpoint.path, {})[endpoint.method] = endpoint
-    return [_route(path, by_method) for path, by_method in by_path.items()]
-
-
-def _route(path: str, by_method: dict[str, Endpoint]) -> Route:
-    handle: Callable[[Request], Awaitable[Response]] = partial(answer, by_method)
-    return Route(path, handle, methods=list(by_method))
-
-
-def _socket(line: SocketEndpoint) -> WebSocketRoute:
-    handle: Callable[[WebSocket], Awaitable[None]] = partial(answer_socket, line)
-    return WebSocketRoute(line.path, handle)
 
 
 class Headers:
@@ -185,3 +161,7 @@ class Headers:
             await send(message)
 
         await self.app(scope, receive, send_with_headers)
+
+
+def _fields(headers: Mapping[str, str]) -> Sequence[tuple[bytes, bytes]]:
+    return [(name.lower().encode(), value.encode()) for name, value in headers.items()]

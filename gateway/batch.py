@@ -166,7 +166,7 @@ class _Batch:
             await turn.take(ALONE)
         if line.method == "GET" and self._bytes > ANSWER_BYTES_MAX:
             detail = f"the results have more than {ANSWER_BYTES_MAX} bytes; ask for this by itself"
-            return problem(507, "batch_answer_full", "The batch's answer is full", detail=detail)
+            return problem(507, "batch_answer_full", "Batch answer full", detail=detail)
         call = Call(request, self._call.node, self._call.principal, line)
         call.turn = turn
         return await calls.run(call)

@@ -19,6 +19,7 @@ import msgspec
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
+from gateway.bounds import WHOLE_BODY
 from gateway.faults import child, schema_faults
 from gateway.problems import BadRequest, Fault
 from runtime.records import HOUSE, Command, is_marked, marked
@@ -96,7 +97,7 @@ def parse(raw: bytes, body: type[T], *, media_type: str = JSON) -> T:
     tree, is_odd = _tree(raw, media_type)
     if first is None and not is_odd:
         return value
-    if first is not None and not any(True for _ in _oddities(tree, "")):
+    if first is not None and not any(True for _ in _oddities(tree)):
         with suppress(msgspec.ValidationError):
             return msgspec.convert(_whole(tree), body, str_keys=True)
     raise BadRequest(list(islice(_faults(tree, body, first, is_odd), FAULTS_MAX)))
@@ -128,6 +129,9 @@ def _media_type(headers: Mapping[str, str]) -> str:
 
 async def read(request: Request, bytes_max: int) -> bytes:
     """The body, as long as it may be. Raises HTTPException 413."""
+    whole: bytes | None = request.scope.get("extensions", {}).get(WHOLE_BODY)
+    if whole is not None and len(whole) <= bytes_max:
+        return whole
     body = bytearray()
     async with aclosing(request.stream()) as parts:
         async for part in parts:

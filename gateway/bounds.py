@@ -12,6 +12,9 @@ from gateway.callers import Callers
 from gateway.pace import Pace
 from gateway.problems import status_problem
 
+WHOLE_BODY = "gavel.whole_body"
+"""Among a request's extensions: its body, where it came whole with the head."""
+
 NEVER_LIMITED = frozenset({"/livez", "/readyz"})
 
 
@@ -40,7 +43,7 @@ class Bounds:
     message_fragments_max: int = 1024
     message_seconds_max: float = 30.0  # from a message's first part to its last
     control_frames_per_second_max: int = 100  # pings and pongs; as many at once
-    inbox_messages_max: int = 8  # what a handler has not yet received; the client waits after that
+    inbox_messages_max: int = 64  # and a mebibyte: what a handler has not yet received; the client waits after that
     idle_seconds_max: float = 20.0  # between requests, and for a whole request head to arrive
     handshake_seconds_max: float = 10.0  # of TLS
     send_seconds_max: float = 10.0
@@ -92,8 +95,8 @@ class BodyBounds:
         self.limit_by_prefix = dict(prefixes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
+        if scope["type"] != "http" or self._is_small(scope):
+            await self.app(scope, receive, send)  # nothing that could be too large or too slow
             return
         body = _Body(self._limit_of(scope["path"]), receive)
         started = False
@@ -119,6 +122,10 @@ class BodyBounds:
                 raise
             answer = status_problem(error.status_code, detail=error.detail, headers=error.headers)
             await answer(scope, receive, send)
+
+    def _is_small(self, scope: Scope) -> bool:
+        whole = scope.get("extensions", {}).get(WHOLE_BODY)
+        return whole is not None and len(whole) <= self._limit_of(scope["path"]).bytes_max
 
     def _limit_of(self, path: str) -> BodyLimit:
         return next((limit for prefix, limit in self.limit_by_prefix.items() if path.startswith(prefix)), self.limit)

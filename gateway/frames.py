@@ -1,5 +1,7 @@
 """What an agent's websocket carries: the frames that agents send, each the body of a command, and the bytes of both protocols."""
 
+from functools import reduce
+from operator import or_
 from typing import Any, NamedTuple, cast
 
 import msgspec
@@ -58,6 +60,7 @@ FRAME_BY_TYPE: dict[str, type[msgspec.Struct]] = {
     **{name: _frame(name, command) for name, command in COMMAND_BY_TYPE.items()},
     "finish": Finish,
 }
+ANY_FRAME: Any = reduce(or_, FRAME_BY_TYPE.values())
 _COMMAND_BY_FRAME = {FRAME_BY_TYPE[name]: command for name, command in COMMAND_BY_TYPE.items()}
 
 
@@ -85,6 +88,14 @@ class Protocol(NamedTuple):
 
     def read(self, raw: bytes) -> tuple[FrameId, Any]:
         """A frame's id, and the frame or the `BadRequest` that says what is wrong with it."""
+        try:
+            frame = parse(raw, ANY_FRAME, media_type=self.media_type)
+            return frame.id, frame
+        except BadRequest:
+            return self._read_again(raw)
+
+    def _read_again(self, raw: bytes) -> tuple[FrameId, Any]:
+        """Of a frame in which something is wrong: whose answer it wants, and what is wrong with the type that it says to be."""
         try:
             tag = parse(raw, Tag, media_type=self.media_type)
             frame_id = tag.id if isinstance(tag.id, (str, int)) else None

@@ -1,5 +1,6 @@
 """Runs the app for one request or one websocket, and keeps for it what it has yet to receive."""
 
+from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
@@ -13,6 +14,8 @@ from gateway.bounds import Bounds, Counts
 from gateway.problems import was_logged
 
 GOODBYE_SECONDS_MAX = 0.5
+INBOX_BYTES_MAX = 2**20
+TAKEN_IN_ROW = 64
 
 log = structlog.get_logger("gateway.server")
 
@@ -30,6 +33,8 @@ class Owner(Protocol):
     broken: bool
     sends: int
 
+    async def gather(self, data: bytes) -> None: ...
+
     def bound_reading(self, seconds: float) -> None: ...
 
     def note(self, event: str, **said: object) -> None: ...
@@ -42,33 +47,66 @@ class Leaving(Protocol):
 
 
 class Inbox:
-    """What one handler has yet to receive. Bounded; once the client is gone it says so at every call."""
+    """What one handler has yet to receive. Bounded; once the client is gone it says so at every call.
 
-    def __init__(self, messages_max: int) -> None:
-        self._send, self._receive = trio.open_memory_channel[Any](messages_max)
-        self._last: Any = {"type": "http.disconnect"}
+    Neither side makes way for the other at each message, as Trio's channel does: what arrived at once is handled at once.
+    """
+
+    def __init__(self, messages_max: int, bytes_max: int = INBOX_BYTES_MAX) -> None:
+        self._messages: deque[Any] = deque()
+        self._messages_max = messages_max
+        self._bytes_max = bytes_max
+        self._bytes = 0
+        self._taken = 0
+        self._last: Any = None
+        self._is_closed = False
+        self._readers = trio.lowlevel.ParkingLot()
+        self._writers = trio.lowlevel.ParkingLot()
 
     async def put(self, message: Any) -> None:
         """Waits while the inbox is full. A disconnect never waits: its sender may be the handler that should read."""
         if message["type"] in {"http.disconnect", "websocket.disconnect"}:
             self._last = message
-            self._send.close()
+            self._wake()
             return
-        try:
-            await self._send.send(message)
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
+        while self._is_full() and self._last is None and not self._is_closed:
+            await self._writers.park()
+        if self._is_closed or self._last is not None:
             await trio.lowlevel.checkpoint()  # the handler has answered and reads no more
+            return
+        self._messages.append(message)
+        self._bytes += _size(message)
+        self._readers.unpark()
 
     async def get(self) -> Any:
-        try:
-            return await self._receive.receive()
-        except trio.EndOfChannel:
-            await trio.lowlevel.checkpoint()
-            return self._last
+        while not self._messages:
+            if self._last is not None or self._is_closed:
+                await trio.lowlevel.checkpoint()
+                return self._last or {"type": "http.disconnect"}
+            await self._readers.park()
+        self._taken += 1
+        if self._taken % TAKEN_IN_ROW == 0:
+            await trio.lowlevel.checkpoint()  # who receives on and on must not stop the world
+        message = self._messages.popleft()
+        self._bytes -= _size(message)
+        self._writers.unpark()
+        return message
 
     def close(self) -> None:
-        self._send.close()
-        self._receive.close()
+        self._is_closed = True
+        self._messages.clear()
+        self._wake()
+
+    def _is_full(self) -> bool:
+        return len(self._messages) >= self._messages_max or (bool(self._messages) and self._bytes >= self._bytes_max)
+
+    def _wake(self) -> None:
+        self._readers.unpark_all()
+        self._writers.unpark_all()
+
+
+def _size(message: Any) -> int:
+    return len(message.get("bytes") or message.get("text") or message.get("body") or b"")
 
 
 class Pulse:

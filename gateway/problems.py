@@ -142,7 +142,7 @@ async def _handle_conflict(request: Request, error: Conflict) -> Response:
 
 
 async def _handle_stale(request: Request, error: Stale) -> Response:
-    return problem(412, "resource_changed", "The resource has changed", detail=str(error))
+    return problem(412, "resource_changed", "Resource changed", detail=str(error))
 
 
 async def _handle_overloaded(request: Request, error: Overloaded) -> Response:
@@ -243,8 +243,12 @@ def code_of(error: Exception) -> tuple[int, str] | None:
     return None
 
 
+def handler_of(error: Exception) -> object:
+    """What makes the problem document of a failure."""
+    return next(exception_handlers[kind] for kind in type(error).__mro__ if kind in exception_handlers)
+
+
 async def document_of(error: Exception, connection: HTTPConnection) -> Response:
     """The problem document of a failure, for whoever has no application between itself and the client."""
-    kind = next(kind for kind in type(error).__mro__ if kind in exception_handlers)
-    handle = cast(Callable[[HTTPConnection, Exception], Awaitable[Response]], exception_handlers[kind])
+    handle = cast(Callable[[HTTPConnection, Exception], Awaitable[Response]], handler_of(error))
     return await handle(connection, error)

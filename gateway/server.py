@@ -99,6 +99,7 @@ async def _serve(
                 )
                 address, port = entrance.address
                 log.info("listening", bind=entrance.name, address=address, port=port, tls=entrance.is_secure)
+            accepting.start_soon(house.expire_idle)
             task_status.started(entrances[0].address)
             await shutdown.wait()
             accepting.cancel_scope.cancel()

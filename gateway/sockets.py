@@ -47,7 +47,7 @@ HEARTBEAT_SECONDS_MIN = 1.0
 HEARTBEATS_IN_TERM = 4
 """How many heartbeats a client is told to send in a lease's term."""
 
-COMMANDS_AT_ONCE_MAX = 16
+COMMANDS_AT_ONCE_MAX = 64
 """Commands of one client under way; it is not read on until one has ended."""
 
 RETRY_SECONDS = 0.5
@@ -141,7 +141,7 @@ class AgentSocket:
         self._pulse: Pulse | None = websocket.scope.get("state", {}).get("pulse")
         self._opened_at = sockets.system.journal.position
         self._told_again: set[tuple[str, int]] = set()
-        self._places = trio.CapacityLimiter(COMMANDS_AT_ONCE_MAX)
+        self._places = trio.lowlevel.ParkingLot()
         self._last_by_task: dict[str, trio.Event] = {}
         self._beat: HeartbeatAck | None = None
         self._beat_at = 0.0
@@ -281,8 +281,9 @@ class AgentSocket:
             return
         while (earlier := self._last_by_task.get(command.task_id)) is not None:
             await earlier.wait()
+        while len(self._last_by_task) >= COMMANDS_AT_ONCE_MAX:
+            await self._places.park()
         ended = self._last_by_task[command.task_id] = trio.Event()
-        await self._places.acquire_on_behalf_of(ended)
         context = self._in_trace(frame.traceparent) if frame.traceparent else self._context
         commands.start_soon(self._ask, command, context, frame_id, ended)
 
@@ -294,9 +295,9 @@ class AgentSocket:
         else:
             await self._acknowledge(frame_id, reply)
         finally:
-            self._places.release_on_behalf_of(ended)
             del self._last_by_task[command.task_id]
             ended.set()
+            self._places.unpark()
 
     async def _insist(self, ask: Callable[[], Awaitable[R]]) -> R:
         """The answer, as soon as there is one: commands are idempotent."""

@@ -30,11 +30,13 @@ from starlette.types import ASGIApp
 from wsproto.connection import ConnectionState
 from wsproto.events import CloseConnection, Message, Ping, Pong
 from wsproto.frame_protocol import CloseReason
+from wsproto.utilities import LocalProtocolError
 
 from gateway.bounds import Bounds
 from gateway.handlers import ClientGone, Handler, Owner, Pulse
 from gateway.pace import Allowance
 from gateway.problems import MEDIA_TYPE, status_document
+from gateway.ws_frames import BINARY, TEXT, frame, read_messages
 
 SOCKET_KEY = re.compile(rb"[A-Za-z0-9+/]{22}==")
 
@@ -111,7 +113,30 @@ class Socket(WSStream):
             await self._answered.wait()
             if not self.handshake.accepted:
                 return
+            rest = await self._take_common(event.data) if self._is_between_frames() else event.data
+            if rest and not self.closed:
+                await super().handle(Data(stream_id=self.stream_id, data=rest))
+            return
         await super().handle(event)
+
+    def _is_between_frames(self) -> bool:
+        """Whether wsproto holds no part of a message, and would take another."""
+        if self.connection.state is not ConnectionState.OPEN:
+            return False
+        reader = self.connection._proto
+        frames = reader._frame_decoder
+        return frames.header is None and not len(frames.buffer) and reader._message_decoder.opcode is None
+
+    async def _take_common(self, data: bytes) -> bytes:
+        """Puts the messages that the bytes begin with and that are of the common kind; what is left."""
+        while data and not self.closed:
+            messages, rest = read_messages(data, self.buffer.max_length)
+            for message in messages:
+                await self._put(message)
+            if not messages:
+                break
+            data = rest
+        return data
 
     async def app_send(self, message: Any) -> None:
         if self.closed and message is not None:
@@ -119,6 +144,11 @@ class Socket(WSStream):
             raise ClientGone("the websocket's client has left")
         connection = self.task_group.connection
         sends = connection.sends
+        if message is not None and message["type"] == "websocket.send" and self._is_open():
+            data = message.get("bytes")
+            encoded = frame(TEXT, message["text"].encode()) if data is None else frame(BINARY, bytes(data))
+            await connection.gather(encoded)
+            return
         await super().app_send(message)
         if self.state is not ASGIWebsocketState.HANDSHAKE:
             self._answered.set()
@@ -159,6 +189,16 @@ class Socket(WSStream):
                     await self.send(StreamClosed(stream_id=self.stream_id))
                 case CloseConnection():  # our own close was answered, or the frames make no sense
                     await self._end(event.code, event.reason)
+
+    def _is_open(self) -> bool:
+        return self.state is ASGIWebsocketState.CONNECTED and self.connection.state is ConnectionState.OPEN
+
+    async def _send_wsproto_event(self, event: Any) -> None:
+        try:
+            data = self.connection.send(event)
+        except LocalProtocolError:
+            return
+        await self.task_group.connection.gather(data)
 
     async def _take_part(self, part: Message[Any]) -> bool:
         """A message goes on, over so many frames and seconds and no more; whether the socket does too."""
@@ -225,6 +265,18 @@ class Protocol(H11Protocol):
         self.owner = owner
         self.closing = False  # our last byte is out; nothing that still comes is looked at
         self._head = b""
+        self._is_used = False
+
+    def is_between(self) -> bool:
+        """Whether nothing is under way here: a request that begins now may be answered by somebody else."""
+        if self.stream is not None or self.closing:
+            return False
+        if self._is_used:
+            connection = self.connection
+            if h11.IDLE is not connection.our_state or h11.IDLE is not connection.their_state:
+                return False
+            self._is_used = connection.trailing_data[0] != b""
+        return not self._is_used
 
     def has_part_of_a_head(self) -> bool:
         return self.stream is None and self.connection.trailing_data[0] != b""
@@ -239,6 +291,7 @@ class Protocol(H11Protocol):
     async def handle(self, event: WireEvent) -> None:
         if isinstance(event, RawData) and event.data and self.connection.their_state is h11.MUST_CLOSE:
             return  # they said that nothing more comes: it is not kept, and does not cost them the answer
+        self._is_used = True
         await super().handle(event)
 
     async def _handle_events(self) -> None:

@@ -6,6 +6,7 @@ oldest by `first_position`, the position of the event that made the row: the las
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import msgspec
@@ -20,17 +21,25 @@ from sqlalchemy import (
     Table,
     Text,
     and_,
+    bindparam,
     false,
     func,
     or_,
     select,
 )
-from sqlalchemy.sql import ColumnElement, FromClause
+from sqlalchemy.exc import MultipleResultsFound
+from sqlalchemy.sql import ColumnElement, FromClause, Select
 
+from runtime.prepared import Prepared
 from runtime.records import Recorded
 
 LIMIT_MAX = 500
 """How many rows a page holds at most; who asks for more gets as many."""
+
+QUESTIONS_MAX = 512
+"""Questions that are kept compiled: a table has a few, one for each way in which its rows are narrowed."""
+
+BEFORE, LIMIT = "before_", "limit_"
 
 Row = dict[str, Any]
 Where = Mapping[str, str | int | None]
@@ -147,9 +156,18 @@ def of_subject(recorded: Recorded) -> dict[str, Any]:
 
 def find_row(connection: Connection, source: FromClause, where: Where, *, only: Only = None) -> Row | None:
     """The one row of this key, or None."""
-    chosen = select(*_chosen(source, only)).where(*_matches(source, where))
-    found = connection.execute(chosen).mappings().one_or_none()
-    return None if found is None else _plain(source, found)
+    asked = {name: value for name, value in where.items() if value is not None}
+    wanted = None if only is None else frozenset(only)
+    found = _finding(source, tuple(asked), wanted).rows(connection, asked)
+    if len(found) > 1:
+        raise MultipleResultsFound(f"{len(found)} rows of a key")
+    names = tuple(column.name for column in _chosen(source, wanted)) if wanted is not None else _names(source)
+    return _plain(names, _documents(source), found[0]) if found else None
+
+
+@lru_cache(QUESTIONS_MAX)
+def _finding(source: FromClause, names: tuple[str, ...], only: frozenset[str] | None) -> Prepared:
+    return Prepared(select(*_chosen(source, only)).where(*(source.c[name] == bindparam(name) for name in names)))
 
 
 def newest_rows(
@@ -165,12 +183,27 @@ def newest_rows(
 ) -> list[Row]:
     """A page of rows, newest first, narrowed to those whose columns have these values (None: any) and that keep to these bounds; some
     columns left out."""
+    asked: dict[str, Any] = {name: value for name, value in where.items() if value is not None}
+    wanted = (source, tuple(asked), before is not None, by, tuple(without))
+    page = Prepared(_page(*wanted).where(*bounds)) if bounds else _paging(*wanted)
+    asked |= {BEFORE: before, LIMIT: max(0, min(limit, LIMIT_MAX))}
+    names, documents = _names(source, tuple(without)), _documents(source)
+    return [_plain(names, documents, row) for row in page.rows(connection, asked)]
+
+
+def _page(
+    source: FromClause, names: tuple[str, ...], is_bounded: bool, by: str, without: tuple[str, ...]
+) -> Select[Any]:
     columns = [column for column in _shown(source) if column.name not in without]
-    chosen = select(*columns).where(*_matches(source, where), *bounds)
-    if before is not None:
-        chosen = chosen.where(source.c[by] < before)
-    page = chosen.order_by(source.c[by].desc()).limit(max(0, min(limit, LIMIT_MAX)))
-    return [_plain(source, row) for row in connection.execute(page).mappings()]
+    chosen = select(*columns).where(*(source.c[name] == bindparam(name) for name in names))
+    if is_bounded:
+        chosen = chosen.where(source.c[by] < bindparam(BEFORE))
+    return chosen.order_by(source.c[by].desc()).limit(bindparam(LIMIT, type_=Integer))
+
+
+@lru_cache(QUESTIONS_MAX)
+def _paging(*wanted: Any) -> Prepared:
+    return Prepared(_page(*wanted))
 
 
 def page_rows(
@@ -198,8 +231,9 @@ def page_rows(
         if key.column.may_be_empty:
             chosen = chosen.order_by(column.is_(None))
         chosen = chosen.order_by(column.desc() if key.descending else column.asc())
-    found = connection.execute(chosen.limit(max(0, min(limit, LIMIT_MAX)))).mappings()
-    return [_plain(source, row) for row in found]
+    found = connection.execute(chosen.limit(max(0, min(limit, LIMIT_MAX))))
+    names, documents = tuple(column.name for column in columns), _documents(source)
+    return [_plain(names, documents, row) for row in found]
 
 
 def _whole(sort: Sequence[SortKey]) -> Sequence[SortKey]:
@@ -251,9 +285,20 @@ def _matches(source: FromClause, where: Where) -> list[ColumnElement[bool]]:
     return [source.c[name] == value for name, value in where.items() if value is not None]
 
 
-def _plain(source: FromClause, row: Mapping[Any, Any]) -> Row:
+@lru_cache(QUESTIONS_MAX)
+def _names(source: FromClause, without: tuple[str, ...] = ()) -> tuple[str, ...]:
+    return tuple(column.name for column in _shown(source) if column.name not in without)
+
+
+@lru_cache(QUESTIONS_MAX)
+def _documents(source: FromClause) -> frozenset[str]:
+    return frozenset(column.name for column in source.c if isinstance(column.type, JsonText))
+
+
+def _plain(names: Sequence[str], documents: frozenset[str], values: Sequence[Any]) -> Row:
     """A row as JSON has it."""
-    return {
-        name: msgspec.json.decode(value) if value is not None and isinstance(source.c[name].type, JsonText) else value
-        for name, value in row.items()
-    }
+    row = dict(zip(names, values, strict=True))
+    for name in documents:
+        if (text := row.get(name)) is not None:
+            row[name] = msgspec.json.decode(text)
+    return row

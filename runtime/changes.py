@@ -8,9 +8,11 @@ newest such group makes as many groups as rows, when one shape comes twice in th
 carry no unique constraint besides their primary key and no foreign key, and no change may move a row to another key.
 """
 
+import re
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
+from itertools import chain
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -41,6 +43,12 @@ TABLES_MAX = 1024
 
 STATEMENTS_MAX = 4096
 """How many distinct statements are kept compiled; a projection has about one for each event that it knows."""
+
+ROWS_AT_ONCE = 16
+VALUES_MAX = 30_000
+"""SQLite takes 32,766 values in a statement."""
+
+_VALUES = re.compile(r"(?<=VALUES )(\([?, ]+\))")
 
 PLAIN = (String, Integer, Float, Boolean, LargeBinary)
 """The column types (and those derived from them, such as Text) that every driver takes as Python has them."""
@@ -240,7 +248,27 @@ def write(connection: Connection, changes: Sequence[Change]) -> None:
         text, parameters = _compiled(group.shape, dialect)
         if not (is_postgres and _write_at_once(connection, group)):
             rows = _inserted(group) if group.shape.kind is Insert else map(_matched, group.changes)
-            connection.exec_driver_sql(text, [parameters(row) for row in rows])
+            given = [parameters(row) for row in rows]
+            if not is_postgres and group.shape.kind is Insert:
+                given = _insert_at_once(connection, text, given)
+            if given:
+                connection.exec_driver_sql(text, given)
+
+
+def _insert_at_once(connection: Connection, text: str, rows: list[Any]) -> list[Any]:
+    """Inserts ROWS_AT_ONCE in each statement, and gives back what is left over. SQLite's driver gives up the interpreter's lock at each
+    row of `executemany`, and beside a busy event loop has to fight for it each time."""
+    at_once = min(ROWS_AT_ONCE, VALUES_MAX // len(rows[0]))
+    many, whole = _for_many(text, at_once), len(rows) - len(rows) % at_once
+    for first in range(0, whole, at_once):
+        connection.exec_driver_sql(many, tuple(chain.from_iterable(rows[first : first + at_once])))
+    return rows[whole:]
+
+
+@lru_cache(STATEMENTS_MAX)
+def _for_many(text: str, rows: int) -> str:
+    head, values, rest = _VALUES.split(text, maxsplit=1)
+    return head + ", ".join([values] * rows) + rest
 
 
 def _write_at_once(connection: Connection, group: Group) -> bool:

@@ -72,6 +72,11 @@ class Folder:
             return folded._replace(held=structs.replace(folded.held, is_archived=True))
         return folded
 
+    def empty(self, stream: str) -> Held:
+        """The state of a stream without records."""
+        aggregate = self._kind_of(stream).aggregate
+        return Held(aggregate.initial, 0, "", 0, aggregate)
+
     def event_seconds(self, stream: str) -> float:
         """What folding one more record of this stream costs."""
         return self._kind_of(stream).event_seconds

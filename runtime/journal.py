@@ -193,6 +193,11 @@ class Journal:
     def _may_be_kept(self, context: Context) -> bool:
         return self._seen.may_hold(context.tenant, self.store.key_as_kept(context.key))
 
+    def is_new(self, stream: str) -> None:
+        """Spares the look for a stream's records, which takes a thread: its id was made here and now, so that it can have none."""
+        assert stream not in self._states
+        self._states.begin(stream, self.folder.empty(stream))
+
     async def load(self, missing: Sequence[str], context: Context) -> None:
         """Fetches on a reader thread what `missing` named; whoever called asks `missing` again."""
         fetching = [(context.tenant, context.key) if name == "" else name for name in missing]

@@ -26,6 +26,9 @@ BUSY_SECONDS_MAX = 5.0
 WAL_PAGES_MAX = 4000
 """Pages in SQLite's write-ahead log before it is carried over (16 MB): more often costs syncs, more seldom costs reads."""
 
+CACHE_KIB = 8192
+"""What each connection may keep of SQLite's pages: by default a fourth, which the pages that one batch writes to do not fit in."""
+
 positions = Table(
     "positions",
     MetaData(),
@@ -104,6 +107,7 @@ def _tune(synchronous: str, connection: Any, record: object) -> None:
     connection.execute(f"PRAGMA synchronous = {synchronous}")
     connection.execute(f"PRAGMA busy_timeout = {int(BUSY_SECONDS_MAX * 1000)}")
     connection.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES_MAX}")
+    connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
     connection.execute("PRAGMA secure_delete = ON")  # what is erased is overwritten, not only unlinked
 
 

@@ -23,6 +23,9 @@ ENTRIES_MIN = 64
 ENTRY_BYTES = 500
 """What an entry takes up beside its value: its name, its places in the tables, and what is noted of it."""
 
+NEW_BYTES, NEW_EVENT_BYTES = 6144, 512
+"""Packed events become states of ten times as many bytes and less."""
+
 LOOK_BYTES_MIN = 256
 LOOK_BYTES_MAX = 65_536
 NESTED_MAX = 64
@@ -112,6 +115,11 @@ class States(Cache[str, Held]):
             return False
         self.measure(stream, held)
         return True
+
+    def begin(self, stream: str, held: Held) -> None:
+        """Keeps the state of a stream that has no records yet. It counts for NEW_BYTES until more than NEW_EVENT_BYTES have come."""
+        self._looks[stream] = self._left[stream] = NEW_EVENT_BYTES
+        self.put(stream, held, ENTRY_BYTES + NEW_BYTES)
 
     def measure(self, stream: str, held: Held) -> None:
         """Keeps a state and looks at how large it is now."""

@@ -57,6 +57,9 @@ REPLAY_PAGE = 2_000
 SAVE_RECORDS = 20_000
 SAVE_AGAIN_SECONDS = 1.0
 RESTART_BACKOFF = Backoff(seconds=0.05, seconds_max=5.0)
+TENANTS_KNOWN_MAX = 10_000
+"""Of so many tenants is kept where their last record stands; past that all are forgotten, and what is recorded since is kept."""
+
 CLOCK_AHEAD_SECONDS_MAX = 24 * 3600.0
 
 
@@ -157,6 +160,8 @@ class System(Actors):
         self._started_at = 0.0
         self._to_rebuild: dict[tuple[str, str], DurableCell] = {}
         self._rebuilding = False
+        self._newest_by_tenant: dict[str, int] = {}
+        self._newest_unknown = journal.position
         journal.on_commit = self._on_commit
         journal.on_failure = self._on_failure
 
@@ -216,9 +221,17 @@ class System(Actors):
                 if cell.wakes:
                     self.timers.refresh(cell)
 
+    def newest(self, tenant: str) -> int:
+        """Past this position nothing of the tenant is committed; as far as is known, its last record stands there."""
+        return self._newest_by_tenant.get(tenant, self._newest_unknown)
+
     def _on_commit(self, recorded: Sequence[Recorded]) -> None:
-        heard = self._names_by_event
+        heard, newest = self._names_by_event, self._newest_by_tenant
+        if len(newest) > TENANTS_KNOWN_MAX:
+            self._newest_unknown = recorded[0].position
+            newest.clear()
         for record in recorded:
+            newest[record.meta.tenant] = record.position
             for name in heard.get(type(record.event), ()):
                 cell = self._cell(self.roles[name], record.meta.tenant)
                 # What comes while an actor is made anew, it finds behind its fold.

@@ -83,7 +83,7 @@ async def page(call: Call) -> Response:
 async def find(call: Call) -> Response:
     """One agent."""
     name = call.path["agent_id"]
-    return call.reply(found(await call.read(agents.find, call.tenant, name, only=call.only), "agent", name))
+    return call.reply(found(await call.look(agents.find, call.tenant, name, only=call.only), "agent", name))
 
 
 async def update(call: Call) -> Response:

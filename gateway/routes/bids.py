@@ -30,7 +30,7 @@ class BidPage(msgspec.Struct, frozen=True):
 async def page(call: Call) -> Response:
     """What agents have answered to the task's calls, and what became of it."""
     task_id = call.path["task_id"]
-    found(await call.read(tasks.find, call.tenant, task_id), "task", task_id)
+    found(await call.look(tasks.find, call.tenant, task_id), "task", task_id)
     narrowed = {one.name: call.asked(one) for one in FILTERS}
     answers = await call.read(bids.page, call.tenant, task_id=task_id, **narrowed, **call.wish())
     return call.page("bids", answers)

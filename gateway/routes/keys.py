@@ -53,7 +53,7 @@ async def page(call: Call) -> Response:
 async def find(call: Call) -> Response:
     """One key."""
     key_id = call.path["key_id"]
-    return call.reply(found(await call.read(keys.find, call.tenant, key_id, only=call.only), "key", key_id))
+    return call.reply(found(await call.look(keys.find, call.tenant, key_id, only=call.only), "key", key_id))
 
 
 async def replace(call: Call) -> Response:

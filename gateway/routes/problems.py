@@ -53,7 +53,7 @@ async def register(call: Call) -> Response:
         problem_id=call.node.system.ids.new(), name=body.name, blob=body.blob, best_known=body.best_known, **facts
     )
     accepted = await call.ask(command)
-    row = await call.read(problems.find, call.tenant, accepted.problem_id)
+    row = await call.look(problems.find, call.tenant, accepted.problem_id)
     return call.reply(row, 201)
 
 
@@ -101,7 +101,7 @@ async def find(call: Call) -> Response:
     """One problem."""
     problem_id = call.path["problem_id"]
     return call.reply(
-        found(await call.read(problems.find, call.tenant, problem_id, only=call.only), "problem", problem_id)
+        found(await call.look(problems.find, call.tenant, problem_id, only=call.only), "problem", problem_id)
     )
 
 

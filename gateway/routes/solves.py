@@ -70,7 +70,7 @@ async def page(call: Call) -> Response:
 async def find(call: Call) -> Response:
     """One solve with its result."""
     job_id = call.path["job_id"]
-    return call.reply(found(await call.read(solves.find, call.tenant, job_id, only=call.only), "solve", job_id))
+    return call.reply(found(await call.look(solves.find, call.tenant, job_id, only=call.only), "solve", job_id))
 
 
 async def cancel(call: Call) -> Response:

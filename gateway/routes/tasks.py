@@ -88,6 +88,7 @@ async def submit(call: Call) -> Response:
     if isinstance(body.deadline, datetime):
         fields["deadline"] = body.deadline.timestamp()
     task_id = call.node.system.ids.new()
+    call.node.system.journal.is_new(stream(task_id))
     accepted = await call.ask(SubmitTask(task_id=task_id, submitted_by=call.principal.name, **fields))
     location = {"Location": f"/v1/tasks/{accepted.task_id}"}
     row = await awaited(call, stream(accepted.task_id), _ends, partial(_ended, call, accepted.task_id))
@@ -119,7 +120,7 @@ async def page(call: Call) -> Response:
 async def find(call: Call) -> Response:
     """One task with all that is known of it, and its newest bids."""
     task_id = call.path["task_id"]
-    return call.reply(found(await call.read(_with_bids, call.tenant, task_id, call.only), "task", task_id))
+    return call.reply(found(await call.look(_with_bids, call.tenant, task_id, call.only), "task", task_id))
 
 
 def _with_bids(
@@ -136,7 +137,7 @@ async def cancel(call: Call) -> Response:
     """Nobody needs the task any more. Who may only submit may cancel what they have submitted."""
     task_id = call.path["task_id"]
     if Permission.TASKS_MANAGE not in call.principal.permissions:
-        row = found(await call.read(tasks.find, call.tenant, task_id), "task", task_id)
+        row = found(await call.look(tasks.find, call.tenant, task_id), "task", task_id)
         if row["submitted_by"] != call.principal.name:
             raise HTTPException(403, "somebody else has submitted this task")
     await call.begin(stream(task_id))

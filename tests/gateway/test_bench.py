@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from benchmarks import big, folding, journal, measure, projections, proof, replay, runtime
+from benchmarks import big, folding, gateway, journal, measure, projections, proof, replay, runtime
 from benchmarks.actors import QUEUED, AsyncCounter, Counter
 from benchmarks.catalog import BENCHES
 from benchmarks.measure import Measured, NotMeasurable, Row
@@ -158,3 +158,17 @@ def test_replaying_is_measured_on_both_sides(tmp_path: Path) -> None:
     assert "replay" in {row.name for row in BENCHES["audit"]}
     measured = replay.replay(events=300, rounds=1, place=tmp_path)
     assert measured.ours[0] > 0 < measured.theirs[0]
+
+
+SMALL_GATEWAY = {
+    "get": partial(gateway.get, seconds=0.3, tasks=20),
+    "ws_command": partial(gateway.ws_command, seconds=0.3, tasks=20),
+}
+"""Each starts servers of its own, which takes seconds: one row of requests and one of frames."""
+
+
+@pytest.mark.parametrize("name", SMALL_GATEWAY)
+def test_a_row_of_the_gateway_bench_measures_both_sides(name: str):
+    measured = SMALL_GATEWAY[name](rounds=1)
+    assert len(measured.ours) == len(measured.theirs) == 1
+    assert min(measured.ours + measured.theirs) > 0

@@ -8,7 +8,7 @@ import trio
 
 from aggregates.values.roles import Role
 from gateway import conditional
-from tests.gateway.clients import TASK, Client
+from tests.gateway.clients import TASK, Client, recorded
 from tests.gateway.routes.test_solves import problem_of
 
 PAGES = ("/v1/tasks", "/v1/agents", "/v1/keys", "/v1/solves", "/v1/problems", "/v1/tasks?limit=1&stage=bidding")
@@ -33,6 +33,7 @@ async def test_who_has_it_is_told_so_without_a_question_to_the_read_models(
     solver = await admin.register("solver")
     task_id = await admin.submit()
     await solver.ask("POST", f"/v1/tasks/{task_id}/bids", {"price": 1.0, "eta_seconds": 5.0})
+    await recorded(admin, "task.TaskAwarded")
     reads = Reads(admin, monkeypatch)
     for path in (f"/v1/tasks/{task_id}", "/v1/agents/solver", f"/v1/tasks/{task_id}/bids", *PAGES):
         first = await admin.ask("GET", path)
@@ -88,6 +89,7 @@ async def test_a_tag_is_good_for_what_it_was_given_with_and_for_its_tenant(
 
 async def test_a_tag_promises_no_more_than_was_waited_for(admin: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     task_id = await admin.submit()
+    await admin.get(f"/v1/tasks/{task_id}")
     path = f"/v1/tasks/{task_id}?after_position=1"
     early, query = await admin.get(path), admin.node.projector.query
 

@@ -10,7 +10,7 @@ from sqlalchemy import Column, Connection, Float, ForeignKey, Integer, MetaData,
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.types import JSON
 
-from runtime.changes import FaultyChange, Group, Shape, check, plan, statement, write
+from runtime.changes import ROWS_AT_ONCE, FaultyChange, Group, Shape, check, plan, statement, write
 from runtime.records import Add, Change, Delete, Insert, Update
 
 metadata = MetaData()
@@ -152,3 +152,16 @@ def test_every_statement_can_be_said_to_postgresql_as_well():
         said
         == "UPDATE shelves SET books=(shelves.books + %(books)s::INTEGER) WHERE shelves.room = %(where_room)s::VARCHAR"
     )
+
+
+@pytest.mark.parametrize("count", [ROWS_AT_ONCE - 1, ROWS_AT_ONCE, 3 * ROWS_AT_ONCE + 1])
+def test_rows_that_are_inserted_many_at_once_are_those_that_were_meant(count: int) -> None:
+    engine = create_engine("sqlite://")
+    metadata.create_all(engine)
+    shelved = [Insert(table=shelves, values={"room": "a", "number": n, "label": f"{n}"}) for n in range(count)]
+    with engine.begin() as connection:
+        write(connection, [*shelved, *(Insert(table=rooms, values={"room": f"{n % 7}"}) for n in range(count))])
+        assert connection.execute(select(shelves.c.number, shelves.c.label, shelves.c.books)).all() == [
+            (n, f"{n}", 0) for n in range(count)
+        ]
+        assert len(connection.execute(select(rooms)).all()) == min(count, 7)

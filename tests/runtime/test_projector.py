@@ -10,10 +10,11 @@ import pytest
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import Connection, create_engine, inspect, select
+from sqlalchemy import Connection, bindparam, create_engine, inspect, select
 
 from runtime.changes import FaultyChange
 from runtime.errors import Unreachable
+from runtime.prepared import Prepared
 from runtime.projector import ProjectionStopped, Projector, rebuild
 from runtime.read_models import ReadModels, compare, digests, open_database
 from runtime.records import Update
@@ -53,6 +54,31 @@ async def test_who_waits_for_a_position_reads_what_was_written_there(tmp_path):
         assert await projector.query(rows(balances.table)) == [("a", None, 2.5, 1)]
         await projector.wait_for(log.append(Moved(account="a", amount=0.5), Renamed(account="a", name="A")))
         assert await projector.query(rows(balances.table)) == [("a", "A", 3.0, 2)]
+
+
+async def test_a_glance_sees_what_a_question_sees_and_nothing_is_begun_that_stays(tmp_path):
+    balances, log = Balances(), MemoryLog()
+    one = Prepared(select(balances.table.c.amount).where(balances.table.c.account == bindparam("account")))
+
+    def amount(connection: Connection) -> object:
+        return one.rows(connection, {"account": "a"})
+
+    async with following(tmp_path / "read.db", (balances,), log) as projector:
+        for total in (2.5, 5.0):
+            events = [Opened(account="a")] if total == 2.5 else []
+            await projector.wait_for(log.append(*events, Moved(account="a", amount=2.5)))
+            assert projector.reached == log.position
+            assert [tuple(row) for row in await projector.glance(amount)] == [(total,)]
+            assert [tuple(row) for row in await projector.query(amount)] == [(total,)]
+        await projector.purge()  # nobody reads there any more
+
+
+async def test_a_glance_that_cannot_be_answered_at_once_is_answered_by_a_thread(tmp_path):
+    balances, log = Balances(), MemoryLog()
+    async with following(tmp_path / "read.db", (balances,), log) as projector:
+        await projector.wait_for(log.append(Opened(account="a")))
+        for _ in range(2):  # a question by SQLAlchemy's own means begins its own transaction
+            assert await projector.glance(rows(balances.table)) == [("a", None, 0.0, 0)]
 
 
 async def test_many_can_wait_for_different_positions_at_once(tmp_path):

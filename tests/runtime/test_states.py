@@ -17,6 +17,7 @@ from runtime.states import (
     ENTRY_BYTES,
     LOOK_BYTES_MAX,
     NESTED_MAX,
+    NEW_EVENT_BYTES,
     Cache,
     Held,
     States,
@@ -97,6 +98,17 @@ def test_a_state_that_does_not_grow_is_looked_at_ever_more_rarely() -> None:
     looks = [v for v in range(1, 30_000) if states.renew("a", held(v, "a"), 50)]
     assert len(looks) < 40
     assert looks[-1] - looks[-2] <= LOOK_BYTES_MAX // 50 + 1
+
+
+def test_a_stream_without_records_counts_for_a_guess_until_it_has_some() -> None:
+    states = States(10**6)
+    states.begin("new", held(0))
+    guessed = states.bytes
+    assert guessed > ENTRY_BYTES
+    assert not states.renew("new", held(1, "a"), NEW_EVENT_BYTES - 1)
+    assert states.bytes == guessed
+    assert states.renew("new", held(2, "a", "b"), 1)
+    assert states.bytes == ENTRY_BYTES + memory_bytes(Listed(("a", "b")))
 
 
 def test_forgotten_states_leave_nothing_behind() -> None:

@@ -29,6 +29,7 @@ from runtime.errors import (
     Unreachable,
 )
 from runtime.evidence import Unreadable
+from runtime.folding import Folded
 from runtime.ids import Ids
 from runtime.journal import FORGET_SECONDS, PAUSE_SECONDS_MIN
 from runtime.kind import FREE, SUSPENDED
@@ -66,6 +67,35 @@ async def test_an_answer_comes_after_the_commit(tmp_path: Path) -> None:
         assert record.meta.command is not None
         command = system.journal.codec.command(record.meta.command)
         assert command == Deposit(account="a", cents=5, at=record.meta.at, tenant="t1")
+
+
+async def test_it_knows_where_each_tenants_last_record_stands_and_after_a_start_that_it_is_no_later_than_the_log(
+    tmp_path: Path,
+) -> None:
+    async with bank(tmp_path) as system:
+        assert system.newest("t1") == 0
+        await system.ask(Deposit(account="a", cents=5), ANN)
+        await system.ask(Deposit(account="b", cents=5), Context(tenant="t2", principal="bob"))
+        assert [system.newest(tenant) for tenant in ("t1", "t2", "t3")] == [1, 2, 0]
+    async with bank(tmp_path) as system:
+        assert [system.newest(tenant) for tenant in ("t1", "t2", "t3")] == [2, 2, 2]
+
+
+async def test_a_stream_that_was_just_named_is_not_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with bank(tmp_path) as system:
+        folded: list[str] = []
+        fold = system.journal.folder.fold
+
+        def noted(stream: str) -> Folded:
+            folded.append(stream)
+            return fold(stream)
+
+        monkeypatch.setattr(system.journal.folder, "fold", noted)
+        system.journal.is_new("bank-new")
+        assert await system.ask(Deposit(account="new", cents=5), ANN) == Balance(5)
+        assert await system.ask(Deposit(account="a", cents=5), ANN) == Balance(5)
+        assert folded == ["bank-a"]
+        assert [record.version for record in system.journal.store.read(0, 10)] == [1, 1]
 
 
 async def test_one_refusal_drops_all_decisions_of_a_message(tmp_path: Path) -> None:
