@@ -98,7 +98,7 @@ def parse(raw: bytes, body: type[T], *, media_type: str = JSON) -> T:
     if first is None and not is_odd:
         return value
     if first is not None and not any(True for _ in _oddities(tree)):
-        with suppress(msgspec.ValidationError):
+        with suppress(msgspec.ValidationError, TypeError, RecursionError):
             return msgspec.convert(_whole(tree), body, str_keys=True)
     raise BadRequest(list(islice(_faults(tree, body, first, is_odd), FAULTS_MAX)))
 
@@ -184,7 +184,7 @@ def _tree(raw: bytes, media_type: str) -> tuple[Any, bool]:
 
 
 def _whole(tree: Any) -> Any:
-    """Numbers without a fraction as integers: to JSON, 7.0 and 7 are one number."""
+    """Numbers without a fraction as integers: to JSON, 7.0 and 7 are one number. Raises TypeError for what JSON does not have."""
     match tree:
         case float() if tree.is_integer() and abs(tree) <= WHOLE_MAX:
             return int(tree)
@@ -192,7 +192,9 @@ def _whole(tree: Any) -> Any:
             return {name: _whole(value) for name, value in tree.items()}
         case list():
             return [_whole(value) for value in tree]
-    return tree
+        case None | bool() | int() | float() | str():
+            return tree
+    raise TypeError(type(tree).__name__)
 
 
 def _object(pairs: list[tuple[Any, Any]]) -> dict[str, Any]:
