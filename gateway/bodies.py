@@ -183,8 +183,16 @@ def _tree(raw: bytes, media_type: str) -> tuple[Any, bool]:
     return tree, is_odd
 
 
+def _with_integers(tree: Any) -> Any:
+    """Numbers without a fraction as integers: to JSON, 7.0 and 7 are one number. What is no JSON, or too deep, stays as it is."""
+    try:
+        return _whole(tree)
+    except (TypeError, RecursionError):
+        return tree
+
+
 def _whole(tree: Any) -> Any:
-    """Numbers without a fraction as integers: to JSON, 7.0 and 7 are one number. Raises TypeError for what JSON does not have."""
+    """Raises TypeError, or RecursionError."""
     match tree:
         case float() if tree.is_integer() and abs(tree) <= WHOLE_MAX:
             return int(tree)
@@ -282,7 +290,7 @@ def _field_faults(tree: Any, body: Any, named: Iterable[str]) -> Iterator[Fault]
     for field in msgspec.structs.fields(body):
         if field.encode_name in tree and field.encode_name not in done:
             try:
-                msgspec.convert(_whole(tree[field.encode_name]), field.type, str_keys=True)
+                msgspec.convert(_with_integers(tree[field.encode_name]), field.type, str_keys=True)
             except msgspec.ValidationError as error:
                 yield _from_msgspec(error, child("", field.encode_name))
 

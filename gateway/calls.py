@@ -28,7 +28,7 @@ from gateway.bodies import decode, without_secrets
 from gateway.deprecation import Deprecated
 from gateway.parameters import IDEMPOTENCY, check_parameters
 from gateway.parts import Compartment, Node, check_whole_node
-from gateway.problems import document_of
+from gateway.problems import BadRequest, Fault, document_of
 from gateway.queries import AFTER, AFTER_POSITION, AS_OF, LIMIT, REASON, TENANT, AsOf, Header, Parameter
 from gateway.rates import Kind
 from gateway.trail import Begun
@@ -306,7 +306,10 @@ class Call:
         """What an idempotency key was used for."""
         url = self.request.url
         asked_for = (self.request.method, url.path, url.query, self._asked_for)
-        return sha256(_deterministic.encode(asked_for)).digest()
+        try:
+            return sha256(_deterministic.encode(asked_for)).digest()
+        except RecursionError as error:
+            raise BadRequest([Fault(pointer="", detail="is nested too deep")]) from error
 
     async def read(self, question: Callable[..., T], *arguments: Any, **narrowed: Any) -> T:
         """A projection's query as of now (or of `?after_position=`), on a reader thread: whoever has written reads it back.
