@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from aggregates.journal import JournalFacts, JournalOpened
 from aggregates.key import KeyIssued, KeyReplaced, KeyRevoked
 from aggregates.lockout import SignInCleared, SignInLocked
+from aggregates.revocation import Kind, TokensRevoked
 from aggregates.session import SessionEnded, SessionOpened
 from aggregates.subject import SubjectErased
 from aggregates.user import (
@@ -68,10 +69,19 @@ class SessionEntry(Struct, frozen=True, kw_only=True):
     user_id: str
 
 
+class RevocationEntry(Struct, frozen=True, kw_only=True):
+    """Tokens of identity providers that are not let in."""
+
+    tenant: str
+    kind: Kind
+    issued_before: float
+    until: float
+
+
 class Identities(Struct, kw_only=True):
     """Keys that have not been revoked, by the digest of their token in hexadecimal digits; users by their ids, and their ids by what they
-    sign in with; sessions by the digest of their cookie; until when passwords are not looked at; how many keys each tenant was ever
-    given; the named journals."""
+    sign in with; sessions by the digest of their cookie; until when passwords are not looked at; which tokens were revoked; how many keys
+    each tenant was ever given; the named journals."""
 
     key_by_digest: dict[str, KeyEntry] = field(default_factory=dict)
     digest_by_id: dict[str, str] = field(default_factory=dict)
@@ -81,7 +91,14 @@ class Identities(Struct, kw_only=True):
     session_by_digest: dict[str, SessionEntry] = field(default_factory=dict)
     digest_by_session: dict[str, str] = field(default_factory=dict)
     locked_until: dict[str, float] = field(default_factory=dict)
+    revocation_by_target: dict[str, RevocationEntry] = field(default_factory=dict)
     journal_by_name: dict[str, JournalFacts] = field(default_factory=dict)
+
+    def check_token(self, subject: str, token: str, issued_at: float) -> None:
+        """Raises Refused where this token, or all of the subject that are so old, were revoked."""
+        of_subject = self.revocation_by_target.get(subject)
+        if token in self.revocation_by_target or (of_subject and issued_at < of_subject.issued_before):
+            raise Refused("token_revoked", status=403)
 
     def key(self, digest: str, at: float) -> Principal:
         """Whose token it is. Raises Refused where it opens nothing."""
@@ -147,6 +164,8 @@ def remember(memory: Identities, recorded: Recorded) -> Identities:
         case JournalOpened() as event:
             facts = JournalFacts(name=event.name, origin=event.origin, public_key=event.public_key)
             memory.journal_by_name[event.name] = facts
+        case TokensRevoked() as event:
+            _remember_revocation(memory, recorded, event)
         case UserRegistered() as event:
             _add_user(memory, tenant, event)
         case SubjectErased() as event:
@@ -197,6 +216,15 @@ def _remember_session(memory: Identities, recorded: Recorded, event: SessionOpen
         user_id=event.user_id,
     )
     memory.digest_by_session[event.session_id] = digest
+
+
+def _remember_revocation(memory: Identities, recorded: Recorded, event: TokensRevoked) -> None:
+    for past in [name for name, one in memory.revocation_by_target.items() if one.until <= recorded.meta.at]:
+        del memory.revocation_by_target[past]
+    memory.revocation_by_target.pop(event.target, None)  # the newest stands last
+    memory.revocation_by_target[event.target] = RevocationEntry(
+        tenant=recorded.meta.tenant, kind=event.kind, issued_before=event.issued_before, until=event.until
+    )
 
 
 def _forget_past_locks(memory: Identities, at: float) -> None:

@@ -11,6 +11,7 @@ from aggregates import journal as journals
 from aggregates import journal_key
 from aggregates import key as keys
 from aggregates import lockout as lockouts
+from aggregates import revocation as revocations
 from aggregates import session as sessions
 from aggregates import subject as subjects
 from aggregates import user as users
@@ -18,6 +19,7 @@ from aggregates.journal import JOURNALS_MAX, JournalFacts, ListJournals, OpenJou
 from aggregates.journal_key import RotateKey, RotationAccepted
 from aggregates.key import Authenticate, IssueKey, KeyAccepted, ReplaceKey, RevokeKey
 from aggregates.lockout import NoteFailure, NoteSuccess, Scope, Tried, Unlock
+from aggregates.revocation import AdmitToken, ListRevocations, RevocationAccepted, RevokeTokens
 from aggregates.session import EndSession, FindSession, OpenSession, SessionAccepted, WhichSession
 from aggregates.user import (
     ChangeUser,
@@ -41,6 +43,7 @@ USERS_MAX = 100_000
 SESSIONS_MAX = 10_000
 SESSIONS_OF_ONE_MAX = 20
 """Sessions of one key or user; the oldest makes room."""
+REVOCATIONS_MAX = 10_000
 
 ENDS_SESSIONS: dict[type, str] = {
     DisableUser: "the user was disabled",
@@ -48,32 +51,36 @@ ENDS_SESSIONS: dict[type, str] = {
     SetPassword: "the password is another one",
 }
 
-Question = Authenticate | FindSession | WhichSession | FindUser | FindLogin | ListJournals
+Question = (
+    Authenticate | FindSession | WhichSession | FindUser | FindLogin | AdmitToken | ListRevocations | ListJournals
+)
 OfKeys = IssueKey | ReplaceKey | RevokeKey
 OfUsers = RegisterUser | ChangeUser | SetPassword | DisableUser | EnableUser | RemoveUser
 OfSessions = OpenSession | EndSession
 OfLockouts = NoteFailure | NoteSuccess | Unlock
 Decision = tuple[str, Command[Any]]
-SecurityCommand = Question | OfKeys | OfUsers | OfSessions | OfLockouts | OpenJournal | RotateKey
+SecurityCommand = Question | OfKeys | OfUsers | OfSessions | OfLockouts | RevokeTokens | OpenJournal | RotateKey
 
 
 class Security(Actor[SecurityCommand, Identities]):
     """One for the node: a token says its tenant, so it must be known before the tenant is."""
 
     takes = (
-        *(Authenticate, FindSession, WhichSession, FindUser, FindLogin, ListJournals),
+        *(Authenticate, FindSession, WhichSession, FindUser, FindLogin, AdmitToken, ListRevocations, ListJournals),
         *keys.COMMANDS,
         *users.COMMANDS,
         *sessions.COMMANDS,
         *lockouts.COMMANDS,
+        *revocations.COMMANDS,
         *(OpenJournal, RotateKey),
     )
-    FOLD = 3
+    FOLD = 4
     hears = (
         *keys.EVENTS,
         *users.EVENTS,
         *sessions.EVENTS,
         *lockouts.EVENTS,
+        *revocations.EVENTS,
         *subjects.EVENTS,
         *journals.EVENTS,
     )
@@ -102,6 +109,13 @@ class Security(Actor[SecurityCommand, Identities]):
                 return reply(message, principal)
             case FindLogin():
                 return reply(message, self._login(message))
+            case AdmitToken():
+                self.memory.check_token(message.subject, message.token, message.issued_at)
+                return reply(message, message.principal)
+            case ListRevocations():
+                return reply(message, self._revocations(message))
+            case RevokeTokens():
+                return self._revoke_tokens(message)
             case ListJournals():
                 return reply(message, tuple(self.memory.journal_by_name.values()))
             case OpenJournal():
@@ -239,6 +253,30 @@ class Security(Actor[SecurityCommand, Identities]):
             return reply(message, Tried(until=event.until if isinstance(event, lockouts.SignInLocked) else 0.0))
 
         return Effect([(stream, message)], tried)
+
+    # ---- tokens of identity providers
+
+    def _revoke_tokens(self, message: RevokeTokens) -> Effect:
+        self._check_at_home(message.tenant)
+        known = self.memory.revocation_by_target
+        if message.target not in known and sum(one.until > message.at for one in known.values()) >= REVOCATIONS_MAX:
+            raise Refused("revocations_too_many", f"{REVOCATIONS_MAX} revocations hold; revoke whole subjects")
+        entry = known.get(message.target)
+        accepted = RevocationAccepted(
+            target=message.target,
+            kind=message.kind,
+            issued_before=max(message.issued_before, entry.issued_before if entry else 0.0),
+            until=max(message.until, entry.until if entry else 0.0),
+        )
+        return Effect([(revocations.stream(message.target), message)], lambda recorded: reply(message, accepted))
+
+    def _revocations(self, question: ListRevocations) -> tuple[RevocationAccepted, ...]:
+        hold = [
+            RevocationAccepted(target=target, kind=one.kind, issued_before=one.issued_before, until=one.until)
+            for target, one in reversed(self.memory.revocation_by_target.items())
+            if one.tenant == question.tenant and one.until > question.at
+        ]
+        return tuple(hold[: question.limit])
 
     # ---- journals
 

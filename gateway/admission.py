@@ -7,6 +7,7 @@ from starlette.exceptions import HTTPException
 
 from aggregates.values.roles import Principal
 from gateway.fair import Turns
+from gateway.identity.bearers import Bearers
 from gateway.passwords import Passwords
 from gateway.rates import Kind, Rates, Verdict
 from gateway.tickets import Tickets
@@ -19,6 +20,7 @@ class Visitors(NamedTuple):
 
     tickets: Tickets
     passwords: Passwords
+    bearers: Bearers
     rates: Rates
     turns: Turns
 

@@ -1,9 +1,10 @@
-"""Who is asking: bearer keys and session cookies become a Principal, and a table says which role may do what.
+"""Who is asking: bearer keys, tokens of identity providers and session cookies become a Principal, and a table says which role may do what.
 
 A token is `gvl_<key id>_<secret>`, its secret derived from the key's id and the node's secret: a registration that is
 repeated gets the same token, although only its sha256 is ever recorded. A token of a strictly isolated tenant names its
 journal, `gvl_<journal>_<key id>_<secret>`, and is looked for there alone: this is where a caller's compartment is chosen.
-Each request asks the compartment's security actor, so that a revocation holds from the next request on.
+A token of an identity provider (a JWT) says its tenant; who trusts which provider is `gateway/identity`'s matter. Each request asks the
+compartment's security actor, so that a revocation holds from the next request on.
 """
 
 import base64
@@ -18,11 +19,14 @@ from starlette.requests import HTTPConnection
 
 from aggregates.journal import SHARED
 from aggregates.key import Authenticate, KeyRevoked
+from aggregates.revocation import AdmitToken, TokensRevoked
 from aggregates.session import FindSession, SessionEnded
 from aggregates.subject import SubjectErased
 from aggregates.user import UserChanged, UserDisabled, UserRemoved
 from aggregates.values.roles import NODE_WIDE, Permission, Principal, Role, granted, roles_with
 from gateway.cookies import cookie_of
+from gateway.identity.bearers import Bearers
+from gateway.identity.signed import BadToken, is_signed
 from runtime.delivery import Context
 from runtime.errors import Failure, Refused
 from runtime.system import System
@@ -34,7 +38,7 @@ TOKEN = re.compile(
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 KNOCKING = Context(tenant="", principal="gateway")
 
-REVOCATIONS = (KeyRevoked, SessionEnded, UserDisabled, UserRemoved, UserChanged, SubjectErased)
+REVOCATIONS = (KeyRevoked, SessionEnded, TokensRevoked, UserDisabled, UserRemoved, UserChanged, SubjectErased)
 """After these somebody may be welcome no more."""
 
 OWN = frozenset({Permission.AGENTS_CONNECT, Permission.AGENTS_ACT, Permission.AGENTS_MANAGE})
@@ -57,6 +61,12 @@ C_co = TypeVar("C_co", bound=Compartment, covariant=True)
 
 class Doorkeeper(Protocol[C_co]):
     """What authentication needs of the node."""
+
+    @property
+    def bearers(self) -> Bearers: ...
+
+    def home_of(self, tenant: str) -> C_co:
+        """Where a tenant's records are. Raises Unreachable where that is closed."""
 
     def compartment(self, journal: str) -> C_co:
         """Raises KeyError where there is no such journal, Unreachable where it is closed."""
@@ -97,15 +107,34 @@ async def authenticate(connection: HTTPConnection, node: Doorkeeper[C_co]) -> tu
     page from elsewhere, and Unreachable where their journal is closed."""
     header = connection.headers.get("authorization")
     if header is not None:
-        scheme, _, token = header.partition(" ")
-        if scheme.lower() != "bearer" or key_id_of(token.strip()) is None:
-            raise HTTPException(401, "the Authorization header must be: Bearer KEY")
-        return await _admitted(node, journal_of(token.strip()), Authenticate(digest=digest_of(token.strip())))
+        scheme, _, text = header.partition(" ")
+        token = text.strip()
+        if scheme.lower() == "bearer" and key_id_of(token) is not None:
+            return await _admitted(node, journal_of(token), Authenticate(digest=digest_of(token)))
+        if scheme.lower() == "bearer" and is_signed(token):
+            return await _vouched(node, token)
+        raise HTTPException(401, "the Authorization header must be: Bearer KEY")
     cookie = cookie_of(connection)
     if cookie is None:
         raise HTTPException(401, "send the header Authorization: Bearer KEY, or sign in")
     check_origin(connection)
     return await _admitted(node, cookie.journal, FindSession(digest=cookie.digest))
+
+
+async def _vouched(node: Doorkeeper[C_co], token: str) -> tuple[C_co, Principal]:
+    try:
+        vouched = await node.bearers.vouched(token)
+    except BadToken as bad:
+        raise HTTPException(401, f"this token opens nothing: {bad}") from bad
+    compartment = node.home_of(vouched.tenant)
+    origin = compartment.system.journal.store.origin
+    question = AdmitToken(
+        principal=vouched.principal(origin),
+        subject=vouched.subject_target(origin),
+        token=vouched.token_target(origin),
+        issued_at=vouched.issued_at,
+    )
+    return compartment, await _told(question, compartment, "token")
 
 
 async def _admitted(
@@ -124,13 +153,15 @@ async def whose(digest: bytes, compartment: Compartment) -> Principal:
     return await _told(Authenticate(digest=digest), compartment)
 
 
-async def _told(question: Authenticate | FindSession, compartment: Compartment) -> Principal:
+async def _told(
+    question: Authenticate | FindSession | AdmitToken, compartment: Compartment, what: str = "key"
+) -> Principal:
     try:
         principal = await compartment.system.ask(question, KNOCKING)
     except Refused as refused:
-        raise HTTPException(401, f"this key opens nothing: {refused.code.replace('_', ' ')}") from refused
+        raise HTTPException(401, f"this {what} opens nothing: {refused.code.replace('_', ' ')}") from refused
     if not compartment.is_home_of(principal.tenant):
-        raise HTTPException(401, "this key opens nothing: its tenant has a journal of its own")
+        raise HTTPException(401, f"this {what} opens nothing: its tenant has a journal of its own")
     return principal
 
 

@@ -30,6 +30,9 @@ from gateway.compartments import Compartments
 from gateway.door import Door, Exposed, allow_files, open_door, plan_door
 from gateway.erasure import carry_through_at_start
 from gateway.folder import DataFolder, FolderUnusable
+from gateway.identity.bearers import Bearers
+from gateway.identity.fetching import Fetcher
+from gateway.identity.issuers import IssuersFaulty, read_issuers
 from gateway.journals import NotInstalled, make_named, open_named, open_store, read_models_place
 from gateway.parts import TENANT, Compartment, Node, Parts
 from gateway.retention import keep_retention
@@ -93,13 +96,14 @@ async def open_node(
     folder = DataFolder(settings.data)
     folder.make()
     elements = elements or Elements(SystemClock())
+    bearers = _bearers(settings, elements.clock)
     machine = Machine(
         elements, Ids(elements.clock, elements.entropy), trio.CapacityLimiter(max(1, (os.cpu_count() or 2) - 1))
     )
     try:
         store = open_store(settings, folder, elements.entropy)
         async with _open_parts(settings, folder, store, machine) as parts:
-            node = Node(settings, parts)
+            node = Node(settings, parts, bearers)
             node.witness = _witness(settings, folder, elements.clock)
             await carry_through_at_start(node)
             async with _keep_trail(node), _open_isolated(node, machine):
@@ -245,6 +249,18 @@ async def _open_parts(
         store.close()
         if store.keyring is not None:
             store.keyring.close()
+
+
+def _bearers(settings: GavelSettings, clock: SystemClock) -> Bearers:
+    """What verifies tokens of identity providers. Raises Misconfigured."""
+    fetcher = Fetcher(ca_file=settings.identity_ca_file, allow_http=settings.identity_insecure)
+    if settings.token_issuers is None:
+        return Bearers((), fetcher, clock.now)
+    try:
+        issuers = read_issuers(settings.token_issuers, allow_http=settings.identity_insecure)
+    except IssuersFaulty as error:
+        raise Misconfigured(f"GAVEL_TOKEN_ISSUERS: {error}") from error
+    return Bearers(issuers, fetcher, clock.now)
 
 
 def _witnesses(settings: GavelSettings) -> list[Witnessed]:

@@ -23,6 +23,7 @@ from gateway.courier import Terms
 from gateway.fair import Turns
 from gateway.fanout import Fanout
 from gateway.folder import DataFolder
+from gateway.identity.bearers import Bearers
 from gateway.operations import Operations
 from gateway.outside import Sender
 from gateway.passwords import Passwords
@@ -95,7 +96,7 @@ class Compartment:
         self.folder, self.store, self.system, self.projector, self.history = parts[:5]
         self.blobs, self.room, self.uploads, self.keeper = parts[5:]
         self.visitors = visitors
-        self.tickets, self.passwords = visitors.tickets, visitors.passwords
+        self.tickets, self.passwords, self.bearers = visitors.tickets, visitors.passwords, visitors.bearers
         self.counts = counts
         self.tokens = Tokens(self.folder.secret(), journal)
         self.trail = Trail(
@@ -210,9 +211,9 @@ class Node(Compartment):
     """Whether it was asked to stop, and serves on for a while."""
     witness: Witness | None = None
 
-    def __init__(self, settings: GavelSettings, parts: Parts) -> None:
+    def __init__(self, settings: GavelSettings, parts: Parts, bearers: Bearers) -> None:
         rates = Rates(settings, trio.current_time)
-        visitors = Visitors(Tickets(parts.system.clock.now), Passwords(), rates, Turns())
+        visitors = Visitors(Tickets(parts.system.clock.now), Passwords(), bearers, rates, Turns())
         super().__init__(SHARED, settings, parts, visitors, Counts())
         self.url = ""
         self.opened = trio.Event()
@@ -233,6 +234,10 @@ class Node(Compartment):
     def compartment(self, journal: str) -> Compartment:
         """Raises KeyError where there is no such journal, Unreachable where it is closed."""
         return self if journal == SHARED else self.isolated.find(journal)
+
+    def home_of(self, tenant: str) -> Compartment:
+        """Where a tenant's records are. Raises Unreachable where its journal is closed."""
+        return self.isolated.find(tenant) if tenant in self.isolated else self
 
     def sign_in_link(self) -> str:
         """A link that signs a browser in as the admin, once."""

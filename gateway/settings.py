@@ -454,6 +454,22 @@ class GavelSettings(Struct, frozen=True, kw_only=True):
     oidc_issuer: Annotated[
         str, about("URL of the identity provider where people sign in; empty: they have passwords here")
     ] = ""
+    token_issuers: Annotated[
+        Path | None,
+        about(
+            "TOML file that names whose tokens (JWT) are taken as credentials, as docs/identity.md tells; none: nobody's"
+        ),
+    ] = None
+    identity_ca_file: Annotated[
+        Path | None,
+        about(
+            "file of the certificates by which identity providers are known, PEM",
+            default_shown="those of the machine",
+        ),
+    ] = None
+    identity_insecure: Annotated[
+        bool, about("allow identity providers on loopback to be asked without TLS, for tests")
+    ] = False
     sso_provider: Annotated[
         str, about("protocol of the single sign-on; empty: none", "ENTERPRISE_SSO_PROVIDER", "SSO_PROVIDER", used=False)
     ] = ""

@@ -20,7 +20,7 @@ UNKNOWN = "name or password is wrong"
 
 def compartment_of(node: Node, tenant: str) -> Compartment:
     """Where a tenant's users are. Raises Unreachable where its journal is closed."""
-    return node.isolated.find(tenant) if tenant in node.isolated else node
+    return node.home_of(tenant)
 
 
 async def by_password(node: Node, connection: HTTPConnection, tenant: str, name: str, password: str) -> str:

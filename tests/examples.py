@@ -13,6 +13,7 @@ from aggregates import (
     lockout,
     projection,
     qubo_problem,
+    revocation,
     session,
     solve_job,
     subject,
@@ -123,6 +124,15 @@ COMMANDS = (
     lockout.NoteFailure(scope=lockout.Scope.ACCOUNT, whose="u1", at=AT, tenant=TENANT),
     lockout.NoteSuccess(scope=lockout.Scope.ACCOUNT, whose="u1", at=AT, tenant=TENANT),
     lockout.Unlock(scope=lockout.Scope.ACCOUNT, whose="u1", at=AT, tenant=TENANT),
+    revocation.RevokeTokens(
+        target="ab" * 16,
+        kind=revocation.Kind.SUBJECT,
+        issued_before=AT,
+        until=AT + 86_400.0,
+        reason="left us",
+        at=AT,
+        tenant=TENANT,
+    ),
     session.OpenSession(
         session_id="s1",
         digest=DIGEST,
@@ -304,6 +314,9 @@ EVENTS = (
     lockout.SignInFailed(scope=lockout.Scope.ACCOUNT, whose="u1", failures=1, since=AT),
     lockout.SignInLocked(scope=lockout.Scope.ACCOUNT, whose="u1", failures=5, locks=1, until=AT + 30.0),
     lockout.SignInCleared(scope=lockout.Scope.ACCOUNT, whose="u1"),
+    revocation.TokensRevoked(
+        target="ab" * 16, kind=revocation.Kind.SUBJECT, issued_before=AT, until=AT + 86_400.0, reason="left us"
+    ),
     session.SessionOpened(
         session_id="s1", digest=DIGEST, way=session.Way.PASSWORD, ends_at=AT + 3600.0, key_id="", user_id="u1"
     ),

@@ -10,7 +10,7 @@ from aggregates.user import stream as user_stream
 from aggregates.values.roles import Permission, Principal, Role
 from gateway import rows
 from gateway.admission import check_sign_in
-from gateway.auth import check_origin, digest_of, whose
+from gateway.auth import check_origin, digest_of, key_id_of, whose
 from gateway.calls import Call, Endpoint, found
 from gateway.cookies import delete_cookie
 from gateway.origins import lock_address_of
@@ -105,8 +105,8 @@ async def with_password(call: Call) -> Response:
 
 async def make_link(call: Call) -> Response:
     """A sign-in link for the key that asks; a session may not make others, or signing out would end nothing."""
-    scheme, _, token = call.request.headers.get("authorization", "").partition(" ")
-    if not scheme:
+    token = call.request.headers.get("authorization", "").partition(" ")[2]
+    if key_id_of(token.strip()) is None:
         raise HTTPException(403, "a link is for the key that asks for it: send the header Authorization: Bearer KEY")
     await call.begin(key_stream(call.principal.key_id))
     ticket = call.node.tickets.issue(digest_of(token.strip()), LINK_SECONDS, call.node.journal)

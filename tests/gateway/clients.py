@@ -29,7 +29,7 @@ from wsproto.events import (
 from aggregates.key import IssueKey
 from aggregates.values.roles import Role
 from gateway.auth import digest_of
-from gateway.node import Node, open_node
+from gateway.node import Elements, Node, open_node
 from gateway.settings import GavelSettings
 from runtime.delivery import Context
 from tests.gateway import documented
@@ -219,11 +219,16 @@ async def open_socket(
 
 
 @asynccontextmanager
-async def open_client(settings: GavelSettings, *, guard_seconds: float = GUARD_SECONDS) -> AsyncIterator[Client]:
+async def open_client(
+    settings: GavelSettings, *, guard_seconds: float = GUARD_SECONDS, elements: Elements | None = None
+) -> AsyncIterator[Client]:
     """A node, and its admin."""
     with trio.fail_after(guard_seconds):
         # No TLS on loopback: to read the machine's certificates for each client took a third of a node's life.
-        async with open_node(settings) as node, httpx2.AsyncClient(timeout=GUARD_SECONDS, verify=False) as http:
+        async with (
+            open_node(settings, elements=elements) as node,
+            httpx2.AsyncClient(timeout=GUARD_SECONDS, verify=False) as http,
+        ):
             yield Client(node, http, node.admin_token)
         assert (node.counts.faults, node.counts.handler_faults) == (0, 0)
 

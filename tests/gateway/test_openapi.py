@@ -24,6 +24,7 @@ from gateway.routes.trail import TrailRow
 from projections import agents, audit, bids, keys, problems, schema, solves, tasks, webhooks
 from tests.gateway import documented
 from tests.gateway.clients import BID, TASK, Client, recorded
+from tests.gateway.identity.providers import trust
 
 TRIANGLE = b"3 3\n1 2 1\n1 3 1\n2 3 1\n"
 LOADED = """
@@ -189,6 +190,8 @@ async def test_every_json_answer_is_as_described(admin: Client, monkeypatch: pyt
     documented.exercised.clear()
     await _work_with_keys_and_agents(admin)
     await _work_with_people(admin)
+    revoked = {"issuer": trust(admin.node), "jti": "t1"}
+    await _do(admin, ("POST", "/v1/revocations", revoked), ("GET", "/v1/revocations", None))
     await _work_with_tasks(admin)
     await _work_with_solves(admin)
     await _do(admin, ("PUT", "/v1/actors/coordinator/log-level", {"level": None}))

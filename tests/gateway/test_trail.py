@@ -21,6 +21,7 @@ from runtime import journal
 from runtime.projector import ProjectionStopped
 from runtime.records import Event, Recorded
 from tests.gateway.clients import TASK, AgentClient, Client, open_client, recorded, settings_of
+from tests.gateway.identity.providers import trust
 
 WHENCE = {"Gavel_Reason": "the laptop was lost", "Gavel_On_Behalf_Of": "tenant:acme", "X_Request_Id": "r-1"}
 QUBO = b"3 2\n1 2 1\n2 3 -1\n"
@@ -123,6 +124,7 @@ async def scenes(admin: Client, spare: AgentClient) -> list[tuple[str, str, Any]
         ("POST /v1/users/{user_id}/unlock", f"{user}/unlock", None),
         ("DELETE /v1/users/{user_id}", user, None),
         ("DELETE /v1/sessions/{session_id}", f"/v1/sessions/{session_id}", None),
+        ("POST /v1/revocations", "/v1/revocations", {"issuer": trust(admin.node), "subject": "s"}),
         ("POST /v1/journals", "/v1/journals", {"name": "acme"}),
         ("PATCH /v1/agents/{agent_id}", agent, {"slots": 3}),
         ("POST /v1/agents/{agent_id}/drain", f"{agent}/drain", {"reason": "rest"}),

@@ -17,6 +17,7 @@ from aggregates import (
     lockout,
     projection,
     qubo_problem,
+    revocation,
     session,
     solve_job,
     subject,
@@ -304,6 +305,18 @@ def _session(story: Story, random: Random, tenant: str, step: int) -> None:
     story.tell(session, session.stream(session_id), command)
 
 
+def _revocation(story: Story, random: Random, tenant: str, step: int) -> None:
+    command = revocation.RevokeTokens(
+        at=story.at,
+        tenant=tenant,
+        target=sha256(f"{tenant} {random.randint(0, 3)}".encode()).hexdigest()[:32],
+        kind=random.choice(tuple(revocation.Kind)),
+        issued_before=story.at,
+        until=story.at + random.choice((-1.0, 60.0)),
+    )
+    story.tell(revocation, revocation.stream(command.target), command)
+
+
 def _lockout(story: Story, random: Random, tenant: str, step: int) -> None:
     scope = random.choice(tuple(lockout.Scope))
     common: dict[str, Any] = {"at": story.at, "tenant": tenant, "scope": scope, "whose": "ann"}
@@ -427,9 +440,9 @@ def _webhook(story: Story, random: Random, tenant: str, step: int) -> None:
 
 TELLERS: tuple[Callable[[Story, Random, str, int], None], ...] = (
     *(_agent, _submit, _task, _solve, _problem, _key, _projection, _journal, _journal_key, _subject, _action, _trail),
-    *(_archive, _user, _session, _lockout, _webhook),
+    *(_archive, _user, _session, _lockout, _webhook, _revocation),
 )
-WEIGHTS = (4, 2, 16, 8, 1, 3, 1, 1, 1, 1, 1, 2, 1, 3, 4, 2, 5)
+WEIGHTS = (4, 2, 16, 8, 1, 3, 1, 1, 1, 1, 1, 2, 1, 3, 4, 2, 5, 1)
 
 
 def from_disk(record: Recorded) -> Recorded:

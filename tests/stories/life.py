@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from msgspec.structs import replace
 
 import agents.solver
-from aggregates import action, agent, key, lockout, session, task, trail, user, webhook
+from aggregates import action, agent, key, lockout, revocation, session, task, trail, user, webhook
 from aggregates.agent import AgentType
 from aggregates.journal import OpenJournal
 from aggregates.projection import SkipEvent
@@ -160,6 +160,8 @@ async def _keep_users(party: Party) -> None:
     await party.ask(command_by_type[lockout.Unlock])
     await party.ask(command_by_type[lockout.NoteFailure])
     await party.ask(command_by_type[lockout.NoteSuccess])
+    revoked: Any = command_by_type[revocation.RevokeTokens]
+    await party.ask(replace(revoked, until=party.node.system.clock.now() + 86_400.0))
     for ending in (user.DisableUser, user.EnableUser, user.RemoveUser):
         await party.ask(command_by_type[ending])
 

@@ -1,0 +1,70 @@
+"""Revocations of identity providers' tokens: one by its id, or all that a subject was given before a moment."""
+
+import msgspec
+from starlette.responses import Response
+
+from aggregates.revocation import Kind, ListRevocations, RevocationAccepted, RevokeTokens, stream
+from aggregates.user import Issuer, SubjectAtIssuer
+from aggregates.values.numbers import Instant
+from aggregates.values.roles import Permission
+from aggregates.values.text import Note
+from gateway.calls import Call, Endpoint, tenant_in
+from gateway.identity.bearers import target_of
+from gateway.identity.signed import LEEWAY_SECONDS
+from gateway.queries import LIMIT, TENANT
+from runtime.errors import Refused
+
+
+class RevokeTokensBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A token by its `jti`, or a `subject` by its `sub`: then all that were issued before a moment, which is now where none is given."""
+
+    issuer: Issuer
+    jti: SubjectAtIssuer | None = None
+    subject: SubjectAtIssuer | None = None
+    issued_before: Instant | None = None
+    reason: Note = ""
+
+
+class RevocationList(msgspec.Struct, frozen=True):
+    """Revocations that hold, the newest first. Whose they are is told by digests alone."""
+
+    revocations: list[RevocationAccepted]
+
+
+async def revoke(call: Call) -> Response:
+    """Tokens of an identity provider open nothing from the next request on, and feeds that were opened with them end."""
+    tenant = tenant_in(call)
+    body = await call.body(RevokeTokensBody)
+    issuer = call.node.bearers.issuer(body.issuer)
+    if issuer is None:
+        raise Refused("issuer_unknown", "tokens of this issuer are not taken here", status=422)
+    if (body.jti is None) == (body.subject is None):
+        raise Refused("revocation_unclear", "either a jti is named, or a subject", status=422)
+    now, origin = call.node.system.clock.now(), call.node.store.origin
+    claim, value = ("jti", body.jti) if body.jti is not None else ("sub", body.subject)
+    # The provider's clock may be before ours: what it has issued until now can bear a time that is still to come.
+    before = now + LEEWAY_SECONDS if body.issued_before is None else body.issued_before
+    command = RevokeTokens(
+        target=target_of(origin, tenant, issuer.url, claim, value or ""),
+        kind=Kind.TOKEN if body.jti is not None else Kind.SUBJECT,
+        issued_before=before,
+        until=max(now, before) + issuer.lifetime_seconds_max + 2 * LEEWAY_SECONDS,
+        reason=body.reason,
+    )
+    await call.begin(stream(command.target))
+    return call.reply(await call.ask(command, tenant=tenant), 201)
+
+
+async def listed(call: Call) -> Response:
+    """The revocations of the tenant that hold; one is forgotten when all tokens that it is about have expired."""
+    held = await call.ask(ListRevocations(limit=call.limit))
+    return call.reply(RevocationList([*held]))
+
+
+MANAGE = Permission.KEYS_MANAGE
+routes = (
+    Endpoint(
+        "POST", "/v1/revocations", revoke, MANAGE, RevokeTokensBody, RevocationAccepted, 201, (TENANT,), acts=True
+    ),
+    Endpoint("GET", "/v1/revocations", listed, MANAGE, reply=RevocationList, query=(LIMIT,)),
+)

@@ -1,0 +1,1 @@
+"""What identity providers say, and what is made of it."""
