@@ -25,6 +25,8 @@ from aggregates.user import (
     ChangeUser,
     DisableUser,
     EnableUser,
+    Federated,
+    FindFederated,
     FindLogin,
     FindUser,
     Login,
@@ -52,7 +54,15 @@ ENDS_SESSIONS: dict[type, str] = {
 }
 
 Question = (
-    Authenticate | FindSession | WhichSession | FindUser | FindLogin | AdmitToken | ListRevocations | ListJournals
+    Authenticate
+    | FindSession
+    | WhichSession
+    | FindUser
+    | FindLogin
+    | FindFederated
+    | AdmitToken
+    | ListRevocations
+    | ListJournals
 )
 OfKeys = IssueKey | ReplaceKey | RevokeKey
 OfUsers = RegisterUser | ChangeUser | SetPassword | DisableUser | EnableUser | RemoveUser
@@ -66,7 +76,8 @@ class Security(Actor[SecurityCommand, Identities]):
     """One for the node: a token says its tenant, so it must be known before the tenant is."""
 
     takes = (
-        *(Authenticate, FindSession, WhichSession, FindUser, FindLogin, AdmitToken, ListRevocations, ListJournals),
+        *(Authenticate, FindSession, WhichSession, FindUser, FindLogin, FindFederated),
+        *(AdmitToken, ListRevocations, ListJournals),
         *keys.COMMANDS,
         *users.COMMANDS,
         *sessions.COMMANDS,
@@ -109,6 +120,8 @@ class Security(Actor[SecurityCommand, Identities]):
                 return reply(message, principal)
             case FindLogin():
                 return reply(message, self._login(message))
+            case FindFederated():
+                return reply(message, self._federated(message))
             case AdmitToken():
                 self.memory.check_token(message.subject, message.token, message.issued_at)
                 return reply(message, message.principal)
@@ -216,6 +229,11 @@ class Security(Actor[SecurityCommand, Identities]):
         if entry is None or not entry.is_active:
             return Login(user_id=user_id, password_hash="")
         return Login(user_id=user_id, password_hash=entry.password_hash)
+
+    def _federated(self, question: FindFederated) -> Federated:
+        name = federated(question.tenant, question.issuer, question.subject)
+        entry = self.memory.user_by_id.get(self.memory.user_id_by_login.get(name, ""))
+        return Federated(user_id=entry.user_id, role=entry.role, email=entry.email) if entry else Federated()
 
     # ---- sessions
 

@@ -128,6 +128,22 @@ class FindLogin(Command[Login], frozen=True, kw_only=True):
     address: House[str]
 
 
+class Federated(Struct, frozen=True, kw_only=True):
+    """A user for whom an identity provider vouches, as they are known here; no id where nobody is."""
+
+    user_id: str = ""
+    role: Role = Role.READ_ONLY
+    email: str = ""
+
+
+class FindFederated(Command[Federated], frozen=True, kw_only=True):
+    """Which user of the tenant is this subject of an identity provider? A question of the gateway's, answered by the security actor;
+    records nothing."""
+
+    issuer: House[str]
+    subject: House[str]
+
+
 class UserRegistered(Event, frozen=True, kw_only=True):
     user_id: UserId
     username: Personal[str]

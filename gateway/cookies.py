@@ -11,7 +11,7 @@ from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
 COOKIE = "gavel-session"
-SECURE_COOKIE = f"__Host-{COOKIE}"
+LOGIN_COOKIE = "gavel-login"
 SECRET_BYTES = 32
 
 
@@ -39,7 +39,7 @@ def new_cookie(journal: str) -> Cookie:
 
 def cookie_of(connection: HTTPConnection) -> Cookie | None:
     """The session's cookie, where the browser sends one."""
-    text = cookie_in(connection.headers.get("cookie", ""), _name(connection))
+    text = cookie_in(connection.headers.get("cookie", ""), _name(connection, COOKIE))
     journal, dot, secret = text.partition(".")
     return Cookie(journal, secret) if dot and secret else None
 
@@ -56,17 +56,34 @@ def cookie_in(header: str, name: str) -> str:
 
 def set_cookie(response: Response, connection: HTTPConnection, cookie: Cookie, seconds: float) -> None:
     """Has the browser keep it for so long."""
-    name, secure = _name(connection), _is_secure(connection)
+    name, secure = _name(connection, COOKIE), _is_secure(connection)
     response.set_cookie(name, cookie.text, max_age=int(seconds), secure=secure, httponly=True, samesite="strict")
 
 
 def delete_cookie(response: Response, connection: HTTPConnection) -> None:
     """Has the browser forget it."""
-    response.delete_cookie(_name(connection), secure=_is_secure(connection), httponly=True, samesite="strict")
+    response.delete_cookie(_name(connection, COOKIE), secure=_is_secure(connection), httponly=True, samesite="strict")
 
 
-def _name(connection: HTTPConnection) -> str:
-    return SECURE_COOKIE if _is_secure(connection) else COOKIE
+def login_cookie_of(connection: HTTPConnection) -> str:
+    """What a browser holds of a sign-in that it has begun elsewhere; empty where it has not."""
+    return cookie_in(connection.headers.get("cookie", ""), _name(connection, LOGIN_COOKIE))
+
+
+def set_login_cookie(response: Response, connection: HTTPConnection, text: str, seconds: float) -> None:
+    """Has the browser keep it until it comes back, from another site's page."""
+    name, secure = _name(connection, LOGIN_COOKIE), _is_secure(connection)
+    response.set_cookie(name, text, max_age=int(seconds), secure=secure, httponly=True, samesite="lax")
+
+
+def delete_login_cookie(response: Response, connection: HTTPConnection) -> None:
+    """Has the browser forget it."""
+    name, secure = _name(connection, LOGIN_COOKIE), _is_secure(connection)
+    response.delete_cookie(name, secure=secure, httponly=True, samesite="lax")
+
+
+def _name(connection: HTTPConnection, name: str) -> str:
+    return f"__Host-{name}" if _is_secure(connection) else name
 
 
 def _is_secure(connection: HTTPConnection) -> bool:

@@ -31,8 +31,11 @@ from gateway.door import Door, Exposed, allow_files, open_door, plan_door
 from gateway.erasure import carry_through_at_start
 from gateway.folder import DataFolder, FolderUnusable
 from gateway.identity.bearers import Bearers
+from gateway.identity.client import ClientFaulty, client_of
 from gateway.identity.fetching import Fetcher
 from gateway.identity.issuers import IssuersFaulty, read_issuers
+from gateway.identity.login import Logins
+from gateway.identity.provider import Provider, SignIns
 from gateway.journals import NotInstalled, make_named, open_named, open_store, read_models_place
 from gateway.parts import TENANT, Compartment, Node, Parts
 from gateway.retention import keep_retention
@@ -96,14 +99,16 @@ async def open_node(
     folder = DataFolder(settings.data)
     folder.make()
     elements = elements or Elements(SystemClock())
-    bearers = _bearers(settings, elements.clock)
+    fetcher = Fetcher(ca_file=settings.identity_ca_file, allow_http=settings.identity_insecure)
+    bearers = _bearers(settings, fetcher, elements.clock)
+    sign_ins = _sign_ins(settings, fetcher, elements.clock)
     machine = Machine(
         elements, Ids(elements.clock, elements.entropy), trio.CapacityLimiter(max(1, (os.cpu_count() or 2) - 1))
     )
     try:
         store = open_store(settings, folder, elements.entropy)
         async with _open_parts(settings, folder, store, machine) as parts:
-            node = Node(settings, parts, bearers)
+            node = Node(settings, parts, bearers, sign_ins)
             node.witness = _witness(settings, folder, elements.clock)
             await carry_through_at_start(node)
             async with _keep_trail(node), _open_isolated(node, machine):
@@ -251,9 +256,8 @@ async def _open_parts(
             store.keyring.close()
 
 
-def _bearers(settings: GavelSettings, clock: SystemClock) -> Bearers:
+def _bearers(settings: GavelSettings, fetcher: Fetcher, clock: SystemClock) -> Bearers:
     """What verifies tokens of identity providers. Raises Misconfigured."""
-    fetcher = Fetcher(ca_file=settings.identity_ca_file, allow_http=settings.identity_insecure)
     if settings.token_issuers is None:
         return Bearers((), fetcher, clock.now)
     try:
@@ -261,6 +265,15 @@ def _bearers(settings: GavelSettings, clock: SystemClock) -> Bearers:
     except IssuersFaulty as error:
         raise Misconfigured(f"GAVEL_TOKEN_ISSUERS: {error}") from error
     return Bearers(issuers, fetcher, clock.now)
+
+
+def _sign_ins(settings: GavelSettings, fetcher: Fetcher, clock: SystemClock) -> SignIns:
+    """The identity provider where people sign in, where one is named. Raises Misconfigured."""
+    try:
+        client = client_of(settings)
+    except ClientFaulty as error:
+        raise Misconfigured(str(error)) from error
+    return SignIns(Provider(client, fetcher, clock.now) if client else None, Logins(clock.now))
 
 
 def _witnesses(settings: GavelSettings) -> list[Witnessed]:

@@ -24,6 +24,7 @@ from gateway.fair import Turns
 from gateway.fanout import Fanout
 from gateway.folder import DataFolder
 from gateway.identity.bearers import Bearers
+from gateway.identity.provider import SignIns
 from gateway.operations import Operations
 from gateway.outside import Sender
 from gateway.passwords import Passwords
@@ -211,10 +212,11 @@ class Node(Compartment):
     """Whether it was asked to stop, and serves on for a while."""
     witness: Witness | None = None
 
-    def __init__(self, settings: GavelSettings, parts: Parts, bearers: Bearers) -> None:
+    def __init__(self, settings: GavelSettings, parts: Parts, bearers: Bearers, sign_ins: SignIns) -> None:
         rates = Rates(settings, trio.current_time)
         visitors = Visitors(Tickets(parts.system.clock.now), Passwords(), bearers, rates, Turns())
         super().__init__(SHARED, settings, parts, visitors, Counts())
+        self.sign_ins = sign_ins
         self.url = ""
         self.opened = trio.Event()
         """Is set when the door is open: what goes out of the node by itself begins then."""

@@ -454,6 +454,31 @@ class GavelSettings(Struct, frozen=True, kw_only=True):
     oidc_issuer: Annotated[
         str, about("URL of the identity provider where people sign in; empty: they have passwords here")
     ] = ""
+    oidc_client_id: Annotated[str, about("what that provider knows this node by")] = ""
+    oidc_client_secret: Annotated[str, about("the secret that goes with it", secret=True)] = ""
+    oidc_client_secret_file: Annotated[
+        Path | None, about("file with that secret instead, readable by its owner alone")
+    ] = None
+    oidc_scopes: Annotated[tuple[str, ...], about("what the provider is asked for, beside openid")] = (
+        "email",
+        "profile",
+    )
+    oidc_role_claim: Annotated[str, about("claim that names roles, or the path to it, as realm_access.roles")] = "roles"
+    oidc_roles: Annotated[
+        tuple[str, ...], about("what values of that claim mean here, VALUE=ROLE; the first that fits counts")
+    ] = ()
+    oidc_default_role: Annotated[
+        Literal["", "admin", "tenant_admin", "operator", "developer", "auditor", "read_only"],
+        about("role of new users whom the claim gives none; empty: they are not let in"),
+    ] = ""
+    oidc_tenant: Annotated[str, about("tenant of all who sign in there", pattern=r"^[a-z][a-z0-9-]{0,30}$(?!\n)")] = (
+        "default"
+    )
+    oidc_redirect_url: Annotated[
+        str,
+        about("where the provider sends browsers back, …/session/oidc/callback; empty: to where they have come from"),
+    ] = ""
+    oidc_name: Annotated[str, about("name of the provider on the sign-in page; empty: its host")] = ""
     token_issuers: Annotated[
         Path | None,
         about(

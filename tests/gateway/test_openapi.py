@@ -212,6 +212,7 @@ async def test_every_json_answer_is_as_described(admin: Client, monkeypatch: pyt
         "/livez",
         "/readyz",
         "/v1/status",
+        "/session/ways",
         "/v1/tenant/health",
         "/v1/audit/verify",
         "/v1/audit/proofs/1",

@@ -150,7 +150,7 @@ class Provider:
         """Somebody signs in at once, and is sent back."""
         asked = dict(request.query_params)
         assert (asked["client_id"], asked["response_type"]) == (CLIENT_ID, "code")
-        code = f"code-{len(self.codes)}"
+        code = f"code-{len(self.asked)}"
         self.codes[code] = asked
         back = {"code": code, "state": asked["state"], "iss": self.url} | self.callback
         return RedirectResponse(f"{asked['redirect_uri']}?{urlencode(back)}", 302)
