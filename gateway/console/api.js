@@ -21,10 +21,11 @@ export const clock = {
 };
 
 /** The JSON of a path. Raises Refusal. */
-export async function ask(path, { method = "GET" } = {}) {
+export async function ask(path, { method = "GET", body } = {}) {
   const response = await fetch(path, {
     method,
-    headers: { Accept: "application/json" },
+    headers: { Accept: "application/json", ...(body && { "Content-Type": "application/json" }) },
+    body: body && JSON.stringify(body),
     credentials: "same-origin",
     cache: "no-store",
     signal: AbortSignal.timeout(SECONDS_MAX * 1000),

@@ -5,14 +5,15 @@ import { Agents } from "./parts/agents.js";
 import { Bids } from "./parts/bids.js";
 import { Detail } from "./parts/detail.js";
 import { Events } from "./parts/events.js";
-import { Banner, Header, SignIn } from "./parts/header.js";
+import { Banner, Header } from "./parts/header.js";
 import { NodeParts } from "./parts/node.js";
+import { SignIn } from "./parts/sign_in.js";
 import { Solves } from "./parts/solves.js";
 import { Tasks } from "./parts/tasks.js";
 import { onChange, start, state } from "./store.js";
 
 function Page() {
-  if (state.link === "signed_out") return html`<${Header} state=${state} /><${SignIn} />`;
+  if (state.link === "signed_out") return html`<${Header} state=${state} /><${SignIn} state=${state} />`;
   return html`
     <${Header} state=${state} />
     <${Banner} state=${state} />

@@ -27,6 +27,7 @@ const LISTS_BY_AGGREGATE = {
 const NOTHING = () => ({
   position: 0,
   status: null,
+  me: null,
   agents: null,
   tasks: null,
   solves: null,
@@ -43,6 +44,9 @@ export const state = {
   ...NOTHING(),
   link: "connecting", // or live, lost, signed_out, refused
   why: "",
+  ways: null, // how people sign in, asked when nobody is signed in
+  signingIn: { busy: false, why: "" },
+  left: false, // whether somebody has signed out of this page
   heardAt: 0,
   retryAt: 0,
   view: { stage: "", status: "", kind: "", correlation: "", tasksMax: PAGE },
@@ -80,6 +84,7 @@ export function look(change) {
 
 const SOURCES = {
   status: { path: () => "/v1/status", take: (answer) => takeStatus(answer) },
+  me: { path: () => "/v1/me", take: (answer) => (state.me = answer) },
   agents: { path: () => `/v1/agents?limit=${PAGE_MAX}`, take: (answer) => (state.agents = answer.agents) },
   tasks: { path: tasksPath, take: (answer) => (state.tasks = answer.tasks) },
   solves: { path: () => `/v1/solves?limit=${PAGE}`, take: (answer) => (state.solves = answer.solves) },
@@ -214,7 +219,8 @@ const hear = {
     state.why = "";
     clock.stoppedAt = 0;
     hear.heard();
-    refresh("status", "agents", "tasks", "solves", "detail", "stream");
+    state.left = false;
+    refresh("status", "me", "agents", "tasks", "solves", "detail", "stream");
   },
   heard() {
     state.heardAt = Date.now();
@@ -232,6 +238,7 @@ const hear = {
   },
   closed(error, seconds) {
     const status = error instanceof Refusal ? error.status : 0;
+    if (status === 401 && state.link !== "signed_out") void askWays();
     state.link = status === 401 ? "signed_out" : status === 403 ? "refused" : "lost";
     state.why = error.message;
     clock.stoppedAt = state.heardAt;
@@ -284,7 +291,27 @@ export function pause(paused) {
   render();
 }
 
+async function askWays() {
+  state.signingIn = { busy: false, why: "" };
+  state.ways = await ask("/session/ways").catch(() => state.ways);
+  changed();
+}
+
+export async function signIn(given) {
+  state.signingIn = { busy: true, why: "" };
+  render();
+  try {
+    await ask("/session/password", { method: "POST", body: given });
+    state.signingIn = { busy: false, why: "" };
+    feed.again();
+  } catch (error) {
+    state.signingIn = { busy: false, why: error instanceof Refusal ? error.message : "The node does not answer." };
+  }
+  render();
+}
+
 export async function signOut() {
+  state.left = true;
   await ask("/session", { method: "DELETE" }).catch(() => {});
   feed.again();
 }

@@ -18,6 +18,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_play
 
 from gateway.routes.console import PAGE_BY_PATH
 from tests.gateway.clients import Client
+from tests.gateway.identity.providers import CLIENT_ID, CLIENT_SECRET, running_provider
 
 CHROMIUM = Path("/usr/bin/chromium")
 CONSOLE = Path(__file__).parents[2] / "gateway" / "console"
@@ -78,8 +79,9 @@ def test_no_markup_is_made_of_text_and_nobody_else_is_asked(module: Path) -> Non
 class Served:
     """`gavel serve` in a process of its own, always at the same address, and its admin."""
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path, **settings: str) -> None:
         self.data = data
+        self.settings = {f"GAVEL_{name.upper()}": value for name, value in settings.items()}
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.bind = f"127.0.0.1:{free.getsockname()[1]}"
         self.url = f"http://{self.bind}"
@@ -88,7 +90,9 @@ class Served:
 
     def start(self) -> None:
         command = [sys.executable, "-m", "gateway.cli", "serve", "--data", str(self.data), "--bind", self.bind]
-        environment = os.environ | {"GAVEL_HOUSE_SOLVER": "false"}  # nothing happens but what a test does
+        environment = (
+            os.environ | self.settings | {"GAVEL_HOUSE_SOLVER": "false"}
+        )  # nothing happens but what a test does
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
         assert self.process.stderr is not None
         said = []
@@ -320,6 +324,76 @@ def test_events_are_paused_narrowed_and_opened(page: Page, node: Served) -> None
     assert award["cause"].startswith("@")
     page.locator("#detail").get_by_role("link", name=award["cause"]).click()
     expect(page.locator("#detail")).to_contain_text("task.BidPlaced")
+
+
+# ---- who signs in
+
+
+@needs_chromium
+def test_a_user_signs_in_with_the_keyboard_alone_and_out_again(browser: Browser, node: Served) -> None:
+    password = "correct horse battery"
+    user = {"username": "ann", "email": "ann@example.org", "role": "operator", "password": password}
+    node.ask("POST", "/v1/users", user)
+    context = browser.new_context(color_scheme="dark")
+    watched = Watched(context, node.url)
+    page = context.new_page()
+    page.goto(node.url)
+    expect(page.get_by_label("Password", exact=True)).to_be_visible()
+    page.get_by_label("Name or e-mail address").focus()
+    for text, key in (("ann", "Tab"), ("wrong horse battery", "Enter")):
+        page.keyboard.type(text)
+        page.keyboard.press(key)
+    expect(page.get_by_role("alert")).to_have_text("name or password is wrong")
+    expect(page.get_by_label("Name or e-mail address")).to_have_value("ann")
+    page.get_by_label("Password", exact=True).focus()
+    page.keyboard.press("Control+a")
+    page.keyboard.type(password)
+    assert page.get_by_label("Password", exact=True).evaluate("one => getComputedStyle(one).colorScheme") in {
+        "dark",
+        "light dark",
+    }
+    page.keyboard.press("Enter")
+    expect(page.locator("#link")).to_have_text("Live")
+    expect(page.locator("#who")).to_contain_text(", operator")
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_label("Password", exact=True)).to_be_visible()
+    expect(page.locator("#who")).to_have_count(0)
+    context.close()
+    assert watched.faults == []
+
+
+@needs_chromium
+def test_a_browser_comes_back_from_an_identity_provider_of_another_site_signed_in(
+    browser: Browser, tmp_path: Path
+) -> None:
+    with running_provider() as provider:
+        served = Served(
+            tmp_path / "data",
+            oidc_issuer=provider.url,
+            oidc_client_id=CLIENT_ID,
+            oidc_client_secret=CLIENT_SECRET,
+            oidc_default_role="auditor",
+            oidc_name="the IdP",
+            identity_insecure="true",
+        )
+        context = browser.new_context()
+        context.set_default_timeout(HALF_MINUTE)
+        policy: list[str] = []
+        context.on("console", lambda message: policy.append(message.text) if "Policy" in message.text else None)
+        page = context.new_page()
+        page.goto(served.url)
+        page.get_by_role("link", name="Sign in with the IdP").click()
+        expect(page.locator("#link")).to_have_text("Live")
+        expect(page.locator("#who")).to_contain_text(", auditor")
+        page.get_by_role("button", name="Sign out").click()
+        there = page.get_by_role("link", name="sign out of the IdP, too")
+        assert (there.get_attribute("href") or "").startswith(f"{provider.url}/logout?")
+        # a path that needs the cookie at once: it comes along, although the browser is from elsewhere
+        page.goto(f"{served.url}/session/oidc?next=/v1/me")
+        expect(page.locator("body")).to_contain_text('"principal":"user:')
+        context.close()
+        served.end(signal.SIGTERM)
+        assert policy == []
 
 
 # ---- when the node can't be heard

@@ -132,7 +132,9 @@ def test_the_actions_of_the_table_are_those_of_the_routes() -> None:
     nouns: Iterator[str] = accumulate((name.partition(".")[0] for name in told), lambda last, noun: noun or last)
     named = {f"{noun}.{name.partition('.')[2]}" for noun, name in zip(nouns, told, strict=True)}
     done = {endpoint.action for endpoint in ENDPOINTS if endpoint.acts} - {"trail.begin"}
-    assert named == done | {"session.sign_in", "session.with_password"} | {f"files.{action.value}" for action in Beside}
+    assert named == done | {"session.sign_in", "session.with_password", "provider.sign_in"} | {
+        f"files.{action.value}" for action in Beside
+    }
 
 
 def test_the_numbers_are_those_of_the_program(tmp_path: Path) -> None:

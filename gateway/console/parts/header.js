@@ -1,9 +1,8 @@
-/** What the node says of itself, whether the page still hears it, and how to sign in. */
+/** What the node says of itself, whether the page still hears it, and who is signed in. */
 
 import { html } from "../vendor/htm-preact.js";
-import { number, ticking } from "../format.js";
+import { number, principal, ticking, words } from "../format.js";
 import { retry, signOut, silence } from "../store.js";
-import { Command } from "./common.js";
 import { ThemeChoice } from "./theme.js";
 
 const LINK = {
@@ -23,10 +22,19 @@ export function Header({ state }) {
       ${status && html`<${Figures} state=${state} />`}
       <div class="right">
         <span id="link" class=${`link ${tone}`} role="status"><i class="dot" aria-hidden="true"></i>${text}</span>
+        ${state.me && html`<${Who} me=${state.me} />`}
         <${ThemeChoice} />
         ${link !== "signed_out" && html`<button type="button" class="quiet" onClick=${signOut}>Sign out</button>`}
       </div>
     </header>
+  `;
+}
+
+function Who({ me }) {
+  return html`
+    <span id="who" title=${`${me.principal}, of the tenant ${me.tenant}`}>
+      <bdi>${principal(me.principal)}</bdi>, ${words(me.role)}
+    </span>
   `;
 }
 
@@ -87,20 +95,5 @@ function Lost({ state }) {
       </p>
       <button type="button" onClick=${retry}>Try now</button>
     </div>
-  `;
-}
-
-export function SignIn() {
-  return html`
-    <main class="alone" id="sign-in">
-      <h2>Sign in</h2>
-      <p>
-        The node prints a sign-in link when it starts, and <code>gavel keys link</code> prints another, as often as you like.
-        Open it in this browser: it works once, and signs you in for twelve hours.
-      </p>
-      <${Command} text=${`${location.origin}/session?ticket=…`} />
-      <p>This page notices by itself when you have signed in.</p>
-      <button type="button" onClick=${retry}>Try now</button>
-    </main>
   `;
 }

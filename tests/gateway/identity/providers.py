@@ -1,8 +1,11 @@
 """An identity provider of our own for tests: keys, tokens, and on a real socket what providers publish and where people sign in."""
 
 import base64
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+import queue
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from hashlib import sha256
@@ -175,6 +178,28 @@ class Provider:
     async def _userinfo(self, request: Request) -> Response:
         assert request.headers["authorization"] == "Bearer an access token"
         return JSONResponse(self.user)
+
+
+@contextmanager
+def running_provider() -> Iterator[Provider]:
+    """A provider in a thread of its own, for who waits for a browser; by its name it is another site than 127.0.0.1."""
+    opened: queue.Queue[tuple[Provider, trio.lowlevel.TrioToken, trio.Event]] = queue.Queue()
+
+    async def run() -> None:
+        over = trio.Event()
+        async with open_provider(time.time) as provider:
+            provider.url = provider.url.replace("127.0.0.1", "localhost")
+            opened.put((provider, trio.lowlevel.current_trio_token(), over))
+            await over.wait()
+
+    thread = threading.Thread(target=trio.run, args=(run,))
+    thread.start()
+    provider, token, over = opened.get()
+    try:
+        yield provider
+    finally:
+        trio.from_thread.run_sync(over.set, trio_token=token)
+        thread.join()
 
 
 @asynccontextmanager
