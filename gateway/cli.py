@@ -24,6 +24,7 @@ COMMANDS = {
     "blobs": "show what blobs take up, and collect those that nothing refers to",
     "journals": "give strictly isolated tenants a journal of their own, and show those there are",
     "keys": "create, list and revoke keys; print a sign-in link",
+    "users": "register people, list them, send them away and let them in again, set their passwords",
     "subject": "export or erase what is recorded of a person, and wrap the keys of persons anew",
     "projections": "show the read models, make them anew, take them past an event that stops them",
     "query": "ask the read models in SQL, as they stand or as they stood",

@@ -442,7 +442,7 @@ TELLERS: tuple[Callable[[Story, Random, str, int], None], ...] = (
     *(_agent, _submit, _task, _solve, _problem, _key, _projection, _journal, _journal_key, _subject, _action, _trail),
     *(_archive, _user, _session, _lockout, _webhook, _revocation),
 )
-WEIGHTS = (4, 2, 16, 8, 1, 3, 1, 1, 1, 1, 1, 2, 1, 3, 4, 2, 5, 1)
+WEIGHTS = (4, 2, 16, 8, 1, 4, 1, 1, 1, 1, 1, 2, 1, 3, 4, 2, 5, 1)
 
 
 def from_disk(record: Recorded) -> Recorded:

@@ -47,7 +47,7 @@ def asked(engine, question, *arguments, **named):
 
 @pytest.fixture(scope="module")
 def read():
-    engine = filled(story(2).records)
+    engine = filled(story(1).records)
     yield functools.partial(asked, engine)
     engine.dispose()
 
@@ -313,7 +313,7 @@ QUERIES = {
 
 @pytest.mark.parametrize("query", QUERIES)
 def test_the_first_designs_queries_run_unchanged(query):
-    engine = filled(story(2).records)
+    engine = filled(story(1).records)
     with engine.begin() as connection:
         named = connection.exec_driver_sql(query).all()
         assert named
