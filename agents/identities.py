@@ -73,6 +73,7 @@ class RevocationEntry(Struct, frozen=True, kw_only=True):
     """Tokens of identity providers that are not let in."""
 
     tenant: str
+    target: str
     kind: Kind
     issued_before: float
     until: float
@@ -94,10 +95,11 @@ class Identities(Struct, kw_only=True):
     revocation_by_target: dict[str, RevocationEntry] = field(default_factory=dict)
     journal_by_name: dict[str, JournalFacts] = field(default_factory=dict)
 
-    def check_token(self, subject: str, token: str, issued_at: float) -> None:
+    def check_token(self, tenant: str, subject: str, token: str, issued_at: float) -> None:
         """Raises Refused where this token, or all of the subject that are so old, were revoked."""
-        of_subject = self.revocation_by_target.get(subject)
-        if token in self.revocation_by_target or (of_subject and issued_at < of_subject.issued_before):
+        known = self.revocation_by_target
+        of_subject = known.get(revocation(tenant, subject))
+        if revocation(tenant, token) in known or (of_subject and issued_at < of_subject.issued_before):
             raise Refused("token_revoked", status=403)
 
     def key(self, digest: str, at: float) -> Principal:
@@ -146,6 +148,11 @@ def federated(tenant: str, issuer: str, subject: str) -> str:
 def lock(tenant: str, scope: str, whose: str) -> str:
     """By what a lock-out is found."""
     return f"{tenant} {scope} {whose}"
+
+
+def revocation(tenant: str, target: str) -> str:
+    """By what a revocation is found: one tenant's are nothing to another."""
+    return f"{tenant} {target}"
 
 
 def remember(memory: Identities, recorded: Recorded) -> Identities:
@@ -221,9 +228,11 @@ def _remember_session(memory: Identities, recorded: Recorded, event: SessionOpen
 def _remember_revocation(memory: Identities, recorded: Recorded, event: TokensRevoked) -> None:
     for past in [name for name, one in memory.revocation_by_target.items() if one.until <= recorded.meta.at]:
         del memory.revocation_by_target[past]
-    memory.revocation_by_target.pop(event.target, None)  # the newest stands last
-    memory.revocation_by_target[event.target] = RevocationEntry(
-        tenant=recorded.meta.tenant, kind=event.kind, issued_before=event.issued_before, until=event.until
+    tenant = recorded.meta.tenant
+    name = revocation(tenant, event.target)
+    memory.revocation_by_target.pop(name, None)  # the newest stands last
+    memory.revocation_by_target[name] = RevocationEntry(
+        tenant=tenant, target=event.target, kind=event.kind, issued_before=event.issued_before, until=event.until
     )
 
 

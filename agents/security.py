@@ -6,7 +6,7 @@ In a node's shared journal it also knows which tenants have a journal of their o
 from collections.abc import Sequence
 from typing import Any
 
-from agents.identities import Identities, federated, lock, login, remember
+from agents.identities import Identities, federated, lock, login, remember, revocation
 from aggregates import journal as journals
 from aggregates import journal_key
 from aggregates import key as keys
@@ -123,7 +123,8 @@ class Security(Actor[SecurityCommand, Identities]):
             case FindFederated():
                 return reply(message, self._federated(message))
             case AdmitToken():
-                self.memory.check_token(message.subject, message.token, message.issued_at)
+                tenant = message.principal.tenant
+                self.memory.check_token(tenant, message.subject, message.token, message.issued_at)
                 return reply(message, message.principal)
             case ListRevocations():
                 return reply(message, self._revocations(message))
@@ -276,22 +277,24 @@ class Security(Actor[SecurityCommand, Identities]):
 
     def _revoke_tokens(self, message: RevokeTokens) -> Effect:
         self._check_at_home(message.tenant)
-        known = self.memory.revocation_by_target
-        if message.target not in known and sum(one.until > message.at for one in known.values()) >= REVOCATIONS_MAX:
+        known, name = self.memory.revocation_by_target, revocation(message.tenant, message.target)
+        if name not in known and sum(one.until > message.at for one in known.values()) >= REVOCATIONS_MAX:
             raise Refused("revocations_too_many", f"{REVOCATIONS_MAX} revocations hold; revoke whole subjects")
-        entry = known.get(message.target)
+        entry = known.get(name)
         accepted = RevocationAccepted(
             target=message.target,
             kind=message.kind,
             issued_before=max(message.issued_before, entry.issued_before if entry else 0.0),
             until=max(message.until, entry.until if entry else 0.0),
         )
-        return Effect([(revocations.stream(message.target), message)], lambda recorded: reply(message, accepted))
+        return Effect(
+            [(revocations.stream(message.tenant, message.target), message)], lambda recorded: reply(message, accepted)
+        )
 
     def _revocations(self, question: ListRevocations) -> tuple[RevocationAccepted, ...]:
         hold = [
-            RevocationAccepted(target=target, kind=one.kind, issued_before=one.issued_before, until=one.until)
-            for target, one in reversed(self.memory.revocation_by_target.items())
+            RevocationAccepted(target=one.target, kind=one.kind, issued_before=one.issued_before, until=one.until)
+            for one in reversed(self.memory.revocation_by_target.values())
             if one.tenant == question.tenant and one.until > question.at
         ]
         return tuple(hold[: question.limit])

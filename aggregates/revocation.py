@@ -88,9 +88,9 @@ COMMANDS = (RevokeTokens,)
 EVENTS = (TokensRevoked,)
 
 
-def stream(target: str) -> str:
-    """The stream of a target's revocations."""
-    return f"revocation-{target}"
+def stream(tenant: str, target: str) -> str:
+    """The stream of a target's revocations by one tenant."""
+    return f"revocation-{tenant}:{target}"
 
 
 def decide(revocation: Revocation, command: RevocationCommand) -> Sequence[RevocationEvent]:

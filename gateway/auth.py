@@ -127,13 +127,7 @@ async def _vouched(node: Doorkeeper[C_co], token: str) -> tuple[C_co, Principal]
     except BadToken as bad:
         raise HTTPException(401, f"this token opens nothing: {bad}") from bad
     compartment = node.home_of(vouched.tenant)
-    origin = compartment.system.journal.store.origin
-    question = AdmitToken(
-        principal=vouched.principal(origin),
-        subject=vouched.subject_target(origin),
-        token=vouched.token_target(origin),
-        issued_at=vouched.issued_at,
-    )
+    question = vouched.admission(compartment.system.journal.store.origin)
     return compartment, await _told(question, compartment, "token")
 
 

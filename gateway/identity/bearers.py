@@ -2,7 +2,7 @@
 other ones.
 
 What is recorded of such a caller is `service:<digits>`: a digest of tenant, issuer and subject, salted with the journal's name for ever,
-so that neither a name nor an address stands in the log. Revocations name tokens and subjects in the same way.
+so that neither a name nor an address stands in the log. Revocations name tokens and subjects by the same digits.
 """
 
 import re
@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from aggregates.revocation import AdmitToken
 from aggregates.values.ids import TENANT_NAME
 from aggregates.values.roles import Permission, Principal, Role, granted
 from gateway.identity.fetching import Fetcher
@@ -31,7 +32,7 @@ from gateway.identity.signed import (
 
 REMEMBERED_MAX = 10_000
 TARGET_DIGITS = 32
-SERVICE_DIGITS = 20
+SERVICE = "service:"
 OF_ID_TOKENS = ("nonce", "at_hash", "c_hash")
 """Claims that tell that somebody has signed in: such a token is for the page where they did, and no credential (RFC 8725, 3.12)."""
 
@@ -48,18 +49,13 @@ class Vouched(NamedTuple):
     issued_at: float
     ends_at: float
 
-    def subject_target(self, origin: str) -> str:
-        """By what a revocation of the subject's tokens is found in the journal of this name."""
-        return target_of(origin, self.tenant, self.issuer, "sub", self.subject)
-
-    def token_target(self, origin: str) -> str:
-        """By what a revocation of this token is found; empty where it has no id."""
-        return target_of(origin, self.tenant, self.issuer, "jti", self.token_id) if self.token_id else ""
-
-    def principal(self, origin: str) -> Principal:
-        """As whom the caller is known there."""
-        name = f"service:{self.subject_target(origin)[:SERVICE_DIGITS]}"
-        return Principal(name=name, tenant=self.tenant, role=self.role, key_id=name, scopes=self.scopes)
+    def admission(self, origin: str) -> AdmitToken:
+        """What the security actor is asked, in the journal of this name."""
+        subject = target_of(origin, self.tenant, self.issuer, "sub", self.subject)
+        token = target_of(origin, self.tenant, self.issuer, "jti", self.token_id) if self.token_id else ""
+        name = SERVICE + subject
+        principal = Principal(name=name, tenant=self.tenant, role=self.role, key_id=name, scopes=self.scopes)
+        return AdmitToken(principal=principal, subject=subject, token=token, issued_at=self.issued_at)
 
 
 def target_of(origin: str, tenant: str, issuer: str, claim: str, value: str) -> str:
@@ -80,6 +76,11 @@ class Bearers:
     def issuer(self, url: str) -> Issuer | None:
         """The issuer of this URL, if its tokens are taken."""
         return self._issuer_by_url.get(url)
+
+    @property
+    def lifetime_seconds_max(self) -> float:
+        """The longest that any of their tokens is good for."""
+        return max((issuer.lifetime_seconds_max for issuer in self._issuer_by_url.values()), default=0.0)
 
     async def vouched(self, token: str) -> Vouched:
         """Whom a token vouches for. Raises BadToken where for nobody, Unreachable where the keys to tell can't be had."""

@@ -20,8 +20,8 @@ SUFFIX_DIGITS = 8
 async def admitted(system: System, client: Client, person: Person) -> Principal:
     """As whom the person asks from now on. Raises Refused where nobody lets them in.
 
-    A role that the claims give is the user's from now on; where they give none, a new user has the default role, and one who is known
-    keeps theirs.
+    Where claims mean roles, the provider decides of them at each sign-in: who is taken out of a group there has the default role. Where
+    they mean none, admins decide here, and the default is for new users alone.
     """
     context = Context(tenant=client.tenant, principal="gateway")
     role = person.role or client.default_role
@@ -33,7 +33,7 @@ async def admitted(system: System, client: Client, person: Person) -> Principal:
         user_id = await _registered(system, client, person, role, context)
     else:
         user_id = known.user_id
-        await _renewed(system, person, known, context)
+        await _renewed(system, person, known, role if client.role_by_value else known.role, context)
     return await system.ask(FindUser(user_id=user_id), context)
 
 
@@ -88,11 +88,11 @@ def _is_name(text: str) -> bool:
     return True
 
 
-async def _renewed(system: System, person: Person, known: Federated, context: Context) -> None:
+async def _renewed(system: System, person: Person, known: Federated, role: Role, context: Context) -> None:
     """What the provider says by now."""
     user_id = known.user_id
-    if person.role is not None and person.role is not known.role:
-        await system.ask(ChangeUser(user_id=user_id, role=person.role, data_subject=user_id), context)
+    if role is not known.role:
+        await system.ask(ChangeUser(user_id=user_id, role=role, data_subject=user_id), context)
     if person.email != known.email:
         with suppress(Refused):  # another user has it: nobody signs in by this one
             await system.ask(ChangeUser(user_id=user_id, email=person.email, data_subject=user_id), context)

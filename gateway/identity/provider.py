@@ -209,7 +209,8 @@ class Provider:
         """The claims, with what the provider tells beside the ID token where that lacks something."""
         token = answer.get("access_token")
         is_whole = "email" in claims and self.client.role_claim in claims
-        if is_whole or not published.userinfo_url or not isinstance(token, str):
+        is_token = isinstance(token, str) and token.isascii() and token.isprintable()
+        if is_whole or not published.userinfo_url or not is_token:
             return claims
         told = await self._fetcher.get(published.userinfo_url, {"Authorization": f"Bearer {token}"})
         if told.get("sub") != claims.get("sub"):

@@ -1,5 +1,7 @@
 """Revocations of identity providers' tokens: one by its id, or all that a subject was given before a moment."""
 
+from typing import Annotated
+
 import msgspec
 from starlette.responses import Response
 
@@ -9,18 +11,22 @@ from aggregates.values.numbers import Instant
 from aggregates.values.roles import Permission
 from aggregates.values.text import Note
 from gateway.calls import Call, Endpoint, tenant_in
-from gateway.identity.bearers import target_of
+from gateway.identity.bearers import SERVICE, target_of
 from gateway.identity.signed import LEEWAY_SECONDS
 from gateway.queries import LIMIT, TENANT
 from runtime.errors import Refused
 
+Service = Annotated[str, msgspec.Meta(pattern=rf"^{SERVICE}[0-9a-f]{{32}}$(?!\n)")]
+
 
 class RevokeTokensBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A token by its `jti`, or a `subject` by its `sub`: then all that were issued before a moment, which is now where none is given."""
+    """A token of an issuer by its `jti`; or all that somebody was given before a moment, which is now where none is given: by the
+    `subject` that the issuer calls them, or by the `principal` that the log calls them."""
 
-    issuer: Issuer
+    issuer: Issuer = ""
     jti: SubjectAtIssuer | None = None
     subject: SubjectAtIssuer | None = None
+    principal: Service | None = None
     issued_before: Instant | None = None
     reason: Note = ""
 
@@ -35,24 +41,31 @@ async def revoke(call: Call) -> Response:
     """Tokens of an identity provider open nothing from the next request on, and feeds that were opened with them end."""
     tenant = tenant_in(call)
     body = await call.body(RevokeTokensBody)
-    issuer = call.node.bearers.issuer(body.issuer)
-    if issuer is None:
-        raise Refused("issuer_unknown", "tokens of this issuer are not taken here", status=422)
-    if (body.jti is None) == (body.subject is None):
-        raise Refused("revocation_unclear", "either a jti is named, or a subject", status=422)
-    now, origin = call.node.system.clock.now(), call.node.store.origin
-    claim, value = ("jti", body.jti) if body.jti is not None else ("sub", body.subject)
+    now = call.node.system.clock.now()
     # The provider's clock may be before ours: what it has issued until now can bear a time that is still to come.
     before = now + LEEWAY_SECONDS if body.issued_before is None else body.issued_before
     command = RevokeTokens(
-        target=target_of(origin, tenant, issuer.url, claim, value or ""),
+        target=_target(call, tenant, body),
         kind=Kind.TOKEN if body.jti is not None else Kind.SUBJECT,
         issued_before=before,
-        until=max(now, before) + issuer.lifetime_seconds_max + 2 * LEEWAY_SECONDS,
+        until=max(now, before) + call.node.bearers.lifetime_seconds_max + 2 * LEEWAY_SECONDS,
         reason=body.reason,
     )
-    await call.begin(stream(command.target))
+    await call.begin(stream(tenant, command.target))
     return call.reply(await call.ask(command, tenant=tenant), 201)
+
+
+def _target(call: Call, tenant: str, body: RevokeTokensBody) -> str:
+    """What is revoked. Raises Refused where that is not clear."""
+    named = [(claim, value) for claim, value in (("jti", body.jti), ("sub", body.subject)) if value is not None]
+    if len(named) + (body.principal is not None) != 1:
+        raise Refused("revocation_unclear", "one of jti, subject and principal is named", status=422)
+    if body.principal is not None:
+        return body.principal.removeprefix(SERVICE)
+    if call.node.bearers.issuer(body.issuer) is None:
+        raise Refused("issuer_unknown", "tokens of this issuer are not taken here", status=422)
+    ((claim, value),) = named
+    return target_of(call.node.store.origin, tenant, body.issuer, claim, value)
 
 
 async def listed(call: Call) -> Response:

@@ -126,7 +126,7 @@ def _lives() -> Iterator[tuple[str, Life]]:
     )
     yield "lockout-acme:account:u2", [_example(lockout.NoteFailure), _example(lockout.Unlock)]
     yield (
-        f"revocation-{'ab' * 16}",
+        f"revocation-acme:{'ab' * 16}",
         [_example(revocation.RevokeTokens), _example(revocation.RevokeTokens, issued_before=AT + 60.0)],
     )
     yield "session-s1", [_example(session.OpenSession), _example(session.EndSession)]

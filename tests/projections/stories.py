@@ -314,7 +314,7 @@ def _revocation(story: Story, random: Random, tenant: str, step: int) -> None:
         issued_before=story.at,
         until=story.at + random.choice((-1.0, 60.0)),
     )
-    story.tell(revocation, revocation.stream(command.target), command)
+    story.tell(revocation, revocation.stream(tenant, command.target), command)
 
 
 def _lockout(story: Story, random: Random, tenant: str, step: int) -> None:

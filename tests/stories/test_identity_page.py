@@ -53,7 +53,7 @@ def test_the_numbers_are_those_of_the_program() -> None:
         f"the length ({signed.TOKEN_CHARACTERS_MAX} characters)",
         f"may differ by {signed.LEEWAY_SECONDS:.0f} s",
         f"digest, {bearers.REMEMBERED_MAX:,} of them",
-        f"and {bearers.SERVICE_DIGITS} digits",
+        f"and {bearers.TARGET_DIGITS} digits",
         f"{REVOCATIONS_MAX:,} hold at a time",
         f"less than {login.LOGIN_SECONDS / 60:.0f} minutes ago",
     ):

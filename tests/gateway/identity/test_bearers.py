@@ -15,6 +15,7 @@ from joserfc.jwk import ECKey, OctKey, RSAKey
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from aggregates.revocation import TokensRevoked
+from aggregates.values.roles import Role
 from gateway.identity import key_sets
 from gateway.identity.bearers import REMEMBERED_MAX
 from gateway.identity.fetching import BYTES_MAX
@@ -372,6 +373,20 @@ async def test_all_tokens_of_a_subject_are_revoked_but_those_issued_later(scene:
     assert "revoked" in await scene.refused(token())
 
 
+async def test_a_principal_of_the_log_is_revoked_without_knowing_who_it_is_and_by_its_own_tenant_alone(
+    scene: Scene,
+) -> None:
+    token = scene.provider.token()
+    principal = (await scene.ask(token)).json()["principal"]
+    stranger = await scene.admin.with_role(Role.ADMIN, tenant="other")
+    assert (await stranger.ask("POST", "/v1/revocations", {"principal": principal})).status_code == 201
+    assert (await stranger.get("/v1/revocations"))["revocations"]
+    assert (await scene.ask(token)).status_code == 200
+    assert (await scene.admin.get("/v1/revocations"))["revocations"] == []
+    assert (await scene.admin.ask("POST", "/v1/revocations", {"principal": principal})).status_code == 201
+    assert "revoked" in await scene.refused(token)
+
+
 async def test_a_revocation_outlives_the_node_is_of_one_tenant_and_is_forgotten_when_it_concerns_nobody(
     tmp_path: Path,
 ) -> None:
@@ -404,6 +419,8 @@ async def test_a_revocation_outlives_the_node_is_of_one_tenant_and_is_forgotten_
     [
         {"jti": "x", "issuer": "https://other.example"},
         {"jti": "x", "subject": "y"},
+        {"principal": "service:" + "0" * 32, "subject": "y"},
+        {"principal": "admin:x"},
         {},
         {"jti": ""},
         {"subject": "x", "issued_before": 10.0, "more": 1},

@@ -186,6 +186,27 @@ async def test_names_that_are_taken_or_make_no_sense_are_made_good(tmp_path: Pat
         assert await scene.positions("user.UserRegistered") == 6
 
 
+async def test_who_is_taken_out_of_a_group_there_loses_the_role_here(tmp_path: Path) -> None:
+    async with open_scene(tmp_path, oidc_default_role="read_only") as scene:
+        scene.provider.user |= {"roles": ["boss"]}
+        browser = scene.browser()
+        await browser.sign_in()
+        assert (await scene.me(browser))["role"] == "admin"
+        scene.provider.user |= {"roles": []}
+        await scene.browser().sign_in()
+        assert (await scene.me(browser))["role"] == "read_only"
+
+
+async def test_where_claims_mean_nothing_admins_decide_here(tmp_path: Path) -> None:
+    async with open_scene(tmp_path, oidc_default_role="read_only", oidc_roles=()) as scene:
+        browser = scene.browser()
+        await browser.sign_in()
+        user_id = (await scene.me(browser))["user_id"]
+        assert (await scene.admin.ask("PATCH", f"/v1/users/{user_id}", {"role": "operator"})).status_code == 200
+        await scene.browser().sign_in()
+        assert (await scene.me(browser))["role"] == "operator"
+
+
 async def test_what_the_id_token_lacks_is_asked_beside_it(scene: Scene) -> None:
     scene.provider.claims = {"email": None, "roles": None}
     browser = scene.browser()
