@@ -126,7 +126,11 @@ def _components(schemas: Mapping[str, Any], failures: Mapping[str, Any]) -> Sche
 def security_schemes() -> Schema:
     """How one says who calls."""
     return {
-        "bearer": {"type": "http", "scheme": "bearer", "description": "A key: `gvl_…`."},
+        "bearer": {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "A key, `gvl_…`, or a token (JWT) of an identity provider that the node trusts.",
+        },
         "session": {"type": "apiKey", "in": "cookie", "name": COOKIE, "description": "A browser that has signed in."},
     }
 
