@@ -26,6 +26,7 @@ from gateway.identity.fetching import Fetcher
 from gateway.identity.issuers import Issuer
 from gateway.parts import Node
 from gateway.server import serve
+from runtime.clock import SystemClock
 
 AUDIENCE = "gavel"
 CLIENT_ID, CLIENT_SECRET = "gavel-console", "a secret of the client"
@@ -62,6 +63,15 @@ def sign(header: dict[str, Any], claims: Any, key: Key | None, algorithm: str = 
         return f"{content}."
     model: Any = JWSRegistry.algorithms[algorithm or header["alg"]]
     return f"{content}.{encoded(model.sign(content.encode(), key))}"
+
+
+class Hand(SystemClock):
+    """The machine's clock, moved by hand."""
+
+    ahead = 0.0
+
+    def now(self) -> float:
+        return super().now() + self.ahead
 
 
 @dataclass

@@ -23,9 +23,8 @@ from gateway.identity.issuers import IssuersFaulty, read_issuers
 from gateway.identity.key_sets import FRESH_SECONDS, PAUSE_SECONDS, STALE_SECONDS_MAX
 from gateway.identity.signed import LEEWAY_SECONDS, TOKEN_CHARACTERS_MAX
 from gateway.node import Elements, Misconfigured, open_node
-from runtime.clock import SystemClock
 from tests.gateway.clients import Client, open_client, settings_of
-from tests.gateway.identity.providers import RSA_KEY, SUBJECT, Provider, encoded, key_of, open_provider, sign
+from tests.gateway.identity.providers import RSA_KEY, SUBJECT, Hand, Provider, encoded, key_of, open_provider, sign
 from tests.gateway.test_users import files_with
 
 ISSUER = """
@@ -37,15 +36,6 @@ algorithms = ["RS256", "ES256", "EdDSA"]
 roles = {{ boss = "admin", ops = "operator", ci = "agent", eyes = "read_only" }}
 {more}
 """
-
-
-class Hand(SystemClock):
-    """The machine's clock, moved by hand."""
-
-    ahead = 0.0
-
-    def now(self) -> float:
-        return super().now() + self.ahead
 
 
 class Scene:

@@ -18,12 +18,12 @@ from gateway.cookies import COOKIE, LOGIN_COOKIE
 from gateway.identity.login import LOGIN_SECONDS, USED_MAX, Logins
 from gateway.identity.provider import FRESH_SECONDS
 from gateway.node import Elements, Misconfigured, open_node
-from runtime.clock import SystemClock
 from tests.gateway.clients import Client, open_client, settings_of
 from tests.gateway.identity.providers import (
     CLIENT_ID,
     CLIENT_SECRET,
     RSA_KEY,
+    Hand,
     Provider,
     encoded,
     open_provider,
@@ -31,15 +31,6 @@ from tests.gateway.identity.providers import (
 )
 
 HTML = {"Accept": "text/html,application/xhtml+xml"}
-
-
-class Hand(SystemClock):
-    """The machine's clock, moved by hand."""
-
-    ahead = 0.0
-
-    def now(self) -> float:
-        return super().now() + self.ahead
 
 
 @dataclass
