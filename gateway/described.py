@@ -37,7 +37,7 @@ TAGS = (
         ("audit", "trail", "audit_proofs", "audit_rotations", "witness"),
     ),
     Tag("persons", "Data subjects: all that is recorded of a person, and its erasure.", ("subjects",)),
-    Tag("keys", "Who may come in: keys, users, and the sessions of browsers.", ("keys", "users", "session")),
+    Tag("keys", "Who may come in: keys, users, and the sessions of browsers.", ("keys", "users", "session", "provider", "revocations")),
     Tag(
         "node", "How the node is, and what operators can do about it.",
         ("health", "status", "tenant_health", "journals", "projections", "actors", "batch", "operations"),
@@ -100,6 +100,18 @@ OPERATIONS: dict[str, Operation] = {
     "session.me": Operation("get_me"),
     "session.page": Operation("list_sessions"),
     "session.end": Operation("end_session", ("session_unknown", "session_elsewhere")),
+    "provider.ways": Operation("list_sign_in_ways"),
+    "provider.begin": Operation("begin_sign_in_at_provider", ("not_found", "bad_gateway")),
+    "provider.sign_in": Operation(
+        "sign_in_at_provider", ("not_found", "unauthorized", "overloaded", "too_many_requests", "sessions_too_many")
+    ),
+    "revocations.revoke": Operation(
+        "revoke_tokens",
+        (
+            "revocation_unclear", "issuer_unknown", "revocation_over", "revocations_too_many", "tenant_isolated", "tenant_unreadable",
+        ),
+    ),
+    "revocations.listed": Operation("list_revocations"),
     "users.register": Operation("register_user", ("user_exists", "users_too_many", *USER_UNFIT)),
     "users.page": Operation("list_users"),
     "users.find": Operation("get_user"),

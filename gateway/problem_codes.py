@@ -303,6 +303,14 @@ USERS = Part(
         Code("session_exists", (409,), "The session stands otherwise than this needs.", "GET /v1/sessions tells how."),
         Code("session_elsewhere", (403,), "The session is of another tenant.", "Use that tenant's."),
         Code("sessions_too_many", (503,), "As many sessions are open as may be.", "Sign out elsewhere, or come again."),
+        Code("bad_gateway", (502,), "The identity provider does not answer.", "Come again; who is signed in is not concerned."),
+        Code(
+            "revocation_unclear", (422,), "Not one of jti, subject and principal was named, or more than one.",
+            "Name one of them.",
+        ),
+        Code("issuer_unknown", (422,), "Tokens of this issuer are not taken here.", "Give its URL as GAVEL_TOKEN_ISSUERS has it."),
+        Code("revocation_over", (422,), "Tokens that were issued before that have all expired.", "Nothing is to be done."),
+        Code("revocations_too_many", (409,), "As many revocations hold as may.", "Revoke whole subjects; some are forgotten in time."),
     ),
 )  # fmt: skip
 AUDITS = Part(
@@ -346,7 +354,7 @@ UNSEEN = frozenset(
     {
         "agent_was_heard", "archive_out_of_turn", "book_open", "deadline_ahead", "key_expired", "key_is_the_same", "key_not_current",
         "lease_held", "nobody_eligible", "not_for_a_group", "refusals_missing", "somebody_fits", "token_exists", "too_many_archives",
-        "session_over", "user_disabled", "within_budget",
+        "no_email_address", "no_role", "session_over", "token_revoked", "user_disabled", "within_budget",
     }
 )  # fmt: skip
 """What commands of the house are refused with, or a call of the actors' own: no client meets these."""
