@@ -18,6 +18,7 @@ from gateway.examples import (
     TRIANGLE_DIGEST,
     USER_ID,
     VALUES,
+    WEBHOOK_ID,
     example,
 )
 from projections import keys
@@ -55,7 +56,7 @@ class Story:
 
     def _filled(self, path: str) -> str:
         paths = {"agent_id": "ann", "task_id": TASK_ID, "action_id": ACTION_ID, "name": "keys", "path": "coordinator"}
-        paths |= {"key_id": KEY_ID, "user_id": USER_ID}
+        paths |= {"key_id": KEY_ID, "user_id": USER_ID, "webhook_id": WEBHOOK_ID}
         for name, value in paths.items():
             path = path.replace(f"{{{name}}}", value)
         return path
@@ -84,6 +85,8 @@ async def test_a_node_takes_every_example(admin: Client, monkeypatch: pytest.Mon
     await story.send("POST", "/v1/keys/{key_id}/replacement")
     await story.send("POST", "/v1/journals")
     await _people(story)
+    await _webhooks(story)
+    await story.send("POST", "/v1/batch")
     await _agents_and_tasks(story)
     await admin.upload(TRIANGLE)
     story.instead[PROBLEM_ID] = (await story.send("POST", "/v1/problems"))["problem_id"]
@@ -105,6 +108,13 @@ async def _people(story: Story) -> None:
     story.admin.http.cookies.clear()
     await story.send("PATCH", "/v1/users/{user_id}")
     await story.send("PUT", "/v1/users/{user_id}/password")
+
+
+async def _webhooks(story: Story) -> None:
+    story.instead[WEBHOOK_ID] = (await story.send("POST", "/v1/webhooks"))["webhook_id"]
+    await story.send("PATCH", "/v1/webhooks/{webhook_id}")
+    for step in ("pause", "secret", "replay", "resume"):
+        await story.send("POST", f"/v1/webhooks/{{webhook_id}}/{step}")
 
 
 async def _agents_and_tasks(story: Story) -> None:
