@@ -2,6 +2,7 @@
 
 import copy
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -23,7 +24,7 @@ from gateway.examples import (
 )
 from projections import keys
 from tests.gateway import documented
-from tests.gateway.clients import AgentClient, Client, recorded
+from tests.gateway.clients import AgentClient, Client, open_client, recorded, settings_of
 
 
 class Branch(msgspec.Struct):
@@ -78,12 +79,30 @@ def all_examples() -> set[tuple[str, str]]:
     }
 
 
-async def test_a_node_takes_every_example(admin: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+ISSUER = """
+[[issuer]]
+url = "https://id.example"
+audience = "gavel"
+keys = "https://id.example/keys"
+default_role = "read_only"
+"""
+
+
+async def test_a_node_takes_every_example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    issuers = tmp_path / "issuers.toml"
+    issuers.write_text(ISSUER)
+    async with open_client(settings_of(tmp_path, token_issuers=issuers)) as admin:
+        await _tell(admin, monkeypatch)
+
+
+async def _tell(admin: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The story."""
     story = Story(admin)
     await story.send("POST", "/v1/keys")
     story.instead[KEY_ID] = (await admin.get("/v1/keys"))["keys"][0]["key_id"]
     await story.send("POST", "/v1/keys/{key_id}/replacement")
     await story.send("POST", "/v1/journals")
+    await story.send("POST", "/v1/revocations")
     await _people(story)
     await _webhooks(story)
     await story.send("POST", "/v1/batch")
