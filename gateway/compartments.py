@@ -19,6 +19,7 @@ import trio
 from eventsourcing.persistence import PersistenceError
 
 from aggregates.journal import JournalFacts, ListJournals, OpenJournal
+from gateway.file_faults import refused_where_unwritable
 from gateway.folder import DataFolder, FolderUnusable
 from runtime.delivery import Context
 from runtime.errors import Fenced, Refused, Unreachable
@@ -135,13 +136,14 @@ class Compartments:
         folder = self._node.folder.named(name)
         is_new = not folder.path.exists()
         try:
-            facts = await run_blocking(self._make, name)
+            with refused_where_unwritable("the journal's files"):
+                facts = await run_blocking(self._make, name)
             return await self._node.system.ask(
                 OpenJournal(name=name, origin=facts.origin, public_key=facts.public_key), context
             )
         except Refused:
             if is_new:
-                await run_blocking(rmtree, folder.path)
+                await run_blocking(rmtree, folder.path, True)
             raise
 
     async def _start(self, facts: JournalFacts) -> None:

@@ -11,7 +11,7 @@ from gateway.auth import SAFE_METHODS
 from gateway.calls import JOURNAL_HEADER, POSITION_HEADER, Endpoint
 from gateway.parameters import IDEMPOTENCY
 from gateway.problem_codes import CODES
-from gateway.queries import AFTER_POSITION, AS_OF, IF_MATCH, IF_NONE_MATCH, Header
+from gateway.queries import AFTER_POSITION, AS_OF, IF_MATCH, IF_NONE_MATCH, LIMIT, Header
 
 
 class Tag(NamedTuple):
@@ -125,7 +125,7 @@ OPERATIONS: dict[str, Operation] = {
         "create_journal",
         (
             "journal_exists", "journal_not_empty", "journal_open", "journals_too_many", "journals_unavailable", "name_taken",
-            "tenant_not_empty",
+            "tenant_not_empty", "insufficient_storage",
         ),
     ),
     "journals.page": Operation("list_journals"),
@@ -210,7 +210,7 @@ OPERATIONS: dict[str, Operation] = {
     "trail.end": Operation("end_action", ("action_unknown", "action_not_yours", "action_ended")),
     "audit_proofs.proof": Operation("get_proof", ("internal_server_error",)),
     "audit_proofs.consistency": Operation("get_consistency_proof", ("not_found", "query_invalid", "internal_server_error")),
-    "audit_rotations.rotation": Operation("rotate_signing_key", ("rotations_too_many",)),
+    "audit_rotations.rotation": Operation("rotate_signing_key", ("rotations_too_many", "insufficient_storage")),
     "witness.add_checkpoint": Operation(
         "add_checkpoint", ("not_found", "forbidden", "unprocessable_entity"), media=("text/plain", "text/x.tlog.size")
     ),
@@ -290,16 +290,31 @@ class AnswerHeader(NamedTuple):
 
 
 TEXT, NUMBER = {"type": "string"}, {"type": "integer", "minimum": 0}
+IN_ALL = ("X-Request-Id", "traceparent")
+RATES = ("RateLimit-Policy", "RateLimit")
 
 ANSWER_HEADERS = (
     AnswerHeader(POSITION_HEADER, "The position of the log that the answer stands for, as `after_position` takes it.", NUMBER),
     AnswerHeader(JOURNAL_HEADER, "The journal that the position is of.", TEXT),
+    AnswerHeader(
+        "X-Request-Id", "What the request is called: the id that it came with, or one of the node's. The log and the trail have it too.",
+        TEXT,
+    ),
+    AnswerHeader("traceparent", "The trace that the request belongs to (W3C trace context), where it came with one.", TEXT),
+    AnswerHeader("RateLimit-Policy", "The rate that is nearest to its end: so many requests (`q`) in so many seconds (`w`).", TEXT),
+    AnswerHeader(
+        "RateLimit", "How many requests may come now by that rate (`r`), and in how many seconds all may come again (`t`).", TEXT
+    ),
+    AnswerHeader("Preference-Applied", "Which preference of the request was followed.", TEXT),
+    AnswerHeader("Link", "Where the next page is (`rel=\"next\"`), if there is one.", TEXT),
+    AnswerHeader("Deprecation", "Since when the operation is not to be used any more (RFC 9745).", TEXT),
+    AnswerHeader("Sunset", "When it goes (RFC 8594).", TEXT),
     AnswerHeader("Retry-After", "After how many seconds to come again.", NUMBER),
     AnswerHeader("WWW-Authenticate", "How to say who calls.", TEXT),
     AnswerHeader(
         "Location", "Where what was made is found.", {"type": "string", "format": "uri-reference"},
         (("agents.register", 201), ("tasks.submit", 202), ("solves.queue", 202), ("uploads.create", 201), ("session.sign_in", 303),
-         ("users.register", 201)),
+         ("users.register", 201), ("blobs.collection", 202), ("audit.verified", 202)),
     ),
     AnswerHeader(
         "ETag", "What `If-None-Match` takes to hear whether the same is still there.", TEXT,
@@ -313,7 +328,7 @@ ANSWER_HEADERS = (
          ("uploads.append", 409)),
     ),
     AnswerHeader("Upload-Length", "How many bytes it is to have.", NUMBER, (("uploads.show", 200), ("uploads.create", 201))),
-    AnswerHeader("Set-Cookie", "The session.", TEXT, (("session.sign_in", 303),)),
+    AnswerHeader("Set-Cookie", "The session.", TEXT, (("session.sign_in", 303), ("session.with_password", 200))),
 )  # fmt: skip
 
 
@@ -323,6 +338,11 @@ def answer_headers(line: Endpoint, status: int) -> tuple[str, ...]:
     is_read = status < 300 and line.reply is not None and line.needs is not None and status != 204
     by_rule |= {POSITION_HEADER: is_read, JOURNAL_HEADER: is_read}
     by_rule |= {"ETag": bool(line.rests_on) and status in (200, 304)}
+    by_rule |= dict.fromkeys(IN_ALL, True)
+    by_rule |= dict.fromkeys(RATES, line.needs is not None and (status < 300 or status in (304, 429)))
+    prefers = any(header.name == "Prefer" for header in line.headers)
+    by_rule |= {"Preference-Applied": prefers and status < 300, "Link": LIMIT in line.query and status == 200}
+    by_rule |= dict.fromkeys(("Deprecation", "Sunset"), line.deprecated is not None)
     return tuple(
         header.name
         for header in ANSWER_HEADERS

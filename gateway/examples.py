@@ -15,6 +15,8 @@ KEY_ID = "01a0b2c4-8d1e-7c3a-9f00-3b5d7f9a1c2f"
 PROBLEM_ID = "01a0b2c4-8d1e-7c3a-9f00-3b5d7f9a1c30"
 JOB_ID = "01a0b2c4-8d1e-7c3a-9f00-3b5d7f9a1c31"
 USER_ID = "01a0b2c4-8d1e-7c3a-9f00-3b5d7f9a1c33"
+WEBHOOK_ID = "01a0b2c4-8d1e-7c3a-9f00-3b5d7f9a1c34"
+OPERATION_ID = "01a0b2c4-8d1e-7c3a-9f00-3b5d7f9a1c35"
 ACTION_ID = "01a0b2c4-8d1e-7c3a-9f00-3b5d7f9a1c32"
 TRIANGLE = b"3 3\n1 2 1\n1 3 1\n2 3 1\n"
 TRIANGLE_DIGEST = "ff42b054010d32a45c2536c6eb9063ceb4c076f0ebc7be0128b8559b182aff96"
@@ -60,8 +62,10 @@ VALUES: dict[str, tuple[Any, ...]] = {
     "inputs": ({TASK_ID: {"text": "Once upon a time"}},),
     "job_id": (JOB_ID,),
     "journal": ("shared",),
+    "headers": ({"gavel-position": "4711"}, {}),
     "key": ("gvl_01a0b2c48d1e7c3a9f003b5d7f9a1c2f_" + "s" * 32,),
     "key_id": (KEY_ID,),
+    "kinds": ("task.TaskAwarded",),
     "kind": ("task.TaskSubmitted",),
     "label": ("Ann's laptop",),
     "leaf": ("9f" * 32,),
@@ -69,9 +73,12 @@ VALUES: dict[str, tuple[Any, ...]] = {
     "log_level": ("info",),
     "lost": ("",),
     "message": ("Heartbeat",),
+    "message_id": ("4711-" + ACTION_ID,),
+    "method": ("POST",),
     "name": ("acme", "Ann"),
     "new_root": ("9f" * 32,),
     "old_root": ("9e" * 32,),
+    "operation_id": (OPERATION_ID,),
     "origin": ("gavel/acme",),
     "outcome": ("done",),
     "output": ('{"mistakes": 3}',),
@@ -86,6 +93,7 @@ VALUES: dict[str, tuple[Any, ...]] = {
     "problem_id": (PROBLEM_ID,),
     "projection": ("tasks/9",),
     "proof": ("9f" * 32,),
+    "permissions": ("tasks:read",),
     "public_key": ("gavel/acme+1a2b3c4d+AYmF",),
     "reason": ("nobody needs it any more",),
     "request_id": ("r-17",),
@@ -94,12 +102,14 @@ VALUES: dict[str, tuple[Any, ...]] = {
     "result": ({"mistakes": 3},),
     "role": ("operator",),
     "root": ("9f" * 32,),
+    "scopes": ("tasks:read",),
+    "secret": ("whsec_" + "c2VjcmV0" * 5 + "c2U=",),
     "sense": ("max",),
     "sha256": (TRIANGLE_DIGEST,),
     "specializations": ("proofreading",),
     "stage": ("completed",),
     "state": ("won", "idle", {"stage": "running"}),
-    "status": ("active", "issued", "completed", 409),
+    "status": ("active", "issued", "completed", 200),
     "stream": (f"task-{TASK_ID}",),
     "subject": (f"key-{KEY_ID}",),
     "submitted_by": ("operator:" + KEY_ID,),
@@ -114,11 +124,13 @@ VALUES: dict[str, tuple[Any, ...]] = {
     "traceparent": (TRACE,),
     "type": ("urn:gavel:problem:token_stale",),
     "session_id": (KEY_ID,),
+    "url": ("https://example.org/gavel",),
     "user_id": (USER_ID,),
     "username": ("ann",),
     "upload_id": ("5f1d7a84db4c4f6c8d0e7a6f6f0d9b1a",),
     "user_agent": ("gavel",),
     "version": (3, "0.1.0"),
+    "webhook_id": (WEBHOOK_ID,),
     "winner": ("ann",),
     "ws": ("/v1/agents/ann/ws",),
 }
@@ -177,6 +189,24 @@ BODIES: dict[str, Named] = {
     "UploadBody": {"upload": {"length": 22, "sha256": TRIANGLE_DIGEST}, "unknown": {"length": 22}},
     "NoteAction": {"backup": {"action": "backup", "subject": "gavel.db", "reason": "every night"}},
     "EndOfAction": {"done": {"outcome": "done"}, "failed": {"outcome": "failed", "code": "disk_full"}},
+    "CreateWebhookBody": {
+        "awards": {"url": "https://example.org/gavel", "kinds": ["task.TaskAwarded"]},
+        "everything": {"url": "https://example.org/all", "after": 0},
+    },
+    "UpdateWebhookBody": {"kinds": {"kinds": ["task", "agent.AgentRegistered"]}, "url": {"url": "https://example.org/new"}},
+    "PauseWebhookBody": {"why": {"reason": "example.org moves"}},
+    "ResumeWebhookBody": {"why": {"reason": "example.org has moved"}},
+    "RotateSecretBody": {"hour": {"overlap_seconds": 3600}},
+    "ReplayWebhookBody": {"all": {"after": 0}},
+    "BatchBody": {
+        "batch": {
+            "requests": [
+                {"method": "POST", "path": "/v1/tasks", "body": {"task_type": "monitoring"}, "idempotency_key": "t-17"},
+                {"method": "GET", "path": "/v1/tasks?limit=1"},
+            ],
+            "on_error": "stop",
+        },
+    },
     "RotateKeyBody": {"yearly": {"reason": "every year"}},
     "RebuildProjections": {"some": {"projections": ["tasks"]}, "all": {"projections": []}},
     "SkipEventBody": {"skip": {"position": 4711, "reason": "it was written by a faulty version"}},

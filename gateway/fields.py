@@ -30,7 +30,10 @@ def choosing(row: type[msgspec.Struct]) -> Parameter[Chosen | None]:
             raise Refused("query_invalid", f"fields must be {must}", status=422)
         return frozenset(wanted)
 
-    schema = {"type": "string", "maxLength": FIELDS_CHARACTERS_MAX, "examples": [",".join(names[1:3])]}
+    one = "|".join(names)
+    pattern = f"^({one})(,({one}))*$"
+    examples = [",".join(names[1:3])]
+    schema = {"type": "string", "maxLength": FIELDS_CHARACTERS_MAX, "pattern": pattern, "examples": examples}
     meaning = "Answers with these fields alone, named with commas between; any that the answer has by itself."
     return Parameter(NAME, meaning, schema, read, None)
 

@@ -31,9 +31,13 @@ from gateway.parameters import ANY_PART, IDEMPOTENCY, PATH_PARTS
 from gateway.problem_codes import CODES, PARTS, URN
 from gateway.problems import MEDIA_TYPE, Fault
 from gateway.queries import Header, Parameter
+from gateway.request_ids import REQUEST_ID_SENT, TRACEPARENT
 from gateway.schemas import REFERENCE, Schema, is_nothing, schemas_of
 
 PATH_PARAMETER = re.compile(r"\{(\w+)(?::\w+)?\}")
+IN_ALL = (REQUEST_ID_SENT, TRACEPARENT)
+"""Headers that any request may carry."""
+
 WITHOUT_CONTENT = frozenset({204, 303, 304})
 DESCRIPTION = """\
 Agents register, bid for tasks and report what came of them; everything that happens is a record of one log.
@@ -113,7 +117,7 @@ def _components(schemas: Mapping[str, Any], failures: Mapping[str, Any]) -> Sche
         "headers": {
             header.name: {"description": header.meaning, "schema": dict(header.schema)} for header in ANSWER_HEADERS
         },
-        "parameters": {IDEMPOTENCY.name: _header(IDEMPOTENCY)},
+        "parameters": {header.name: _header(header) for header in (IDEMPOTENCY, *IN_ALL)},
         "examples": {
             _example_name(status, code.name): {"summary": code.meaning, "value": problem_example(status, code.name)}
             for code in CODES.values()
@@ -183,8 +187,8 @@ class _Describing:
         if line.deprecated is not None:
             operation["deprecated"] = True
             operation["description"] += f"\n\n{line.deprecated.sentence}"
-        if is_once(line):
-            operation["parameters"].append({"$ref": f"#/components/parameters/{IDEMPOTENCY.name}"})
+        shared = (*((IDEMPOTENCY,) if is_once(line) else ()), *IN_ALL)
+        operation["parameters"] += [{"$ref": f"#/components/parameters/{header.name}"} for header in shared]
         if line.body is not None:
             operation["requestBody"] = self._request_body(line)
         return operation

@@ -49,6 +49,7 @@ PATH_PARTS: dict[str, PathPart] = {
     "key_id": _id("The key's id."),
     "name": PathPart("The read model's name, with or without the number of its shape.", {"type": "string"}),
     "number": PathPart("The dead letter's number.", {"type": "integer", "minimum": 0, "maximum": POSITION_MAX}),
+    "operation_id": _id("The operation's id."),
     "origin_hash": PathPart("The SHA-256 of the log's origin, in hexadecimal digits.", {"type": "string"}),
     "path": PathPart("The rest of the path.", {"type": "string"}),
     "position": PathPart("A position of the log.", {"type": "integer", "minimum": 1, "maximum": POSITION_MAX}),
@@ -60,6 +61,7 @@ PATH_PARTS: dict[str, PathPart] = {
     "task_id": _id("The task's id."),
     "upload_id": _id("The upload's id."),
     "user_id": _id("The user's id."),
+    "webhook_id": _id("The webhook's id."),
 }
 """What is not listed is any text."""
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from starlette.types import Scope
 from structlog.contextvars import bind_contextvars, unbind_contextvars
 
+from gateway.queries import Header
 from runtime.trace import parsed
 
 REQUEST_ID_HEADER = "X-Request-Id"
@@ -21,6 +22,19 @@ TRACESTATE_CHARACTERS_MAX = 512
 
 _PREFIX = secrets.token_hex(5)
 _numbers = count(1)
+
+REQUEST_ID_SENT = Header(
+    REQUEST_ID_HEADER,
+    "What the request is to be called: up to 128 letters, digits and `. _ : @ / + = -`. Without it, and for any other text, the node "
+    "finds a name; the answer tells it.",
+    {"type": "string"},
+)
+TRACEPARENT = Header(
+    "traceparent",
+    "The trace that the request belongs to (W3C trace context): the log, the trail and what follows from the request name it. One that is "
+    "not valid is passed over.",
+    {"type": "string", "examples": ["00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"]},
+)
 
 RawHeader = tuple[bytes, bytes]
 

@@ -12,6 +12,7 @@ import trio
 from eventsourcing.persistence import PersistenceError
 
 from aggregates.journal_key import RotateKey, RotationAccepted
+from gateway.file_faults import refused_where_unwritable
 from gateway.key_files import put_in_place
 from gateway.parts import Compartment
 from runtime.delivery import Context
@@ -29,11 +30,12 @@ async def rotate(node: Compartment, reason: str, context: Context) -> RotationAc
     async with node.rotating:
         if len(node.store.signing_keys.chain) > ROTATIONS_MAX // 2:
             raise Refused("rotations_too_many", f"the signing key was rotated {ROTATIONS_MAX // 2} times already")
-        new = await run_blocking(Signer.load_or_make, folder.journal_key_next)
         old = node.store.signer
-        if new.public_key == old.public_key:  # the attempt before was recorded after all
-            await run_blocking(put_in_place, folder)
+        with refused_where_unwritable("the new key"):
             new = await run_blocking(Signer.load_or_make, folder.journal_key_next)
+            if new.public_key == old.public_key:  # the attempt before was recorded after all
+                await run_blocking(put_in_place, folder)
+                new = await run_blocking(Signer.load_or_make, folder.journal_key_next)
         await journal.write_with(node.store.expect, new)
         said = rotation(node.store.origin, old, new)
         command = RotateKey(

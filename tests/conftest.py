@@ -30,7 +30,9 @@ BUDGET_SECONDS_BY_FOLDERS = {
     ("aggregates", "projections"): 40,
     ("agents",): 60,
     ("solvers",): 90,
-    ("gateway",): 120,
+    (
+        "gateway",
+    ): 170,  # a node for most tests, a browser, processes of the command line, three thousand made-up requests
     ("stories", "contract"): 60,
     ("simulation",): 90,
     ("faults",): 60,

@@ -25,12 +25,21 @@ Value = Annotated[str, msgspec.Meta(max_length=4_000, pattern=r"^[ -~]*$(?!\n)")
 Key = Annotated[str, msgspec.Meta(min_length=1, max_length=200, pattern=r"^[!-~]+$(?!\n)")]
 
 
+def _in_any_case(name: str) -> str:
+    """As a pattern, which has no other way to say so."""
+    return "".join(f"[{letter.upper()}{letter}]" if letter.isalpha() else letter for letter in name)
+
+
+Names = {"pattern": f"^({'|'.join(map(_in_any_case, sorted(HEADERS)))})$"}
+Headers = Annotated[dict[str, Value], msgspec.Meta(max_length=len(HEADERS), extra_json_schema={"propertyNames": Names})]
+
+
 class BatchPart(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A request: `path` with its query, `headers` out of If-Match, If-None-Match, Gavel-Reason, Gavel-On-Behalf-Of and Gavel-Journal."""
 
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
     path: Target
-    headers: Annotated[dict[str, Value], msgspec.Meta(max_length=len(HEADERS))] = {}
+    headers: Headers = {}
     body: Any = msgspec.UNSET
     idempotency_key: Key | None = None
 

@@ -18,7 +18,18 @@ PRETENDED = re.compile(r"mock|fake|dummy|placeholder|stub\b|hard.?coded|lorem", 
 SAYS_ONLY_THAT = {"health.live", "health.ready"}
 """Their whole answer is that there is one; not ready is a failure."""
 
-STAYS = {"/session", "/livez", "/readyz", "/openapi.json", "/asyncapi.json", "/v1/witness", "/v1/me", "/v1/projections"}
+STAYS = {
+    "/session",
+    "/session/ways",
+    "/session/oidc",
+    "/livez",
+    "/readyz",
+    "/openapi.json",
+    "/asyncapi.json",
+    "/v1/witness",
+    "/v1/me",
+    "/v1/projections",
+}
 """What is the same before and after work, but for numbers that are left out below."""
 
 MOVING = {"position", "uptime_seconds"}
@@ -50,6 +61,8 @@ def is_constant(node: ast.AST) -> bool:
             return all(is_constant(part) for part in (*[key for key in keys if key is not None], *values))
         case ast.List(elts=parts) | ast.Tuple(elts=parts):
             return all(map(is_constant, parts))
+        case ast.Call(func=ast.Attribute(attr=name)) if name[:1].islower():  # it is told by what it is asked of
+            return False
         case ast.Call(args=args, keywords=keywords):
             return all(map(is_constant, (*args, *(keyword.value for keyword in keywords))))
     return False
@@ -72,6 +85,8 @@ def test_an_answer_that_is_written_into_a_handler_is_found() -> None:
     source = "async def page(call):\n    return call.reply({'tasks': [{'id': 1}], 'next': Cursor(None)})"
     assert len(constant_answers(ast.parse(source))) == 1
     assert constant_answers(ast.parse("async def page(call):\n    return call.reply({'tasks': rows})")) == []
+    assert constant_answers(ast.parse("async def show(call):\n    return call.reply(operation.row())")) == []
+    assert len(constant_answers(ast.parse("async def show(call):\n    return call.reply(rows.Task('t1'))"))) == 1
 
 
 def test_every_module_of_routes_is_in_the_table() -> None:
@@ -107,6 +122,8 @@ async def test_what_is_written_is_what_is_read(admin: Client) -> None:
     await admin.ask("POST", "/v1/blobs/uploads", {"length": 3})
     await admin.ask("POST", "/v1/journals", {"name": "acme"})
     await admin.ask("POST", "/v1/keys", {"role": "auditor"})
+    await admin.ask("POST", "/v1/revocations", {"principal": "service:" + "9f" * 16})
+    await admin.ask("POST", "/v1/webhooks", {"url": "https://localhost/", "kinds": ["nothing"]})
     await admin.ask("POST", "/v1/users", {"username": "ann", "email": "ann@example.org"})
     await admin.http.get(admin.node.sign_in_link())
     admin.http.cookies.clear()

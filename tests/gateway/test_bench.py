@@ -74,6 +74,7 @@ def test_all_rows_of_the_runtime_bench_are_tried_here():
     assert [row.name for row in runtime.ROWS] == list(SMALL)
 
 
+@pytest.mark.rotate(keep=5)
 @pytest.mark.parametrize("name", SMALL)
 def test_a_row_of_the_runtime_bench_measures_both_sides(name: str):
     measured = SMALL[name](rounds=2)
@@ -167,6 +168,7 @@ SMALL_GATEWAY = {
 """Each starts servers of its own, which takes seconds: one row of requests and one of frames."""
 
 
+@pytest.mark.rotate(keep=1)
 @pytest.mark.parametrize("name", SMALL_GATEWAY)
 def test_a_row_of_the_gateway_bench_measures_both_sides(name: str):
     measured = SMALL_GATEWAY[name](rounds=1)

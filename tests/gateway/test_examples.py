@@ -2,6 +2,7 @@
 
 import copy
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -18,11 +19,12 @@ from gateway.examples import (
     TRIANGLE_DIGEST,
     USER_ID,
     VALUES,
+    WEBHOOK_ID,
     example,
 )
 from projections import keys
 from tests.gateway import documented
-from tests.gateway.clients import AgentClient, Client, recorded
+from tests.gateway.clients import AgentClient, Client, open_client, recorded, settings_of
 
 
 class Branch(msgspec.Struct):
@@ -55,7 +57,7 @@ class Story:
 
     def _filled(self, path: str) -> str:
         paths = {"agent_id": "ann", "task_id": TASK_ID, "action_id": ACTION_ID, "name": "keys", "path": "coordinator"}
-        paths |= {"key_id": KEY_ID, "user_id": USER_ID}
+        paths |= {"key_id": KEY_ID, "user_id": USER_ID, "webhook_id": WEBHOOK_ID}
         for name, value in paths.items():
             path = path.replace(f"{{{name}}}", value)
         return path
@@ -77,13 +79,33 @@ def all_examples() -> set[tuple[str, str]]:
     }
 
 
-async def test_a_node_takes_every_example(admin: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+ISSUER = """
+[[issuer]]
+url = "https://id.example"
+audience = "gavel"
+keys = "https://id.example/keys"
+default_role = "read_only"
+"""
+
+
+async def test_a_node_takes_every_example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    issuers = tmp_path / "issuers.toml"
+    issuers.write_text(ISSUER)
+    async with open_client(settings_of(tmp_path, token_issuers=issuers)) as admin:
+        await _tell(admin, monkeypatch)
+
+
+async def _tell(admin: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The story."""
     story = Story(admin)
     await story.send("POST", "/v1/keys")
     story.instead[KEY_ID] = (await admin.get("/v1/keys"))["keys"][0]["key_id"]
     await story.send("POST", "/v1/keys/{key_id}/replacement")
     await story.send("POST", "/v1/journals")
+    await story.send("POST", "/v1/revocations")
     await _people(story)
+    await _webhooks(story)
+    await story.send("POST", "/v1/batch")
     await _agents_and_tasks(story)
     await admin.upload(TRIANGLE)
     story.instead[PROBLEM_ID] = (await story.send("POST", "/v1/problems"))["problem_id"]
@@ -105,6 +127,13 @@ async def _people(story: Story) -> None:
     story.admin.http.cookies.clear()
     await story.send("PATCH", "/v1/users/{user_id}")
     await story.send("PUT", "/v1/users/{user_id}/password")
+
+
+async def _webhooks(story: Story) -> None:
+    story.instead[WEBHOOK_ID] = (await story.send("POST", "/v1/webhooks"))["webhook_id"]
+    await story.send("PATCH", "/v1/webhooks/{webhook_id}")
+    for step in ("pause", "secret", "replay", "resume"):
+        await story.send("POST", f"/v1/webhooks/{{webhook_id}}/{step}")
 
 
 async def _agents_and_tasks(story: Story) -> None:

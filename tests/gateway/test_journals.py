@@ -513,3 +513,18 @@ async def test_files_of_a_journal_that_was_never_listed_hold_nobody_up(tmp_path:
     async with open_client(settings) as admin:
         acme = await isolated(admin)
         await acme.submit()
+
+
+async def test_where_no_file_can_be_written_no_journal_is_made_and_no_key_is_turned(admin: Client) -> None:
+    """The folder is gone, and the disk might as well be full: what is asked for is refused, and nothing is half done."""
+    folder = admin.node.folder.path
+    away = folder.rename(folder.with_name("elsewhere"))
+    asked = [("/v1/journals", {"name": "acme"}), ("/v1/audit/rotations", {"reason": "yearly"})]
+    for path, body in asked:
+        answer = await admin.ask("POST", path, body)
+        assert (answer.status_code, answer.json()["type"]) == (507, "urn:gavel:problem:insufficient_storage")
+        assert str(folder) not in answer.text
+    shutil.rmtree(folder, ignore_errors=True)
+    away.rename(folder)
+    for path, body in asked:
+        assert (await admin.ask("POST", path, body)).status_code == 201

@@ -18,7 +18,7 @@ from tests.gateway import documented
 from tests.gateway.clients import Client, open_client, settings_of
 
 ENDLESS = {"/v1/feed"}
-EXAMPLES = 250
+EXAMPLES = 100
 WHOSE = [0, 0, 0, 0, 1, 1, 2, 3]  # the admin most, since whom nobody knows gets nowhere
 NAMES = ["a1", "none", "default", "house-solver", "0" * 64]
 

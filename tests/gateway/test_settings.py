@@ -127,6 +127,5 @@ def code() -> str:
 
 
 def test_the_listing_says_of_each_setting_whether_a_part_acts_on_it():
-    text = code()
-    read = {name for name in GavelSettings.__struct_fields__ if re.search(rf"\bsettings\.{name}\b", text)}
+    read = set(re.findall(r"\bsettings\.(\w+)", code())) & set(GavelSettings.__struct_fields__)
     assert {row.name for row in rows({}) if row.used} == read
