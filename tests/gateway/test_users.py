@@ -260,3 +260,11 @@ async def test_a_session_takes_no_key_along_that_would_outlive_it(admin: Client)
     body = {"requests": [{"method": "POST", "path": f"/v1/keys/{made['key_id']}/replacement"}]}
     answer = await admin.http.post(f"{admin.node.url}/v1/batch", json=body, headers=cookie)
     assert answer.json()["results"][0]["status"] == 403
+
+
+@pytest.mark.parametrize("body", [{"tenant": "a" * 32}, {"tenant": "nul\x00"}, {"tenant": "a b"}, {"name": "n" * 255}])
+async def test_a_stranger_writes_no_name_of_his_own_into_the_log(admin: Client, body: dict[str, str]) -> None:
+    before = admin.node.system.journal.position
+    answer = await admin.http.post(f"{admin.node.url}/session/password", json={"name": "ann", "password": "x"} | body)
+    assert answer.status_code == 422, answer.text
+    assert admin.node.system.journal.position == before
