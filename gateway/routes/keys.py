@@ -89,6 +89,8 @@ async def revoke(call: Call) -> Response:
     key_id = call.path["key_id"]
     if key_id == call.principal.key_id:
         raise HTTPException(409, "a key can't revoke itself; use another admin key")
+    row = found(await call.read(keys.find, call.tenant, key_id), "key", key_id)
+    check_grant(call.principal, Role(row["role"]), tuple(map(Permission, row["scopes"])))
     await call.begin(stream(key_id))
     return call.reply(await call.ask(RevokeKey(key_id=key_id, reason=call.reason)))
 
