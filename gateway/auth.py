@@ -169,11 +169,16 @@ async def is_welcome(connection: HTTPConnection, node: Doorkeeper[Compartment]) 
 
 
 def check_origin(connection: HTTPConnection) -> None:
-    """Raises `HTTPException` 403 for what another page has sent: a cookie travels with what other pages of the same site send, too."""
+    """Raises `HTTPException` 403 for what another page has sent: a cookie travels with what other pages of the same site send, too. Where
+    the node is under TLS, a page that came without it may be anybody's."""
     if connection.scope["type"] == "http" and connection.scope["method"] in SAFE_METHODS:
         return
-    origin = connection.headers.get("origin")
-    if origin is None or urlsplit(origin).netloc != connection.headers.get("host"):
+    try:
+        origin = urlsplit(connection.headers.get("origin", ""))
+    except ValueError:
+        origin = urlsplit("")
+    is_in_clear_text = origin.scheme == "http" and connection.scope.get("scheme") in {"https", "wss"}
+    if not origin.netloc or origin.netloc != connection.headers.get("host") or is_in_clear_text:
         raise HTTPException(403, "with a session cookie, this is taken from the node's own page alone")
 
 

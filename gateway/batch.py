@@ -31,6 +31,8 @@ ANSWER_BYTES_MAX = 16 * 2**20
 """When the results have come to this, nothing more is read."""
 
 HEADERS = frozenset({"if-match", "if-none-match", "gavel-reason", "gavel-on-behalf-of", "gavel-journal"})
+KEPT = frozenset({b"authorization", b"user-agent", b"x-forwarded-for"})
+"""Headers of the whole that each part has, too: who may make keys and links is told by how they came."""
 TOLD = frozenset({"content-length", "content-type", "cache-control", "vary"})
 """Headers of an answer that say nothing in a batch."""
 
@@ -175,7 +177,7 @@ class _Batch:
         """The request as the server would have made it."""
         outer = self._call.request.scope
         path, _, query = part.target.partition("?")
-        kept = [line for line in outer["headers"] if line[0] in (b"user-agent", b"x-forwarded-for")]
+        kept = [line for line in outer["headers"] if line[0] in KEPT]
         sent = [(name.encode(), value.encode("latin-1")) for name, value in part.headers.items()]
         key = part.key or self._key_of(number)
         sent += [(IDEMPOTENCY_HEADER.lower().encode(), key.encode("latin-1"))] if key else []

@@ -32,6 +32,9 @@ HTTPS_PORT, HTTP_PORT = 443, 80
 SPECIAL = ipaddress.ip_network("192.0.0.0/24")
 """For protocols between a host and its own network, of which the standard library calls some global."""
 
+SITE_LOCAL = ipaddress.ip_network("fec0::/10")
+"""Deprecated and still routed inside, of which the standard library calls all global."""
+
 NAT64 = ipaddress.ip_network("64:ff9b::/96")
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 TIMEOUTS = {
@@ -58,7 +61,8 @@ def is_public(text: str) -> bool:
     """Whether an address can be reached from everywhere, and so tells nobody inside from anybody outside."""
     address: Address = ipaddress.ip_address(text.partition("%")[0])
     return all(
-        one.is_global and not one.is_multicast and not one.is_reserved and one not in SPECIAL for one in _meant(address)
+        one.is_global and not one.is_multicast and not one.is_reserved and one not in SPECIAL and one not in SITE_LOCAL
+        for one in _meant(address)
     )
 
 

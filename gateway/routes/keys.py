@@ -57,12 +57,13 @@ async def find(call: Call) -> Response:
 
 
 async def replace(call: Call) -> Response:
-    """Gives a key a successor that is good for the same; the key itself goes on for the overlap. Who is no admin replaces their own."""
+    """Gives a key a successor that is good for the same, and until the same time where none is named; the key itself goes on for the
+    overlap. Who is no admin replaces their own, by the key itself, and for no longer."""
     body: Any = await call.body_or(body_type(ReplaceKey))
     old_id, key_id = call.path["key_id"], call.node.system.ids.new()
-    if Permission.KEYS_MANAGE not in call.principal.permissions and old_id != call.principal.key_id:
-        raise HTTPException(403, "who is no admin replaces their own key")
     row = found(await call.read(keys.find, call.tenant, old_id), "key", old_id)
+    _check_own(call, row["expires_at"], body.expires_at)
+    body = msgspec.structs.replace(body, expires_at=body.expires_at or row["expires_at"])
     check_grant(call.principal, Role(row["role"]), tuple(map(Permission, row["scopes"])))
     digest = digest_of(call.node.tokens.token(key_id))
     await call.begin(stream(old_id))
@@ -71,11 +72,25 @@ async def replace(call: Call) -> Response:
     return call.reply(KeyMade(accepted.key_id, call.node.tokens.token(accepted.key_id)), 201)
 
 
+def _check_own(call: Call, ends: float | None, wanted: float | None) -> None:
+    """Raises `HTTPException` 403 where somebody who is no admin replaces another's key, has but a session, or would gain time."""
+    if Permission.KEYS_MANAGE in call.principal.permissions:
+        return
+    if call.path["key_id"] != call.principal.key_id:
+        raise HTTPException(403, "who is no admin replaces their own key")
+    if "authorization" not in call.request.headers:
+        raise HTTPException(403, "a session may not make keys: send the header Authorization: Bearer KEY")
+    if ends is not None and wanted is not None and wanted > ends:
+        raise HTTPException(403, "who is no admin can't have a key for longer than the one before")
+
+
 async def revoke(call: Call) -> Response:
     """Revokes a key; it opens nothing from now on."""
     key_id = call.path["key_id"]
     if key_id == call.principal.key_id:
         raise HTTPException(409, "a key can't revoke itself; use another admin key")
+    row = found(await call.read(keys.find, call.tenant, key_id), "key", key_id)
+    check_grant(call.principal, Role(row["role"]), tuple(map(Permission, row["scopes"])))
     await call.begin(stream(key_id))
     return call.reply(await call.ask(RevokeKey(key_id=key_id, reason=call.reason)))
 

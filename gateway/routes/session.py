@@ -1,12 +1,16 @@
 """Signing a browser in, with a one-time ticket or a password, and out; new tickets for whoever has a key; who somebody is."""
 
+from typing import Annotated
+
 import msgspec
+from msgspec import Meta
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
 from aggregates.key import stream as key_stream
 from aggregates.session import EndSession, SessionAccepted, Way, stream
 from aggregates.user import stream as user_stream
+from aggregates.values.ids import TENANT_NAME
 from aggregates.values.roles import Permission, Principal, Role
 from gateway import rows
 from gateway.admission import check_sign_in
@@ -15,13 +19,14 @@ from gateway.calls import Call, Endpoint, found
 from gateway.cookies import delete_cookie
 from gateway.origins import lock_address_of
 from gateway.parts import TENANT, Compartment, Node
+from gateway.passwords import CHARACTERS_MAX
 from gateway.queries import PAGE, REASON, words
 from gateway.sign_in import by_password, compartment_of, end_session, open_session, user_principal
 from gateway.tickets import LINK_SECONDS, Ticket
 from projections import sessions
 from runtime.delivery import Context
 
-TENANT_CHARACTERS_MAX = 100
+NAME_CHARACTERS_MAX = 254
 
 
 class Link(msgspec.Struct, frozen=True):
@@ -34,9 +39,9 @@ class Link(msgspec.Struct, frozen=True):
 class Password(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A user's name or e-mail address, and password."""
 
-    name: str
-    password: str
-    tenant: str = TENANT
+    name: Annotated[str, Meta(max_length=NAME_CHARACTERS_MAX)]
+    password: Annotated[str, Meta(max_length=CHARACTERS_MAX)]
+    tenant: Annotated[str, Meta(pattern=TENANT_NAME)] = TENANT
 
 
 class Me(msgspec.Struct, frozen=True, kw_only=True):

@@ -19,6 +19,7 @@ from aggregates.webhook import (
     WebhookAccepted,
 )
 from gateway import rows
+from gateway.auth import check_permission
 from gateway.bodies import body_type, to_command
 from gateway.calls import Call, Endpoint, found
 from gateway.courier import Attempt, Courier
@@ -59,6 +60,7 @@ class Deliveries(msgspec.Struct, frozen=True):
 
 async def create(call: Call) -> Response:
     """Creates a webhook: what is recorded is sent to its URL, in order, signed, until it is taken."""
+    _check_reader(call)
     body: Any = await call.body(body_type(CreateWebhook))
     _check_url(call, body.url)
     webhook_id = call.node.system.ids.new()
@@ -85,6 +87,7 @@ async def find(call: Call) -> Response:
 
 async def update(call: Call) -> Response:
     """Another URL or other filters: what is not named stays, and it goes on where it is."""
+    _check_reader(call)
     body: Any = await call.body(body_type(UpdateWebhook))
     if body.url is not None:
         _check_url(call, body.url)
@@ -137,6 +140,11 @@ async def deliveries(call: Call) -> Response:
     """How the last attempts to deliver went."""
     courier = await _courier(call)
     return call.reply(Deliveries(courier.position, courier.lag, list(reversed(courier.attempts))))
+
+
+def _check_reader(call: Call) -> None:
+    """Raises `HTTPException` 403 where a key's scopes leave out the log: what is sent to a URL is read there."""
+    check_permission(call.node, call.principal, Permission.LOG_READ)
 
 
 def _check_url(call: Call, url: str) -> None:

@@ -1,13 +1,16 @@
 """Who gets in: keys in every role, revoked and expired ones, sign-in links and cookies, pages from elsewhere."""
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
+from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection
 
 from aggregates.key import IssueKey
 from aggregates.values.roles import Permission, Role
 from gateway.app import ENDPOINTS, SOCKETS
-from gateway.auth import Tokens, digest_of, key_id_of
+from gateway.auth import Tokens, check_origin, digest_of, key_id_of
 from gateway.cookies import COOKIE, cookie_in
 from gateway.tickets import TICKETS_MAX, Tickets
 from runtime.delivery import Context
@@ -138,10 +141,25 @@ async def test_a_sign_in_link_works_once_and_its_cookie_is_for_scripts_unreachab
     assert (await admin.http.get(link)).status_code == 401
 
 
+@pytest.mark.parametrize("kind, scheme", [("http", "https"), ("websocket", "wss")])
+def test_a_page_that_came_in_clear_text_is_not_the_own_page_of_a_node_under_tls(kind: str, scheme: str) -> None:
+    for origin, is_own in (("https://node.example", True), ("http://node.example", False)):
+        headers = [(b"host", b"node.example"), (b"origin", origin.encode())]
+        connection = HTTPConnection({"type": kind, "scheme": scheme, "method": "POST", "headers": headers})
+        with nullcontext() if is_own else pytest.raises(HTTPException):
+            check_origin(connection)
+
+
 async def test_with_a_cookie_only_the_own_page_changes_anything(admin: Client) -> None:
     await admin.http.get(admin.node.sign_in_link())
     url, body = f"{admin.node.url}/v1/tasks", {"task_type": "analysis"}
-    for origin in ({}, {"Origin": "http://evil.example"}, {"Origin": "null"}, {"Origin": "http://127.0.0.1:1"}):
+    for origin in (
+        {},
+        {"Origin": "http://evil.example"},
+        {"Origin": "null"},
+        {"Origin": "http://127.0.0.1:1"},
+        {"Origin": "http://["},
+    ):
         answer = await admin.http.post(url, json=body, headers=origin)
         assert answer.status_code == 403, origin
     assert (await admin.http.post(url, json=body, headers={"Origin": admin.node.url})).status_code == 202

@@ -12,7 +12,7 @@ import pytest
 from aggregates.key import IssueKey
 from aggregates.values.roles import Permission, Role
 from gateway.app import ENDPOINTS, SOCKETS
-from gateway.auth import digest_of
+from gateway.auth import digest_of, key_id_of
 from gateway.calls import Endpoint
 from gateway.roles_page import page
 from runtime.delivery import Context
@@ -194,3 +194,6 @@ async def test_nobody_gives_others_more_than_they_have(admin: Client) -> None:
     ):
         assert (await manager.ask(method, f"/v1/users/{made}{path}", body)).status_code == 403, (method, path)
     assert (await manager.ask("PATCH", f"/v1/users/{made}", {"role": "admin"})).status_code == 403
+    own, key_id = key_id_of(manager.key), key_id_of(admin.key)
+    assert (await manager.ask("DELETE", f"/v1/keys/{key_id}")).status_code == 403
+    assert (await admin.ask("DELETE", f"/v1/keys/{own}")).status_code == 200

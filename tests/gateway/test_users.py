@@ -233,3 +233,38 @@ async def test_nobody_replaces_anothers_key_but_an_admin(admin: Client, role: Ro
     made = (await admin.ask("POST", "/v1/keys", {"role": "agent"})).json()
     other = await admin.with_role(role)
     assert (await other.ask("POST", f"/v1/keys/{made['key_id']}/replacement")).status_code == 403
+
+
+async def test_a_key_gives_itself_no_longer_life_by_its_successor(admin: Client) -> None:
+    ends = admin.node.system.clock.now() + 600.0
+    made = (await admin.ask("POST", "/v1/keys", {"role": "read_only", "expires_at": ends})).json()
+    old, path = Client(admin.node, admin.http, made["key"]), f"/v1/keys/{made['key_id']}/replacement"
+    assert (await old.ask("POST", path, {"expires_at": ends + 1.0})).status_code == 403
+    answer = await old.ask("POST", path)
+    assert answer.status_code == 201, answer.text
+    successor = answer.json()["key_id"]
+    assert (await admin.get(f"/v1/keys/{successor}"))["expires_at"] == ends
+    answer = await admin.ask("POST", f"/v1/keys/{successor}/replacement", {"expires_at": ends + 600.0})
+    assert (await admin.get(f"/v1/keys/{answer.json()['key_id']}"))["expires_at"] == ends + 600.0
+
+
+async def test_a_session_takes_no_key_along_that_would_outlive_it(admin: Client) -> None:
+    made = (await admin.ask("POST", "/v1/keys", {"role": "read_only"})).json()
+    link = (await Client(admin.node, admin.http, made["key"]).ask("POST", "/session")).json()["path"]
+    admin.http.cookies.clear()
+    await admin.http.get(admin.node.url + link)
+    cookie = {"Cookie": f"{COOKIE}={admin.http.cookies.get(COOKIE)}", "Origin": admin.node.url}
+    admin.http.cookies.clear()
+    url = f"{admin.node.url}/v1/keys/{made['key_id']}/replacement"
+    assert (await admin.http.post(url, headers=cookie)).status_code == 403
+    body = {"requests": [{"method": "POST", "path": f"/v1/keys/{made['key_id']}/replacement"}]}
+    answer = await admin.http.post(f"{admin.node.url}/v1/batch", json=body, headers=cookie)
+    assert answer.json()["results"][0]["status"] == 403
+
+
+@pytest.mark.parametrize("body", [{"tenant": "a" * 32}, {"tenant": "nul\x00"}, {"tenant": "a b"}, {"name": "n" * 255}])
+async def test_a_stranger_writes_no_name_of_his_own_into_the_log(admin: Client, body: dict[str, str]) -> None:
+    before = admin.node.system.journal.position
+    answer = await admin.http.post(f"{admin.node.url}/session/password", json={"name": "ann", "password": "x"} | body)
+    assert answer.status_code == 422, answer.text
+    assert admin.node.system.journal.position == before

@@ -53,6 +53,18 @@ async def test_a_webhook_is_created_found_changed_paused_resumed_and_deleted(adm
     assert {f"webhooks.{name}" for name in ("create", "update", "pause", "resume", "delete")} <= begun
 
 
+async def test_who_may_not_read_the_log_has_it_sent_nowhere(admin: Client) -> None:
+    one = (await made(admin))["webhook_id"]
+    key = await admin.ask("POST", "/v1/keys", {"role": "operator", "scopes": ["webhooks:manage", "requests:batch"]})
+    scoped = Client(admin.node, admin.http, key.json()["key"])
+    asked_for = (("POST", "/v1/webhooks", HOOK), ("PATCH", f"/v1/webhooks/{one}", {"url": "https://localhost/mine"}))
+    for method, path, body in asked_for:
+        assert (await scoped.ask(method, path, body)).status_code == 403, path
+        part = {"requests": [{"method": method, "path": path, "body": body}]}
+        assert (await scoped.ask("POST", "/v1/batch", part)).json()["results"][0]["status"] == 403, path
+    assert (await scoped.ask("POST", f"/v1/webhooks/{one}/pause")).status_code == 200
+
+
 async def test_a_secret_is_told_at_its_making_alone_and_stands_nowhere(hooked: Client, tmp_path: Path) -> None:
     async with open_receiver() as receiver:
         first = await made(hooked, url=receiver.url)
