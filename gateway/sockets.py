@@ -7,10 +7,11 @@ itself. Frames about one task are taken in their order; those about several task
 node can't take at the moment it tries again, and if that lasts, it ends the connection instead of answering.
 """
 
+from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing, suppress
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 import trio
@@ -28,7 +29,7 @@ from gateway.post_office import PostOffice
 from gateway.problems import BadRequest, Fault, document_of
 from gateway.queries import is_number
 from gateway.translator import Frame, Translator
-from runtime.delivery import Context
+from runtime.delivery import Context, Delivery
 from runtime.errors import Conflict, Failure, NotAnswered, Overloaded, Refused, Unreachable
 from runtime.system import System
 from runtime.trace import parsed
@@ -121,6 +122,15 @@ class Sockets:
                 del self._socket_by_agent[name]
 
 
+class Sent(NamedTuple):
+    """A command that is under way, and whose frame it was."""
+
+    command: Any
+    context: Context
+    frame_id: FrameId
+    delivery: Delivery
+
+
 class AgentSocket:
     """One connection of one agent."""
 
@@ -136,13 +146,16 @@ class AgentSocket:
         self._scope = trio.CancelScope()
         self._ending: tuple[int, str] | None = None
         self._is_gone = False
+        self._is_listening = True
         self._faults = 0
         self._told_at = 0.0
         self._pulse: Pulse | None = websocket.scope.get("state", {}).get("pulse")
         self._opened_at = sockets.system.journal.position
         self._told_again: set[tuple[str, int]] = set()
         self._places = trio.lowlevel.ParkingLot()
-        self._last_by_task: dict[str, trio.Event] = {}
+        self._tasks_under_way: set[str] = set()
+        self._sent: deque[Sent] = deque()
+        self._answerer = trio.lowlevel.ParkingLot()
         self._beat: HeartbeatAck | None = None
         self._beat_at = 0.0
 
@@ -166,7 +179,10 @@ class AgentSocket:
                     telling.start_soon(self._ping, self._pulse, beat.lease_seconds / HEARTBEATS_IN_TERM)
                     telling.start_soon(self._feel, self._pulse)
                 async with trio.open_nursery() as commands:
+                    commands.start_soon(self._answer, commands)
                     await self._listen(commands)
+                    self._is_listening = False
+                    self._answerer.unpark_all()
                 telling.cancel_scope.cancel()
         if self._ending is not None and not self._is_gone:
             # The client may have gone at the same moment.
@@ -268,7 +284,9 @@ class AgentSocket:
     async def _take(self, message: Any, commands: trio.Nursery) -> None:
         frame_id: FrameId = None
         try:
-            beat = await self._insist(self.beat)
+            beat = self._beat
+            if beat is None or trio.current_time() >= self._beat_at + HEARTBEAT_SECONDS_MIN:
+                beat = await self._insist(self.beat)
             frame_id, frame = self._read(message)
             if isinstance(frame, BadRequest):
                 raise frame
@@ -279,15 +297,45 @@ class AgentSocket:
         if isinstance(command, Heartbeat):
             await self._acknowledge(frame_id, beat)
             return
-        while (earlier := self._last_by_task.get(command.task_id)) is not None:
-            await earlier.wait()
-        while len(self._last_by_task) >= COMMANDS_AT_ONCE_MAX:
+        under_way = self._tasks_under_way
+        while command.task_id in under_way or len(under_way) >= COMMANDS_AT_ONCE_MAX:
             await self._places.park()
-        ended = self._last_by_task[command.task_id] = trio.Event()
+        under_way.add(command.task_id)
         context = self._in_trace(frame.traceparent) if frame.traceparent else self._context
-        commands.start_soon(self._ask, command, context, frame_id, ended)
+        try:
+            sent = Sent(command, context, frame_id, self.sockets.system.post(command, context))
+        except Failure:
+            commands.start_soon(self._ask, command, context, frame_id)
+            return
+        self._sent.append(sent)
+        self._answerer.unpark()
 
-    async def _ask(self, command: Any, context: Context, frame_id: FrameId, ended: trio.Event) -> None:
+    async def _answer(self, commands: trio.Nursery) -> None:
+        """Tells the client in the order of its frames what became of them: one task for all commands, since those that share a commit
+        have their answers at once."""
+        try:
+            while self._is_listening or self._sent:
+                if not self._sent:
+                    await self._answerer.park()
+                    continue
+                sent = self._sent[0]
+                try:
+                    reply = await sent.delivery.wait()
+                except (Conflict, Overloaded, NotAnswered):
+                    commands.start_soon(self._ask, sent.command, sent.context, sent.frame_id)
+                except Failure as error:
+                    self._end(sent.command)
+                    await self._refuse(sent.frame_id, error, type(sent.command).__name__)
+                else:
+                    self._end(sent.command)
+                    await self._acknowledge(sent.frame_id, reply)
+                self._sent.popleft()
+        finally:
+            for sent in self._sent:
+                sent.delivery.leave("its caller has left")
+
+    async def _ask(self, command: Any, context: Context, frame_id: FrameId) -> None:
+        """Asks as long as there is hope."""
         try:
             reply = await self._insist(partial(self.sockets.system.ask, command, context))
         except Failure as error:
@@ -295,9 +343,12 @@ class AgentSocket:
         else:
             await self._acknowledge(frame_id, reply)
         finally:
-            del self._last_by_task[command.task_id]
-            ended.set()
-            self._places.unpark()
+            self._end(command)
+
+    def _end(self, command: Any) -> None:
+        """The next frame about the same task may be taken."""
+        self._tasks_under_way.remove(command.task_id)
+        self._places.unpark()
 
     async def _insist(self, ask: Callable[[], Awaitable[R]]) -> R:
         """The answer, as soon as there is one: commands are idempotent."""

@@ -12,6 +12,7 @@ from aggregates.task import PlaceBid, WithdrawBid
 from aggregates.values.roles import Role
 from gateway import sockets, translator
 from gateway.sockets import COMMANDS_AT_ONCE_MAX, FAULTS_MAX
+from runtime.delivery import Context, Delivery, Failed
 from runtime.errors import Conflict, Failure, NotAnswered, Overloaded
 from tests.gateway.clients import (
     BID,
@@ -287,7 +288,7 @@ async def test_a_node_that_cannot_take_anything_for_long_ends_the_connection_ins
     agent = await admin.register("a1")
     async with agent.socket() as socket:
         await socket.next("welcome")
-        _fail_with(monkeypatch, admin, [Overloaded("full")])
+        _fail_with(monkeypatch, admin, [Overloaded("full"), Overloaded("full")])
         await socket.send(type="withdraw", task_id="none", id=1)
         with pytest.raises(Closed) as closed:
             await socket.receive()
@@ -295,9 +296,16 @@ async def test_a_node_that_cannot_take_anything_for_long_ends_the_connection_ins
 
 
 def _fail_with(monkeypatch: pytest.MonkeyPatch, admin: Client, failures: list[Failure]) -> None:
-    """The next commands about bids meet these failures."""
+    """The next commands about bids meet these failures, when they are first asked or asked again."""
     system = admin.node.system
-    ask = system.ask
+    ask, post = system.ask, system.post
+
+    def failed(message: Any, context: Context) -> Delivery:
+        if not (failures and isinstance(message, (PlaceBid, WithdrawBid))):
+            return post(message, context)
+        delivery = Delivery(message, None, 0, 0, 0, context, True)
+        delivery.settle(Failed(failures.pop()))
+        return delivery
 
     async def failing(message: Any, *others: Any) -> Any:
         if failures and isinstance(message, (PlaceBid, WithdrawBid)):
@@ -305,6 +313,7 @@ def _fail_with(monkeypatch: pytest.MonkeyPatch, admin: Client, failures: list[Fa
         return await ask(message, *others)
 
     monkeypatch.setattr(system, "ask", failing)
+    monkeypatch.setattr(system, "post", failed)
 
 
 PROFILE = "capabilities=cutting,sewing&price=0.5&slots=2"
