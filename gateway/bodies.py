@@ -46,6 +46,12 @@ MAY_BE_ODD = {
 """What stands in every body that holds a number beyond 64 bits, or one that is none: in hardly any other."""
 
 
+GLANCE_BYTES_MAX = 2048
+GLANCE_LEVELS = 8
+FIXMAP = 0x80
+"""How an object of up to fifteen keys begins in msgpack, their number in the lower half."""
+
+
 class _Taken(msgspec.Struct, frozen=True):
     """Base of all body types; `elsewhere` says who sets the fields that a body may not carry."""
 
@@ -94,6 +100,8 @@ def parse(raw: bytes, body: type[T], *, media_type: str = JSON) -> T:
         first = error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _unreadable(error) from error
+    if first is None and is_plain(raw, media_type):
+        return value
     tree, is_odd = _tree(raw, media_type)
     if first is None and not is_odd:
         return value
@@ -155,6 +163,35 @@ def _unreadable(error: Exception) -> BadRequest:
         case _:
             detail = f"can't be read: {error}"
     return BadRequest([Fault(pointer="", detail=detail)], status=400)
+
+
+def is_plain(raw: bytes, media_type: str) -> bool:
+    """Whether it is seen at a glance that nothing in a body is odd: of what was decoded once, a plain copy has as many keys as the bytes.
+
+    To look closer, as `_tree` does, takes five times as long as to decode a small body.
+    """
+    if len(raw) > GLANCE_BYTES_MAX or MAY_BE_ODD[media_type].search(raw) is not None:
+        return False
+    try:
+        if media_type == JSON:
+            return _count_keys(msgspec.json.decode(raw), GLANCE_LEVELS) == raw.count(b":")
+        tree = msgspec.msgpack.decode(raw) if raw[0] & 0xF0 == FIXMAP else {}
+    except (ValueError, TypeError, RecursionError):
+        return False
+    return len(tree) == raw[0] & 0x0F and not any(isinstance(value, dict | list) for value in tree.values())
+
+
+def _count_keys(tree: Any, levels: int) -> int:
+    """How many keys there are in all objects; more than in any body where it is nested deeper than so many levels."""
+    if not isinstance(tree, dict | list):
+        return 0
+    if not levels:
+        return GLANCE_BYTES_MAX + 1
+    count, values = (len(tree), tree.values()) if isinstance(tree, dict) else (0, tree)
+    for value in values:
+        if isinstance(value, dict | list):
+            count += _count_keys(value, levels - 1)
+    return count
 
 
 class _Doubled(dict[str, Any]):

@@ -175,7 +175,8 @@ class ClearFraming:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
+        # What came whole has one Content-Length at most: the reader of its head takes no other framing.
+        if scope["type"] == "http" and WHOLE_BODY not in scope.get("extensions", ()):
             names = {name for name, _ in scope["headers"]}
             if b"content-length" in names and b"transfer-encoding" in names:
                 detail = "Content-Length and Transfer-Encoding exclude each other"

@@ -222,7 +222,10 @@ class Call:
 
     def _named(self, name: str) -> Any:
         """The endpoint's parameter of that name, as it was asked."""
-        return next((self.asked(one) for one in self.endpoint.query if one.name == name), None)
+        for one in self.endpoint.query:
+            if one.name == name:
+                return self.asked(one) if self.request.scope["query_string"] else one.absent
+        return None
 
     @property
     def reason(self) -> str:

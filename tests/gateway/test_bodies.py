@@ -14,7 +14,7 @@ from jsonschema import Draft202012Validator
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-from gateway.bodies import FAULTS_MAX, JSON, MSGPACK, body_type, decode, parse, to_command
+from gateway.bodies import FAULTS_MAX, JSON, MSGPACK, _tree, body_type, decode, is_plain, parse, to_command
 from gateway.problems import BadRequest
 from runtime.records import Command, House
 
@@ -142,6 +142,34 @@ def test_key_that_stands_twice_is_a_fault_wherever_it_is() -> None:
     assert faults_of(b'{"task_id": "t", "price": 1, "price": 2}') == {"/price": "stands twice"}
     assert faults_of(b'{"task_id": "t", "price": 1, "weights": {"a": 1, "a": 2}}') == {"/weights/a": "stands twice"}
     assert set(faults_of(b'{"price": 1, "price": "x"}')) == {"/price", "/task_id"}
+
+
+def written(tree: Any) -> str:
+    """As JSON, objects from lists of pairs."""
+    if isinstance(tree, tuple):
+        return "{" + ",".join(f"{json.dumps(name)}:{written(value)}" for name, value in tree) + "}"
+    return "[" + ",".join(map(written, tree)) + "]" if isinstance(tree, list) else json.dumps(tree)
+
+
+NAMES, LEAVES = (
+    st.text("ab:", max_size=2),
+    st.none() | st.integers(0, 2**70) | st.floats() | st.text("a:\\", max_size=3),
+)
+
+
+@given(
+    st.recursive(LEAVES, lambda inner: st.lists(inner) | st.lists(st.tuples(NAMES, inner), max_size=4).map(tuple)),
+    st.lists(st.tuples(NAMES, LEAVES), max_size=4),
+)
+def test_what_is_plain_at_a_glance_holds_nothing_odd(tree: Any, pairs: list[tuple[str, Any]]) -> None:
+    packer = msgpack.Packer()
+    kept = [(name, value) for name, value in pairs if not isinstance(value, int) or value < 2**64]
+    packed = packer.pack_map_pairs(kept)
+    for raw, media_type in ((written(tree).encode(), JSON), (packed, MSGPACK)):
+        if is_plain(raw, media_type):
+            assert not _tree(raw, media_type)[1]
+    assert is_plain(b'{"task_id":"t","price":1,"weights":{"a":1}}', JSON)
+    assert is_plain(msgpack.packb({"type": "bid", "price": 1.0}), MSGPACK)
 
 
 @pytest.mark.parametrize(
