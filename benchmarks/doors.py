@@ -37,7 +37,7 @@ from runtime.telemetry import configure
 
 CONNECTIONS_MAX = 12_000
 RATE = 1e6
-"""Rates are kept, and met by nobody: one client asks for all."""
+"""Rates are kept, and met by nobody: one client asks for all, and has all connections that there may be."""
 
 STOP_SECONDS_MAX = 15.0
 SECONDS_MAX = 3600.0
@@ -172,6 +172,7 @@ async def _node(folder: str, tenants: str, *, started: Callable[..., None], stop
         data=Path(folder),
         bind=("127.0.0.1:0",),
         connections_max=CONNECTIONS_MAX,
+        requests_per_principal_max=CONNECTIONS_MAX,
         house_solver=False,
         reads_per_second=RATE,
         writes_per_second=RATE,

@@ -275,8 +275,9 @@ def streams(spec: dict[str, Any]) -> dict[str, Any]:
     while (now := time.perf_counter()) < until:
         while posted < (now - began) * spec["rate"]:
             poster.ask(posts.take(), now)
-            while not poster.hear():
-                pass
+            while (whole := poster.hear()) is not True:
+                if whole is None:
+                    raise RuntimeError("what was posted was not taken")
             posted += 1
         heard += _hear_all(poll, readers, counted, 0.002)
     wanted, last = posted * len(readers), time.perf_counter()
@@ -291,7 +292,10 @@ def _hear_all(poll: select.epoll, readers: dict[int, socket.socket], counted: by
     count, until = 0, time.perf_counter() + seconds
     while (rest := until - time.perf_counter()) > 0:
         for number, _ in poll.poll(rest):
-            count += readers[number].recv(RECEIVE_BYTES).count(counted)
+            heard = readers[number].recv(RECEIVE_BYTES)
+            count += heard.count(counted)
+            if not heard:
+                raise RuntimeError("a stream has ended")
     return count
 
 
