@@ -16,7 +16,7 @@ import msgspec
 from benchmarks.doors import Door, open_door
 from benchmarks.knocking import head, knock, start_knocking
 from benchmarks.many_tasks import TENANT, folder_of_tasks
-from benchmarks.measure import NEVER, Measured, Row
+from benchmarks.measure import NEVER, Measured, NotMeasurable, Row
 
 CONNECTIONS = 32
 CONNECTIONS_OPEN = 256
@@ -68,7 +68,7 @@ def cpu_microseconds(door: Door, requests: list[str], names: str, seconds: float
         warm=WARM_SECONDS,
     )
     if told["errors"] or not told["answers"]:
-        raise RuntimeError(f"{told['errors']} requests were not answered well, {told['answers']} were")
+        raise NotMeasurable(f"{told['errors']} requests were not answered well, {told['answers']} were")
     return float(told["cpu"] / told["answers"] * 1e6)
 
 
@@ -197,7 +197,7 @@ def ask(door: Door, method: str, path: str, key: str, body: Any = None) -> Any:
     said = json.loads(answer.read())
     client.close()
     if answer.status >= 300:
-        raise RuntimeError(f"{method} {path}: {said}")
+        raise NotMeasurable(f"{method} {path}: {said}")
     return said
 
 

@@ -20,6 +20,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from benchmarks.measure import NotMeasurable
+
 RECEIVE_BYTES = 262_144
 POLL_SECONDS = 0.05
 DRAIN_SECONDS_MAX = 3.0
@@ -32,7 +34,7 @@ def knock(**spec: Any) -> dict[str, Any]:
     command = [sys.executable, "-m", "benchmarks.knocking"]
     done = subprocess.run(command, input=json.dumps(spec), capture_output=True, text=True, check=False)
     if done.returncode:
-        raise RuntimeError(done.stderr)
+        raise NotMeasurable(done.stderr)
     answer: dict[str, Any] = json.loads(done.stdout)
     return answer
 
@@ -49,7 +51,7 @@ def start_knocking(**spec: Any) -> Callable[[], dict[str, Any]]:
     def finish() -> dict[str, Any]:
         said, _ = process.communicate()
         if process.returncode:
-            raise RuntimeError("the clients have failed")
+            raise NotMeasurable("the clients have failed")
         answer: dict[str, Any] = json.loads(said)
         return answer
 
