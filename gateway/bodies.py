@@ -48,6 +48,7 @@ MAY_BE_ODD = {
 
 GLANCE_BYTES_MAX = 2048
 GLANCE_LEVELS = 8
+HOLDERS = frozenset({dict, list})
 FIXMAP = 0x80
 """How an object of up to fifteen keys begins in msgpack, their number in the lower half."""
 
@@ -178,18 +179,18 @@ def is_plain(raw: bytes, media_type: str) -> bool:
         tree = msgspec.msgpack.decode(raw) if raw[0] & 0xF0 == FIXMAP else {}
     except (ValueError, TypeError, RecursionError):
         return False
-    return len(tree) == raw[0] & 0x0F and not any(isinstance(value, dict | list) for value in tree.values())
+    return len(tree) == raw[0] & 0x0F and HOLDERS.isdisjoint(map(type, tree.values()))
 
 
 def _count_keys(tree: Any, levels: int) -> int:
     """How many keys there are in all objects; more than in any body where it is nested deeper than so many levels."""
-    if not isinstance(tree, dict | list):
+    if type(tree) not in HOLDERS:
         return 0
     if not levels:
         return GLANCE_BYTES_MAX + 1
-    count, values = (len(tree), tree.values()) if isinstance(tree, dict) else (0, tree)
+    count, values = (len(tree), tree.values()) if type(tree) is dict else (0, tree)
     for value in values:
-        if isinstance(value, dict | list):
+        if type(value) in HOLDERS:
             count += _count_keys(value, levels - 1)
     return count
 

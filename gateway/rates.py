@@ -126,13 +126,11 @@ class Rates:
 
     def wait(self, tenant: str, principal: str, kind: Kind) -> float:
         """The same for who can be kept waiting: counts it where it is let in, and tells in how many seconds to ask again (0: it is)."""
-        own = self._rate_by_kind[kind].ask(f"{tenant} {principal}")
-        if not own.is_let_in:
-            return own.wait
-        of_tenant = self._of_tenants.ask(tenant)
-        if not of_tenant.is_let_in:
-            self._rate_by_kind[kind].give_back(f"{tenant} {principal}")
-        return of_tenant.wait
+        rate, key = self._rate_by_kind[kind], f"{tenant} {principal}"
+        wait = rate.ask(key).wait
+        if not wait and (wait := self._of_tenants.ask(tenant).wait):
+            rate.give_back(key)
+        return wait
 
 
 def _rate(per_second: float, now: Callable[[], float], *, burst_seconds: float = BURST_SECONDS) -> Rate:
