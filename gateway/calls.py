@@ -521,6 +521,7 @@ async def answer_socket(endpoint: SocketEndpoint, websocket: WebSocket) -> None:
         compartment, principal = await _whose(websocket, endpoint)
         try:
             _check(websocket, compartment, principal, endpoint.needs)
+            await admit(compartment.visitors, principal, Kind.WRITE)
             await endpoint.handle(websocket, compartment, principal)
         except Exception as error:
             compartment.trail.refuse(websocket, principal, endpoint.route, error)

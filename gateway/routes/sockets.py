@@ -7,6 +7,7 @@ from typing import Any
 from starlette.websockets import WebSocket
 
 from aggregates.values.roles import Permission, Principal, Role
+from gateway.auth import check_permission
 from gateway.calls import SocketEndpoint
 from gateway.enrolment import enrol
 from gateway.frames import FRAME_BY_TYPE, PROTOCOLS
@@ -20,6 +21,7 @@ async def serve(websocket: WebSocket, node: Compartment, principal: Principal) -
     if principal.role is Role.AGENT_OWN:
         await node.sockets.serve(websocket, principal)
     else:
+        check_permission(node, principal, Permission.AGENTS_ENROLL)
         own, key = await enrol(websocket, node, principal)
         await node.sockets.serve(websocket, own, key)
 

@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
+import pytest
 import trio
 
 from aggregates.values.roles import Role
 from gateway.rates import RETRY_SECONDS_MAX
-from tests.gateway.clients import open_client, settings_of
+from tests.gateway.clients import Client, Denied, open_client, open_socket, settings_of
 
 
 async def test_each_answer_tells_how_the_caller_stands(tmp_path: Path) -> None:
@@ -66,3 +67,22 @@ async def test_a_socket_that_sends_too_much_is_kept_waiting_and_loses_nothing(tm
             answered = [await socket.next("ack") for _ in range(50)]
             assert [frame["id"] for frame in answered] == [f"h{number}" for number in range(50)]
             assert trio.current_time() - began >= (50 - 40) / 20.0 * 0.9  # forty at once, and then so many a second
+
+
+async def test_sockets_are_opened_within_the_rates_too(tmp_path: Path) -> None:
+    async with open_client(settings_of(tmp_path, writes_per_second=0.01)) as admin:
+        agent = await (await admin.with_role(Role.AGENT)).register("ann")
+        async with agent.socket() as socket:
+            await socket.next("welcome")
+        with pytest.raises(Denied) as denied:
+            async with agent.socket():
+                pass
+        assert denied.value.status == 429
+
+
+async def test_a_socket_enrols_no_agent_for_a_key_whose_scopes_leave_that_out(admin: Client) -> None:
+    made = await admin.ask("POST", "/v1/keys", {"role": "agent", "scopes": ["agents:connect"]})
+    with pytest.raises(Denied) as denied:
+        async with open_socket(admin.node, "/v1/agents/ann/ws?capabilities=cutting", made.json()["key"]):
+            pass
+    assert denied.value.status == 403
