@@ -15,6 +15,7 @@ from gateway.verdicts import FINE, INTERRUPTED, WRONG, Wrong
 
 COMMANDS = {
     "serve": "run a node until it is told to stop",
+    "selftest": "check this machine, and a node from the first task to its seal",
     "demo": "watch agents bid for real problems, solve and check them, and see the log proven",
     "solve": "solve one problem file",
     "log": "follow, export, replay or check the log",

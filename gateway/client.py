@@ -2,7 +2,8 @@
 
 import http.client
 import os
-from typing import Any
+from email.message import Message
+from typing import Any, NamedTuple
 from urllib.error import HTTPError, URLError
 from urllib.request import OpenerDirector, Request
 
@@ -27,12 +28,19 @@ class Denied(Exception):
         self.status = status
 
 
+class Answer(NamedTuple):
+    """What came back."""
+
+    headers: Message
+    content: bytes
+
+
 class Client:
     """Calls the node at `url`, or `unix:PATH`, with one key."""
 
     def __init__(self, url: str, key: str, trust: Trust = ANY) -> None:
         self.url = url.rstrip("/")
-        self._trust = trust
+        self.trust = trust
         self._opened: tuple[str, OpenerDirector] | None = None
         self.headers = {"Authorization": f"Bearer {key}"} | _why()
 
@@ -57,13 +65,18 @@ class Client:
 
     def send(self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None) -> bytes:
         """The bytes of an answer. Raises Denied or NotReached."""
+        return self.answer(method, path, body, headers).content
+
+    def answer(
+        self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
+    ) -> Answer:
+        """An answer with its headers. Raises Denied or NotReached."""
         given = {**self.headers, **(headers or {})}
         try:
-            base, opener = self._opened = self._opened or opener_to(self.url, self._trust)
+            base, opener = self._opened = self._opened or opener_to(self.url, self.trust)
             request = Request(base + path, data=body, method=method, headers=given)
             with opener.open(request, timeout=CALL_SECONDS_MAX) as answer:
-                content: bytes = answer.read()
-                return content
+                return Answer(answer.headers, answer.read())
         except HTTPError as error:
             with error:
                 raise Denied(error.code, _reason(error)) from error
