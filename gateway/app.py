@@ -1,6 +1,5 @@
 """The table of routes, and the application that is made of it: bounds first, then credentials, then the route."""
 
-from collections.abc import Mapping, Sequence
 from functools import cache, partial
 from importlib.metadata import version
 
@@ -99,6 +98,9 @@ HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),  # a sign-in link must not travel on
     (b"x-frame-options", b"DENY"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),  # what is no page is not to act as one
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"cache-control", b"no-store"),  # keys are told once, and what a tenant sees is nobody else's
 )
 STARTS = frozenset({"http.response.start", "websocket.http.response.start", "websocket.accept"})
 
@@ -165,7 +167,3 @@ class Headers:
             await send(message)
 
         await self.app(scope, receive, send_with_headers)
-
-
-def _fields(headers: Mapping[str, str]) -> Sequence[tuple[bytes, bytes]]:
-    return [(name.lower().encode(), value.encode()) for name, value in headers.items()]
