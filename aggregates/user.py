@@ -15,7 +15,7 @@ from aggregates.values.ids import DataSubject, UserId
 from aggregates.values.roles import MACHINES, Principal, Role
 from aggregates.values.text import Label, Note
 from runtime.errors import Refused
-from runtime.records import Command, Event, House, Personal, State
+from runtime.records import Command, Event, House, Personal, State, Untold
 
 RULES = 1
 
@@ -63,7 +63,7 @@ class RegisterUser(Command[UserAccepted], frozen=True, kw_only=True):
     email: Personal[Email]
     role: Role = Role.READ_ONLY
     name: Personal[Label] = ""
-    password_hash: House[Personal[PasswordHash]] = ""
+    password_hash: House[Personal[Untold[PasswordHash]]] = ""
     issuer: House[Issuer] = ""
     subject: House[Personal[SubjectAtIssuer]] = ""
     data_subject: House[DataSubject] = ""
@@ -83,7 +83,7 @@ class SetPassword(Command[UserAccepted], frozen=True, kw_only=True):
     """Another password. Sent by an admin, or by the user with the one there was."""
 
     user_id: House[UserId]
-    password_hash: House[Personal[PasswordHash]] = ""
+    password_hash: House[Personal[Untold[PasswordHash]]] = ""
     data_subject: House[DataSubject] = ""
 
 
@@ -150,7 +150,7 @@ class UserRegistered(Event, frozen=True, kw_only=True):
     email: Personal[str]
     role: Role
     name: Personal[str]
-    password_hash: Personal[str]
+    password_hash: Personal[Untold[str]]
     has_password: bool
     issuer: str
     subject: Personal[str]
@@ -167,7 +167,7 @@ class UserChanged(Event, frozen=True, kw_only=True):
 
 class PasswordSet(Event, frozen=True, kw_only=True):
     user_id: UserId
-    password_hash: Personal[str]
+    password_hash: Personal[Untold[str]]
     data_subject: str
 
 

@@ -5,6 +5,7 @@ from memory while it keeps up and from the file when it has fallen behind; it ho
 """
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -12,10 +13,11 @@ import trio
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from aggregates.catalog import AGGREGATES
 from gateway.auth import REVOCATIONS
 from gateway.wanted import EVERYTHING, Wanted
 from runtime.journal import Journal
-from runtime.records import Recorded, Retired, name_of
+from runtime.records import UNTOLD, Command, CommandRecord, Event, Recorded, Retired, marked, name_of
 
 PAGE = 500
 KEEP_ALIVE_SECONDS = 10.0
@@ -54,7 +56,7 @@ def line(recorded: Recorded, *, commands: bool = False) -> Line:
     meta = recorded.meta
     decided: Decided | msgspec.UnsetType = msgspec.UNSET
     if commands and meta.command is not None:
-        decided = Decided(meta.command.rules, msgspec.msgpack.decode(meta.command.data))
+        decided = Decided(meta.command.rules, _command_told(meta.command))
     return Line(
         position=recorded.position,
         stream=recorded.stream,
@@ -67,9 +69,34 @@ def line(recorded: Recorded, *, commands: bool = False) -> Line:
         cause=meta.cause,
         correlation=meta.correlation,
         command=name_of(meta.command.name) if meta.command is not None else None,
-        data=recorded.event.said if isinstance(recorded.event, Retired) else recorded.event,
+        data=_event_told(recorded.event),
         decided=decided,
     )
+
+
+def _event_told(event: Event) -> Any:
+    if isinstance(event, Retired):
+        return event.said
+    untold = _untold(type(event))
+    return msgspec.structs.replace(event, **untold) if untold else event
+
+
+def _command_told(command: CommandRecord) -> Any:
+    told = msgspec.msgpack.decode(command.data)
+    return told | {name: "" for name in UNTOLD_BY_COMMAND.get(name_of(command.name), ()) if name in told}
+
+
+@cache
+def _untold(kind: type[msgspec.Struct]) -> dict[str, str]:
+    return dict.fromkeys(marked(kind, UNTOLD), "")
+
+
+UNTOLD_BY_COMMAND = {
+    f"{aggregate.__name__.rpartition('.')[2]}.{name}": tuple(_untold(kind))
+    for aggregate in AGGREGATES
+    for name, kind in vars(aggregate).items()
+    if isinstance(kind, type) and issubclass(kind, Command) and _untold(kind)
+}
 
 
 async def follow(journal: Journal, after: int) -> AsyncGenerator[tuple[int, list[Recorded]], None]:

@@ -29,6 +29,12 @@ Personal = Annotated[T, msgspec.Meta(extra_json_schema={PERSONAL: True})]
 """A field of a command or event that may tell of a person. It is written under the key of the data subject that the event names in its
 field `data_subject`, and blank once that key is erased: a blank value of its type has to be a good one."""
 
+UNTOLD = "x-untold"
+"""The key in a field's JSON schema that marks it as nobody's to read."""
+
+Untold = Annotated[T, msgspec.Meta(extra_json_schema={UNTOLD: True})]
+"""A text of a command or event that decisions need and readers do not, as the hash of a password: wherever the log is told, it is blank."""
+
 
 class State(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What decisions about one stream need to know, and no more."""
