@@ -113,15 +113,28 @@ async def _reload(this: _Run) -> None:
     await this.manager.ready()
 
 
+def welcome(settings: GavelSettings, node: Node) -> None:
+    """For whoever has started it. What collects logs gets no ticket, which would sign its readers in, and no lines that are none."""
+    if settings.log_format == "json" or is_collected(sys.stderr.fileno(), os.environ.get("JOURNAL_STREAM", "")):
+        return
+    if settings.insecure:
+        say("Keys and answers travel unencrypted: --insecure allows any address to be bound without TLS.")
+    say(f"Gavel listens at {node.url}; its data is in {settings.data}")
+    say(f"Sign in, once: {node.sign_in_link()}")
+
+
+def is_collected(errors: int, journal_stream: str) -> bool:
+    """Whether systemd's journal reads this open file: `journal_stream` names the file that it does read, by device and inode."""
+    found = os.fstat(errors)
+    return journal_stream == f"{found.st_dev}:{found.st_ino}"
+
+
 async def _run(this: _Run) -> None:
     settings, manager = this.settings, this.manager
     async with open_node(settings) as node, trio.open_nursery() as nursery:
         this.node = node
         collect_seldom()
-        if settings.insecure:
-            say("Keys and answers travel unencrypted: --insecure allows any address to be bound without TLS.")
-        say(f"Gavel listens at {node.url}; its data is in {settings.data}")
-        say(f"Sign in, once: {node.sign_in_link()}")
+        welcome(settings, node)
         nursery.start_soon(manager.keep_watched)
         await manager.ready()
         # Leaving the block, unlike cancelling it, lets the door close before the actors and the journal.

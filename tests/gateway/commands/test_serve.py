@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.commands.serve import is_closed
+from gateway.commands.serve import is_closed, is_collected
 from gateway.verdicts import CRASHED, WRONG
 from runtime.verification import verify
 from runtime.watchdog import STUCK
@@ -29,8 +29,8 @@ from aggregates.key import Authenticate
 from gateway import cli
 from gateway.commands import serve
 
-def knock(line):
-    url = line.split()[3].rstrip(";")
+def knock(settings, node):
+    url = node.url
     def send():
         while True:
             token = "gvl_" + "0" * 32 + "_" + "a" * 32
@@ -39,8 +39,7 @@ def knock(line):
                 urllib.request.urlopen(request, timeout=1).close()
             except OSError:
                 pass
-    if line.startswith("Gavel listens"):
-        threading.Thread(target=send, daemon=True).start()
+    threading.Thread(target=send, daemon=True).start()
 
 handle = Security.handle
 
@@ -50,7 +49,7 @@ def misbehave(self, message):
     return handle(self, message)
 
 Security.handle = misbehave
-serve.say = knock
+serve.welcome = knock
 sys.exit(cli.main(["serve", "--bind", "127.0.0.1:0"]))
 """
 
@@ -206,3 +205,11 @@ def test_a_terminal_that_was_closed_is_told_from_one_that_somebody_sits_at() -> 
     os.close(person)
     assert is_closed(terminal)
     os.close(terminal)
+
+
+def test_the_journal_of_systemd_is_told_from_a_terminal_or_a_file(tmp_path: Path) -> None:
+    with (tmp_path / "log").open("w") as log:
+        found = os.fstat(log.fileno())
+        assert is_collected(log.fileno(), f"{found.st_dev}:{found.st_ino}")
+        assert not is_collected(log.fileno(), "")
+        assert not is_collected(log.fileno(), f"{found.st_dev}:{found.st_ino + 1}")
