@@ -25,7 +25,7 @@ from gateway.settings import GavelSettings
 from runtime.room import free_bytes
 
 MEMORY_BYTES_MIN = 512 << 20
-"""A node has some 150 MB at its start; what more it takes has bounds of its own."""
+"""A node has 110 MB at its start; what more it takes has bounds of its own."""
 CLOCK_SECONDS_MIN = 1_767_225_600.0
 """The beginning of 2026: no clock that is right shows less."""
 CERTIFICATE_DAYS_MIN = 7
@@ -130,9 +130,9 @@ def _door(settings: GavelSettings) -> str:
 
 
 def _addresses(settings: GavelSettings, *, is_running: bool) -> str:
-    names = ", ".join((*settings.bind, *settings.extra_binds))
     if is_running:
-        return f"{names}: held by the node that runs"
+        return "held by the node that runs"
+    names = ", ".join((*settings.bind, *settings.extra_binds))
     binds = parse_all((*settings.bind, *settings.extra_binds), has_certificate=settings.tls_certificate is not None)
 
     async def listen() -> None:
