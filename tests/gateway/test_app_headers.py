@@ -11,7 +11,7 @@ from tests.gateway.certificates import Authority
 from tests.gateway.clients import Client, open_client, settings_of
 
 ENDLESS = {"/v1/feed"}
-KEPT = {"GET /": "no-cache", "GET /console/{path:path}": "no-cache"}
+KEPT = {"GET /", "GET /console/{path:path}", "GET /reference"}
 """What may be kept by a browser: it holds none of the node's data."""
 SCRIPTS_NOWHERE = "default-src 'none'; frame-ancestors 'none'"
 
@@ -82,10 +82,10 @@ async def test_pages_run_no_script_but_their_own_and_reach_no_other_origin(tmp_p
             assert " style=" not in text
             assert "javascript:" not in text
     async with open_client(settings_of(tmp_path)) as admin:
-        page = await admin.http.get(f"{admin.node.url}/")
-    assert page.headers["Cross-Origin-Opener-Policy"] == "same-origin"
-    assert page.headers["Cross-Origin-Embedder-Policy"] == "require-corp"
-    assert "camera=()" in page.headers["Permissions-Policy"]
+        answer = await admin.http.get(f"{admin.node.url}/")
+    assert answer.headers["Cross-Origin-Opener-Policy"] == "same-origin"
+    assert answer.headers["Cross-Origin-Embedder-Policy"] == "require-corp"
+    assert "camera=()" in answer.headers["Permissions-Policy"]
 
 
 async def test_under_tls_browsers_are_told_to_insist_on_it(tmp_path: Path) -> None:

@@ -30,19 +30,19 @@ SECONDS_MAX = 90
 MARK = "\x1e"
 PORTS = ("8070", "8443", "8071")
 GAVEL = """#!{python} -ISs
-import json, os, socket, sys
-if sys.argv[1] == "serve":
-    os.execv("{python}", ["{python}", "-P", "-m", "gateway.cli", *sys.argv[1:]])
+import json, os, signal, socket, sys
 with socket.socket(socket.AF_UNIX) as door:
     door.connect("{door}")
+    socket.send_fds(door, [b"!"], [1, 2])
     door.sendall(json.dumps([sys.argv[1:], os.getcwd(), dict(os.environ)]).encode())
     door.shutdown(socket.SHUT_WR)
-    code, out, err = json.load(door.makefile())
-sys.stdout.write(out)
-sys.stderr.write(err)
-sys.exit(code)
+    told = door.makefile()
+    program = int(told.readline())
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, _: os.kill(program, number))
+    sys.exit(int(told.readline()))
 """
-"""`gavel`, which has a process that is warm do all but serve: a second for each command is Python starting."""
+"""`gavel`, done by a process that is forked from a warm one, with this one's output: a second of each command is Python starting."""
 
 EXPECTED = (
     ("gavel --version", r"gavel \d"),
@@ -84,30 +84,45 @@ def commands() -> Iterator[str]:
 
 
 @contextmanager
-def gavel_at_hand(folder: Path) -> Iterator[Path]:
-    """A folder with a `gavel` to be put on the path."""
-    door = folder / "door"
+def gavel_at_hand(folder: Path) -> Iterator[None]:
+    """Puts a `gavel` into the folder; at the end nothing that it began is left."""
+    programs: list[forks.Program] = []
     with socket.socket(socket.AF_UNIX) as listening:
-        listening.bind(str(door))
+        listening.bind(str(folder / "door"))
         listening.listen()
-        threading.Thread(target=_answer_all, args=(listening,), daemon=True).start()
+        threading.Thread(target=_answer_all, args=(listening, programs), daemon=True).start()
         command = folder / "gavel"
-        command.write_text(GAVEL.format(python=sys.executable, door=door))
+        command.write_text(GAVEL.format(python=sys.executable, door=folder / "door"))
         command.chmod(0o755)
-        yield folder
-        listening.shutdown(socket.SHUT_RDWR)
+        try:
+            yield
+        finally:
+            listening.shutdown(socket.SHUT_RDWR)
+            for program in programs:
+                if program.is_running:
+                    os.kill(program.pid, signal.SIGKILL)
 
 
-def _answer_all(listening: socket.socket) -> None:
+def _answer_all(listening: socket.socket, programs: list[forks.Program]) -> None:
     while True:
         try:
             caller, _ = listening.accept()
         except OSError:
             return
-        with caller, caller.makefile() as asked:
-            arguments, cwd, environment = json.load(asked)
-            done = forks.gavel(*arguments, folder=Path(cwd), environment=environment)
-            caller.sendall(json.dumps([done.returncode, done.stdout, done.stderr]).encode())
+        _, (output, errors), *_ = socket.recv_fds(caller, 1, 2)
+        with caller.makefile() as asked, open(output, "wb") as out, open(errors, "wb") as err:
+            arguments, folder, environment = json.load(asked)
+            program = forks.start(
+                forks.GAVEL, *arguments, folder=Path(folder), environment=environment, output=out, errors=err
+            )
+        programs.append(program)
+        caller.sendall(f"{program.pid}\n".encode())
+        threading.Thread(target=_tell_end, args=(caller, program), daemon=True).start()
+
+
+def _tell_end(caller: socket.socket, program: forks.Program) -> None:
+    with caller:
+        caller.sendall(f"{program.wait()}\n".encode())
 
 
 def script(port_by_shown: dict[str, str]) -> str:
@@ -127,8 +142,8 @@ def test_an_operator_can_go_the_way_of_the_page(tmp_path: Path) -> None:
     tools, folder = tmp_path / "bin", tmp_path / "w"
     tools.mkdir()
     folder.mkdir()
-    with gavel_at_hand(tools) as path, (tmp_path / "said").open("w") as out:
-        environment = kept | {"PATH": f"{path}:{kept['PATH']}", "PYTHONPATH": str(ROOT), "GAVEL_HOUSE_SOLVER": "false"}
+    with gavel_at_hand(tools), (tmp_path / "said").open("w") as out:
+        environment = kept | {"PATH": f"{tools}:{kept['PATH']}", "GAVEL_HOUSE_SOLVER": "false"}
         run_in = partial(
             subprocess.Popen, cwd=folder, env=environment, stdin=subprocess.DEVNULL, start_new_session=True
         )
