@@ -73,6 +73,8 @@ EXPECTED = (
     ("gavel audit trail --subject key-", r"keys\.revoke"),
     ("gavel projections list", r"tasks/\d"),
     ("gavel subject erase", r"is erased"),
+    ("! GAVEL_DATA=drill gavel keys list", r"wrapped by a master key: put it back"),
+    ("GAVEL_DATA=drill gavel keys list", r"label=orders"),
     ("gavel audit verify data/journal.db", r"is whole"),
 )
 """How commands begin of which the answer matters, in the page's order, and what it is; all others have to succeed."""
