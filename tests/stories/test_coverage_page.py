@@ -44,7 +44,7 @@ def test_each_row_stands_once_under_an_id_and_is_shown_by_a_test() -> None:
 
 @pytest.mark.parametrize("line", lines(), ids=lambda line: line.row)
 def test_whatever_a_row_names_is_there(line: Line) -> None:
-    routes = {endpoint.route for endpoint in (*ENDPOINTS, *SOCKETS)}
+    routes = {endpoint.route for endpoint in ENDPOINTS} | {socket.route for socket in SOCKETS}
     targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     for one in line.shown:
         if "::" in one:

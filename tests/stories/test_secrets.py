@@ -100,7 +100,13 @@ async def enter_keys(visitor: Visitor, admin: str) -> str:
     hook_id = hook.json()["webhook_id"]
     await visitor.ask("POST", f"/v1/webhooks/{hook_id}/secret", admin, tells="secret", name="webhook's next secret")
     wrong = planted.make("wrong key", f"gvl_{key_id.replace('-', '')}_")
-    for said in (f"Bearer {wrong}", f"Bearer {planted.make('junk')}", f"Token {planted.make('other scheme')}"):
+    forged = f"eyJhbGciOiJub25lIn0.eyJzdWIiOiJhbm4ifQ.{planted.make('forged token')}"
+    for said in (
+        f"Bearer {wrong}",
+        f"Bearer {forged}",
+        f"Bearer {planted.make('junk')}",
+        f"Token {planted.make('other scheme')}",
+    ):
         answer = await visitor.ask("GET", "/v1/tasks", headers={"Authorization": said})
         assert answer.status_code == 401
     basic = base64.b64encode(f"ann:{planted.make('basic')}".encode()).decode()
@@ -237,14 +243,13 @@ def environment_of(folder: Path, planted: Planted) -> dict[str, str]:
         "GAVEL_TLS_KEY": key,
         "GAVEL_TLS_KEY_PASSWORD_FILE": folder / "password",
         "GAVEL_MASTER_KEY": planted.keep("master key", secrets.token_hex(32)),
+        "GAVEL_OIDC_CLIENT_SECRET": planted.make("secret at the identity provider"),
         "GAVEL_POSTGRES_PASSWORD": planted.make("database's password"),
         "GAVEL_HOUSE_SOLVER": "false",
         "GAVEL_WEBHOOK_HTTP": "true",
         "GAVEL_WEBHOOK_PRIVATE": "true",
         "GAVEL_LOG_LEVEL": "debug",
     }
-    if "oidc_client_secret" in GavelSettings.__struct_fields__:
-        told["GAVEL_OIDC_CLIENT_SECRET"] = planted.make("identity provider's secret")
     return {name: str(value) for name, value in told.items()}
 
 
