@@ -198,7 +198,11 @@ async def look_around(visitor: Visitor, admin: str, revoked: str) -> None:
     """Whatever tells of the node tells no secret."""
     await visitor.ask("DELETE", "/v1/agents/ann", admin)
     await visitor.ask("GET", "/v1/me", revoked)
+    user_id = (await visitor.ask("GET", "/v1/users", admin)).json()["users"][0]["user_id"]
     for path in (
+        f"/v1/log/state?stream=user-{user_id}",
+        f"/v1/subjects/{user_id}",
+        "/v1/revocations",
         "/v1/status?actors=1000",
         "/metrics",
         "/v1/dead-letters",
