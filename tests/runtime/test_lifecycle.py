@@ -275,7 +275,8 @@ async def test_nothing_is_left_of_a_thousand_starts_and_stops() -> None:
     for number in range(1000):
         await _live_once(number)
     gc.collect()
-    assert left_open() == before
+    # Trio may have let go of a thread that it kept for a while.
+    assert all(now <= then for now, then in zip(left_open(), before, strict=True))
 
 
 async def _live_once(number: int) -> None:
