@@ -1,5 +1,6 @@
 """The table of routes, and the application that is made of it: bounds first, then credentials, then the route."""
 
+from collections.abc import Mapping, Sequence
 from functools import cache, partial
 from importlib.metadata import version
 
@@ -182,3 +183,7 @@ class Headers:
             await send(message)
 
         await self.app(scope, receive, send_with_headers)
+
+
+def _fields(headers: Mapping[str, str]) -> Sequence[tuple[bytes, bytes]]:
+    return [(name.lower().encode(), value.encode()) for name, value in headers.items()]
