@@ -9,11 +9,12 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway import asyncapi as asyncapi_of
+from gateway import older_openapi, request_ids
 from gateway import openapi as openapi_of
-from gateway import request_ids
 from gateway.batch import Lines
 from gateway.bounds import AtOnce, BodyBounds, BodyLimit, ClearFraming
 from gateway.calls import ANSWER_HEADERS, Endpoint, SocketEndpoint, answer, answer_socket
+from gateway.older_paths import OlderPaths, offered
 from gateway.parts import Node
 from gateway.routes import (
     actors,
@@ -32,6 +33,7 @@ from gateway.routes import (
     log,
     log_state,
     log_why,
+    older,
     openapi,
     operations,
     problems,
@@ -51,7 +53,7 @@ from gateway.routes import (
     webhooks,
     witness,
 )
-from gateway.routing import Application
+from gateway.routing import Answer, Application
 
 ENDPOINTS: tuple[Endpoint, ...] = (
     *health.routes,
@@ -88,6 +90,9 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *batch.routes,
     *operations.routes,
 )
+OLDER: tuple[Endpoint, ...] = older.lines(ENDPOINTS)
+"""The same under older paths, and the paths that nothing answers yet. No part of a batch."""
+
 SOCKETS: tuple[SocketEndpoint, ...] = (*sockets.routes, *feed.sockets)
 
 BLOBS = "/v1/blobs/"
@@ -123,11 +128,15 @@ def make_app(node: Node) -> Application:
     by_path: dict[str, dict[str, Endpoint]] = {}
     for endpoint in ENDPOINTS:
         by_path.setdefault(endpoint.path, {})[endpoint.method] = endpoint
-    routes = {path: dict.fromkeys(by_method, partial(answer, by_method)) for path, by_method in by_path.items()}
+    routes: dict[str, Mapping[str, Answer]] = {
+        path: dict.fromkeys(by_method, partial(answer, by_method)) for path, by_method in by_path.items()
+    }
+    routes |= OlderPaths(node, OLDER).routes()
     app = Application(routes, {line.path: partial(answer_socket, line) for line in SOCKETS}, middleware)
     app.state.node = node
     app.state.lines = Lines(ENDPOINTS)
     app.state.api_document = api_document
+    app.state.older_document = partial(older_document, node.settings.phase2_enabled)
     app.state.asyncapi_document = asyncapi_document
     return app
 
@@ -136,6 +145,12 @@ def make_app(node: Node) -> Application:
 def api_document() -> bytes:
     """What this table says, as OpenAPI."""
     return msgspec.json.encode(openapi_of.document(ENDPOINTS, version("gavel-runtime")))
+
+
+@cache
+def older_document(phase2: bool) -> bytes:
+    """What is said of the older paths, as OpenAPI."""
+    return msgspec.json.encode(older_openapi.document(offered(OLDER, phase2=phase2), version("gavel-runtime")))
 
 
 @cache

@@ -76,16 +76,17 @@ def parse_all(texts: Iterable[str], *, has_certificate: bool = False) -> list[Bi
 def exposed(binds: Iterable[Bind], environ: Mapping[str, str] = os.environ) -> list[str]:
     """The addresses that other machines reach, and where keys would travel in the clear."""
     plain = [bind for bind in binds if not (bind.is_secure or bind.path)]
-    named = [bind.name for bind in plain if bind.host and not _is_loopback(bind.host)]
+    named = [bind.name for bind in plain if bind.host and not is_loopback(bind.host)]
     if any(not bind.host for bind in plain):
         for inherited in _inherited(environ):
             with inherited.socket as one:
-                if one.family != socket.AF_UNIX and not _is_loopback(one.getsockname()[0]):
+                if one.family != socket.AF_UNIX and not is_loopback(one.getsockname()[0]):
                     named.append(inherited.name)
     return named
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether nobody but this machine reaches it."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

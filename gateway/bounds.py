@@ -15,7 +15,7 @@ from gateway.problems import status_problem
 WHOLE_BODY = "gavel.whole_body"
 """Among a request's extensions: its body, where it came whole with the head."""
 
-NEVER_LIMITED = frozenset({"/livez", "/readyz"})
+NEVER_LIMITED = frozenset({"/livez", "/readyz", "/health"})
 
 
 @dataclass(frozen=True, kw_only=True)

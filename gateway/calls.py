@@ -42,6 +42,8 @@ T = TypeVar("T")
 
 POSITION_HEADER = "Gavel-Position"
 JOURNAL_HEADER = "Gavel-Journal"
+TENANT_HEADER = "X-Tenant-ID"
+_JOURNAL, _TENANT = JOURNAL_HEADER.lower().encode(), TENANT_HEADER.lower().encode()
 IDEMPOTENCY_HEADER = IDEMPOTENCY.name
 CATCH_UP_SECONDS_MAX = 5.0
 JSON = "application/json"
@@ -467,21 +469,40 @@ async def _whose(connection: HTTPConnection, line: Endpoint | SocketEndpoint) ->
 
 
 def _check(connection: HTTPConnection, compartment: Compartment, principal: Principal, needs: Permission) -> None:
-    """Raises `HTTPException` 403 unless this endpoint is for the caller, and Refused where he expects another journal."""
-    compartment.check_journal(connection.headers.get(JOURNAL_HEADER, compartment.journal))
+    """Raises `HTTPException` 403 unless this endpoint is for the caller, and Refused where he expects another journal or tenant."""
+    for name, value in connection.scope["headers"]:
+        if name == _JOURNAL:
+            compartment.check_journal(value.decode("latin-1"))
+        elif name == _TENANT and value != principal.tenant.encode():
+            raise Refused("tenant_differs", f"this key is of another tenant than {TENANT_HEADER} says", status=403)
     check_permission(compartment, principal, needs, connection.path_params.get("agent_id"))
 
 
 async def answer(endpoints: Mapping[str, Endpoint], request: Request) -> Response:
     """Runs the endpoint of the request's method."""
-    endpoint = endpoints["GET" if request.method == "HEAD" else request.method]
-    if endpoint.deprecated is not None:
-        request.scope[ANSWER_HEADERS] = endpoint.deprecated.headers(request.path_params)
+    endpoint = _begun(endpoints, request)
     if endpoint.needs is None:
         call = Call(request, _node(request), None, endpoint)
     else:
         call = Call(request, *await _whose(request, endpoint), endpoint)
     return await run(call)
+
+
+async def answer_as(principal: Principal, endpoints: Mapping[str, Endpoint], request: Request) -> Response:
+    """Runs the endpoint of the request's method for somebody of the shared journal who is known without a key."""
+    endpoint, node = _begun(endpoints, request), _node(request)
+    if endpoint.needs is None:
+        return await run(Call(request, node, None, endpoint))
+    node.callers.enter(request.scope, principal.tenant, principal.name)
+    return await run(Call(request, node, principal, endpoint))
+
+
+def _begun(endpoints: Mapping[str, Endpoint], request: Request) -> Endpoint:
+    """The endpoint of the request's method; whatever its answer is, it will say whether it is on its way out."""
+    endpoint = endpoints["GET" if request.method == "HEAD" else request.method]
+    if endpoint.deprecated is not None:
+        request.scope[ANSWER_HEADERS] = endpoint.deprecated.headers(request.path_params)
+    return endpoint
 
 
 async def run(call: Call) -> Response:

@@ -42,7 +42,8 @@ TAGS = (
         "node", "How the node is, and what operators can do about it.",
         ("health", "status", "tenant_health", "journals", "projections", "actors", "batch", "operations"),
     ),
-    Tag("documents", "The console, this document, and its sibling for websockets.", ("console", "openapi")),
+    Tag("documents", "The console, this document, and its siblings for websockets and for older paths.", ("console", "openapi")),
+    Tag("older", "Answers in older words, and paths that nothing answers yet.", ("older",)),
 )  # fmt: skip
 """In the order in which a reader should meet them."""
 
@@ -229,7 +230,11 @@ OPERATIONS: dict[str, Operation] = {
     "batch.batch": Operation("run_batch"),
     "operations.show": Operation("get_operation"),
     "openapi.find": Operation("get_openapi_document"),
+    "openapi.find_older": Operation("get_older_paths_document"),
     "openapi.find_asyncapi": Operation("get_asyncapi_document"),
+    "older.health": Operation("get_health", ("not_ready",)),
+    "older.coordination": Operation("get_coordination_status"),
+    "older.not_served": Operation("not_served", ("not_served",)),
 }  # fmt: skip
 """By the action, as records name it."""
 
@@ -259,7 +264,15 @@ def _common(line: Endpoint) -> Iterator[str]:
     yield from ("bad_request", "crashed", "service_unavailable", "request_entity_too_large", "unreachable")
     yield "request_header_fields_too_large"
     if line.needs is not None:
-        yield from ("unauthorized", "forbidden", "journal_differs", "overloaded", "not_answered", "journal_unreadable")
+        yield from (
+            "unauthorized",
+            "forbidden",
+            "journal_differs",
+            "tenant_differs",
+            "overloaded",
+            "not_answered",
+            "journal_unreadable",
+        )
         yield "too_many_requests"
     if "{" in line.path:
         yield "not_found"

@@ -16,6 +16,7 @@ from gateway.app import make_app
 from gateway.binds import Bind, Entrance, exposed, open_entrances, parse_all
 from gateway.bounds import Bounds
 from gateway.folder import write_private
+from gateway.loopback import OPERATOR
 from gateway.parts import Node
 from gateway.proxies import Proxies
 from gateway.server import serve
@@ -47,6 +48,10 @@ def plan_door(settings: GavelSettings) -> Door:
         certificates = _certificates(settings)
     except BadCertificate as error:
         raise ValueError(str(error)) from error
+    if settings.open_loopback and settings.proxies:
+        raise ValueError(
+            "GAVEL_OPEN_LOOPBACK and GAVEL_PROXIES exclude each other: what a proxy passes on comes by loopback too"
+        )
     texts = [*settings.bind, *settings.extra_binds]
     binds = parse_all(texts, has_certificate=certificates is not None)
     if not settings.insecure and (open_to_all := exposed(binds)):
@@ -91,6 +96,8 @@ async def open_door(node: Node, door: Door) -> AsyncIterator[None]:
         proxies=door.proxies,
     )
     node.certificates = door.certificates
+    if settings.open_loopback:
+        log.warning("loopback_stands_open", principal=OPERATOR.name, tenant=OPERATOR.tenant)
     async with trio.open_nursery() as nursery:
         await nursery.start(serving)
         node.url = url_of(entrances)

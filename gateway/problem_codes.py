@@ -88,6 +88,13 @@ REQUESTS = Part(
             "Use positions only with keys of the journal that they came from.",
         ),
         Code(
+            "tenant_differs", (403,), "The header X-Tenant-ID names another tenant than the key's.",
+            "Use a key of that tenant, or leave the header out.",
+        ),
+        Code(
+            "not_served", (501,), "An older path that nothing answers yet.", "`detail` names what comes nearest to it; see aliases.md.",
+        ),
+        Code(
             "request_entity_too_large", (413,), "The body is longer than is taken.",
             "`detail` says how much is; large values go by /v1/blobs.",
         ),

@@ -3,7 +3,7 @@
 import sys
 
 from aggregates.values.roles import NODE_WIDE, PERMISSIONS_BY_ROLE, Permission, Role
-from gateway.app import ENDPOINTS, SOCKETS
+from gateway.app import ENDPOINTS, OLDER, SOCKETS
 
 HEAD = """\
 # Roles and permissions
@@ -32,7 +32,7 @@ def _permissions() -> list[str]:
 
 
 def _routes() -> list[str]:
-    needs_by_route: dict[str, Permission | None] = {line.route: line.needs for line in ENDPOINTS}
+    needs_by_route: dict[str, Permission | None] = {line.route: line.needs for line in (*ENDPOINTS, *OLDER)}
     needs_by_route |= {line.route: line.needs for line in SOCKETS}
     rows = [f"| `{route}` | {f'`{needs}`' if needs else 'nothing'} |" for route, needs in needs_by_route.items()]
     return ["| route | needs |", "| --- | --- |", *rows]

@@ -120,6 +120,12 @@ class GavelSettings(Struct, frozen=True, kw_only=True):
         tuple[Annotated[str, Meta(pattern=FORM)], ...],
         about("further addresses, which routes can tell apart by `NAME=` before them, else by the address as written"),
     ] = ()
+    open_loopback: Annotated[
+        bool,
+        about(
+            "let callers on loopback use the services' older paths without a key, as the default tenant's operator; see aliases.md"
+        ),
+    ] = False
     unix_socket_mode: Annotated[Literal["0600", "0660"], about("who may use the door's unix sockets")] = "0600"
     insecure: Annotated[bool, about("allow to listen beyond loopback without TLS")] = False
     tls_certificate: Annotated[
@@ -415,7 +421,7 @@ class GavelSettings(Struct, frozen=True, kw_only=True):
 
     # Scaling, marketplace, sign-in, quantum hardware
     phase2_enabled: Annotated[
-        bool, about("offer the optimization of several objectives and dimensions", "PHASE2_ENABLED", used=False)
+        bool, about("offer the paths below /phase2 and /phase2.1; without, they are not there", "PHASE2_ENABLED")
     ] = True
     quantum_backend: Annotated[
         str, about("where quantum jobs are sent; empty: nowhere", "QUANTUM_BACKEND", used=False)

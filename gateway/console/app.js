@@ -5,7 +5,7 @@ import { Agents } from "./parts/agents.js";
 import { Bids } from "./parts/bids.js";
 import { Detail } from "./parts/detail.js";
 import { Events } from "./parts/events.js";
-import { Banner, Header } from "./parts/header.js";
+import { Banner, Header, Notices } from "./parts/header.js";
 import { NodeParts } from "./parts/node.js";
 import { SignIn } from "./parts/sign_in.js";
 import { Solves } from "./parts/solves.js";
@@ -16,6 +16,7 @@ function Page() {
   if (state.link === "signed_out") return html`<${Header} state=${state} /><${SignIn} state=${state} />`;
   return html`
     <${Header} state=${state} />
+    <${Notices} state=${state} />
     <${Banner} state=${state} />
     <main class=${state.link === "live" ? "" : "stale"}>
       <div class="column">

@@ -26,10 +26,16 @@ async def live(call: Call) -> Response:
 
 async def ready(call: Call) -> Response:
     """The journal commits, and what people read has caught up with it."""
+    unready = refuse_unready(call)
+    return call.reply(Ready(True)) if unready is None else unready
+
+
+def refuse_unready(call: Call) -> Response | None:
+    """Why the node is not ready; None where it is."""
     faults = call.node.faults()
-    if faults:
-        return problem(503, "not_ready", "Not ready", detail="; ".join(faults), headers={"Retry-After": "1"})
-    return call.reply(Ready(True))
+    if not faults:
+        return None
+    return problem(503, "not_ready", "Not ready", detail="; ".join(faults), headers={"Retry-After": "1"})
 
 
 routes = (

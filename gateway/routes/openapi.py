@@ -12,6 +12,11 @@ async def find(call: Call) -> Response:
     return Response(call.request.app.state.api_document(), media_type=JSON)
 
 
+async def find_older(call: Call) -> Response:
+    """The document of the older paths, as OpenAPI: names that lead to routes of this one, and what is not served yet."""
+    return Response(call.request.app.state.older_document(), media_type=JSON)
+
+
 async def find_asyncapi(call: Call) -> Response:
     """The document of the websockets and of the feed, as AsyncAPI."""
     return Response(call.request.app.state.asyncapi_document(), media_type=JSON)
@@ -19,5 +24,6 @@ async def find_asyncapi(call: Call) -> Response:
 
 routes = (
     Endpoint("GET", "/openapi.json", find, None, reply=dict[str, Any]),
+    Endpoint("GET", "/openapi-older.json", find_older, None, reply=dict[str, Any]),
     Endpoint("GET", "/asyncapi.json", find_asyncapi, None, reply=dict[str, Any]),
 )

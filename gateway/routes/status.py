@@ -44,13 +44,15 @@ class Webhooks(msgspec.Struct, frozen=True, kw_only=True):
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
     """The node at a glance, as far as it concerns this journal. `actors`, those `actors_more` that are not listed, and `kinds` are for
-    those who watch the node, `journals` (the named ones) for those of them who look after all of it; others see empty lists."""
+    those who watch the node, `journals` (the named ones) for those of them who look after all of it; others see empty lists. With
+    `open_loopback`, programs of its machine work as an operator of the default tenant without a key."""
 
     version: str
     journal: str
     uptime_seconds: float
     ready: bool
     faults: list[str]
+    open_loopback: bool
     position: int
     waiting: int
     commits: int
@@ -89,6 +91,7 @@ async def status(call: Call) -> Response:
             uptime_seconds=round(node.system.clock.now() - node.started_at, 1),
             ready=not faults,
             faults=faults,
+            open_loopback=node.settings.open_loopback,
             position=journal.position,
             waiting=journal.backlog,
             commits=journal.commits,

@@ -25,6 +25,7 @@ STAYS = {
     "/livez",
     "/readyz",
     "/openapi.json",
+    "/openapi-older.json",
     "/asyncapi.json",
     "/v1/witness",
     "/v1/me",

@@ -240,6 +240,18 @@ def test_an_isolated_tenant_sees_its_own_journal_by_its_name(context: BrowserCon
     expect(page.locator("#journal")).to_have_count(0)
 
 
+@pytest.fixture
+def loopback_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GAVEL_OPEN_LOOPBACK", "true")
+
+
+@needs_chromium
+@pytest.mark.usefixtures("loopback_open")
+def test_that_loopback_stands_open_is_shown_for_as_long_as_it_does(page: Page) -> None:
+    expect(page.locator("#open-loopback")).to_contain_text("Loopback stands open.")
+    expect(page.locator("#open-loopback")).to_contain_text("as operator:loopback of the tenant default without a key")
+
+
 @needs_chromium
 def test_an_agent_appears_as_it_registers_its_name_stays_text_and_is_gone_after_signing_out(
     page: Page, node: Served

@@ -14,7 +14,7 @@ from sqlalchemy import Table
 from aggregates.agent import DeregisterAgent
 from aggregates.values.roles import Role
 from gateway import described, rows
-from gateway.app import ENDPOINTS
+from gateway.app import ENDPOINTS, OLDER
 from gateway.calls import Call, Endpoint
 from gateway.examples import BODIES, TEXTS
 from gateway.openapi import PATH_PARAMETER
@@ -94,7 +94,7 @@ def test_no_schema_is_without_a_name_of_its_own() -> None:
 
 
 def test_all_that_is_written_of_operations_is_of_one_that_there_is() -> None:
-    actions = {line.action for line in ENDPOINTS}
+    actions = {line.action for line in (*ENDPOINTS, *OLDER)}
     assert described.OPERATIONS.keys() == actions
     modules = {action.partition(".")[0] for action in actions}
     assert {module for tag in described.TAGS for module in tag.modules} == modules
@@ -222,6 +222,7 @@ async def test_every_json_answer_is_as_described(admin: Client, monkeypatch: pyt
         "/v1/log/state?stream=agent-default:a0&at=2100-01-01T00:00:00Z",
         "/v1/log/why?of=agent-default:a0&tree=true",
         "/openapi.json",
+        "/openapi-older.json",
         "/asyncapi.json",
         "/v1/blobs",
     ):

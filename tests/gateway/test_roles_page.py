@@ -11,7 +11,8 @@ import pytest
 
 from aggregates.key import IssueKey
 from aggregates.values.roles import Permission, Role
-from gateway.app import ENDPOINTS, SOCKETS
+from gateway.aliases import ALIAS_BY_ROUTE
+from gateway.app import ENDPOINTS, OLDER, SOCKETS
 from gateway.auth import digest_of, key_id_of
 from gateway.calls import Endpoint
 from gateway.roles_page import page
@@ -22,6 +23,10 @@ from tests.gateway.clients import told as answered
 PAGE = Path(__file__).parents[2] / "docs" / "roles.md"
 ABSENT = "0" * 64
 NODES_OWN = {"node:manage", "audit:rotate", "journals:manage"}
+OF_ITS_OWN = [line for line in OLDER if not ALIAS_BY_ROUTE[line.route].leads_to]
+"""Older paths that are no second names of routes of today: a test holds those to be the same in all but the path."""
+
+NOT_SERVED = "urn:gavel:problem:not_served"
 AGENTS_OWN = {"agents:connect", "agents:act", "agents:manage"}
 
 
@@ -105,7 +110,7 @@ async def test_every_role_may_do_at_every_route_what_the_page_says(tmp_path: Pat
         for tenant in ("default", "other"):
             for role in Role:
                 client = await with_own_key(admin, role, tenant)
-                for line in ENDPOINTS:
+                for line in (*ENDPOINTS, *(OF_ITS_OWN if tenant == "default" else ())):
                     if line.path in ENDLESS:
                         continue
                     needs = needs_by_route[line.route]
@@ -116,20 +121,25 @@ async def test_every_role_may_do_at_every_route_what_the_page_says(tmp_path: Pat
                     if role is Role.AGENT_OWN and needs in AGENTS_OWN and "{agent_id}" in line.path:
                         allowed = False  # another agent's
                     assert refused(answer) is not allowed, (tenant, role, line.route, answer.status_code, answer.text)
-                    assert answer.status_code < 500, (tenant, role, line.route, answer.text)
+                    assert answer.status_code < 500 or NOT_SERVED in answer.text, (
+                        tenant,
+                        role,
+                        line.route,
+                        answer.text,
+                    )
 
 
 async def test_what_is_another_tenants_looks_like_what_is_not_there(tmp_path: Path) -> None:
     async with furnished(tmp_path) as fixtures:
         stranger = await with_own_key(fixtures.admin, Role.ADMIN, "other")
         before = fixtures.admin.node.system.journal.position
-        for line in ENDPOINTS:
+        for line in (*ENDPOINTS, *OLDER):
             present, absent = (fixtures.path(line.path, absent=absent) for absent in (False, True))
             if present == absent or line.needs is None:
                 continue
             theirs, none = await asked(stranger, line, present), await asked(stranger, line, absent)
             assert theirs.status_code == none.status_code, (line.route, theirs.text, none.text)
-            name = present.split("/")[3]
+            name = next(one for one, other in zip(present.split("/"), absent.split("/"), strict=True) if one != other)
             assert answered(theirs).replace(name, "X") == answered(none).replace(ABSENT, "X"), line.route
         records = await fixtures.admin.node.system.journal.read(before)
         kinds = {record.kind for record in records if not record.kind.startswith("solve_job.")}  # its own solve goes on

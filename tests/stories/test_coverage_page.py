@@ -1,4 +1,4 @@
-"""The page of what is asked and what shows it names tests, commands and routes that there are."""
+"""The page of what is asked and what shows it names tests, commands, routes and settings that there are."""
 
 import re
 import shlex
@@ -9,6 +9,7 @@ import pytest
 
 from gateway.app import ENDPOINTS, SOCKETS
 from gateway.cli import build_parser
+from gateway.settings import rows
 from tests.stories.test_journal_page import names_in
 
 ROOT = Path(__file__).parents[2]
@@ -45,6 +46,7 @@ def test_each_row_stands_once_under_an_id_and_is_shown_by_a_test() -> None:
 @pytest.mark.parametrize("line", lines(), ids=lambda line: line.row)
 def test_whatever_a_row_names_is_there(line: Line) -> None:
     routes = {endpoint.route for endpoint in ENDPOINTS} | {socket.route for socket in SOCKETS}
+    settings = {name for row in rows({}) for name in row.environment}
     targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     for one in line.shown:
         if "::" in one:
@@ -55,11 +57,13 @@ def test_whatever_a_row_names_is_there(line: Line) -> None:
             build_parser(words[0]).parse_args(words)
         elif one.startswith("make "):
             assert one.removeprefix("make ") in targets
+        elif one.isupper():
+            assert one in settings, one
         else:
             assert one in routes, one
 
 
 def test_a_name_that_is_not_there_is_found() -> None:
-    for one in ("gateway/test_auth::test_nothing", "POST /v1/nothing", "make nothing"):
+    for one in ("gateway/test_auth::test_nothing", "POST /v1/nothing", "make nothing", "GAVEL_NOTHING"):
         with pytest.raises(AssertionError):
             test_whatever_a_row_names_is_there(Line("X000", "nothing", [one]))

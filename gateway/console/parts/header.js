@@ -62,6 +62,19 @@ function Figures({ state }) {
   `;
 }
 
+/** What operators have to know for as long as it is so, whatever else is shown. */
+export function Notices({ state }) {
+  if (!state.status || !state.status.open_loopback) return null;
+  return html`
+    <div class="banner warn" id="open-loopback">
+      <p>
+        <strong>Loopback stands open.</strong> Programs of the node's machine work as ${" "}<code>operator:loopback</code>${" "}
+        of the tenant ${" "}<code>default</code>${" "} without a key. <code>GAVEL_OPEN_LOOPBACK=false</code> ends that.
+      </p>
+    </div>
+  `;
+}
+
 export function Banner({ state }) {
   const { link, status, why } = state;
   if (link === "lost") return html`<${Lost} state=${state} />`;
