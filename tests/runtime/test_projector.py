@@ -5,6 +5,7 @@ import subprocess
 import sys
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -85,7 +86,12 @@ async def test_a_glance_that_cannot_be_answered_at_once_is_answered_by_a_thread(
 async def test_what_comes_at_once_is_written_at_once_though_somebody_waits_for_what_is_to_come(tmp_path, monkeypatch):
     lines, log, sizes = Lines(), MemoryLog(), []
     write = ReadModels.write
-    monkeypatch.setattr(ReadModels, "write", lambda models, batch: (sizes.append(len(batch)), write(models, batch))[1])
+
+    def measured(models: ReadModels, batch: Any) -> Any:
+        sizes.append(len(batch))
+        return write(models, batch)
+
+    monkeypatch.setattr(ReadModels, "write", measured)
     async with following(tmp_path / "read.db", (lines,), log) as projector, trio.open_nursery() as nursery:
         nursery.start_soon(projector.wait_for, 9)
         await trio.testing.wait_all_tasks_blocked()
