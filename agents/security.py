@@ -219,7 +219,8 @@ class Security(Actor[SecurityCommand, Identities]):
     def _login(self, question: FindLogin) -> Login:
         """Raises Refused while passwords are not looked at."""
         user_id = self.memory.user_id_by_login.get(login(question.tenant, question.name), "")
-        whose = ((Scope.ADDRESS, question.address), (Scope.ACCOUNT, user_id))
+        account = user_id or question.nobody
+        whose = ((Scope.ADDRESS, question.address), (Scope.ACCOUNT, account))
         untils = (self.memory.locked_until.get(lock(question.tenant, scope.value, who), 0.0) for scope, who in whose)
         until = max(untils)
         if question.at < until:
@@ -228,8 +229,8 @@ class Security(Actor[SecurityCommand, Identities]):
             )
         entry = self.memory.user_by_id.get(user_id)
         if entry is None or not entry.is_active:
-            return Login(user_id=user_id, password_hash="")
-        return Login(user_id=user_id, password_hash=entry.password_hash)
+            return Login(user_id=user_id, account=account, password_hash="")
+        return Login(user_id=user_id, account=account, password_hash=entry.password_hash)
 
     def _federated(self, question: FindFederated) -> Federated:
         name = federated(question.tenant, question.issuer, question.subject)

@@ -108,9 +108,10 @@ class RemoveUser(Command[UserAccepted], frozen=True, kw_only=True):
 
 
 class Login(Struct, frozen=True, kw_only=True):
-    """Whom a name and a password would sign in; no hash where nobody has one."""
+    """Whom a name and a password would sign in; no hash where nobody has one. `account` is for whom wrong passwords count."""
 
     user_id: str
+    account: str
     password_hash: str
 
 
@@ -122,10 +123,12 @@ class FindUser(Command[Principal], frozen=True, kw_only=True):
 
 class FindLogin(Command[Login], frozen=True, kw_only=True):
     """Who signs in by this name or e-mail address? A question of the gateway's, answered by the security actor, which refuses it while
-    passwords are not looked at, of this account or from this address; records nothing."""
+    passwords are not looked at, of this account or from this address; records nothing. `nobody` stands for the account where nobody has
+    the name: it is locked as one that somebody has."""
 
     name: House[str]
     address: House[str]
+    nobody: House[str] = ""
 
 
 class Federated(Struct, frozen=True, kw_only=True):

@@ -84,6 +84,10 @@ class Tokens:
         mac = hmac.digest(self._secret, key_id.encode(), "sha256")
         return f"{self._prefix}{key_id.replace('-', '')}_{base64.urlsafe_b64encode(mac).decode()[:SECRET_CHARACTERS]}"
 
+    def pseudonym(self, text: str) -> str:
+        """What stands for a text in the log that must not be read there; the same at every call."""
+        return hmac.digest(self._secret, b"pseudonym " + text.encode(errors="replace"), "sha256").hex()[:32]
+
 
 def digest_of(token: str) -> bytes:
     """What stands in the log for a token."""

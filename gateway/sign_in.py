@@ -34,16 +34,16 @@ async def by_password(node: Node, connection: HTTPConnection, tenant: str, name:
     context = Context(tenant=tenant, principal="gateway")
     address = lock_address_of(connection)
     check_sign_in(node.visitors, address)
-    question = FindLogin(name=name, address=address)
+    nobody = compartment.tokens.pseudonym(f"{tenant} {name.casefold()}")
+    question = FindLogin(name=name, address=address, nobody=nobody)
     found = await compartment.system.ask(question, context)
     is_right = await node.passwords.is_right(found.password_hash, password)
     # While this one was looked at, others may have been wrong: a flood of guesses must not get past the lock.
     await compartment.system.ask(question, context)
-    accounts = ((Scope.ACCOUNT, found.user_id),) if found.user_id else ()
     if is_right:
         await compartment.system.ask(NoteSuccess(scope=Scope.ACCOUNT, whose=found.user_id), context)
         return found.user_id
-    for scope, whose in ((Scope.ADDRESS, address), *accounts):
+    for scope, whose in ((Scope.ADDRESS, address), (Scope.ACCOUNT, found.account)):
         await compartment.system.ask(NoteFailure(scope=scope, whose=whose), context)
     raise HTTPException(401, UNKNOWN)
 

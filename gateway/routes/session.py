@@ -70,6 +70,8 @@ async def sign_in(call: Call) -> Response:
     if (ticket := call.node.tickets.peek(name)) is None:
         raise HTTPException(401, "this ticket is unknown, used or too old; `gavel keys link` prints a new link")
     call.node, principal = await _holder(call.node, ticket)
+    if call.request.method == "HEAD":  # who only looks whether the link leads somewhere does not use it up
+        return RedirectResponse("/", 303, {"Cache-Control": "no-store"})
     await call.begin(key_stream(principal.key_id), by=principal)
     if call.node.tickets.redeem(name) is None:
         raise HTTPException(401, "this ticket has just been used")

@@ -131,6 +131,7 @@ async def test_keys_of_another_tenant_are_not_there(admin: Client) -> None:
 
 async def test_a_sign_in_link_works_once_and_its_cookie_is_for_scripts_unreachable(admin: Client) -> None:
     link = admin.node.sign_in_link()
+    assert (await admin.http.head(link)).status_code == 303
     answer = await admin.http.get(link)
     assert answer.status_code == 303
     cookie = answer.headers["set-cookie"].lower()

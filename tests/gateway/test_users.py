@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import trio
 
@@ -94,6 +95,17 @@ async def test_too_many_wrong_passwords_lock_the_account_and_never_a_key_or_an_o
     assert (await admin.ask("POST", f"/v1/users/{user_id}/unlock")).status_code == 200
     answer, _ = await sign_in(admin)
     assert answer.status_code == 200
+
+
+async def test_a_name_that_nobody_has_is_locked_as_one_that_somebody_has(admin: Client) -> None:
+    await register(admin)
+    told = {}
+    for name in ("ann", "nobody"):
+        answers = [(await sign_in(admin, name, "wrong horse battery"))[0] for _ in range(6)]
+        told[name] = [(answer.status_code, answer.json()["type"]) for answer in answers]
+    assert told["ann"] == told["nobody"]
+    assert told["nobody"][-1][0] == 429
+    assert b"nobody" not in msgspec.json.encode([record.stream for record in await admin.node.system.journal.read(0)])
 
 
 async def test_guesses_at_once_do_not_get_past_the_lock(admin: Client) -> None:
