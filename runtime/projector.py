@@ -42,7 +42,7 @@ RETRY_SECONDS = 1.0
 PURGE_TRIES = 50
 PURGE_AGAIN_SECONDS = 0.1
 GATHER_SECONDS = 0.2
-"""So far read models may lag behind, so that they are written in larger batches; who waits for what is recorded does not wait for that."""
+"""So far read models may lag behind, so that they are written in larger batches; whoever waits for a position does not wait for that."""
 
 log = structlog.get_logger()
 
@@ -286,18 +286,15 @@ class Projector:
         Raises ProjectionStopped where a named one never will, and Unreachable when the projector has ended.
         """
         names = {projection.NAME for projection in projections}
-        # Who waits for what nobody has recorded yet is in no hurry: as History does, all the time.
-        is_due = position <= self._log.position
-        self._awaited += is_due
-        if is_due:
-            self._wanted.set()
+        self._awaited += 1
+        self._wanted.set()
         try:
             while any(self._waits(standing, position, names) for standing in self.status()):
                 if self._closed:
                     raise Unreachable("the projector has ended")
                 await self._moved.wait()
         finally:
-            self._awaited -= is_due
+            self._awaited -= 1
 
     def _waits(self, standing: Standing, position: int, names: set[str]) -> bool:
         if standing.position >= position or (names and standing.name not in names):

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import trio
-import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Connection, bindparam, create_engine, inspect, select
@@ -81,26 +80,6 @@ async def test_a_glance_that_cannot_be_answered_at_once_is_answered_by_a_thread(
         await projector.wait_for(log.append(Opened(account="a")))
         for _ in range(2):  # a question by SQLAlchemy's own means begins its own transaction
             assert await projector.glance(rows(balances.table)) == [("a", None, 0.0, 0)]
-
-
-async def test_what_comes_at_once_is_written_at_once_though_somebody_waits_for_what_is_to_come(tmp_path, monkeypatch):
-    lines, log, sizes = Lines(), MemoryLog(), []
-    write = ReadModels.write
-
-    def measured(models: ReadModels, batch: Any) -> Any:
-        sizes.append(len(batch))
-        return write(models, batch)
-
-    monkeypatch.setattr(ReadModels, "write", measured)
-    async with following(tmp_path / "read.db", (lines,), log) as projector, trio.open_nursery() as nursery:
-        nursery.start_soon(projector.wait_for, 9)
-        await trio.testing.wait_all_tasks_blocked()
-        for _ in range(3):
-            log.append(Opened(account="a"))
-            await trio.testing.wait_all_tasks_blocked()
-        await projector.wait_for(3)
-        assert sizes == [3]
-        nursery.cancel_scope.cancel()
 
 
 async def test_many_can_wait_for_different_positions_at_once(tmp_path):
