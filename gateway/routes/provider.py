@@ -158,7 +158,7 @@ ERROR_CODE = re.compile(r"[a-z_]{1,50}")
 NEXT: Parameter[str] = Parameter(
     "next",
     "Where to go then: a path of this node.",
-    {"type": "string", "maxLength": 500, "examples": ["/"]},
+    {"type": "string", "maxLength": 500, "pattern": f"^{PATH.pattern}$", "examples": ["/"]},
     _own_path,
     "/",
 )

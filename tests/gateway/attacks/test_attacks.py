@@ -13,7 +13,7 @@ from tests.gateway.attacks.window import View
 BYTES_MORE_MAX = 150 * 2**20
 """What all attacks together may have the process need at a time: some are of many megabytes, and the wires hold as many."""
 
-BYTES_LEFT_MAX = 40 * 2**20
+BYTES_LEFT_MAX = 64 * 2**20
 """What may be left of that when all are over: caches, and 2 MB of records."""
 
 FILES_LEFT_MAX = 16
