@@ -206,7 +206,7 @@ def test_waiting_tasks_stand_by_priority_and_then_by_age() -> None:
 def test_a_memory_that_was_saved_anywhere_in_between_is_the_one_that_was_not(seed: int):
     straight, saved = OpenTasks(), OpenTasks()
     heard = {*agent.EVENTS, *task.EVENTS}
-    for record in stories.told(seed, 400).records:
+    for record in stories.told(seed, 800).records:
         if record.meta.tenant != stories.TENANTS[0] or type(record.event) not in heard:
             continue
         straight = remember(straight, record)

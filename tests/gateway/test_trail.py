@@ -258,7 +258,7 @@ async def test_an_action_that_cannot_be_recorded_is_refused_and_not_done(
 
 
 async def test_an_action_that_was_refused_or_failed_says_so(admin: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert (await admin.ask("DELETE", "/v1/keys/none", **WHENCE)).status_code == 404
+    assert (await admin.ask("DELETE", "/v1/agents/none", **WHENCE)).status_code == 404
     await recorded(admin, "action.ActionEnded")
 
     def crash(*arguments: object) -> None:
@@ -270,7 +270,7 @@ async def test_an_action_that_was_refused_or_failed_says_so(admin: Client, monke
             answer = await admin.ask("PUT", "/v1/actors/coordinator/log-level", {"level": "debug"})
     assert answer.status_code == 500
     ends = await until(admin, action.ActionEnded, 2)
-    assert [(end.outcome, end.code) for end in ends] == [("refused", "key_unknown"), ("failed", "ZeroDivisionError")]
+    assert [(end.outcome, end.code) for end in ends] == [("refused", "agent_unknown"), ("failed", "ZeroDivisionError")]
     admin.node.counts.handler_faults = 0
 
 

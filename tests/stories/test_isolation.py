@@ -80,7 +80,7 @@ async def _first_life(tmp_path: Path, http: httpx2.AsyncClient) -> tuple[list[st
         assert acme.key == opened["key"]
         operator = await told(tmp_path, "keys", "create", "--role", "operator", "--journal", "acme")
         assert operator["key"].startswith("gvl_acme_")
-        done = [await admin.submit("public"), await acme.submit("secret")]
+        done = [await admin.submit("public"), await acme.submit("kept-apart")]
         blob = f"/v1/blobs/{sha256(BLOB).hexdigest()}"
         put = await acme.http.put(url + blob, content=BLOB, headers={"Authorization": f"Bearer {acme.key}"})
         assert put.status_code == 201
@@ -95,7 +95,7 @@ async def _second_life(tmp_path: Path, http: httpx2.AsyncClient, keys: list[str]
     async with serving(tmp_path, **QUIET) as node:
         admin, acme = await callers(node, http)
         assert [admin.key, acme.key] == keys[:2]
-        assert (await acme.get(f"/v1/tasks/{done[1]}"))["description"] == "secret"
+        assert (await acme.get(f"/v1/tasks/{done[1]}"))["description"] == "kept-apart"
         assert (await admin.ask("GET", f"/v1/tasks/{done[1]}")).status_code == 404
         assert (await acme.ask("GET", f"/v1/tasks/{done[0]}")).status_code == 404
         tail = (await told(tmp_path, "log", "tail", "--journal", "acme"))["records"]
@@ -103,7 +103,7 @@ async def _second_life(tmp_path: Path, http: httpx2.AsyncClient, keys: list[str]
         assert (await told(tmp_path, "log", "replay", "--journal", "acme"))["equal"]
         exported = await told(tmp_path, "log", "export", "acme.msgpack", "--journal", "acme")
         assert exported["records"] == len(tail) + 1  # that it was asked for
-        assert b"secret" in (tmp_path / "acme.msgpack").read_bytes()
+        assert b"kept-apart" in (tmp_path / "acme.msgpack").read_bytes()
         copied = await told(tmp_path, "backup", "copy.db")
         ((size, _),) = await heads(admin)
         assert copied["positions"] == size - 1  # the last says that it was backed up
@@ -111,7 +111,7 @@ async def _second_life(tmp_path: Path, http: httpx2.AsyncClient, keys: list[str]
         assert [(named["positions"], named["root"])] == await heads(acme)
         assert (copied["whole"], named["whole"], copied["blobs"], named["blobs"]) == (True, True, 0, 1)
         assert await node.stop() == 0
-    assert b"secret" not in (tmp_path / "copy.db").read_bytes()
+    assert b"kept-apart" not in (tmp_path / "copy.db").read_bytes()
     return copied
 
 
@@ -135,7 +135,7 @@ async def _third_life(tmp_path: Path, http: httpx2.AsyncClient, keys: list[str],
         old_admin, old_acme, operator = (Caller(http, url, key) for key in keys)
         assert (await old_admin.get(f"/v1/tasks/{done[0]}"))["description"] == "public"
         for caller in (old_acme, operator):
-            assert (await caller.get(f"/v1/tasks/{done[1]}"))["description"] == "secret"
+            assert (await caller.get(f"/v1/tasks/{done[1]}"))["description"] == "kept-apart"
             assert (await caller.ask("GET", f"/v1/blobs/{sha256(BLOB).hexdigest()}")).content == BLOB
             assert (await caller.ask("GET", f"/v1/tasks/{done[0]}")).status_code == 404
         log = await old_acme.get("/v1/log")
