@@ -25,7 +25,7 @@ SEED = 20_261_121
 EXAMPLES, EXAMPLES_SOAK = 1, 200
 CHAINS = 2
 ENDLESS = ("/v1/feed",)
-REFUSALS = ["400", "401", "403", "404", "405", "406", "409", "410", "413", "415", "422", "431", "503", "507"]
+REFUSALS = ["400", "401", "403", "404", "405", "406", "409", "410", "413", "415", "422", "429", "431", "503", "507"]
 """How a node may answer what is wrong; what is right it may still refuse by a fact, as when a task is done already."""
 
 INVALID = {"body_unreadable", "body_invalid", "query_invalid", "header_invalid"}
