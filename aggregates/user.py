@@ -43,7 +43,6 @@ class User(State, frozen=True, kw_only=True):
     stage: Stage = Stage.UNKNOWN
     role: Role = Role.READ_ONLY
     issuer: str = ""
-    has_password: bool = False
 
 
 initial = User()
@@ -266,11 +265,11 @@ def _password_set(user: User, command: SetPassword) -> PasswordSet:
 def evolve(user: User, event: UserEvent) -> User:
     match event:
         case UserRegistered():
-            return User(stage=Stage.ACTIVE, role=event.role, issuer=event.issuer, has_password=event.has_password)
+            return User(stage=Stage.ACTIVE, role=event.role, issuer=event.issuer)
         case UserChanged():
             return user if event.role is None else replace(user, role=event.role)
         case PasswordSet():
-            return replace(user, has_password=True)
+            return user
         case UserDisabled():
             return replace(user, stage=Stage.DISABLED)
         case UserEnabled():

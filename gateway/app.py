@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from gateway import asyncapi as asyncapi_of
 from gateway import older_openapi, request_ids
 from gateway import openapi as openapi_of
-from gateway.batch import Lines
+from gateway.batch import lines_of
 from gateway.bounds import AtOnce, BodyBounds, BodyLimit, ClearFraming
 from gateway.calls import ANSWER_HEADERS, Endpoint, SocketEndpoint, answer, answer_socket
 from gateway.older_paths import OlderPaths, offered
@@ -134,7 +134,7 @@ def make_app(node: Node) -> Application:
     routes |= OlderPaths(node, OLDER).routes()
     app = Application(routes, {line.path: partial(answer_socket, line) for line in SOCKETS}, middleware)
     app.state.node = node
-    app.state.lines = Lines(ENDPOINTS)
+    app.state.lines = lines_of(ENDPOINTS)
     app.state.api_document = api_document
     app.state.older_document = partial(older_document, node.settings.phase2_enabled)
     app.state.asyncapi_document = asyncapi_document

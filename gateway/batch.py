@@ -21,6 +21,8 @@ from gateway.bodies import JSON, MSGPACK
 from gateway.calls import ANSWER_HEADERS, IDEMPOTENCY_HEADER, Call, Endpoint
 from gateway.conditional import header
 from gateway.problems import document_of, problem
+from gateway.routing import PATH as PATH_SEGMENTS
+from gateway.routing import Table
 from gateway.turns import ALONE, READING, Turn, Turns
 
 PATH = "/v1/batch"
@@ -57,38 +59,26 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     body: Any
 
 
-class Lines:
-    """The lines of the table that a batch may name, by their paths."""
-
-    def __init__(self, endpoints: Iterable[Endpoint]) -> None:
-        self._by_shape: dict[tuple[int, str], list[tuple[list[str], dict[str, Endpoint]]]] = {}
-        by_path: dict[str, dict[str, Endpoint]] = {}
-        for line in endpoints:
-            if ":path}" not in line.path:
-                by_path.setdefault(line.path, {})[line.method] = line
-        for path in sorted(by_path, key=lambda path: path.count("{")):  # what is written out comes first
-            segments = path.split("/")
-            self._by_shape.setdefault(_shape(segments), []).append((segments, by_path[path]))
-
-    def find(self, path: str) -> tuple[dict[str, Endpoint], dict[str, str]]:
-        """The lines of this path by method, and the path's parameters. Raises HTTPException 404."""
-        segments = path.split("/")
-        for pattern, lines in self._by_shape.get(_shape(segments), ()):
-            if all(
-                one == there or (one.startswith("{") and there) for one, there in zip(pattern, segments, strict=True)
-            ):
-                named = zip(pattern, segments, strict=True)
-                return lines, {one[1:-1]: there for one, there in named if one.startswith("{")}
-        raise HTTPException(404, f"a batch knows no path {path}")
+Lines = Table[dict[str, Endpoint]]
+"""The lines of the table that a batch may name, by path and method."""
 
 
-def _shape(segments: Sequence[str]) -> tuple[int, str]:
-    return len(segments), "/".join(segments[:3])
+def lines_of(endpoints: Iterable[Endpoint]) -> Lines:
+    """All but those whose path takes any number of segments."""
+    by_path: dict[str, dict[str, Endpoint]] = {}
+    for line in endpoints:
+        if f"{PATH_SEGMENTS}}}" not in line.path:
+            by_path.setdefault(line.path, {})[line.method] = line
+    return Table(by_path.items())
 
 
 def line_of(lines: Lines, part: Part) -> tuple[Endpoint, dict[str, str]]:
     """The line of the table that answers a part. Raises HTTPException where there is none, or it can't be part of a batch."""
-    by_method, parameters = lines.find(part.target.partition("?")[0])
+    path = part.target.partition("?")[0]
+    found = lines.find(path)
+    if found is None:
+        raise HTTPException(404, f"a batch knows no path {path}")
+    by_method, parameters = found
     line = by_method.get(part.method)
     if line is None:
         raise HTTPException(405, f"this path takes {', '.join(sorted(by_method))}")

@@ -8,7 +8,7 @@ from functools import partial
 
 import trio
 from argon2 import PasswordHasher
-from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatchError
+from argon2.exceptions import InvalidHashError, VerificationError
 
 from runtime.errors import Overloaded, Refused
 from runtime.threads import run_blocking
@@ -56,7 +56,5 @@ def check_password(password: str, *names: str) -> None:
 def _is_right(password_hash: str, password: str) -> bool:
     try:
         return _hasher.verify(password_hash, password)
-    except VerifyMismatchError:
-        return False
     except (VerificationError, InvalidHashError):
         return False

@@ -19,7 +19,7 @@ from aggregates.task import (
 )
 from aggregates.values.ranking import Ranked
 from projections import schema
-from projections.schema import BY_AGE, Only, Row, Sortable, SortKey, document, encoded, key, number, text, whole
+from projections.schema import BY_AGE, Row, Sortable, document, encoded, key, number, text, whole
 from runtime.records import Change, Insert, Recorded, Update
 
 NAME = "bids/2"
@@ -149,19 +149,8 @@ def newest(
     return schema.newest_rows(connection, bids, where, before=before, limit=limit)
 
 
-def page(
-    connection: Connection,
-    tenant_id: str,
-    *,
-    sort: Sequence[SortKey] = (),
-    past: Sequence[Any] | None = None,
-    limit: int = 100,
-    only: Only = None,
-    **where: str | None,
-) -> list[Row]:
-    """A page of answers that have these values."""
-    narrowed = {"tenant_id": tenant_id, **where}
-    return schema.page_rows(connection, bids, narrowed, sort=sort, past=past, limit=limit, only=only)
+page = schema.paged(bids)
+"""A page of answers that have these values."""
 
 
 def count(

@@ -1,14 +1,13 @@
 """Keys: who was let in, in which role, and until when. Neither a token nor its digest stands here."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from sqlalchemy import Connection, Table
 
 from aggregates.key import KeyIssued, KeyReplaced, KeyRevoked, Stage
 from aggregates.subject import SubjectErased
 from projections import schema
-from projections.schema import BY_AGE, Only, Row, Sortable, SortKey, document, encoded, key, number, text
+from projections.schema import BY_AGE, Only, Row, Sortable, document, encoded, key, number, text
 from runtime.records import Change, Insert, Recorded, Update
 
 NAME = "keys/3"
@@ -84,19 +83,8 @@ def newest(
     return schema.newest_rows(connection, keys, {"tenant_id": tenant_id, "role": role}, before=before, limit=limit)
 
 
-def page(
-    connection: Connection,
-    tenant_id: str,
-    *,
-    sort: Sequence[SortKey] = (),
-    past: Sequence[Any] | None = None,
-    limit: int = 100,
-    only: Only = None,
-    **where: str | None,
-) -> list[Row]:
-    """A page of keys that have these values."""
-    narrowed = {"tenant_id": tenant_id, **where}
-    return schema.page_rows(connection, keys, narrowed, sort=sort, past=past, limit=limit, only=only)
+page = schema.paged(keys)
+"""A page of keys that have these values."""
 
 
 def count(connection: Connection, tenant_id: str, *, role: str | None = None) -> int:

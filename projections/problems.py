@@ -1,13 +1,12 @@
 """Problems: the files of couplings that are known by name, and what is known of each."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from sqlalchemy import Connection, Table
 
 from aggregates.qubo_problem import ProblemRegistered
 from projections import schema
-from projections.schema import BY_AGE, Only, Row, Sortable, SortKey, key, number, text, whole
+from projections.schema import BY_AGE, Only, Row, Sortable, key, number, text, whole
 from runtime.records import Change, Insert, Recorded
 
 NAME = "problems/1"
@@ -65,19 +64,8 @@ def newest(
     return schema.newest_rows(connection, problems, {"tenant_id": tenant_id, "name": name}, before=before, limit=limit)
 
 
-def page(
-    connection: Connection,
-    tenant_id: str,
-    *,
-    sort: Sequence[SortKey] = (),
-    past: Sequence[Any] | None = None,
-    limit: int = 100,
-    only: Only = None,
-    **where: str | None,
-) -> list[Row]:
-    """A page of problems that have these values."""
-    narrowed = {"tenant_id": tenant_id, **where}
-    return schema.page_rows(connection, problems, narrowed, sort=sort, past=past, limit=limit, only=only)
+page = schema.paged(problems)
+"""A page of problems that have these values."""
 
 
 def count(connection: Connection, tenant_id: str) -> int:

@@ -5,7 +5,7 @@ tenant and key alone, so that what belongs to others looks like what does not ex
 oldest by `first_position`, the position of the event that made the row: the last row's is the next page's `before`.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -234,6 +234,25 @@ def page_rows(
     found = connection.execute(chosen.limit(max(0, min(limit, LIMIT_MAX))))
     names, documents = tuple(column.name for column in columns), _documents(source)
     return [_plain(names, documents, row) for row in found]
+
+
+def paged(source: FromClause, *, without: Collection[str] = ()) -> Callable[..., list[Row]]:
+    """The question for a page of a tenant's rows that have these values in their columns (None: any); some columns left out."""
+
+    def page(
+        connection: Connection,
+        tenant_id: str,
+        *,
+        sort: Sequence[SortKey] = (),
+        past: Sequence[Any] | None = None,
+        limit: int = 100,
+        only: Only = None,
+        **where: str | None,
+    ) -> list[Row]:
+        wanted = {"tenant_id": tenant_id, **where}
+        return page_rows(connection, source, wanted, sort=sort, past=past, limit=limit, only=only, without=without)
+
+    return page
 
 
 def _whole(sort: Sequence[SortKey]) -> Sequence[SortKey]:

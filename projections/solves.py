@@ -15,7 +15,7 @@ from aggregates.solve_job import (
     Stage,
 )
 from projections import schema
-from projections.schema import BY_AGE, Only, Row, SortKey, key, number, text, whole
+from projections.schema import BY_AGE, Only, Row, key, number, text, whole
 from runtime.records import Change, Insert, Recorded, Update
 
 NAME = "solves/1"
@@ -147,19 +147,8 @@ def newest(
     return schema.newest_rows(connection, solves, where, before=before, limit=limit, without=LONG)
 
 
-def page(
-    connection: Connection,
-    tenant_id: str,
-    *,
-    sort: Sequence[SortKey] = (),
-    past: Sequence[Any] | None = None,
-    limit: int = 100,
-    only: Only = None,
-    **where: str | None,
-) -> list[Row]:
-    """A page of solves, without their LONG columns, that have these values."""
-    narrowed = {"tenant_id": tenant_id, **where}
-    return schema.page_rows(connection, solves, narrowed, sort=sort, past=past, limit=limit, only=only, without=LONG)
+page = schema.paged(solves, without=LONG)
+"""A page of solves, without their LONG columns, that have these values."""
 
 
 def count(connection: Connection, tenant_id: str, *, stage: str | None = None) -> int:
