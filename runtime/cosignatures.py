@@ -83,7 +83,8 @@ def cosigned(note: str, lines: str, witnesses: Sequence[WitnessKey]) -> str:
     added = [line for witness in witnesses if (line := _line_of(witness, text, signatures)) and line not in note]
     if not added and not any(_line_of(witness, text, read_note(note)[2]) for witness in witnesses):
         raise NotSigned(f"the checkpoint is not cosigned by {', '.join(one.name for one in witnesses)}")
-    kept = [line for line in note.rpartition("\n\n")[2].splitlines(keepends=True) if not _is_of(line, witnesses)]
+    lines_before = note.rpartition("\n\n")[2].split("\n")[:-1]
+    kept = [f"{line}\n" for line in lines_before if not _is_of(line, witnesses)]
     return f"{text}\n{''.join(kept)}{''.join(added)}" if added else note
 
 

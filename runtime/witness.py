@@ -71,7 +71,7 @@ def read_request(text: str) -> Request:
     parts = _REQUEST.fullmatch(text)
     if parts is None or len(text) > REQUEST_BYTES_MAX:
         raise NotANote("the request is not an old size, a proof, an empty line and a checkpoint")
-    path = [unbase64(line, "the proof") for line in parts[2].splitlines()]
+    path = [unbase64(line, "the proof") for line in parts[2].split("\n")[:-1]]
     if len(path) > PROOF_LINES_MAX:
         raise NotANote(f"the proof is longer than {PROOF_LINES_MAX} lines")
     return Request(int(parts[1]), path, parts[3])

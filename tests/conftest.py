@@ -2,7 +2,7 @@
 
 What takes too long for every run carries a mark. `soak`: it runs under `--soak` alone. `rotate(keep)`: of a
 parametrized family only `keep` cases run, chosen by the commit, so that a few commits cover all of them; under `--soak`
-the family is whole. The header names the commit; `--rotate-by COMMIT` runs its choice again.
+the family is whole. Made-up examples are chosen by the commit too. The header names it; `--rotate-by COMMIT` runs its choice again.
 
 Temporary folders lie in memory where the machine has room there: a node's first start waits for the disk thirty times, and there are a
 thousand starts. All calls are the same, syncs too; what a power cut would leave is simulated. `--on-disk` and `--soak` use the disk.
@@ -42,7 +42,7 @@ ON_DISK = tempfile.gettempdir()
 IN_MEMORY = Path("/dev/shm")
 IN_MEMORY_BYTES_MIN = 1 << 30  # several times what a run leaves there at once
 
-# No deadline: the machine may be busy, and a slow example is no fault. Seeds are fresh each time and printed on failure.
+# No deadline: the machine may be busy, and a slow example is no fault.
 hypothesis.settings.register_profile("gavel", deadline=None, derandomize=False, print_blob=True)
 hypothesis.settings.load_profile("gavel")
 
@@ -60,6 +60,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--rotate-by", metavar="COMMIT", help="choose the rotating cases as this commit does")
 
 
+@pytest.hookimpl(tryfirst=True)  # before hypothesis reads its seed
 def pytest_configure(config: pytest.Config) -> None:
     if not (config.getoption("--on-disk") or config.getoption("--soak")):
         use_memory()
@@ -68,6 +69,13 @@ def pytest_configure(config: pytest.Config) -> None:
     plain = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
     structlog.configure(processors=[*structlog.get_config()["processors"][:-1], plain])
     config.stash[commit_key] = config.getoption("--rotate-by") or commit_at(ROOT)
+    if not config.getoption("--soak") and config.getoption("--hypothesis-seed", None) is None:
+        config.option.hypothesis_seed = seed_of(config.stash[commit_key])
+
+
+def seed_of(commit: str) -> int:
+    """Made-up examples are a commit's own, as rotating cases are: what passes once on a commit passes there again."""
+    return int.from_bytes(hashlib.sha256(commit.encode()).digest()[:8])
 
 
 def use_memory() -> None:
@@ -89,7 +97,7 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def pytest_report_header(config: pytest.Config) -> str:
-    return f"rotating cases: all, or those of commit {config.stash[commit_key] or '(none)'}"
+    return f"rotating cases and examples: all and fresh ones, or those of commit {config.stash[commit_key] or '(none)'}"
 
 
 def commit_at(folder: Path) -> str:

@@ -53,6 +53,32 @@ def test_another_commit_runs_other_cases_and_some_commits_run_them_all(project: 
     assert len(set.union(*chosen)) > len(chosen[0])
 
 
+MADE_UP = """
+from hypothesis import given, settings, strategies
+
+@settings(database=None, max_examples=3)
+@given(number=strategies.integers())
+def test_made_up(number):
+    print("drew", number)
+"""
+
+
+def drawn(pytester: pytest.Pytester, *options: str) -> list[str]:
+    result = pytester.runpytest_subprocess("-s", "-p", "no:cacheprovider", *options)
+    assert result.ret == 0
+    return [line for line in result.outlines if "drew" in line]
+
+
+def test_a_commit_has_its_own_made_up_examples(pytester: pytest.Pytester):
+    pytester.makeini(f"[pytest]\n{MARKS}")
+    pytester.makeconftest(CONFTEST.read_text(encoding="utf-8"))
+    pytester.makepyfile(MADE_UP)
+    once = drawn(pytester, "--rotate-by", "abc")
+    assert drawn(pytester, "--rotate-by", "abc") == once
+    assert drawn(pytester, "--rotate-by", "def") != once
+    assert drawn(pytester, "--rotate-by", "abc", "--hypothesis-seed=1") != once
+
+
 def test_soak_runs_everything(project: pytest.Pytester):
     assert len(ran(project, "--soak")) == 12
 

@@ -121,6 +121,8 @@ def test_an_empty_log_has_the_root_of_nothing(witness):
         "old 0\n???\n\n" + LOG.note(3),
         "old 0\n\njunk",
         "old 0\n" + "AAAA\n" * (PROOF_LINES_MAX + 1) + "\n" + LOG.note(3),
+        LOG.request(7, 31).replace("=\n", "=\x0b", 1),
+        LOG.request(7, 31).replace("=\n", "=\u2028", 1),
     ],
 )
 def test_what_is_no_request_is_a_bad_request(witness, text):
