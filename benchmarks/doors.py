@@ -26,10 +26,10 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from aggregates.key import IssueKey
 from aggregates.values.roles import Role
-from gateway.auth import digest_of
-from gateway.bounds import Bounds
+from gateway.door.bounds import Bounds
+from gateway.door.server import serve
+from gateway.identity.auth import digest_of
 from gateway.node import Node, open_node
-from gateway.server import serve
 from gateway.settings import GavelSettings
 from runtime.delivery import Context
 from runtime.garbage import collect_seldom

@@ -13,9 +13,9 @@ from typing import Any
 
 from aggregates import task
 from aggregates.catalog import AGGREGATES
-from gateway.folder import DataFolder
-from gateway.journals import open_store
 from gateway.settings import GavelSettings
+from gateway.storage.folder import DataFolder
+from gateway.storage.journals import open_store
 from runtime.clock import SystemClock
 from runtime.codec import Codec
 from runtime.ids import Ids

@@ -8,13 +8,14 @@ import msgspec
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gateway import asyncapi as asyncapi_of
-from gateway import older_openapi, request_ids
-from gateway import openapi as openapi_of
-from gateway.batch import lines_of
-from gateway.bounds import AtOnce, BodyBounds, BodyLimit, ClearFraming
-from gateway.calls import ANSWER_HEADERS, Endpoint, SocketEndpoint, answer, answer_socket
-from gateway.older_paths import OlderPaths, offered
+from gateway.api import asyncapi as asyncapi_of
+from gateway.api import older_openapi, request_ids
+from gateway.api import openapi as openapi_of
+from gateway.api.batch import lines_of
+from gateway.api.calls import ANSWER_HEADERS, Endpoint, SocketEndpoint, answer, answer_socket
+from gateway.api.older_paths import OlderPaths, offered
+from gateway.api.routing import Answer, Application
+from gateway.door.bounds import AtOnce, BodyBounds, BodyLimit, ClearFraming
 from gateway.parts import Node
 from gateway.routes import (
     actors,
@@ -53,7 +54,6 @@ from gateway.routes import (
     webhooks,
     witness,
 )
-from gateway.routing import Answer, Application
 
 ENDPOINTS: tuple[Endpoint, ...] = (
     *health.routes,

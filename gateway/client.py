@@ -10,7 +10,7 @@ from urllib.request import OpenerDirector, Request
 import msgspec
 
 from gateway.connecting import ANY, UNIX, Trust, opener_to
-from gateway.folder import DataFolder
+from gateway.storage.folder import DataFolder
 
 CALL_SECONDS_MAX = 60.0
 HEADER_BY_NAME = {"GAVEL_REASON": "Gavel-Reason", "GAVEL_ON_BEHALF_OF": "Gavel-On-Behalf-Of"}

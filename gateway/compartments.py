@@ -19,8 +19,8 @@ import trio
 from eventsourcing.persistence import PersistenceError
 
 from aggregates.journal import JournalFacts, ListJournals, OpenJournal
-from gateway.file_faults import refused_where_unwritable
-from gateway.folder import DataFolder, FolderUnusable
+from gateway.api.file_faults import refused_where_unwritable
+from gateway.storage.folder import DataFolder, FolderUnusable
 from runtime.delivery import Context
 from runtime.errors import Fenced, Refused, Unreachable
 from runtime.evidence import Unreadable

@@ -23,26 +23,26 @@ from agents.solver import House, Solver
 from aggregates.journal import JournalFacts
 from aggregates.key import IssueKey
 from aggregates.values.roles import Role as KeyRole
-from gateway.auth import digest_of, key_id_of
-from gateway.binds import NotBound, PortTaken
-from gateway.checkpoints import Keeper
 from gateway.compartments import Compartments
-from gateway.door import Door, Exposed, allow_files, open_door, plan_door
-from gateway.erasure import carry_through_at_start
-from gateway.folder import DataFolder, FolderUnusable
+from gateway.door.binds import NotBound, PortTaken
+from gateway.door.opening import Door, Exposed, allow_files, open_door, plan_door
+from gateway.identity.auth import digest_of, key_id_of
 from gateway.identity.bearers import Bearers
 from gateway.identity.client import ClientFaulty, client_of
 from gateway.identity.fetching import Fetcher
 from gateway.identity.issuers import IssuersFaulty, read_issuers
 from gateway.identity.login import Logins
 from gateway.identity.provider import Provider, SignIns
-from gateway.journals import NotInstalled, make_named, open_named, open_store, read_models_place
 from gateway.parts import TENANT, Compartment, Node, Parts
-from gateway.retention import keep_retention
 from gateway.settings import GavelSettings
-from gateway.skips import skipped_in
-from gateway.starts import note_settings
-from gateway.witnesses import Witnessed, witnesses_of
+from gateway.storage.folder import DataFolder, FolderUnusable
+from gateway.storage.journals import NotInstalled, make_named, open_named, open_store, read_models_place
+from gateway.storage.skips import skipped_in
+from gateway.upkeep.checkpoints import Keeper
+from gateway.upkeep.erasure import carry_through_at_start
+from gateway.upkeep.retention import keep_retention
+from gateway.upkeep.starts import note_settings
+from gateway.upkeep.witnesses import Witnessed, witnesses_of
 from projections.catalog import PROJECTIONS
 from runtime.blobs import Blobs
 from runtime.clock import SystemClock

@@ -3,8 +3,8 @@
 from starlette.requests import HTTPConnection
 
 from aggregates.action import Origin
-from gateway.addresses import key_of
-from gateway.request_ids import request_id
+from gateway.api.request_ids import request_id
+from gateway.door.addresses import key_of
 
 REASON_HEADER = "Gavel-Reason"
 BEHALF_HEADER = "Gavel-On-Behalf-Of"
@@ -28,7 +28,7 @@ def origin_of(connection: HTTPConnection, route: str, *, reason: str = "") -> Or
 
 
 def address_of(connection: HTTPConnection) -> str:
-    """The client's address: the peer's as the socket has it, or what our proxies say (`gateway/proxies.py`)."""
+    """The client's address: the peer's as the socket has it, or what our proxies say (`gateway/door/proxies.py`)."""
     return connection.client.host if connection.client is not None else NOBODY
 
 

@@ -14,28 +14,28 @@ from starlette.exceptions import HTTPException
 
 from aggregates.journal import SHARED
 from aggregates.values.roles import Principal
-from gateway.admission import Visitors, pace
-from gateway.auth import Tokens, digest_of
-from gateway.bounds import Counts
-from gateway.callers import Callers
-from gateway.checkpoints import Keeper
-from gateway.courier import Terms
-from gateway.fair import Turns
-from gateway.fanout import Fanout
-from gateway.folder import DataFolder
+from gateway.api.operations import Operations
+from gateway.door.bounds import Counts
+from gateway.door.tls import Certificates
+from gateway.feeds.fanout import Fanout
+from gateway.feeds.sockets import Sockets
+from gateway.feeds.waiting import Waits
+from gateway.identity.auth import Tokens, digest_of
 from gateway.identity.bearers import Bearers
+from gateway.identity.passwords import Passwords
 from gateway.identity.provider import SignIns
-from gateway.operations import Operations
+from gateway.identity.tickets import Tickets
+from gateway.limits.admission import Visitors, pace
+from gateway.limits.callers import Callers
+from gateway.limits.fair import FairTurns
+from gateway.limits.rates import Rates
 from gateway.outside import Sender
-from gateway.passwords import Passwords
-from gateway.rates import Rates
 from gateway.settings import GavelSettings
-from gateway.sockets import Sockets
-from gateway.tickets import Tickets
-from gateway.tls import Certificates
+from gateway.storage.folder import DataFolder
 from gateway.trail import Trail
-from gateway.waiting import Waits
-from gateway.webhooks import Webhooks
+from gateway.upkeep.checkpoints import Keeper
+from gateway.webhooks.courier import Terms
+from gateway.webhooks.couriers import Webhooks
 from runtime.blobs import Blobs
 from runtime.delivery import Context
 from runtime.errors import Failure, Refused
@@ -214,7 +214,7 @@ class Node(Compartment):
 
     def __init__(self, settings: GavelSettings, parts: Parts, bearers: Bearers, sign_ins: SignIns) -> None:
         rates = Rates(settings, trio.current_time)
-        visitors = Visitors(Tickets(parts.system.clock.now), Passwords(), bearers, rates, Turns())
+        visitors = Visitors(Tickets(parts.system.clock.now), Passwords(), bearers, rates, FairTurns())
         super().__init__(SHARED, settings, parts, visitors, Counts())
         self.sign_ins = sign_ins
         self.url = ""

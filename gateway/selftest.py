@@ -17,11 +17,11 @@ import msgspec
 import trio
 from cryptography import x509
 
-from gateway.binds import NotBound, open_entrances, parse_all
 from gateway.client import Client, Denied, NotReached
-from gateway.door import Exposed, plan_door
-from gateway.folder import DataFolder
+from gateway.door.binds import NotBound, open_entrances, parse_all
+from gateway.door.opening import Exposed, plan_door
 from gateway.settings import GavelSettings
+from gateway.storage.folder import DataFolder
 from runtime.room import free_bytes
 
 MEMORY_BYTES_MIN = 512 << 20

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 import platformdirs
 from msgspec import Meta, Struct, field, structs
 
-from gateway.binds import FORM
+from gateway.door.binds import FORM
 from runtime.settings import Resolved, Row, about, environment_source, file_source, markdown, resolve
 from runtime.settings import rows as rows_of
 

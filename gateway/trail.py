@@ -20,10 +20,10 @@ from starlette.requests import HTTPConnection
 from aggregates.action import BeginAction, EndAction, Outcome
 from aggregates.trail import NoteRefusals, NoteStrangers, Refusal
 from aggregates.values.roles import Principal
-from gateway import request_ids
-from gateway.auth import SAFE_METHODS, key_id_of
+from gateway.api import request_ids
+from gateway.api.problems import code_of
+from gateway.identity.auth import SAFE_METHODS, key_id_of
 from gateway.origins import WORDS_MAX, address_of, origin_of
-from gateway.problems import code_of
 from gateway.refusals import Batch, Refusals, Who
 from runtime.delivery import Context
 from runtime.errors import Crashed, Failure, NotAnswered, Overloaded, Refused, Unreachable

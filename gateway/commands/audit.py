@@ -16,7 +16,7 @@ from gateway.commands import audit_proofs, audit_replay, audit_rotation, audit_t
 from gateway.commands.asking import argument_text, ask_node, is_address
 from gateway.commands.common import add_json, print_json
 from gateway.commands.journal_named import place_of
-from gateway.journals import POSTGRES_URL
+from gateway.storage.journals import POSTGRES_URL
 from gateway.verdicts import FINE, NO, Wrong
 from runtime.archive_verification import is_archive, verify_archive
 from runtime.cosignatures import WitnessKey

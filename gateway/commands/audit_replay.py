@@ -17,7 +17,7 @@ from gateway.audit.look_ups import LookUps
 from gateway.audit.report import Replayed, replay_journal
 from gateway.commands.common import add_json, print_json, read_journal_settings, say
 from gateway.commands.journal_named import add_named_journal, open_named_journal
-from gateway.folder import DataFolder
+from gateway.storage.folder import DataFolder
 from gateway.verdicts import FINE, NO, Wrong
 from runtime.differences import short
 from runtime.evidence import Unreadable

@@ -12,8 +12,8 @@ from typing import Any
 from gateway.commands.asking import argument_text
 from gateway.commands.audit_proofs import FileLog, newest_note
 from gateway.commands.common import add_json, print_json
+from gateway.upkeep.witnesses import ANSWER, REQUEST
 from gateway.verdicts import FINE, NO, Wrong
-from gateway.witnesses import ANSWER, REQUEST
 from runtime.cosignatures import Cosigner, WitnessKey, cosigned
 from runtime.evidence import Unreadable, read_evidence
 from runtime.proving import NotThere, linked

@@ -11,8 +11,8 @@ from msgspec.structs import replace
 
 from aggregates.journal import SHARED
 from aggregates.values.ids import TENANT_NAME
-from gateway.folder import DataFolder
 from gateway.settings import PREFIX, GavelSettings, load
+from gateway.storage.folder import DataFolder
 from gateway.verdicts import Wrong
 from runtime.settings import SettingsFaulty
 from runtime.telemetry import configure

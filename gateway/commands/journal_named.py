@@ -7,9 +7,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from gateway.commands.common import add_journal, add_settings, read_journal_settings
-from gateway.journal_file import JournalFile, open_journal
-from gateway.journals import POSTGRES_URL, copy_from_postgres, journal_file
-from gateway.keyrings import keys_of
+from gateway.storage.journal_file import JournalFile, open_journal
+from gateway.storage.journals import POSTGRES_URL, copy_from_postgres, journal_file
+from gateway.storage.keyrings import keys_of
 from gateway.verdicts import Wrong
 from runtime.evidence import BROKEN, Unreadable
 from runtime.keyring import Keyring

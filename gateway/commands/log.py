@@ -15,10 +15,10 @@ from gateway.commands.log_archive import add_archive
 from gateway.commands.log_export import add_export
 from gateway.commands.log_import import add_import
 from gateway.commands.reach import reach
-from gateway.folder import DataFolder
-from gateway.journal_file import open_journal
-from gateway.journals import attach_archives, copy_file, copy_journal, journal_file, read_models_place
-from gateway.keyrings import keys_of
+from gateway.storage.folder import DataFolder
+from gateway.storage.journal_file import open_journal
+from gateway.storage.journals import attach_archives, copy_file, copy_journal, journal_file, read_models_place
+from gateway.storage.keyrings import keys_of
 from gateway.verdicts import FINE, NO
 
 
@@ -66,7 +66,7 @@ def _state(options: argparse.Namespace) -> int:
 
 def _replay(options: argparse.Namespace) -> int:
     """Works on copies, so that it makes no difference whether a node runs; read models may lag, so they are copied first."""
-    from gateway.log_replay import digests_of, replay_copies
+    from gateway.upkeep.log_replay import digests_of, replay_copies
 
     settings = read_journal_settings(options)
     with tempfile.TemporaryDirectory() as name:
@@ -93,7 +93,7 @@ def _replay(options: argparse.Namespace) -> int:
 
 def _check(options: argparse.Namespace) -> int:
     """Reads the file as it is, of a running node too: what a program can't read must not keep it from saying so."""
-    from gateway.log_replay import refold
+    from gateway.upkeep.log_replay import refold
 
     settings = read_journal_settings(options)
     started = time.perf_counter()

@@ -27,7 +27,7 @@ def add_archive(actions: Any) -> None:
 
 
 def _archive(options: argparse.Namespace) -> int:
-    from gateway.archiving import archive_streams
+    from gateway.upkeep.archiving import archive_streams
 
     made = archive_streams(read_journal_settings(options), options.before)
     if options.json:

@@ -58,7 +58,7 @@ def _position(text: str) -> int:
 def _export(options: argparse.Namespace) -> int:
     if options.check:
         return _check(options)
-    from gateway.exports import Filters, write_export
+    from gateway.upkeep.exports import Filters, write_export
 
     settings = read_journal_settings(options)
     if options.file is None and options.json:

@@ -44,7 +44,7 @@ def add_import(actions: Any) -> None:
 
 def _import(options: argparse.Namespace) -> int:
     from gateway.commands.log_export import opened_export
-    from gateway.imports import import_log
+    from gateway.upkeep.imports import import_log
 
     settings = read_settings(options, log_level="warning", data=options.into or options.data)
     try:

@@ -10,15 +10,15 @@ from urllib.request import Request, urlopen
 
 import msgspec
 
+from gateway.api.queries import as_of
 from gateway.client import Client, Denied, NotReached
 from gateway.commands.common import add_journal, add_json, add_settings, print_json, say
 from gateway.commands.journal_named import open_named_journal
 from gateway.commands.reach import reach, running
-from gateway.journal_file import JournalFile
-from gateway.live import line
-from gateway.queries import as_of
+from gateway.feeds.live import line
+from gateway.feeds.wanted import ANY, Wanted
+from gateway.storage.journal_file import JournalFile
 from gateway.verdicts import FINE, NO, Wrong
-from gateway.wanted import ANY, Wanted
 from runtime.errors import Refused
 
 MEANING = "show the newest records, all or some, and those that come"

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from gateway.client import Client, Denied, NotReached, running_node
 from gateway.commands.common import say
 from gateway.connecting import trust_of
-from gateway.folder import DataFolder
 from gateway.settings import GavelSettings
+from gateway.storage.folder import DataFolder
 from gateway.verdicts import Wrong
 
 ACTIONS = "/v1/audit/actions"

@@ -10,13 +10,13 @@ import trio
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
+from gateway.api.queries import as_of
 from gateway.commands.common import add_journal, add_json, add_settings, print_json, read_journal_settings
 from gateway.commands.noting import add_reason, on_record
-from gateway.folder import DataFolder
-from gateway.journals import journal_file, read_models_place
-from gateway.keyrings import keys_of
-from gateway.queries import as_of
 from gateway.settings import GavelSettings
+from gateway.storage.folder import DataFolder
+from gateway.storage.journals import journal_file, read_models_place
+from gateway.storage.keyrings import keys_of
 from gateway.verdicts import FINE, Wrong
 from runtime.errors import Overloaded, Refused
 from runtime.read_models import open_database
@@ -87,7 +87,7 @@ def _ask_now(settings: GavelSettings, question: _Question) -> tuple[list[str], l
 
 
 def _ask_then(settings: GavelSettings, question: _Question, when: str) -> tuple[list[str], list[list[Any]]]:
-    from gateway.log_replay import Past  # loads all aggregates
+    from gateway.upkeep.log_replay import Past  # loads all aggregates
 
     moment = as_of(when)
     with journal_file(settings) as journal, tempfile.TemporaryDirectory() as name, keys_of(settings) as keys:

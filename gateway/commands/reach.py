@@ -12,8 +12,8 @@ from aggregates.journal import SHARED
 from gateway.client import Client, Denied, NotReached, read_admin_key, running_node
 from gateway.commands.common import named_folder, read_settings
 from gateway.connecting import trust_of
-from gateway.folder import DataFolder, FolderUnusable
 from gateway.settings import GavelSettings
+from gateway.storage.folder import DataFolder, FolderUnusable
 from gateway.verdicts import Wrong
 from runtime.evidence import Unreadable
 from runtime.store.contract import Locked

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from gateway.backups import Opening, keys_beside, restore
 from gateway.commands.backup import print_copied
 from gateway.commands.common import add_json, add_settings, read_settings, say
-from gateway.folder import DataFolder, write_private
-from gateway.keyrings import master_of
 from gateway.settings import GavelSettings
+from gateway.storage.folder import DataFolder, write_private
+from gateway.storage.keyrings import master_of
+from gateway.upkeep.backups import Opening, keys_beside, restore
 from gateway.verdicts import FINE, NO, Wrong
 from runtime.master import Master, NoMaster
 

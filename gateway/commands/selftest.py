@@ -16,9 +16,9 @@ from gateway.client import Client, read_admin_key, running_node
 from gateway.commands.common import add_json, add_settings, print_json, read_settings
 from gateway.commands.reach import HERE
 from gateway.connecting import trust_of
-from gateway.folder import DataFolder, FolderUnusable
 from gateway.selftest import Finding, of_machine, of_node
 from gateway.settings import GavelSettings
+from gateway.storage.folder import DataFolder, FolderUnusable
 from gateway.verdicts import FINE, NO, Wrong
 
 UNREAD = {"handler_warn_seconds": 0.0, "handler_seconds_max": 0.0, "data_retention": "", "opentelemetry": False}

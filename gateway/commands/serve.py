@@ -14,8 +14,8 @@ import structlog
 import trio
 
 from gateway.commands.common import add_settings, read_settings, say
+from gateway.door.notify import Notifier
 from gateway.node import Exposed, FolderUnusable, Node, NotBound, NotInstalled, open_node
-from gateway.notify import Notifier
 from gateway.settings import GavelSettings
 from gateway.verdicts import CRASHED, FINE, Wrong
 from runtime.evidence import Unreadable

@@ -12,9 +12,9 @@ from aggregates.journal import SHARED
 from gateway.client import Client, running_node
 from gateway.commands.common import add_journal, add_json, add_settings, named_folder, print_json, read_settings, say
 from gateway.commands.reach import reach
-from gateway.folder import DataFolder, FolderUnusable
-from gateway.keyrings import master_of, open_keyring
 from gateway.settings import GavelSettings
+from gateway.storage.folder import DataFolder, FolderUnusable
+from gateway.storage.keyrings import master_of, open_keyring
 from gateway.verdicts import FINE, Wrong
 from runtime.keyring import KeyringUnusable
 from runtime.master import NoMaster

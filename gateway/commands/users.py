@@ -15,7 +15,7 @@ from aggregates.values.roles import MACHINES, Role
 from gateway.client import Client
 from gateway.commands.common import add_journal, add_json, add_settings, print_json
 from gateway.commands.reach import reach
-from gateway.passwords import CHARACTERS_MAX
+from gateway.identity.passwords import CHARACTERS_MAX
 from gateway.verdicts import FINE, Wrong
 
 ROLES = tuple(role.value for role in Role if role not in MACHINES)

@@ -9,8 +9,8 @@ import msgspec
 
 from gateway.client import Client, Denied, NotReached
 from gateway.commands.common import print_json, say
+from gateway.demo.work import Undoable, do
 from gateway.verdicts import FINE, NO, Wrong
-from gateway.work import Undoable, do
 
 NICENESS = 5
 """Below the node and the agents, whose heartbeats must not wait for a solver."""

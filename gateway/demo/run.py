@@ -18,9 +18,9 @@ from gateway.demo.outcome import Outcome, faults, findings
 from gateway.demo.problems import Problem
 from gateway.demo.stage import Stage
 from gateway.demo.story import Chapter, Story
-from gateway.log_replay import replay
 from gateway.node import TENANT
 from gateway.parts import Node
+from gateway.upkeep.log_replay import replay
 from gateway.verdicts import Wrong
 from projections import agents
 from runtime.evidence import Unreadable

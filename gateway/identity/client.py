@@ -6,9 +6,9 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from aggregates.values.roles import MACHINES, Role
-from gateway.folder import FolderUnusable, read_private
 from gateway.identity.issuers import url_faults
 from gateway.settings import GavelSettings
+from gateway.storage.folder import FolderUnusable, read_private
 
 
 class ClientFaulty(Exception):

@@ -4,9 +4,9 @@ import msgspec
 from starlette.responses import Response
 
 from aggregates.values.roles import Permission
-from gateway.calls import Call, Endpoint, found
+from gateway.api.calls import Call, Endpoint, found
+from gateway.api.queries import integer
 from gateway.parts import Compartment
-from gateway.queries import integer
 from runtime.letters import LETTERS_MAX, DeadLetter
 from runtime.log_levels import Level
 from runtime.recovery import NODE

@@ -21,14 +21,14 @@ from aggregates.agent import (
 )
 from aggregates.values.ids import AgentId
 from aggregates.values.roles import Permission
-from gateway import rows
-from gateway.auth import digest_of
-from gateway.bodies import body_type, to_command
-from gateway.calls import Call, Endpoint, found
-from gateway.fields import choosing, some_of, some_page
-from gateway.preferences import RETURN
-from gateway.queries import READ, REASON, choice, words
-from gateway.sorting import listing
+from gateway.api import rows
+from gateway.api.bodies import body_type, to_command
+from gateway.api.calls import Call, Endpoint, found
+from gateway.api.fields import choosing, some_of, some_page
+from gateway.api.preferences import RETURN
+from gateway.api.queries import READ, REASON, choice, words
+from gateway.api.sorting import listing
+from gateway.identity.auth import digest_of
 from projections import agents
 
 

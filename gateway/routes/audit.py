@@ -7,10 +7,10 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from aggregates.values.roles import Permission
-from gateway.calls import Call, Endpoint
-from gateway.operations import OperationRow, operate
-from gateway.preferences import ASYNC
-from gateway.queries import words
+from gateway.api.calls import Call, Endpoint
+from gateway.api.operations import OperationRow, operate
+from gateway.api.preferences import ASYNC
+from gateway.api.queries import words
 from runtime.evidence import Unreadable
 from runtime.verification import Report
 

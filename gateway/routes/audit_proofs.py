@@ -7,9 +7,9 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from aggregates.values.roles import Permission
-from gateway.calls import Call, Endpoint
+from gateway.api.calls import Call, Endpoint
+from gateway.api.queries import flag, integer
 from gateway.parts import TENANT
-from gateway.queries import flag, integer
 from runtime.evidence import Unreadable
 from runtime.kept_checkpoints import read_kept
 from runtime.proving import Consistency, NotThere, Proof, checkpoint_of, link, prove

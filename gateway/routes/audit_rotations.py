@@ -6,10 +6,10 @@ from starlette.responses import Response
 
 from aggregates.journal_key import RotateKey, RotationAccepted
 from aggregates.values.roles import Permission
-from gateway.bodies import body_type
-from gateway.calls import Call, Endpoint
+from gateway.api.bodies import body_type
+from gateway.api.calls import Call, Endpoint
 from gateway.parts import Node, check_whole_node
-from gateway.rotations import rotate
+from gateway.upkeep.rotations import rotate
 
 
 async def rotation(call: Call) -> Response:

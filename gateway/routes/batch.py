@@ -8,9 +8,9 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from aggregates.values.roles import Permission
-from gateway.batch import HEADERS, PATH, Lines, Part, Result, run
-from gateway.calls import IDEMPOTENCY_HEADER, Call, Endpoint
-from gateway.problems import BadRequest, Fault
+from gateway.api.batch import HEADERS, PATH, Lines, Part, Result, run
+from gateway.api.calls import IDEMPOTENCY_HEADER, Call, Endpoint
+from gateway.api.problems import BadRequest, Fault
 
 PARTS_MAX = 1_000
 KEY_CHARACTERS_MAX = 190

@@ -8,12 +8,12 @@ from starlette.responses import Response
 
 from aggregates.task import BidAccepted, PlaceBid, RefuseBid, WithdrawBid, stream
 from aggregates.values.roles import Permission
-from gateway import rows
-from gateway.bodies import body_type, to_command
-from gateway.calls import Call, Endpoint, found
-from gateway.fields import some_page
-from gateway.queries import choice, words
-from gateway.sorting import listing
+from gateway.api import rows
+from gateway.api.bodies import body_type, to_command
+from gateway.api.calls import Call, Endpoint, found
+from gateway.api.fields import some_page
+from gateway.api.queries import choice, words
+from gateway.api.sorting import listing
 from projections import bids, tasks
 
 IN_PATH = ("task_id",)

@@ -21,11 +21,11 @@ from starlette.responses import FileResponse, Response
 from starlette.types import Message, Receive, Scope, Send
 
 from aggregates.values.roles import Permission
-from gateway.calls import OCTETS, Call, Endpoint
-from gateway.operations import OperationRow, operate
-from gateway.preferences import ASYNC
-from gateway.problems import BadRequest, Fault, problem, status_problem
-from gateway.queries import Header, Parameter, flag
+from gateway.api.calls import OCTETS, Call, Endpoint
+from gateway.api.operations import OperationRow, operate
+from gateway.api.preferences import ASYNC
+from gateway.api.problems import BadRequest, Fault, problem, status_problem
+from gateway.api.queries import Header, Parameter, flag
 from runtime.blobs import Blobs, Erased, QuotaReached, TooLarge, WrongDigest
 from runtime.claims import Name
 from runtime.collection import Collected, collect

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from gateway.calls import Call, Endpoint
+from gateway.api.calls import Call, Endpoint
 
 TYPE_BY_SUFFIX = {
     ".html": "text/html; charset=utf-8",

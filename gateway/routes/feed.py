@@ -12,13 +12,13 @@ from starlette.responses import Response
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from aggregates.values.roles import Permission, Principal
-from gateway.auth import is_welcome
-from gateway.calls import Call, Endpoint, SocketEndpoint
-from gateway.fanout import Form, Kind, Told
-from gateway.live import EventStream, Line, Write, line, watch
+from gateway.api.calls import Call, Endpoint, SocketEndpoint
+from gateway.api.queries import Parameter, flag, number, position
+from gateway.feeds.fanout import Form, Kind, Told
+from gateway.feeds.live import EventStream, Line, Write, line, watch
+from gateway.feeds.wanted import ANY, FILTERS, Wanted, wanted
+from gateway.identity.auth import is_welcome
 from gateway.parts import Compartment
-from gateway.queries import Parameter, flag, number, position
-from gateway.wanted import ANY, FILTERS, Wanted, wanted
 from runtime.records import Recorded
 
 T = TypeVar("T")

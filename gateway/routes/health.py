@@ -3,8 +3,8 @@
 import msgspec
 from starlette.responses import Response
 
-from gateway.calls import Call, Endpoint
-from gateway.problems import problem
+from gateway.api.calls import Call, Endpoint
+from gateway.api.problems import problem
 
 
 class Live(msgspec.Struct, frozen=True):

@@ -7,8 +7,8 @@ from starlette.responses import Response
 
 from aggregates.journal import OpenJournal, stream
 from aggregates.values.roles import Permission
-from gateway.bodies import body_type
-from gateway.calls import Call, Endpoint
+from gateway.api.bodies import body_type
+from gateway.api.calls import Call, Endpoint
 from gateway.compartments import Berth
 from gateway.parts import check_whole_node
 

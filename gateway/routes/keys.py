@@ -8,13 +8,13 @@ from starlette.responses import Response
 
 from aggregates.key import IssueKey, KeyAccepted, ReplaceKey, RevokeKey, Stage, stream
 from aggregates.values.roles import Permission, Role
-from gateway import rows
-from gateway.auth import check_grant, digest_of
-from gateway.bodies import body_type, to_command
-from gateway.calls import Call, Endpoint, found, tenant_in
-from gateway.fields import choosing, some_of, some_page
-from gateway.queries import READ, REASON, TENANT, choice, words
-from gateway.sorting import listing
+from gateway.api import rows
+from gateway.api.bodies import body_type, to_command
+from gateway.api.calls import Call, Endpoint, found, tenant_in
+from gateway.api.fields import choosing, some_of, some_page
+from gateway.api.queries import READ, REASON, TENANT, choice, words
+from gateway.api.sorting import listing
+from gateway.identity.auth import check_grant, digest_of
 from projections import keys
 
 

@@ -8,10 +8,10 @@ import trio
 from starlette.responses import Response
 
 from aggregates.values.roles import Permission
-from gateway.calls import Call, Endpoint
-from gateway.live import Line, line
-from gateway.queries import LIMIT, flag, position
-from gateway.wanted import FILTERS, wanted
+from gateway.api.calls import Call, Endpoint
+from gateway.api.queries import LIMIT, flag, position
+from gateway.feeds.live import Line, line
+from gateway.feeds.wanted import FILTERS, wanted
 from runtime.errors import Overloaded
 from runtime.journal import Journal
 from runtime.records import Recorded

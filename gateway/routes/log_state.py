@@ -7,9 +7,9 @@ import msgspec
 from starlette.responses import Response
 
 from aggregates.values.roles import Permission
-from gateway.calls import Call, Endpoint, found
-from gateway.queries import AsOf, moment, words
-from gateway.wanted import STREAM_CHARACTERS_MAX
+from gateway.api.calls import Call, Endpoint, found
+from gateway.api.queries import AsOf, moment, words
+from gateway.feeds.wanted import STREAM_CHARACTERS_MAX
 from runtime.codec import UnknownKind
 from runtime.journal import Journal
 from runtime.past import PastState, state_at

@@ -5,8 +5,8 @@ from functools import partial
 from starlette.responses import Response
 
 from aggregates.values.roles import Permission
-from gateway.calls import Call, Endpoint, found
-from gateway.queries import flag, words
+from gateway.api.calls import Call, Endpoint, found
+from gateway.api.queries import flag, words
 from projections import audit
 from runtime.why import RELATED_MAX, Link, Reasons, Why
 

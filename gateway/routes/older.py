@@ -10,10 +10,10 @@ from starlette.responses import Response
 from aggregates.agent import Stage as AgentStage
 from aggregates.task import Stage
 from aggregates.values.roles import Permission
-from gateway.aliases import ALIAS_BY_ROUTE, ALIASES, Alias, Service
-from gateway.calls import Call, Endpoint, found
-from gateway.problems import MEDIA_TYPE
-from gateway.queries import READ, integer
+from gateway.api.aliases import ALIAS_BY_ROUTE, ALIASES, Alias, Service
+from gateway.api.calls import Call, Endpoint, found
+from gateway.api.problems import MEDIA_TYPE
+from gateway.api.queries import READ, integer
 from gateway.routes.health import refuse_unready
 from gateway.routes.status import counts_of
 from runtime.errors import Refused

@@ -4,7 +4,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from gateway.calls import JSON, Call, Endpoint
+from gateway.api.calls import JSON, Call, Endpoint
 
 
 async def find(call: Call) -> Response:

@@ -4,9 +4,9 @@ import trio
 from starlette.responses import Response
 
 from aggregates.values.roles import Permission
-from gateway.calls import Call, Endpoint, found
-from gateway.operations import PATH, OperationRow
-from gateway.preferences import WAIT, preferences
+from gateway.api.calls import Call, Endpoint, found
+from gateway.api.operations import PATH, OperationRow
+from gateway.api.preferences import WAIT, preferences
 
 
 async def show(call: Call) -> Response:

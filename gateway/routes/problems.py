@@ -11,12 +11,12 @@ from aggregates.values.ids import Digest
 from aggregates.values.qubo import Finite, Format, Sense
 from aggregates.values.roles import Permission
 from aggregates.values.text import Name
-from gateway import rows
-from gateway.calls import Call, Endpoint, found
-from gateway.fields import choosing, some_of, some_page
-from gateway.problems import BadRequest, Fault
-from gateway.queries import READ, choice, words
-from gateway.sorting import listing
+from gateway.api import rows
+from gateway.api.calls import Call, Endpoint, found
+from gateway.api.fields import choosing, some_of, some_page
+from gateway.api.problems import BadRequest, Fault
+from gateway.api.queries import READ, choice, words
+from gateway.api.sorting import listing
 from projections import problems
 from runtime.blobs import Blobs, Erased, WrongDigest
 from runtime.sealed_files import Damaged

@@ -10,8 +10,8 @@ from starlette.responses import Response
 from aggregates.projection import SkipAccepted, SkipEvent, stream
 from aggregates.values.roles import Permission
 from aggregates.values.text import Name
-from gateway.bodies import body_type, to_command
-from gateway.calls import CATCH_UP_SECONDS_MAX, Call, Endpoint, found
+from gateway.api.bodies import body_type, to_command
+from gateway.api.calls import CATCH_UP_SECONDS_MAX, Call, Endpoint, found
 from gateway.parts import Compartment
 from runtime.errors import Refused
 from runtime.projector import ProjectionStopped

@@ -10,19 +10,19 @@ from starlette.responses import RedirectResponse, Response
 
 from aggregates.session import Way
 from aggregates.user import stream as user_stream
-from gateway.admission import check_sign_in
-from gateway.calls import Call, Endpoint
-from gateway.cookies import delete_login_cookie, login_cookie_of, set_login_cookie
+from gateway.api.calls import Call, Endpoint
+from gateway.api.queries import Parameter, words
+from gateway.identity.cookies import delete_login_cookie, login_cookie_of, set_login_cookie
 from gateway.identity.fetching import NotFetched
 from gateway.identity.login import LOGIN_SECONDS, Login
 from gateway.identity.pages import SignInRefused, landing, refusal
 from gateway.identity.people import admitted
 from gateway.identity.provider import Person, Provider
+from gateway.identity.sign_in import open_session
 from gateway.identity.signed import BadToken
+from gateway.limits.admission import check_sign_in
 from gateway.origins import lock_address_of
 from gateway.parts import Node
-from gateway.queries import Parameter, words
-from gateway.sign_in import open_session
 from runtime.delivery import Context
 from runtime.errors import Refused
 

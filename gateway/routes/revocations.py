@@ -10,10 +10,10 @@ from aggregates.user import Issuer, SubjectAtIssuer
 from aggregates.values.numbers import Instant
 from aggregates.values.roles import Permission
 from aggregates.values.text import Note
-from gateway.calls import Call, Endpoint, tenant_in
+from gateway.api.calls import Call, Endpoint, tenant_in
+from gateway.api.queries import LIMIT, TENANT
 from gateway.identity.bearers import SERVICE, target_of
 from gateway.identity.signed import LEEWAY_SECONDS
-from gateway.queries import LIMIT, TENANT
 from runtime.errors import Refused
 
 Service = Annotated[str, msgspec.Meta(pattern=rf"^{SERVICE}[0-9a-f]{{32}}$(?!\n)")]

@@ -12,17 +12,17 @@ from aggregates.session import EndSession, SessionAccepted, Way, stream
 from aggregates.user import stream as user_stream
 from aggregates.values.ids import TENANT_NAME
 from aggregates.values.roles import Permission, Principal, Role
-from gateway import rows
-from gateway.admission import check_sign_in
-from gateway.auth import check_origin, digest_of, key_id_of, whose
-from gateway.calls import Call, Endpoint, found
-from gateway.cookies import delete_cookie
+from gateway.api import rows
+from gateway.api.calls import Call, Endpoint, found
+from gateway.api.queries import PAGE, REASON, words
+from gateway.identity.auth import check_origin, digest_of, key_id_of, whose
+from gateway.identity.cookies import delete_cookie
+from gateway.identity.passwords import CHARACTERS_MAX
+from gateway.identity.sign_in import by_password, compartment_of, end_session, open_session, user_principal
+from gateway.identity.tickets import LINK_SECONDS, Ticket
+from gateway.limits.admission import check_sign_in
 from gateway.origins import lock_address_of
 from gateway.parts import TENANT, Compartment, Node
-from gateway.passwords import CHARACTERS_MAX
-from gateway.queries import PAGE, REASON, words
-from gateway.sign_in import by_password, compartment_of, end_session, open_session, user_principal
-from gateway.tickets import LINK_SECONDS, Ticket
 from projections import sessions
 from runtime.delivery import Context
 

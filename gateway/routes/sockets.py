@@ -7,13 +7,13 @@ from typing import Any
 from starlette.websockets import WebSocket
 
 from aggregates.values.roles import Permission, Principal, Role
-from gateway.auth import check_permission
-from gateway.calls import SocketEndpoint
-from gateway.enrolment import enrol
-from gateway.frames import FRAME_BY_TYPE, PROTOCOLS
+from gateway.api.calls import SocketEndpoint
+from gateway.api.queries import integer, words
+from gateway.feeds.frames import FRAME_BY_TYPE, PROTOCOLS
+from gateway.feeds.told_frames import Told
+from gateway.identity.auth import check_permission
+from gateway.identity.enrolment import enrol
 from gateway.parts import Compartment
-from gateway.queries import integer, words
-from gateway.told_frames import Told
 
 
 async def serve(websocket: WebSocket, node: Compartment, principal: Principal) -> None:

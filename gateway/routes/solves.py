@@ -17,14 +17,14 @@ from aggregates.solve_job import (
     stream,
 )
 from aggregates.values.roles import Permission
-from gateway import rows
-from gateway.bodies import body_type, to_command
-from gateway.calls import Call, Endpoint, found
-from gateway.fields import choosing, some_of, some_page
-from gateway.preferences import RETURN, WAIT
-from gateway.queries import READ, REASON, choice, words
-from gateway.sorting import listing
-from gateway.waiting import awaited
+from gateway.api import rows
+from gateway.api.bodies import body_type, to_command
+from gateway.api.calls import Call, Endpoint, found
+from gateway.api.fields import choosing, some_of, some_page
+from gateway.api.preferences import RETURN, WAIT
+from gateway.api.queries import READ, REASON, choice, words
+from gateway.api.sorting import listing
+from gateway.feeds.waiting import awaited
 from projections import solves
 from runtime.records import Recorded
 

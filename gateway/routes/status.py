@@ -10,10 +10,10 @@ from sqlalchemy import Connection
 from starlette.responses import Response
 
 from aggregates.values.roles import Permission
-from gateway.calls import Call, Endpoint
+from gateway.api.calls import Call, Endpoint
+from gateway.api.queries import integer
 from gateway.metrics import lines as metrics_of
 from gateway.parts import Compartment, whole_node
-from gateway.queries import integer
 from gateway.routes.journals import JournalRow
 from gateway.routes.journals import row as journal_row
 from projections import agents, tasks

@@ -6,10 +6,10 @@ from starlette.responses import Response
 from aggregates.subject import SubjectAccepted, stream
 from aggregates.values.ids import DataSubject
 from aggregates.values.roles import Permission
-from gateway.calls import Call, Endpoint
-from gateway.erasure import erase
-from gateway.live import Line, line
-from gateway.queries import LIMIT, REASON, position, words
+from gateway.api.calls import Call, Endpoint
+from gateway.api.queries import LIMIT, REASON, position, words
+from gateway.feeds.live import Line, line
+from gateway.upkeep.erasure import erase
 from projections import personal
 from runtime.blobs import Claim
 from runtime.errors import Refused

@@ -30,14 +30,14 @@ from aggregates.values.document import Document
 from aggregates.values.numbers import Instant, Token
 from aggregates.values.roles import Permission
 from aggregates.values.text import Note
-from gateway import rows
-from gateway.bodies import body_type
-from gateway.calls import Call, Endpoint, found
-from gateway.fields import choosing, some_of, some_page
-from gateway.preferences import RETURN, WAIT
-from gateway.queries import READ, REASON, Parameter, choice, instant, integer, words
-from gateway.sorting import listing
-from gateway.waiting import awaited
+from gateway.api import rows
+from gateway.api.bodies import body_type
+from gateway.api.calls import Call, Endpoint, found
+from gateway.api.fields import choosing, some_of, some_page
+from gateway.api.preferences import RETURN, WAIT
+from gateway.api.queries import READ, REASON, Parameter, choice, instant, integer, words
+from gateway.api.sorting import listing
+from gateway.feeds.waiting import awaited
 from projections import bids, tasks
 from runtime.records import Command, Recorded
 

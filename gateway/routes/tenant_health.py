@@ -6,7 +6,7 @@ import msgspec
 from starlette.responses import Response
 
 from aggregates.values.roles import Permission
-from gateway.calls import Call, Endpoint
+from gateway.api.calls import Call, Endpoint
 from gateway.parts import Compartment
 from gateway.routes.status import counts_of
 from runtime.uploads import OPEN_MAX

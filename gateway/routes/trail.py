@@ -7,8 +7,8 @@ from starlette.responses import Response
 
 from aggregates.action import ActionNoted, EndAction, Outcome, Subject, Why, Words
 from aggregates.values.roles import Permission
-from gateway.calls import Call, Endpoint
-from gateway.queries import PAGE, choice, instant, words
+from gateway.api.calls import Call, Endpoint
+from gateway.api.queries import PAGE, choice, instant, words
 from projections import audit
 
 NAME_CHARACTERS_MAX = 300

@@ -14,9 +14,9 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from aggregates.values.roles import Permission
-from gateway.calls import Call, Endpoint
-from gateway.problems import problem
-from gateway.queries import Header
+from gateway.api.calls import Call, Endpoint
+from gateway.api.problems import problem
+from gateway.api.queries import Header
 from gateway.routes.blobs import SUBJECT_CHARACTERS_MAX, UNKEPT, Stored, refusal, while_there_is_room
 from runtime.uploads import Upload, WrongOffset
 

@@ -19,14 +19,14 @@ from aggregates.user import (
     stream,
 )
 from aggregates.values.roles import Permission, Role
-from gateway import rows
-from gateway.auth import check_grant
-from gateway.bodies import SECRET, body_type, to_command
-from gateway.calls import Call, Endpoint, found, tenant_in
+from gateway.api import rows
+from gateway.api.bodies import SECRET, body_type, to_command
+from gateway.api.calls import Call, Endpoint, found, tenant_in
+from gateway.api.queries import PAGE, READ, REASON, TENANT, choice
+from gateway.identity.auth import check_grant
+from gateway.identity.passwords import CHARACTERS_MAX, check_password
+from gateway.identity.sign_in import by_password
 from gateway.parts import Node
-from gateway.passwords import CHARACTERS_MAX, check_password
-from gateway.queries import PAGE, READ, REASON, TENANT, choice
-from gateway.sign_in import by_password
 from projections import users
 
 Secret = Annotated[str, msgspec.Meta(max_length=CHARACTERS_MAX, extra_json_schema=SECRET)]

@@ -18,13 +18,13 @@ from aggregates.webhook import (
     UpdateWebhook,
     WebhookAccepted,
 )
-from gateway import rows
-from gateway.auth import check_permission
-from gateway.bodies import body_type, to_command
-from gateway.calls import Call, Endpoint, found
-from gateway.courier import Attempt, Courier
+from gateway.api import rows
+from gateway.api.bodies import body_type, to_command
+from gateway.api.calls import Call, Endpoint, found
+from gateway.api.queries import PAGE, READ, REASON, choice
+from gateway.identity.auth import check_permission
 from gateway.outside import check_url
-from gateway.queries import PAGE, READ, REASON, choice
+from gateway.webhooks.courier import Attempt, Courier
 from projections import webhooks
 
 

@@ -5,8 +5,8 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from aggregates.values.roles import Permission
-from gateway.bodies import read
-from gateway.calls import Call, Endpoint
+from gateway.api.bodies import read
+from gateway.api.calls import Call, Endpoint
 from gateway.parts import Node, check_whole_node
 from runtime.evidence import Unreadable
 from runtime.threads import run_blocking

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from gateway.folder import DataFolder, write_private
 from gateway.node import Elements, open_node
 from gateway.parts import Node
 from gateway.settings import GavelSettings
+from gateway.storage.folder import DataFolder, write_private
 from runtime.simulation import World
 from runtime.transparency import Signer
 

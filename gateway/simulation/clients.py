@@ -13,10 +13,10 @@ import trio
 
 from aggregates.agent import AgentType, Heartbeat, RegisterAgent
 from aggregates.task import CancelTask, CompleteTask, FailTask, PlaceBid, RefuseBid, StartTask, SubmitTask, TaskType
-from gateway.erasure import erase
+from gateway.feeds.translator import Frame, Translator
 from gateway.parts import Node
 from gateway.simulation.told import Told
-from gateway.translator import Frame, Translator
+from gateway.upkeep.erasure import erase
 from runtime.delivery import Context
 from runtime.errors import Failure, Overloaded, Refused
 from runtime.records import Command

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from aggregates.projection import EventSkipped, SkipAccepted, SkipEvent, stream
-from gateway.skips import skipped_in
+from gateway.storage.skips import skipped_in
 from tests.agents.crew import open_crew
 
 SKIP = SkipEvent(projection="tasks/1", position=3, reason="written by a faulty release", failure="no digest")

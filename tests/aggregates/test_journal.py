@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from aggregates import journal
 from aggregates.journal import SHARED, OpenJournal, initial
-from gateway.bodies import body_type
+from gateway.api.bodies import body_type
 from runtime.errors import Refused
 from tests.aggregates.outcomes import Outcome, check
 from tests.examples import command_by_type

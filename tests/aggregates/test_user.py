@@ -14,7 +14,7 @@ from aggregates.user import (
     SetPassword,
 )
 from aggregates.values.roles import MACHINES, Role
-from gateway.bodies import body_type
+from gateway.api.bodies import body_type
 from runtime.errors import Refused
 from tests.aggregates.outcomes import Outcome, check, named, state
 from tests.examples import command_by_type

@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from aggregates import archive
-from gateway.archiving import archive_all
+from gateway.upkeep.archiving import archive_all
 from runtime.archives import ArchiveMissing
 from runtime.clock import SystemClock
 from runtime.codec import Codec
@@ -176,7 +176,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from aggregates import archive
-from gateway import archiving
+from gateway.upkeep import archiving
 from runtime import archiving as below
 from tests.contract import test_archives as here
 from tests.runtime import bank

@@ -15,11 +15,11 @@ import pytest
 import trio
 
 from benchmarks.postgres_server import Server
-from gateway.exports import Filters, write_export
-from gateway.folder import DataFolder
-from gateway.imports import import_log
-from gateway.journals import copy_from_postgres
 from gateway.settings import GavelSettings
+from gateway.storage.folder import DataFolder
+from gateway.storage.journals import copy_from_postgres
+from gateway.upkeep.exports import Filters, write_export
+from gateway.upkeep.imports import import_log
 from gateway.verdicts import Wrong
 from runtime.transparency import Signer
 from runtime.verification import verify
@@ -129,7 +129,7 @@ async def test_a_log_is_exported_and_imported_from_one_database_into_the_other_a
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from gateway.imports import import_log
+from gateway.upkeep.imports import import_log
 from gateway.settings import GavelSettings
 from runtime.store import copying
 

@@ -12,7 +12,7 @@ import trio
 
 from benchmarks.postgres_server import Server
 from gateway import cli
-from gateway.folder import FolderUnusable
+from gateway.storage.folder import FolderUnusable
 from runtime.store.contract import Locked
 from runtime.verification import verify
 from tests.contract.places import make_database

@@ -28,7 +28,7 @@ from wsproto.events import (
 
 from aggregates.key import IssueKey
 from aggregates.values.roles import Role
-from gateway.auth import digest_of
+from gateway.identity.auth import digest_of
 from gateway.node import Elements, Node, open_node
 from gateway.settings import GavelSettings
 from runtime.delivery import Context

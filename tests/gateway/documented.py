@@ -8,9 +8,9 @@ import httpx2
 import msgspec
 from jsonschema import Draft202012Validator
 
+from gateway.api.problem_codes import CODES, URN
+from gateway.api.problems import MEDIA_TYPE
 from gateway.app import api_document, asyncapi_document
-from gateway.problem_codes import CODES, URN
-from gateway.problems import MEDIA_TYPE
 
 exercised: set[tuple[str, str]] = set()
 """The operations that have answered with JSON as documented: method and path, as the document writes it."""
@@ -53,7 +53,9 @@ def check(answer: httpx2.Response) -> None:
         return
     status = str(answer.status_code)
     responses = item[name]["responses"]
-    assert status in responses, f"{method} {path} answers {status}; gateway/described.py does not say so: {answer.text}"
+    assert status in responses, (
+        f"{method} {path} answers {status}; gateway/api/described.py does not say so: {answer.text}"
+    )
     if answer.status_code >= 400 and kind != "text/x.tlog.size":
         _check_problem(answer, resolved(responses[status]), f"{method} {path}")
         return
@@ -84,7 +86,7 @@ def _check_problem(answer: httpx2.Response, response: dict[str, Any], what: str)
     validator("/components/schemas/ProblemDocument").validate(problem)
     code = problem["type"].removeprefix(URN)
     names = {name.rstrip("_0123456789") for name in response["content"][MEDIA_TYPE]["examples"]}
-    assert code in names, f"{what} answers {answer.status_code} {code}; gateway/described.py does not say so"
+    assert code in names, f"{what} answers {answer.status_code} {code}; gateway/api/described.py does not say so"
     assert (problem["status"], problem["title"]) == (answer.status_code, CODES[code].title)
 
 

@@ -17,13 +17,13 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from gateway.addresses import PerAddress
-from gateway.bounds import BodyBounds, BodyLimit, ClearFraming
-from gateway.live import EventStream, Write
-from gateway.problems import exception_handlers
-from gateway.proxies import Proxies
-from gateway.server import Bounds, Counts, serve
-from gateway.tls import Certificates
+from gateway.api.problems import exception_handlers
+from gateway.door.addresses import PerAddress
+from gateway.door.bounds import BodyBounds, BodyLimit, ClearFraming
+from gateway.door.proxies import Proxies
+from gateway.door.server import Bounds, Counts, serve
+from gateway.door.tls import Certificates
+from gateway.feeds.live import EventStream, Write
 
 GUARD_SECONDS = 30  # no assertion about speed: only that the test ends
 BIG_BYTES = 200_000_000

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from gateway import routes
+from gateway.api.calls import Endpoint
+from gateway.api.examples import TRIANGLE
 from gateway.app import ENDPOINTS, SOCKETS
-from gateway.calls import Endpoint
-from gateway.examples import TRIANGLE
 from tests.gateway.clients import BID, Client, recorded
 
 PRETENDED = re.compile(r"mock|fake|dummy|placeholder|stub\b|hard.?coded|lorem", re.IGNORECASE)

@@ -15,7 +15,7 @@ from aggregates.trail import SETTINGS, RequestRefused, RequestsRefused, Stranger
 from aggregates.values.roles import MACHINES, Role
 from gateway import refusals
 from gateway.app import ENDPOINTS
-from gateway.cookies import COOKIE
+from gateway.identity.cookies import COOKIE
 from projections import keys
 from runtime import journal
 from runtime.projector import ProjectionStopped

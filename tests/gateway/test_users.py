@@ -9,7 +9,7 @@ import trio
 
 from aggregates.lockout import FAILURES_MAX_BY_SCOPE, SignInLocked
 from aggregates.values.roles import Role
-from gateway.cookies import COOKIE
+from gateway.identity.cookies import COOKIE
 from tests.gateway.clients import Client, open_client, settings_of
 
 PASSWORD = "correct horse battery"

@@ -11,11 +11,11 @@ import trio
 
 from aggregates import agent as agents
 from aggregates import task as tasks
-from gateway.calls import POSITION_HEADER
-from gateway.journal_file import JournalFile, open_journal
-from gateway.log_replay import digests_of, replay_copies
+from gateway.api.calls import POSITION_HEADER
+from gateway.demo.work import analyze
 from gateway.routes.tasks import BIDS_SHOWN_MAX
-from gateway.work import analyze
+from gateway.storage.journal_file import JournalFile, open_journal
+from gateway.upkeep.log_replay import digests_of, replay_copies
 from runtime.records import Recorded
 from tests.stories.traffic import Door, Told, Traffic
 

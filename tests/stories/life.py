@@ -21,12 +21,12 @@ from aggregates.qubo_problem import RegisterProblem
 from aggregates.solve_job import CancelSolve, QueueSolve
 from aggregates.values.qubo import Format, Sense
 from aggregates.values.roles import Role
-from gateway.erasure import erase
-from gateway.folder import DataFolder, write_private
 from gateway.node import Elements, open_node
 from gateway.parts import Node
-from gateway.rotations import rotate
 from gateway.settings import GavelSettings
+from gateway.storage.folder import DataFolder, write_private
+from gateway.upkeep.erasure import erase
+from gateway.upkeep.rotations import rotate
 from runtime.blobs import Blobs
 from runtime.claims import Claims, Name
 from runtime.delivery import Context

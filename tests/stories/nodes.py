@@ -12,7 +12,7 @@ from pathlib import Path
 
 import trio
 
-from gateway.folder import DataFolder
+from gateway.storage.folder import DataFolder
 from tests import forks
 
 SIGN_IN = re.compile(r"(http://\S+)/session\?ticket=")

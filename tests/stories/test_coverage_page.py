@@ -64,6 +64,6 @@ def test_whatever_a_row_names_is_there(line: Line) -> None:
 
 
 def test_a_name_that_is_not_there_is_found() -> None:
-    for one in ("gateway/test_auth::test_nothing", "POST /v1/nothing", "make nothing", "GAVEL_NOTHING"):
+    for one in ("gateway/identity/test_auth::test_nothing", "POST /v1/nothing", "make nothing", "GAVEL_NOTHING"):
         with pytest.raises(AssertionError):
             test_whatever_a_row_names_is_there(Line("X000", "nothing", [one]))

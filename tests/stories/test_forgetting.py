@@ -15,9 +15,9 @@ import trio
 from aggregates.agent import UpdateAgent
 from aggregates.solve_job import CancelSolve
 from aggregates.values.roles import Role
-from gateway.live import line
-from gateway.log_replay import digests_of, replay_copies
-from gateway.work import analyze
+from gateway.demo.work import analyze
+from gateway.feeds.live import line
+from gateway.upkeep.log_replay import digests_of, replay_copies
 from runtime.delivery import Context
 from runtime.errors import Refused
 from runtime.read_models import Digests

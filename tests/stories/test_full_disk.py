@@ -12,7 +12,7 @@ import httpx2
 import pytest
 import trio
 
-from gateway.calls import IDEMPOTENCY_HEADER, POSITION_HEADER
+from gateway.api.calls import IDEMPOTENCY_HEADER, POSITION_HEADER
 from runtime.verification import verify
 from tests.stories.ledger import check_replay, compare, gather, read_log
 from tests.stories.nodes import Served, serving

@@ -6,7 +6,7 @@ import pytest
 
 from aggregates.catalog import AGGREGATES
 from gateway.audit.report import replay_journal
-from gateway.journal_file import JournalFile, open_journal
+from gateway.storage.journal_file import JournalFile, open_journal
 from runtime.decidable import WITHHELD
 from runtime.records import name_of, noun
 from runtime.verification import verify
@@ -36,7 +36,7 @@ def test_every_command_of_every_aggregate_stands_in_a_history(tmp_path: Path) ->
         recorded |= {name_of(record.meta.command.name) for record in records if record.meta.command is not None}
     recorded.add(
         "archive.ArchiveStreams"
-    )  # its journal is no history without the archive: gateway/test_archiving has one replayed
+    )  # its journal is no history without the archive: gateway/upkeep/test_archiving has one replayed
     commands = {f"{noun(aggregate)}.{kind.__name__}" for aggregate in AGGREGATES for kind in aggregate.COMMANDS}
     assert sorted(commands - recorded) == [], "add them to tests/stories/life.py: python -m tests.stories.histories"
 

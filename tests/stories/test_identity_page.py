@@ -10,9 +10,9 @@ from agents.security import REVOCATIONS_MAX, SESSIONS_OF_ONE_MAX
 from aggregates import lockout
 from gateway.identity import bearers, fetching, key_sets, login, signed
 from gateway.identity.issuers import KEY_BY_ALGORITHM, Issuer
-from gateway.passwords import CHARACTERS_MAX, CHARACTERS_MIN
+from gateway.identity.passwords import CHARACTERS_MAX, CHARACTERS_MIN
+from gateway.identity.sign_in import SESSION_SECONDS
 from gateway.settings import GavelSettings
-from gateway.sign_in import SESSION_SECONDS
 from tests.stories.test_readme import free_port
 
 ROOT = Path(__file__).parents[2]

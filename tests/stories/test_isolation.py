@@ -8,7 +8,7 @@ from typing import Any
 import httpx2
 import trio
 
-from gateway.folder import DataFolder
+from gateway.storage.folder import DataFolder
 from runtime.verification import verify
 from tests.stories.nodes import Served, run, serving
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import trio
 
-from gateway.backups import Opening, back_up, restore
-from gateway.folder import DataFolder
-from gateway.log_replay import digests_of, replay_copies
 from gateway.settings import GavelSettings
+from gateway.storage.folder import DataFolder
+from gateway.upkeep.backups import Opening, back_up, restore
+from gateway.upkeep.log_replay import digests_of, replay_copies
 from runtime.verification import verify
 from tests.gateway.clients import Client, open_client, settings_of
 

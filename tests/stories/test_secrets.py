@@ -16,10 +16,10 @@ import trio
 
 from aggregates.user import SetPassword
 from gateway import cli
-from gateway.cookies import COOKIE
+from gateway.identity.cookies import COOKIE
 from gateway.node import Elements, Node, open_node
 from gateway.settings import GavelSettings, load
-from gateway.starts import settings_facts
+from gateway.upkeep.starts import settings_facts
 from runtime.clock import SystemClock
 from runtime.telemetry import LogFormat, configure
 from tests.gateway.certificates import Authority

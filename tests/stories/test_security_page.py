@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
+from gateway.identity.tickets import LINK_SECONDS
 from gateway.settings import rows
-from gateway.tickets import LINK_SECONDS
 from tests.stories.test_journal_page import named, names_in
 
 ROOT = Path(__file__).parents[2]

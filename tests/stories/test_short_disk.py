@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import trio
 
-from gateway.calls import IDEMPOTENCY_HEADER, POSITION_HEADER
+from gateway.api.calls import IDEMPOTENCY_HEADER, POSITION_HEADER
 from runtime.room import LOOK_SECONDS
 from tests.gateway.clients import BID
 from tests.stories.nodes import serving

@@ -17,7 +17,7 @@ import httpx2
 import trio
 from wsproto.utilities import RemoteProtocolError
 
-from gateway.calls import IDEMPOTENCY_HEADER, POSITION_HEADER
+from gateway.api.calls import IDEMPOTENCY_HEADER, POSITION_HEADER
 from gateway.node import Node
 from solvers.formats import write_rudy
 from solvers.generators import toroidal_grid

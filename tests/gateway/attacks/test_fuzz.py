@@ -18,7 +18,7 @@ from websockets.frames import DATA_OPCODES, Frame, Opcode
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
-from gateway.bounds import Bounds, ClearFraming
+from gateway.door.bounds import Bounds, ClearFraming
 from tests.gateway.attacks.peers import answers, hear
 from tests.gateway.raw import Served, frame, open_socket, read_all, request, reset, served
 

@@ -16,10 +16,11 @@ from typing import Any
 import msgspec
 import trio
 
-from gateway import app, bounds, server
-from gateway.bounds import BodyLimit, Bounds
+from gateway import app
 from gateway.commands import serve
-from gateway.fences import Connection
+from gateway.door import bounds, server
+from gateway.door.bounds import BodyLimit, Bounds
+from gateway.door.fences import Connection
 from gateway.node import Node, open_node
 
 NAME = "window"

@@ -16,9 +16,9 @@ from aggregates.values import ranking
 from gateway.audit.facts import Facts
 from gateway.audit.look_ups import LookUps
 from gateway.cli import main
-from gateway.erasure import erase
-from gateway.journal_file import JournalFile, open_journal
 from gateway.simulation.workload import NodeWorkload
+from gateway.storage.journal_file import JournalFile, open_journal
+from gateway.upkeep.erasure import erase
 from runtime.codec import Codec, Shut
 from runtime.decidable import WITHHELD
 from runtime.delivery import Context

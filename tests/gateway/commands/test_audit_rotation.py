@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from gateway.cli import main
-from gateway.folder import DataFolder
+from gateway.storage.folder import DataFolder
 from runtime.transparency import Signer
 from runtime.verification import verify
 from tests.gateway.clients import settings_of

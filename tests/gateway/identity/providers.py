@@ -21,11 +21,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from gateway.door.server import serve
 from gateway.identity.bearers import Bearers
 from gateway.identity.fetching import Fetcher
 from gateway.identity.issuers import Issuer
 from gateway.parts import Node
-from gateway.server import serve
 from runtime.clock import SystemClock
 
 AUDIENCE = "gavel"

@@ -14,7 +14,7 @@ from joserfc.jwk import OctKey, RSAKey
 from starlette.responses import JSONResponse, Response
 
 from aggregates import action
-from gateway.cookies import COOKIE, LOGIN_COOKIE
+from gateway.identity.cookies import COOKIE, LOGIN_COOKIE
 from gateway.identity.login import LOGIN_SECONDS, USED_MAX, Logins
 from gateway.identity.provider import FRESH_SECONDS
 from gateway.node import Elements, Misconfigured, open_node

@@ -6,7 +6,7 @@ import pytest
 
 from aggregates.key import IssueKey
 from aggregates.values.roles import Role
-from gateway.auth import digest_of
+from gateway.identity.auth import digest_of
 from runtime.delivery import Context
 from runtime.proofs import verify_consistency
 from runtime.proving import check_proof

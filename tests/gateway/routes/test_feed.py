@@ -10,13 +10,13 @@ from wsproto.events import BytesMessage, TextMessage
 
 from aggregates.key import IssueKey
 from aggregates.values.roles import Role
-from gateway import live
-from gateway.auth import digest_of
-from gateway.fanout import Fanout
+from gateway.feeds import live
+from gateway.feeds.fanout import Fanout
+from gateway.identity.auth import digest_of
 from gateway.routes import feed as feeds
 from runtime.delivery import Context
 from tests.gateway.clients import Client, Closed, Denied, Socket, open_socket
-from tests.gateway.feeds import open_feed
+from tests.gateway.feed_clients import open_feed
 
 SOON = 0.05
 TASKS = 40

@@ -14,7 +14,7 @@ from gateway.commands import log_tail
 from gateway.routes import log
 from tests.gateway.audit.altered import history
 from tests.gateway.clients import BID, Client, Closed, Socket, open_client, open_socket, recorded, settings_of
-from tests.gateway.feeds import open_feed
+from tests.gateway.feed_clients import open_feed
 
 Records = list[dict[str, Any]]
 pytestmark = pytest.mark.usefixtures("logs_as_they_were")

@@ -11,7 +11,7 @@ import pytest
 from aggregates.values.roles import Role
 from gateway.cli import main
 from gateway.commands.log_why import told
-from gateway.journal_file import JournalFile, open_journal
+from gateway.storage.journal_file import JournalFile, open_journal
 from runtime.why import Reasons, related_in
 from tests.gateway.audit.altered import find, history
 from tests.gateway.clients import BID, Client, recorded

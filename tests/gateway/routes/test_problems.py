@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from aggregates.values.qubo import Format
 from aggregates.values.roles import Role
-from gateway.problems import BadRequest
+from gateway.api.problems import BadRequest
 from gateway.routes.problems import ProblemBody, _read
 from runtime.blobs import Blobs
 from runtime.claims import Name

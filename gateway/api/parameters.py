@@ -1,0 +1,149 @@
+"""What a request says beside its body: the parts of its path, its query, its headers. All that is wrong with them is told at once.
+
+A part of the path that can be no such name is answered as one that is not there (404); a wrong header by 400; a wrong query by 422.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache
+from itertools import islice
+from typing import Any, NamedTuple
+
+from starlette.requests import Request
+
+from gateway.api.problems import BadRequest, Fault
+from gateway.api.queries import POSITION_MAX, Header, Parameter, is_number
+from runtime.errors import Refused
+from runtime.store.sqlite import REPLY_SECONDS
+
+FAULTS_MAX = 100
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+"""What ids look like; the patterns here are matched whole."""
+
+KEY_HOURS = round(REPLY_SECONDS / 3600)
+IDEMPOTENCY = Header(
+    "Idempotency-Key",
+    f"What was done once under this key is not done again, and answered the same, for at least {KEY_HOURS} hours; "
+    "with another request the key is refused (422, `key_reused`). What was refused or failed is not kept. "
+    "A key is good for its caller, method and path.",
+    {"type": "string", "pattern": "^[!-~]{1,200}$"},
+)
+
+
+class PathPart(NamedTuple):
+    """A part of a path that names something."""
+
+    meaning: str
+    schema: Mapping[str, Any]
+
+
+def _id(meaning: str) -> PathPart:
+    return PathPart(meaning, {"type": "string", "minLength": 1, "maxLength": 100, "pattern": NAME_PATTERN})
+
+
+PATH_PARTS: dict[str, PathPart] = {
+    "action_id": _id("The action's id."),
+    "agent_id": _id("The agent's id."),
+    "data_subject": PathPart("The id that the tenant has given to the person.", {"type": "string"}),
+    "job_id": _id("The solve's id."),
+    "key_id": _id("The key's id."),
+    "name": PathPart("The read model's name, with or without the number of its shape.", {"type": "string"}),
+    "number": PathPart("The dead letter's number.", {"type": "integer", "minimum": 0, "maximum": POSITION_MAX}),
+    "operation_id": _id("The operation's id."),
+    "origin_hash": PathPart("The SHA-256 of the log's origin, in hexadecimal digits.", {"type": "string"}),
+    "path": PathPart("The rest of the path.", {"type": "string"}),
+    "position": PathPart("A position of the log.", {"type": "integer", "minimum": 1, "maximum": POSITION_MAX}),
+    "problem_id": _id("The problem's id."),
+    "sha256": PathPart(
+        "The SHA-256 of the blob's bytes, in hexadecimal digits.", {"type": "string", "pattern": "^[0-9a-f]{64}$"}
+    ),
+    "session_id": _id("The session's id."),
+    "task_id": _id("The task's id."),
+    "upload_id": _id("The upload's id."),
+    "user_id": _id("The user's id."),
+    "webhook_id": _id("The webhook's id."),
+}
+"""What is not listed is any text."""
+
+ANY_PART = PathPart("", {"type": "string"})
+
+
+def check_parameters(
+    request: Request,
+    query: Sequence[Parameter[Any]],
+    headers: Iterable[Header],
+    read: Callable[[Parameter[Any]], Any],
+    *,
+    others: bool,
+) -> None:
+    """Raises BadRequest that names each fault. `read` reads a parameter of the query and raises Refused; `others` tells whether the
+    query may hold what nobody reads."""
+    in_path = list(_path_faults(request.path_params))
+    in_headers = list(_header_faults(request.headers, headers))
+    is_asked = request.scope["query_string"] or any(parameter.is_required for parameter in query)
+    in_query = list(_query_faults(request, query, read, others)) if is_asked else []
+    faults = list(islice((*in_path, *in_headers, *in_query), FAULTS_MAX))
+    if in_path:
+        raise BadRequest(faults, status=404, code="not_found")
+    if in_headers:
+        raise BadRequest(faults, status=400, code="header_invalid")
+    if in_query:
+        raise BadRequest(faults, status=422, code="query_invalid")
+
+
+def _path_faults(parts: Mapping[str, str]) -> Iterator[Fault]:
+    for name, text in parts.items():
+        if detail := _fault(text, PATH_PARTS.get(name, ANY_PART).schema):
+            yield Fault(parameter=name, detail=detail)
+
+
+def _header_faults(sent: Mapping[str, str], headers: Iterable[Header]) -> Iterator[Fault]:
+    for header in headers:
+        text = sent.get(header.name)
+        if text is None and header.required:
+            yield Fault(header=header.name, detail="is missing")
+        elif text is not None and (detail := _fault(text, header.schema)):
+            yield Fault(header=header.name, detail=detail)
+
+
+def _query_faults(
+    request: Request, query: Iterable[Parameter[Any]], read: Callable[[Parameter[Any]], Any], others: bool
+) -> Iterator[Fault]:
+    known = {parameter.name: parameter for parameter in query}
+    sent = [name for name, _ in request.query_params.multi_items()]
+    for parameter in known.values():
+        if parameter.is_required and parameter.name not in sent:
+            yield Fault(parameter=parameter.name, detail="is missing")
+    for name in dict.fromkeys(sent):
+        if name not in known:
+            if not others:
+                yield Fault(parameter=name[:FAULTS_MAX], detail="is not a known parameter")
+        elif sent.count(name) > 1:
+            yield Fault(parameter=name, detail="stands twice")
+        else:
+            yield from _value_faults(known[name], read)
+
+
+def _value_faults(parameter: Parameter[Any], read: Callable[[Parameter[Any]], Any]) -> Iterator[Fault]:
+    """What is refused with a code of its own, as a position of another journal, the route will say."""
+    try:
+        read(parameter)
+    except Refused as error:
+        if error.code == "query_invalid":
+            yield Fault(parameter=parameter.name, detail=error.detail.removeprefix(f"{parameter.name} "))
+
+
+def _fault(text: str, schema: Mapping[str, Any]) -> str:
+    """In what a text differs from a simple schema; empty where it does not."""
+    if schema["type"] == "integer":
+        least, most = schema.get("minimum", 0), schema.get("maximum", POSITION_MAX)
+        return "" if is_number(text) and least <= int(text) <= most else f"must be an integer from {least} to {most}"
+    if len(text) > schema.get("maxLength", len(text)):
+        return f"must have at most {schema['maxLength']} characters"
+    pattern = schema.get("pattern")
+    return "" if pattern is None or _compiled(pattern).fullmatch(text) else f"must match {pattern}"
+
+
+@cache
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern)

@@ -1,0 +1,165 @@
+"""Runs the app for one request or one websocket, and keeps for it what it has yet to receive."""
+
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
+
+import structlog
+import trio
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp
+from starlette.websockets import WebSocketDisconnect
+
+from gateway.api.problems import was_logged
+from gateway.door.bounds import Bounds, Counts
+
+GOODBYE_SECONDS_MAX = 0.5
+INBOX_BYTES_MAX = 2**20
+TAKEN_IN_ROW = 64
+
+log = structlog.get_logger("gateway.door.server")
+
+
+class ClientGone(OSError):
+    """A handler sends to a websocket whose client has left; Starlette turns it into `WebSocketDisconnect`."""
+
+
+class Owner(Protocol):
+    """What a handler, and the stream that it answers on, need of their connection."""
+
+    nursery: trio.Nursery
+    bounds: Bounds
+    counts: Counts
+    broken: bool
+    sends: int
+
+    async def gather(self, data: bytes) -> None: ...
+
+    def bound_reading(self, seconds: float) -> None: ...
+
+    def note(self, event: str, **said: object) -> None: ...
+
+
+class Leaving(Protocol):
+    """A stream whose client can be told that the house shuts down."""
+
+    async def say_goodbye(self) -> None: ...
+
+
+class Inbox:
+    """What one handler has yet to receive. Bounded; once the client is gone it says so at every call.
+
+    Neither side makes way for the other at each message, as Trio's channel does: what arrived at once is handled at once.
+    """
+
+    def __init__(self, messages_max: int, bytes_max: int = INBOX_BYTES_MAX) -> None:
+        self._messages: deque[Any] = deque()
+        self._messages_max = messages_max
+        self._bytes_max = bytes_max
+        self._bytes = 0
+        self._taken = 0
+        self._last: Any = None
+        self._is_closed = False
+        self._readers = trio.lowlevel.ParkingLot()
+        self._writers = trio.lowlevel.ParkingLot()
+
+    async def put(self, message: Any) -> None:
+        """Waits while the inbox is full. A disconnect never waits: its sender may be the handler that should read."""
+        if message["type"] in {"http.disconnect", "websocket.disconnect"}:
+            self._last = message
+            self._wake()
+            return
+        while self._is_full() and self._last is None and not self._is_closed:
+            await self._writers.park()
+        if self._is_closed or self._last is not None:
+            await trio.lowlevel.checkpoint()  # the handler has answered and reads no more
+            return
+        self._messages.append(message)
+        self._bytes += _size(message)
+        self._readers.unpark()
+
+    async def get(self) -> Any:
+        while not self._messages:
+            if self._last is not None or self._is_closed:
+                await trio.lowlevel.checkpoint()
+                return self._last or {"type": "http.disconnect"}
+            await self._readers.park()
+        self._taken += 1
+        if self._taken % TAKEN_IN_ROW == 0:
+            await trio.lowlevel.checkpoint()  # who receives on and on must not stop the world
+        message = self._messages.popleft()
+        self._bytes -= _size(message)
+        self._writers.unpark()
+        return message
+
+    def close(self) -> None:
+        self._is_closed = True
+        self._messages.clear()
+        self._wake()
+
+    def _is_full(self) -> bool:
+        return len(self._messages) >= self._messages_max or (bool(self._messages) and self._bytes >= self._bytes_max)
+
+    def _wake(self) -> None:
+        self._readers.unpark_all()
+        self._writers.unpark_all()
+
+
+def _size(message: Any) -> int:
+    return len(message.get("bytes") or message.get("text") or message.get("body") or b"")
+
+
+class Pulse:
+    """What an app is not told of its websocket: `ping` the client, and wait for its next `beat`, a ping or a pong."""
+
+    def __init__(self, ping: Callable[[], Awaitable[None]]) -> None:
+        self.ping = ping
+        self._beaten = trio.Event()
+
+    def beat(self) -> None:
+        """The client was heard."""
+        self._beaten.set()
+        self._beaten = trio.Event()
+
+    async def next(self) -> None:
+        """Waits until the client is heard again."""
+        await self._beaten.wait()
+
+
+class Handler:
+    """Runs the app once; stands where hypercorn expects its task group. The app's faults end here."""
+
+    def __init__(self, connection: Owner) -> None:
+        self.connection = connection
+        self.scope = trio.CancelScope()
+        self.stream: Leaving
+        self.leaving = False
+
+    async def spawn_app(
+        self, app: Any, config: object, scope: Any, send: Callable[[Any], Awaitable[None]]
+    ) -> Callable[[Any], Awaitable[None]]:
+        inbox = Inbox(self.connection.bounds.inbox_messages_max)
+        self.connection.nursery.start_soon(self._run, app, scope, inbox, send)
+        return inbox.put
+
+    def leave(self) -> None:
+        """The house shuts down: cancels the handler, after which the client is told good-bye."""
+        self.leaving = True
+        self.scope.cancel()
+
+    async def _run(self, app: ASGIApp, scope: Any, inbox: Inbox, send: Callable[[Any], Awaitable[None]]) -> None:
+        try:
+            with self.scope:
+                await app(scope, inbox.get, send)
+        except* (WebSocketDisconnect, ClientDisconnect, ClientGone):
+            pass  # the handler ended because its client did
+        except* Exception as faults:  # a handler's fault ends its request, not the server
+            self.connection.counts.handler_faults += 1
+            if not was_logged(faults):
+                log.error("handler_failed", path=scope["path"], exc_info=faults)
+        finally:
+            inbox.close()
+        if self.leaving:
+            with trio.move_on_after(GOODBYE_SECONDS_MAX):
+                await self.stream.say_goodbye()
+        await send(None)

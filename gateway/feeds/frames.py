@@ -1,0 +1,144 @@
+"""What an agent's websocket carries: the frames that agents send, each the body of a command, and the bytes of both protocols."""
+
+from functools import reduce
+from operator import or_
+from typing import Any, NamedTuple, cast
+
+import msgspec
+
+from aggregates.agent import Heartbeat
+from aggregates.task import CompleteTask, FailTask, PlaceBid, RefuseBid, StartTask, WithdrawBid
+from aggregates.values.document import faults
+from aggregates.values.ids import TaskId
+from aggregates.values.numbers import Token
+from gateway.api.bodies import JSON, MSGPACK, body_type, parse
+from gateway.api.problems import BadRequest, Fault
+from runtime.records import Command
+
+FrameId = str | int | None
+REASON_CHARACTERS_MAX = 2000
+
+COMMAND_BY_TYPE: dict[str, type[Command[Any]]] = {
+    "bid": PlaceBid,
+    "withdraw": WithdrawBid,
+    "refuse": RefuseBid,
+    "start": StartTask,
+    "complete": CompleteTask,
+    "fail": FailTask,
+    "heartbeat": Heartbeat,
+}
+
+
+def _frame(name: str, command: type[Command[Any]]) -> type[msgspec.Struct]:
+    """The frame of a command: its body, with `type`, an `id` that the answer carries again, and the trace that it belongs to."""
+    return msgspec.defstruct(
+        f"{command.__name__}Frame",
+        [("id", FrameId, None), ("traceparent", str, "")],
+        bases=(body_type(command),),
+        namespace={"__doc__": command.__doc__},
+        module=__name__,
+        tag_field="type",
+        tag=name,
+        frozen=True,
+        kw_only=True,
+        forbid_unknown_fields=True,
+    )
+
+
+class Finish(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="finish", forbid_unknown_fields=True):
+    """The agent's program has ended: exit code 0 and a JSON object as its output complete the task, all else is a failed attempt."""
+
+    id: FrameId = None
+    task_id: TaskId
+    token: Token
+    output: str
+    exit_code: int = 0
+    traceparent: str = ""
+
+
+FRAME_BY_TYPE: dict[str, type[msgspec.Struct]] = {
+    **{name: _frame(name, command) for name, command in COMMAND_BY_TYPE.items()},
+    "finish": Finish,
+}
+ANY_FRAME: Any = reduce(or_, FRAME_BY_TYPE.values())
+_COMMAND_BY_FRAME = {FRAME_BY_TYPE[name]: command for name, command in COMMAND_BY_TYPE.items()}
+
+
+class Tag(msgspec.Struct, frozen=True):
+    """What is read of a frame first: whose answer it wants, and which type it is."""
+
+    type: Any = None
+    id: Any = None
+
+
+class Protocol(NamedTuple):
+    """A websocket subprotocol."""
+
+    name: str
+    media_type: str
+
+    @property
+    def is_text(self) -> bool:
+        """Whether its messages are text."""
+        return self.media_type == JSON
+
+    def encode(self, frame: Any) -> bytes:
+        """The bytes of a frame that the house sends."""
+        return msgspec.json.encode(frame) if self.is_text else msgspec.msgpack.encode(frame)
+
+    def read(self, raw: bytes) -> tuple[FrameId, Any]:
+        """A frame's id, and the frame or the `BadRequest` that says what is wrong with it."""
+        try:
+            frame = parse(raw, ANY_FRAME, media_type=self.media_type)
+            return frame.id, frame
+        except BadRequest:
+            return self._read_again(raw)
+
+    def _read_again(self, raw: bytes) -> tuple[FrameId, Any]:
+        """Of a frame in which something is wrong: whose answer it wants, and what is wrong with the type that it says to be."""
+        try:
+            tag = parse(raw, Tag, media_type=self.media_type)
+            frame_id = tag.id if isinstance(tag.id, (str, int)) else None
+        except BadRequest as fault:
+            return None, fault
+        kind = FRAME_BY_TYPE.get(tag.type) if isinstance(tag.type, str) else None
+        if kind is None:
+            known = ", ".join(FRAME_BY_TYPE)
+            return frame_id, BadRequest([Fault(pointer="/type", detail=f"must be one of {known}")])
+        try:
+            return frame_id, parse(raw, kind, media_type=self.media_type)
+        except BadRequest as fault:
+            return frame_id, fault
+
+
+PROTOCOLS = (Protocol("gavel.v1.json", JSON), Protocol("gavel.v1.msgpack", MSGPACK))
+
+
+def command_of(frame: msgspec.Struct, agent_id: str) -> Command[Any]:
+    """The command that a frame is."""
+    if isinstance(frame, Finish):
+        return _outcome(frame, agent_id)
+    fields = msgspec.structs.asdict(frame)
+    del fields["id"], fields["traceparent"]
+    command: Any = _COMMAND_BY_FRAME[type(frame)]
+    return cast(Command[Any], command(agent_id=agent_id, **fields))
+
+
+def _outcome(frame: Finish, agent_id: str) -> Command[Any]:
+    """What a program's end means: an output that is no result must not leave the task waiting for one."""
+    result, wrong = _result(frame)
+    if wrong:
+        reason = "; ".join(wrong)[:REASON_CHARACTERS_MAX]
+        return FailTask(task_id=frame.task_id, agent_id=agent_id, token=frame.token, reason=reason)
+    return CompleteTask(task_id=frame.task_id, agent_id=agent_id, token=frame.token, result=result)
+
+
+def _result(frame: Finish) -> tuple[dict[str, Any], list[str]]:
+    """The result, and what is wrong with it."""
+    if frame.exit_code:
+        return {}, [f"the program ended with {frame.exit_code}"]
+    try:
+        result: dict[str, Any] = parse(frame.output.encode(errors="replace"), dict[str, Any])
+    except BadRequest as error:
+        return {}, [f"the program's output {fault['pointer']} {fault['detail']}" for fault in error.faults]
+    return result, faults("result", result)

@@ -1,0 +1,416 @@
+"""An agent's own websocket: records become frames for it, its frames become commands of its own.
+
+The log is the queue: a socket reads it at its client's pace, one page at a time, from the position that the client names.
+So a slow client costs little memory, a client that comes back misses nothing, and an answer that was lost on the way is in
+the log. Every frame of the client counts as a heartbeat, its answer to our pings too, which any client library gives by
+itself. Frames about one task are taken in their order; those about several tasks share commits. An answer stands: what the
+node can't take at the moment it tries again, and if that lasts, it ends the connection instead of answering.
+"""
+
+from collections import deque
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing, suppress
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
+
+import msgspec
+import trio
+from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection
+from starlette.responses import Response
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketDisconnected
+
+from aggregates.agent import Heartbeat, HeartbeatAck
+from aggregates.key import KeyRevoked
+from aggregates.values.roles import Principal
+from gateway.api.problems import BadRequest, Fault, document_of
+from gateway.api.queries import is_number
+from gateway.door.handlers import Pulse
+from gateway.feeds.frames import PROTOCOLS, FrameId, Protocol, command_of
+from gateway.feeds.post_office import PostOffice
+from gateway.feeds.translator import Frame, Translator
+from runtime.delivery import Context, Delivery
+from runtime.errors import Conflict, Failure, NotAnswered, Overloaded, Refused, Unreachable
+from runtime.system import System
+from runtime.trace import parsed
+
+R = TypeVar("R")
+
+FAULTS_MAX = 20
+"""Frames in which something is wrong, before the socket is closed."""
+
+POSITION_SECONDS = 5.0
+"""How often the client is told how far it has come when nothing else tells it."""
+
+HEARTBEAT_SECONDS_MIN = 1.0
+"""Heartbeats that come faster are answered without asking."""
+
+HEARTBEATS_IN_TERM = 4
+"""How many heartbeats a client is told to send in a lease's term."""
+
+COMMANDS_AT_ONCE_MAX = 64
+"""Commands of one client under way; it is not read on until one has ended."""
+
+RETRY_SECONDS = 0.5
+PATIENCE_SECONDS = 20.0
+"""How long a command is tried again that the node can't take at the moment."""
+
+GOODBYE_SECONDS_MAX = 1.0
+POLICY_VIOLATION = 1008
+TRY_AGAIN_LATER = 1013
+REPLACED = 4409
+
+
+Pace = Callable[[Principal], Awaitable[None]]
+"""Returns when one more frame of this agent may be taken."""
+
+Note = Callable[[HTTPConnection, Principal, str, Exception], None]
+"""Takes down that something was refused: on which connection, to whom, what it was, and why."""
+
+
+class Sockets:
+    """The agents' websockets of a node, one for each agent: the newest is the good one."""
+
+    def __init__(
+        self,
+        system: System,
+        position_in: Callable[[str], str] = str,
+        note: Note | None = None,
+        pace: Pace | None = None,
+    ) -> None:
+        """`position_in` tells the position in a cursor, or refuses one of another journal; `note` takes down what is refused; `pace`
+        keeps a client waiting that sends too much."""
+        self.system = system
+        self.note = note
+        self.pace = pace
+        self._position_in = position_in
+        self.translator = Translator(system.journal)
+        self.office = PostOffice(system.journal, self.translator.addressees)
+        self._socket_by_agent: dict[tuple[str, str], AgentSocket] = {}
+
+    def __len__(self) -> int:
+        return len(self._socket_by_agent)
+
+    async def run(self) -> None:
+        """Brings the sockets what concerns them, until cancelled."""
+        await self.office.run()
+
+    def end(self, code: int, reason: str) -> None:
+        """Ends all of them."""
+        for socket in list(self._socket_by_agent.values()):
+            socket.end(code, reason)
+
+    async def serve(self, websocket: WebSocket, principal: Principal, key: str = "") -> None:
+        """Serves an agent until either side ends; `key` is its own where it has yet to be told.
+
+        Raises, before it accepts, what the client has to be told.
+        """
+        protocol = _chosen(websocket)
+        named = self._position_in(websocket.query_params.get("after", ""))
+        after = _after(named, self.system.journal.position)
+        socket = AgentSocket(self, websocket, principal, protocol, after)
+        beat = await socket.beat()
+        await websocket.accept(subprotocol=protocol.name if websocket.scope["subprotocols"] else None)
+        name = (principal.tenant, principal.agent_id)
+        if (earlier := self._socket_by_agent.get(name)) is not None:
+            earlier.end(REPLACED, "another socket of this agent was opened")
+        self._socket_by_agent[name] = socket
+        try:
+            await socket.run(beat, key)
+        finally:
+            if self._socket_by_agent.get(name) is socket:
+                del self._socket_by_agent[name]
+
+
+class Sent(NamedTuple):
+    """A command that is under way, and whose frame it was."""
+
+    command: Any
+    context: Context
+    frame_id: FrameId
+    delivery: Delivery
+
+
+class AgentSocket:
+    """One connection of one agent."""
+
+    def __init__(
+        self, sockets: Sockets, websocket: WebSocket, principal: Principal, protocol: Protocol, after: int
+    ) -> None:
+        self.sockets = sockets
+        self.websocket = websocket
+        self.principal = principal
+        self.protocol = protocol
+        self.position = after
+        self._context = self._in_trace(websocket.headers.get("traceparent", ""))
+        self._scope = trio.CancelScope()
+        self._ending: tuple[int, str] | None = None
+        self._is_gone = False
+        self._is_listening = True
+        self._faults = 0
+        self._told_at = 0.0
+        self._pulse: Pulse | None = websocket.scope.get("state", {}).get("pulse")
+        self._opened_at = sockets.system.journal.position
+        self._told_again: set[tuple[str, int]] = set()
+        self._places = trio.lowlevel.ParkingLot()
+        self._tasks_under_way: set[str] = set()
+        self._sent: deque[Sent] = deque()
+        self._answerer = trio.lowlevel.ParkingLot()
+        self._beat: HeartbeatAck | None = None
+        self._beat_at = 0.0
+
+    def _in_trace(self, traceparent: str) -> Context:
+        parent, trace_id = parsed(traceparent) or ("", "")
+        who = self.principal
+        return Context(tenant=who.tenant, principal=who.name, correlation=trace_id, traceparent=parent)
+
+    def end(self, code: int, reason: str) -> None:
+        """Ends the connection with a close frame that says why."""
+        self._ending = self._ending or (code, reason)
+        self._scope.cancel()
+
+    async def run(self, beat: HeartbeatAck, key: str) -> None:
+        """Welcomes the agent, then speaks and listens until the client leaves or `end` is called."""
+        with self._scope:
+            await self._welcome(beat, key)
+            async with trio.open_nursery() as telling:
+                telling.start_soon(self._tell)
+                if self._pulse is not None:
+                    telling.start_soon(self._ping, self._pulse, beat.lease_seconds / HEARTBEATS_IN_TERM)
+                    telling.start_soon(self._feel, self._pulse)
+                async with trio.open_nursery() as commands:
+                    commands.start_soon(self._answer, commands)
+                    await self._listen(commands)
+                    self._is_listening = False
+                    self._answerer.unpark_all()
+                telling.cancel_scope.cancel()
+        if self._ending is not None and not self._is_gone:
+            # The client may have gone at the same moment.
+            with trio.move_on_after(GOODBYE_SECONDS_MAX), suppress(WebSocketDisconnect, WebSocketDisconnected):
+                await self.websocket.close(*self._ending)
+
+    async def beat(self) -> HeartbeatAck:
+        """The agent was heard. Raises what the coordinator refuses it for."""
+        now = trio.current_time()
+        if self._beat is None or now >= self._beat_at + HEARTBEAT_SECONDS_MIN:
+            heartbeat = Heartbeat(agent_id=self.principal.agent_id)
+            self._beat = await self.sockets.system.ask(heartbeat, self._context)
+            self._beat_at = now
+        return self._beat
+
+    async def _ping(self, pulse: Pulse, seconds: float) -> None:
+        while True:
+            await trio.sleep(seconds)
+            await pulse.ping()
+
+    async def _feel(self, pulse: Pulse) -> None:
+        while True:
+            await pulse.next()
+            with suppress(Failure):  # the next frame is told
+                await self.beat()
+
+    # ---- what the log has for it
+
+    async def _welcome(self, beat: HeartbeatAck, key: str) -> None:
+        welcome = {
+            "type": "welcome",
+            "agent_id": self.principal.agent_id,
+            "position": self.position,
+            "lease_seconds": beat.lease_seconds,
+            "heartbeat_seconds": beat.lease_seconds / HEARTBEATS_IN_TERM,
+            "leases": beat.leases,
+        }
+        await self._send(welcome | ({"key": key} if key else {}))
+        for lease in beat.leases:
+            award = await self.sockets.translator.lease(lease.task_id, lease.token)
+            if award is not None:
+                self._told_again.add((lease.task_id, lease.token))
+                del award["position"]  # which may be past what the client has yet to be told
+                await self._send(award)
+
+    async def _tell(self) -> None:
+        collected = self.sockets.office.collect(self.principal, self.position, POSITION_SECONDS)
+        async with aclosing(collected) as pages:
+            async for position, records in pages:
+                for recorded in records:
+                    if isinstance(recorded.event, KeyRevoked) and recorded.event.key_id == self.principal.key_id:
+                        self.end(POLICY_VIOLATION, f"the key was revoked: {recorded.event.reason}"[:120])
+                    for frame in await self.sockets.translator.frames(recorded, self.principal.agent_id):
+                        if not self._is_idle(frame):
+                            await self._send(frame)
+                self.position = position
+                if trio.current_time() >= self._told_at + POSITION_SECONDS:
+                    await self._send({"type": "position", "position": position})
+
+    def _is_idle(self, frame: Frame) -> bool:
+        """Whether it is an award that was told with the welcome, or was over by then; or a call that nobody can answer any more:
+        who reads slowly would only fall further behind."""
+        is_old = frame["position"] <= self._opened_at
+        match frame["type"]:
+            case "award":
+                return is_old or (frame["task_id"], frame["token"]) in self._told_again
+            case "call":
+                return not is_old and not frame["closes_in"]
+            case _:
+                return False
+
+    async def _send(self, frame: Frame) -> None:
+        """Sends a frame, unless the client has left: what is under way for it still ends."""
+        if "position" in frame:
+            self._told_at = trio.current_time()
+        if self._is_gone:
+            await trio.lowlevel.checkpoint()
+            return
+        encoded = self.protocol.encode(frame)
+        try:
+            if self.protocol.is_text:
+                await self.websocket.send_text(encoded.decode())
+            else:
+                await self.websocket.send_bytes(encoded)
+        except (WebSocketDisconnect, WebSocketDisconnected):
+            self._is_gone = True
+
+    # ---- what it says
+
+    async def _listen(self, commands: trio.Nursery) -> None:
+        while self._ending is None:  # what waits to be read need not pass a point where it could be cancelled
+            message = await self.websocket.receive()
+            if message["type"] == "websocket.disconnect":
+                return
+            if self.sockets.pace is not None:
+                await self.sockets.pace(self.principal)
+            await self._take(message, commands)
+
+    async def _take(self, message: Any, commands: trio.Nursery) -> None:
+        frame_id: FrameId = None
+        try:
+            beat = self._beat
+            if beat is None or trio.current_time() >= self._beat_at + HEARTBEAT_SECONDS_MIN:
+                beat = await self._insist(self.beat)
+            frame_id, frame = self._read(message)
+            if isinstance(frame, BadRequest):
+                raise frame
+        except (Failure, BadRequest) as error:
+            await self._refuse(frame_id, error, "frame")
+            return
+        command: Any = command_of(frame, self.principal.agent_id)
+        if isinstance(command, Heartbeat):
+            await self._acknowledge(frame_id, beat)
+            return
+        under_way = self._tasks_under_way
+        while command.task_id in under_way or len(under_way) >= COMMANDS_AT_ONCE_MAX:
+            await self._places.park()
+        under_way.add(command.task_id)
+        context = self._in_trace(frame.traceparent) if frame.traceparent else self._context
+        try:
+            sent = Sent(command, context, frame_id, self.sockets.system.post(command, context))
+        except Failure:
+            commands.start_soon(self._ask, command, context, frame_id)
+            return
+        self._sent.append(sent)
+        self._answerer.unpark()
+
+    async def _answer(self, commands: trio.Nursery) -> None:
+        """Tells the client in the order of its frames what became of them: one task for all commands, since those that share a commit
+        have their answers at once."""
+        try:
+            while self._is_listening or self._sent:
+                if not self._sent:
+                    await self._answerer.park()
+                    continue
+                sent = self._sent[0]
+                try:
+                    reply = await sent.delivery.wait()
+                except (Conflict, Overloaded, NotAnswered):
+                    commands.start_soon(self._ask, sent.command, sent.context, sent.frame_id)
+                except Failure as error:
+                    self._end(sent.command)
+                    await self._refuse(sent.frame_id, error, type(sent.command).__name__)
+                else:
+                    self._end(sent.command)
+                    await self._acknowledge(sent.frame_id, reply)
+                self._sent.popleft()
+        finally:
+            for sent in self._sent:
+                sent.delivery.leave("its caller has left")
+
+    async def _ask(self, command: Any, context: Context, frame_id: FrameId) -> None:
+        """Asks as long as there is hope."""
+        try:
+            reply = await self._insist(partial(self.sockets.system.ask, command, context))
+        except Failure as error:
+            await self._refuse(frame_id, error, type(command).__name__)
+        else:
+            await self._acknowledge(frame_id, reply)
+        finally:
+            self._end(command)
+
+    def _end(self, command: Any) -> None:
+        """The next frame about the same task may be taken."""
+        self._tasks_under_way.remove(command.task_id)
+        self._places.unpark()
+
+    async def _insist(self, ask: Callable[[], Awaitable[R]]) -> R:
+        """The answer, as soon as there is one: commands are idempotent."""
+        until = trio.current_time() + PATIENCE_SECONDS
+        while True:
+            try:
+                return await ask()
+            except (Conflict, Overloaded, NotAnswered):
+                if trio.current_time() >= until:
+                    raise
+            await trio.sleep(RETRY_SECONDS)
+
+    async def _acknowledge(self, frame_id: FrameId, reply: Any) -> None:
+        await self._send({"type": "ack", "id": frame_id, **msgspec.to_builtins(reply)})
+
+    def _read(self, message: Any) -> tuple[FrameId, Any]:
+        raw = message.get("text") if self.protocol.is_text else message.get("bytes")
+        if raw is None:
+            wanted = "text" if self.protocol.is_text else "binary"
+            raise BadRequest([Fault(pointer="", detail=f"{self.protocol.name} takes {wanted} frames")])
+        return self.protocol.read(raw.encode() if isinstance(raw, str) else raw)
+
+    async def _refuse(self, frame_id: FrameId, error: Exception, what: str) -> None:
+        if self.sockets.note is not None:
+            self.sockets.note(self.websocket, self.principal, f"WS {what}", error)
+        if isinstance(error, (Conflict, Overloaded, Unreachable)):
+            self.end(TRY_AGAIN_LATER, "the node can't take it at the moment; say it again")
+            return
+        await self._send(await self._problem(frame_id, error))
+        self._faults += isinstance(error, BadRequest)
+        if self._faults >= FAULTS_MAX:
+            self.end(POLICY_VIOLATION, f"{FAULTS_MAX} faulty frames")
+
+    async def _problem(self, frame_id: FrameId, error: Exception) -> Frame:
+        """The problem document of a failure, as a frame."""
+        response: Response = await document_of(error, self.websocket)
+        members = msgspec.json.decode(response.body)
+        return {
+            "type": "problem",
+            "id": frame_id,
+            "status": members["status"],
+            "code": members["type"].rpartition(":")[2],
+            "detail": members.get("detail", members["title"]),
+            "errors": members.get("errors", []),
+        }
+
+
+def _chosen(websocket: WebSocket) -> Protocol:
+    """The first of our protocols that the client offers; one that names none speaks JSON."""
+    offered = websocket.scope["subprotocols"]
+    if not offered:
+        return PROTOCOLS[0]
+    for protocol in PROTOCOLS:
+        if protocol.name in offered:
+            return protocol
+    raise HTTPException(400, f"this socket speaks {' or '.join(protocol.name for protocol in PROTOCOLS)}")
+
+
+def _after(text: str, newest: int) -> int:
+    """The position from which the client goes on; now, where it names none."""
+    if not text:
+        return newest
+    if not (is_number(text) and int(text) <= newest):
+        raise Refused("position_unknown", f"after must be a position of this journal, 0 to {newest}", status=422)
+    return int(text)

@@ -1,0 +1,113 @@
+"""What an agent's websocket tells the agent, as the API document says it; the translator makes these frames out of records.
+
+`position` is the record's that the frame is made of, and the cursor: whoever comes back with the last one misses nothing.
+`traceparent`, in W3C's form, is there where the task was submitted in a trace.
+"""
+
+from typing import Any
+
+import msgspec
+
+from aggregates.agent import LeaseLeft
+from aggregates.task import TaskType
+from aggregates.values.document import Document
+from gateway.api.problems import Fault
+from gateway.feeds.frames import FrameId
+
+
+class Welcome(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="welcome"):
+    """The first frame: from where on the log is told, how often to be heard, and what the agent holds, of which the awards follow.
+
+    `key` is the agent's own, told to who came with an enrolment key.
+    """
+
+    agent_id: str
+    position: int
+    lease_seconds: float
+    heartbeat_seconds: float
+    leases: list[LeaseLeft]
+    key: str | msgspec.UnsetType = msgspec.UNSET
+
+
+class Call(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="call"):
+    """A call for proposals: answer by a bid or a refusal before it closes."""
+
+    position: int
+    task_id: str
+    round: int
+    attempt: int
+    task_type: TaskType
+    capabilities: list[str]
+    priority: int
+    budget_seconds: float
+    closes_at: float
+    closes_in: float
+    description: str
+    payload: Document
+    traceparent: str | msgspec.UnsetType = msgspec.UNSET
+
+
+class Award(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="award"):
+    """The task is the agent's: report with this token. `inputs` are the results of the tasks that it depends on, by their ids;
+    what was too long for a frame is named in `inputs_left_out`. Told again after a welcome, it has no position."""
+
+    position: int | msgspec.UnsetType = msgspec.UNSET
+    task_id: str
+    token: int
+    attempt: int
+    lease_seconds: float
+    budget_seconds: float
+    task_type: TaskType
+    description: str
+    payload: Document
+    inputs: dict[str, Any]
+    inputs_left_out: list[str] | msgspec.UnsetType = msgspec.UNSET
+    traceparent: str | msgspec.UnsetType = msgspec.UNSET
+
+
+class Lost(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="lost"):
+    """The agent's bid did not win; `winner` is empty where nobody's did."""
+
+    position: int
+    task_id: str
+    winner: str
+    reason: str
+
+
+class Revoked(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="revoked"):
+    """The task is the agent's no more: stop working on it."""
+
+    position: int
+    task_id: str
+    token: int
+    reason: str
+
+
+class Ack(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="ack"):
+    """A frame of the agent with this id was taken. The other members are those of the command's answer."""
+
+    id: FrameId
+    task_id: str | msgspec.UnsetType = msgspec.UNSET
+    agent_id: str | msgspec.UnsetType = msgspec.UNSET
+    round: int | msgspec.UnsetType = msgspec.UNSET
+    lease_seconds: float | msgspec.UnsetType = msgspec.UNSET
+    leases: list[LeaseLeft] | msgspec.UnsetType = msgspec.UNSET
+
+
+class ProblemFrame(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="problem"):
+    """A frame of the agent with this id was refused."""
+
+    id: FrameId
+    status: int
+    code: str
+    detail: str
+    errors: list[Fault]
+
+
+class Position(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="position"):
+    """How far the log is told."""
+
+    position: int
+
+
+Told = Welcome | Call | Award | Lost | Revoked | Ack | ProblemFrame | Position

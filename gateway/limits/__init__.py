@@ -1,0 +1,1 @@
+"""How much each caller and each tenant may ask at once and over time."""

@@ -1,0 +1,1 @@
+"""Webhooks: a courier for each, what it sends, and how that is signed."""
