@@ -82,6 +82,12 @@ class Bearers:
         """The longest that any of their tokens is good for."""
         return max((issuer.lifetime_seconds_max for issuer in self._issuer_by_url.values()), default=0.0)
 
+    def roles(self, issuer: str, is_meant: Callable[[Vouched], bool]) -> frozenset[Role]:
+        """As what the tokens that are meant were shown; of none, all roles that this issuer gives, or any where it is not named."""
+        shown = frozenset(one.role for one in self._vouched_by_digest.values() if is_meant(one))
+        asked = [one for url, one in self._issuer_by_url.items() if issuer in ("", url)]
+        return shown or frozenset().union(*(one.roles_given for one in asked))
+
     async def vouched(self, token: str) -> Vouched:
         """Whom a token vouches for. Raises BadToken where for nobody, Unreachable where the keys to tell can't be had."""
         digest = sha256(token.encode(errors="replace")).digest()

@@ -61,6 +61,11 @@ class Issuer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """For whom its tokens have to be."""
         return frozenset([self.audience] if isinstance(self.audience, str) else self.audience)
 
+    @property
+    def roles_given(self) -> frozenset[Role]:
+        """What its tokens can make somebody here."""
+        return frozenset([*self.roles.values(), *([] if self.default_role is None else [self.default_role])])
+
     def role(self, claims: Mapping[str, Any]) -> Role | None:
         """What somebody with these claims is here; None: nobody."""
         return role_of(claims, self.role_claim, self.roles, self.default_role)

@@ -15,6 +15,7 @@ from gateway.api.fields import choosing, some_of, some_page
 from gateway.api.queries import READ, REASON, TENANT, choice, words
 from gateway.api.sorting import listing
 from gateway.identity.auth import check_grant, digest_of
+from gateway.identity.ranks import check_key
 from projections import keys
 
 
@@ -64,7 +65,7 @@ async def replace(call: Call) -> Response:
     row = found(await call.read(keys.find, call.tenant, old_id), "key", old_id)
     _check_own(call, row["expires_at"], body.expires_at)
     body = msgspec.structs.replace(body, expires_at=body.expires_at or row["expires_at"])
-    check_grant(call.principal, Role(row["role"]), tuple(map(Permission, row["scopes"])))
+    check_key(call, row)
     digest = digest_of(call.node.tokens.token(key_id))
     await call.begin(stream(old_id))
     kept = {"label": row["label"], "data_subject": row["data_subject"]}
@@ -90,7 +91,7 @@ async def revoke(call: Call) -> Response:
     if key_id == call.principal.key_id:
         raise HTTPException(409, "a key can't revoke itself; use another admin key")
     row = found(await call.read(keys.find, call.tenant, key_id), "key", key_id)
-    check_grant(call.principal, Role(row["role"]), tuple(map(Permission, row["scopes"])))
+    check_key(call, row)
     await call.begin(stream(key_id))
     return call.reply(await call.ask(RevokeKey(key_id=key_id, reason=call.reason)))
 

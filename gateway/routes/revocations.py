@@ -1,5 +1,6 @@
 """Revocations of identity providers' tokens: one by its id, or all that a subject was given before a moment."""
 
+from functools import partial
 from typing import Annotated
 
 import msgspec
@@ -12,7 +13,8 @@ from aggregates.values.roles import Permission
 from aggregates.values.text import Note
 from gateway.api.calls import Call, Endpoint, tenant_in
 from gateway.api.queries import LIMIT, TENANT
-from gateway.identity.bearers import SERVICE, target_of
+from gateway.identity.bearers import SERVICE, Vouched, target_of
+from gateway.identity.ranks import check_tokens
 from gateway.identity.signed import LEEWAY_SECONDS
 from runtime.errors import Refused
 
@@ -38,7 +40,8 @@ class RevocationList(msgspec.Struct, frozen=True):
 
 
 async def revoke(call: Call) -> Response:
-    """Tokens of an identity provider open nothing from the next request on, and feeds that were opened with them end."""
+    """Tokens of an identity provider open nothing from the next request on, and feeds that were opened with them end. For who may do all
+    that their holder may: of tokens that were not shown here lately, all that their issuer's may."""
     tenant = tenant_in(call)
     body = await call.body(RevokeTokensBody)
     now = call.node.system.clock.now()
@@ -51,6 +54,7 @@ async def revoke(call: Call) -> Response:
         until=max(now, before) + call.node.bearers.lifetime_seconds_max + 2 * LEEWAY_SECONDS,
         reason=body.reason,
     )
+    check_tokens(call, body.issuer, partial(_is_meant, call, tenant, body))
     await call.begin(stream(tenant, command.target))
     return call.reply(await call.ask(command, tenant=tenant), 201)
 
@@ -66,6 +70,16 @@ def _target(call: Call, tenant: str, body: RevokeTokensBody) -> str:
         raise Refused("issuer_unknown", "tokens of this issuer are not taken here", status=422)
     ((claim, value),) = named
     return target_of(call.node.store.origin, tenant, body.issuer, claim, value)
+
+
+def _is_meant(call: Call, tenant: str, body: RevokeTokensBody, vouched: Vouched) -> bool:
+    """Whether this is about a token that somebody has shown."""
+    if vouched.tenant != tenant:
+        return False
+    if body.principal is not None:
+        return vouched.admission(call.node.store.origin).principal.name == body.principal
+    claim = vouched.token_id if body.jti is not None else vouched.subject
+    return vouched.issuer == body.issuer and claim == (body.subject if body.jti is None else body.jti)
 
 
 async def listed(call: Call) -> Response:

@@ -18,6 +18,7 @@ from gateway.api.queries import PAGE, REASON, words
 from gateway.identity.auth import check_origin, digest_of, key_id_of, whose
 from gateway.identity.cookies import delete_cookie
 from gateway.identity.passwords import CHARACTERS_MAX
+from gateway.identity.ranks import check_session
 from gateway.identity.sign_in import by_password, compartment_of, end_session, open_session, user_principal
 from gateway.identity.tickets import LINK_SECONDS, Ticket
 from gateway.limits.admission import check_sign_in
@@ -155,9 +156,10 @@ async def page(call: Call) -> Response:
 
 
 async def end(call: Call) -> Response:
-    """Ends somebody's session; it opens nothing from now on."""
+    """Ends somebody's session; it opens nothing from now on. For who may do all that the session's owner may."""
     session_id = call.path["session_id"]
-    found(await call.read(sessions.find, call.tenant, session_id), "session", session_id)
+    row = found(await call.read(sessions.find, call.tenant, session_id), "session", session_id)
+    await check_session(call, row)
     await call.begin(stream(session_id))
     return call.reply(await call.ask(EndSession(session_id=session_id, reason=call.reason)))
 

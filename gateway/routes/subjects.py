@@ -9,6 +9,7 @@ from aggregates.values.roles import Permission
 from gateway.api.calls import Call, Endpoint
 from gateway.api.queries import LIMIT, REASON, position, words
 from gateway.feeds.live import Line, line
+from gateway.identity.ranks import check_subject
 from gateway.upkeep.erasure import erase
 from projections import personal
 from runtime.blobs import Claim
@@ -90,8 +91,10 @@ async def export(call: Call) -> Response:
 
 async def erasure(call: Call) -> Response:
     """Erases a person's data: every record stays and every proof holds, and nobody can read what was personal in it. It ends when all
-    copies are gone, too; where that is not possible yet, it answers 503, and is carried on by the next call or start."""
+    copies are gone, too; where that is not possible yet, it answers 503, and is carried on by the next call or start. Of somebody who
+    signs in here: for who may do all that they may."""
     name = subject_in(call)
+    await check_subject(call, name)
     await call.begin(stream(call.tenant, name))
     accepted = await erase(call.node, name, call.reason, call.context())
     return call.reply(accepted)

@@ -25,6 +25,7 @@ from gateway.api.calls import Call, Endpoint, found, tenant_in
 from gateway.api.queries import PAGE, READ, REASON, TENANT, choice
 from gateway.identity.auth import check_grant
 from gateway.identity.passwords import CHARACTERS_MAX, check_password
+from gateway.identity.ranks import check_user
 from gateway.identity.sign_in import by_password
 from gateway.parts import Node
 from projections import users
@@ -113,7 +114,7 @@ async def set_password(call: Call) -> Response:
             raise HTTPException(403, "who is no admin sets their own password")
         await _check_current(call, found(row, "user", user_id)["username"], given.current)
     row = found(row, "user", user_id)
-    check_grant(call.principal, Role(row["role"]), ())
+    check_user(call, row)
     password_hash = await _hashed(call, given.password, row["username"], row["email"])
     return await _done(call, SetPassword(user_id=user_id, password_hash=password_hash, data_subject=user_id))
 
@@ -141,7 +142,7 @@ async def remove(call: Call) -> Response:
 async def unlock(call: Call) -> Response:
     """Looks at the user's passwords again, after too many wrong ones."""
     user_id = call.path["user_id"]
-    found(await call.read(users.find, call.tenant, user_id), "user", user_id)
+    check_user(call, found(await call.read(users.find, call.tenant, user_id), "user", user_id))
     await call.begin(stream(user_id))
     return call.reply(await call.ask(Unlock(scope=Scope.ACCOUNT, whose=user_id)))
 
@@ -156,7 +157,7 @@ def _known(call: Call) -> str:
 async def _done(call: Call, command: Any) -> Response:
     user_id = call.path["user_id"]
     row = found(await call.read(users.find, call.tenant, user_id), "user", user_id)
-    check_grant(call.principal, Role(row["role"]), ())
+    check_user(call, row)
     await call.begin(stream(user_id))
     return call.reply(await call.ask(command))
 
