@@ -4,6 +4,7 @@ It is a fold of the log. What tells of a person (names, hashes of passwords) goe
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 from msgspec import Struct, field
 from msgspec.structs import replace
@@ -24,7 +25,10 @@ from aggregates.user import (
 )
 from aggregates.values.roles import Principal, Role
 from runtime.errors import Refused
-from runtime.records import Recorded
+from runtime.records import Command, Recorded
+
+Decision = tuple[str, Command[Any]]
+"""A stream, and what is to be decided there."""
 
 
 class KeyEntry(Struct, frozen=True, kw_only=True):
@@ -94,6 +98,11 @@ class Identities(Struct, kw_only=True):
     locked_until: dict[str, float] = field(default_factory=dict)
     revocation_by_target: dict[str, RevocationEntry] = field(default_factory=dict)
     journal_by_name: dict[str, JournalFacts] = field(default_factory=dict)
+
+    def check_at_home(self, tenant: str) -> None:
+        """Raises Refused where a tenant has a journal of its own."""
+        if tenant in self.journal_by_name:
+            raise Refused("tenant_isolated", f"the keys of {tenant} stand in its own journal")
 
     def check_token(self, tenant: str, subject: str, token: str, issued_at: float) -> None:
         """Raises Refused where this token, or all of the subject that are so old, were revoked."""

@@ -6,7 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from agents.security import REVOCATIONS_MAX, SESSIONS_OF_ONE_MAX
+from agents.security_revocations import REVOCATIONS_MAX
+from agents.security_sessions import SESSIONS_OF_ONE_MAX
 from aggregates import lockout
 from gateway.identity import bearers, fetching, key_sets, login, signed
 from gateway.identity.issuers import KEY_BY_ALGORITHM, Issuer
