@@ -38,6 +38,13 @@ class KeyEntry(Struct, frozen=True, kw_only=True):
     expires_at: float | None
 
 
+class Successor(Struct, frozen=True, kw_only=True):
+    """A key that took another's place, and whether that other one made it."""
+
+    key_id: str
+    is_own: bool
+
+
 class UserEntry(Struct, frozen=True, kw_only=True):
     """A user who has not left."""
 
@@ -86,11 +93,12 @@ class RevocationEntry(Struct, frozen=True, kw_only=True):
 class Identities(Struct, kw_only=True):
     """Keys that have not been revoked, by the digest of their token in hexadecimal digits; users by their ids, and their ids by what they
     sign in with; sessions by the digest of their cookie; until when passwords are not looked at; which tokens were revoked; how many keys
-    each tenant was ever given; the named journals."""
+    each tenant was ever given, and which took the place of others; the named journals."""
 
     key_by_digest: dict[str, KeyEntry] = field(default_factory=dict)
     digest_by_id: dict[str, str] = field(default_factory=dict)
     keys_by_tenant: dict[str, int] = field(default_factory=dict)
+    successor_by_id: dict[str, Successor] = field(default_factory=dict)
     user_by_id: dict[str, UserEntry] = field(default_factory=dict)
     user_id_by_login: dict[str, str] = field(default_factory=dict)
     session_by_digest: dict[str, SessionEntry] = field(default_factory=dict)
@@ -169,7 +177,7 @@ def remember(memory: Identities, recorded: Recorded) -> Identities:
     tenant = recorded.meta.tenant
     match recorded.event:
         case KeyIssued() | KeyReplaced() | KeyRevoked() as event:
-            _remember_key(memory, tenant, event)
+            _remember_key(memory, recorded, event)
         case SessionOpened() | SessionEnded() as event:
             _remember_session(memory, recorded, event)
         case SignInLocked() as event:
@@ -191,7 +199,8 @@ def remember(memory: Identities, recorded: Recorded) -> Identities:
     return memory
 
 
-def _remember_key(memory: Identities, tenant: str, event: KeyIssued | KeyReplaced | KeyRevoked) -> None:
+def _remember_key(memory: Identities, recorded: Recorded, event: KeyIssued | KeyReplaced | KeyRevoked) -> None:
+    tenant = recorded.meta.tenant
     match event:
         case KeyIssued():
             digest = event.digest.hex()
@@ -200,8 +209,12 @@ def _remember_key(memory: Identities, tenant: str, event: KeyIssued | KeyReplace
             memory.keys_by_tenant[tenant] = memory.keys_by_tenant.get(tenant, 0) + 1
         case KeyReplaced():
             digest = memory.digest_by_id[event.key_id]
-            memory.key_by_digest[digest] = replace(memory.key_by_digest[digest], expires_at=event.until)
+            entry = memory.key_by_digest[digest]
+            memory.key_by_digest[digest] = replace(entry, expires_at=event.until)
+            is_own = recorded.meta.principal == entry.principal.name
+            memory.successor_by_id[event.key_id] = Successor(key_id=event.successor_id, is_own=is_own)
         case KeyRevoked():
+            memory.successor_by_id.pop(event.key_id, None)
             memory.key_by_digest.pop(memory.digest_by_id.pop(event.key_id, ""), None)
 
 

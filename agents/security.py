@@ -57,7 +57,7 @@ class Security(Actor[SecurityCommand, Identities]):
         *revocations.COMMANDS,
         *(OpenJournal, RotateKey),
     )
-    FOLD = 4
+    FOLD = 5
     hears = (
         *keys.EVENTS,
         *users.EVENTS,

@@ -2,11 +2,12 @@
 
 from agents.identities import Decision, Identities
 from aggregates import key as keys
-from aggregates.key import IssueKey, KeyAccepted, ReplaceKey, RevokeKey
+from aggregates.key import IssueKey, KeyAccepted, ReplaceKey, RevokeKey, Successors
 from runtime.actor import Effect, reply
 from runtime.errors import Refused
 
 KEYS_MAX = 100_000
+REASON_CHARACTERS_MAX = 2_000
 
 OfKeys = IssueKey | ReplaceKey | RevokeKey
 
@@ -24,7 +25,11 @@ def decide_keys(memory: Identities, message: OfKeys) -> Effect:
             decisions = [(keys.stream(message.key_id), message), _successor(memory, message)]
             accepted = KeyAccepted(key_id=message.successor_id)
         case RevokeKey():
-            decisions, accepted = [(keys.stream(message.key_id), message)], KeyAccepted(key_id=message.key_id)
+            also = _taken_along(memory, message)
+            if message.asked_by in also:
+                raise Refused("key_in_use", "the key that asks would be revoked with it: say `successors=none`")
+            decisions = [(keys.stream(message.key_id), message), *(_with(message, key_id) for key_id in also)]
+            accepted = KeyAccepted(key_id=message.key_id, also=also)
     return Effect(decisions, lambda recorded: reply(message, accepted))
 
 
@@ -51,3 +56,24 @@ def _successor(memory: Identities, message: ReplaceKey) -> Decision:
         scopes=entry.principal.scopes,
     )
     return keys.stream(message.successor_id), issue
+
+
+def _taken_along(memory: Identities, message: RevokeKey) -> tuple[str, ...]:
+    """The successors that are revoked with a key, those that expired aside."""
+    found: list[str] = []
+    entry = memory.key_by_digest.get(memory.digest_by_id.get(message.key_id, ""))
+    if message.successors is Successors.NONE or entry is None or entry.principal.tenant != message.tenant:
+        return ()
+    successor = memory.successor_by_id.get(message.key_id)
+    while successor is not None and (successor.is_own or message.successors is Successors.ALL):
+        entry = memory.key_by_digest.get(memory.digest_by_id.get(successor.key_id, ""))
+        if entry is not None and (entry.expires_at is None or message.at < entry.expires_at):
+            found.append(successor.key_id)
+        successor = memory.successor_by_id.get(successor.key_id)
+    return tuple(found)
+
+
+def _with(message: RevokeKey, key_id: str) -> Decision:
+    """The same of a successor."""
+    reason = f"with {message.key_id}: {message.reason}"[:REASON_CHARACTERS_MAX]
+    return keys.stream(key_id), RevokeKey(key_id=key_id, reason=reason, successors=Successors.NONE)

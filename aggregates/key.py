@@ -41,6 +41,16 @@ class Stage(StrEnum):
     REVOKED = "revoked"
 
 
+class Successors(StrEnum):
+    """Which of the keys that took a key's place are revoked with it."""
+
+    OWN = "own"
+    """Those that it made for itself, and they for themselves: whoever stole it may have."""
+    ALL = "all"
+    """Those that an admin made, too."""
+    NONE = "none"
+
+
 class Key(State, frozen=True, kw_only=True):
     """What decisions about one key need to know."""
 
@@ -60,6 +70,8 @@ class KeyAccepted(Struct, frozen=True, kw_only=True):
     """The key stands as asked."""
 
     key_id: KeyId
+    also: tuple[KeyId, ...] = ()
+    """Its successors that were revoked with it."""
 
 
 class IssueKey(Command[KeyAccepted], frozen=True, kw_only=True):
@@ -93,6 +105,9 @@ class RevokeKey(Command[KeyAccepted], frozen=True, kw_only=True):
 
     key_id: House[KeyId]
     reason: Note = ""
+    successors: House[Successors] = Successors.OWN
+    asked_by: House[str] = ""
+    """The key that asks for it, which can't be among them."""
 
 
 class Authenticate(Command[Principal], frozen=True, kw_only=True):

@@ -138,7 +138,7 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "keys.page": Operation("list_keys"),
     "keys.find": Operation("get_key"),
-    "keys.revoke": Operation("revoke_key", ("404 key_unknown",)),
+    "keys.revoke": Operation("revoke_key", ("404 key_unknown", "key_in_use")),
     "subjects.page": Operation("list_data_subjects"),
     "subjects.export": Operation("get_personal_data", ("subject_unreadable",)),
     "subjects.erasure": Operation(

@@ -270,6 +270,10 @@ KEYS = Part(
         Code("role_needs_registration", (422,), "An agent's own key comes with its registration.", "Register the agent."),
         Code("expiry_passed", (422,), "The key would be dead at birth.", "Choose a later `expires_at`."),
         Code("key_ended", (409,), "The key was revoked, or has been replaced.", "Use its successor, or ask an admin for a key."),
+        Code(
+            "key_in_use", (409,), "The key that asks took the place of the one to revoke, and would be revoked with it.",
+            "Ask with another key, or say `successors=none`.",
+        ),
         Code("scopes_excessive", (422,), "The scopes name what the key's role may not do.", "Name permissions that the role has."),
         Code("tenant_unreadable", (422,), "That is no name of a tenant.", "Use small letters, digits and `-`."),
         Code("tenant_isolated", (409,), "The tenant has a journal of its own, where its keys stand.", "Use a key of that journal."),

@@ -5,6 +5,7 @@ import time
 from typing import Any
 from urllib.parse import quote
 
+from aggregates.key import Successors
 from aggregates.values.roles import Role
 from gateway.client import Client, Denied, NotReached
 from gateway.commands.common import add_journal, add_json, add_settings, print_json
@@ -44,6 +45,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     replace.set_defaults(act=_replace)
     revoke = actions.add_parser("revoke", help="make a key open nothing any more")
     revoke.add_argument("key_id", metavar="KEY_ID")
+    revoke.add_argument(
+        "--successors",
+        choices=tuple(Successors),
+        default=Successors.OWN,
+        help="revoke the keys that took its place, too: those that it made itself (own, the default), all, none",
+    )
     revoke.set_defaults(act=_revoke)
     link = actions.add_parser(
         "link", help="print a link that signs a browser in as the admin of the node that runs, once"
@@ -99,8 +106,8 @@ def _list(client: Client, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _revoke(client: Client, options: argparse.Namespace) -> dict[str, Any]:
-    client.send("DELETE", f"/v1/keys/{options.key_id}")
-    return {"key_id": options.key_id, "revoked": True}
+    done = client.delete(f"/v1/keys/{options.key_id}?successors={options.successors}")
+    return {"key_id": options.key_id, "revoked": True, "also": ", ".join(done["also"])}
 
 
 def _link(client: Client) -> dict[str, Any]:

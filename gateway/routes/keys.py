@@ -6,7 +6,7 @@ import msgspec
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from aggregates.key import IssueKey, KeyAccepted, ReplaceKey, RevokeKey, Stage, stream
+from aggregates.key import IssueKey, KeyAccepted, ReplaceKey, RevokeKey, Stage, Successors, stream
 from aggregates.values.roles import Permission, Role
 from gateway.api import rows
 from gateway.api.bodies import body_type, to_command
@@ -86,14 +86,17 @@ def _check_own(call: Call, ends: float | None, wanted: float | None) -> None:
 
 
 async def revoke(call: Call) -> Response:
-    """Revokes a key; it opens nothing from now on."""
+    """Revokes a key; it opens nothing from now on. So do the keys that it made in its own place, which whoever stole it may have, or as
+    `successors` says."""
     key_id = call.path["key_id"]
     if key_id == call.principal.key_id:
         raise HTTPException(409, "a key can't revoke itself; use another admin key")
     row = found(await call.read(keys.find, call.tenant, key_id), "key", key_id)
     check_key(call, row)
     await call.begin(stream(key_id))
-    return call.reply(await call.ask(RevokeKey(key_id=key_id, reason=call.reason)))
+    wanted = Successors(call.asked(SUCCESSORS) or Successors.OWN)
+    revoking = RevokeKey(key_id=key_id, reason=call.reason, successors=wanted, asked_by=call.principal.key_id)
+    return call.reply(await call.ask(revoking))
 
 
 STREAM = stream("{key_id}")
@@ -102,6 +105,11 @@ FILTERS = (
     choice("role", "Only keys of this role.", Role),
     choice("status", "Only keys that stand here.", Stage),
     words("agent_id", "Only keys that are this agent's own.", None),
+)
+SUCCESSORS = choice(
+    "successors",
+    "Which keys that took this one's place are revoked, too: those that it made itself (`own`, where nothing is said), `all`, `none`.",
+    Successors,
 )
 PAGE = listing(keys.SORTS, rows.Key)
 SOME_PAGE = some_page(KeyPage, "keys", rows.Key)
@@ -147,7 +155,7 @@ routes = (
         revoke,
         Permission.KEYS_MANAGE,
         reply=KeyAccepted,
-        query=(REASON,),
+        query=(REASON, SUCCESSORS),
         acts=True,
         guards=STREAM,
     ),

@@ -53,8 +53,8 @@ class Crew:
         self.system = system
         self.read = 0
 
-    async def ask(self, command: Command[R], tenant: str = TENANT) -> R:
-        return await self.system.ask(command, Context(tenant=tenant, principal="test"))
+    async def ask(self, command: Command[R], tenant: str = TENANT, principal: str = "test") -> R:
+        return await self.system.ask(command, Context(tenant=tenant, principal=principal))
 
     async def register(self, agent_id: str, **changes: Any) -> AgentAccepted:
         command: RegisterAgent = command_by_type[RegisterAgent]

@@ -1,15 +1,16 @@
 """Keys: issued, asked for, revoked, expired."""
 
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
 from aggregates.journal import JOURNALS_MAX, JournalFacts, ListJournals, OpenJournal
-from aggregates.key import Authenticate, IssueKey, KeyAccepted, RevokeKey
+from aggregates.key import Authenticate, IssueKey, KeyAccepted, ReplaceKey, RevokeKey, Successors
 from aggregates.values.roles import Role
 from runtime.errors import Refused
-from tests.agents.crew import open_crew
+from tests.agents.crew import Crew, open_crew
 
 DIGEST = sha256(b"token").digest()
 ISSUE = IssueKey(key_id="k1", role=Role.OPERATOR, digest=DIGEST, label="day shift")
@@ -91,3 +92,43 @@ async def test_named_journals_have_a_bound_and_none_is_exchanged(tmp_path: Path)
             await crew.ask(_open("more"), tenant="default")
         with pytest.raises(Refused, match="journal_exists"):
             await crew.ask(_open("t0", "another"), tenant="default")
+
+
+def _digest(name: str) -> bytes:
+    return sha256(name.encode()).digest()
+
+
+async def test_a_key_takes_along_what_it_made_in_its_own_place_and_what_is_said(tmp_path: Path) -> None:
+    async def chain(crew: Crew, begin: str) -> list[str]:
+        """A key that replaces itself twice, and is then replaced by an admin."""
+        names = [f"{begin}{number}" for number in range(4)]
+        await crew.ask(IssueKey(key_id=names[0], role=Role.OPERATOR, digest=_digest(names[0])))
+        for old, new, by in zip(
+            names, names[1:], (f"operator:{names[0]}", f"operator:{names[1]}", "test"), strict=False
+        ):
+            await crew.ask(ReplaceKey(key_id=old, successor_id=new, digest=_digest(new)), principal=by)
+        return names
+
+    async def good(crew: Crew, names: list[str]) -> list[str]:
+        found = []
+        for name in names:
+            with suppress(Refused):
+                found.append((await crew.ask(Authenticate(digest=_digest(name)), tenant="")).key_id)
+        return found
+
+    async with open_crew(tmp_path) as crew:
+        own, every, none, later = [await chain(crew, begin) for begin in ("a", "b", "c", "d")]
+        assert (await crew.ask(RevokeKey(key_id="a0"))).also == ("a1", "a2")
+        assert (await crew.ask(RevokeKey(key_id="a0"))).also == ()
+        assert (await crew.ask(RevokeKey(key_id="b0", successors=Successors.ALL))).also == ("b1", "b2", "b3")
+        assert (await crew.ask(RevokeKey(key_id="c0", successors=Successors.NONE))).also == ()
+        with pytest.raises(Refused, match="key_in_use"):
+            await crew.ask(RevokeKey(key_id="d0", asked_by="d2"))
+        with pytest.raises(Refused, match="key_unknown"):
+            await crew.ask(RevokeKey(key_id="d0"), tenant="other")
+        left = [await good(crew, names) for names in (own, every, none, later)]
+        assert left == [["a3"], [], ["c1", "c2", "c3"], later]
+        assert (await crew.ask(RevokeKey(key_id="c1"))).also == ("c2",)
+    async with open_crew(tmp_path) as crew:
+        assert (await crew.ask(RevokeKey(key_id="d1"))).also == ("d2",)
+        assert await good(crew, later) == ["d0", "d3"]

@@ -240,6 +240,25 @@ async def test_a_key_is_replaced_by_its_holder_with_an_overlap(admin: Client) ->
     assert (await new.ask("GET", "/v1/tasks")).status_code == 200
 
 
+async def test_a_key_that_is_revoked_takes_its_own_successors_along_unless_they_are_to_stay(admin: Client) -> None:
+    for successors, status in (
+        ("", 401),
+        ("?successors=own", 401),
+        ("?successors=none", 200),
+        ("?successors=all", 401),
+    ):
+        made = (await admin.ask("POST", "/v1/keys", {"role": "tenant_admin"})).json()
+        old, path = Client(admin.node, admin.http, made["key"]), f"/v1/keys/{made['key_id']}"
+        answer = (await old.ask("POST", f"{path}/replacement")).json()
+        new = Client(admin.node, admin.http, answer["key"])
+        if status == 401:
+            refused = await new.ask("DELETE", path + successors)
+            assert refused.json()["type"].endswith("key_in_use"), refused.text
+        revoked = (await admin.ask("DELETE", path + successors)).json()
+        assert revoked["also"] == ([answer["key_id"]] if status == 401 else [])
+        assert (await new.ask("GET", "/v1/tasks")).status_code == status
+
+
 @pytest.mark.parametrize("role", [Role.OPERATOR, Role.AGENT])
 async def test_nobody_replaces_anothers_key_but_an_admin(admin: Client, role: Role) -> None:
     made = (await admin.ask("POST", "/v1/keys", {"role": "agent"})).json()
