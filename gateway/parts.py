@@ -28,6 +28,7 @@ from gateway.identity.tickets import Tickets
 from gateway.limits.admission import Visitors, pace
 from gateway.limits.callers import Callers
 from gateway.limits.fair import FairTurns
+from gateway.limits.places import Places
 from gateway.limits.rates import Rates
 from gateway.outside import Sender
 from gateway.settings import GavelSettings
@@ -56,6 +57,9 @@ R = TypeVar("R")
 
 TENANT = "default"
 """The tenant of the first admin key, and so of whatever it makes; its admins look after the node."""
+
+BATCHES_OF_TENANT_MAX = 4
+"""That go on at a time: more would only lengthen each other."""
 
 LAG_POSITIONS_MAX = 10_000
 """How far the read models may be behind before the node calls itself not ready."""
@@ -108,6 +112,7 @@ class Compartment:
         )
         self.waits = Waits(self.system)
         self.operations = Operations()
+        self.batches = Places(BATCHES_OF_TENANT_MAX)
         self.sockets = Sockets(self.system, self.position_in, self.trail.refuse, partial(pace, visitors))
         self.fanout = Fanout(self.system.journal)
         terms = Terms(settings.webhook_retry_seconds_max, settings.webhook_dead_seconds)

@@ -1,11 +1,13 @@
 """Many requests in one: each goes through the same checks and handlers as if it had come alone, in the order in which they stand there.
 
-The whole is no transaction: each part has a result of its own, and what one has done stays done whatever becomes of the others.
+The whole is no transaction: each part has a result of its own, and what one has done stays done whatever becomes of the others. A caller
+whose key is revoked meanwhile is refused the rest.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from http import HTTPStatus
+from math import inf
 from typing import Any, NamedTuple
 
 import msgspec
@@ -24,10 +26,14 @@ from gateway.api.problems import document_of, problem
 from gateway.api.routing import PATH as PATH_SEGMENTS
 from gateway.api.routing import Table
 from gateway.api.turns import ALONE, READING, Turn, Turns
+from gateway.identity.auth import check_still
 
 PATH = "/v1/batch"
 AT_ONCE_MAX = 256
 """Parts that are under way at a time."""
+
+CHECK_SECONDS = 0.1
+"""For so long a caller who was let in is taken to be so still, if no part has done what could end it."""
 
 ANSWER_BYTES_MAX = 16 * 2**20
 """When the results have come to this, nothing more is read."""
@@ -110,6 +116,7 @@ class _Batch:
         self._room = trio.Semaphore(AT_ONCE_MAX)
         self._ended: dict[int, trio.Event] = {}
         self._bytes = 0
+        self._checked_at = -inf
 
     async def start(self, nursery: trio.Nursery, number: int, part: Part) -> Turn:
         """Begins a part, as soon as few enough are under way."""
@@ -118,15 +125,21 @@ class _Batch:
         try:
             line, parameters = line_of(self._lines, part)
         except HTTPException as error:
-            turn = Turn(self._turns, is_alone=False)
+            turn = Turn(self._turns, self._check, is_alone=False)
             answering = partial(_refuse, error)
         else:
             is_read = line.method == "GET" and bool(line.rests_on)
             acts = line.acts and self._call.principal.role not in MACHINES
-            turn = Turn(self._turns, is_alone=acts or not (is_read or line.asks_once))
+            turn = Turn(self._turns, self._check, is_alone=acts or not (is_read or line.asks_once))
             answering = partial(self._answer, line, parameters, part, turn, is_read)
         nursery.start_soon(self._run, number, part, turn, answering)
         return turn
+
+    async def _check(self) -> None:
+        """Raises `HTTPException` where the batch's caller is let in no more, or as somebody else."""
+        if trio.current_time() >= self._checked_at + CHECK_SECONDS:
+            await check_still(self._call.request, self._call.request.app.state.node, self._call.principal)
+            self._checked_at = trio.current_time()
 
     async def result(self, number: int) -> Result:
         """What became of a part, once it has ended."""
@@ -141,6 +154,8 @@ class _Batch:
         except Exception as error:  # noqa: BLE001 — a part that fails, fails alone
             response = await document_of(error, request)
         finally:
+            if turn.is_alone:
+                self._checked_at = -inf  # it may have been about the caller
             turn.end()
             self._room.release()
         self.results[number] = _result(response, request.scope)
@@ -151,16 +166,20 @@ class _Batch:
         self, line: Endpoint, parameters: Mapping[str, str], part: Part, turn: Turn, is_read: bool, request: Request
     ) -> Response:
         request.scope["path_params"] = dict(parameters)
-        if is_read:
-            await turn.take(READING)
-            turn.go_on()
-        elif turn.is_alone:
-            await turn.take(ALONE)
+        call = Call(request, self._call.node, self._call.principal, line)
+        call.turn = turn
+        try:
+            if is_read:
+                await turn.take(READING)
+                turn.go_on()
+            elif turn.is_alone:
+                await turn.take(ALONE)
+        except HTTPException as error:
+            call.failed(error)
+            raise
         if line.method == "GET" and self._bytes > ANSWER_BYTES_MAX:
             detail = f"the results have more than {ANSWER_BYTES_MAX} bytes; ask for this by itself"
             return problem(507, "batch_answer_full", "Batch answer full", detail=detail)
-        call = Call(request, self._call.node, self._call.principal, line)
-        call.turn = turn
         return await calls.run(call)
 
     def _request(self, number: int, part: Part) -> Request:

@@ -8,16 +8,21 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 import trio
+from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from gateway.api.preferences import preferences
 from gateway.api.problems import document_of
-from runtime.errors import Overloaded
+from gateway.identity.auth import check_still
+from runtime.errors import Failure, Overloaded
 
 if TYPE_CHECKING:
     from gateway.api.calls import Call
 
 OPERATIONS_MAX = 100
+CHECK_SECONDS = 0.5
+"""How often it is asked whether the caller would still be let in."""
+
 PATH = "/v1/operations/{operation_id}"
 
 Work = Callable[[], Awaitable[Any]]
@@ -90,7 +95,7 @@ class Operations:
 
 async def _run(operation: Operation, call: "Call", work: Work) -> None:
     try:
-        operation.result = await work()
+        operation.result = await _while_welcome(call, work)
     except Exception as error:  # noqa: BLE001 — told by whoever asks
         operation.error = error
         operation.problem = msgspec.Raw(bytes((await document_of(error, call.request)).body))
@@ -98,6 +103,34 @@ async def _run(operation: Operation, call: "Call", work: Work) -> None:
     operation.ended.set()
     if call.is_left_open:
         await call.left_open_ended(operation.error)
+
+
+async def _while_welcome(call: "Call", work: Work) -> Any:
+    """What the work comes to. Raises `HTTPException` where its caller is let in no more: it is given up then."""
+    results: list[Any] = []
+    errors: list[Exception] = []
+
+    async def watch() -> None:
+        while not errors:
+            await trio.sleep(CHECK_SECONDS)
+            try:
+                await check_still(call.request, call.request.app.state.node, call.principal)
+            except HTTPException as error:
+                errors.append(error)
+            except Failure:
+                pass  # nobody can say now
+        nursery.cancel_scope.cancel()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(watch)
+        try:
+            results.append(await work())
+        except Exception as error:  # noqa: BLE001 — raised below, by itself
+            errors.append(error)
+        nursery.cancel_scope.cancel()
+    if errors:
+        raise errors[0]
+    return results[0]
 
 
 async def operate(call: "Call", work: Work) -> Response:

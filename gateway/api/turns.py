@@ -4,6 +4,7 @@ What is decided by one actor is decided in the order in which it was sent there,
 disk: it is sent as soon as that one was. Whatever goes elsewhere waits until nothing is under way. Reads share a lane, and wait for writes.
 """
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import trio
@@ -38,10 +39,12 @@ class Turns:
 class Turn:
     """One part's place in the order: it takes a lane once, before it does anything that others could see or that others did."""
 
-    def __init__(self, turns: Turns, *, is_alone: bool) -> None:
+    def __init__(self, turns: Turns, check: Callable[[], Awaitable[None]], *, is_alone: bool) -> None:
+        """`check` raises what the part is refused for when its turn has come."""
         self.passed = trio.Event()
         """Set when the part after this one may begin."""
         self._turns = turns
+        self._check = check
         self.is_alone = is_alone
         self._lane: Any = None
 
@@ -50,6 +53,7 @@ class Turn:
         if self._lane is None:
             self._lane = ALONE if self.is_alone else lane
             await self._turns.take(self._lane)
+            await self._check()
 
     def go_on(self) -> None:
         """What this part does has its place in the order: the next may follow, unless this one goes alone."""

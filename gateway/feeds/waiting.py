@@ -13,6 +13,7 @@ from starlette.requests import Request
 
 from gateway.api import conditional
 from gateway.api.preferences import preferences
+from gateway.identity.auth import check_still
 from runtime.records import Recorded
 from runtime.system import System
 
@@ -105,7 +106,8 @@ class Waits:
 
 
 async def awaited(call: "Call", stream: str, wanted: Wanted, look: Callable[[], Awaitable[T | None]]) -> T | None:
-    """What `look` finds at last; None where the caller does not wait, where too many do, and when his time is up."""
+    """What `look` finds at last; None where the caller does not wait, where too many do, and when his time is up. Raises
+    `HTTPException` where what he came with was revoked meanwhile."""
     seconds = preferences(call.request.scope).wait
     if not seconds:
         return None
@@ -121,9 +123,11 @@ async def awaited(call: "Call", stream: str, wanted: Wanted, look: Callable[[], 
                     return found
                 await watch.next()
 
+        found = None
         with trio.move_on_after(seconds):
-            return await _while_there(call.request, go_on)
-    return None
+            found = await _while_there(call.request, go_on)
+    await check_still(call.request, call.request.app.state.node, call.principal)
+    return found
 
 
 async def changed(call: "Call", position: int) -> bool:

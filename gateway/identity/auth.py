@@ -163,10 +163,20 @@ async def _told(
     return principal
 
 
-async def is_welcome(connection: HTTPConnection, node: Doorkeeper[Compartment]) -> bool:
-    """Whether what opened this connection would still open it; no where nobody can say."""
+async def check_still(connection: HTTPConnection, node: Doorkeeper[Compartment], principal: Principal) -> None:
+    """Raises `HTTPException` 401 where what somebody came with opens nothing any more, and 403 where they may do something else with it
+    now. Who came without is who they were."""
+    if "authorization" not in connection.headers and cookie_of(connection) is None:
+        return
+    _, now = await authenticate(connection, node)
+    if now != principal:
+        raise HTTPException(403, "what you may do has changed since this began: ask again")
+
+
+async def is_welcome(connection: HTTPConnection, node: Doorkeeper[C_co], needs: Permission) -> bool:
+    """Whether what opened this connection would still open it for what this needs; no where nobody can say."""
     try:
-        await authenticate(connection, node)
+        check_permission(*await authenticate(connection, node), needs)
     except (HTTPException, Failure):
         return False
     return True

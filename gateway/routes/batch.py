@@ -3,7 +3,6 @@
 from typing import Annotated, Any, Literal
 
 import msgspec
-import trio
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
@@ -15,10 +14,6 @@ from gateway.api.problems import BadRequest, Fault
 PARTS_MAX = 1_000
 KEY_CHARACTERS_MAX = 190
 """Of the whole batch's key: each part's is made of it and of the part's number."""
-
-BATCHES_AT_ONCE_MAX = 4
-_few_at_a_time = trio.CapacityLimiter(BATCHES_AT_ONCE_MAX)
-"""More would only lengthen each other; who comes then waits."""
 
 Target = Annotated[str, msgspec.Meta(max_length=4_000, pattern=r"^/[!-~]*$(?!\n)")]
 Value = Annotated[str, msgspec.Meta(max_length=4_000, pattern=r"^[ -~]*$(?!\n)")]
@@ -58,7 +53,8 @@ class BatchAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def batch(call: Call) -> Response:
-    """Does many requests in their order, each with its own result: it is no transaction, what one has done stays done.
+    """Does many requests in their order, each with its own result: it is no transaction, what one has done stays done. Of a tenant a few
+    batches go on at a time, others wait; where the key is revoked meanwhile, the parts that are left are refused.
 
     Each part is checked as if it had come alone, and sees what those before it did. Under an Idempotency-Key each part has a key of its
     own: sent again, what was done is answered as before, and what was refused is tried again.
@@ -72,7 +68,7 @@ async def batch(call: Call) -> Response:
         raise HTTPException(400, detail)
     lines: Lines = call.request.app.state.lines
     parts = _parts(body)
-    async with _few_at_a_time:
+    async with call.node.batches.taken(call.tenant):
         results = await run(call, parts, lines, stops=body.on_error == "stop")
     return call.reply(BatchAnswer(results=results))
 

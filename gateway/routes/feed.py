@@ -23,6 +23,7 @@ from runtime.records import Recorded
 
 T = TypeVar("T")
 
+NEEDS = Permission.LOG_READ
 EVERY_SECONDS_MAX = 60.0
 POLICY_VIOLATION, NORMAL_CLOSURE = 1008, 1000
 
@@ -61,7 +62,8 @@ class PositionFrame(msgspec.Struct, frozen=True, kw_only=True, tag_field="type",
 
 async def feed(call: Call) -> Response:
     """Server-sent events from `Last-Event-ID` or `after` on, for ever. An event's id is its position, its name the record's kind,
-    its data the record; events named `position` say how far the feed is. It ends when the key is revoked, or at `until`."""
+    its data the record; events named `position` say how far the feed is. It ends when the key is revoked or may not read it any more,
+    or at `until`."""
     last_seen = call.request.headers.get("last-event-id")
     named = call.asked(FROM) if last_seen is None else FROM.read(call.node.position_in(last_seen))
     chosen = wanted(call.asked)
@@ -182,7 +184,7 @@ class _Asked:
     ) -> None:
         self.node = node
         self.every_seconds = every_seconds
-        self._welcome = partial(is_welcome, connection, connection.app.state.node)
+        self._welcome = partial(is_welcome, connection, connection.app.state.node, NEEDS)
         self._tenant = principal.tenant
         self._chosen = chosen
         self._newest = newest
@@ -211,9 +213,7 @@ class _Asked:
         return (place is None or place <= journal.position) and (time is None or time <= journal.clock.now())
 
 
-routes = (Endpoint("GET", "/v1/feed", feed, Permission.LOG_READ, query=QUERY, media="text/event-stream"),)
+routes = (Endpoint("GET", "/v1/feed", feed, NEEDS, query=QUERY, media="text/event-stream"),)
 sockets = (
-    SocketEndpoint(
-        "/v1/feed", feed_socket, Permission.LOG_READ, query=QUERY, tells=RecordFrame | RecordsFrame | PositionFrame
-    ),
+    SocketEndpoint("/v1/feed", feed_socket, NEEDS, query=QUERY, tells=RecordFrame | RecordsFrame | PositionFrame),
 )
