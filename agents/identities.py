@@ -27,6 +27,9 @@ from aggregates.values.roles import Principal, Role
 from runtime.errors import Refused
 from runtime.records import Command, Recorded
 
+LOOKED_THROUGH_EVERY = 256
+"""Revocations that are past go with every so many: to look through all with each would take a start with many of them minutes."""
+
 Decision = tuple[str, Command[Any]]
 """A stream, and what is to be decided there."""
 
@@ -93,11 +96,13 @@ class RevocationEntry(Struct, frozen=True, kw_only=True):
 class Identities(Struct, kw_only=True):
     """Keys that have not been revoked, by the digest of their token in hexadecimal digits; users by their ids, and their ids by what they
     sign in with; sessions by the digest of their cookie; until when passwords are not looked at; which tokens were revoked; how many keys
-    each tenant was ever given, and which took the place of others; the named journals."""
+    each tenant was ever given and how many are good, and which took the place of others; how many users each has; the named journals."""
 
     key_by_digest: dict[str, KeyEntry] = field(default_factory=dict)
     digest_by_id: dict[str, str] = field(default_factory=dict)
     keys_by_tenant: dict[str, int] = field(default_factory=dict)
+    good_keys_by_tenant: dict[str, int] = field(default_factory=dict)
+    users_by_tenant: dict[str, int] = field(default_factory=dict)
     successor_by_id: dict[str, Successor] = field(default_factory=dict)
     user_by_id: dict[str, UserEntry] = field(default_factory=dict)
     user_id_by_login: dict[str, str] = field(default_factory=dict)
@@ -207,6 +212,7 @@ def _remember_key(memory: Identities, recorded: Recorded, event: KeyIssued | Key
             memory.key_by_digest[digest] = KeyEntry(principal=_principal(event, tenant), expires_at=event.expires_at)
             memory.digest_by_id[event.key_id] = digest
             memory.keys_by_tenant[tenant] = memory.keys_by_tenant.get(tenant, 0) + 1
+            _count(memory.good_keys_by_tenant, tenant, 1)
         case KeyReplaced():
             digest = memory.digest_by_id[event.key_id]
             entry = memory.key_by_digest[digest]
@@ -215,7 +221,14 @@ def _remember_key(memory: Identities, recorded: Recorded, event: KeyIssued | Key
             memory.successor_by_id[event.key_id] = Successor(key_id=event.successor_id, is_own=is_own)
         case KeyRevoked():
             memory.successor_by_id.pop(event.key_id, None)
-            memory.key_by_digest.pop(memory.digest_by_id.pop(event.key_id, ""), None)
+            if memory.key_by_digest.pop(memory.digest_by_id.pop(event.key_id, ""), None) is not None:
+                _count(memory.good_keys_by_tenant, tenant, -1)
+
+
+def _count(count_by_tenant: dict[str, int], tenant: str, more: int) -> None:
+    count = count_by_tenant.pop(tenant, 0) + more
+    if count:
+        count_by_tenant[tenant] = count
 
 
 def _principal(event: KeyIssued, tenant: str) -> Principal:
@@ -248,12 +261,13 @@ def _remember_session(memory: Identities, recorded: Recorded, event: SessionOpen
 
 
 def _remember_revocation(memory: Identities, recorded: Recorded, event: TokensRevoked) -> None:
-    for past in [name for name, one in memory.revocation_by_target.items() if one.until <= recorded.meta.at]:
-        del memory.revocation_by_target[past]
-    tenant = recorded.meta.tenant
+    tenant, known = recorded.meta.tenant, memory.revocation_by_target
+    if len(known) % LOOKED_THROUGH_EVERY == 0:
+        for past in [name for name, one in known.items() if one.until <= recorded.meta.at]:
+            del known[past]
     name = revocation(tenant, event.target)
-    memory.revocation_by_target.pop(name, None)  # the newest stands last
-    memory.revocation_by_target[name] = RevocationEntry(
+    known.pop(name, None)  # the newest stands last
+    known[name] = RevocationEntry(
         tenant=tenant, target=event.target, kind=event.kind, issued_before=event.issued_before, until=event.until
     )
 
@@ -276,6 +290,7 @@ def _add_user(memory: Identities, tenant: str, event: UserRegistered) -> None:
         issuer=event.issuer,
         subject=event.subject,
     )
+    _count(memory.users_by_tenant, tenant, 1)
     for name in _logins(memory.user_by_id[event.user_id]):
         memory.user_id_by_login[name] = event.user_id
 
@@ -311,6 +326,7 @@ def _forget_user(memory: Identities, user_id: str, tenant: str) -> None:
     if entry is None or entry.tenant != tenant:
         return
     del memory.user_by_id[user_id]
+    _count(memory.users_by_tenant, tenant, -1)
     for name in _logins(entry):
         memory.user_id_by_login.pop(name, None)
 

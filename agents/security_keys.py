@@ -6,7 +6,9 @@ from aggregates.key import IssueKey, KeyAccepted, ReplaceKey, RevokeKey, Success
 from runtime.actor import Effect, reply
 from runtime.errors import Refused
 
-KEYS_MAX = 100_000
+KEYS_OF_TENANT_MAX = 50_000
+KEYS_MAX = 200_000
+"""Of all tenants of a journal: four have to be full before another is kept from anything."""
 REASON_CHARACTERS_MAX = 2_000
 
 OfKeys = IssueKey | ReplaceKey | RevokeKey
@@ -17,11 +19,11 @@ def decide_keys(memory: Identities, message: OfKeys) -> Effect:
     match message:
         case IssueKey():
             memory.check_at_home(message.tenant)
-            _check_new_key(memory, message.key_id, message.digest)
+            _check_new_key(memory, message.tenant, message.key_id, message.digest)
             decisions: list[Decision] = [(keys.stream(message.key_id), message)]
             accepted = KeyAccepted(key_id=message.key_id)
         case ReplaceKey():
-            _check_new_key(memory, message.successor_id, message.digest)
+            _check_new_key(memory, message.tenant, message.successor_id, message.digest)
             decisions = [(keys.stream(message.key_id), message), _successor(memory, message)]
             accepted = KeyAccepted(key_id=message.successor_id)
         case RevokeKey():
@@ -33,10 +35,12 @@ def decide_keys(memory: Identities, message: OfKeys) -> Effect:
     return Effect(decisions, lambda recorded: reply(message, accepted))
 
 
-def _check_new_key(memory: Identities, key_id: str, digest: bytes) -> None:
+def _check_new_key(memory: Identities, tenant: str, key_id: str, digest: bytes) -> None:
     known = key_id in memory.digest_by_id
+    if not known and memory.good_keys_by_tenant.get(tenant, 0) >= KEYS_OF_TENANT_MAX:
+        raise Refused("keys_too_many", f"{KEYS_OF_TENANT_MAX} keys of this tenant are good; revoke some")
     if not known and len(memory.key_by_digest) >= KEYS_MAX:
-        raise Refused("keys_too_many", f"{KEYS_MAX} keys are good; revoke some")
+        raise Refused("keys_too_many", f"{KEYS_MAX} keys of all tenants are good")
     if not known and digest.hex() in memory.key_by_digest:
         raise Refused("token_exists", "another key has this token")
 

@@ -6,15 +6,17 @@ from aggregates.revocation import ListRevocations, RevocationAccepted, RevokeTok
 from runtime.actor import Effect, reply
 from runtime.errors import Refused
 
-REVOCATIONS_MAX = 10_000
+REVOCATIONS_OF_TENANT_MAX = 5_000
+REVOCATIONS_MAX = 20_000
+"""Of all tenants of a journal."""
 
 
 def revoke_tokens(memory: Identities, message: RevokeTokens) -> Effect:
     """Raises Refused where too many hold."""
     memory.check_at_home(message.tenant)
     known, name = memory.revocation_by_target, revocation(message.tenant, message.target)
-    if name not in known and sum(one.until > message.at for one in known.values()) >= REVOCATIONS_MAX:
-        raise Refused("revocations_too_many", f"{REVOCATIONS_MAX} revocations hold; revoke whole subjects")
+    if name not in known:
+        _check_room(memory, message)
     entry = known.get(name)
     accepted = RevocationAccepted(
         target=message.target,
@@ -25,6 +27,15 @@ def revoke_tokens(memory: Identities, message: RevokeTokens) -> Effect:
     return Effect(
         [(revocations.stream(message.tenant, message.target), message)], lambda recorded: reply(message, accepted)
     )
+
+
+def _check_room(memory: Identities, message: RevokeTokens) -> None:
+    hold = [one for one in memory.revocation_by_target.values() if one.until > message.at]
+    if sum(one.tenant == message.tenant for one in hold) >= REVOCATIONS_OF_TENANT_MAX:
+        detail = f"{REVOCATIONS_OF_TENANT_MAX} revocations of this tenant hold; revoke whole subjects"
+        raise Refused("revocations_too_many", detail)
+    if len(hold) >= REVOCATIONS_MAX:
+        raise Refused("revocations_too_many", f"{REVOCATIONS_MAX} revocations of all tenants hold")
 
 
 def revocations_of(memory: Identities, question: ListRevocations) -> tuple[RevocationAccepted, ...]:

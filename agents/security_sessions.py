@@ -7,7 +7,9 @@ from aggregates.values.roles import Principal
 from runtime.actor import Effect, reply
 from runtime.errors import Refused
 
-SESSIONS_MAX = 10_000
+SESSIONS_OF_TENANT_MAX = 5_000
+SESSIONS_MAX = 20_000
+"""Of all tenants of a journal."""
 SESSIONS_OF_ONE_MAX = 20
 """Sessions of one key or user; the oldest makes room."""
 
@@ -22,14 +24,21 @@ def decide_sessions(memory: Identities, message: OfSessions) -> Effect:
     principal = _signs_in(memory, message)
     if principal.tenant != message.tenant:
         raise Refused("session_elsewhere", "it is of another tenant", status=403)
-    if len(memory.session_by_digest) >= SESSIONS_MAX:
-        raise Refused("sessions_too_many", f"{SESSIONS_MAX} sessions are open", status=503)
+    _check_room(memory, message)
     decisions: list[Decision] = [(sessions.stream(message.session_id), message)]
     open_ = memory.sessions_of(message.user_id or message.key_id)
     spare = [one for one in open_ if one != message.session_id][: max(0, len(open_) + 1 - SESSIONS_OF_ONE_MAX)]
     decisions += [ending(one, "another one made room") for one in spare]
     accepted = SessionAccepted(session_id=message.session_id, principal=principal)
     return Effect(decisions, lambda recorded: reply(message, accepted))
+
+
+def _check_room(memory: Identities, message: OpenSession) -> None:
+    open_ = [one for one in memory.session_by_digest.values() if one.ends_at > message.at]
+    if sum(one.tenant == message.tenant for one in open_) >= SESSIONS_OF_TENANT_MAX:
+        raise Refused("sessions_too_many", f"{SESSIONS_OF_TENANT_MAX} sessions of this tenant are open", status=503)
+    if len(open_) >= SESSIONS_MAX:
+        raise Refused("sessions_too_many", f"{SESSIONS_MAX} sessions of all tenants are open", status=503)
 
 
 def _signs_in(memory: Identities, message: OpenSession) -> Principal:

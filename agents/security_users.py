@@ -24,7 +24,9 @@ from runtime.actor import Effect, Reply, reply
 from runtime.errors import Refused
 from runtime.records import Recorded
 
+USERS_OF_TENANT_MAX = 25_000
 USERS_MAX = 100_000
+"""Of all tenants of a journal."""
 
 ENDS_SESSIONS: dict[type, str] = {
     DisableUser: "the user was disabled",
@@ -41,8 +43,7 @@ def decide_users(memory: Identities, message: OfUsers) -> Effect:
     match message:
         case RegisterUser():
             memory.check_at_home(message.tenant)
-            if len(memory.user_by_id) >= USERS_MAX:
-                raise Refused("users_too_many", f"{USERS_MAX} users are known; remove some")
+            _check_room(memory, message.tenant)
             _check_free(memory, message.tenant, message.user_id, username=message.username)
             if message.issuer:
                 name = federated(message.tenant, message.issuer, message.subject)
@@ -56,6 +57,13 @@ def decide_users(memory: Identities, message: OfUsers) -> Effect:
         decisions += endings(memory, message.user_id, why)
     accepted = UserAccepted(user_id=message.user_id)
     return Effect(decisions, lambda recorded: reply(message, accepted))
+
+
+def _check_room(memory: Identities, tenant: str) -> None:
+    if memory.users_by_tenant.get(tenant, 0) >= USERS_OF_TENANT_MAX:
+        raise Refused("users_too_many", f"{USERS_OF_TENANT_MAX} users of this tenant are known; remove some")
+    if len(memory.user_by_id) >= USERS_MAX:
+        raise Refused("users_too_many", f"{USERS_MAX} users of all tenants are known")
 
 
 def _check_free(memory: Identities, tenant: str, user_id: str, **names: str) -> None:

@@ -266,7 +266,7 @@ KEYS = Part(
     (
         Code("key_unknown", (403, 404), "There is no such key.", "Check the id."),
         Code("key_exists", (409,), "The id is another key's.", "Issue it under a new Idempotency-Key."),
-        Code("keys_too_many", (409, 422), "There are as many good keys as may be.", "Revoke some."),
+        Code("keys_too_many", (409, 422), "There are as many good keys of the tenant as may be.", "Revoke some."),
         Code("role_needs_registration", (422,), "An agent's own key comes with its registration.", "Register the agent."),
         Code("expiry_passed", (422,), "The key would be dead at birth.", "Choose a later `expires_at`."),
         Code("key_ended", (409,), "The key was revoked, or has been replaced.", "Use its successor, or ask an admin for a key."),
@@ -305,7 +305,7 @@ USERS = Part(
         Code("user_exists", (409,), "The user stands otherwise than this needs.", "GET the user to see how."),
         Code("username_taken", (409,), "Another user of the tenant has this name.", "Choose another."),
         Code("email_taken", (409,), "Another user of the tenant has this address.", "Use another."),
-        Code("users_too_many", (409,), "There are as many users as may be.", "Remove some."),
+        Code("users_too_many", (409,), "There are as many users of the tenant as may be.", "Remove some."),
         Code("role_needs_key", (422,), "The role is one of programs, which have keys.", "Choose a role of people."),
         Code("password_unfit", (422,), "The password is too short, too long, or the user's name.", "Choose another; `detail` says why."),
         Code("password_elsewhere", (409,), "An identity provider vouches for the user, who has no password here.", "Set it there."),
@@ -313,7 +313,7 @@ USERS = Part(
         Code("session_unknown", (404,), "There is no such session.", "Check the id."),
         Code("session_exists", (409,), "The session stands otherwise than this needs.", "GET /v1/sessions tells how."),
         Code("session_elsewhere", (403,), "The session is of another tenant.", "Use that tenant's."),
-        Code("sessions_too_many", (503,), "As many sessions are open as may be.", "Sign out elsewhere, or come again."),
+        Code("sessions_too_many", (503,), "As many sessions of the tenant are open as may be.", "Sign out elsewhere, or come again."),
         Code("bad_gateway", (502,), "The identity provider does not answer.", "Come again; who is signed in is not concerned."),
         Code(
             "revocation_unclear", (422,), "Not one of jti, subject and principal was named, or more than one.",
@@ -321,7 +321,10 @@ USERS = Part(
         ),
         Code("issuer_unknown", (422,), "Tokens of this issuer are not taken here.", "Give its URL as GAVEL_TOKEN_ISSUERS has it."),
         Code("revocation_over", (422,), "Tokens that were issued before that have all expired.", "Nothing is to be done."),
-        Code("revocations_too_many", (409,), "As many revocations hold as may.", "Revoke whole subjects; some are forgotten in time."),
+        Code(
+            "revocations_too_many", (409,), "As many revocations of the tenant hold as may.",
+            "Revoke whole subjects; some are forgotten in time.",
+        ),
     ),
 )  # fmt: skip
 AUDITS = Part(
@@ -348,7 +351,7 @@ WEBHOOKS = Part(
     (
         Code("webhook_unknown", (404,), "There is no such webhook.", "Check the id."),
         Code("webhook_exists", (409,), "The webhook stands otherwise than this needs.", "GET the webhook to see how."),
-        Code("webhooks_too_many", (409,), "There are as many webhooks as may be.", "Delete some."),
+        Code("webhooks_too_many", (409,), "There are as many webhooks of the tenant as may be.", "Delete some."),
         Code("url_not_https", (422,), "The URL does not begin with https://.", "Give the receiver a certificate."),
         Code("url_not_public", (422,), "The URL leads into the node's own network.", "Use an address that the world can reach."),
         Code("url_unusable", (422,), "Nothing can be sent to this URL.", "Correct it; `detail` says what is wrong."),

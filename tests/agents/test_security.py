@@ -3,11 +3,15 @@
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from aggregates.journal import JOURNALS_MAX, JournalFacts, ListJournals, OpenJournal
 from aggregates.key import Authenticate, IssueKey, KeyAccepted, ReplaceKey, RevokeKey, Successors
+from aggregates.revocation import Kind, RevokeTokens
+from aggregates.session import OpenSession, Way
+from aggregates.user import RegisterUser, RemoveUser
 from aggregates.values.roles import Role
 from runtime.errors import Refused
 from tests.agents.crew import Crew, open_crew
@@ -132,3 +136,64 @@ async def test_a_key_takes_along_what_it_made_in_its_own_place_and_what_is_said(
     async with open_crew(tmp_path) as crew:
         assert (await crew.ask(RevokeKey(key_id="d1"))).also == ("d2",)
         assert await good(crew, later) == ["d0", "d3"]
+
+
+async def test_what_one_tenant_has_too_many_of_keeps_no_other_from_any(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("security_keys.KEYS", "security_users.USERS", "security_sessions.SESSIONS"):
+        monkeypatch.setattr(f"agents.{name}_OF_TENANT_MAX", 2)
+    monkeypatch.setattr("agents.security_revocations.REVOCATIONS_OF_TENANT_MAX", 2)
+
+    async def fill(crew: Crew, tenant: str, number: int) -> None:
+        """One more of each, in the order in which they depend on each other."""
+        name, at = f"{tenant}{number}", crew.system.clock.now()
+        await crew.ask(IssueKey(key_id=name, role=Role.OPERATOR, digest=_digest(name)), tenant=tenant)
+        await crew.ask(_user(name), tenant=tenant)
+        await crew.ask(_session(f"s{name}", name, at), tenant=tenant)
+        await crew.ask(_revocation(name, at), tenant=tenant)
+
+    async def refused(crew: Crew, command: Any) -> str:
+        with pytest.raises(Refused) as error:
+            await crew.ask(command, tenant="acme")
+        return error.value.code
+
+    async def all_refused(crew: Crew) -> list[str]:
+        at = crew.system.clock.now()
+        return [
+            await refused(crew, IssueKey(key_id="z", role=Role.OPERATOR, digest=_digest("z"))),
+            await refused(crew, ReplaceKey(key_id="acme0", successor_id="z", digest=_digest("z"))),
+            await refused(crew, _user("z")),
+            await refused(crew, _session("z", "acme0", at)),
+            await refused(crew, _revocation("z", at)),
+        ]
+
+    codes = ["keys_too_many", "keys_too_many", "users_too_many", "sessions_too_many", "revocations_too_many"]
+    async with open_crew(tmp_path) as crew:
+        for number in range(2):
+            await fill(crew, "acme", number)
+        assert await all_refused(crew) == codes
+        await fill(crew, "globex", 0)
+    async with open_crew(tmp_path) as crew:
+        assert await all_refused(crew) == codes
+        await fill(crew, "globex", 1)
+        await crew.ask(RevokeKey(key_id="acme0"), tenant="acme")
+        await crew.ask(IssueKey(key_id="z", role=Role.OPERATOR, digest=_digest("z")), tenant="acme")
+        await crew.ask(RemoveUser(user_id="acme0"), tenant="acme")  # with its session
+        await crew.ask(_user("z"), tenant="acme")
+        await crew.ask(_session("z", "z", crew.system.clock.now()), tenant="acme")
+        assert await refused(crew, _session("y", "z", crew.system.clock.now())) == "sessions_too_many"
+
+
+def _user(user_id: str) -> RegisterUser:
+    return RegisterUser(user_id=user_id, username=user_id, email=f"{user_id}@example.org", role=Role.OPERATOR)
+
+
+def _session(session_id: str, user_id: str, at: float) -> OpenSession:
+    digest = _digest(f"session {session_id}")
+    return OpenSession(session_id=session_id, digest=digest, way=Way.PASSWORD, ends_at=at + 600.0, user_id=user_id)
+
+
+def _revocation(name: str, at: float) -> RevokeTokens:
+    target = sha256(name.encode()).hexdigest()[:32]
+    return RevokeTokens(target=target, kind=Kind.TOKEN, issued_before=at, until=at + 600.0)

@@ -6,8 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from agents.security_revocations import REVOCATIONS_MAX
-from agents.security_sessions import SESSIONS_OF_ONE_MAX
+from agents.security_revocations import REVOCATIONS_OF_TENANT_MAX
+from agents.security_sessions import SESSIONS_OF_ONE_MAX, SESSIONS_OF_TENANT_MAX
 from aggregates import lockout
 from gateway.identity import bearers, fetching, key_sets, login, signed
 from gateway.identity.issuers import KEY_BY_ALGORITHM, Issuer
@@ -48,6 +48,7 @@ def test_the_numbers_are_those_of_the_program() -> None:
         f"in a row up to {lockout.LOCK_SECONDS_MAX / 60:.0f} minutes",
         f"after {SESSION_SECONDS / 3600:.0f} hours",
         f"of one key or user {SESSIONS_OF_ONE_MAX} are open",
+        f"of one tenant {SESSIONS_OF_TENANT_MAX:,}",
         f"fresh for {key_sets.FRESH_SECONDS / 60:.0f} minutes",
         f"once in {key_sets.PAUSE_SECONDS:.0f} s",
         f"takes {fetching.SECONDS_MAX:.0f} s and {fetching.BYTES_MAX // 1024} KiB at most",
@@ -55,7 +56,7 @@ def test_the_numbers_are_those_of_the_program() -> None:
         f"may differ by {signed.LEEWAY_SECONDS:.0f} s",
         f"digest, {bearers.REMEMBERED_MAX:,} of them",
         f"and {bearers.TARGET_DIGITS} digits",
-        f"{REVOCATIONS_MAX:,} hold at a time",
+        f"Of one tenant {REVOCATIONS_OF_TENANT_MAX:,} hold at a time",
         f"less than {login.LOGIN_SECONDS / 60:.0f} minutes ago",
     ):
         assert told in text, told
