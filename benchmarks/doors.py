@@ -173,6 +173,7 @@ async def _node(folder: str, tenants: str, *, started: Callable[..., None], stop
         bind=("127.0.0.1:0",),
         connections_max=CONNECTIONS_MAX,
         requests_per_principal_max=CONNECTIONS_MAX,
+        requests_per_tenant_max=CONNECTIONS_MAX,
         house_solver=False,
         reads_per_second=RATE,
         writes_per_second=RATE,

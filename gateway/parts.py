@@ -26,7 +26,7 @@ from gateway.identity.passwords import Passwords
 from gateway.identity.provider import SignIns
 from gateway.identity.tickets import Tickets
 from gateway.limits.admission import Visitors, pace
-from gateway.limits.callers import Callers
+from gateway.limits.callers import Callers, Most
 from gateway.limits.fair import FairTurns
 from gateway.limits.places import Places
 from gateway.limits.rates import Rates
@@ -225,7 +225,10 @@ class Node(Compartment):
         self.url = ""
         self.opened = trio.Event()
         """Is set when the door is open: what goes out of the node by itself begins then."""
-        self.callers = Callers(settings.requests_per_principal_max, settings.sockets_per_principal_max)
+        self.callers = Callers(
+            Most(settings.requests_per_principal_max, settings.requests_per_tenant_max),
+            Most(settings.sockets_per_principal_max, settings.sockets_per_tenant_max),
+        )
 
     def faults(self) -> list[str]:
         """What keeps the node from being ready; empty when nothing does."""

@@ -195,6 +195,12 @@ class GavelSettings(Struct, frozen=True, kw_only=True):
     ] = 200
     requests_per_principal_max: Annotated[int, about("requests of one principal under way at a time", ge=1)] = 300
     sockets_per_principal_max: Annotated[int, about("websockets of one principal at a time", ge=1)] = 300
+    requests_per_tenant_max: Annotated[
+        int, about("requests of all principals of a tenant under way at a time; of all tenants 600 are", ge=1)
+    ] = 500
+    sockets_per_tenant_max: Annotated[
+        int, about("websockets of all principals of a tenant at a time; of all tenants there are 600", ge=1)
+    ] = 500
     proxies: Annotated[
         tuple[str, ...],
         about(

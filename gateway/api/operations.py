@@ -1,6 +1,7 @@
 """Work that goes on when its request has been answered: 202 with the place to ask about it, for whoever prefers that (`respond-async`).
 
-What stands here is kept in memory, the last OPERATIONS_MAX of a journal, and ends with the process. What was done stands in the trail.
+What stands here is kept in memory, the last OPERATIONS_OF_TENANT_MAX of a tenant, and ends with the process. What was done stands in
+the trail.
 """
 
 from collections.abc import Awaitable, Callable
@@ -19,7 +20,9 @@ from runtime.errors import Failure, Overloaded
 if TYPE_CHECKING:
     from gateway.api.calls import Call
 
-OPERATIONS_MAX = 100
+OPERATIONS_OF_TENANT_MAX = 20
+OPERATIONS_MAX = 500
+"""Of all tenants of a journal."""
 CHECK_SECONDS = 0.5
 """How often it is asked whether the caller would still be let in."""
 
@@ -82,15 +85,22 @@ class Operations:
 
     def begin(self, call: "Call", work: Work) -> Operation:
         """Has the work done by a task of its own. Raises Overloaded where too much goes on."""
-        ended = [one for one in self._by_id.values() if one.ended_at is not None]
-        for one in ended[: max(0, len(self._by_id) + 1 - OPERATIONS_MAX)]:
-            del self._by_id[one.id]
-        if len(self._by_id) >= OPERATIONS_MAX:
-            raise Overloaded(f"{OPERATIONS_MAX} operations go on")
+        mine = [one for one in self._by_id.values() if one.owner[0] == call.tenant]
+        self._make_room(mine, OPERATIONS_OF_TENANT_MAX, "of this tenant")
+        self._make_room(list(self._by_id.values()), OPERATIONS_MAX, "of all tenants")
         operation = Operation(call.node.system.ids.new(), call)
         self._by_id[operation.id] = operation
         call.node.system.start(_run, operation, call, work)
         return operation
+
+    def _make_room(self, known: list[Operation], most: int, whose: str) -> None:
+        """What has ended makes room, the oldest first. Raises Overloaded."""
+        ended = [one for one in known if one.ended_at is not None]
+        forgotten = ended[: max(0, len(known) + 1 - most)]
+        if len(known) - len(forgotten) >= most:
+            raise Overloaded(f"{most} operations {whose} go on")
+        for one in forgotten:
+            del self._by_id[one.id]
 
 
 async def _run(operation: Operation, call: "Call", work: Work) -> None:

@@ -4,6 +4,7 @@ One task follows the journal for all of them, while there are any. Nobody asks t
 waited for no more.
 """
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
@@ -20,8 +21,9 @@ from runtime.system import System
 if TYPE_CHECKING:
     from gateway.api.calls import Call
 
-WAITS_MAX = 256
-"""Who comes beyond these is answered at once."""
+WAITS_OF_TENANT_MAX = 128
+WAITS_MAX = 512
+"""Of all tenants of a journal. Who comes beyond these is answered at once."""
 
 LOOK_RECORDS_MAX = 5_000
 IDLE_SECONDS = 10.0
@@ -59,20 +61,22 @@ class Waits:
         self._system = system
         self._watches: dict[str, set[Watch]] = {}
         self._count = 0
+        self._count_by_tenant: Counter[str] = Counter()
         self._follows = False
 
     def __len__(self) -> int:
         return self._count
 
     @contextmanager
-    def watching(self, stream: str, wanted: Wanted) -> Iterator[Watch | None]:
-        """Wakes from now on; None where too many wait already."""
-        if self._count >= WAITS_MAX:
+    def watching(self, tenant: str, stream: str, wanted: Wanted) -> Iterator[Watch | None]:
+        """Wakes from now on; None where too many wait already, of the tenant or in all."""
+        if self._count >= WAITS_MAX or self._count_by_tenant[tenant] >= WAITS_OF_TENANT_MAX:
             yield None
             return
         watch = Watch(stream, wanted)
         self._watches.setdefault(stream, set()).add(watch)
         self._count += 1
+        self._count_by_tenant[tenant] += 1
         if not self._follows:
             self._follows = True
             self._system.start(self._follow, self._system.journal.position)
@@ -80,6 +84,8 @@ class Waits:
             yield watch
         finally:
             self._count -= 1
+            self._count_by_tenant[tenant] -= 1
+            self._count_by_tenant += Counter()  # those with none are not kept
             self._watches[stream].discard(watch)
             if not self._watches[stream]:
                 del self._watches[stream]
@@ -111,7 +117,7 @@ async def awaited(call: "Call", stream: str, wanted: Wanted, look: Callable[[], 
     seconds = preferences(call.request.scope).wait
     if not seconds:
         return None
-    with call.node.waits.watching(stream, wanted) as watch:
+    with call.node.waits.watching(call.tenant, stream, wanted) as watch:
         if watch is None:
             return None
         call.applied(f"wait={seconds}")

@@ -1,6 +1,6 @@
 """Tickets: what a sign-in link carries. One works once, for a while, and stands for the key that it was made for; then there is a session.
 
-They live in memory, bounded; the oldest makes room.
+They live in memory, bounded for each tenant; the oldest of the same tenant makes room.
 """
 
 import secrets
@@ -14,16 +14,20 @@ from aggregates.journal import SHARED
 TICKET_SECONDS = 12 * 3600.0
 LINK_SECONDS = 600.0
 """How long a link is good that somebody has asked for."""
-TICKETS_MAX = 100
+TICKETS_OF_TENANT_MAX = 100
+TICKETS_MAX = 2_000
+"""Of all tenants."""
 TOKEN_BYTES = 32
 
 
 class Ticket(NamedTuple):
-    """The digest of the key that a ticket stands for, when it ends (seconds since the epoch), and its key's journal."""
+    """The digest of the key that a ticket stands for, when it ends (seconds since the epoch), its key's journal, and its tenant, empty
+    where it is the node's own."""
 
     digest: bytes
     ends_at: float
     journal: str = SHARED
+    tenant: str = ""
 
 
 class Tickets:
@@ -33,15 +37,18 @@ class Tickets:
         self._now = now
         self._tickets: OrderedDict[str, Ticket] = OrderedDict()
 
-    def issue(self, digest: bytes, seconds: float = TICKET_SECONDS, journal: str = SHARED) -> str:
+    def issue(self, digest: bytes, seconds: float = TICKET_SECONDS, journal: str = SHARED, tenant: str = "") -> str:
         """A new ticket for the key of this digest."""
         now = self._now()
         for name in [name for name, kept in self._tickets.items() if kept.ends_at < now]:
             del self._tickets[name]
-        while len(self._tickets) >= TICKETS_MAX:
+        mine = [name for name, kept in self._tickets.items() if (kept.journal, kept.tenant) == (journal, tenant)]
+        if len(mine) >= TICKETS_OF_TENANT_MAX:
+            del self._tickets[mine[0]]
+        elif len(self._tickets) >= TICKETS_MAX:
             self._tickets.popitem(last=False)
         ticket = secrets.token_urlsafe(TOKEN_BYTES)
-        self._tickets[_sealed(ticket)] = Ticket(digest, now + seconds, journal)
+        self._tickets[_sealed(ticket)] = Ticket(digest, now + seconds, journal, tenant)
         return ticket
 
     def peek(self, ticket: str) -> Ticket | None:

@@ -117,7 +117,7 @@ async def make_link(call: Call) -> Response:
     if key_id_of(token.strip()) is None:
         raise HTTPException(403, "a link is for the key that asks for it: send the header Authorization: Bearer KEY")
     await call.begin(key_stream(call.principal.key_id))
-    ticket = call.node.tickets.issue(digest_of(token.strip()), LINK_SECONDS, call.node.journal)
+    ticket = call.node.tickets.issue(digest_of(token.strip()), LINK_SECONDS, call.node.journal, call.tenant)
     return call.reply(Link(f"/session?ticket={ticket}", LINK_SECONDS), 201)
 
 

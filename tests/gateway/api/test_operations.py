@@ -73,9 +73,11 @@ async def test_a_failure_is_told_as_the_problem_that_it_would_have_been(admin: C
 async def test_only_so_many_are_kept_and_go_on(
     admin: Client, gate: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(operations, "OPERATIONS_MAX", 1)
+    monkeypatch.setattr(operations, "OPERATIONS_OF_TENANT_MAX", 1)
+    other = await admin.with_role(Role.ADMIN, "others")
     first = await admin.ask("GET", VERIFY, Prefer="respond-async")
     assert (await admin.ask("GET", VERIFY, Prefer="respond-async")).status_code == 503
+    assert (await other.ask("GET", VERIFY, Prefer="respond-async")).status_code == 202
     gate.set()
     await admin.ask("GET", first.headers["location"], Prefer="wait=20")
     second = await admin.ask("POST", "/v1/blobs/collection", Prefer="respond-async")

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.api.problems import exception_handlers
 from gateway.door.bounds import AtOnce, BodyBounds, BodyLimit, ClearFraming
-from gateway.limits.callers import Callers
+from gateway.limits.callers import Callers, Most
 
 
 async def read_body(request: Request) -> Response:
@@ -186,7 +186,7 @@ async def test_requests_at_once_are_bounded_but_health_checks_are_not() -> None:
             await release.wait()
         await PlainTextResponse("ok")(scope, receive, send)
 
-    app = AtOnce(wait, requests_max=2, sockets_max=1, callers=Callers(9, 9))
+    app = AtOnce(wait, requests_max=2, sockets_max=1, callers=Callers(Most(9, 9), Most(9, 9)))
     answers: list[tuple[int, Any, bytes]] = []
 
     async def note(path: str) -> None:

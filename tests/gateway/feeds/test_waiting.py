@@ -132,9 +132,19 @@ async def test_a_client_that_leaves_is_waited_for_no_more(admin: Client) -> None
 
 
 async def test_more_than_may_wait_are_answered_at_once(admin: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(waiting, "WAITS_MAX", 0)
-    answer = await admin.ask("POST", "/v1/tasks", TASK, Prefer="wait=25")
-    assert (answer.status_code, "preference-applied" in answer.headers) == (202, False)
+    with monkeypatch.context() as patch:
+        patch.setattr(waiting, "WAITS_MAX", 0)
+        answer = await admin.ask("POST", "/v1/tasks", TASK, Prefer="wait=25")
+        assert (answer.status_code, "preference-applied" in answer.headers) == (202, False)
+    monkeypatch.setattr(waiting, "WAITS_OF_TENANT_MAX", 1)
+    all_waits, anything = admin.node.waits, (lambda record: True)
+    with (
+        all_waits.watching("acme", "task-1", anything) as first,
+        all_waits.watching("acme", "task-1", anything) as second,
+        all_waits.watching("others", "task-1", anything) as third,
+    ):
+        assert (first is None, second is None, third is None, len(all_waits)) == (False, True, False, 2)
+    assert (len(all_waits), all_waits._count_by_tenant) == (0, {})
 
 
 async def test_a_solve_is_waited_for(admin: Client) -> None:

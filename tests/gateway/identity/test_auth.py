@@ -12,7 +12,7 @@ from aggregates.values.roles import Permission, Role
 from gateway.app import ENDPOINTS, SOCKETS
 from gateway.identity.auth import Tokens, check_origin, digest_of, key_id_of
 from gateway.identity.cookies import COOKIE, cookie_in
-from gateway.identity.tickets import TICKETS_MAX, Tickets
+from gateway.identity.tickets import TICKETS_OF_TENANT_MAX, Tickets
 from runtime.delivery import Context
 from tests.gateway.clients import Client, open_client, settings_of
 
@@ -243,7 +243,11 @@ class Hand:
 def test_tickets_are_bounded_work_once_and_expire() -> None:
     clock = Hand()
     tickets = Tickets(clock)
-    names = [tickets.issue(b"d") for _ in range(TICKETS_MAX + 1)]
+    names = [tickets.issue(b"d") for _ in range(TICKETS_OF_TENANT_MAX)]
+    for _ in range(2 * TICKETS_OF_TENANT_MAX):
+        tickets.issue(b"d", tenant="others")
+    assert tickets.peek(names[0]) is not None
+    names.append(tickets.issue(b"d"))
     assert tickets.redeem(names[0]) is None
     found = tickets.redeem(names[1])
     assert found is not None

@@ -7,7 +7,7 @@ import pytest
 import trio
 import trio.lowlevel
 
-from gateway.limits.callers import Callers, TooManyAtOnce
+from gateway.limits.callers import Callers, Most, TooManyAtOnce
 from tests.gateway.clients import Denied, open_client, open_socket, settings_of
 
 
@@ -16,7 +16,7 @@ def scope(kind: str = "http") -> dict[str, Any]:
 
 
 def test_each_principal_has_its_own_places_for_each_kind():
-    callers = Callers(requests_max=2, sockets_max=1)
+    callers = Callers(Most(2, 9), Most(1, 9))
     mine = [scope(), scope(), scope("websocket")]
     for one in mine:
         callers.enter(one, "acme", "admin:1")
@@ -30,6 +30,22 @@ def test_each_principal_has_its_own_places_for_each_kind():
     for one in (*mine, other, again):
         callers.leave(one)
     callers.leave({"type": "http"})
+    assert len(callers) == 0
+
+
+def test_the_principals_of_a_tenant_share_its_places_and_no_others():
+    callers = Callers(Most(2, 3), Most(1, 1))
+    mine = [scope(), scope(), scope(), scope("websocket")]
+    for one, name in zip(mine, ("admin:1", "admin:1", "admin:2", "admin:2"), strict=True):
+        callers.enter(one, "acme", name)
+    for kind in ("http", "websocket"):
+        with pytest.raises(TooManyAtOnce, match="one tenant may have"):
+            callers.enter(scope(kind), "acme", "admin:3")
+    callers.enter(other := scope(), "other", "admin:3")
+    callers.leave(mine[0])
+    callers.enter(again := scope(), "acme", "admin:3")
+    for one in (*mine, other, again):
+        callers.leave(one)
     assert len(callers) == 0
 
 
