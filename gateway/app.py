@@ -16,6 +16,7 @@ from gateway.api.calls import ANSWER_HEADERS, Endpoint, SocketEndpoint, answer, 
 from gateway.api.older_paths import OlderPaths, offered
 from gateway.api.routing import Answer, Application
 from gateway.door.bounds import AtOnce, BodyBounds, BodyLimit, ClearFraming
+from gateway.limits.strangers import turned_away
 from gateway.parts import Node
 from gateway.routes import (
     actors,
@@ -132,7 +133,7 @@ def make_app(node: Node) -> Application:
         path: dict.fromkeys(by_method, partial(answer, by_method)) for path, by_method in by_path.items()
     }
     routes |= OlderPaths(node, OLDER).routes()
-    app = Application(routes, {line.path: partial(answer_socket, line) for line in SOCKETS}, middleware)
+    app = Application(routes, {line.path: partial(answer_socket, line) for line in SOCKETS}, middleware, turned_away)
     app.state.node = node
     app.state.lines = lines_of(ENDPOINTS)
     app.state.api_document = api_document

@@ -463,6 +463,14 @@ class GavelSettings(Struct, frozen=True, kw_only=True):
     sign_ins_per_minute: Annotated[
         float, about("passwords and tickets a minute that are looked at from one address", gt=0)
     ] = 60.0
+    strangers_per_second: Annotated[
+        float,
+        about(
+            "requests a second of one address that are refused to somebody without a good key; twice as many may come at once, "
+            "and unix sockets have no such rate",
+            gt=0,
+        ),
+    ] = 100.0
     oidc_issuer: Annotated[
         str, about("URL of the identity provider where people sign in; empty: they have passwords here")
     ] = ""

@@ -552,7 +552,7 @@ async def answer_socket(endpoint: SocketEndpoint, websocket: WebSocket) -> None:
     except Exception as error:
         if not _can_be_denied(websocket):
             raise
-        await websocket.send_denial_response(await document_of(error, websocket))
+        await websocket.send_denial_response(await document_of(await websocket.app.told(websocket, error), websocket))
 
 
 def _can_be_denied(websocket: WebSocket) -> bool:

@@ -262,7 +262,7 @@ def refusals(line: Endpoint) -> dict[int, tuple[str, ...]]:
 def _common(line: Endpoint) -> Iterator[str]:
     """What operations of a kind refuse alike."""
     yield from ("bad_request", "crashed", "service_unavailable", "request_entity_too_large", "unreachable")
-    yield "request_header_fields_too_large"
+    yield from ("request_header_fields_too_large", "too_many_requests")
     if line.needs is not None:
         yield from (
             "unauthorized",
@@ -273,7 +273,6 @@ def _common(line: Endpoint) -> Iterator[str]:
             "not_answered",
             "journal_unreadable",
         )
-        yield "too_many_requests"
     if "{" in line.path:
         yield "not_found"
     if line.guards:
@@ -352,7 +351,7 @@ def answer_headers(line: Endpoint, status: int) -> tuple[str, ...]:
     by_rule |= {POSITION_HEADER: is_read, JOURNAL_HEADER: is_read}
     by_rule |= {"ETag": bool(line.rests_on) and status in (200, 304)}
     by_rule |= dict.fromkeys(IN_ALL, True)
-    by_rule |= dict.fromkeys(RATES, line.needs is not None and (status < 300 or status in (304, 429)))
+    by_rule |= dict.fromkeys(RATES, status == 429 or (line.needs is not None and (status < 300 or status == 304)))
     prefers = any(header.name == "Prefer" for header in line.headers)
     by_rule |= {"Preference-Applied": prefers and status < 300, "Link": LIMIT in line.query and status == 200}
     by_rule |= dict.fromkeys(("Deprecation", "Sunset"), line.deprecated is not None)

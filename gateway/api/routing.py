@@ -10,7 +10,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketClose
@@ -89,6 +89,12 @@ class Table(Generic[T]):
 
 Answer = Callable[[Request], Awaitable[Response]]
 Converse = Callable[[WebSocket], Awaitable[None]]
+Told = Callable[[HTTPConnection, Exception], Awaitable[Exception]]
+
+
+async def as_it_is(connection: HTTPConnection, error: Exception) -> Exception:
+    """Tells a failure as what it is."""
+    return error
 
 
 class Paths(NamedTuple):
@@ -106,7 +112,10 @@ class Application:
         routes: Mapping[str, Mapping[str, Answer]],
         sockets: Mapping[str, Converse],
         middleware: Sequence[Middleware] = (),
+        told: Told = as_it_is,
     ) -> None:
+        """`told` makes of a failure what its client is told instead."""
+        self.told = told
         self.state = SimpleNamespace()
         self._routes = Table((path, _paths(by_method)) for path, by_method in routes.items())
         self._sockets = Table(sockets.items())
@@ -139,7 +148,7 @@ class Application:
         except Exception as error:
             if begun:
                 raise
-            response = await document_of(error, request)
+            response = await document_of(await self.told(request, error), request)
             await response(scope, receive, send)
             if handler_of(error) is handle_unexpected:
                 raise

@@ -95,6 +95,7 @@ class Rates:
             Kind.HEAVY: _rate(settings.heavy_per_minute / 60.0, now, burst_seconds=60.0),
         }
         self._sign_ins = _rate(settings.sign_ins_per_minute / 60.0, now, burst_seconds=60.0)
+        self._strangers = _rate(settings.strangers_per_second, now)
         self._of_tenants = _rate(settings.tenant_requests_per_second, now)
         self._policy_by_kind = {
             kind: f'"{kind}";q={rate.burst};w={ceil(rate.burst / rate.per_second)}'
@@ -123,6 +124,11 @@ class Rates:
         """One more password or ticket from this address."""
         rate = self._sign_ins
         return _told(rate.ask(address), f'"sign-in";q={rate.burst};w={ceil(rate.burst / rate.per_second)}', "sign-in")
+
+    def ask_stranger(self, address: str) -> Verdict:
+        """One more request from this address that is refused, of nobody who is known."""
+        rate = self._strangers
+        return _told(rate.ask(address), f'"stranger";q={rate.burst};w={ceil(rate.burst / rate.per_second)}', "stranger")
 
     def wait(self, tenant: str, principal: str, kind: Kind) -> float:
         """The same for who can be kept waiting: counts it where it is let in, and tells in how many seconds to ask again (0: it is)."""
