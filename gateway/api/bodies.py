@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import aclosing, suppress
 from functools import cache, reduce
 from itertools import islice
-from typing import Any, TypeVar, cast
+from types import UnionType
+from typing import Annotated, Any, TypeVar, Union, cast, get_args, get_origin
 
 import msgpack
 import msgspec
@@ -33,6 +34,7 @@ C = TypeVar("C", bound=Command[Any])
 JSON, MSGPACK = "application/json", "application/msgpack"
 BODY_BYTES_MAX = 8 * 2**20
 FAULTS_MAX = 100
+NO_NUL = msgspec.Meta(pattern=r"^[^\x00]*$")
 WHOLE_MAX = 2**53
 """Up to here, a float names one integer."""
 
@@ -68,7 +70,7 @@ def body_type(command_type: type[Command[Any]], *, path: tuple[str, ...] = ()) -
         elif field.name in path:
             elsewhere[field.encode_name] = "the path"
         else:
-            fields.append((field.name, field.type, _default(field)))
+            fields.append((field.name, without_nul(field.type), _default(field)))
     return msgspec.defstruct(
         f"{command_type.__name__}Body",
         fields,
@@ -79,6 +81,20 @@ def body_type(command_type: type[Command[Any]], *, path: tuple[str, ...] = ()) -
         kw_only=True,
         forbid_unknown_fields=True,
     )
+
+
+def without_nul(kind: Any) -> Any:
+    """A type whose texts hold no NUL, unless it has a pattern of its own: PostgreSQL can't store one, and no text needs it."""
+    arguments = get_args(kind)
+    if kind is str:
+        return Annotated[str, NO_NUL]
+    if get_origin(kind) is Annotated:
+        metas = [one for one in arguments[1:] if isinstance(one, msgspec.Meta)]
+        has_pattern = any(one.pattern is not None for one in metas)
+        return kind if has_pattern else Annotated[(without_nul(arguments[0]), *arguments[1:])]
+    if get_origin(kind) in (Union, UnionType):
+        return Union[tuple(map(without_nul, arguments))]  # noqa: UP007 — of as many as there are
+    return kind
 
 
 def to_command(command_type: type[C], body: msgspec.Struct, **others: Any) -> C:

@@ -12,13 +12,14 @@ from typing import Any, NamedTuple
 from starlette.requests import Request
 
 from gateway.api.problems import BadRequest, Fault
-from gateway.api.queries import POSITION_MAX, Header, Parameter, is_number
+from gateway.api.queries import ONE_LINE, POSITION_MAX, Header, Parameter, is_number
 from runtime.errors import Refused
 from runtime.store.sqlite import REPLY_SECONDS
 
 FAULTS_MAX = 100
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 """What ids look like; the patterns here are matched whole."""
+ANY_WORD = {"type": "string", "pattern": ONE_LINE}
 
 KEY_HOURS = round(REPLY_SECONDS / 3600)
 IDEMPOTENCY = Header(
@@ -44,14 +45,14 @@ def _id(meaning: str) -> PathPart:
 PATH_PARTS: dict[str, PathPart] = {
     "action_id": _id("The action's id."),
     "agent_id": _id("The agent's id."),
-    "data_subject": PathPart("The id that the tenant has given to the person.", {"type": "string"}),
+    "data_subject": PathPart("The id that the tenant has given to the person.", ANY_WORD),
     "job_id": _id("The solve's id."),
     "key_id": _id("The key's id."),
-    "name": PathPart("The read model's name, with or without the number of its shape.", {"type": "string"}),
+    "name": PathPart("The read model's name, with or without the number of its shape.", ANY_WORD),
     "number": PathPart("The dead letter's number.", {"type": "integer", "minimum": 0, "maximum": POSITION_MAX}),
     "operation_id": _id("The operation's id."),
-    "origin_hash": PathPart("The SHA-256 of the log's origin, in hexadecimal digits.", {"type": "string"}),
-    "path": PathPart("The rest of the path.", {"type": "string"}),
+    "origin_hash": PathPart("The SHA-256 of the log's origin, in hexadecimal digits.", ANY_WORD),
+    "path": PathPart("The rest of the path.", ANY_WORD),
     "position": PathPart("A position of the log.", {"type": "integer", "minimum": 1, "maximum": POSITION_MAX}),
     "problem_id": _id("The problem's id."),
     "sha256": PathPart(
@@ -63,9 +64,9 @@ PATH_PARTS: dict[str, PathPart] = {
     "user_id": _id("The user's id."),
     "webhook_id": _id("The webhook's id."),
 }
-"""What is not listed is any text."""
+"""What is not listed is any text without control characters: a NUL in a name would be one that PostgreSQL can't store."""
 
-ANY_PART = PathPart("", {"type": "string"})
+ANY_PART = PathPart("", ANY_WORD)
 
 
 def check_parameters(

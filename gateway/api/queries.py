@@ -1,5 +1,6 @@
 """The parameters of queries: each is defined once, and its definition both reads it and describes it in the API document."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -19,6 +20,10 @@ WORDS_CHARACTERS_MAX = 200
 MOMENT_CHARACTERS_MAX = 40
 TENANT_CHARACTERS_MAX = 31
 DIGITS_MAX = 20
+
+ONE_LINE = r"^[^\x00-\x1f\x7f]*$"
+LINES = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*$"
+"""The same with tabs and ends of lines."""
 
 NAMED_POSITION = {"type": "string", "pattern": "^[a-z][a-z0-9-]{0,30}:[0-9]{1,18}$"}
 A_TIME = {"type": "string", "format": "date-time"}
@@ -115,15 +120,19 @@ def choice(name: str, meaning: str, choices: type[StrEnum]) -> Parameter[str | N
     return Parameter(name, meaning, {"type": "string", "enum": list(choices)}, read, None)
 
 
-def words(name: str, meaning: str, absent: T, *, characters_max: int = WORDS_CHARACTERS_MAX) -> Parameter[str | T]:
-    """Any text up to a length."""
+def words(
+    name: str, meaning: str, absent: T, *, characters_max: int = WORDS_CHARACTERS_MAX, pattern: str = ONE_LINE
+) -> Parameter[str | T]:
+    """Any text up to a length, without control characters: not all that stores text can hold them."""
+    matches = re.compile(pattern).fullmatch
 
     def read(text: str) -> str:
-        if len(text) > characters_max:
-            raise _refused(name, f"a text of at most {characters_max} characters")
+        if len(text) > characters_max or not matches(text):
+            raise _refused(name, f"a text of at most {characters_max} characters, none of which is a control character")
         return text
 
-    return Parameter(name, meaning, {"type": "string", "maxLength": characters_max}, read, absent)
+    schema = {"type": "string", "maxLength": characters_max, "pattern": pattern}
+    return Parameter(name, meaning, schema, read, absent)
 
 
 def flag(name: str, meaning: str) -> Parameter[bool]:
@@ -200,7 +209,7 @@ AS_OF = moment(
     "Answers as it stood at this position of the log, or at this moment (by the time when events were written), as RFC 3339 "
     "writes it. Nothing is waited for then.",
 )
-REASON = words("reason", "Why; it is recorded.", "", characters_max=REASON_CHARACTERS_MAX)
+REASON = words("reason", "Why; it is recorded.", "", characters_max=REASON_CHARACTERS_MAX, pattern=LINES)
 
 TENANT = words(
     "tenant",

@@ -128,7 +128,7 @@ def _outcome(frame: Finish, agent_id: str) -> Command[Any]:
     """What a program's end means: an output that is no result must not leave the task waiting for one."""
     result, wrong = _result(frame)
     if wrong:
-        reason = "; ".join(wrong)[:REASON_CHARACTERS_MAX]
+        reason = "; ".join(wrong)[:REASON_CHARACTERS_MAX].replace("\0", "\ufffd")  # of names in the program's output
         return FailTask(task_id=frame.task_id, agent_id=agent_id, token=frame.token, reason=reason)
     return CompleteTask(task_id=frame.task_id, agent_id=agent_id, token=frame.token, result=result)
 

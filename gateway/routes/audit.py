@@ -10,7 +10,7 @@ from aggregates.values.roles import Permission
 from gateway.api.calls import Call, Endpoint
 from gateway.api.operations import OperationRow, operate
 from gateway.api.preferences import ASYNC
-from gateway.api.queries import words
+from gateway.api.queries import LINES, words
 from runtime.evidence import Unreadable
 from runtime.verification import Report
 
@@ -47,6 +47,7 @@ AGAINST = words(
     "The text of a checkpoint that was kept elsewhere: the journal must still hold it.",
     None,
     characters_max=NOTE_CHARACTERS_MAX,
+    pattern=LINES,
 )
 routes = (
     Endpoint(

@@ -1,6 +1,6 @@
 """Problems: QUBO files that were uploaded as blobs, read once and known by a name."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import trio
@@ -12,6 +12,7 @@ from aggregates.values.qubo import Finite, Format, Sense
 from aggregates.values.roles import Permission
 from aggregates.values.text import Name
 from gateway.api import rows
+from gateway.api.bodies import NO_NUL
 from gateway.api.calls import Call, Endpoint, found
 from gateway.api.fields import choosing, some_of, some_page
 from gateway.api.problems import BadRequest, Fault
@@ -30,7 +31,7 @@ _few_at_a_time = trio.CapacityLimiter(FILES_AT_ONCE_MAX)
 class ProblemBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A problem to be registered; without a format, the file is asked what it is."""
 
-    name: Name
+    name: Annotated[Name, NO_NUL]
     blob: Digest
     format: Format | None = None
     best_known: Finite | None = None

@@ -1,7 +1,7 @@
 """Read models: where each stands, made anew beside the one that is served, and taken past an event that stopped it."""
 
 from contextlib import suppress
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import trio
@@ -10,7 +10,7 @@ from starlette.responses import Response
 from aggregates.projection import SkipAccepted, SkipEvent, stream
 from aggregates.values.roles import Permission
 from aggregates.values.text import Name
-from gateway.api.bodies import body_type, to_command
+from gateway.api.bodies import NO_NUL, body_type, to_command
 from gateway.api.calls import CATCH_UP_SECONDS_MAX, Call, Endpoint, found
 from gateway.parts import Compartment
 from runtime.errors import Refused
@@ -41,7 +41,7 @@ class ReadModels(msgspec.Struct, frozen=True):
 class RebuildProjections(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Which are to be made anew; all, where none is named. A name is good with or without the number of its shape."""
 
-    projections: list[Name] = []
+    projections: list[Annotated[Name, NO_NUL]] = []
 
 
 async def listing(call: Call) -> Response:

@@ -11,6 +11,7 @@ from aggregates.user import Issuer, SubjectAtIssuer
 from aggregates.values.numbers import Instant
 from aggregates.values.roles import Permission
 from aggregates.values.text import Note
+from gateway.api.bodies import NO_NUL
 from gateway.api.calls import Call, Endpoint, tenant_in
 from gateway.api.queries import LIMIT, TENANT
 from gateway.identity.bearers import SERVICE, Vouched, target_of
@@ -25,12 +26,12 @@ class RevokeTokensBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     """A token of an issuer by its `jti`; or all that somebody was given before a moment, which is now where none is given: by the
     `subject` that the issuer calls them, or by the `principal` that the log calls them."""
 
-    issuer: Issuer = ""
-    jti: SubjectAtIssuer | None = None
-    subject: SubjectAtIssuer | None = None
+    issuer: Annotated[Issuer, NO_NUL] = ""
+    jti: Annotated[SubjectAtIssuer, NO_NUL] | None = None
+    subject: Annotated[SubjectAtIssuer, NO_NUL] | None = None
     principal: Service | None = None
     issued_before: Instant | None = None
-    reason: Note = ""
+    reason: Annotated[Note, NO_NUL] = ""
 
 
 class RevocationList(msgspec.Struct, frozen=True):

@@ -31,7 +31,7 @@ from aggregates.values.numbers import Instant, Token
 from aggregates.values.roles import Permission
 from aggregates.values.text import Note
 from gateway.api import rows
-from gateway.api.bodies import body_type
+from gateway.api.bodies import NO_NUL, body_type
 from gateway.api.calls import Call, Endpoint, found
 from gateway.api.fields import choosing, some_of, some_page
 from gateway.api.preferences import RETURN, WAIT
@@ -66,7 +66,7 @@ class TaskStatus(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     status: Literal["started", "completed", "failed"]
     token: Token
     result: Document = {}
-    reason: Note = ""
+    reason: Annotated[Note, NO_NUL] = ""
 
 
 SubmitTaskBody = msgspec.defstruct(

@@ -1,12 +1,14 @@
 """The trail: who did what to whom, when, and on whose behalf; and actions that are done beside the node, on record like its own."""
 
 from enum import StrEnum
+from typing import Annotated
 
 import msgspec
 from starlette.responses import Response
 
 from aggregates.action import ActionNoted, EndAction, Outcome, Subject, Why, Words
 from aggregates.values.roles import Permission
+from gateway.api.bodies import NO_NUL
 from gateway.api.calls import Call, Endpoint
 from gateway.api.queries import PAGE, choice, instant, words
 from projections import audit
@@ -71,15 +73,15 @@ class NoteAction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """What somebody is about to do with the node's files."""
 
     action: Beside
-    subject: Subject = ""
-    reason: Why = ""
+    subject: Annotated[Subject, NO_NUL] = ""
+    reason: Annotated[Why, NO_NUL] = ""
 
 
 class EndOfAction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How it ended."""
 
     outcome: Outcome
-    code: Words = ""
+    code: Annotated[Words, NO_NUL] = ""
 
 
 async def page(call: Call) -> Response:

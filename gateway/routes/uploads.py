@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from aggregates.values.roles import Permission
+from gateway.api.bodies import NO_NUL
 from gateway.api.calls import Call, Endpoint
 from gateway.api.problems import problem
 from gateway.api.queries import Header
@@ -36,7 +37,7 @@ class UploadBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     length: Annotated[int, msgspec.Meta(ge=0)]
     sha256: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")] | None = None
-    data_subject: Annotated[str, msgspec.Meta(min_length=1, max_length=SUBJECT_CHARACTERS_MAX)] | None = None
+    data_subject: Annotated[str, NO_NUL, msgspec.Meta(min_length=1, max_length=SUBJECT_CHARACTERS_MAX)] | None = None
 
 
 class UploadRow(msgspec.Struct, frozen=True, kw_only=True):
