@@ -1,5 +1,7 @@
 """What an operator may see and change about the actors of a running node: log levels, and messages that nobody handled."""
 
+from collections import Counter
+
 import msgspec
 from starlette.responses import Response
 
@@ -52,24 +54,27 @@ class Letter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Letters(msgspec.Struct, frozen=True, kw_only=True):
-    """The newest first, of those that are kept; `counts` are of all there were since the start, by reason."""
+    """The newest first, of those that are kept; `counts` are of all there were since the start, by reason: of all tenants for who looks
+    after the node, for others of those that are kept."""
 
     dead_letters: list[Letter]
     counts: dict[str, int]
 
 
 async def dead_letters(call: Call) -> Response:
-    """Messages that nobody handled. They are kept in memory and end with the process."""
+    """Messages that nobody handled, of the caller's tenant; who looks after the node sees those of no tenant, too. They are kept in
+    memory and end with the process."""
     letters, limit = call.node.system.dead_letters, call.asked(LIMIT)
-    seen = [_told(letter) for letter in letters.newest(LETTERS_MAX) if _may_see(letter, call.tenant)]
-    return call.reply(Letters(dead_letters=seen[:limit], counts=dict(letters.count_by_reason)))
+    seen = [_told(letter) for letter in letters.newest(LETTERS_MAX) if _may_see(letter, call)]
+    counts = letters.count_by_reason if _looks_after_node(call) else Counter(letter.reason for letter in seen)
+    return call.reply(Letters(dead_letters=seen[:limit], counts=dict(counts)))
 
 
 async def send_again(call: Call) -> Response:
     """Tells a dead letter to its address once more and forgets it; where nobody is there again, it is a new one."""
     letters, number = call.node.system.dead_letters, call.path["number"]
     letter = letters.find(int(number)) if number.isascii() and number.isdigit() else None
-    kept = found(letter if letter is not None and _may_see(letter, call.tenant) else None, "dead letter", number)
+    kept = found(letter if letter is not None and _may_see(letter, call) else None, "dead letter", number)
     await call.begin(kept.ref.path)
     if letters.find(kept.number) is None:
         found(None, "dead letter", number)  # somebody else has sent it meanwhile
@@ -77,8 +82,15 @@ async def send_again(call: Call) -> Response:
     return call.reply(_told(kept))
 
 
-def _may_see(letter: DeadLetter, tenant: str) -> bool:
-    return letter.context is None or letter.context.tenant in (tenant, NODE, "")
+def _may_see(letter: DeadLetter, call: Call) -> bool:
+    """What is of no tenant may tell of any."""
+    tenant = letter.context.tenant if letter.context is not None else ""
+    return _looks_after_node(call) if tenant in (NODE, "") else tenant == call.tenant
+
+
+def _looks_after_node(call: Call) -> bool:
+    """Whether the caller may do what concerns all tenants of the journal."""
+    return Permission.NODE_MANAGE in call.principal.permissions and call.node.is_looked_after_by(call.tenant)
 
 
 def _told(letter: DeadLetter) -> Letter:

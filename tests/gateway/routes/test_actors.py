@@ -92,6 +92,24 @@ async def test_a_dead_letter_reaches_whoever_takes_it_by_now(admin: Client) -> N
     assert (await admin.get("/v1/dead-letters"))["dead_letters"] == []
 
 
+async def test_dead_letters_of_no_tenant_are_for_who_looks_after_the_node(admin: Client) -> None:
+    admin.node.system.router.tell(Hear())
+    _bury(admin, 1, "node")
+    _bury(admin, 1)
+    for role, tenant, seen in (
+        (Role.OPERATOR, "default", {"", "node", "default"}),
+        (Role.READ_ONLY, "default", {"default"}),
+        (Role.ADMIN, "other", set()),
+    ):
+        client = await admin.with_role(role, tenant=tenant)
+        told = await client.get("/v1/dead-letters")
+        assert {letter["tenant"] for letter in told["dead_letters"]} == seen
+        assert sum(told["counts"].values()) == len(seen)
+    stranger = await admin.with_role(Role.OPERATOR, tenant="other")
+    for number in (1, 2, 3):
+        assert (await stranger.ask("POST", f"/v1/dead-letters/{number}/send-again")).status_code == 404
+
+
 async def test_other_tenants_dead_letters_are_out_of_reach(admin: Client) -> None:
     _bury(admin, 1, "other")
     assert (await admin.get("/v1/dead-letters"))["dead_letters"] == []
