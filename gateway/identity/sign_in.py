@@ -34,8 +34,10 @@ async def by_password(node: Node, connection: HTTPConnection, tenant: str, name:
     context = Context(tenant=tenant, principal="gateway")
     address = lock_address_of(connection)
     check_sign_in(node.visitors, address)
+    # A stream's name stays for ever, and an address may be a person's.
+    place = compartment.tokens.pseudonym(f"address {address}")
     nobody = compartment.tokens.pseudonym(f"{tenant} {name.casefold()}")
-    question = FindLogin(name=name, address=address, nobody=nobody)
+    question = FindLogin(name=name, address=place, nobody=nobody)
     found = await compartment.system.ask(question, context)
     is_right = await node.passwords.is_right(found.password_hash, password)
     # While this one was looked at, others may have been wrong: a flood of guesses must not get past the lock.
@@ -43,7 +45,7 @@ async def by_password(node: Node, connection: HTTPConnection, tenant: str, name:
     if is_right:
         await compartment.system.ask(NoteSuccess(scope=Scope.ACCOUNT, whose=found.user_id), context)
         return found.user_id
-    for scope, whose in ((Scope.ADDRESS, address), (Scope.ACCOUNT, found.account)):
+    for scope, whose in ((Scope.ADDRESS, place), (Scope.ACCOUNT, found.account)):
         await compartment.system.ask(NoteFailure(scope=scope, whose=whose), context)
     raise HTTPException(401, UNKNOWN)
 

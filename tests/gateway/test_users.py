@@ -7,9 +7,12 @@ import msgspec
 import pytest
 import trio
 
-from aggregates.lockout import FAILURES_MAX_BY_SCOPE, SignInLocked
+from aggregates.lockout import FAILURES_MAX_BY_SCOPE, NoteFailure, Scope, SignInLocked
+from aggregates.user import FindLogin
 from aggregates.values.roles import Role
 from gateway.identity.cookies import COOKIE
+from runtime.delivery import Context
+from runtime.errors import Refused
 from tests.gateway.clients import Client, open_client, settings_of
 
 PASSWORD = "correct horse battery"
@@ -133,6 +136,24 @@ async def test_an_address_that_tries_many_names_is_locked(admin: Client) -> None
         assert answer.status_code == 401
     answer, _ = await sign_in(admin)
     assert answer.status_code == 429
+    records = await admin.node.system.journal.read(0)
+    told = [(record.stream, record.event) for record in records if record.stream.startswith("lockout-")]
+    assert len(told) >= FAILURES_MAX_BY_SCOPE["address"]
+    assert "127.0.0.1" not in str(told)
+
+
+async def test_locks_of_addresses_that_older_journals_name_still_count(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path)
+    context = Context(tenant="default", principal="gateway")
+    async with open_client(settings) as admin:
+        failure = NoteFailure(scope=Scope.ADDRESS, whose="192.0.2.1")
+        for _ in range(FAILURES_MAX_BY_SCOPE["address"]):
+            await admin.node.system.ask(failure, context)
+    async with open_client(settings) as admin:
+        with pytest.raises(Refused, match="sign_in_locked"):
+            await admin.node.system.ask(FindLogin(name="ann", address="192.0.2.1", nobody="n"), context)
+        with pytest.raises(Refused, match="sign_in_locked"):
+            await admin.node.system.ask(failure, context)
 
 
 async def test_a_user_who_is_sent_away_is_out_with_the_next_request(admin: Client) -> None:
