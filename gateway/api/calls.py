@@ -342,6 +342,10 @@ class Call:
         await self._catch_up(position)
         return await self.node.projector.query(ask)
 
+    def rests_at(self, position: int) -> None:
+        """What is answered rests on nothing past this position: for a route that reads no read models."""
+        self._tag_position = position
+
     async def look(self, question: Callable[..., T], *arguments: Any, **narrowed: Any) -> T:
         """As `read`, for what is found by its key in a few rows of the caller's tenant: asked without a thread where that is cheaper,
         and as soon as the read models show all that is recorded of that tenant, which is all that such a row is made of."""

@@ -350,7 +350,7 @@ def answer_headers(line: Endpoint, status: int) -> tuple[str, ...]:
     by_rule = {"WWW-Authenticate": status == 401, "Retry-After": status in (429, 503)}
     is_read = status < 300 and line.reply is not None and line.needs is not None and status != 204
     by_rule |= {POSITION_HEADER: is_read, JOURNAL_HEADER: is_read}
-    by_rule |= {"ETag": bool(line.rests_on) and status in (200, 304)}
+    by_rule |= {"ETag": (bool(line.rests_on) or IF_NONE_MATCH in line.headers) and status in (200, 304)}
     by_rule |= dict.fromkeys(IN_ALL, True)
     by_rule |= dict.fromkeys(RATES, line.needs is not None and (status < 300 or status in (304, 429)))
     prefers = any(header.name == "Prefer" for header in line.headers)

@@ -9,6 +9,8 @@ from aggregates.journal import OpenJournal, stream
 from aggregates.values.roles import Permission
 from gateway.api.bodies import body_type
 from gateway.api.calls import Call, Endpoint
+from gateway.api.conditional import reply_by_content
+from gateway.api.queries import IF_NONE_MATCH
 from gateway.compartments import Berth
 from gateway.parts import check_whole_node
 
@@ -52,7 +54,8 @@ async def isolate(call: Call) -> Response:
 
 async def page(call: Call) -> Response:
     """The named journals of the node."""
-    return call.reply(JournalList([row(berth) for berth in check_whole_node(call.node, call.principal).isolated]))
+    listed = [row(berth) for berth in check_whole_node(call.node, call.principal).isolated]
+    return reply_by_content(call, JournalList(listed))
 
 
 def row(berth: Berth) -> JournalRow:
@@ -73,5 +76,13 @@ routes = (
     Endpoint(
         "POST", "/v1/journals", isolate, Permission.JOURNALS_MANAGE, body_type(OpenJournal), JournalMade, 201, acts=True
     ),
-    Endpoint("GET", "/v1/journals", page, Permission.NODE_READ, reply=JournalList),
+    Endpoint(
+        "GET",
+        "/v1/journals",
+        page,
+        Permission.NODE_READ,
+        reply=JournalList,
+        others=(304,),
+        headers=(IF_NONE_MATCH,),
+    ),
 )

@@ -7,6 +7,7 @@ from aggregates.subject import SubjectAccepted, stream
 from aggregates.values.ids import DataSubject
 from aggregates.values.roles import Permission
 from gateway.api.calls import Call, Endpoint
+from gateway.api.fields import choosing, picked, some_page
 from gateway.api.queries import LIMIT, REASON, position, words
 from gateway.feeds.live import Line, line
 from gateway.upkeep.erasure import erase
@@ -72,7 +73,8 @@ async def page(call: Call) -> Response:
     """Whose personal data is recorded."""
     rows = await call.read(personal.subjects, call.tenant, after=call.asked(AFTER_SUBJECT), limit=call.limit)
     last = rows[-1]["data_subject"] if len(rows) == call.limit else None
-    return call.reply(SubjectPage([SubjectRow(**row) for row in rows], last))
+    shown = [picked(row, call.only) for row in rows]
+    return call.reply({"subjects": shown, "next": last}, headers=call.link_to(last), is_page=True)
 
 
 async def export(call: Call) -> Response:
@@ -112,7 +114,16 @@ def _records_at(store: Store, positions: list[int]) -> list[Recorded]:
 
 SUBJECT = "/v1/subjects/{data_subject}"
 routes = (
-    Endpoint("GET", "/v1/subjects", page, Permission.AUDIT_READ, reply=SubjectPage, query=(AFTER_SUBJECT, LIMIT)),
+    Endpoint(
+        "GET",
+        "/v1/subjects",
+        page,
+        Permission.AUDIT_READ,
+        reply=SubjectPage,
+        query=(AFTER_SUBJECT, LIMIT, choosing(SubjectRow)),
+        rests_on=("",),
+        also=(some_page(SubjectPage, "subjects", SubjectRow),),
+    ),
     Endpoint("GET", SUBJECT, export, Permission.SUBJECTS_MANAGE, reply=PersonalData, query=(PAST, LIMIT), acts=True),
     Endpoint("DELETE", SUBJECT, erasure, Permission.SUBJECTS_MANAGE, reply=SubjectAccepted, query=(REASON,), acts=True),
 )

@@ -21,7 +21,9 @@ from aggregates.webhook import (
 from gateway.api import rows
 from gateway.api.bodies import body_type, to_command
 from gateway.api.calls import Call, Endpoint, found
-from gateway.api.queries import PAGE, READ, REASON, choice
+from gateway.api.fields import choosing, some_of, some_page
+from gateway.api.queries import READ, REASON, choice
+from gateway.api.sorting import listing
 from gateway.identity.auth import check_permission
 from gateway.outside import check_url
 from gateway.webhooks.courier import Attempt, Courier
@@ -46,7 +48,7 @@ class WebhookPage(msgspec.Struct, frozen=True):
     """Webhooks, the last created first; `next` is the `after` of the next page."""
 
     webhooks: list[rows.Webhook]
-    next: int | None
+    next: int | str | None
 
 
 class Deliveries(msgspec.Struct, frozen=True):
@@ -73,8 +75,7 @@ async def create(call: Call) -> Response:
 async def page(call: Call) -> Response:
     """The tenant's webhooks, without their secrets."""
     status = call.asked(STATUS)
-    read = await call.read(webhooks.newest, call.tenant, status=status, before=call.cursor, limit=call.limit)
-    return call.page("webhooks", read)
+    return call.page("webhooks", await call.read(webhooks.page, call.tenant, status=status, **call.wish()))
 
 
 async def find(call: Call) -> Response:
@@ -171,19 +172,39 @@ async def _courier(call: Call) -> Courier:
 
 STATUS = choice("status", "Only webhooks that stand so.", Stage)
 WEBHOOK = "/v1/webhooks/{webhook_id}"
+STREAM = webhook.stream("{tenant}", "{webhook_id}")
 Create, Update, Replay = body_type(CreateWebhook), body_type(UpdateWebhook), body_type(ReplayWebhook)
 Pause, Resume, Rotate = body_type(PauseWebhook), body_type(ResumeWebhook), body_type(RotateSecret)
 READS, MANAGES = Permission.WEBHOOKS_READ, Permission.WEBHOOKS_MANAGE
 routes = (
     Endpoint("POST", "/v1/webhooks", create, MANAGES, Create, WebhookMade, 201, acts=True),
-    Endpoint("GET", "/v1/webhooks", page, READS, reply=WebhookPage, query=(*PAGE, STATUS)),
-    Endpoint("GET", WEBHOOK, find, READS, reply=WholeWebhook, query=READ),
-    Endpoint("PATCH", WEBHOOK, update, MANAGES, Update, WebhookAccepted, acts=True),
-    Endpoint("DELETE", WEBHOOK, delete, MANAGES, reply=WebhookAccepted, query=(REASON,), acts=True),
-    Endpoint("POST", f"{WEBHOOK}/pause", pause, MANAGES, Pause | None, WebhookAccepted, acts=True),
-    Endpoint("POST", f"{WEBHOOK}/resume", resume, MANAGES, Resume | None, WebhookAccepted, acts=True),
-    Endpoint("POST", f"{WEBHOOK}/secret", rotate, MANAGES, Rotate | None, WebhookMade, acts=True),
-    Endpoint("POST", f"{WEBHOOK}/replay", replay, MANAGES, Replay, WebhookAccepted, acts=True),
+    Endpoint(
+        "GET",
+        "/v1/webhooks",
+        page,
+        READS,
+        reply=WebhookPage,
+        query=(*listing(webhooks.SORTS, rows.Webhook), STATUS),
+        rests_on=(webhook.stream("{tenant}", ""),),
+        also=(some_page(WebhookPage, "webhooks", rows.Webhook),),
+    ),
+    Endpoint(
+        "GET",
+        WEBHOOK,
+        find,
+        READS,
+        reply=WholeWebhook,
+        query=(*READ, choosing(WholeWebhook)),
+        rests_on=(STREAM,),
+        guards=STREAM,
+        also=(some_of(WholeWebhook),),
+    ),
+    Endpoint("PATCH", WEBHOOK, update, MANAGES, Update, WebhookAccepted, acts=True, guards=STREAM),
+    Endpoint("DELETE", WEBHOOK, delete, MANAGES, reply=WebhookAccepted, query=(REASON,), acts=True, guards=STREAM),
+    Endpoint("POST", f"{WEBHOOK}/pause", pause, MANAGES, Pause | None, WebhookAccepted, acts=True, guards=STREAM),
+    Endpoint("POST", f"{WEBHOOK}/resume", resume, MANAGES, Resume | None, WebhookAccepted, acts=True, guards=STREAM),
+    Endpoint("POST", f"{WEBHOOK}/secret", rotate, MANAGES, Rotate | None, WebhookMade, acts=True, guards=STREAM),
+    Endpoint("POST", f"{WEBHOOK}/replay", replay, MANAGES, Replay, WebhookAccepted, acts=True, guards=STREAM),
     Endpoint("POST", f"{WEBHOOK}/test", test, MANAGES, reply=Attempt, acts=True),
     Endpoint("GET", f"{WEBHOOK}/deliveries", deliveries, READS, reply=Deliveries),
 )
