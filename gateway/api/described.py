@@ -327,7 +327,8 @@ ANSWER_HEADERS = (
     AnswerHeader(
         "Location", "Where what was made is found.", {"type": "string", "format": "uri-reference"},
         (("agents.register", 201), ("tasks.submit", 202), ("solves.queue", 202), ("uploads.create", 201), ("session.sign_in", 303),
-         ("users.register", 201), ("blobs.collection", 202), ("audit.verified", 202)),
+         ("users.register", 201), ("blobs.collection", 202), ("audit.verified", 202), ("subjects.erasure", 202),
+         ("journals.isolate", 202), ("problems.register", 202)),
     ),
     AnswerHeader(
         "ETag", "What `If-None-Match` takes to hear whether the same is still there.", TEXT,

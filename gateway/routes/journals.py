@@ -1,5 +1,6 @@
 """Named journals: an admin of the node isolates a tenant strictly, and sees how the journals are."""
 
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -10,9 +11,12 @@ from aggregates.values.roles import Permission
 from gateway.api.bodies import body_type
 from gateway.api.calls import Call, Endpoint
 from gateway.api.conditional import reply_by_content
+from gateway.api.operations import OperationRow, operate
+from gateway.api.preferences import ASYNC
 from gateway.api.queries import IF_NONE_MATCH
 from gateway.compartments import Berth
-from gateway.parts import check_whole_node
+from gateway.parts import Node, check_whole_node
+from runtime.delivery import Context
 
 
 class JournalMade(msgspec.Struct, frozen=True):
@@ -47,9 +51,13 @@ async def isolate(call: Call) -> Response:
     node = check_whole_node(call.node, call.principal)
     body: Any = await call.body(body_type(OpenJournal))
     await call.begin(stream(body.name))
-    opened, is_first = await node.isolated.open(body.name, call.context())
+    return await operate(call, partial(_opened, node, body.name, call.context()), 201)
+
+
+async def _opened(node: Node, name: str, context: Context) -> JournalMade:
+    opened, is_first = await node.isolated.open(name, context)
     key = opened.admin_token if is_first else ""
-    return call.reply(JournalMade(body.name, opened.store.origin, opened.store.signer.public_key, key), 201)
+    return JournalMade(name, opened.store.origin, opened.store.signer.public_key, key)
 
 
 async def page(call: Call) -> Response:
@@ -74,7 +82,17 @@ def row(berth: Berth) -> JournalRow:
 
 routes = (
     Endpoint(
-        "POST", "/v1/journals", isolate, Permission.JOURNALS_MANAGE, body_type(OpenJournal), JournalMade, 201, acts=True
+        "POST",
+        "/v1/journals",
+        isolate,
+        Permission.JOURNALS_MANAGE,
+        body_type(OpenJournal),
+        JournalMade,
+        201,
+        acts=True,
+        others=(202,),
+        also=(OperationRow,),
+        headers=(ASYNC,),
     ),
     Endpoint(
         "GET",

@@ -1,5 +1,7 @@
 """Data subjects: whose personal data is recorded, all of it for one of them, and its erasure."""
 
+from functools import partial
+
 import msgspec
 from starlette.responses import Response
 
@@ -8,6 +10,8 @@ from aggregates.values.ids import DataSubject
 from aggregates.values.roles import Permission
 from gateway.api.calls import Call, Endpoint
 from gateway.api.fields import choosing, picked, some_page
+from gateway.api.operations import OperationRow, operate
+from gateway.api.preferences import ASYNC
 from gateway.api.queries import LIMIT, REASON, position, words
 from gateway.feeds.live import Line, line
 from gateway.upkeep.erasure import erase
@@ -95,8 +99,7 @@ async def erasure(call: Call) -> Response:
     copies are gone, too; where that is not possible yet, it answers 503, and is carried on by the next call or start."""
     name = subject_in(call)
     await call.begin(stream(call.tenant, name))
-    accepted = await erase(call.node, name, call.reason, call.context())
-    return call.reply(accepted)
+    return await operate(call, partial(erase, call.node, name, call.reason, call.context()))
 
 
 def subject_in(call: Call) -> str:
@@ -125,5 +128,16 @@ routes = (
         also=(some_page(SubjectPage, "subjects", SubjectRow),),
     ),
     Endpoint("GET", SUBJECT, export, Permission.SUBJECTS_MANAGE, reply=PersonalData, query=(PAST, LIMIT), acts=True),
-    Endpoint("DELETE", SUBJECT, erasure, Permission.SUBJECTS_MANAGE, reply=SubjectAccepted, query=(REASON,), acts=True),
+    Endpoint(
+        "DELETE",
+        SUBJECT,
+        erasure,
+        Permission.SUBJECTS_MANAGE,
+        reply=SubjectAccepted,
+        query=(REASON,),
+        acts=True,
+        others=(202,),
+        also=(OperationRow,),
+        headers=(ASYNC,),
+    ),
 )
