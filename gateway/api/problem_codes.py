@@ -128,6 +128,10 @@ REQUESTS = Part(
             "request_erased", (410,), "It was answered under this Idempotency-Key, and the person was erased since of whom it told.",
             "Nothing: it was done, and what it told is gone.",
         ),
+        Code(
+            "upgrade_required", (426,), "The handshake is of another version of websockets.",
+            "Send `Sec-WebSocket-Version: 13`, as the answer's header of that name says.",
+        ),
         Code("request_header_fields_too_large", (431,), "The head of the request is too long.", "Send fewer or shorter headers."),
         Code(
             "crashed", (500,), "The server failed; this is a fault of ours.",
