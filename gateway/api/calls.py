@@ -51,6 +51,8 @@ JSON = "application/json"
 OCTETS = "application/octet-stream"
 ANSWER_HEADERS = "gavel.answer_headers"
 """In a request's scope: what is told with any answer to it, a failure too."""
+HEAVY = "gavel.heavy"
+"""In a request's scope: its class, where its route is heavy."""
 
 _deterministic = msgspec.msgpack.Encoder(order="deterministic")
 
@@ -508,6 +510,8 @@ def _begun(endpoints: Mapping[str, Endpoint], request: Request) -> Endpoint:
     endpoint = endpoints["GET" if request.method == "HEAD" else request.method]
     if endpoint.deprecated is not None:
         request.scope[ANSWER_HEADERS] = endpoint.deprecated.headers(request.path_params)
+    if endpoint.is_heavy:
+        request.scope[HEAVY] = Kind.HEAVY
     return endpoint
 
 

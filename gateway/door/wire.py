@@ -41,6 +41,8 @@ from gateway.door.ws_frames import BINARY, TEXT, frame, read_messages
 
 SOCKET_KEY = re.compile(rb"[A-Za-z0-9+/]{22}==")
 SOCKET_VERSION = b"13"
+UNREAD = "unread"
+"""The class of what the door can't read as a request that it serves."""
 
 __all__ = ["Closed", "Exchange", "Protocol", "RawData", "Socket", "Updated", "WireConfig", "WireEvent", "WorkerContext"]
 
@@ -289,6 +291,7 @@ class Protocol(H11Protocol):
 
     async def refuse(self, status: int, *, method: bytes = b"") -> None:
         """Answers what is not a request that we serve, where an answer is still possible, and closes."""
+        self.owner.counts.answers[UNREAD, status] += 1
         self.owner.note("request_refused", status=status)
         if self.connection.our_state in {h11.IDLE, h11.SEND_RESPONSE} and not self._head and method != b"HEAD":
             await self._send_error_response(status)
