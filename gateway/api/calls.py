@@ -528,6 +528,8 @@ async def run(call: Call) -> Response:
         response = await endpoint.handle(call) if known is None else known
         response.raw_headers.extend(standing)
     except BaseException as error:
+        if standing:
+            request.scope[ANSWER_HEADERS] = [*request.scope.get(ANSWER_HEADERS, ()), *standing]
         call.failed(error)
         raise
     await call.done()

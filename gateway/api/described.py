@@ -190,7 +190,7 @@ OPERATIONS: dict[str, Operation] = {
     "blobs.put": Operation("put_blob", ("body_invalid", *BLOB_UNKEPT)),
     "blobs.get": Operation("get_blob", ("blob_erased", "blob_altered", "requested_range_not_satisfiable")),
     "log.page": Operation("read_log"),
-    "feed.feed": Operation("follow_log"),
+    "feed.feed": Operation("follow_log", ("position_ahead",)),
     "webhooks.create": Operation("create_webhook", ("webhooks_too_many", "webhook_exists", "position_ahead", *URL_UNFIT)),
     "webhooks.page": Operation("list_webhooks"),
     "webhooks.find": Operation("get_webhook"),
@@ -353,7 +353,7 @@ def answer_headers(line: Endpoint, status: int) -> tuple[str, ...]:
     by_rule |= {POSITION_HEADER: is_read, JOURNAL_HEADER: is_read}
     by_rule |= {"ETag": (bool(line.rests_on) or IF_NONE_MATCH in line.headers) and status in (200, 304)}
     by_rule |= dict.fromkeys(IN_ALL, True)
-    by_rule |= dict.fromkeys(RATES, line.needs is not None and (status < 300 or status in (304, 429)))
+    by_rule |= dict.fromkeys(RATES, line.needs is not None and status != 401)
     prefers = any(header.name == "Prefer" for header in line.headers)
     by_rule |= {"Preference-Applied": prefers and status < 300, "Link": LIMIT in line.query and status == 200}
     by_rule |= dict.fromkeys(("Deprecation", "Sunset"), line.deprecated is not None)

@@ -92,6 +92,15 @@ async def test_a_position_that_is_none_is_refused(admin: Client, query: str, hea
     assert (answer.status_code, answer.json()["type"]) == (422, "urn:gavel:problem:query_invalid")
 
 
+async def test_a_position_that_the_log_has_not_reached_is_of_another_log(admin: Client) -> None:
+    newest = admin.node.system.journal.position
+    answer = await admin.ask("GET", "/v1/feed", Last_Event_ID=str(newest + 1))
+    assert (answer.status_code, answer.json()["type"]) == (422, "urn:gavel:problem:position_ahead")
+    with pytest.raises(Denied, match="position_ahead"):
+        async with open_socket(admin.node, f"/v1/feed?after={newest + 1}", admin.key, protocol=""):
+            pass
+
+
 async def test_nothing_is_missed_while_much_is_written(admin: Client) -> None:
     async with open_feed(admin, "?after=0") as feed, trio.open_nursery() as nursery:
         for _ in range(TASKS):
