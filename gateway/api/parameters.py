@@ -9,6 +9,7 @@ from functools import cache
 from itertools import islice
 from typing import Any, NamedTuple
 
+from starlette.datastructures import Headers
 from starlette.requests import Request
 
 from gateway.api.problems import BadRequest, Fault
@@ -27,6 +28,7 @@ IDEMPOTENCY = Header(
     "with another request the key is refused (422, `key_reused`). What was refused or failed is not kept. "
     "A key is good for its caller, method and path.",
     {"type": "string", "pattern": "^[!-~]{1,200}$"},
+    is_single=True,
 )
 
 
@@ -97,11 +99,13 @@ def _path_faults(parts: Mapping[str, str]) -> Iterator[Fault]:
             yield Fault(parameter=name, detail=detail)
 
 
-def _header_faults(sent: Mapping[str, str], headers: Iterable[Header]) -> Iterator[Fault]:
+def _header_faults(sent: Headers, headers: Iterable[Header]) -> Iterator[Fault]:
     for header in headers:
         text = sent.get(header.name)
         if text is None and header.required:
             yield Fault(header=header.name, detail="is missing")
+        elif header.is_single and len(sent.getlist(header.name)) > 1:
+            yield Fault(header=header.name, detail="stands twice")
         elif text is not None and (detail := _fault(text, header.schema)):
             yield Fault(header=header.name, detail=detail)
 

@@ -29,6 +29,7 @@ OFFSET = Header(
     "How many bytes the upload has, as the node tells: the first byte of the body follows them.",
     {"type": "integer", "minimum": 0},
     required=True,
+    is_single=True,
 )
 
 
