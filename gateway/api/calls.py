@@ -70,7 +70,8 @@ class Endpoint(NamedTuple):
     A GET `rests_on` streams whose names begin so (`{…}` of the path, or the tenant): by those its answer has an ETag, which is the
     row's own position where that row changes by nothing but the records of one stream (`by_last_position`). `guards` is the stream of
     what the path names: a write is held against it where it says If-Match. One that `asks_once`, after nothing but reading its body, may be
-    followed in a batch by the next as soon as it has asked.
+    followed in a batch by the next as soon as it has asked. What no actor decides but the node itself does `is_kept`: its answers are,
+    under their idempotency keys.
     """
 
     method: str
@@ -93,6 +94,7 @@ class Endpoint(NamedTuple):
     deprecated: Deprecated | None = None
     asks_once: bool = False
     is_heavy: bool = False
+    is_kept: bool = False
 
     @property
     def roles(self) -> frozenset[Role]:
@@ -157,6 +159,8 @@ class Call:
         self._begun: Begun | None = None
         self.is_left_open = False
         """Whether the action goes on when the request has been answered."""
+        self.is_repeat = False
+        """Whether nothing was done, since it was done before under the same key."""
         self._read_position: int | None = None
         self.turn: Turn | None = None
         """Its place in the order of a batch."""
@@ -257,7 +261,8 @@ class Call:
     async def done(self) -> None:
         """The request was answered: an action that it began is done, unless it goes on."""
         if self._begun is None:
-            assert self._principal is None or not self._is_action(self._principal), self.endpoint.route
+            is_action = self._principal is not None and self._is_action(self._principal)
+            assert self.is_repeat or not is_action, self.endpoint.route
         elif not self.is_left_open:
             await self.node.trail.end_done(self._begun)
 
@@ -525,7 +530,12 @@ async def run(call: Call) -> Response:
             standing = await admit(call.node.visitors, call.principal, endpoint.kind)
         check_parameters(request, endpoint.query, endpoint.headers_read, call.asked, others=endpoint.needs is None)
         known = await _known(call) if endpoint.rests_on else None
-        response = await endpoint.handle(call) if known is None else known
+        if known is not None:
+            response = known
+        elif endpoint.is_kept:
+            response = await call.node.kept.once(call, endpoint.handle)
+        else:
+            response = await endpoint.handle(call)
         response.raw_headers.extend(standing)
     except BaseException as error:
         if standing:

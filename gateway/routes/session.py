@@ -168,7 +168,7 @@ USER_ID = words("user_id", "Only sessions of this user.", None)
 KEY_ID = words("key_id", "Only sessions of this key.", None)
 routes = (
     Endpoint("GET", "/session", sign_in, None, status=303, query=(TICKET,)),
-    Endpoint("POST", "/session", make_link, Permission.SESSIONS_OPEN, reply=Link, status=201, acts=True),
+    Endpoint("POST", "/session", make_link, Permission.SESSIONS_OPEN, reply=Link, status=201, acts=True, is_kept=True),
     Endpoint("DELETE", "/session", sign_out, Permission.SELF_MANAGE, status=204, acts=True),
     Endpoint("POST", "/session/password", with_password, None, Password, Me),
     Endpoint("GET", "/v1/me", me, Permission.STATUS_READ, reply=Me),

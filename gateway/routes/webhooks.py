@@ -205,6 +205,6 @@ routes = (
     Endpoint("POST", f"{WEBHOOK}/resume", resume, MANAGES, Resume | None, WebhookAccepted, acts=True, guards=STREAM),
     Endpoint("POST", f"{WEBHOOK}/secret", rotate, MANAGES, Rotate | None, WebhookMade, acts=True, guards=STREAM),
     Endpoint("POST", f"{WEBHOOK}/replay", replay, MANAGES, Replay, WebhookAccepted, acts=True, guards=STREAM),
-    Endpoint("POST", f"{WEBHOOK}/test", test, MANAGES, reply=Attempt, acts=True),
+    Endpoint("POST", f"{WEBHOOK}/test", test, MANAGES, reply=Attempt, acts=True, is_kept=True),
     Endpoint("GET", f"{WEBHOOK}/deliveries", deliveries, READS, reply=Deliveries),
 )
