@@ -136,6 +136,7 @@ routes = (
         reply=SubjectAccepted,
         query=(REASON,),
         acts=True,
+        is_kept=True,
         others=(202,),
         also=(OperationRow,),
         headers=(ASYNC,),

@@ -99,7 +99,10 @@ async def test_what_may_take_long_goes_on_and_ends_as_it_would_have(admin: Clien
         ended = (await admin.ask("GET", begun.headers["location"], Prefer="wait=20")).json()
         assert (ended["status"], bool(ended["result"][field])) == ("done", True), ended
         again = await admin.ask(method, path, body, Prefer="respond-async, wait=20", Idempotency_Key="once")
-        assert again.status_code == status, again.text
+        if method == "DELETE":  # answered as before, where to ask
+            assert (again.status_code, again.content) == (202, begun.content)
+        else:
+            assert again.status_code == status, again.text
     assert (await admin.get(f"/v1/users/{user_id}"))["username"] == ""
     refused = await admin.ask("DELETE", "/v1/subjects/nobody", Prefer="respond-async, wait=20")
     assert refused.json()["type"] == "urn:gavel:problem:subject_unknown"
