@@ -15,8 +15,10 @@ from gateway.feeds.fanout import Fanout
 from gateway.identity.auth import digest_of
 from gateway.routes import feed as feeds
 from runtime.delivery import Context
+from tests.gateway.attacks.peers import answers
 from tests.gateway.clients import Client, Closed, Denied, Socket, open_socket
 from tests.gateway.feed_clients import open_feed
+from tests.gateway.raw import read_all, request
 
 SOON = 0.05
 TASKS = 40
@@ -99,6 +101,16 @@ async def test_a_position_that_the_log_has_not_reached_is_of_another_log(admin: 
     with pytest.raises(Denied, match="position_ahead"):
         async with open_socket(admin.node, f"/v1/feed?after={newest + 1}", admin.key, protocol=""):
             pass
+
+
+async def test_who_only_looks_at_a_feed_is_answered_and_goes_on(admin: Client) -> None:
+    bearer = f"Authorization: Bearer {admin.key}"
+    says = request("HEAD", "/v1/feed?after=0", bearer) + request("GET", "/v1/me", bearer, "Connection: close")
+    async with await trio.open_tcp_stream("127.0.0.1", int(admin.node.url.rpartition(":")[2])) as stream:
+        await stream.send_all(says)
+        looked, asked = answers(await read_all(stream), "HEAD", "GET")
+    assert looked.headers["content-type"] == "text/event-stream; charset=utf-8"
+    assert (looked.status, looked.body, asked.status) == (200, b"", 200)
 
 
 async def test_nothing_is_missed_while_much_is_written(admin: Client) -> None:
