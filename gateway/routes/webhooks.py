@@ -1,11 +1,13 @@
 """Webhooks: where records are sent to, tried, paused, sent once more, and how the last deliveries went. A secret is told once."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 from starlette.responses import Response
 
 from aggregates import webhook
+from aggregates.catalog import AGGREGATES
 from aggregates.values.roles import Permission
 from aggregates.webhook import (
     CreateWebhook,
@@ -27,7 +29,10 @@ from gateway.api.sorting import listing
 from gateway.identity.auth import check_permission
 from gateway.outside import check_url
 from gateway.webhooks.courier import Attempt, Courier
+from gateway.webhooks.messages import UNTOLD
 from projections import webhooks
+from runtime.errors import Refused
+from runtime.records import noun
 
 
 class WebhookMade(msgspec.Struct, frozen=True):
@@ -64,6 +69,7 @@ async def create(call: Call) -> Response:
     """Creates a webhook: what is recorded is sent to its URL, in order, signed, until it is taken."""
     _check_reader(call)
     body: Any = await call.body(body_type(CreateWebhook))
+    _check_kinds(body.kinds)
     _check_url(call, body.url)
     webhook_id = call.node.system.ids.new()
     await call.begin(webhook.stream(call.tenant, webhook_id))
@@ -90,6 +96,7 @@ async def update(call: Call) -> Response:
     """Another URL or other filters: what is not named stays, and it goes on where it is."""
     _check_reader(call)
     body: Any = await call.body(body_type(UpdateWebhook))
+    _check_kinds(body.kinds or ())
     if body.url is not None:
         _check_url(call, body.url)
     webhook_id = await _begin(call)
@@ -148,6 +155,14 @@ def _check_reader(call: Call) -> None:
     check_permission(call.node, call.principal, Permission.LOG_READ)
 
 
+def _check_kinds(kinds: Sequence[str]) -> None:
+    """Raises Refused where one is no kind that is ever sent: nobody would notice that nothing comes."""
+    unknown = sorted({kind for kind in kinds if kind not in KINDS})
+    if unknown:
+        told = f"{', '.join(unknown)}: neither an aggregate nor a kind of record that is sent"
+        raise Refused("kind_unknown", told, status=422)
+
+
 def _check_url(call: Call, url: str) -> None:
     settings = call.node.settings
     check_url(url, http=settings.webhook_http, private=settings.webhook_private)
@@ -170,6 +185,8 @@ async def _courier(call: Call) -> Courier:
     return found(await call.node.webhooks.find(call.tenant, webhook_id), "webhook", webhook_id)
 
 
+_NOUNS = {noun(one): one.EVENTS for one in AGGREGATES}
+KINDS = {*_NOUNS, *(f"{name}.{event.__name__}" for name, events in _NOUNS.items() for event in events)} - UNTOLD
 STATUS = choice("status", "Only webhooks that stand so.", Stage)
 WEBHOOK = "/v1/webhooks/{webhook_id}"
 STREAM = webhook.stream("{tenant}", "{webhook_id}")
