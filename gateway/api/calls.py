@@ -24,7 +24,7 @@ from aggregates.values.roles import MACHINES, Permission, Principal, Role, roles
 from gateway.api import conditional, fields, preferences, request_ids, sorting
 from gateway.api.bodies import decode, without_secrets
 from gateway.api.deprecation import Deprecated
-from gateway.api.parameters import IDEMPOTENCY, check_parameters
+from gateway.api.parameters import IDEMPOTENCY, check_no_body, check_parameters
 from gateway.api.problems import BadRequest, Fault, document_of
 from gateway.api.queries import AFTER, AFTER_POSITION, AS_OF, LIMIT, REASON, TENANT, AsOf, Header, Parameter
 from gateway.api.turns import ALONE, Turn
@@ -529,6 +529,8 @@ async def run(call: Call) -> Response:
             _check(request, call.node, call.principal, endpoint.needs)
             standing = await admit(call.node.visitors, call.principal, endpoint.kind)
         check_parameters(request, endpoint.query, endpoint.headers_read, call.asked, others=endpoint.needs is None)
+        if endpoint.body is None and endpoint.method not in SAFE_METHODS and endpoint.deprecated is None:
+            check_no_body(request)
         known = await _known(call) if endpoint.rests_on else None
         if known is not None:
             response = known

@@ -289,6 +289,8 @@ def _common(line: Endpoint) -> Iterator[str]:
     if line.body is not None:
         yield from ("body_unreadable", "body_incomplete", "request_timeout", "unsupported_media_type")
         yield from () if line.body is bytes else ("body_invalid",)
+    elif line.method not in SAFE_METHODS and line.deprecated is None:
+        yield "body_invalid"
     if line.needs is not None and line.method not in SAFE_METHODS:
         yield from ("conflict", "archived", "key_reused", "request_erased", "no_room", "no_keys")
 

@@ -13,7 +13,7 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 
 from gateway.api.problems import BadRequest, Fault
-from gateway.api.queries import POSITION_MAX, Header, Parameter, is_number
+from gateway.api.queries import DIGITS_MAX, POSITION_MAX, Header, Parameter, is_number
 from runtime.errors import Refused
 from runtime.store.sqlite import REPLY_SECONDS
 
@@ -91,6 +91,15 @@ def check_parameters(
         raise BadRequest(faults, status=400, code="header_invalid")
     if in_query:
         raise BadRequest(faults, status=422, code="query_invalid")
+
+
+def check_no_body(request: Request) -> None:
+    """Raises BadRequest where a route that takes no body is sent one with something in it, which would be passed over in silence."""
+    length = request.headers.get("content-length", "0")
+    if length.isascii() and length.isdigit() and int(length[:DIGITS_MAX]) > len("{}"):
+        raise BadRequest(
+            [Fault(pointer="", detail="is not taken here: what can be said stands in the path and the query")]
+        )
 
 
 def _path_faults(parts: Mapping[str, str]) -> Iterator[Fault]:

@@ -86,3 +86,11 @@ async def test_a_header_that_means_one_thing_stands_once(admin: Client) -> None:
         [{"header": "Idempotency-Key", "detail": "stands twice"}],
     )
     assert (await admin.get("/v1/tasks"))["tasks"] == []
+
+
+async def test_a_body_where_none_is_taken_is_refused_and_not_passed_over(admin: Client) -> None:
+    task = await admin.submit()
+    answer = await admin.ask("DELETE", f"/v1/tasks/{task}", {"reason": "it stands in the query"})
+    assert (answer.status_code, answer.json()["type"]) == (422, "urn:gavel:problem:body_invalid")
+    assert answer.json()["errors"][0]["detail"].startswith("is not taken here")
+    assert (await admin.ask("DELETE", f"/v1/tasks/{task}", {})).status_code == 200
