@@ -12,10 +12,12 @@ from gateway.api import asyncapi as asyncapi_of
 from gateway.api import older_openapi, request_ids
 from gateway.api import openapi as openapi_of
 from gateway.api.batch import lines_of
-from gateway.api.calls import ANSWER_HEADERS, Endpoint, SocketEndpoint, answer, answer_socket
+from gateway.api.calls import ANSWER_HEADERS, HEAVY, Endpoint, SocketEndpoint, answer, answer_socket
 from gateway.api.older_paths import OlderPaths, offered
 from gateway.api.routing import Answer, Application
-from gateway.door.bounds import AtOnce, BodyBounds, BodyLimit, ClearFraming
+from gateway.door.bounds import AtOnce, BodyBounds, BodyLimit, ClearFraming, Counts
+from gateway.identity.auth import SAFE_METHODS
+from gateway.limits.rates import Kind
 from gateway.limits.strangers import turned_away
 from gateway.parts import Node
 from gateway.routes import (
@@ -109,6 +111,8 @@ HEADERS = (
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"cache-control", b"no-store"),  # keys are told once, and what a tenant sees is nobody else's
 )
+SWITCHED = 101
+"""How a websocket is accepted."""
 STARTS = frozenset({"http.response.start", "websocket.http.response.start", "websocket.accept"})
 
 
@@ -121,7 +125,7 @@ def make_app(node: Node) -> Application:
         bytes_per_second_min=BYTES_PER_SECOND_MIN,
     )
     middleware = [
-        Middleware(Headers, hsts_seconds=node.settings.hsts_seconds),
+        Middleware(Headers, hsts_seconds=node.settings.hsts_seconds, counts=node.counts),
         Middleware(ClearFraming),
         Middleware(AtOnce, requests_max=REQUESTS_AT_ONCE_MAX, sockets_max=SOCKETS_AT_ONCE_MAX, callers=node.callers),
         Middleware(BodyBounds, limit=bodies, limit_by_prefix={BLOBS: blobs}),
@@ -161,10 +165,12 @@ def asyncapi_document() -> bytes:
 
 
 class Headers:
-    """Adds to each response what browsers must be told, unless the route has said it otherwise, and what the request is called."""
+    """Adds to each response what browsers must be told, unless the route has said it otherwise, and what the request is called; counts
+    the answers."""
 
-    def __init__(self, app: ASGIApp, hsts_seconds: int = 0) -> None:
+    def __init__(self, app: ASGIApp, hsts_seconds: int, counts: Counts) -> None:
         self.app = app
+        self.answers = counts.answers
         hsts = ((b"strict-transport-security", f"max-age={hsts_seconds}".encode()),) if hsts_seconds else ()
         self.headers_by_scheme = {"http": HEADERS, "https": (*HEADERS, *hsts)}
 
@@ -177,6 +183,7 @@ class Headers:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] in STARTS:
+                self.answers[_class_of(scope), message.get("status", SWITCHED)] += 1
                 headers = list(message.get("headers", ()))
                 names = {name for name, _ in headers}
                 headers += [line for line in told if line[0] not in names]
@@ -184,6 +191,13 @@ class Headers:
             await send(message)
 
         await self.app(scope, receive, send_with_headers)
+
+
+def _class_of(scope: Scope) -> str:
+    """The class of a request as it is counted: that of its route's rate, or `socket`."""
+    if scope["type"] == "websocket":
+        return "socket"
+    return scope.get(HEAVY) or (Kind.READ if scope["method"] in SAFE_METHODS else Kind.WRITE)
 
 
 def _fields(headers: Mapping[str, str]) -> Sequence[tuple[bytes, bytes]]:

@@ -1,10 +1,11 @@
-"""The node in numbers, in Prometheus' text format: the journal, the read models, the actors by kind, and what became of messages."""
+"""The node in numbers, in Prometheus' text format: door, journal, read models, actors by kind, and what became of messages."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import accumulate
 
 from aggregates.webhook import Stage
 from gateway.compartments import Berth
+from gateway.door.bounds import Counts
 from gateway.parts import Compartment, Node
 from runtime.actors import Actors
 from runtime.cell import Cell
@@ -26,7 +27,7 @@ PLAIN: Labels = {}
 
 
 def lines(node: Compartment, whole: Node | None = None) -> Iterator[str]:
-    """All metrics of a compartment; where it is the `whole` node, also those of its named journals."""
+    """All metrics of a compartment; where it is the `whole` node, also those of its named journals and of its door."""
     yield from metric("gavel_ready", "gauge", "Whether the node is ready.", [(PLAIN, float(not node.faults()))])
     yield from of_journals(node, list(whole.isolated) if whole is not None else [])
     yield from metric(
@@ -38,6 +39,7 @@ def lines(node: Compartment, whole: Node | None = None) -> Iterator[str]:
     standings: Samples = [({"projection": one.name}, one.position) for one in node.projector.status()]
     yield from metric("gavel_projection_position", "gauge", "How far a read model is.", standings)
     yield from metric("gavel_feed_readers", "gauge", "Readers of the feed.", [(PLAIN, node.fanout.readers)])
+    yield from metric("gavel_agent_sockets", "gauge", "Agents' websockets.", [(PLAIN, len(node.sockets))])
     yield from of_webhooks(node)
     yield from of_kinds(node.system)
     yield from metric(
@@ -47,6 +49,8 @@ def lines(node: Compartment, whole: Node | None = None) -> Iterator[str]:
         _summed_by_role([(cell.role, len(cell.reactions)) for cell in node.system.cells.values()]),
     )
     yield from of_messages(node.system)
+    if whole is not None:
+        yield from of_door(whole)
 
 
 def of_journals(node: Compartment, named: Sequence[Berth]) -> Iterator[str]:
@@ -67,6 +71,36 @@ OF_JOURNALS: tuple[tuple[str, str, str, Callable[[Journal], float]], ...] = (
     ("waiting", "gauge", "Proposals that wait for a commit.", lambda journal: journal.backlog),
     ("commits_total", "counter", "Commits.", lambda journal: journal.commits),
     ("failures_total", "counter", "Commits that failed.", lambda journal: journal.failures),
+)
+
+
+def of_door(node: Node) -> Iterator[str]:
+    """What clients do at the door, and what of it goes too far."""
+    counts = node.counts
+    yield from metric("gavel_connections", "gauge", "Open connections.", [(PLAIN, counts.open)])
+    for name, meaning, value in OF_CONNECTIONS:
+        yield from metric(f"gavel_connections_{name}_total", "counter", meaning, [(PLAIN, value(counts))])
+    answers: Samples = [
+        ({"class": one, "status": str(status)}, count) for (one, status), count in sorted(counts.answers.items())
+    ]
+    yield from metric("gavel_requests_total", "counter", "Answers that were begun.", answers)
+    yield from metric(
+        "gavel_request_faults_total", "counter", "Handlers that failed.", [(PLAIN, counts.handler_faults)]
+    )
+    refused: Samples = [({"rate": rate}, count) for rate, count in sorted(node.visitors.rates.refused.items())]
+    yield from metric("gavel_rate_refusals_total", "counter", "Requests beyond a rate.", refused)
+    waited = "Requests that waited for their tenant's turn."
+    yield from metric("gavel_turns_waited_total", "counter", waited, [(PLAIN, node.visitors.turns.waited)])
+
+
+OF_CONNECTIONS: tuple[tuple[str, str, Callable[[Counts], int]], ...] = (
+    ("taken", "Connections that were let in.", lambda counts: counts.opened),
+    ("refused", "Connections for which there was no room.", lambda counts: counts.refused),
+    ("crowded", "Connections beyond what one address may have.", lambda counts: counts.crowded),
+    ("evicted", "Idle connections that made room.", lambda counts: counts.evicted),
+    ("stalled", "Connections whose clients did not read.", lambda counts: counts.stalled),
+    ("unsecured", "TLS handshakes that failed.", lambda counts: counts.handshakes_failed),
+    ("failed", "Connections that ended by a fault of ours.", lambda counts: counts.faults),
 )
 
 

@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 
 from aggregates.journal import SHARED
 from aggregates.values.roles import Principal
+from gateway.api.kept import Kept
 from gateway.api.operations import Operations
 from gateway.door.bounds import Counts
 from gateway.door.tls import Certificates
@@ -113,6 +114,7 @@ class Compartment:
         self.waits = Waits(self.system)
         self.operations = Operations()
         self.batches = Places(BATCHES_OF_TENANT_MAX)
+        self.kept = Kept(self.system.clock.now)
         self.sockets = Sockets(self.system, self.position_in, self.trail.refuse, partial(pace, visitors))
         self.fanout = Fanout(self.system.journal)
         terms = Terms(settings.webhook_retry_seconds_max, settings.webhook_dead_seconds)

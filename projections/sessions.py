@@ -6,7 +6,7 @@ from sqlalchemy import Connection, Table
 
 from aggregates.session import SessionEnded, SessionOpened
 from projections import schema
-from projections.schema import Row, key, number, text
+from projections.schema import BY_AGE, Row, Sortable, key, number, text
 from runtime.records import Change, Insert, Recorded, Update
 
 NAME = "sessions/1"
@@ -25,6 +25,9 @@ sessions = schema.table(
 )
 
 TABLES: tuple[Table, ...] = (sessions,)
+
+
+SORTS = {"opened_at": BY_AGE, "ends_at": Sortable("ends_at")}
 
 
 def apply(recorded: Recorded) -> Sequence[Change]:
@@ -73,6 +76,10 @@ def newest(
     """A page of sessions, the last opened first."""
     where = {"tenant_id": tenant_id, "user_id": user_id, "key_id": key_id}
     return schema.newest_rows(connection, sessions, where, before=before, limit=limit)
+
+
+page = schema.paged(sessions)
+"""A page of sessions that have these values."""
 
 
 def count(connection: Connection, tenant_id: str, *, user_id: str | None = None) -> int:

@@ -15,7 +15,7 @@ from aggregates.user import (
     UserRemoved,
 )
 from projections import schema
-from projections.schema import Row, key, number, text
+from projections.schema import BY_AGE, Only, Row, Sortable, key, number, text
 from runtime.records import Change, Insert, Recorded, Update
 
 NAME = "users/1"
@@ -38,6 +38,9 @@ users = schema.table(
 )
 
 TABLES: tuple[Table, ...] = (users,)
+
+
+SORTS = {"registered_at": BY_AGE, "username": Sortable("username", is_text=True)}
 
 
 def apply(recorded: Recorded) -> Sequence[Change]:
@@ -89,9 +92,9 @@ def _changed(recorded: Recorded, user_id: str, values: dict[str, object]) -> lis
     return [Update(table=users, values=stamped, where={"tenant_id": recorded.meta.tenant, "user_id": user_id})]
 
 
-def find(connection: Connection, tenant_id: str, user_id: str) -> Row | None:
+def find(connection: Connection, tenant_id: str, user_id: str, *, only: Only = None) -> Row | None:
     """A user; None when this tenant has no such user."""
-    return schema.find_row(connection, users, {"tenant_id": tenant_id, "user_id": user_id})
+    return schema.find_row(connection, users, {"tenant_id": tenant_id, "user_id": user_id}, only=only)
 
 
 def newest(
@@ -106,6 +109,10 @@ def newest(
     """A page of users, the last registered first."""
     where = {"tenant_id": tenant_id, "role": role, "status": status}
     return schema.newest_rows(connection, users, where, before=before, limit=limit)
+
+
+page = schema.paged(users)
+"""A page of users who have these values."""
 
 
 def count(connection: Connection, tenant_id: str, *, role: str | None = None) -> int:

@@ -18,7 +18,7 @@ from aggregates.webhook import (
     WebhookUpdated,
 )
 from projections import schema
-from projections.schema import Row, document, encoded, key, number, text, whole
+from projections.schema import BY_AGE, Row, Sortable, document, encoded, key, number, text, whole
 from runtime.records import Add, Change, Insert, Recorded, Update
 
 NAME = "webhooks/1"
@@ -47,6 +47,8 @@ webhooks = schema.table(
 """`error` and `failing_since` say how the last attempts failed, where they do; `reason` why it was paused or deleted."""
 
 TABLES: tuple[Table, ...] = (webhooks,)
+SORTS = {"created_at": BY_AGE, "delivered_at": Sortable("delivered_at", may_be_empty=True)}
+
 WELL: dict[str, Any] = {"error": None, "failing_since": None}
 
 
@@ -127,6 +129,10 @@ def newest(
     return schema.newest_rows(
         connection, webhooks, {"tenant_id": tenant_id, "status": status}, before=before, limit=limit
     )
+
+
+page = schema.paged(webhooks)
+"""A page of webhooks that have these values."""
 
 
 def count(connection: Connection, tenant_id: str, *, status: str | None = None) -> int:

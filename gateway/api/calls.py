@@ -24,7 +24,7 @@ from aggregates.values.roles import MACHINES, Permission, Principal, Role, roles
 from gateway.api import conditional, fields, preferences, request_ids, sorting
 from gateway.api.bodies import decode, without_secrets
 from gateway.api.deprecation import Deprecated
-from gateway.api.parameters import IDEMPOTENCY, check_parameters
+from gateway.api.parameters import IDEMPOTENCY, check_no_body, check_parameters
 from gateway.api.problems import BadRequest, Fault, document_of
 from gateway.api.queries import AFTER, AFTER_POSITION, AS_OF, LIMIT, REASON, TENANT, AsOf, Header, Parameter
 from gateway.api.turns import ALONE, Turn
@@ -51,6 +51,8 @@ JSON = "application/json"
 OCTETS = "application/octet-stream"
 ANSWER_HEADERS = "gavel.answer_headers"
 """In a request's scope: what is told with any answer to it, a failure too."""
+HEAVY = "gavel.heavy"
+"""In a request's scope: its class, where its route is heavy."""
 
 _deterministic = msgspec.msgpack.Encoder(order="deterministic")
 
@@ -68,7 +70,8 @@ class Endpoint(NamedTuple):
     A GET `rests_on` streams whose names begin so (`{…}` of the path, or the tenant): by those its answer has an ETag, which is the
     row's own position where that row changes by nothing but the records of one stream (`by_last_position`). `guards` is the stream of
     what the path names: a write is held against it where it says If-Match. One that `asks_once`, after nothing but reading its body, may be
-    followed in a batch by the next as soon as it has asked.
+    followed in a batch by the next as soon as it has asked. What no actor decides but the node itself does `is_kept`: its answers are,
+    under their idempotency keys.
     """
 
     method: str
@@ -91,6 +94,7 @@ class Endpoint(NamedTuple):
     deprecated: Deprecated | None = None
     asks_once: bool = False
     is_heavy: bool = False
+    is_kept: bool = False
 
     @property
     def roles(self) -> frozenset[Role]:
@@ -155,6 +159,8 @@ class Call:
         self._begun: Begun | None = None
         self.is_left_open = False
         """Whether the action goes on when the request has been answered."""
+        self.is_repeat = False
+        """Whether nothing was done, since it was done before under the same key."""
         self._read_position: int | None = None
         self.turn: Turn | None = None
         """Its place in the order of a batch."""
@@ -255,7 +261,8 @@ class Call:
     async def done(self) -> None:
         """The request was answered: an action that it began is done, unless it goes on."""
         if self._begun is None:
-            assert self._principal is None or not self._is_action(self._principal), self.endpoint.route
+            is_action = self._principal is not None and self._is_action(self._principal)
+            assert self.is_repeat or not is_action, self.endpoint.route
         elif not self.is_left_open:
             await self.node.trail.end_done(self._begun)
 
@@ -341,6 +348,10 @@ class Call:
         self._tag_position = self._tag_position or position
         await self._catch_up(position)
         return await self.node.projector.query(ask)
+
+    def rests_at(self, position: int) -> None:
+        """What is answered rests on nothing past this position: for a route that reads no read models."""
+        self._tag_position = position
 
     async def look(self, question: Callable[..., T], *arguments: Any, **narrowed: Any) -> T:
         """As `read`, for what is found by its key in a few rows of the caller's tenant: asked without a thread where that is cheaper,
@@ -504,6 +515,8 @@ def _begun(endpoints: Mapping[str, Endpoint], request: Request) -> Endpoint:
     endpoint = endpoints["GET" if request.method == "HEAD" else request.method]
     if endpoint.deprecated is not None:
         request.scope[ANSWER_HEADERS] = endpoint.deprecated.headers(request.path_params)
+    if endpoint.is_heavy:
+        request.scope[HEAVY] = Kind.HEAVY
     return endpoint
 
 
@@ -516,10 +529,19 @@ async def run(call: Call) -> Response:
             _check(request, call.node, call.principal, endpoint.needs)
             standing = await admit(call.node.visitors, call.principal, endpoint.kind)
         check_parameters(request, endpoint.query, endpoint.headers_read, call.asked, others=endpoint.needs is None)
+        if endpoint.body is None and endpoint.method not in SAFE_METHODS and endpoint.deprecated is None:
+            check_no_body(request)
         known = await _known(call) if endpoint.rests_on else None
-        response = await endpoint.handle(call) if known is None else known
+        if known is not None:
+            response = known
+        elif endpoint.is_kept:
+            response = await call.node.kept.once(call, endpoint.handle)
+        else:
+            response = await endpoint.handle(call)
         response.raw_headers.extend(standing)
     except BaseException as error:
+        if standing:
+            request.scope[ANSWER_HEADERS] = [*request.scope.get(ANSWER_HEADERS, ()), *standing]
         call.failed(error)
         raise
     await call.done()

@@ -8,10 +8,12 @@ names a tag is held against the stream in the turn that decides about it, so tha
 import re
 from collections.abc import Iterable, Mapping
 from functools import cache
+from hashlib import sha256
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
+import msgspec
 from starlette.responses import Response
 from starlette.types import Scope
 
@@ -26,6 +28,7 @@ RECENT_MAX = 1_000
 TAG = re.compile(r'(W/)?"(\d{1,19})\.([0-9a-f]{8})([0-9a-f]{8})?"')
 """The position, what it is a position of, and where there was a query that too."""
 TAGS_MAX = 100
+CONTENT_CHARACTERS = 32
 HEADERS = {"Cache-Control": "private, no-cache", "Vary": "Authorization, Cookie"}
 
 
@@ -49,6 +52,15 @@ def headers_of(call: "Call", value: Any, position: int, *, weak: bool) -> dict[s
     elif isinstance(value, Mapping):
         position = max(position, value.get("last_position", 0))
     return HEADERS | {"ETag": tag(call, position, weak=weak)}
+
+
+def reply_by_content(call: "Call", value: Any) -> Response:
+    """JSON that is named by what it says, for what no record tells of; 304 where the caller has it."""
+    content = msgspec.json.encode(value)
+    known = f'"{sha256(content).hexdigest()[:CONTENT_CHARACTERS]}"'
+    if matches(call.request.scope, known):
+        return not_modified(call, known)
+    return Response(content, headers=HEADERS | {"ETag": known} | call.place(), media_type="application/json")
 
 
 def unchanged(call: "Call") -> Response | None:

@@ -190,11 +190,11 @@ OPERATIONS: dict[str, Operation] = {
     "blobs.put": Operation("put_blob", ("body_invalid", *BLOB_UNKEPT)),
     "blobs.get": Operation("get_blob", ("blob_erased", "blob_altered", "requested_range_not_satisfiable")),
     "log.page": Operation("read_log"),
-    "feed.feed": Operation("follow_log"),
-    "webhooks.create": Operation("create_webhook", ("webhooks_too_many", "webhook_exists", "position_ahead", *URL_UNFIT)),
+    "feed.feed": Operation("follow_log", ("position_ahead",)),
+    "webhooks.create": Operation("create_webhook", ("webhooks_too_many", "webhook_exists", "position_ahead", "kind_unknown", *URL_UNFIT)),
     "webhooks.page": Operation("list_webhooks"),
     "webhooks.find": Operation("get_webhook"),
-    "webhooks.update": Operation("update_webhook", ("webhook_unknown", *URL_UNFIT)),
+    "webhooks.update": Operation("update_webhook", ("webhook_unknown", "kind_unknown", *URL_UNFIT)),
     "webhooks.delete": Operation("delete_webhook", ("webhook_unknown",)),
     "webhooks.pause": Operation("pause_webhook", ("webhook_unknown",)),
     "webhooks.resume": Operation("resume_webhook", ("webhook_unknown",)),
@@ -288,6 +288,8 @@ def _common(line: Endpoint) -> Iterator[str]:
     if line.body is not None:
         yield from ("body_unreadable", "body_incomplete", "request_timeout", "unsupported_media_type")
         yield from () if line.body is bytes else ("body_invalid",)
+    elif line.method not in SAFE_METHODS and line.deprecated is None:
+        yield "body_invalid"
     if line.needs is not None and line.method not in SAFE_METHODS:
         yield from ("conflict", "archived", "key_reused", "request_erased", "no_room", "no_keys")
 
@@ -326,7 +328,8 @@ ANSWER_HEADERS = (
     AnswerHeader(
         "Location", "Where what was made is found.", {"type": "string", "format": "uri-reference"},
         (("agents.register", 201), ("tasks.submit", 202), ("solves.queue", 202), ("uploads.create", 201), ("session.sign_in", 303),
-         ("users.register", 201), ("blobs.collection", 202), ("audit.verified", 202)),
+         ("users.register", 201), ("blobs.collection", 202), ("audit.verified", 202), ("subjects.erasure", 202),
+         ("journals.isolate", 202), ("problems.register", 202)),
     ),
     AnswerHeader(
         "ETag", "What `If-None-Match` takes to hear whether the same is still there.", TEXT,
@@ -349,9 +352,9 @@ def answer_headers(line: Endpoint, status: int) -> tuple[str, ...]:
     by_rule = {"WWW-Authenticate": status == 401, "Retry-After": status in (429, 503)}
     is_read = status < 300 and line.reply is not None and line.needs is not None and status != 204
     by_rule |= {POSITION_HEADER: is_read, JOURNAL_HEADER: is_read}
-    by_rule |= {"ETag": bool(line.rests_on) and status in (200, 304)}
+    by_rule |= {"ETag": (bool(line.rests_on) or IF_NONE_MATCH in line.headers) and status in (200, 304)}
     by_rule |= dict.fromkeys(IN_ALL, True)
-    by_rule |= dict.fromkeys(RATES, status == 429 or (line.needs is not None and (status < 300 or status == 304)))
+    by_rule |= dict.fromkeys(RATES, status == 429 or (line.needs is not None and status != 401))
     prefers = any(header.name == "Prefer" for header in line.headers)
     by_rule |= {"Preference-Applied": prefers and status < 300, "Link": LIMIT in line.query and status == 200}
     by_rule |= dict.fromkeys(("Deprecation", "Sunset"), line.deprecated is not None)

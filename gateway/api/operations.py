@@ -143,18 +143,19 @@ async def _while_welcome(call: "Call", work: Work) -> Any:
     return results[0]
 
 
-async def operate(call: "Call", work: Work) -> Response:
-    """Does the work and answers with what it comes to; where the caller prefers not to wait for that, with where to ask about it."""
+async def operate(call: "Call", work: Work, status: int = 200) -> Response:
+    """Does the work and answers, with this status, with what it comes to; where the caller prefers not to wait for that, with where to ask
+    about it."""
     wanted = preferences(call.request.scope)
     if not wanted.respond_async:
-        return call.reply(await work())
+        return call.reply(await work(), status)
     operation = call.node.operations.begin(call, work)
     with trio.move_on_after(wanted.wait):
         await operation.ended.wait()
     if operation.ended_at is not None:
         if operation.error is not None:
             raise operation.error
-        return call.reply(operation.result)
+        return call.reply(operation.result, status)
     call.applied("respond-async")
     call.is_left_open = True
     return call.reply(operation.row(), 202, {"Location": PATH.format(operation_id=operation.id)})

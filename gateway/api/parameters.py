@@ -9,10 +9,11 @@ from functools import cache
 from itertools import islice
 from typing import Any, NamedTuple
 
+from starlette.datastructures import Headers
 from starlette.requests import Request
 
 from gateway.api.problems import BadRequest, Fault
-from gateway.api.queries import ONE_LINE, POSITION_MAX, Header, Parameter, is_number
+from gateway.api.queries import DIGITS_MAX, ONE_LINE, POSITION_MAX, Header, Parameter, is_number
 from runtime.errors import Refused
 from runtime.store.sqlite import REPLY_SECONDS
 
@@ -28,6 +29,7 @@ IDEMPOTENCY = Header(
     "with another request the key is refused (422, `key_reused`). What was refused or failed is not kept. "
     "A key is good for its caller, method and path.",
     {"type": "string", "pattern": "^[!-~]{1,200}$"},
+    is_single=True,
 )
 
 
@@ -92,17 +94,28 @@ def check_parameters(
         raise BadRequest(faults, status=422, code="query_invalid")
 
 
+def check_no_body(request: Request) -> None:
+    """Raises BadRequest where a route that takes no body is sent one with something in it, which would be passed over in silence."""
+    length = request.headers.get("content-length", "0")
+    if length.isascii() and length.isdigit() and int(length[:DIGITS_MAX]) > len("{}"):
+        raise BadRequest(
+            [Fault(pointer="", detail="is not taken here: what can be said stands in the path and the query")]
+        )
+
+
 def _path_faults(parts: Mapping[str, str]) -> Iterator[Fault]:
     for name, text in parts.items():
         if detail := _fault(text, PATH_PARTS.get(name, ANY_PART).schema):
             yield Fault(parameter=name, detail=detail)
 
 
-def _header_faults(sent: Mapping[str, str], headers: Iterable[Header]) -> Iterator[Fault]:
+def _header_faults(sent: Headers, headers: Iterable[Header]) -> Iterator[Fault]:
     for header in headers:
         text = sent.get(header.name)
         if text is None and header.required:
             yield Fault(header=header.name, detail="is missing")
+        elif header.is_single and len(sent.getlist(header.name)) > 1:
+            yield Fault(header=header.name, detail="stands twice")
         elif text is not None and (detail := _fault(text, header.schema)):
             yield Fault(header=header.name, detail=detail)
 

@@ -128,6 +128,10 @@ REQUESTS = Part(
             "request_erased", (410,), "It was answered under this Idempotency-Key, and the person was erased since of whom it told.",
             "Nothing: it was done, and what it told is gone.",
         ),
+        Code(
+            "upgrade_required", (426,), "The handshake is of another version of websockets.",
+            "Send `Sec-WebSocket-Version: 13`, as the answer's header of that name says.",
+        ),
         Code("request_header_fields_too_large", (431,), "The head of the request is too long.", "Send fewer or shorter headers."),
         Code(
             "crashed", (500,), "The server failed; this is a fault of ours.",
@@ -356,6 +360,10 @@ WEBHOOKS = Part(
         Code("url_not_public", (422,), "The URL leads into the node's own network.", "Use an address that the world can reach."),
         Code("url_unusable", (422,), "Nothing can be sent to this URL.", "Correct it; `detail` says what is wrong."),
         Code("secret_rotated", (409,), "The secret was replaced meanwhile.", "GET the webhook, and say the newer number."),
+        Code(
+            "kind_unknown", (422,), "There is no such kind of record, or it is never sent.",
+            "Name an aggregate, as `task`, or a kind that `GET /v1/log` tells, as `task.TaskSubmitted`.",
+        ),
         Code("position_ahead", (422,), "The log has not come so far.", "Use a position that is told."),
     ),
 )  # fmt: skip

@@ -50,6 +50,8 @@ class Header(NamedTuple):
     meaning: str
     schema: Mapping[str, Any]
     required: bool = False
+    is_single: bool = False
+    """Whether two of it would leave open which one is meant."""
 
 
 IF_NONE_MATCH = Header(

@@ -1,7 +1,8 @@
 """What clients may cost: connections, bytes, seconds, requests at once; and the counts of what went beyond."""
 
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf
 
 import trio
@@ -64,6 +65,8 @@ class Counts:
     faults: int = 0  # a connection that the protocol code could not survive
     stalled: int = 0  # a client that stopped reading
     handler_faults: int = 0
+    open: int = 0  # connections now
+    answers: Counter[tuple[str, int]] = field(default_factory=Counter)  # by the request's class and the status
 
 
 class BodyTooLarge(HTTPException):

@@ -27,6 +27,9 @@ FILES_BESIDE = 256
 FILES_OF_JOURNAL = 8
 """Files that a node has open beside its connections: databases, blobs, threads' own; and those of each named journal."""
 
+CONNECTIONS_SHARE = 4
+"""Where files are fewer than all that, connections have one in so many at least: the rest is seldom open all at once."""
+
 log = structlog.get_logger("gateway.node")
 
 
@@ -79,12 +82,10 @@ def _certificates(settings: GavelSettings) -> Certificates | None:
 @asynccontextmanager
 async def open_door(node: Node, door: Door) -> AsyncIterator[None]:
     """Lets clients in; `node.url` is where. At the end the door is closed in time, whatever they do. Raises NotBound."""
-    allow_files(node)
+    connections = allow_files(node)
     settings, shutdown = node.settings, trio.Event()
     entrances = await open_entrances(door.binds, mode=int(settings.unix_socket_mode, 8))
-    bounds = Bounds(
-        connections_max=settings.connections_max, connections_per_address_max=settings.connections_per_address_max
-    )
+    bounds = Bounds(connections_max=connections, connections_per_address_max=settings.connections_per_address_max)
     serving = partial(
         serve,
         make_app(node),
@@ -135,12 +136,18 @@ def _reachable(host: str) -> str:
     return host if address.version == 4 else f"[{host}]"
 
 
-def allow_files(node: Node) -> None:
-    """Lets this process have as many files open as it needs, each connection being one, as far as the machine's limit goes."""
-    files = node.settings.connections_max + FILES_BESIDE + FILES_OF_JOURNAL * len(list(node.isolated))
+def allow_files(node: Node) -> int:
+    """Lets this process have as many files open as it needs, each connection being one, as far as the machine's limit goes. Tells how many
+    connections there is room for then, `connections_max` at most."""
+    wanted = node.settings.connections_max
+    beside = FILES_BESIDE + FILES_OF_JOURNAL * len(list(node.isolated))
+    files = wanted + beside
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     granted = files if hard == resource.RLIM_INFINITY else min(files, hard)
     if soft != resource.RLIM_INFINITY and soft < granted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (granted, hard))
-    if granted < files:
-        log.warning("few_files", wanted=files, granted=granted)
+    if granted >= files:
+        return wanted
+    connections = min(wanted, max(granted - beside, granted // CONNECTIONS_SHARE))
+    log.warning("few_files", wanted=files, granted=granted, connections_max=connections, instead_of=wanted)
+    return connections

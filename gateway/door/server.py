@@ -137,12 +137,14 @@ async def _serve_client(
         await _refuse(house, stream, entrance, 503)
         return
     house.counts.opened += 1
+    house.counts.open += 1
     connection = Connection(house, stream, entrance, addresses)
     house.connections.add(connection)
     try:
         _detect_vanished_peers(stream)
         await connection.run()
     finally:
+        house.counts.open -= 1
         house.connections.discard(connection)
 
 

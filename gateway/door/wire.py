@@ -36,9 +36,13 @@ from gateway.api.problems import MEDIA_TYPE, status_document
 from gateway.door.bounds import Bounds
 from gateway.door.handlers import ClientGone, Handler, Owner, Pulse
 from gateway.door.pace import Allowance
+from gateway.door.targets import Target, read_target
 from gateway.door.ws_frames import BINARY, TEXT, frame, read_messages
 
 SOCKET_KEY = re.compile(rb"[A-Za-z0-9+/]{22}==")
+SOCKET_VERSION = b"13"
+UNREAD = "unread"
+"""The class of what the door can't read as a request that it serves."""
 
 __all__ = ["Closed", "Exchange", "Protocol", "RawData", "Socket", "Updated", "WireConfig", "WireEvent", "WorkerContext"]
 
@@ -233,15 +237,19 @@ class Socket(WSStream):
 async def _send_problem(stream: HTTPStream | WSStream, status: int, method: str) -> None:
     """Answers in place of the app; the connection closes after it."""
     body = status_document(status)
-    await stream.send(Response(stream_id=stream.stream_id, headers=_problem_headers(body), status_code=status))
+    await stream.send(Response(stream_id=stream.stream_id, headers=_problem_headers(body, status), status_code=status))
     if not suppress_body(method, status):
         await stream.send(Body(stream_id=stream.stream_id, data=body))
     await stream.send(EndBody(stream_id=stream.stream_id))
 
 
-def _problem_headers(body: bytes) -> list[tuple[bytes, bytes]]:
+def _problem_headers(body: bytes, status: int) -> list[tuple[bytes, bytes]]:
     length = str(len(body)).encode()
-    return [(b"content-type", MEDIA_TYPE.encode()), (b"content-length", length), (b"connection", b"close")]
+    told = [(b"content-type", MEDIA_TYPE.encode()), (b"content-length", length)]
+    if status == 426:
+        upgrade = [(b"upgrade", b"websocket"), (b"sec-websocket-version", SOCKET_VERSION)]
+        return [*told, *upgrade, (b"connection", b"upgrade, close")]
+    return [*told, (b"connection", b"close")]
 
 
 class Protocol(H11Protocol):
@@ -283,6 +291,7 @@ class Protocol(H11Protocol):
 
     async def refuse(self, status: int, *, method: bytes = b"") -> None:
         """Answers what is not a request that we serve, where an answer is still possible, and closes."""
+        self.owner.counts.answers[UNREAD, status] += 1
         self.owner.note("request_refused", status=status)
         if self.connection.our_state in {h11.IDLE, h11.SEND_RESPONSE} and not self._head and method != b"HEAD":
             await self._send_error_response(status)
@@ -328,10 +337,17 @@ class Protocol(H11Protocol):
         if request.http_version not in {b"1.0", b"1.1"}:
             await self.refuse(505, method=request.method)
             return
+        target = read_target(request.target, list(request.headers))
+        if target is None:
+            await self.refuse(400, method=request.method)
+            return
         kind: type[Exchange] | type[Socket] = Exchange
         if _asks_for_socket(request):
             if not _is_clean_upgrade(request):
                 await self.refuse(400)
+                return
+            if [value for name, value in request.headers if name == b"sec-websocket-version"] != [SOCKET_VERSION]:
+                await self.refuse(426)
                 return
             kind = Socket
             self.connection = H11WSConnection(cast(h11.Connection, self.connection))
@@ -340,7 +356,7 @@ class Protocol(H11Protocol):
         given: tuple[Any, ...] = (*shared, self.stream_send, STREAM_ID)
         stream = handler.stream = self.stream = kind(*given)
         state = {"pulse": stream.pulse} if isinstance(stream, Socket) else {}
-        await stream.handle(_stream_request(request, state))
+        await stream.handle(_stream_request(request, target, state))
         self.keep_alive_requests += 1
         if stream.closed and not self.closing and self.stream is stream:
             await self.send(Closed())  # refused without a handler: nobody else would close it
@@ -362,11 +378,8 @@ class Protocol(H11Protocol):
 
     async def _send_error_response(self, status_code: int) -> None:
         body = status_document(status_code)
-        await self._send_h11_event(
-            h11.Response(
-                status_code=status_code, headers=[*_problem_headers(body), *self.config.response_headers("h11")]
-            )
-        )
+        headers = [*_problem_headers(body, status_code), *self.config.response_headers("h11")]
+        await self._send_h11_event(h11.Response(status_code=status_code, headers=headers))
         await self._send_h11_event(h11.Data(data=body))
         await self._send_h11_event(h11.EndOfMessage())
 
@@ -400,16 +413,16 @@ def _is_clean_upgrade(request: h11.Request) -> bool:
     )
 
 
-def _stream_request(request: h11.Request, state: dict[str, Any]) -> Request:
+def _stream_request(request: h11.Request, target: Target, state: dict[str, Any]) -> Request:
     """The request, with what the app finds in its scope's state.
 
     The extensions that a websocket offers are left out: we accept none, so none needs to be parsed.
     """
     return Request(
         stream_id=STREAM_ID,
-        headers=[(name, value) for name, value in request.headers if name != b"sec-websocket-extensions"],
+        headers=[(name, value) for name, value in target.headers if name != b"sec-websocket-extensions"],
         http_version=request.http_version.decode(),
         method=request.method.decode("ascii"),  # whose case counts: `delete` is not DELETE
-        raw_path=request.target,
+        raw_path=target.path,
         state=cast(Any, state),
     )

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from gateway.api.queries import AsOf, Parameter, moment, words
+from runtime.errors import Refused
 from runtime.journal import Journal
 from runtime.records import Recorded
 
@@ -76,6 +77,13 @@ class Wanted(NamedTuple):
 
 
 EVERYTHING = Wanted()
+
+
+def check_reached(journal: Journal, position: int) -> None:
+    """Raises Refused where the log has not come to a position yet: whoever brings it has it from a log that went further, as before a
+    restore, and would miss what is recorded until then."""
+    if position > journal.position:
+        raise Refused("position_ahead", f"the log ends at position {journal.position}", status=422)
 
 
 def _before(record: Recorded, since: AsOf) -> bool:

@@ -5,6 +5,7 @@ principal has a rate for each class; each tenant has one for all that its princi
 again, ten seconds at most.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from enum import StrEnum
 from math import ceil
@@ -97,13 +98,10 @@ class Rates:
         self._sign_ins = _rate(settings.sign_ins_per_minute / 60.0, now, burst_seconds=60.0)
         self._strangers = _rate(settings.strangers_per_second, now)
         self._of_tenants = _rate(settings.tenant_requests_per_second, now)
-        self._policy_by_kind = {
-            kind: f'"{kind}";q={rate.burst};w={ceil(rate.burst / rate.per_second)}'
-            for kind, rate in self._rate_by_kind.items()
-        }
-        self._policy_of_tenants = (
-            f'"tenant";q={self._of_tenants.burst};w={ceil(self._of_tenants.burst / self._of_tenants.per_second)}'
-        )
+        self._policy_by_kind = {kind: _policy(kind, rate) for kind, rate in self._rate_by_kind.items()}
+        self.refused: Counter[str] = Counter()
+        """Requests that came beyond a rate, by the rate's name."""
+        self._policy_of_tenants = _policy("tenant", self._of_tenants)
 
     def ask(self, tenant: str, principal: str, kind: Kind) -> Verdict:
         """One more request of this principal."""
@@ -111,24 +109,22 @@ class Rates:
         key = f"{tenant} {principal}"
         own = rate.ask(key)
         if not own.is_let_in:
-            return _told(own, self._policy_by_kind[kind], kind)
+            return self._told(own, self._policy_by_kind[kind], kind)
         of_tenant = self._of_tenants.ask(tenant)
         if not of_tenant.is_let_in:
             rate.give_back(key)
-            return _told(of_tenant, self._policy_of_tenants, "tenant")
+            return self._told(of_tenant, self._policy_of_tenants, "tenant")
         if of_tenant.remaining < own.remaining:
-            return _told(of_tenant, self._policy_of_tenants, "tenant")
-        return _told(own, self._policy_by_kind[kind], kind)
+            return self._told(of_tenant, self._policy_of_tenants, "tenant")
+        return self._told(own, self._policy_by_kind[kind], kind)
 
     def ask_sign_in(self, address: str) -> Verdict:
         """One more password or ticket from this address."""
-        rate = self._sign_ins
-        return _told(rate.ask(address), f'"sign-in";q={rate.burst};w={ceil(rate.burst / rate.per_second)}', "sign-in")
+        return self._told(self._sign_ins.ask(address), _policy("sign-in", self._sign_ins), "sign-in")
 
     def ask_stranger(self, address: str) -> Verdict:
         """One more request from this address that is refused, of nobody who is known."""
-        rate = self._strangers
-        return _told(rate.ask(address), f'"stranger";q={rate.burst};w={ceil(rate.burst / rate.per_second)}', "stranger")
+        return self._told(self._strangers.ask(address), _policy("stranger", self._strangers), "stranger")
 
     def wait(self, tenant: str, principal: str, kind: Kind) -> float:
         """The same for who can be kept waiting: counts it where it is let in, and tells in how many seconds to ask again (0: it is)."""
@@ -138,11 +134,17 @@ class Rates:
             rate.give_back(key)
         return wait
 
+    def _told(self, standing: Standing, policy: str, name: str) -> Verdict:
+        retry = 0
+        if not standing.is_let_in:
+            self.refused[name] += 1
+            retry = max(1, min(ceil(standing.wait), RETRY_SECONDS_MAX))
+        return Verdict(standing.is_let_in, policy, f'"{name}";r={standing.remaining};t={ceil(standing.reset)}', retry)
+
+
+def _policy(name: str, rate: Rate) -> str:
+    return f'"{name}";q={rate.burst};w={ceil(rate.burst / rate.per_second)}'
+
 
 def _rate(per_second: float, now: Callable[[], float], *, burst_seconds: float = BURST_SECONDS) -> Rate:
     return Rate(per_second, max(1, round(per_second * burst_seconds)), now)
-
-
-def _told(standing: Standing, policy: str, name: str) -> Verdict:
-    retry = 0 if standing.is_let_in else max(1, min(ceil(standing.wait), RETRY_SECONDS_MAX))
-    return Verdict(standing.is_let_in, policy, f'"{name}";r={standing.remaining};t={ceil(standing.reset)}', retry)

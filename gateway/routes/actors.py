@@ -118,5 +118,13 @@ routes = (
         acts=True,
     ),
     Endpoint("GET", LETTER, dead_letters, Permission.NODE_READ, reply=Letters, query=(LIMIT,)),
-    Endpoint("POST", f"{LETTER}/{{number}}/send-again", send_again, Permission.ACTORS_MANAGE, reply=Letter, acts=True),
+    Endpoint(
+        "POST",
+        f"{LETTER}/{{number}}/send-again",
+        send_again,
+        Permission.ACTORS_MANAGE,
+        reply=Letter,
+        acts=True,
+        is_kept=True,
+    ),
 )

@@ -265,6 +265,7 @@ routes = (
         reply=Collected,
         query=(DRY_RUN,),
         acts=True,
+        is_kept=True,
         others=(202,),
         also=(OperationRow,),
         headers=(ASYNC,),

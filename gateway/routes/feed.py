@@ -16,7 +16,7 @@ from gateway.api.calls import Call, Endpoint, SocketEndpoint
 from gateway.api.queries import Parameter, flag, number, position
 from gateway.feeds.fanout import Form, Kind, Told
 from gateway.feeds.live import EventStream, Line, Write, line, watch
-from gateway.feeds.wanted import ANY, FILTERS, Wanted, wanted
+from gateway.feeds.wanted import ANY, FILTERS, Wanted, check_reached, wanted
 from gateway.identity.auth import is_welcome
 from gateway.parts import Compartment
 from runtime.records import Recorded
@@ -167,6 +167,7 @@ async def _begin(node: Compartment, named: int | None, chosen: Wanted) -> int:
     journal = node.system.journal
     if named is None:
         named = journal.position if chosen.since == ANY else 0
+    check_reached(journal, named)
     return await chosen.start(journal, named)
 
 

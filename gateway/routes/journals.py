@@ -1,5 +1,6 @@
 """Named journals: an admin of the node isolates a tenant strictly, and sees how the journals are."""
 
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -9,8 +10,13 @@ from aggregates.journal import OpenJournal, stream
 from aggregates.values.roles import Permission
 from gateway.api.bodies import body_type
 from gateway.api.calls import Call, Endpoint
+from gateway.api.conditional import reply_by_content
+from gateway.api.operations import OperationRow, operate
+from gateway.api.preferences import ASYNC
+from gateway.api.queries import IF_NONE_MATCH
 from gateway.compartments import Berth
-from gateway.parts import check_whole_node
+from gateway.parts import Node, check_whole_node
+from runtime.delivery import Context
 
 
 class JournalMade(msgspec.Struct, frozen=True):
@@ -45,14 +51,19 @@ async def isolate(call: Call) -> Response:
     node = check_whole_node(call.node, call.principal)
     body: Any = await call.body(body_type(OpenJournal))
     await call.begin(stream(body.name))
-    opened, is_first = await node.isolated.open(body.name, call.context())
+    return await operate(call, partial(_opened, node, body.name, call.context()), 201)
+
+
+async def _opened(node: Node, name: str, context: Context) -> JournalMade:
+    opened, is_first = await node.isolated.open(name, context)
     key = opened.admin_token if is_first else ""
-    return call.reply(JournalMade(body.name, opened.store.origin, opened.store.signer.public_key, key), 201)
+    return JournalMade(name, opened.store.origin, opened.store.signer.public_key, key)
 
 
 async def page(call: Call) -> Response:
     """The named journals of the node."""
-    return call.reply(JournalList([row(berth) for berth in check_whole_node(call.node, call.principal).isolated]))
+    listed = [row(berth) for berth in check_whole_node(call.node, call.principal).isolated]
+    return reply_by_content(call, JournalList(listed))
 
 
 def row(berth: Berth) -> JournalRow:
@@ -71,7 +82,25 @@ def row(berth: Berth) -> JournalRow:
 
 routes = (
     Endpoint(
-        "POST", "/v1/journals", isolate, Permission.JOURNALS_MANAGE, body_type(OpenJournal), JournalMade, 201, acts=True
+        "POST",
+        "/v1/journals",
+        isolate,
+        Permission.JOURNALS_MANAGE,
+        body_type(OpenJournal),
+        JournalMade,
+        201,
+        acts=True,
+        others=(202,),
+        also=(OperationRow,),
+        headers=(ASYNC,),
     ),
-    Endpoint("GET", "/v1/journals", page, Permission.NODE_READ, reply=JournalList),
+    Endpoint(
+        "GET",
+        "/v1/journals",
+        page,
+        Permission.NODE_READ,
+        reply=JournalList,
+        others=(304,),
+        headers=(IF_NONE_MATCH,),
+    ),
 )

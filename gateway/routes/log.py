@@ -5,10 +5,12 @@ from typing import TypeVar
 
 import msgspec
 import trio
+from msgspec.structs import asdict
 from starlette.responses import Response
 
 from aggregates.values.roles import Permission
 from gateway.api.calls import Call, Endpoint
+from gateway.api.fields import choosing, picked, some_of
 from gateway.api.queries import LIMIT, flag, position
 from gateway.feeds.live import Line, line
 from gateway.feeds.wanted import FILTERS, wanted
@@ -34,10 +36,20 @@ class LogPage(msgspec.Struct, frozen=True):
     next: int
 
 
+class SomeOfLogPage(msgspec.Struct, frozen=True):
+    """A page of the log with those fields of each record that were asked for."""
+
+    records: list[some_of(Line)]  # type: ignore[valid-type]
+    position: int
+    next: int
+
+
 async def page(call: Call) -> Response:
     """The tenant's records past a position, all or those that are wanted."""
     chosen, limit = wanted(call.asked), call.limit
     journal = call.node.system.journal
+    if not call.node.erasing.locked():  # until that is carried through, a page may show what is going to be withheld
+        call.rests_at(journal.position)
     after = await chosen.start(journal, call.asked(PAST))
     if chosen.stream is None:
         read = await _read(journal, after, READ_MAX if chosen.is_narrow else min(READ_MAX, 2 * limit))
@@ -48,7 +60,11 @@ async def page(call: Call) -> Response:
     shown = seen[:limit]
     reached = shown[-1].position if len(seen) > limit else read[-1].position if read else after
     commands = call.asked(COMMANDS)
-    return call.reply(LogPage([line(record, commands=commands) for record in shown], journal.position, reached))
+    lines = [line(record, commands=commands) for record in shown]
+    if call.only is None:
+        return call.reply(LogPage(lines, journal.position, reached), is_page=True)
+    some = [picked(asdict(one), call.only) for one in lines]
+    return call.reply(SomeOfLogPage(some, journal.position, reached), is_page=True)
 
 
 async def _read(journal: Journal, after: int, limit: int) -> list[Recorded]:
@@ -67,5 +83,14 @@ async def _read_stream(journal: Journal, stream: str, after: int, limit: int, te
 
 
 routes = (
-    Endpoint("GET", "/v1/log", page, Permission.LOG_READ, reply=LogPage, query=(PAST, LIMIT, COMMANDS, *FILTERS)),
+    Endpoint(
+        "GET",
+        "/v1/log",
+        page,
+        Permission.LOG_READ,
+        reply=LogPage,
+        query=(PAST, LIMIT, COMMANDS, choosing(Line), *FILTERS),
+        rests_on=("",),
+        also=(SomeOfLogPage,),
+    ),
 )

@@ -1,5 +1,6 @@
 """Problems: QUBO files that were uploaded as blobs, read once and known by a name."""
 
+from functools import partial
 from typing import Annotated, Any
 
 import msgspec
@@ -15,6 +16,8 @@ from gateway.api import rows
 from gateway.api.bodies import NO_NUL
 from gateway.api.calls import Call, Endpoint, found
 from gateway.api.fields import choosing, some_of, some_page
+from gateway.api.operations import OperationRow, operate
+from gateway.api.preferences import ASYNC
 from gateway.api.problems import BadRequest, Fault
 from gateway.api.queries import READ, choice, words
 from gateway.api.sorting import listing
@@ -49,13 +52,17 @@ async def register(call: Call) -> Response:
     body = await call.body(ProblemBody)
     if not await run_blocking(call.node.blobs.use, call.tenant, body.blob):
         raise BadRequest([Fault(pointer="/blob", detail="there is no such blob; PUT it to /v1/blobs first")])
+    return await operate(call, partial(_registered, call, body), 201)
+
+
+async def _registered(call: Call, body: ProblemBody) -> Any:
+    """The problem's row, when its file was read."""
     facts = await trio.to_thread.run_sync(_read, call.node.blobs, call.tenant, body, limiter=_few_at_a_time)
     command = RegisterProblem(
         problem_id=call.node.system.ids.new(), name=body.name, blob=body.blob, best_known=body.best_known, **facts
     )
     accepted = await call.ask(command)
-    row = await call.look(problems.find, call.tenant, accepted.problem_id)
-    return call.reply(row, 201)
+    return await call.look(problems.find, call.tenant, accepted.problem_id)
 
 
 def _read(blobs: Blobs, tenant: str, body: ProblemBody) -> dict[str, Any]:
@@ -114,7 +121,18 @@ PAGE = listing(problems.SORTS, rows.Problem)
 SOME_PAGE = some_page(ProblemPage, "problems", rows.Problem)
 STREAM = stream("{problem_id}")
 routes = (
-    Endpoint("POST", "/v1/problems", register, Permission.SOLVES_SUBMIT, ProblemBody, rows.Problem, 201),
+    Endpoint(
+        "POST",
+        "/v1/problems",
+        register,
+        Permission.SOLVES_SUBMIT,
+        ProblemBody,
+        rows.Problem,
+        201,
+        others=(202,),
+        also=(OperationRow,),
+        headers=(ASYNC,),
+    ),
     Endpoint(
         "GET",
         "/v1/problems",

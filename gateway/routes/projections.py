@@ -128,8 +128,17 @@ routes = (
         status=202,
         acts=True,
         is_heavy=True,
+        is_kept=True,
     ),
-    Endpoint("POST", f"{PROJECTIONS}/{{name}}/retry", retry, Permission.NODE_MANAGE, reply=ReadModels, acts=True),
+    Endpoint(
+        "POST",
+        f"{PROJECTIONS}/{{name}}/retry",
+        retry,
+        Permission.NODE_MANAGE,
+        reply=ReadModels,
+        acts=True,
+        is_kept=True,
+    ),
     Endpoint(
         "POST",
         f"{PROJECTIONS}/{{name}}/skips",

@@ -14,7 +14,9 @@ from aggregates.values.ids import TENANT_NAME
 from aggregates.values.roles import Permission, Principal, Role
 from gateway.api import rows
 from gateway.api.calls import Call, Endpoint, found
-from gateway.api.queries import PAGE, REASON, words
+from gateway.api.fields import some_page
+from gateway.api.queries import REASON, words
+from gateway.api.sorting import listing
 from gateway.identity.auth import check_origin, digest_of, key_id_of, whose
 from gateway.identity.cookies import delete_cookie
 from gateway.identity.passwords import CHARACTERS_MAX
@@ -61,7 +63,7 @@ class SessionPage(msgspec.Struct, frozen=True):
     """Sessions, the last opened first; `next` is the `after` of the next page."""
 
     sessions: list[rows.Session]
-    next: int | None
+    next: int | str | None
 
 
 async def sign_in(call: Call) -> Response:
@@ -151,8 +153,7 @@ def me_of(principal: Principal, node: Compartment) -> Me:
 async def page(call: Call) -> Response:
     """The tenant's sessions, open and ended."""
     narrowed = {"user_id": call.asked(USER_ID), "key_id": call.asked(KEY_ID)}
-    chosen = await call.read(sessions.newest, call.tenant, **narrowed, before=call.cursor, limit=call.limit)
-    return call.page("sessions", chosen)
+    return call.page("sessions", await call.read(sessions.page, call.tenant, **narrowed, **call.wish()))
 
 
 async def end(call: Call) -> Response:
@@ -169,11 +170,20 @@ USER_ID = words("user_id", "Only sessions of this user.", None)
 KEY_ID = words("key_id", "Only sessions of this key.", None)
 routes = (
     Endpoint("GET", "/session", sign_in, None, status=303, query=(TICKET,)),
-    Endpoint("POST", "/session", make_link, Permission.SESSIONS_OPEN, reply=Link, status=201, acts=True),
+    Endpoint("POST", "/session", make_link, Permission.SESSIONS_OPEN, reply=Link, status=201, acts=True, is_kept=True),
     Endpoint("DELETE", "/session", sign_out, Permission.SELF_MANAGE, status=204, acts=True),
     Endpoint("POST", "/session/password", with_password, None, Password, Me),
     Endpoint("GET", "/v1/me", me, Permission.STATUS_READ, reply=Me),
-    Endpoint("GET", "/v1/sessions", page, Permission.USERS_MANAGE, reply=SessionPage, query=(*PAGE, USER_ID, KEY_ID)),
+    Endpoint(
+        "GET",
+        "/v1/sessions",
+        page,
+        Permission.USERS_MANAGE,
+        reply=SessionPage,
+        query=(*listing(sessions.SORTS, rows.Session), USER_ID, KEY_ID),
+        rests_on=(stream(""),),
+        also=(some_page(SessionPage, "sessions", rows.Session),),
+    ),
     Endpoint(
         "DELETE",
         "/v1/sessions/{session_id}",

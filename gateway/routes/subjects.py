@@ -1,5 +1,7 @@
 """Data subjects: whose personal data is recorded, all of it for one of them, and its erasure."""
 
+from functools import partial
+
 import msgspec
 from starlette.responses import Response
 
@@ -7,6 +9,9 @@ from aggregates.subject import SubjectAccepted, stream
 from aggregates.values.ids import DataSubject
 from aggregates.values.roles import Permission
 from gateway.api.calls import Call, Endpoint
+from gateway.api.fields import choosing, picked, some_page
+from gateway.api.operations import OperationRow, operate
+from gateway.api.preferences import ASYNC
 from gateway.api.queries import LIMIT, REASON, position, words
 from gateway.feeds.live import Line, line
 from gateway.identity.ranks import check_subject
@@ -73,7 +78,8 @@ async def page(call: Call) -> Response:
     """Whose personal data is recorded."""
     rows = await call.read(personal.subjects, call.tenant, after=call.asked(AFTER_SUBJECT), limit=call.limit)
     last = rows[-1]["data_subject"] if len(rows) == call.limit else None
-    return call.reply(SubjectPage([SubjectRow(**row) for row in rows], last))
+    shown = [picked(row, call.only) for row in rows]
+    return call.reply({"subjects": shown, "next": last}, headers=call.link_to(last), is_page=True)
 
 
 async def export(call: Call) -> Response:
@@ -96,8 +102,7 @@ async def erasure(call: Call) -> Response:
     name = subject_in(call)
     await check_subject(call, name)
     await call.begin(stream(call.tenant, name))
-    accepted = await erase(call.node, name, call.reason, call.context())
-    return call.reply(accepted)
+    return await operate(call, partial(erase, call.node, name, call.reason, call.context()))
 
 
 def subject_in(call: Call) -> str:
@@ -115,7 +120,28 @@ def _records_at(store: Store, positions: list[int]) -> list[Recorded]:
 
 SUBJECT = "/v1/subjects/{data_subject}"
 routes = (
-    Endpoint("GET", "/v1/subjects", page, Permission.AUDIT_READ, reply=SubjectPage, query=(AFTER_SUBJECT, LIMIT)),
+    Endpoint(
+        "GET",
+        "/v1/subjects",
+        page,
+        Permission.AUDIT_READ,
+        reply=SubjectPage,
+        query=(AFTER_SUBJECT, LIMIT, choosing(SubjectRow)),
+        rests_on=("",),
+        also=(some_page(SubjectPage, "subjects", SubjectRow),),
+    ),
     Endpoint("GET", SUBJECT, export, Permission.SUBJECTS_MANAGE, reply=PersonalData, query=(PAST, LIMIT), acts=True),
-    Endpoint("DELETE", SUBJECT, erasure, Permission.SUBJECTS_MANAGE, reply=SubjectAccepted, query=(REASON,), acts=True),
+    Endpoint(
+        "DELETE",
+        SUBJECT,
+        erasure,
+        Permission.SUBJECTS_MANAGE,
+        reply=SubjectAccepted,
+        query=(REASON,),
+        acts=True,
+        is_kept=True,
+        others=(202,),
+        also=(OperationRow,),
+        headers=(ASYNC,),
+    ),
 )

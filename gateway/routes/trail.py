@@ -141,6 +141,6 @@ routes = (
         rests_on=("",),
         query=(*PAGE, PRINCIPAL, SUBJECT, OUTCOME, KIND, BEHALF, SINCE, UNTIL),
     ),
-    Endpoint("POST", ACTION, begin, Permission.AUDIT_NOTE, NoteAction, ActionNoted, 201, acts=True),
+    Endpoint("POST", ACTION, begin, Permission.AUDIT_NOTE, NoteAction, ActionNoted, 201, acts=True, is_kept=True),
     Endpoint("PUT", f"{ACTION}/{{action_id}}", end, Permission.AUDIT_NOTE, EndOfAction, ActionNoted),
 )

@@ -16,8 +16,9 @@ from starlette.responses import Response
 from aggregates.values.roles import Permission
 from gateway.api.bodies import NO_NUL
 from gateway.api.calls import Call, Endpoint
+from gateway.api.conditional import reply_by_content
 from gateway.api.problems import problem
-from gateway.api.queries import Header
+from gateway.api.queries import IF_NONE_MATCH, Header
 from gateway.routes.blobs import SUBJECT_CHARACTERS_MAX, UNKEPT, Stored, refusal, while_there_is_room
 from runtime.uploads import Upload, WrongOffset
 
@@ -29,6 +30,7 @@ OFFSET = Header(
     "How many bytes the upload has, as the node tells: the first byte of the body follows them.",
     {"type": "integer", "minimum": 0},
     required=True,
+    is_single=True,
 )
 
 
@@ -99,7 +101,8 @@ async def show(call: Call) -> Response:
 
 async def listing(call: Call) -> Response:
     """The tenant's uploads: those that go on, and for a while those that became blobs."""
-    return call.reply(UploadPage(uploads=[_row(upload) for upload in call.node.uploads.of(call.tenant)]))
+    listed = [_row(upload) for upload in call.node.uploads.of(call.tenant)]
+    return reply_by_content(call, UploadPage(uploads=listed))
 
 
 async def discard(call: Call) -> Response:
@@ -151,7 +154,15 @@ UPLOADS = "/v1/blobs/uploads"
 UPLOAD = "/v1/blobs/uploads/{upload_id}"
 routes = (
     Endpoint("POST", UPLOADS, create, Permission.BLOBS_WRITE, UploadBody, UploadRow, 201),
-    Endpoint("GET", UPLOADS, listing, Permission.BLOBS_WRITE, reply=UploadPage),
+    Endpoint(
+        "GET",
+        UPLOADS,
+        listing,
+        Permission.BLOBS_WRITE,
+        reply=UploadPage,
+        others=(304,),
+        headers=(IF_NONE_MATCH,),
+    ),
     Endpoint("GET", UPLOAD, show, Permission.BLOBS_WRITE, reply=UploadRow),
     Endpoint(
         "PATCH",

@@ -22,7 +22,9 @@ from aggregates.values.roles import Permission, Role
 from gateway.api import rows
 from gateway.api.bodies import SECRET, body_type, to_command
 from gateway.api.calls import Call, Endpoint, found, tenant_in
-from gateway.api.queries import PAGE, READ, REASON, TENANT, choice
+from gateway.api.fields import choosing, some_of, some_page
+from gateway.api.queries import READ, REASON, TENANT, choice
+from gateway.api.sorting import listing
 from gateway.identity.auth import check_grant
 from gateway.identity.passwords import CHARACTERS_MAX, check_password
 from gateway.identity.ranks import check_user
@@ -37,7 +39,7 @@ class UserPage(msgspec.Struct, frozen=True):
     """Users, the last registered first; `next` is the `after` of the next page."""
 
     users: list[rows.User]
-    next: int | None
+    next: int | str | None
 
 
 RegisterUserBody = msgspec.defstruct(
@@ -86,15 +88,13 @@ async def _hashed(call: Call, password: str, *names: str) -> str:
 async def page(call: Call) -> Response:
     """The tenant's users."""
     narrowed = {"role": call.asked(ROLE), "status": call.asked(STATUS)}
-    return call.page(
-        "users", await call.read(users.newest, call.tenant, **narrowed, before=call.cursor, limit=call.limit)
-    )
+    return call.page("users", await call.read(users.page, call.tenant, **narrowed, **call.wish()))
 
 
 async def find(call: Call) -> Response:
     """One user."""
     user_id = call.path["user_id"]
-    return call.reply(found(await call.read(users.find, call.tenant, user_id), "user", user_id))
+    return call.reply(found(await call.look(users.find, call.tenant, user_id, only=call.only), "user", user_id))
 
 
 async def change(call: Call) -> Response:
@@ -163,17 +163,49 @@ async def _done(call: Call, command: Any) -> Response:
 
 
 USER = "/v1/users/{user_id}"
+STREAM = stream("{user_id}")
+SHOWN = (stream(""), "subject-")
 ROLE = choice("role", "Only users of this role.", Role)
 STATUS = choice("status", "Only users who stand here.", Stage)
 MANAGE = Permission.USERS_MANAGE
+PAGE = listing(users.SORTS, rows.User)
+SOME_PAGE = some_page(UserPage, "users", rows.User)
 routes = (
     Endpoint("POST", "/v1/users", register, MANAGE, RegisterUserBody, UserAccepted, 201, (TENANT,), acts=True),
-    Endpoint("GET", "/v1/users", page, MANAGE, reply=UserPage, query=(*PAGE, ROLE, STATUS)),
-    Endpoint("GET", USER, find, MANAGE, reply=rows.User, query=READ),
-    Endpoint("PATCH", USER, change, MANAGE, body_type(ChangeUser), UserAccepted, acts=True),
-    Endpoint("DELETE", USER, remove, MANAGE, reply=UserAccepted, query=(REASON,), acts=True),
-    Endpoint("PUT", f"{USER}/password", set_password, Permission.SELF_MANAGE, NewPassword, UserAccepted, acts=True),
-    Endpoint("POST", f"{USER}/disable", disable, MANAGE, reply=UserAccepted, query=(REASON,), acts=True),
-    Endpoint("POST", f"{USER}/enable", enable, MANAGE, reply=UserAccepted, acts=True),
+    Endpoint(
+        "GET",
+        "/v1/users",
+        page,
+        MANAGE,
+        reply=UserPage,
+        query=(*PAGE, ROLE, STATUS),
+        rests_on=SHOWN,
+        also=(SOME_PAGE,),
+    ),
+    Endpoint(
+        "GET",
+        USER,
+        find,
+        MANAGE,
+        reply=rows.User,
+        query=(*READ, choosing(rows.User)),
+        rests_on=(STREAM, "subject-"),
+        guards=STREAM,
+        also=(some_of(rows.User),),
+    ),
+    Endpoint("PATCH", USER, change, MANAGE, body_type(ChangeUser), UserAccepted, acts=True, guards=STREAM),
+    Endpoint("DELETE", USER, remove, MANAGE, reply=UserAccepted, query=(REASON,), acts=True, guards=STREAM),
+    Endpoint(
+        "PUT",
+        f"{USER}/password",
+        set_password,
+        Permission.SELF_MANAGE,
+        NewPassword,
+        UserAccepted,
+        acts=True,
+        guards=STREAM,
+    ),
+    Endpoint("POST", f"{USER}/disable", disable, MANAGE, reply=UserAccepted, query=(REASON,), acts=True, guards=STREAM),
+    Endpoint("POST", f"{USER}/enable", enable, MANAGE, reply=UserAccepted, acts=True, guards=STREAM),
     Endpoint("POST", f"{USER}/unlock", unlock, MANAGE, reply=Tried, acts=True),
 )

@@ -1,11 +1,13 @@
 """Webhooks: where records are sent to, tried, paused, sent once more, and how the last deliveries went. A secret is told once."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 from starlette.responses import Response
 
 from aggregates import webhook
+from aggregates.catalog import AGGREGATES
 from aggregates.values.roles import Permission
 from aggregates.webhook import (
     CreateWebhook,
@@ -21,11 +23,16 @@ from aggregates.webhook import (
 from gateway.api import rows
 from gateway.api.bodies import body_type, to_command
 from gateway.api.calls import Call, Endpoint, found
-from gateway.api.queries import PAGE, READ, REASON, choice
+from gateway.api.fields import choosing, some_of, some_page
+from gateway.api.queries import READ, REASON, choice
+from gateway.api.sorting import listing
 from gateway.identity.auth import check_permission
 from gateway.outside import check_url
 from gateway.webhooks.courier import Attempt, Courier
+from gateway.webhooks.messages import UNTOLD
 from projections import webhooks
+from runtime.errors import Refused
+from runtime.records import noun
 
 
 class WebhookMade(msgspec.Struct, frozen=True):
@@ -46,7 +53,7 @@ class WebhookPage(msgspec.Struct, frozen=True):
     """Webhooks, the last created first; `next` is the `after` of the next page."""
 
     webhooks: list[rows.Webhook]
-    next: int | None
+    next: int | str | None
 
 
 class Deliveries(msgspec.Struct, frozen=True):
@@ -62,6 +69,7 @@ async def create(call: Call) -> Response:
     """Creates a webhook: what is recorded is sent to its URL, in order, signed, until it is taken."""
     _check_reader(call)
     body: Any = await call.body(body_type(CreateWebhook))
+    _check_kinds(body.kinds)
     _check_url(call, body.url)
     webhook_id = call.node.system.ids.new()
     await call.begin(webhook.stream(call.tenant, webhook_id))
@@ -73,8 +81,7 @@ async def create(call: Call) -> Response:
 async def page(call: Call) -> Response:
     """The tenant's webhooks, without their secrets."""
     status = call.asked(STATUS)
-    read = await call.read(webhooks.newest, call.tenant, status=status, before=call.cursor, limit=call.limit)
-    return call.page("webhooks", read)
+    return call.page("webhooks", await call.read(webhooks.page, call.tenant, status=status, **call.wish()))
 
 
 async def find(call: Call) -> Response:
@@ -89,6 +96,7 @@ async def update(call: Call) -> Response:
     """Another URL or other filters: what is not named stays, and it goes on where it is."""
     _check_reader(call)
     body: Any = await call.body(body_type(UpdateWebhook))
+    _check_kinds(body.kinds or ())
     if body.url is not None:
         _check_url(call, body.url)
     webhook_id = await _begin(call)
@@ -147,6 +155,14 @@ def _check_reader(call: Call) -> None:
     check_permission(call.node, call.principal, Permission.LOG_READ)
 
 
+def _check_kinds(kinds: Sequence[str]) -> None:
+    """Raises Refused where one is no kind that is ever sent: nobody would notice that nothing comes."""
+    unknown = sorted({kind for kind in kinds if kind not in KINDS})
+    if unknown:
+        told = f"{', '.join(unknown)}: neither an aggregate nor a kind of record that is sent"
+        raise Refused("kind_unknown", told, status=422)
+
+
 def _check_url(call: Call, url: str) -> None:
     settings = call.node.settings
     check_url(url, http=settings.webhook_http, private=settings.webhook_private)
@@ -169,21 +185,43 @@ async def _courier(call: Call) -> Courier:
     return found(await call.node.webhooks.find(call.tenant, webhook_id), "webhook", webhook_id)
 
 
+_NOUNS = {noun(one): one.EVENTS for one in AGGREGATES}
+KINDS = {*_NOUNS, *(f"{name}.{event.__name__}" for name, events in _NOUNS.items() for event in events)} - UNTOLD
 STATUS = choice("status", "Only webhooks that stand so.", Stage)
 WEBHOOK = "/v1/webhooks/{webhook_id}"
+STREAM = webhook.stream("{tenant}", "{webhook_id}")
 Create, Update, Replay = body_type(CreateWebhook), body_type(UpdateWebhook), body_type(ReplayWebhook)
 Pause, Resume, Rotate = body_type(PauseWebhook), body_type(ResumeWebhook), body_type(RotateSecret)
 READS, MANAGES = Permission.WEBHOOKS_READ, Permission.WEBHOOKS_MANAGE
 routes = (
     Endpoint("POST", "/v1/webhooks", create, MANAGES, Create, WebhookMade, 201, acts=True),
-    Endpoint("GET", "/v1/webhooks", page, READS, reply=WebhookPage, query=(*PAGE, STATUS)),
-    Endpoint("GET", WEBHOOK, find, READS, reply=WholeWebhook, query=READ),
-    Endpoint("PATCH", WEBHOOK, update, MANAGES, Update, WebhookAccepted, acts=True),
-    Endpoint("DELETE", WEBHOOK, delete, MANAGES, reply=WebhookAccepted, query=(REASON,), acts=True),
-    Endpoint("POST", f"{WEBHOOK}/pause", pause, MANAGES, Pause | None, WebhookAccepted, acts=True),
-    Endpoint("POST", f"{WEBHOOK}/resume", resume, MANAGES, Resume | None, WebhookAccepted, acts=True),
-    Endpoint("POST", f"{WEBHOOK}/secret", rotate, MANAGES, Rotate | None, WebhookMade, acts=True),
-    Endpoint("POST", f"{WEBHOOK}/replay", replay, MANAGES, Replay, WebhookAccepted, acts=True),
-    Endpoint("POST", f"{WEBHOOK}/test", test, MANAGES, reply=Attempt, acts=True),
+    Endpoint(
+        "GET",
+        "/v1/webhooks",
+        page,
+        READS,
+        reply=WebhookPage,
+        query=(*listing(webhooks.SORTS, rows.Webhook), STATUS),
+        rests_on=(webhook.stream("{tenant}", ""),),
+        also=(some_page(WebhookPage, "webhooks", rows.Webhook),),
+    ),
+    Endpoint(
+        "GET",
+        WEBHOOK,
+        find,
+        READS,
+        reply=WholeWebhook,
+        query=(*READ, choosing(WholeWebhook)),
+        rests_on=(STREAM,),
+        guards=STREAM,
+        also=(some_of(WholeWebhook),),
+    ),
+    Endpoint("PATCH", WEBHOOK, update, MANAGES, Update, WebhookAccepted, acts=True, guards=STREAM),
+    Endpoint("DELETE", WEBHOOK, delete, MANAGES, reply=WebhookAccepted, query=(REASON,), acts=True, guards=STREAM),
+    Endpoint("POST", f"{WEBHOOK}/pause", pause, MANAGES, Pause | None, WebhookAccepted, acts=True, guards=STREAM),
+    Endpoint("POST", f"{WEBHOOK}/resume", resume, MANAGES, Resume | None, WebhookAccepted, acts=True, guards=STREAM),
+    Endpoint("POST", f"{WEBHOOK}/secret", rotate, MANAGES, Rotate | None, WebhookMade, acts=True, guards=STREAM),
+    Endpoint("POST", f"{WEBHOOK}/replay", replay, MANAGES, Replay, WebhookAccepted, acts=True, guards=STREAM),
+    Endpoint("POST", f"{WEBHOOK}/test", test, MANAGES, reply=Attempt, acts=True, is_kept=True),
     Endpoint("GET", f"{WEBHOOK}/deliveries", deliveries, READS, reply=Deliveries),
 )

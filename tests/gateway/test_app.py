@@ -124,7 +124,7 @@ async def test_what_is_written_is_what_is_read(admin: Client) -> None:
     await admin.ask("POST", "/v1/journals", {"name": "acme"})
     await admin.ask("POST", "/v1/keys", {"role": "auditor"})
     await admin.ask("POST", "/v1/revocations", {"principal": "service:" + "9f" * 16})
-    await admin.ask("POST", "/v1/webhooks", {"url": "https://localhost/", "kinds": ["nothing"]})
+    await admin.ask("POST", "/v1/webhooks", {"url": "https://localhost/", "kinds": ["archive"]})
     await admin.ask("POST", "/v1/users", {"username": "ann", "email": "ann@example.org"})
     await admin.http.get(admin.node.sign_in_link())
     admin.http.cookies.clear()

@@ -1,17 +1,22 @@
 """Numbers for Prometheus: exact, escaped, cumulative, and true of what actors did."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aggregates.values.roles import Role
 from gateway.metrics import BUCKETS, histogram, metric, of_kinds, of_messages
 from runtime.actor import Actor, Reply, reply
 from runtime.actors import Here, Props, open_actors
 from runtime.errors import Crashed, Overloaded
 from runtime.records import Command
+from tests.gateway.clients import open_client, settings_of
 from tests.gateway.prometheus import parsed
+from tests.gateway.raw import read_all
 
 
 class Do(Command[Any], frozen=True, kw_only=True):
@@ -90,3 +95,32 @@ async def test_reasons_of_dead_letters_are_few() -> None:
         assert counted["always the same"] == 200
         assert len(counted) <= 51
         assert sum(counted.values()) == len(actors.dead_letters)
+
+
+async def test_what_clients_do_at_the_door_is_counted(tmp_path: Path) -> None:
+    async with open_client(settings_of(tmp_path, sign_ins_per_minute=1.0)) as admin:
+        agent = await admin.register("solver")
+        for path in ("/v1/tasks", "/v1/nowhere", "/v1/audit/verify"):
+            await admin.ask("GET", path)
+        for _ in range(3):
+            await admin.ask("POST", "/session/password", {"name": "ann", "password": "wrong"})
+        port = int(admin.node.url.rpartition(":")[2])
+        async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+            await stream.send_all(b"no request\r\n\r\n")
+            await read_all(stream)
+        async with agent.socket() as socket:
+            await socket.receive()
+            values = parsed((await admin.ask("GET", "/metrics")).text)
+        assert values["gavel_agent_sockets"] == 1
+        assert values["gavel_connections"] >= 2
+        assert values["gavel_connections_taken_total"] >= values["gavel_connections"]
+        assert values["gavel_requests_total read 404"] == values["gavel_requests_total heavy 200"] == 1
+        assert values["gavel_requests_total write 201"] == values["gavel_requests_total socket 101"] == 1
+        assert values["gavel_requests_total unread 400"] == 1
+        assert values["gavel_requests_total write 429"] == values["gavel_rate_refusals_total sign-in"] == 2
+        for name in ("refused", "crowded", "evicted", "stalled", "unsecured", "failed"):
+            assert values[f"gavel_connections_{name}_total"] == 0
+        assert values["gavel_request_faults_total"] == 0
+        other = await admin.with_role(Role.AUDITOR, tenant="other")
+        answer = await other.ask("GET", "/metrics")
+        assert "gavel_connections" not in answer.text

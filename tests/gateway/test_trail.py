@@ -110,7 +110,7 @@ async def scenes(admin: Client, spare: AgentClient) -> list[tuple[str, str, Any]
     agent = f"/v1/agents/{spare.agent_id}"
     user = f"/v1/users/{await register_user(admin, 'ann')}"
     session_id = await sign_in_and_forget(admin)
-    made = (await admin.ask("POST", "/v1/webhooks", {"url": "https://localhost/", "kinds": ["nothing"]})).json()
+    made = (await admin.ask("POST", "/v1/webhooks", {"url": "https://localhost/", "kinds": ["archive"]})).json()
     hook = f"/v1/webhooks/{made['webhook_id']}"
     return [
         ("POST /v1/keys", "/v1/keys", {"role": "agent"}),

@@ -70,6 +70,48 @@ async def test_what_changes_an_answer_ends_its_tag_and_what_does_not_leaves_it(a
     assert (changed.status_code, changed.json()["stage"]) == (200, "cancelled")
 
 
+async def test_lists_of_whoever_runs_the_node_and_the_log_are_named_too(admin: Client) -> None:
+    ann = {"username": "ann", "email": "ann@example.com", "role": "operator"}
+    user = (await admin.ask("POST", "/v1/users", ann)).json()["user_id"]
+    hook = (await admin.ask("POST", "/v1/webhooks", {"url": "https://example.com/", "kinds": ["task"]})).json()
+    of_one = {f"/v1/users/{user}", f"/v1/webhooks/{hook['webhook_id']}"}
+    listed = {"/v1/users", "/v1/sessions", "/v1/subjects", "/v1/webhooks", "/v1/log?limit=500"}
+    by_content = {"/v1/journals", "/v1/blobs/uploads"}
+
+    async def tags() -> dict[str, str]:
+        paths = sorted(of_one | listed | by_content)
+        return {path: (await admin.ask("GET", path)).headers["etag"] for path in paths}
+
+    async def changed(seen: dict[str, str]) -> set[str]:
+        statuses = {path: (await admin.ask("GET", path, If_None_Match=seen[path])).status_code for path in seen}
+        assert set(statuses.values()) <= {200, 304}
+        return {path for path in seen if statuses[path] == 200}
+
+    first = await tags()
+    assert {path for path in first if first[path].startswith("W/")} == listed
+    assert await changed(first) == set()
+    await admin.ask("PATCH", f"/v1/users/{user}", {"name": "Ann"})
+    told = {"/v1/users", f"/v1/users/{user}", "/v1/subjects", "/v1/log?limit=500"}
+    assert await changed(first) == told
+    second = await tags()
+    await admin.ask(
+        "POST", f"/v1/webhooks/{hook['webhook_id']}/pause", If_Match=second[f"/v1/webhooks/{hook['webhook_id']}"]
+    )
+    # Any record may tell of a person, so that data subjects rest on the whole log.
+    assert await changed(second) == {
+        "/v1/webhooks",
+        f"/v1/webhooks/{hook['webhook_id']}",
+        "/v1/subjects",
+        "/v1/log?limit=500",
+    }
+    await admin.ask("POST", "/v1/blobs/uploads", {"length": 1})
+    assert await changed(second) >= {"/v1/blobs/uploads"}
+    stale = await admin.ask("PATCH", f"/v1/users/{user}", {"name": "Anna"}, If_Match=first[f"/v1/users/{user}"])
+    assert stale.status_code == 412
+    async with admin.node.erasing:  # what is read meanwhile may be withheld the moment after
+        assert "etag" not in (await admin.ask("GET", "/v1/log")).headers
+
+
 async def test_a_tag_is_good_for_what_it_was_given_with_and_for_its_tenant(
     admin: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -48,6 +48,14 @@ async def test_answers_and_refusals_of_a_deprecated_route_say_so(
         assert not {"deprecation", "sunset"} & set(current.headers)
 
 
+async def test_the_page_shows_what_an_older_path_answers(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "api.md").read_text()
+    async with open_client(settings_of(tmp_path)) as admin:
+        answer = await admin.http.get(f"{admin.node.url}/tasks", headers={"Authorization": f"Bearer {admin.key}"})
+    for name in ("deprecation", "sunset", "link"):
+        assert f"    {name}: {answer.headers[name]}\n" in page
+
+
 def test_the_document_says_what_is_deprecated_and_nothing_else_is() -> None:
     paths = document((*app.ENDPOINTS, OLD), "1")["paths"]
     deprecated = [(path, name) for path, item in paths.items() for name, one in item.items() if "deprecated" in one]

@@ -14,7 +14,16 @@ async def test_a_page_and_a_thing_are_answered_with_the_fields_that_were_asked_f
     task_id = await admin.submit()
     await solver.ask("POST", f"/v1/tasks/{task_id}/bids", BID)
     problem = await problem_of(admin)
+    await admin.ask("POST", "/v1/users", {"username": "ann", "email": "ann@example.com", "role": "operator"})
+    await admin.ask("POST", "/v1/webhooks", {"url": "https://example.com/", "kinds": ["task"]})
+    user, webhook = (await admin.get("/v1/users"))["users"][0], (await admin.get("/v1/webhooks"))["webhooks"][0]
     fields = {
+        "/v1/users": ("username", "role"),
+        f"/v1/users/{user['user_id']}": ("name",),
+        "/v1/webhooks": ("url", "delivered"),
+        f"/v1/webhooks/{webhook['webhook_id']}": ("public_key",),
+        "/v1/subjects": ("records",),
+        "/v1/log": ("position", "kind"),
         "/v1/tasks": ("task_id", "stage"),
         f"/v1/tasks/{task_id}": ("stage", "bids"),
         "/v1/agents": ("name",),

@@ -175,7 +175,7 @@ async def _work_with_persons(admin: Client) -> None:
 
 
 async def _work_with_webhooks(admin: Client) -> None:
-    made = await admin.ask("POST", "/v1/webhooks", {"url": "https://localhost/", "kinds": ["nothing"]})
+    made = await admin.ask("POST", "/v1/webhooks", {"url": "https://localhost/", "kinds": ["archive"]})
     hook = f"/v1/webhooks/{made.json()['webhook_id']}"
     asked: list[tuple[str, Any]] = [
         (f"{hook}/{what}", body) for what, body in (("pause", None), ("secret", {}), ("test", None))

@@ -9,6 +9,7 @@ import trio
 from aggregates.values.roles import Role
 from gateway.api import operations
 from tests.gateway.clients import Client
+from tests.gateway.routes.test_solves import TRIANGLE
 
 VERIFY = "/v1/audit/verify"
 
@@ -83,3 +84,27 @@ async def test_only_so_many_are_kept_and_go_on(
     second = await admin.ask("POST", "/v1/blobs/collection", Prefer="respond-async")
     assert (await admin.ask("GET", first.headers["location"])).status_code == 404
     assert (await admin.ask("GET", second.headers["location"], Prefer="wait=20")).json()["status"] == "done"
+
+
+async def test_what_may_take_long_goes_on_and_ends_as_it_would_have(admin: Client) -> None:
+    person = {"username": "ann", "email": "ann@example.com", "role": "operator"}
+    user_id = (await admin.ask("POST", "/v1/users", person)).json()["user_id"]
+    blob = (await admin.upload(TRIANGLE)).json()["sha256"]
+    asked: tuple[tuple[str, str, Any, int, str], ...] = (
+        ("POST", "/v1/problems", {"name": "triangle", "blob": blob}, 201, "problem_id"),
+        ("POST", "/v1/journals", {"name": "acme"}, 201, "key"),
+        ("DELETE", f"/v1/subjects/{user_id}", None, 200, "keys"),
+    )
+    for method, path, body, status, field in asked:
+        begun = await admin.ask(method, path, body, Prefer="respond-async", Idempotency_Key="once")
+        assert begun.status_code == 202, begun.text
+        ended = (await admin.ask("GET", begun.headers["location"], Prefer="wait=20")).json()
+        assert (ended["status"], bool(ended["result"][field])) == ("done", True), ended
+        again = await admin.ask(method, path, body, Prefer="respond-async, wait=20", Idempotency_Key="once")
+        if method == "DELETE":  # answered as before, where to ask
+            assert (again.status_code, again.content) == (202, begun.content)
+        else:
+            assert again.status_code == status, again.text
+    assert (await admin.get(f"/v1/users/{user_id}"))["username"] == ""
+    refused = await admin.ask("DELETE", "/v1/subjects/nobody", Prefer="respond-async, wait=20")
+    assert refused.json()["type"] == "urn:gavel:problem:subject_unknown"

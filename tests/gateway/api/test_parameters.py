@@ -76,3 +76,21 @@ async def test_nobody_hears_of_faults_whom_the_route_is_not_for(admin: Client) -
 
 async def test_a_page_that_anybody_may_open_minds_no_query(admin: Client) -> None:
     assert (await admin.ask("GET", "/livez?from=balancer")).status_code == 200
+
+
+async def test_a_header_that_means_one_thing_stands_once(admin: Client) -> None:
+    sent = [("Authorization", f"Bearer {admin.key}"), ("Idempotency-Key", "a"), ("Idempotency-Key", "b")]
+    answer = await admin.http.post(f"{admin.node.url}/v1/tasks", json=TASK, headers=sent)
+    assert (answer.status_code, answer.json()["errors"]) == (
+        400,
+        [{"header": "Idempotency-Key", "detail": "stands twice"}],
+    )
+    assert (await admin.get("/v1/tasks"))["tasks"] == []
+
+
+async def test_a_body_where_none_is_taken_is_refused_and_not_passed_over(admin: Client) -> None:
+    task = await admin.submit()
+    answer = await admin.ask("DELETE", f"/v1/tasks/{task}", {"reason": "it stands in the query"})
+    assert (answer.status_code, answer.json()["type"]) == (422, "urn:gavel:problem:body_invalid")
+    assert answer.json()["errors"][0]["detail"].startswith("is not taken here")
+    assert (await admin.ask("DELETE", f"/v1/tasks/{task}", {})).status_code == 200

@@ -172,3 +172,20 @@ async def test_rows_are_narrowed_by_what_they_have(admin: Client) -> None:
     assert len((await admin.get("/v1/agents?agent_type=performance&sort=-completed,name"))["agents"]) == 1
     keys = await admin.get("/v1/keys?agent_id=a1&status=issued&role=agent_own&sort=expires_at")
     assert len(keys["keys"]) == 1
+
+
+async def test_users_webhooks_and_sessions_are_sorted_as_they_are_listed(admin: Client) -> None:
+    for name in ("cem", "ann", "bob"):
+        user = {"username": name, "email": f"{name}@example.com", "role": "operator"}
+        assert (await admin.ask("POST", "/v1/users", user)).status_code == 201
+        await admin.ask("POST", "/v1/webhooks", {"url": f"https://example.com/{name}", "kinds": ["task"]})
+
+    async def names(path: str, of: str, field: str) -> list[str]:
+        first = await admin.get(f"{path}&limit=2")
+        rest = await admin.get(f"{path}&limit=2&after={quote(str(first['next']))}")
+        return [row[field].removeprefix("https://example.com/") for row in (*first[of], *rest[of])]
+
+    assert await names("/v1/users?sort=username", "users", "username") == ["ann", "bob", "cem"]
+    assert await names("/v1/users?role=operator", "users", "username") == ["bob", "ann", "cem"]
+    assert await names("/v1/webhooks?sort=delivered_at,created_at", "webhooks", "url") == ["cem", "ann", "bob"]
+    assert (await admin.get("/v1/sessions?sort=-ends_at&fields=way")) == {"sessions": [], "next": None}

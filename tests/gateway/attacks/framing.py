@@ -240,9 +240,11 @@ async def a_host_that_is_none(house: House) -> None:
 
 @attack
 async def a_target_that_is_another_servers(house: House) -> None:
-    """404, and nobody is called: the node is no proxy."""
+    """It is answered as the node's own path, or with 404; nobody is called: the node is no proxy."""
+    await answered(house, request("GET", "http://elsewhere.example/livez", CLOSE), 200)
     for target in (
-        "http://elsewhere.example/livez",
+        "http://elsewhere.example/nowhere",
+        "ftp://elsewhere.example/livez",
         "//elsewhere.example/livez",
         "elsewhere.example:443",
         "*",
@@ -251,6 +253,20 @@ async def a_target_that_is_another_servers(house: House) -> None:
     ):
         await answered(house, request("GET", target, CLOSE), 404, 400)
     await answered(house, request("OPTIONS", "*", CLOSE), 404, 405, method="OPTIONS")
+
+
+@attack
+async def a_target_that_names_another_host_than_the_header(house: House) -> None:
+    """The target's counts, and the header's is forgotten: nobody reads two hosts. Two headers, none, or no host in the target: 400."""
+    named = b"http://gavel.example/livez HTTP/1.1\r\nConnection: close\r\n"
+    await answered(house, b"GET " + named + b"Host: another\r\n\r\n", 200)
+    await refused(
+        house, 400, *(b"GET " + named + hosts + b"\r\n" for hosts in (b"", b"Host: a\r\nHost: gavel.example\r\n"))
+    )
+    for authority in ("", "gavel@another", "gavel:port", "[::1", "a\\b", "a b"):
+        await answered(house, request("GET", f"http://{authority}/livez", CLOSE), 400)
+    smuggled = request("POST", "http://gavel/v1/tasks", house.admin, JSON, CHUNKED, "Content-Length: 2") + b"0\r\n\r\n"
+    await refused(house, 400, smuggled + SMUGGLED)
 
 
 @attack

@@ -54,9 +54,11 @@ async def a_handshake_with_a_key_that_is_none(house: House) -> None:
 
 @attack
 async def a_handshake_of_another_version(house: House) -> None:
-    """400."""
+    """426, which says that 13 is the one."""
     versions = (b"0", b"8", b"12", b"14", b"99", b"013", b"13, 8", b"thirteen", b"")
-    await refused(house, 400, *(shake(house).replace(b"Version: 13", b"Version: " + one) for one in versions))
+    await refused(house, 426, *(shake(house).replace(b"Version: 13", b"Version: " + one) for one in versions))
+    answer = await answered(house, shake(house, "Sec-WebSocket-Version: 13"), 426)
+    assert (answer.headers["sec-websocket-version"], answer.headers["upgrade"]) == ("13", "websocket")
 
 
 @attack

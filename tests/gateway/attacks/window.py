@@ -8,7 +8,6 @@ import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -111,7 +110,7 @@ def _view(node: Node) -> View:
         files=len(os.listdir("/proc/self/fd")),
         bytes=_kilobytes("VmRSS", status) * 1024,
         bytes_max=_kilobytes("VmHWM", status) * 1024,
-        counts=asdict(node.counts),
+        counts={name: count for name, count in vars(node.counts).items() if isinstance(count, int)},
     )
 
 

@@ -2,7 +2,9 @@
 
 import json
 import re
+import resource
 import ssl
+from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import httpx2
 import pytest
 import trio
 from msgspec import structs
+from structlog.testing import capture_logs
 
 from aggregates.action import ActionBegun
 from gateway.client import Client as Caller
@@ -170,3 +173,19 @@ def test_the_pages_bounds_and_settings_are_those_of_the_program() -> None:
 def test_the_pages_exit_codes_are_those_of_the_program() -> None:
     codes = re.findall(r"^\| (\d) \| ([^|]*)", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
     assert [int(code) for code, _ in codes] == [FINE, WRONG, CRASHED, STUCK]
+
+
+async def test_where_few_files_may_be_open_the_door_takes_as_many_as_it_can_serve(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (40, 40))
+    with capture_logs() as lines:
+        async with open_client(settings_of(tmp_path)) as admin, AsyncExitStack() as stack:
+            port = int(admin.node.url.rpartition(":")[2])
+            for _ in range(30):
+                stream = await trio.open_tcp_stream("127.0.0.1", port)
+                stack.push_async_callback(stream.aclose)
+            assert (await admin.ask("GET", "/readyz")).status_code == 200
+            assert admin.node.counts.evicted >= 21
+    [told] = [line for line in lines if line["event"] == "few_files"]
+    assert (told["connections_max"], told["instead_of"], told["granted"]) == (10, 1000, 40)

@@ -75,7 +75,7 @@ ANSWERED = [
     Attack("upgrade_without_key", upgrade("/ws").replace(b"Key", b"Kee"), b"HTTP/1.1 400"),
     Attack("upgrade_with_two_keys", upgrade("/ws", "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA=="), b"HTTP/1.1 400"),
     Attack("upgrade_with_a_short_key", upgrade("/ws").replace(b"dGhl", b""), b"HTTP/1.1 400"),
-    Attack("upgrade_of_another_version", upgrade("/ws").replace(b"13", b"99"), b"HTTP/1.1 400"),
+    Attack("upgrade_of_another_version", upgrade("/ws").replace(b"13", b"99"), b"HTTP/1.1 426"),
     Attack("upgrade_with_a_body", upgrade("/ws", "Content-Length: 3") + b"abc", b"HTTP/1.1 400"),
     Attack("content_length_and_transfer_encoding", request("POST", "/echo", CHUNKED, body=b"0\r\n\r\n"), b"HTTP/1.1 400"),
     Attack("two_content_lengths", request("POST", "/echo", "Content-Length: 1", "Content-Length: 2") + b"ab", b"HTTP/1.1 400"),

@@ -93,7 +93,7 @@ async def sent_by(response: EventStream, receive: Any) -> list[Any]:
     async def send(message: Any) -> None:
         sent.append(message)
 
-    await response({"type": "http"}, receive, send)
+    await response({"type": "http", "method": "GET"}, receive, send)
     return sent
 
 

@@ -72,7 +72,7 @@ async def furnished(folder: Path) -> AsyncIterator[Fixtures]:
         job = (await admin.ask("POST", "/v1/solves", {"problem_id": problem["problem_id"], "seconds": 9.0})).json()
         user = (await admin.ask("POST", "/v1/users", {"username": "ann", "email": "a@b.org"})).json()
         key_id = (await admin.ask("POST", "/v1/keys", {"role": "agent"})).json()["key_id"]
-        made = (await admin.ask("POST", "/v1/webhooks", {"url": "https://localhost/", "kinds": ["nothing"]})).json()
+        made = (await admin.ask("POST", "/v1/webhooks", {"url": "https://localhost/", "kinds": ["archive"]})).json()
         await admin.http.get(admin.node.sign_in_link())
         admin.http.cookies.clear()
         session = (await admin.get("/v1/sessions"))["sessions"][0]["session_id"]

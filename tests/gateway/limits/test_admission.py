@@ -16,6 +16,9 @@ async def test_each_answer_tells_how_the_caller_stands(tmp_path: Path) -> None:
             answer = await admin.ask("GET", "/v1/tasks")
             assert answer.headers["ratelimit-policy"] == '"read";q=2;w=2'
             assert answer.headers["ratelimit"].startswith(f'"read";r={left};')
+        for body, status in (({"task_type": "nothing"}, 422), ({"task_type": "analysis", "dependencies": ["no"]}, 422)):
+            answer = await admin.ask("POST", "/v1/tasks", body)
+            assert (answer.status_code, answer.headers["ratelimit"].partition(";")[0]) == (status, '"write"')
 
 
 async def test_who_asks_too_often_is_told_when_to_come_again_and_others_are_not(tmp_path: Path) -> None:

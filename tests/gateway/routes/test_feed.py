@@ -15,8 +15,10 @@ from gateway.feeds.fanout import Fanout
 from gateway.identity.auth import digest_of
 from gateway.routes import feed as feeds
 from runtime.delivery import Context
+from tests.gateway.attacks.peers import answers
 from tests.gateway.clients import Client, Closed, Denied, Socket, open_socket
 from tests.gateway.feed_clients import open_feed
+from tests.gateway.raw import read_all, request
 
 SOON = 0.05
 TASKS = 40
@@ -90,6 +92,25 @@ async def test_a_feed_goes_on_from_any_position(admin: Client, query: str, heade
 async def test_a_position_that_is_none_is_refused(admin: Client, query: str, headers: dict[str, str]) -> None:
     answer = await admin.ask("GET", f"/v1/feed{query}", **headers)
     assert (answer.status_code, answer.json()["type"]) == (422, "urn:gavel:problem:query_invalid")
+
+
+async def test_a_position_that_the_log_has_not_reached_is_of_another_log(admin: Client) -> None:
+    newest = admin.node.system.journal.position
+    answer = await admin.ask("GET", "/v1/feed", Last_Event_ID=str(newest + 1))
+    assert (answer.status_code, answer.json()["type"]) == (422, "urn:gavel:problem:position_ahead")
+    with pytest.raises(Denied, match="position_ahead"):
+        async with open_socket(admin.node, f"/v1/feed?after={newest + 1}", admin.key, protocol=""):
+            pass
+
+
+async def test_who_only_looks_at_a_feed_is_answered_and_goes_on(admin: Client) -> None:
+    bearer = f"Authorization: Bearer {admin.key}"
+    says = request("HEAD", "/v1/feed?after=0", bearer) + request("GET", "/v1/me", bearer, "Connection: close")
+    async with await trio.open_tcp_stream("127.0.0.1", int(admin.node.url.rpartition(":")[2])) as stream:
+        await stream.send_all(says)
+        looked, asked = answers(await read_all(stream), "HEAD", "GET")
+    assert looked.headers["content-type"] == "text/event-stream; charset=utf-8"
+    assert (looked.status, looked.body, asked.status) == (200, b"", 200)
 
 
 async def test_nothing_is_missed_while_much_is_written(admin: Client) -> None:
