@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from time import perf_counter
 from typing import Any, Protocol, TypeVar
 
 import msgspec
@@ -48,6 +49,10 @@ GATHER_SECONDS = 0.1
 waits for what is recorded does not wait for that, and what comes after a pause is shown at once."""
 
 CATCH_UP_SECONDS_MAX = 1.0
+
+GLANCE_SECONDS_MAX = 0.003
+GLANCE_STEPS = 5000
+"""After so many of SQLite's instructions, some tenths of a millisecond, the clock is looked at."""
 
 log = structlog.get_logger()
 
@@ -96,6 +101,7 @@ class Projector:
         """Why the database can't be written now; empty while it can."""
         self._engine = open_database(place, connections_max=readers_max + 2, sync=sync)
         self._near: Connection | None = None
+        self._glance_until = math.inf
         self.reached = 0
         """The position up to which every projection that goes on shows everything, as of the last step."""
         self._models = ReadModels(self._engine, projections, origin, skipped=skipped)
@@ -324,15 +330,16 @@ class Projector:
         return not standing.reason
 
     async def glance(self, question: Callable[[Connection], T]) -> T:
-        """As `query`, for a question that is answered from a few rows found by their key. Raises Overloaded.
+        """As `query`, for a question that is usually answered in a moment. Raises Overloaded.
 
-        On SQLite it is asked here and now, in the event loop's own thread: that takes 30 µs, while a thread takes the same and
-        costs 100 more, and every system call of the loop waits for the interpreter's lock as long as such threads work. It can't
-        hold the loop up: in WAL mode readers wait for no writer, and where SQLite would wait for something else, as it does while
-        a crash is mended, it says so at once, and a thread asks again.
+        On SQLite it is asked here and now, in the event loop's own thread: a row found by its key takes 30 µs, while a thread takes the
+        same and costs 100 more, and passes the interpreter's lock to and fro for each row. It can't hold the loop up: what takes longer
+        than GLANCE_SECONDS_MAX is broken off and asked again by a thread; in WAL mode readers wait for no writer, and where SQLite would
+        wait for something else, as it does while a crash is mended, it says so at once.
         """
         if self._near is not None:
             driver: Any = self._near.connection.driver_connection
+            self._glance_until = perf_counter() + GLANCE_SECONDS_MAX
             try:
                 # Past SQLAlchemy, whose own transactions cost as much as the question. One that it begins here nevertheless is
                 # refused by SQLite, and the question goes to a thread.
@@ -351,6 +358,7 @@ class Projector:
         near = self._engine.connect()
         driver: Any = near.connection.driver_connection
         driver.execute("PRAGMA busy_timeout = 0")
+        driver.set_progress_handler(lambda: perf_counter() > self._glance_until, GLANCE_STEPS)
         return near
 
     async def query(self, question: Callable[[Connection], T]) -> T:
