@@ -248,6 +248,7 @@ async def _open_parts(
                     if settings.read_copies_bytes_max:
                         nursery.start_soon(history.keep_copies, projector)
                     yield Parts(folder, store, system, projector, history, blobs, room, uploads, keeper)
+                    await projector.catch_up()
                     history.close()
                     nursery.cancel_scope.cancel()
     finally:

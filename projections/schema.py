@@ -39,7 +39,7 @@ LIMIT_MAX = 500
 QUESTIONS_MAX = 512
 """Questions that are kept compiled: a table has a few, one for each way in which its rows are narrowed."""
 
-BEFORE, LIMIT = "before_", "limit_"
+BEFORE, LIMIT, PAST = "before_", "limit_", "past_"
 
 Row = dict[str, Any]
 Where = Mapping[str, str | int | None]
@@ -220,20 +220,47 @@ def page_rows(
 ) -> list[Row]:
     """A page of rows in an order (the newest first, where none is named), past the row that has these values in it, the last of them its
     first position: by that rows are told apart that are alike in all else."""
-    keys = _whole(sort)
-    wanted = None if only is None else {*only, *(key.column.name for key in keys)}
-    columns = [column for column in _chosen(source, wanted) if column.name not in without]
-    chosen = select(*columns).where(*_matches(source, where), *bounds)
-    if past is not None:
-        chosen = chosen.where(_past(source, keys, [*past[: len(keys) - 1], past[-1]]))
+    keys = tuple(_whole(sort))
+    wanted = None if only is None else frozenset({*only, *(key.column.name for key in keys)})
+    asked: dict[str, Any] = {name: value for name, value in where.items() if value is not None}
+    last = None if past is None else [*past[: len(keys) - 1], past[-1]]
+    empty = None if last is None else tuple(value is None for value in last)
+    shape = (source, tuple(asked), keys, empty, wanted, frozenset(without))
+    page = Prepared(_sorted_page(*shape).where(*bounds)) if bounds else _sorted_paging(*shape)
+    asked |= {f"{PAST}{place}": value for place, value in enumerate(last or ()) if value is not None}
+    asked[LIMIT] = max(0, min(limit, LIMIT_MAX))
+    names, documents = tuple(column.name for column in _columns(source, wanted, without)), _documents(source)
+    return [_plain(names, documents, row) for row in page.rows(connection, asked)]
+
+
+def _columns(source: FromClause, wanted: frozenset[str] | None, without: Collection[str]) -> list[Any]:
+    return [column for column in _chosen(source, wanted) if column.name not in without]
+
+
+def _sorted_page(
+    source: FromClause,
+    names: tuple[str, ...],
+    keys: tuple[SortKey, ...],
+    empty: tuple[bool, ...] | None,
+    wanted: frozenset[str] | None,
+    without: frozenset[str],
+) -> Select[Any]:
+    """`empty` says which of the values are none that the page before ended with; it is none where there is no page before."""
+    chosen = select(*_columns(source, wanted, without)).where(*(source.c[name] == bindparam(name) for name in names))
+    if empty is not None:
+        last: list[Any] = [None if is_empty else bindparam(f"{PAST}{place}") for place, is_empty in enumerate(empty)]
+        chosen = chosen.where(_past(source, keys, last))
     for key in keys:
         column = source.c[key.column.name]
         if key.column.may_be_empty:
             chosen = chosen.order_by(column.is_(None))
         chosen = chosen.order_by(column.desc() if key.descending else column.asc())
-    found = connection.execute(chosen.limit(max(0, min(limit, LIMIT_MAX))))
-    names, documents = tuple(column.name for column in columns), _documents(source)
-    return [_plain(names, documents, row) for row in found]
+    return chosen.limit(bindparam(LIMIT, type_=Integer))
+
+
+@lru_cache(QUESTIONS_MAX)
+def _sorted_paging(*shape: Any) -> Prepared:
+    return Prepared(_sorted_page(*shape))
 
 
 def paged(source: FromClause, *, without: Collection[str] = ()) -> Callable[..., list[Row]]:

@@ -264,6 +264,9 @@ class DurableCell(Cell):
                 delivery.state = BEGUN
             self._answer(effect, delivery, self.touched)
             return
+        if effect is None and type(item) is Recorded:
+            self._note_reaction(item)
+            return
         effect = effect or NO_EFFECT
         decisions = effect.decisions
         if missing := journal.missing(decisions, context):
@@ -403,7 +406,7 @@ class DurableCell(Cell):
     def _note_reaction(self, item: Recorded) -> None:
         """The reaction is over without effect: noted with the next batch."""
         self.reacted = item.position
-        self.journaled.journal.queue(Entry(reaction=(self.role, self.key, item.position)))
+        self.journaled.journal.note_reaction((self.role, self.key, item.position))
 
     # ---- what is remembered
 

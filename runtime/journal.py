@@ -366,6 +366,13 @@ class Journal:
         if not self._is_writing and self._worker is not None:
             self._go_on()
 
+    def note_reaction(self, reaction: tuple[str, str, int]) -> None:
+        """A reaction is over that has led to nothing: the next batch takes that along."""
+        if self._is_writing or self._worker is None:
+            self.queue(Entry(reaction=reaction))
+        else:
+            self._reactions[reaction[:2]] = reaction
+
     # ---- committing
 
     async def run(self) -> None:

@@ -4,10 +4,13 @@ Writing has a thread of its own; questions run on a few others and see one momen
 has just written waits for its position. What is made anew grows beside, a batch in turn with those of the tables that are served.
 """
 
+import math
 import sqlite3
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from time import perf_counter
 from typing import Any, Protocol, TypeVar
 
 import msgspec
@@ -41,8 +44,15 @@ READERS_MAX = 4
 RETRY_SECONDS = 1.0
 PURGE_TRIES = 50
 PURGE_AGAIN_SECONDS = 0.1
-GATHER_SECONDS = 0.2
-"""So far read models may lag behind, so that they are written in larger batches; whoever waits for a position does not wait for that."""
+GATHER_SECONDS = 0.1
+"""So much time lies between two steps of the read models while events come without end, so that they are written in larger batches. Whoever
+waits for what is recorded does not wait for that, and what comes after a pause is shown at once."""
+
+CATCH_UP_SECONDS_MAX = 1.0
+
+GLANCE_SECONDS_MAX = 0.003
+GLANCE_STEPS = 5000
+"""After so many of SQLite's instructions, some tenths of a millisecond, the clock is looked at."""
 
 log = structlog.get_logger()
 
@@ -91,6 +101,7 @@ class Projector:
         """Why the database can't be written now; empty while it can."""
         self._engine = open_database(place, connections_max=readers_max + 2, sync=sync)
         self._near: Connection | None = None
+        self._glance_until = math.inf
         self.reached = 0
         """The position up to which every projection that goes on shows everything, as of the last step."""
         self._models = ReadModels(self._engine, projections, origin, skipped=skipped)
@@ -101,6 +112,7 @@ class Projector:
         self._moved = trio.Event()
         self._awaited = 0
         self._wanted = trio.Event()
+        self._stepped_at = -math.inf
         self._pause = trio.CancelScope()
         self._worker: Worker | None = None
         self._nursery: trio.Nursery | None = None
@@ -151,10 +163,10 @@ class Projector:
             await self._step(worker, position)
 
     async def _gather(self, position: int) -> None:
-        """A step of one event costs as much as one of a hundred: unless somebody waits for it, some are awaited."""
+        """A step of one event costs as much as one of a hundred: soon after the last, and unless somebody waits, some are awaited."""
         if not self._awaited and self._log.position - position < self._batch_events_max:
             self._wanted = trio.Event()
-            with trio.move_on_after(GATHER_SECONDS):
+            with trio.move_on_at(self._stepped_at + GATHER_SECONDS):
                 await self._wanted.wait()
 
     async def _step(self, worker: Worker, position: int) -> None:
@@ -169,6 +181,7 @@ class Projector:
         for standing in self.status():
             if standing.reason and standing.name in going:
                 log.error("projection_stopped", name=standing.name, at=standing.stopped_at, reason=standing.reason)
+        self._stepped_at = trio.current_time()
         self._tell()
 
     def _tell(self) -> None:
@@ -215,9 +228,14 @@ class Projector:
         return self._worker
 
     async def purge(self) -> None:
-        """Has nothing be left in the database's files of what was overwritten. Raises Overloaded while others read there."""
+        """Has nothing be left in the database's files of what was overwritten. Raises Overloaded while others read there, or where it has
+        no room to be written anew."""
+        try:
+            await self._writer().run(self._models.rewrite)
+        except (OperationalError, sqlite3.OperationalError) as error:
+            raise Overloaded(f"the read models can't be written anew now: {getattr(error, 'orig', error)}") from error
         for _ in range(PURGE_TRIES):
-            if await self._writer().run(self._models.purge):
+            if await self._writer().run(self._models.empty_log):
                 return
             await trio.sleep(PURGE_AGAIN_SECONDS)
         raise Overloaded("the read models are being read: what was overwritten still stands in their write-ahead log")
@@ -286,15 +304,23 @@ class Projector:
         Raises ProjectionStopped where a named one never will, and Unreachable when the projector has ended.
         """
         names = {projection.NAME for projection in projections}
-        self._awaited += 1
-        self._wanted.set()
+        # Who waits for what nobody has recorded yet is in no hurry: as who keeps copies for History does, all the time.
+        is_due = position <= self._log.position
+        self._awaited += is_due
+        if is_due:
+            self._wanted.set()
         try:
             while any(self._waits(standing, position, names) for standing in self.status()):
                 if self._closed:
                     raise Unreachable("the projector has ended")
                 await self._moved.wait()
         finally:
-            self._awaited -= 1
+            self._awaited -= is_due
+
+    async def catch_up(self) -> None:
+        """Waits, but not long, until all that is recorded is shown: for who answers anyway, and for an end, whose files are then whole."""
+        with trio.move_on_after(CATCH_UP_SECONDS_MAX), suppress(Unreachable):
+            await self.wait_for(self._log.position)
 
     def _waits(self, standing: Standing, position: int, names: set[str]) -> bool:
         if standing.position >= position or (names and standing.name not in names):
@@ -304,15 +330,16 @@ class Projector:
         return not standing.reason
 
     async def glance(self, question: Callable[[Connection], T]) -> T:
-        """As `query`, for a question that is answered from a few rows found by their key. Raises Overloaded.
+        """As `query`, for a question that is usually answered in a moment. Raises Overloaded.
 
-        On SQLite it is asked here and now, in the event loop's own thread: that takes 30 µs, while a thread takes the same and
-        costs 100 more, and every system call of the loop waits for the interpreter's lock as long as such threads work. It can't
-        hold the loop up: in WAL mode readers wait for no writer, and where SQLite would wait for something else, as it does while
-        a crash is mended, it says so at once, and a thread asks again.
+        On SQLite it is asked here and now, in the event loop's own thread: a row found by its key takes 30 µs, while a thread takes the
+        same and costs 100 more, and passes the interpreter's lock to and fro for each row. It can't hold the loop up: what takes longer
+        than GLANCE_SECONDS_MAX is broken off and asked again by a thread; in WAL mode readers wait for no writer, and where SQLite would
+        wait for something else, as it does while a crash is mended, it says so at once.
         """
         if self._near is not None:
             driver: Any = self._near.connection.driver_connection
+            self._glance_until = perf_counter() + GLANCE_SECONDS_MAX
             try:
                 # Past SQLAlchemy, whose own transactions cost as much as the question. One that it begins here nevertheless is
                 # refused by SQLite, and the question goes to a thread.
@@ -331,6 +358,7 @@ class Projector:
         near = self._engine.connect()
         driver: Any = near.connection.driver_connection
         driver.execute("PRAGMA busy_timeout = 0")
+        driver.set_progress_handler(lambda: perf_counter() > self._glance_until, GLANCE_STEPS)
         return near
 
     async def query(self, question: Callable[[Connection], T]) -> T:

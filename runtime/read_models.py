@@ -190,14 +190,27 @@ class ReadModels:
         first = {"name": projection.NAME, "origin": self.origin, "position": 0, "tables": _table_names(projection)}
         write(connection, [Insert(table=positions, values=first)])
 
-    def purge(self) -> bool:
-        """Leaves nothing in the files of what was overwritten; False where somebody reads there, so that it can't be done now."""
-        with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+    def rewrite(self) -> None:
+        """Writes all tables anew, so that nothing is left between rows of what was overwritten: SQLite overwrites what it deletes, and not
+        what it has copied to another page. Raises OperationalError, SQLAlchemy's or SQLite's, where there is no room for both."""
+        with self._alone() as connection:
             if self.engine.dialect.name == "sqlite":
-                return not connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").scalar_one()
+                driver: Any = connection.connection.driver_connection  # SQLAlchemy would begin a transaction
+                driver.execute("VACUUM")
+                return
             for name in (table.name for projection in self.projections for table in projection.TABLES):
                 connection.exec_driver_sql(f"VACUUM (FULL) {name}")
+
+    def empty_log(self) -> bool:
+        """Leaves nothing of what was rewritten in the write-ahead log; False where somebody reads there, so that it can't be done now."""
+        if self.engine.dialect.name != "sqlite":
             return True
+        with self._alone() as connection:
+            return not connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").scalar_one()
+
+    def _alone(self) -> Connection:
+        """A connection without a transaction around what is done there."""
+        return self.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
 
     def position(self) -> int | None:
         """Where the hindmost of the projections that go on stands; None when all have stopped."""

@@ -326,7 +326,7 @@ class Call:
             raise BadRequest([Fault(pointer="", detail="is nested too deep")]) from error
 
     async def read(self, question: Callable[..., T], *arguments: Any, **narrowed: Any) -> T:
-        """A projection's query as of now (or of `?after_position=`), on a reader thread: whoever has written reads it back.
+        """A projection's query as of now (or of `?after_position=`): whoever has written reads it back.
 
         With `?as_of=` it is answered by the read models as they were then.
         """
@@ -347,15 +347,15 @@ class Call:
         position = self._read_position = newest if named is None or self.is_news else named
         self._tag_position = self._tag_position or position
         await self._catch_up(position)
-        return await self.node.projector.query(ask)
+        return await self.node.projector.glance(ask)
 
     def rests_at(self, position: int) -> None:
         """What is answered rests on nothing past this position: for a route that reads no read models."""
         self._tag_position = position
 
     async def look(self, question: Callable[..., T], *arguments: Any, **narrowed: Any) -> T:
-        """As `read`, for what is found by its key in a few rows of the caller's tenant: asked without a thread where that is cheaper,
-        and as soon as the read models show all that is recorded of that tenant, which is all that such a row is made of."""
+        """As `read`, for what is found by its key in a few rows of the caller's tenant: asked as soon as the read models show all that is
+        recorded of that tenant, which is all that such a row is made of."""
         if self.turn is not None or self._names_parameters():
             return await self.read(question, *arguments, **narrowed)
         system, projector = self.node.system, self.node.projector

@@ -1,9 +1,9 @@
 """Fair shares under overload: while several tenants ask and requests come faster than they are begun, tenants take turns.
 
-A node is one event loop: what one tenant's requests cost, all others wait for. So each pass of the loop begins a few requests; whoever
-comes beyond those waits in a line of their tenant, and each pass takes the lines in rotation. A tenant that asks for little is in the
-next pass whatever others send, and one that floods waits for itself. While only one tenant asks there is nothing to share, and this
-costs one look at the clock.
+A node is one event loop: what one tenant's requests cost, all others wait for. So each pass of the loop begins a few requests, the fewer
+the longer they take; whoever comes beyond those waits in a line of their tenant, and each pass takes the lines in rotation. A tenant that
+asks for little is in the next pass whatever others send, and one that floods waits for itself. While only one tenant asks there is nothing
+to share, and this costs one look at the clock.
 """
 
 from collections import OrderedDict, deque
@@ -14,8 +14,10 @@ import trio
 from runtime.errors import Overloaded
 
 STARTS = 3
-"""Requests that are begun in a pass, or within SLICE_SECONDS while nobody waits."""
+"""Requests that are begun at most in a pass, or within SLICE_SECONDS while nobody waits."""
 SLICE_SECONDS = 0.001
+PASS_SECONDS = 0.002
+"""After a pass that took longer, the next begins one request less, but one."""
 CONTEST_SECONDS = 2.0
 """For so long after two tenants have asked one after the other they are taken to compete."""
 LINE_MAX = 400
@@ -26,7 +28,7 @@ class FairTurns:
     """Begins the requests of one node, by tenants in rotation. `run` must run beside."""
 
     def __init__(self, starts: int = STARTS) -> None:
-        self._starts = self._left = starts
+        self._starts_max = self._starts = self._left = starts
         self._slice_ends = self._contested_until = 0.0
         self._last = ""
         self._lines: OrderedDict[str, deque[trio.lowlevel.Task]] = OrderedDict()
@@ -72,11 +74,14 @@ class FairTurns:
         while True:
             await self._stirred.wait()
             while self._lines:
+                began = perf_counter()
                 for _ in range(self._starts):
                     if not self._lines:
                         break
                     trio.lowlevel.reschedule(self._next())
                 await trio.lowlevel.checkpoint()
+                is_long = perf_counter() - began > PASS_SECONDS
+                self._starts = max(1, self._starts - 1) if is_long else min(self._starts + 1, self._starts_max)
             self._stirred = trio.Event()
 
     def _next(self) -> trio.lowlevel.Task:

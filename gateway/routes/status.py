@@ -73,6 +73,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
 async def status(call: Call) -> Response:
     """What stands where, now."""
     node, journal = call.node, call.node.system.journal
+    await node.projector.catch_up()
     counts = await node.projector.query(lambda connection: counts_of(connection, call.tenant))
     faults = node.faults()
     try:

@@ -123,9 +123,13 @@ class NodeWorkload:
 
 def _check_erased(world: World, folder: Path, records: Sequence[Recorded], told: Told) -> None:
     """Of whom was erased nothing stands in any file, and nothing can be read; the others' data can be."""
-    content = b"".join(path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file())
+    content_by_name = {
+        str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()
+    }
     for task_id in sorted(told.erased):
-        world.holds("erased_is_gone", planted(task_id).encode() not in content, f"{task_id} is in a file")
+        secret = planted(task_id).encode()
+        found = [name for name, content in content_by_name.items() if secret in content]
+        world.holds("erased_is_gone", not found, f"{task_id} is in {', '.join(found)}")
     for record in records:
         if isinstance(record.event, TaskSubmitted) and record.event.data_subject:
             is_blank = record.withheld and not record.event.description

@@ -103,7 +103,6 @@ async def test_commands_read_a_journal_in_postgres_while_a_node_writes_it(
     async with open_client(settings_of(tmp_path, journal=address)) as admin:
         for _ in range(5):
             await admin.submit()
-        await admin.node.projector.wait_for(admin.node.system.journal.position)
         monkeypatch.setenv("GAVEL_DATA", str(admin.node.folder.path))
         monkeypatch.setenv("GAVEL_JOURNAL", address)
         commands = (
@@ -115,6 +114,7 @@ async def test_commands_read_a_journal_in_postgres_while_a_node_writes_it(
             ["log", "export", str(tmp_path / "records"), "--json"],
         )
         for command in commands:
+            await admin.node.projector.wait_for(admin.node.system.journal.position)
             assert await trio.to_thread.run_sync(cli.main, command) == 0, command
         after_backup = admin.node.store.position - 2  # an export's record of its begin and end
     judged, proven, proven_too, copied, replayed, exported = map(

@@ -5,13 +5,17 @@ import subprocess
 import sys
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
+import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from sqlalchemy import Connection, bindparam, create_engine, inspect, select
 
+from runtime import projector as projectors
 from runtime.changes import FaultyChange
 from runtime.errors import Unreachable
 from runtime.prepared import Prepared
@@ -79,6 +83,58 @@ async def test_a_glance_that_cannot_be_answered_at_once_is_answered_by_a_thread(
         await projector.wait_for(log.append(Opened(account="a")))
         for _ in range(2):  # a question by SQLAlchemy's own means begins its own transaction
             assert await projector.glance(rows(balances.table)) == [("a", None, 0.0, 0)]
+
+
+@pytest.fixture
+def steps(monkeypatch):
+    """How many events each step has written."""
+    sizes, write = list[int](), ReadModels.write
+
+    def measured(models: ReadModels, batch: Any) -> Any:
+        sizes.append(len(batch))
+        return write(models, batch)
+
+    monkeypatch.setattr(ReadModels, "write", measured)
+    return sizes
+
+
+async def test_what_comes_soon_after_a_step_is_gathered_though_somebody_waits_for_what_is_to_come(
+    tmp_path, steps, monkeypatch
+):
+    monkeypatch.setattr(projectors, "GATHER_SECONDS", 3600.0)
+    lines, log = Lines(), MemoryLog()
+    async with following(tmp_path / "read.db", (lines,), log) as projector, trio.open_nursery() as nursery:
+        nursery.start_soon(projector.wait_for, 9)
+        log.append(Opened(account="a"))
+        await projector.wait_for(1)  # what comes after a pause is shown at once
+        for _ in range(3):
+            log.append(Opened(account="a"))
+            await trio.testing.wait_all_tasks_blocked()
+        await projector.wait_for(4)
+        assert steps == [1, 3]
+        nursery.cancel_scope.cancel()
+
+
+async def test_what_comes_after_a_pause_is_shown_though_nobody_waits(tmp_path, steps):
+    lines, log = Lines(), MemoryLog()
+    async with following(tmp_path / "read.db", (lines,), log) as projector:
+        log.append(Opened(account="a"))
+        while projector.reached < 1:
+            await projector._moved.wait()
+        assert steps == [1]
+
+
+async def test_an_end_can_wait_for_what_is_recorded_and_does_not_wait_long(tmp_path, steps, monkeypatch):
+    monkeypatch.setattr(projectors, "GATHER_SECONDS", 3600.0)
+    monkeypatch.setattr(projectors, "CATCH_UP_SECONDS_MAX", 0.01)
+    lines, log = Lines(), MemoryLog()
+    async with following(tmp_path / "read.db", (lines,), log) as projector:
+        for _ in range(3):
+            log.append(Opened(account="a"))
+            await projector.catch_up()
+        assert projector.reached == 3
+        projector._models.standings = {lines.NAME: replace(projector.status()[0], position=-1)}
+        await projector.catch_up()  # it will never come there
 
 
 async def test_many_can_wait_for_different_positions_at_once(tmp_path):
@@ -320,3 +376,17 @@ async def test_killed_again_and_again_it_ends_where_a_rebuild_ends(tmp_path, kil
     assert all(
         compare(live, await rebuild(log.read, tmp_path / "again.db", (Balances(), Lines()), upto=count)).values()
     )
+
+
+async def test_what_was_overwritten_is_in_no_file_though_pages_were_split_around_it(tmp_path):
+    """SQLite overwrites what it deletes, and leaves behind what it has copied to another page."""
+    balances, log = Balances(), MemoryLog()
+    names = [f"{number * 7919 % 1000:04}" for number in range(1000)]
+    log.append(*(Opened(account=name) for name in names))
+    log.append(*(Renamed(account=name, name=f"SECRET-{name}") for name in names))
+    log.append(*(Renamed(account=name, name=f"SECRET-{name}" + "-" * (int(name) % 300)) for name in names))
+    log.append(*(Renamed(account=name, name="gone") for name in names))
+    async with following(tmp_path / "read.db", (balances,), log, batch_events_max=100) as projector:
+        await projector.purge()
+        assert not [path.name for path in tmp_path.iterdir() if b"SECRET" in path.read_bytes()]
+        assert {row[1] for row in await projector.query(rows(balances.table))} == {"gone"}

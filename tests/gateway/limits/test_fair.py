@@ -69,6 +69,30 @@ async def test_tenants_that_all_flood_are_begun_equally() -> None:
     assert max(early.values()) - min(early.values()) <= 2 * STARTS, early
 
 
+async def test_long_passes_begin_one_request_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fair, "PASS_SECONDS", -1.0)
+    turns, begun = FairTurns(), list[str]()
+
+    async def ask(tenant: str) -> None:
+        await turns.begin(tenant)
+        begun.append(tenant)
+
+    await turns.begin("small")
+    async with trio.open_nursery() as nursery:
+        for _ in range(50):
+            nursery.start_soon(ask, "flood")
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.start_soon(turns.run)
+        while len(begun) < 20:
+            await trio.lowlevel.checkpoint()
+        nursery.start_soon(ask, "small")
+        while "small" not in begun:
+            await trio.lowlevel.checkpoint()
+        between = begun.index("small") - 20
+        nursery.cancel_scope.cancel()
+    assert between <= 5, begun  # as many as there were passes
+
+
 async def test_who_leaves_is_not_begun_and_takes_nobodys_turn() -> None:
     turns, begun = FairTurns(starts=1), list[str]()
 
