@@ -64,6 +64,9 @@ REPLACED = 4409
 Pace = Callable[[Principal], Awaitable[None]]
 """Returns when one more frame of this agent may be taken."""
 
+Still = Callable[[], Awaitable[object]]
+"""Raises `HTTPException` where what the connection was opened with opens nothing any more."""
+
 Note = Callable[[HTTPConnection, Principal, str, Exception], None]
 """Takes down that something was refused: on which connection, to whom, what it was, and why."""
 
@@ -100,15 +103,15 @@ class Sockets:
         for socket in list(self._socket_by_agent.values()):
             socket.end(code, reason)
 
-    async def serve(self, websocket: WebSocket, principal: Principal, key: str = "") -> None:
-        """Serves an agent until either side ends; `key` is its own where it has yet to be told.
+    async def serve(self, websocket: WebSocket, principal: Principal, still: Still, key: str = "") -> None:
+        """Serves an agent until either side ends; `still` says whether it may go on, `key` is its own where it has yet to be told.
 
         Raises, before it accepts, what the client has to be told.
         """
         protocol = _chosen(websocket)
         named = self._position_in(websocket.query_params.get("after", ""))
         after = _after(named, self.system.journal.position)
-        socket = AgentSocket(self, websocket, principal, protocol, after)
+        socket = AgentSocket(self, websocket, principal, protocol, after, still)
         beat = await socket.beat()
         await websocket.accept(subprotocol=protocol.name if websocket.scope["subprotocols"] else None)
         name = (principal.tenant, principal.agent_id)
@@ -135,13 +138,20 @@ class AgentSocket:
     """One connection of one agent."""
 
     def __init__(
-        self, sockets: Sockets, websocket: WebSocket, principal: Principal, protocol: Protocol, after: int
+        self,
+        sockets: Sockets,
+        websocket: WebSocket,
+        principal: Principal,
+        protocol: Protocol,
+        after: int,
+        still: Still,
     ) -> None:
         self.sockets = sockets
         self.websocket = websocket
         self.principal = principal
         self.protocol = protocol
         self.position = after
+        self._still = still
         self._context = self._in_trace(websocket.headers.get("traceparent", ""))
         self._scope = trio.CancelScope()
         self._ending: tuple[int, str] | None = None
@@ -190,13 +200,24 @@ class AgentSocket:
                 await self.websocket.close(*self._ending)
 
     async def beat(self) -> HeartbeatAck:
-        """The agent was heard. Raises what the coordinator refuses it for."""
+        """The agent was heard, and what it came with still lets it in: else the connection ends. Raises what the coordinator refuses
+        it for."""
         now = trio.current_time()
         if self._beat is None or now >= self._beat_at + HEARTBEAT_SECONDS_MIN:
+            if self._beat is not None:
+                await self._check_still()
             heartbeat = Heartbeat(agent_id=self.principal.agent_id)
             self._beat = await self.sockets.system.ask(heartbeat, self._context)
             self._beat_at = now
         return self._beat
+
+    async def _check_still(self) -> None:
+        """The log tells of a key that was revoked, and not of one that has expired; and who reads slowly hears of either late."""
+        try:
+            await self._still()
+        except HTTPException as error:
+            self.end(POLICY_VIOLATION, error.detail[:120])
+            await trio.lowlevel.checkpoint()
 
     async def _ping(self, pulse: Pulse, seconds: float) -> None:
         while True:

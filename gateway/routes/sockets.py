@@ -1,6 +1,6 @@
 """The websocket of an agent, opened with the agent's own key, or with an enrolment key that registers it at once."""
 
-from functools import reduce
+from functools import partial, reduce
 from operator import or_
 from typing import Any
 
@@ -11,7 +11,7 @@ from gateway.api.calls import SocketEndpoint
 from gateway.api.queries import integer, words
 from gateway.feeds.frames import FRAME_BY_TYPE, PROTOCOLS
 from gateway.feeds.told_frames import Told
-from gateway.identity.auth import check_permission
+from gateway.identity.auth import check_permission, check_still, digest_of, whose
 from gateway.identity.enrolment import enrol
 from gateway.parts import Compartment
 
@@ -19,11 +19,13 @@ from gateway.parts import Compartment
 async def serve(websocket: WebSocket, node: Compartment, principal: Principal) -> None:
     """Calls, awards and refusals for the agent; bids, results and heartbeats from it."""
     if principal.role is Role.AGENT_OWN:
-        await node.sockets.serve(websocket, principal)
+        await node.sockets.serve(
+            websocket, principal, partial(check_still, websocket, websocket.app.state.node, principal)
+        )
     else:
         check_permission(node, principal, Permission.AGENTS_ENROLL)
         own, key = await enrol(websocket, node, principal)
-        await node.sockets.serve(websocket, own, key)
+        await node.sockets.serve(websocket, own, partial(whose, digest_of(key), node), key)
 
 
 Said: Any = reduce(or_, FRAME_BY_TYPE.values())

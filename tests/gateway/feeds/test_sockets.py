@@ -12,6 +12,7 @@ from aggregates.task import PlaceBid, WithdrawBid
 from aggregates.values.roles import Role
 from gateway.feeds import sockets, translator
 from gateway.feeds.sockets import COMMANDS_AT_ONCE_MAX, FAULTS_MAX
+from gateway.identity.auth import key_id_of
 from runtime.delivery import Context, Delivery, Failed
 from runtime.errors import Conflict, Failure, NotAnswered, Overloaded
 from tests.gateway.clients import (
@@ -640,3 +641,21 @@ async def test_what_is_no_trace_is_ignored_and_without_one_frames_say_nothing_of
         assert "traceparent" not in await socket.next("call")
         await bid(socket, task_id, traceparent="00-nonsense-01")
         assert "traceparent" not in await socket.next("award")
+
+
+async def test_whose_key_is_revoked_is_not_heard_though_it_reads_nothing(
+    admin: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sockets, "HEARTBEAT_SECONDS_MIN", 0.0)
+    agent = await admin.register("a1")
+    async with agent.socket() as socket:
+        await socket.next("welcome")
+        monkeypatch.setattr(admin.node.sockets.translator, "frames", _waiting_for_ever)
+        assert (await admin.ask("DELETE", f"/v1/keys/{key_id_of(agent.key)}")).status_code == 200
+        with pytest.raises(Closed) as closed:
+            await socket.ask(type="heartbeat")
+    assert closed.value.code == 1008
+
+
+async def _waiting_for_ever(*_: Any) -> Any:
+    await trio.sleep_forever()
