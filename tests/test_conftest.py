@@ -64,7 +64,8 @@ def test_made_up(number):
 
 
 def drawn(pytester: pytest.Pytester, *options: str) -> list[str]:
-    result = pytester.runpytest_subprocess("-s", "-p", "no:cacheprovider", *options)
+    alone = ("--disable-plugin-autoload", "-p", "hypothesispytest")  # others take seconds to load
+    result = pytester.runpytest_subprocess("-s", "-p", "no:cacheprovider", *alone, *options)
     assert result.ret == 0
     return [line for line in result.outlines if "drew" in line]
 
