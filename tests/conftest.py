@@ -27,15 +27,14 @@ ROOT = Path(__file__).parents[1]
 
 # Seconds that the tests of each group of folders may take together on two cores.
 BUDGET_SECONDS_BY_FOLDERS = {
-    ("runtime",): 150,
+    ("runtime",): 60,
     ("aggregates", "projections"): 40,
     ("agents",): 60,
-    ("solvers",): 90,
-    (
-        "gateway",
-    ): 170,  # a node for most tests, a browser, processes of the command line, three thousand made-up requests
-    ("stories", "contract"): 60,
-    ("simulation",): 90,
+    ("solvers",): 35,
+    # A node for most tests, a browser, processes of the command line, a thousand made-up requests.
+    ("gateway",): 170,
+    ("stories", "contract"): 90,
+    ("simulation",): 75,
     ("faults",): 60,
 }
 

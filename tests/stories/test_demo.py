@@ -91,6 +91,7 @@ def _check_what_was_shown(shown: str, told: dict[str, Any]) -> None:
         assert step in shown, step
 
 
+@pytest.mark.rotate(keep=1)
 @pytest.mark.parametrize(
     "number,code", [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)], ids=["asked", "killed"]
 )
