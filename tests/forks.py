@@ -16,11 +16,12 @@ import subprocess
 import sys
 import tempfile
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TextIO
 
 ROOT = Path(__file__).parents[1]
 GAVEL = "import sys; from gateway.cli import main; sys.exit(main())"
@@ -49,10 +50,14 @@ class Program:
             self._server.close()
         return os.waitstatus_to_exitcode(self._status)
 
+    def send_signal(self, number: int) -> None:
+        """Signals it, if it has not ended."""
+        if self.is_running:
+            os.kill(self.pid, number)
+
     def kill(self) -> None:
         """Ends it at once, if it has not ended."""
-        if self.is_running:
-            os.kill(self.pid, signal.SIGKILL)
+        self.send_signal(signal.SIGKILL)
         self.wait()
 
 
@@ -83,6 +88,19 @@ def gavel(*arguments: str, folder: Path, environment: Mapping[str, str]) -> subp
     done = run(GAVEL, *arguments, folder=folder, environment=environment)
     told = (done.stdout.decode(), done.stderr.decode())
     return subprocess.CompletedProcess(["gavel", *arguments], done.returncode, *told)
+
+
+@contextmanager
+def heard(code: str, *arguments: str, folder: Path, environment: Mapping[str, str]) -> Iterator[tuple[Program, TextIO]]:
+    """Begins it likewise: what it tells, errors too, is read as it comes; killed at the end, if it has not ended before."""
+    reading, writing = os.pipe()
+    with open(reading, encoding="utf-8") as told:
+        with open(writing, "wb") as out:
+            program = start(code, *arguments, folder=folder, environment=environment, output=out, errors=out)
+        try:
+            yield program, told
+        finally:
+            program.kill()
 
 
 @cache
@@ -135,7 +153,8 @@ def _load() -> None:
     """What most programs need; what solves problems takes long to load and is needed by few."""
     import gateway.commands
 
-    import_module("gateway.node")
+    for name in ("gateway.node", "jsonschema"):
+        import_module(name)
     for found in pkgutil.iter_modules(gateway.commands.__path__):
         if found.name not in ("bench", "solve"):
             import_module(f"gateway.commands.{found.name}")

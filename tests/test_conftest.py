@@ -64,7 +64,8 @@ def test_made_up(number):
 
 
 def drawn(pytester: pytest.Pytester, *options: str) -> list[str]:
-    result = pytester.runpytest_subprocess("-s", "-p", "no:cacheprovider", *options)
+    alone = ("--disable-plugin-autoload", "-p", "hypothesispytest")  # others take seconds to load
+    result = pytester.runpytest_subprocess("-s", "-p", "no:cacheprovider", *alone, *options)
     assert result.ret == 0
     return [line for line in result.outlines if "drew" in line]
 
@@ -92,6 +93,6 @@ def test_a_folder_over_its_budget_is_named_and_fails_only_when_asked(pytester: p
     folder.mkdir()
     (folder / "test_any.py").write_text("def test_any():\n    pass\n", encoding="utf-8")
     lenient = pytester.runpytest_inprocess("-p", "no:cacheprovider")
-    lenient.stdout.fnmatch_lines(["*time budgets*", "agents * of 0 s: OVER BUDGET", "solvers * of 90 s"])
+    lenient.stdout.fnmatch_lines(["*time budgets*", "agents * of 0 s: OVER BUDGET", "solvers * of 35 s"])
     assert lenient.ret == 0
     assert pytester.runpytest_inprocess("-p", "no:cacheprovider", "--strict-budgets").ret == 1

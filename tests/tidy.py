@@ -12,12 +12,14 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 
 STOREYS = ("runtime", "aggregates", "agents", "solvers", "projections", "gateway")
 PYTHON_FOLDERS = (*STOREYS, "tests", "benchmarks", "examples")
 TEST_FOLDERS_OF_THEIR_OWN = {"stories", "simulation", "contract", "faults", "gateway/attacks"}
 FUNCTION_LINES_MAX = 70
+TREES_MAX = 2_000
 FILE_BYTES_MAX = 1 << 20  # a larger file is no text of ours
 
 # What a storey may import of ours beside itself, where import-linter's layers allow more.
@@ -54,7 +56,13 @@ def modules(root: Path, folders: tuple[str, ...] = PYTHON_FOLDERS) -> Iterator[t
     for path in tracked(root):
         below = path.relative_to(root)
         if path.suffix == ".py" and below.parts[0] in folders and len(below.parts) > 1:
-            yield below, ast.parse(path.read_text(encoding="utf-8"), filename=str(below))
+            yield below, parsed(path.read_text(encoding="utf-8"), str(below))
+
+
+@lru_cache(maxsize=TREES_MAX)
+def parsed(text: str, name: str) -> ast.Module:
+    """A module's tree, which checks look at and leave as it is. Whoever has run them frees what is kept here."""
+    return ast.parse(text, filename=name)
 
 
 def name_of(below: Path) -> str:

@@ -2,13 +2,15 @@
 
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import ValidationError
 
 from gateway.api.problems import Fault
+
+if TYPE_CHECKING:
+    from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import ValidationError
 
 WORD_BY_TYPE = {
     "array": "a list", "boolean": "true or false", "integer": "an integer", "null": "null", "number": "a number",
@@ -40,11 +42,13 @@ def schema_faults(document: Any, schema: Mapping[str, Any], elsewhere: Mapping[s
 
 
 @lru_cache(maxsize=256)
-def _validator(schema: bytes) -> Draft202012Validator:
+def _validator(schema: bytes) -> "Draft202012Validator":
+    from jsonschema import Draft202012Validator  # with the first fault: each start and each command would wait for it
+
     return Draft202012Validator(msgspec.json.decode(schema), format_checker=Draft202012Validator.FORMAT_CHECKER)
 
 
-def _say(error: ValidationError, base: str, elsewhere: Mapping[str, str]) -> Iterator[Fault]:
+def _say(error: "ValidationError", base: str, elsewhere: Mapping[str, str]) -> Iterator[Fault]:
     pointer = base
     for step in error.relative_path:
         pointer = child(pointer, step)
@@ -71,7 +75,7 @@ def _say(error: ValidationError, base: str, elsewhere: Mapping[str, str]) -> Ite
             yield Fault(pointer=pointer, detail=_cut(error.message))
 
 
-def _say_union(error: ValidationError, pointer: str, elsewhere: Mapping[str, str]) -> Iterator[Fault]:
+def _say_union(error: "ValidationError", pointer: str, elsewhere: Mapping[str, str]) -> Iterator[Fault]:
     """The faults of the branch that was meant: the one with the right tag, or the first whose type fits."""
     union = cast(Mapping[str, Any], error.schema)
     branches: dict[int, list[ValidationError]] = {}
@@ -92,7 +96,7 @@ def _say_union(error: ValidationError, pointer: str, elsewhere: Mapping[str, str
     yield Fault(pointer=pointer, detail=f"must be {words}, not {_type_of(error.instance)}")
 
 
-def _is_misfit(inner: ValidationError, union: Mapping[str, Any]) -> bool:
+def _is_misfit(inner: "ValidationError", union: Mapping[str, Any]) -> bool:
     """Whether the error says that this branch of the union was not meant at all."""
     tag = union.get("discriminator", {}).get("propertyName")
     if inner.relative_path:

@@ -74,7 +74,7 @@ def test_all_rows_of_the_runtime_bench_are_tried_here():
     assert [row.name for row in runtime.ROWS] == list(SMALL)
 
 
-@pytest.mark.rotate(keep=5)
+@pytest.mark.rotate(keep=3)
 @pytest.mark.parametrize("name", SMALL)
 def test_a_row_of_the_runtime_bench_measures_both_sides(name: str):
     measured = SMALL[name](rounds=2)

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 from urllib.error import HTTPError
 from urllib.request import HTTPCookieProcessor, Request, build_opener, urlopen
 
@@ -27,12 +27,8 @@ SECONDS_MAX = 60
 
 
 def gavel(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Runs `gavel` in a folder, on the data folder `data` in it. A process whose hash seed is named is started from nothing."""
-    surrounding = surroundings(folder) | environment
-    if "PYTHONHASHSEED" not in environment:
-        return forks.gavel(*arguments, folder=folder, environment=surrounding)
-    command = [sys.executable, "-P", "-m", "gateway.cli", *arguments]
-    return subprocess.run(command, cwd=folder, env=surrounding, capture_output=True, text=True, timeout=SECONDS_MAX)
+    """Runs `gavel` in a folder, on the data folder `data` in it."""
+    return forks.gavel(*arguments, folder=folder, environment=surroundings(folder) | environment)
 
 
 def surroundings(folder: Path) -> dict[str, str]:
@@ -48,22 +44,21 @@ def answer(folder: Path, *arguments: str, code: int = 0, **environment: str) -> 
 
 
 @contextmanager
-def serving(folder: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """A node in a process of its own, and its address; ended at the end, if it has not ended before."""
-    command = [sys.executable, "-P", "-m", "gateway.cli", "serve", "--bind", "127.0.0.1:0", *arguments]
-    with subprocess.Popen(command, cwd=folder, env=surroundings(folder), stderr=subprocess.PIPE, text=True) as node:
-        assert node.stderr is not None
-        lines = []
-        try:
-            for line in node.stderr:
-                lines.append(line)
-                if link := re.search(r"(http://\S+)/session\?ticket=", line):
-                    yield node, link[1]
-                    break
-            else:
-                raise AssertionError("".join(lines))
-        finally:
-            node.kill()
+def serving(folder: Path, *arguments: str) -> Iterator[tuple[forks.Program, TextIO, str]]:
+    """A node in a process of its own, what it tells after its address, and that; ended at the end, if it has not ended before."""
+    command = ("serve", "--bind", "127.0.0.1:0", *arguments)
+    with forks.heard(forks.GAVEL, *command, folder=folder, environment=surroundings(folder)) as (node, told):
+        yield node, told, address_in(told)
+
+
+def address_in(told: TextIO) -> str:
+    """Reads on until a node tells its address."""
+    lines = []
+    for line in told:
+        lines.append(line)
+        if link := re.search(r"(http://\S+)/session\?ticket=", line):
+            return link[1]
+    raise AssertionError("".join(lines))
 
 
 Inside = Callable[..., tuple[int, str, str]]
@@ -169,15 +164,25 @@ def test_a_solve_is_checked_against_the_file(tmp_path: Path, inside: Inside):
     assert told["verified"] is True
 
 
-@pytest.mark.parametrize("bound", [("--seconds", "0.02"), ("--work", "400000")], ids=lambda bound: bound[0])
-def test_a_seed_gives_the_same_bytes_whatever_the_hash_seed(tmp_path: Path, bound: tuple[str, str]):
+def test_a_seed_gives_the_same_bytes_whatever_the_hash_seed(tmp_path: Path):
     edges = [(i, j) for i in range(1, 60) for j in range(i + 1, 61) if (i * j) % 3 == 1]
     lines = [f"60 {len(edges)}", *(f"{i} {j} {1 - 2 * ((i + j) % 2)}" for i, j in edges)]
     (tmp_path / "graph.txt").write_text("\n".join(lines))
-    arguments = ("solve", "graph.txt", "--seed", "5", "--threads", "2", *bound, "--json")
-    first, second = (gavel(tmp_path, *arguments, PYTHONHASHSEED=seed) for seed in ("1", "2"))
-    assert first.returncode == 0, first.stderr
-    assert first.stdout == second.stdout
+    seeded = ["solve", "graph.txt", "--seed", "5", "--threads", "2", "--json"]
+    bounds = [["--seconds", "0.02"], ["--work", "400000"]]
+    code = f"from gateway.cli import main; print([main({seeded} + bound) for bound in {bounds}])"
+    first, second = (_from_nothing(tmp_path, code, PYTHONHASHSEED=seed) for seed in ("1", "2"))
+    assert first.splitlines()[-1] == "[0, 0]"
+    assert first == second
+
+
+def _from_nothing(folder: Path, code: str, **environment: str) -> str:
+    """What a program tells that no other has loaded anything for."""
+    command = [sys.executable, "-P", "-c", code]
+    around = surroundings(folder) | environment
+    return subprocess.run(
+        command, cwd=folder, env=around, stdout=subprocess.PIPE, text=True, timeout=SECONDS_MAX
+    ).stdout
 
 
 @pytest.mark.parametrize(
@@ -202,14 +207,14 @@ def test_a_broken_file_is_refused_with_its_line(tmp_path: Path, inside: Inside, 
 
 
 def test_a_node_tells_its_address_and_ends_at_sigterm(tmp_path: Path):
-    with serving(tmp_path) as (node, url):
+    with serving(tmp_path) as (node, _, url):
         with urlopen(f"{url}/livez") as live:
             assert live.status == 200
         key = (tmp_path / "data" / "admin-key").read_text().strip()
         with urlopen(Request(f"{url}/v1/keys", headers={"Authorization": f"Bearer {key}"})) as listed:
             assert [row["role"] for row in json.load(listed)["keys"]] == ["admin"]
         node.send_signal(signal.SIGTERM)
-        assert node.wait(SECONDS_MAX) == 0
+        assert node.wait() == 0
         assert not (tmp_path / "data" / "node.json").exists()
 
 
@@ -238,22 +243,22 @@ def test_read_models_that_cannot_be_opened_end_a_start_and_are_named(tmp_path: P
 
 
 def test_a_node_that_crashes_says_why_last(tmp_path: Path):
-    with serving(tmp_path) as (node, _):
+    with serving(tmp_path) as (node, told, _):
         with closing(sqlite3.connect(tmp_path / "data" / "journal.db")) as somebody_else:
             somebody_else.execute(
                 "INSERT INTO stored_events (originator_id, originator_version, topic, state) VALUES ('key-x', 1, 'key.KeyIssued', x'00')"
             )
             somebody_else.commit()
         gavel(tmp_path, "keys", "create", "--role", "agent")
-        _, last = node.communicate()
-        assert node.returncode not in (0, 1, 2)
-        assert "node_stopped" in last.strip().splitlines()[-1]
+        last = told.read().strip().splitlines()[-1]
+        assert node.wait() not in (0, 1, 2)
+        assert "node_stopped" in last
 
 
 def test_keys_are_made_listed_and_revoked_with_and_without_a_node(tmp_path: Path):
     made = answer(tmp_path, "keys", "create", "--role", "auditor", "--label", "the bank")
     assert re.fullmatch(r"gvl_\w{32}_[\w-]{32}", made["key"])
-    with serving(tmp_path) as (_, url):
+    with serving(tmp_path) as (_, _, url):
         rows = {row["key_id"]: row for row in answer(tmp_path, "keys", "list")["keys"]}
         assert (rows[made["key_id"]]["role"], rows[made["key_id"]]["label"]) == ("auditor", "the bank")
         plain = gavel(tmp_path, "keys", "create", "--role", "agent").stdout.strip()
@@ -266,7 +271,7 @@ def test_keys_are_made_listed_and_revoked_with_and_without_a_node(tmp_path: Path
 
 
 def test_a_link_signs_in_once_and_needs_a_node_that_runs(tmp_path: Path):
-    with serving(tmp_path) as (_, url):
+    with serving(tmp_path) as (_, _, url):
         link = gavel(tmp_path, "keys", "link").stdout.strip()
         assert link.startswith(f"{url}/session?ticket=")
         told = answer(tmp_path, "keys", "link")
@@ -326,7 +331,7 @@ def test_a_read_model_that_differs_from_the_log_is_found(tmp_path: Path):
 
 
 def test_blobs_are_backed_up_with_the_journal_and_collected_when_nothing_names_them(tmp_path: Path):
-    with serving(tmp_path) as (_, url):
+    with serving(tmp_path) as (_, _, url):
         digest = hashlib.sha256(b"loose").hexdigest()
         admin = (tmp_path / "data" / "admin-key").read_text()
         put = Request(f"{url}/v1/blobs/{digest}", b"loose", {"Authorization": f"Bearer {admin}"}, method="PUT")

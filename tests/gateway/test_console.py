@@ -5,9 +5,8 @@ import os
 import re
 import signal
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from gateway.routes.console import PAGE_BY_PATH
+from tests import forks
 from tests.gateway.clients import Client
 from tests.gateway.identity.providers import CLIENT_ID, CLIENT_SECRET, running_provider
 
@@ -89,14 +89,15 @@ class Served:
         self.start()
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "gateway.cli", "serve", "--data", str(self.data), "--bind", self.bind]
-        environment = (
-            os.environ | self.settings | {"GAVEL_HOUSE_SOLVER": "false"}
+        environment = {**os.environ, **self.settings, "GAVEL_DATA": str(self.data), "GAVEL_HOUSE_SOLVER": "false"}
+        self.process = ExitStack()
+        command = ("serve", "--bind", self.bind)
+        folder = self.data.parent
+        self.program, told = self.process.enter_context(
+            forks.heard(forks.GAVEL, *command, folder=folder, environment=environment)
         )  # nothing happens but what a test does
-        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
-        assert self.process.stderr is not None
         said = []
-        for line in self.process.stderr:
+        for line in told:
             said.append(line)
             if found := re.search(r"http://\S+/session\?ticket=\S+", line):
                 self.link = found[0]
@@ -104,8 +105,9 @@ class Served:
         pytest.fail("the node did not start:\n" + "".join(said))
 
     def end(self, number: signal.Signals = signal.SIGKILL) -> None:
-        self.process.send_signal(number)
-        self.process.communicate(timeout=GUARD_SECONDS)
+        self.program.send_signal(number)
+        self.program.wait()
+        self.process.close()
 
     def ask(self, method: str, path: str, body: Any = None, key: str = "") -> Any:
         headers = {"Authorization": f"Bearer {key or self.admin_key}", "Content-Type": "application/json"}

@@ -18,10 +18,32 @@ from tests import forks
 SIGN_IN = re.compile(r"(http://\S+)/session\?ticket=")
 
 
+class Forked:
+    """A forked program, as Trio has processes."""
+
+    def __init__(self, program: forks.Program, errors: int) -> None:
+        self._program = program
+        self.pid = program.pid
+        self.stderr = trio.lowlevel.FdStream(errors)
+
+    @property
+    def returncode(self) -> int | None:
+        """Its exit code; None before it has ended."""
+        return None if self._program.is_running else self._program.wait()
+
+    async def wait(self) -> int:
+        """Its exit code, once it has ended."""
+        return await trio.to_thread.run_sync(self._program.wait)
+
+    def send_signal(self, number: int) -> None:
+        """Signals it, if it has not ended."""
+        self._program.send_signal(number)
+
+
 class Served:
     """A `gavel serve`, from the moment that its process was started."""
 
-    def __init__(self, folder: DataFolder, process: trio.Process) -> None:
+    def __init__(self, folder: DataFolder, process: trio.Process | Forked) -> None:
         self.folder = folder
         self.process = process
         self.said = ""
@@ -32,11 +54,12 @@ class Served:
     async def listen(self) -> None:
         """Takes in what the process says until it has ended: a pipe that nobody reads would stop it."""
         assert self.process.stderr is not None
-        async for part in self.process.stderr:
-            self.said += part.decode()
-            if not self.url and (link := SIGN_IN.search(self.said)):
-                self.url = link[1]
-                self._is_open.set()
+        async with self.process.stderr as errors:
+            async for part in errors:
+                self.said += part.decode()
+                if not self.url and (link := SIGN_IN.search(self.said)):
+                    self.url = link[1]
+                    self._is_open.set()
         self._is_open.set()
 
     async def open(self) -> str:
@@ -51,7 +74,7 @@ class Served:
 
     async def kill(self) -> None:
         """SIGKILL, wherever it is."""
-        self.process.kill()
+        self.process.send_signal(signal.SIGKILL)
         await self.process.wait()
 
     async def stop(self) -> int:
@@ -66,11 +89,8 @@ async def serving(folder: Path, *before: str, inside: str = "", **settings: obje
 
     `before` is a command that runs it, in a world of its own whose root is `inside` to this process, with {pid} for its id.
     """
-    command = [*before, sys.executable, "-P", "-m", "gateway.cli", "serve", "--bind", "127.0.0.1:0"]
     async with trio.open_nursery() as nursery:
-        process = await trio.lowlevel.open_process(
-            command, cwd=folder, env=surroundings(folder, **settings), stdin=subprocess.DEVNULL, stderr=subprocess.PIPE
-        )
+        process = await _start(before, folder, surroundings(folder, **settings))
         root = inside.format(pid=process.pid)
         served = Served(DataFolder(Path(f"{root}{folder}") / "data"), process)
         nursery.start_soon(served.listen)
@@ -79,6 +99,25 @@ async def serving(folder: Path, *before: str, inside: str = "", **settings: obje
         finally:
             with trio.CancelScope(shield=True):
                 await served.kill()
+
+
+async def _start(before: Sequence[str], folder: Path, environment: dict[str, str]) -> trio.Process | Forked:
+    serve = ("serve", "--bind", "127.0.0.1:0")
+    if before:
+        command = [*before, sys.executable, "-P", "-m", "gateway.cli", *serve]
+        return await trio.lowlevel.open_process(
+            command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
+    return await trio.to_thread.run_sync(_fork, serve, folder, environment)
+
+
+def _fork(command: Sequence[str], folder: Path, environment: dict[str, str]) -> Forked:
+    reading, writing = os.pipe()
+    with open(writing, "wb") as errors:
+        program = forks.start(
+            forks.GAVEL, *command, folder=folder, environment=environment, output=errors, errors=errors
+        )
+    return Forked(program, reading)
 
 
 def surroundings(folder: Path, **settings: object) -> dict[str, str]:

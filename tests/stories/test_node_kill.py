@@ -21,8 +21,8 @@ LEASE_SECONDS = 600.0
 """No lease runs out: what agents hold when the node dies is theirs when it is back."""
 REPEATED = 20
 LATE_SECONDS = 0.03
-START_SECONDS = 0.9
-"""About what a node takes to open its door: a kill within it meets imports, recovery, or the door's first moments."""
+START_SECONDS = 0.4
+"""About what a forked node takes to open its door: a kill within it meets settings, recovery, or the door's first moments."""
 
 
 async def live_and_die(folder: Path, traffic: Traffic, agents: list[Agent], acknowledgements: int) -> None:

@@ -51,7 +51,7 @@ def node(journal, monkeypatch):
 
     monkeypatch.setenv("GAVEL_KEY", "secret")
     with HTTPServer(("127.0.0.1", 0), Door) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         yield f"http://127.0.0.1:{server.server_port}", asked
         server.shutdown()

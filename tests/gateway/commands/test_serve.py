@@ -16,10 +16,9 @@ from gateway.commands.serve import is_closed, is_collected
 from gateway.verdicts import CRASHED, WRONG
 from runtime.verification import verify
 from runtime.watchdog import STUCK
+from tests import forks
 from tests.gateway.certificates import Authority
 from tests.gateway.test_cli import SECONDS_MAX, surroundings
-
-ROOT = Path(__file__).parents[3]
 
 # A node whose security actor, once the node is open, does what it should not.
 PROGRAM = """
@@ -54,15 +53,9 @@ sys.exit(cli.main(["serve", "--bind", "127.0.0.1:0"]))
 """
 
 
-def serve(folder: Path, how: str, **settings: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", PROGRAM.replace("(HOW)", how)],
-        cwd=ROOT,
-        env=surroundings(folder) | {"GAVEL_LOG_FORMAT": "json"} | settings,
-        capture_output=True,
-        text=True,
-        timeout=SECONDS_MAX,
-    )
+def serve(folder: Path, how: str, **settings: str) -> subprocess.CompletedProcess[bytes]:
+    environment = surroundings(folder) | {"GAVEL_LOG_FORMAT": "json"} | settings
+    return forks.run(PROGRAM.replace("(HOW)", how), folder=folder, environment=environment)
 
 
 def test_a_node_whose_actor_fails_too_often_ends_with_the_reason(tmp_path: Path) -> None:
@@ -126,41 +119,37 @@ def test_a_service_manager_is_told_all_and_rude_clients_hold_up_no_end(tmp_path:
         "WATCHDOG_USEC": "200000",
     }
     binds = "127.0.0.1:0", "http://127.0.0.1:0", f"unix:{path}"
-    command = [sys.executable, "-m", "gateway.cli", "serve", *(word for bind in binds for word in ("--bind", bind))]
+    command = ("serve", *(word for bind in binds for word in ("--bind", bind)))
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager, ExitStack() as clients:
         manager.bind(settings["NOTIFY_SOCKET"])
         manager.settimeout(SECONDS_MAX)
         environment = surroundings(tmp_path) | settings | {"GAVEL_LOG_FORMAT": "json"}
-        with subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True) as node:
-            try:
-                hear(manager, "READY=1")
-                assert manager.recv(1000) == b"WATCHDOG=1"
-                assert node.stderr is not None
-                ports: dict[str, int] = {}
-                while len(ports) < 3:
-                    line = node.stderr.readline()
-                    if '"listening"' in line:
-                        ports[json.loads(line)["bind"]] = json.loads(line)["port"]
-                _check_reload(node, manager, authority, ports[binds[0]])
-                for said in (b"\x16\x03\x01", b""):
-                    clients.enter_context(knock(ports[binds[0]], said))
-                token = (tmp_path / "data" / "admin-key").read_text().strip()
-                for said in _rude(token):
-                    clients.enter_context(knock(ports[binds[1]], said))
-                node.send_signal(signal.SIGTERM)
-                hear(manager, "STOPPING=1")
-                with socket.socket(socket.AF_UNIX) as probe:
-                    probe.connect(str(path))
-                    probe.sendall(b"GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-                    assert probe.recv(1000).startswith(b"HTTP/1.1 503")
-                assert node.wait(SECONDS_MAX) == 0
-                assert not path.exists()
-            finally:
-                node.kill()
+        with forks.heard(forks.GAVEL, *command, folder=tmp_path, environment=environment) as (node, told):
+            hear(manager, "READY=1")
+            assert manager.recv(1000) == b"WATCHDOG=1"
+            ports: dict[str, int] = {}
+            while len(ports) < 3:
+                line = told.readline()
+                if '"listening"' in line:
+                    ports[json.loads(line)["bind"]] = json.loads(line)["port"]
+            _check_reload(node, manager, authority, ports[binds[0]])
+            for said in (b"\x16\x03\x01", b""):
+                clients.enter_context(knock(ports[binds[0]], said))
+            token = (tmp_path / "data" / "admin-key").read_text().strip()
+            for said in _rude(token):
+                clients.enter_context(knock(ports[binds[1]], said))
+            node.send_signal(signal.SIGTERM)
+            hear(manager, "STOPPING=1")
+            with socket.socket(socket.AF_UNIX) as probe:
+                probe.connect(str(path))
+                probe.sendall(b"GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+                assert probe.recv(1000).startswith(b"HTTP/1.1 503")
+            assert node.wait() == 0
+            assert not path.exists()
     assert verify(tmp_path / "data" / "journal.db").whole
 
 
-def _check_reload(node: subprocess.Popen[str], manager: socket.socket, authority: Authority, port: int) -> None:
+def _check_reload(node: forks.Program, manager: socket.socket, authority: Authority, port: int) -> None:
     before = ssl.get_server_certificate(("127.0.0.1", port), ca_certs=str(authority.file))
     authority.issue("server")
     node.send_signal(signal.SIGHUP)

@@ -39,7 +39,7 @@ async def test_client_that_stops_reading_is_dropped(path: str) -> None:
 
 @pytest.mark.parametrize("path", ["/big", "/flood", "/ws/push"])
 async def test_client_that_stops_reading_does_not_delay_the_shutdown(path: str) -> None:
-    async with AsyncExitStack() as clients_that_stay, served() as server:
+    async with AsyncExitStack() as clients_that_stay, served(shutdown_seconds_max=0.3) as server:
         stream = await clients_that_stay.enter_async_context(await server.connect())
         await stream.send_all(upgrade(path) if path.startswith("/ws") else request("GET", path))
         await stream.receive_some(1)

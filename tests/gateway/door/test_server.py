@@ -98,7 +98,7 @@ async def test_shutdown_lets_an_answer_under_way_finish_and_closes_idle_clients(
 
 
 async def test_shutdown_cancels_what_does_not_finish_in_time() -> None:
-    async with served() as server, await server.connect() as stream:
+    async with served(shutdown_seconds_max=0.2) as server, await server.connect() as stream:
         await stream.send_all(request("GET", "/stuck"))
         await server.witness.begun.wait()
         server.shutdown.set()

@@ -601,14 +601,17 @@ async def test_a_handshake_that_makes_no_sense_is_denied(admin: Client, query: s
 
 
 async def test_a_node_that_stops_says_good_bye(tmp_path: Path) -> None:
-    async with AsyncExitStack() as stack:
-        async with open_client(settings_of(tmp_path)) as admin:
-            agent = await admin.register("a1")
-            socket = await stack.enter_async_context(agent.socket())
-            await socket.next("welcome")
+    async def hear_it(socket: Socket) -> None:
         with pytest.raises(Closed) as closed:
             await socket.receive()
         assert closed.value.code == 1001
+        await socket.stream.aclose()  # which the node waits for
+
+    async with AsyncExitStack() as stack, trio.open_nursery() as nursery, open_client(settings_of(tmp_path)) as admin:
+        agent = await admin.register("a1")
+        socket = await stack.enter_async_context(agent.socket())
+        await socket.next("welcome")
+        nursery.start_soon(hear_it, socket)
 
 
 async def test_a_trace_goes_from_the_submission_through_the_agent_and_back(admin: Client) -> None:
