@@ -166,7 +166,7 @@ async def test_a_bug_is_answered_with_an_id_and_the_node_lives(admin: Client, mo
         raise Crashed("e1")
 
     with monkeypatch.context() as patched:
-        patched.setattr(admin.node.projector, "query", crash)
+        patched.setattr(admin.node.projector, "glance", crash)
         answer = await admin.ask("GET", "/v1/tasks")
         assert (answer.status_code, answer.json()["error_id"]) == (500, "e1")
     assert (await admin.ask("GET", "/v1/tasks")).status_code == 200

@@ -188,7 +188,7 @@ async def test_an_altered_sealed_file_is_not_given_out(blobs: Blobs, harm: str) 
     path = blobs.path_of(name)
     stored = path.read_bytes()
     other = blobs.path_of(blobs.find("t", sha256(CONTENT + b"!").hexdigest())).read_bytes()
-    path.write_bytes({"altered": stored[:-1] + b"?", "cut": stored[:-1], "exchanged": other}[harm])
+    path.write_bytes({"altered": stored[:-1] + bytes([stored[-1] ^ 1]), "cut": stored[:-1], "exchanged": other}[harm])
     with pytest.raises(WrongDigest, match="altered"):
         blobs.read(DIGEST, "t")
     with pytest.raises(WrongDigest, match="altered"):

@@ -19,12 +19,12 @@ class Reads:
 
     def __init__(self, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
         self.count = 0
-        self._query = client.node.projector.query
-        monkeypatch.setattr(client.node.projector, "query", self._ask)
+        self._glance = client.node.projector.glance
+        monkeypatch.setattr(client.node.projector, "glance", self._ask)
 
     async def _ask(self, question: Any) -> Any:
         self.count += 1
-        return await self._query(question)
+        return await self._glance(question)
 
 
 async def test_who_has_it_is_told_so_without_a_question_to_the_read_models(
@@ -133,14 +133,14 @@ async def test_a_tag_promises_no_more_than_was_waited_for(admin: Client, monkeyp
     task_id = await admin.submit()
     await admin.get(f"/v1/tasks/{task_id}")
     path = f"/v1/tasks/{task_id}?after_position=1"
-    early, query = await admin.get(path), admin.node.projector.query
+    early, glance = await admin.get(path), admin.node.projector.glance
 
     async def behind(question: Any) -> Any:
-        return await query(lambda connection: early)
+        return await glance(lambda connection: early)
 
     await admin.ask("DELETE", f"/v1/tasks/{task_id}")
     with monkeypatch.context() as patched:
-        patched.setattr(admin.node.projector, "query", behind)
+        patched.setattr(admin.node.projector, "glance", behind)
         etag = (await admin.ask("GET", path)).headers["etag"]
     await admin.get(f"/v1/tasks/{task_id}")  # which waits for what was recorded, as a read from a position on does not
     assert (await admin.ask("GET", path, If_None_Match=etag)).json()["stage"] == "cancelled"

@@ -76,7 +76,7 @@ async def test_a_line_of_the_log_says_of_which_request_and_trace_it_is(
     async def fail(*_: object, **__: object) -> None:
         raise OperationalError("away")
 
-    monkeypatch.setattr(type(admin.node.projector), "query", fail)
+    monkeypatch.setattr(type(admin.node.projector), "glance", fail)
     try:
         answer = await admin.ask("GET", "/v1/tasks", X_Request_Id="broken-1", traceparent=PARENT)
     finally:

@@ -374,12 +374,12 @@ async def a_registration_by_way_of_a_websocket(house: House) -> None:
 
 @attack
 async def very_many_strangers(house: House) -> None:
-    """401 for each; a minute of one address is one record, so that nobody fills the log by knocking."""
+    """401 for each, or 429; a minute of one address is one record, so that nobody fills the log by knocking."""
     before = await _position(house)
     says = b"".join(request("GET", f"/v1/tasks/{number}") for number in range(MANY)) + request(
         "GET", "/v1/tasks", CLOSE
     )
-    assert {one.status for one in answers(await say(house, says))} == {401}
+    assert {one.status for one in answers(await say(house, says))} <= {401, 429}
     assert await _position(house) <= before + 10
 
 

@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
+from time import monotonic
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
@@ -17,6 +18,7 @@ from gateway.app import ENDPOINTS
 from gateway.compartments import GONE
 from gateway.identity.auth import digest_of
 from gateway.identity.cookies import COOKIE
+from gateway.limits.rates import Rate
 from gateway.node import open_node
 from gateway.settings import GavelSettings
 from gateway.storage.folder import DataFolder, FolderUnusable
@@ -156,7 +158,10 @@ async def test_keys_of_one_journal_read_nothing_of_another(admin: Client, acme: 
                 assert (await client.ask(method, path)).status_code == 404, (name, other, path)
 
 
-async def test_no_route_takes_a_key_that_was_changed_to_name_another_journal(admin: Client, acme: Client):
+async def test_no_route_takes_a_key_that_was_changed_to_name_another_journal(
+    admin: Client, acme: Client, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(admin.node.visitors.rates, "_strangers", Rate(1e6, 1_000_000, monotonic))
     await isolated(admin, "globex")
     rest = acme.key.removeprefix("gvl_acme_")
     forged = [
