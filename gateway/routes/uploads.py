@@ -25,6 +25,7 @@ from runtime.uploads import Upload, WrongOffset
 PIECE = "application/offset+octet-stream"
 NAME_CHARACTERS = 32
 OFFSET_DIGITS_MAX = 19
+BYTES_MAX = 2**63 - 1
 OFFSET = Header(
     "Upload-Offset",
     "How many bytes the upload has, as the node tells: the first byte of the body follows them.",
@@ -37,7 +38,7 @@ OFFSET = Header(
 class UploadBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How many bytes will come, the sha256 that they must have, where it is known, and whose personal data it is, if anybody's."""
 
-    length: Annotated[int, msgspec.Meta(ge=0)]
+    length: Annotated[int, msgspec.Meta(ge=0, le=BYTES_MAX)]
     sha256: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")] | None = None
     data_subject: Annotated[str, NO_NUL, msgspec.Meta(min_length=1, max_length=SUBJECT_CHARACTERS_MAX)] | None = None
 
