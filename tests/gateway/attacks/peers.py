@@ -248,13 +248,17 @@ class Innocent(Protocol):
 
 
 class Caller:
-    """Somebody who asks for a page of tasks, each time on a new connection."""
+    """Somebody who asks for a page of tasks, each time on a new connection; if patient, again where there is no room for one more."""
 
-    def __init__(self, house: House) -> None:
+    def __init__(self, house: House, *, is_patient: bool) -> None:
         self._house = house
+        self._statuses = (200, 503) if is_patient else (200,)
 
     async def exchange(self) -> None:
-        await answered(self._house, request("GET", "/v1/tasks?limit=1", self._house.admin, CLOSE), 200)
+        asked = request("GET", "/v1/tasks?limit=1", self._house.admin, CLOSE)
+        if (await answered(self._house, asked, *self._statuses)).status != 200:
+            await trio.sleep(PAUSE_SECONDS)
+            await self.exchange()
 
 
 class Wsproto:
@@ -309,7 +313,7 @@ class Websockets:
 
 
 @asynccontextmanager
-async def innocents(house: House) -> AsyncIterator[None]:
+async def innocents(house: House, *, are_patient: bool = False) -> AsyncIterator[None]:
     """A caller and two agents, who are served before, during and after what the block does."""
     async with AsyncExitStack() as stack:
         node: Any = SimpleNamespace(url=house.url)
@@ -318,7 +322,7 @@ async def innocents(house: House) -> AsyncIterator[None]:
         stream = await stack.enter_async_context(await house.connect())
         other = Websockets(house, stream)
         await other.open()
-        all_of_them: list[Innocent] = [Caller(house), Wsproto(socket), other]
+        all_of_them: list[Innocent] = [Caller(house, is_patient=are_patient), Wsproto(socket), other]
         for one in all_of_them:
             await served(one.exchange)
         async with trio.open_nursery() as nursery:
