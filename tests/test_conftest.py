@@ -56,7 +56,7 @@ def test_another_commit_runs_other_cases_and_some_commits_run_them_all(project: 
 MADE_UP = """
 from hypothesis import given, settings, strategies
 
-@settings(database=None, max_examples=3)
+@settings(database=None, max_examples=20)
 @given(number=strategies.integers())
 def test_made_up(number):
     print("drew", number)
@@ -70,14 +70,14 @@ def drawn(pytester: pytest.Pytester, *options: str) -> list[str]:
     return [line for line in result.outlines if "drew" in line]
 
 
-def test_a_commit_has_its_own_made_up_examples(pytester: pytest.Pytester):
+def test_made_up_examples_are_the_same_again_and_fresh_under_soak(pytester: pytest.Pytester):
     pytester.makeini(f"[pytest]\n{MARKS}")
     pytester.makeconftest(CONFTEST.read_text(encoding="utf-8"))
     pytester.makepyfile(MADE_UP)
     once = drawn(pytester, "--rotate-by", "abc")
-    assert drawn(pytester, "--rotate-by", "abc") == once
-    assert drawn(pytester, "--rotate-by", "def") != once
-    assert drawn(pytester, "--rotate-by", "abc", "--hypothesis-seed=1") != once
+    assert drawn(pytester, "--rotate-by", "def") == once
+    assert drawn(pytester, "--soak") != once
+    assert drawn(pytester, "--hypothesis-seed=1") != once
 
 
 def test_soak_runs_everything(project: pytest.Pytester):

@@ -56,12 +56,14 @@ def wrong_at(route: str, body: Any) -> set[str]:
     """The fields of the body in which the oracle finds something; those that are missing, too."""
     found = set()
     for error in oracle(route).iter_errors(body):
-        if error.validator == "required":
+        if error.absolute_path:
+            found.add(str(error.absolute_path[0]))
+        elif error.validator == "required":
             found.update(set(error.validator_value) - set(body))
         elif error.validator == "additionalProperties":
             found.update(set(body) - set(bodies()[route].__struct_encode_fields__))
         else:
-            found.add(str(error.absolute_path[0]))
+            raise AssertionError(f"the whole body is called wrong: {error.message}")
     return found
 
 
