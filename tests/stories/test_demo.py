@@ -42,7 +42,7 @@ def surroundings(**changed: str) -> dict[str, str]:
 
 
 def test_agents_bid_solve_check_and_lose_one_of_their_number(folder: Path):
-    command = [*COMMAND, "--seconds", "1", "--agents", "4", "--seed", "1", "--exit", "--json"]
+    command = [*COMMAND, "--seconds", "3", "--agents", "4", "--seed", "1", "--exit", "--json"]
     done = subprocess.run(
         command, cwd=folder, env=surroundings(TMPDIR=str(folder)), capture_output=True, text=True, timeout=SECONDS_MAX
     )

@@ -93,7 +93,7 @@ async def work_on(folder: Path) -> None:
     problems.mkdir()
     for side in (6, 8):  # the house's own solver takes one: the other is for the agent that the demo kills
         (problems / f"grid{side}.txt").write_bytes(write_rudy(toroidal_grid(side, side, 1)))
-    demo = ["demo", "--problems", "problems", "--seconds", "1", "--agents", "4", "--exit", "--json"]
+    demo = ["demo", "--problems", "problems", "--seconds", "3", "--agents", "4", "--exit", "--json"]
     done = await run(demo, folder)
     assert done.returncode == 0, done.stderr.decode()
     told = json.loads(done.stdout)
