@@ -334,8 +334,11 @@ class System(Actors):
         cell.begin(actor, fold.reactions, position=fold.position, reacted=fold.reacted)
 
     async def prepare(self, nursery: trio.Nursery) -> None:
-        """Folds all memories; from then on messages are taken."""
-        await self.recover()
+        """Folds all memories; from then on messages are taken. Raises Unreadable."""
+        try:
+            await self.recover()
+        except PersistenceError as error:
+            raise Unreadable(f"{self.journal.store.place} can't be read: {error}") from error
         nursery.start_soon(self.timers.run)
         nursery.start_soon(self._save_now_and_then)
         nursery.start_soon(self.journal.snapshots.run)
@@ -425,8 +428,8 @@ async def open_system(
 
     New work is refused while there is no `room`.
 
-    Raises ValueError for an interceptor that is an `async def`, and Unreadable where the newest record is from a time that has not come
-    yet by more than CLOCK_AHEAD_SECONDS_MAX.
+    Raises ValueError for an interceptor that is an `async def`, and Unreadable where the memories can't be read, or where the newest
+    record is from a time that has not come yet by more than CLOCK_AHEAD_SECONDS_MAX.
     """
     if any(may_wait(one) for one in interceptors):
         raise ValueError("an interceptor of a roster can't wait: what a journal records is decided in one step")

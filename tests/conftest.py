@@ -12,6 +12,7 @@ import gc
 import hashlib
 import logging
 import os
+import random
 import shutil
 import subprocess
 import tempfile
@@ -46,7 +47,10 @@ YOUNG_MAX = 5_000
 """After so many more containers than were freed, Python looks for cycles; by default after 700."""
 
 SEED = 1680040155093578847
-"""Made-up examples are the same in every run, so that what has passed once passes again; under --soak they are fresh."""
+"""Made-up examples are the same in every run, so that what has passed once passes again; under --soak they are fresh.
+
+The same holds for a test that takes a `seed`: the number stands in its name.
+"""
 
 # No deadline: the machine may be busy, and a slow example is no fault.
 hypothesis.settings.register_profile("gavel", deadline=None, derandomize=False, print_blob=True)
@@ -77,6 +81,14 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[commit_key] = config.getoption("--rotate-by") or commit_at(ROOT)
     if not config.getoption("--soak") and config.getoption("--hypothesis-seed", None) is None:
         config.option.hypothesis_seed = SEED
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    named = [mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")]
+    if "seed" in metafunc.fixturenames and not any("seed" in names for names in named):
+        is_fresh = metafunc.config.getoption("--soak")
+        chance = random.Random(None if is_fresh else f"{SEED} {metafunc.definition.nodeid}")
+        metafunc.parametrize("seed", [chance.randrange(10**6)])
 
 
 @pytest.hookimpl(wrapper=True)

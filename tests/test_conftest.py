@@ -34,8 +34,8 @@ def project(pytester: pytest.Pytester) -> pytest.Pytester:
     return pytester
 
 
-def ran(project: pytest.Pytester, *options: str) -> set[str]:
-    result = project.runpytest_inprocess("-v", "-p", "no:cacheprovider", *options)
+def ran(pytester: pytest.Pytester, *options: str) -> set[str]:
+    result = pytester.runpytest_inprocess("-v", "-p", "no:cacheprovider", *options)
     assert result.ret == 0
     return {line.split()[0] for line in result.outlines if " PASSED" in line}
 
@@ -78,6 +78,16 @@ def test_made_up_examples_are_the_same_again_and_fresh_under_soak(pytester: pyte
     assert drawn(pytester, "--rotate-by", "def") == once
     assert drawn(pytester, "--soak") != once
     assert drawn(pytester, "--hypothesis-seed=1") != once
+
+
+def test_a_seed_is_the_same_again_and_fresh_under_soak(pytester: pytest.Pytester):
+    pytester.makeini(f"[pytest]\n{MARKS}")
+    pytester.makeconftest(CONFTEST.read_text(encoding="utf-8"))
+    pytester.makepyfile(test_seeded="def test_any(seed):\n    pass\n\ndef test_other(seed):\n    pass\n")
+    once = ran(pytester)
+    assert len({name.partition("[")[2] for name in once}) == 2
+    assert ran(pytester) == once
+    assert ran(pytester, "--soak") != once
 
 
 def test_soak_runs_everything(project: pytest.Pytester):

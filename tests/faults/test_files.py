@@ -1,6 +1,5 @@
 """Files that are not as they were left: locked, read-only, cut or altered, in a second process, under a clock that went back."""
 
-import random
 import sqlite3
 import sys
 from contextlib import closing, suppress
@@ -114,7 +113,6 @@ async def test_in_a_read_only_folder_no_journal_is_opened(folder: Path) -> None:
     assert audit(folder, answers.cents_by_key) == []
 
 
-@pytest.mark.parametrize("seed", [random.randrange(10**6)])
 async def test_a_database_that_was_cut_or_altered_is_refused_or_found_or_has_lost_nothing(
     folder: Path, tmp_path: Path, seed: int
 ) -> None:
@@ -149,7 +147,6 @@ def alter(content: bytes, chance: Random, number: int) -> bytes:
     return bytes(broken)
 
 
-@pytest.mark.parametrize("seed", [random.randrange(10**6)])
 async def test_a_log_that_was_cut_or_altered_leaves_an_earlier_state_which_a_kept_checkpoint_tells(
     folder: Path, tmp_path: Path, seed: int
 ) -> None:

@@ -1,6 +1,5 @@
 """A disk that fails at any touch: callers are told, nothing is acknowledged falsely, and work goes on when the disk does."""
 
-import random
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -96,7 +95,6 @@ class Trial:
 
 
 @pytest.mark.usefixtures("often", "soon")
-@pytest.mark.parametrize("seed", [random.randrange(10**6)])
 async def test_whatever_touch_of_the_disk_fails_callers_are_told_the_truth_and_work_goes_on(
     tmp_path: Path, seed: int, request: pytest.FixtureRequest
 ) -> None:
@@ -162,7 +160,6 @@ def test_a_connection_that_cannot_be_opened_fails_one_batch_and_not_those_after_
         store.close()
 
 
-@pytest.mark.parametrize("seed", [random.randrange(10**6)])
 @pytest.mark.usefixtures("often", "soon")
 async def test_a_start_or_a_stop_on_a_disk_that_fails_is_told_and_the_next_one_finds_all(
     tmp_path: Path, seed: int, request: pytest.FixtureRequest

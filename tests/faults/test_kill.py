@@ -1,6 +1,5 @@
 """SIGKILL at each named point and at random moments: nothing acknowledged is lost, nothing is done twice, and the journal verifies."""
 
-import random
 import signal
 from itertools import count
 from pathlib import Path
@@ -63,7 +62,6 @@ class Watch:
         return heard.status == -signal.SIGKILL
 
 
-@pytest.mark.parametrize("seed", [random.randrange(10**6)])
 async def test_nothing_is_lost_or_done_twice_wherever_the_process_is_killed(
     tmp_path: Path, seed: int, request: pytest.FixtureRequest
 ) -> None:

@@ -1,6 +1,5 @@
 """The power goes at any moment: what was acknowledged is on disk, once, and the journal opens, verifies and goes on."""
 
-import random
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -46,7 +45,6 @@ def lose_power(
 
 
 @pytest.mark.usefixtures("often")
-@pytest.mark.parametrize("seed", [random.randrange(10**6)])
 async def test_nothing_acknowledged_is_lost_with_the_power(tmp_path: Path, seed: int) -> None:
     chance = Random(seed)
     disk, answers = await trade(tmp_path / "first")
@@ -82,7 +80,6 @@ async def test_the_trace_has_checkpoints_new_logs_and_saved_memories_in_it(
     assert names[-1] == ("delete", "journal.db-wal")
 
 
-@pytest.mark.parametrize("seed", [random.randrange(10**6)])
 async def test_what_a_killed_process_has_left_unsynced_is_told_to_nobody_before_it_is_safe(
     tmp_path: Path, seed: int
 ) -> None:

@@ -7,8 +7,6 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-import pytest
-
 from runtime.codec import Codec
 from runtime.store.sqlite import SqliteStore
 from runtime.transparency import Signer
@@ -40,7 +38,6 @@ trio.run(main, sys.argv[1], int(sys.argv[2]))
 """
 
 
-@pytest.mark.parametrize("seed", [random.randrange(10**6)])
 def test_nothing_acknowledged_is_lost_by_sigkill(tmp_path: Path, seed: int) -> None:
     print(f"seed {seed}")
     chance = random.Random(seed)

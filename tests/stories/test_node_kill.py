@@ -103,7 +103,6 @@ async def work_on(folder: Path) -> None:
     assert all(problem["verified_by"] not in (None, problem["winner"]) for problem in told["problems"])
 
 
-@pytest.mark.parametrize("seed", [random.randrange(10**6)])
 async def test_nothing_acknowledged_is_lost_and_the_work_goes_on(tmp_path: Path, seed: int) -> None:
     print(f"seed {seed}")
     traffic = await lose_nothing(tmp_path, seed, 3, 400, young=False)
@@ -116,7 +115,6 @@ async def test_nothing_acknowledged_is_lost_and_the_work_goes_on(tmp_path: Path,
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("seed", [random.randrange(10**6)])
 async def test_nothing_acknowledged_is_lost_over_twenty_lives_and_kills_at_any_moment_of_a_start(
     tmp_path: Path, seed: int
 ) -> None:

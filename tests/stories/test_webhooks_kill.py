@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
-import pytest
 import trio
 
 from tests.gateway.receivers import Heard, Receiver, Says, open_receiver
@@ -68,7 +67,6 @@ async def live(
     return secret, names
 
 
-@pytest.mark.parametrize("seed", [random.randrange(10**6)])
 async def test_whatever_is_killed_on_its_way_arrives_and_twice_only_under_the_same_id(
     tmp_path: Path, seed: int
 ) -> None:
