@@ -39,7 +39,7 @@ LIMIT_MAX = 500
 QUESTIONS_MAX = 512
 """Questions that are kept compiled: a table has a few, one for each way in which its rows are narrowed."""
 
-BEFORE, LIMIT, PAST = "before_", "limit_", "past_"
+LIMIT, PAST = "limit_", "past_"
 
 Row = dict[str, Any]
 Where = Mapping[str, str | int | None]
@@ -161,8 +161,7 @@ def find_row(connection: Connection, source: FromClause, where: Where, *, only: 
     found = _finding(source, tuple(asked), wanted).rows(connection, asked)
     if len(found) > 1:
         raise MultipleResultsFound(f"{len(found)} rows of a key")
-    names = tuple(column.name for column in _chosen(source, wanted)) if wanted is not None else _names(source)
-    return _plain(names, _documents(source), found[0]) if found else None
+    return _plain(_names(source, wanted), _documents(source), found[0]) if found else None
 
 
 @lru_cache(QUESTIONS_MAX)
@@ -183,27 +182,8 @@ def newest_rows(
 ) -> list[Row]:
     """A page of rows, newest first, narrowed to those whose columns have these values (None: any) and that keep to these bounds; some
     columns left out."""
-    asked: dict[str, Any] = {name: value for name, value in where.items() if value is not None}
-    wanted = (source, tuple(asked), before is not None, by, tuple(without))
-    page = Prepared(_page(*wanted).where(*bounds)) if bounds else _paging(*wanted)
-    asked |= {BEFORE: before, LIMIT: max(0, min(limit, LIMIT_MAX))}
-    names, documents = _names(source, tuple(without)), _documents(source)
-    return [_plain(names, documents, row) for row in page.rows(connection, asked)]
-
-
-def _page(
-    source: FromClause, names: tuple[str, ...], is_bounded: bool, by: str, without: tuple[str, ...]
-) -> Select[Any]:
-    columns = [column for column in _shown(source) if column.name not in without]
-    chosen = select(*columns).where(*(source.c[name] == bindparam(name) for name in names))
-    if is_bounded:
-        chosen = chosen.where(source.c[by] < bindparam(BEFORE))
-    return chosen.order_by(source.c[by].desc()).limit(bindparam(LIMIT, type_=Integer))
-
-
-@lru_cache(QUESTIONS_MAX)
-def _paging(*wanted: Any) -> Prepared:
-    return Prepared(_page(*wanted))
+    keys, last = (SortKey(Sortable(by), descending=True),), None if before is None else [before]
+    return _page(connection, source, where, keys, last, limit=limit, without=without, bounds=bounds)
 
 
 def page_rows(
@@ -222,14 +202,30 @@ def page_rows(
     first position: by that rows are told apart that are alike in all else."""
     keys = tuple(_whole(sort))
     wanted = None if only is None else frozenset({*only, *(key.column.name for key in keys)})
-    asked: dict[str, Any] = {name: value for name, value in where.items() if value is not None}
     last = None if past is None else [*past[: len(keys) - 1], past[-1]]
+    return _page(connection, source, where, keys, last, wanted=wanted, limit=limit, without=without, bounds=bounds)
+
+
+def _page(
+    connection: Connection,
+    source: FromClause,
+    where: Where,
+    keys: tuple[SortKey, ...],
+    last: Sequence[Any] | None,
+    *,
+    wanted: frozenset[str] | None = None,
+    limit: int,
+    without: Collection[str],
+    bounds: Sequence[ColumnElement[bool]],
+) -> list[Row]:
+    """The rows in this order past the one that has the values `last` in it."""
+    asked: dict[str, Any] = {name: value for name, value in where.items() if value is not None}
     empty = None if last is None else tuple(value is None for value in last)
     shape = (source, tuple(asked), keys, empty, wanted, frozenset(without))
-    page = Prepared(_sorted_page(*shape).where(*bounds)) if bounds else _sorted_paging(*shape)
+    page = Prepared(_select(*shape).where(*bounds)) if bounds else _paging(*shape)
     asked |= {f"{PAST}{place}": value for place, value in enumerate(last or ()) if value is not None}
     asked[LIMIT] = max(0, min(limit, LIMIT_MAX))
-    names, documents = tuple(column.name for column in _columns(source, wanted, without)), _documents(source)
+    names, documents = _names(source, wanted, frozenset(without)), _documents(source)
     return [_plain(names, documents, row) for row in page.rows(connection, asked)]
 
 
@@ -237,7 +233,7 @@ def _columns(source: FromClause, wanted: frozenset[str] | None, without: Collect
     return [column for column in _chosen(source, wanted) if column.name not in without]
 
 
-def _sorted_page(
+def _select(
     source: FromClause,
     names: tuple[str, ...],
     keys: tuple[SortKey, ...],
@@ -259,8 +255,8 @@ def _sorted_page(
 
 
 @lru_cache(QUESTIONS_MAX)
-def _sorted_paging(*shape: Any) -> Prepared:
-    return Prepared(_sorted_page(*shape))
+def _paging(*shape: Any) -> Prepared:
+    return Prepared(_select(*shape))
 
 
 def paged(source: FromClause, *, without: Collection[str] = ()) -> Callable[..., list[Row]]:
@@ -332,8 +328,8 @@ def _matches(source: FromClause, where: Where) -> list[ColumnElement[bool]]:
 
 
 @lru_cache(QUESTIONS_MAX)
-def _names(source: FromClause, without: tuple[str, ...] = ()) -> tuple[str, ...]:
-    return tuple(column.name for column in _shown(source) if column.name not in without)
+def _names(source: FromClause, wanted: frozenset[str] | None, without: frozenset[str] = frozenset()) -> tuple[str, ...]:
+    return tuple(column.name for column in _columns(source, wanted, without))
 
 
 @lru_cache(QUESTIONS_MAX)

@@ -330,13 +330,9 @@ class Call:
 
         With `?as_of=` it is answered by the read models as they were then.
         """
-
         if self.turn is not None:
             await self.turn.take(ALONE)
-
-        def ask(connection: Connection) -> T:
-            return question(connection, *arguments, **narrowed)
-
+        ask = partial(_ask, question, arguments, narrowed)
         as_of = self.asked(AS_OF) if AS_OF in self.endpoint.query else None
         if as_of is not None:
             self._tag_position = self._tag_position or self.node.system.journal.position

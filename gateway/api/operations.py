@@ -5,15 +5,17 @@ the trail.
 """
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 import trio
-from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from gateway.api.preferences import preferences
 from gateway.api.problems import document_of
+from gateway.api.unless import unless
 from gateway.identity.auth import check_still
 from runtime.errors import Failure, Overloaded
 
@@ -105,7 +107,7 @@ class Operations:
 
 async def _run(operation: Operation, call: "Call", work: Work) -> None:
     try:
-        operation.result = await _while_welcome(call, work)
+        operation.result = await unless(partial(_until_unwelcome, call), work)
     except Exception as error:  # noqa: BLE001 — told by whoever asks
         operation.error = error
         operation.problem = msgspec.Raw(bytes((await document_of(error, call.request)).body))
@@ -115,32 +117,12 @@ async def _run(operation: Operation, call: "Call", work: Work) -> None:
         await call.left_open_ended(operation.error)
 
 
-async def _while_welcome(call: "Call", work: Work) -> Any:
-    """What the work comes to. Raises `HTTPException` where its caller is let in no more: it is given up then."""
-    results: list[Any] = []
-    errors: list[Exception] = []
-
-    async def watch() -> None:
-        while not errors:
-            await trio.sleep(CHECK_SECONDS)
-            try:
-                await check_still(call.request, call.request.app.state.node, call.principal)
-            except HTTPException as error:
-                errors.append(error)
-            except Failure:
-                pass  # nobody can say now
-        nursery.cancel_scope.cancel()
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(watch)
-        try:
-            results.append(await work())
-        except Exception as error:  # noqa: BLE001 — raised below, by itself
-            errors.append(error)
-        nursery.cancel_scope.cancel()
-    if errors:
-        raise errors[0]
-    return results[0]
+async def _until_unwelcome(call: "Call") -> None:
+    """Raises `HTTPException` as soon as the caller is let in no more."""
+    while True:
+        await trio.sleep(CHECK_SECONDS)
+        with suppress(Failure):  # nobody can say now
+            await check_still(call.request, call.request.app.state.node, call.principal)
 
 
 async def operate(call: "Call", work: Work, status: int = 200) -> Response:

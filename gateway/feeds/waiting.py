@@ -7,6 +7,7 @@ waited for no more.
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import trio
@@ -14,6 +15,7 @@ from starlette.requests import Request
 
 from gateway.api import conditional
 from gateway.api.preferences import preferences
+from gateway.api.unless import unless
 from gateway.identity.auth import check_still
 from runtime.records import Recorded
 from runtime.system import System
@@ -131,7 +133,9 @@ async def awaited(call: "Call", stream: str, wanted: Wanted, look: Callable[[], 
 
         found = None
         with trio.move_on_after(seconds):
-            found = await _while_there(call.request, go_on)
+            found = await unless(
+                partial(_until_gone, call.request), go_on
+            )  # what is waited for is of no use to who left
     await check_still(call.request, call.request.app.state.node, call.principal)
     return found
 
@@ -146,23 +150,6 @@ async def changed(call: "Call", position: int) -> bool:
     return not conditional.holds(call, position)
 
 
-async def _while_there(request: Request, work: Callable[[], Awaitable[T]]) -> T | None:
-    """What the work comes to; None where the client leaves first: what it waited for is of no use to anybody."""
-    results: list[T] = []
-    failures: list[Exception] = []
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(_until_gone, request, nursery.cancel_scope)
-        try:
-            results.append(await work())
-        except Exception as error:  # noqa: BLE001 — raised below, by itself
-            failures.append(error)
-        nursery.cancel_scope.cancel()
-    if failures:
-        raise failures[0]
-    return results[0] if results else None
-
-
-async def _until_gone(request: Request, working: trio.CancelScope) -> None:
+async def _until_gone(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
-    working.cancel()

@@ -18,6 +18,11 @@ def _long_slices(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fair, "CONTEST_SECONDS", 60.0)
 
 
+async def ask(turns: FairTurns, tenant: str, begun: list[str]) -> None:
+    await turns.begin(tenant)
+    begun.append(tenant)
+
+
 async def test_who_is_alone_waits_for_nobody() -> None:
     turns = FairTurns()
     for _ in range(1000):
@@ -27,19 +32,14 @@ async def test_who_is_alone_waits_for_nobody() -> None:
 
 async def test_a_tenant_that_asks_for_little_is_begun_before_what_another_has_sent() -> None:
     turns, begun = FairTurns(), list[str]()
-
-    async def ask(tenant: str) -> None:
-        await turns.begin(tenant)
-        begun.append(tenant)
-
     await turns.begin("small")
     async with trio.open_nursery() as nursery:
         for _ in range(100):
-            nursery.start_soon(ask, "flood")
+            nursery.start_soon(ask, turns, "flood", begun)
         await trio.testing.wait_all_tasks_blocked()
         ahead = len(begun)
         assert ahead <= STARTS
-        nursery.start_soon(ask, "small")
+        nursery.start_soon(ask, turns, "small", begun)
         await trio.testing.wait_all_tasks_blocked()
         nursery.start_soon(turns.run)
         while len(begun) < 101:
@@ -51,15 +51,10 @@ async def test_a_tenant_that_asks_for_little_is_begun_before_what_another_has_se
 
 async def test_tenants_that_all_flood_are_begun_equally() -> None:
     turns, begun = FairTurns(), list[str]()
-
-    async def ask(tenant: str) -> None:
-        await turns.begin(tenant)
-        begun.append(tenant)
-
     async with trio.open_nursery() as nursery:
         for count, tenant in ((120, "a"), (60, "b"), (30, "c")):
             for _ in range(count):
-                nursery.start_soon(ask, tenant)
+                nursery.start_soon(ask, turns, tenant, begun)
         await trio.testing.wait_all_tasks_blocked()
         nursery.start_soon(turns.run)
         while len(begun) < 210:
@@ -72,20 +67,15 @@ async def test_tenants_that_all_flood_are_begun_equally() -> None:
 async def test_long_passes_begin_one_request_each(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fair, "PASS_SECONDS", -1.0)
     turns, begun = FairTurns(), list[str]()
-
-    async def ask(tenant: str) -> None:
-        await turns.begin(tenant)
-        begun.append(tenant)
-
     await turns.begin("small")
     async with trio.open_nursery() as nursery:
         for _ in range(50):
-            nursery.start_soon(ask, "flood")
+            nursery.start_soon(ask, turns, "flood", begun)
         await trio.testing.wait_all_tasks_blocked()
         nursery.start_soon(turns.run)
         while len(begun) < 20:
             await trio.lowlevel.checkpoint()
-        nursery.start_soon(ask, "small")
+        nursery.start_soon(ask, turns, "small", begun)
         while "small" not in begun:
             await trio.lowlevel.checkpoint()
         between = begun.index("small") - 20
