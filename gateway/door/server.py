@@ -20,6 +20,7 @@ from gateway.door.arrivals import Address, addresses_of
 from gateway.door.binds import Entrance, PortTaken, open_entrances, parse
 from gateway.door.bounds import Bounds, Counts
 from gateway.door.fences import Connection, House
+from gateway.door.listening import BusyListener
 from gateway.door.proxies import Proxies
 from gateway.door.sparing_log import SparingLog
 from gateway.door.tls import Certificates
@@ -94,9 +95,8 @@ async def _serve(
         async with trio.open_nursery() as accepting:
             for entrance in entrances:
                 admit = partial(_admit, house, entrance)
-                accepting.start_soon(
-                    partial(trio.serve_listeners, admit, [entrance.listener], handler_nursery=connections)
-                )
+                listeners = [BusyListener(entrance.listener)]
+                accepting.start_soon(partial(trio.serve_listeners, admit, listeners, handler_nursery=connections))
                 address, port = entrance.address
                 log.info("listening", bind=entrance.name, address=address, port=port, tls=entrance.is_secure)
             accepting.start_soon(house.expire_idle)
