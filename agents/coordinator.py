@@ -266,6 +266,14 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
 
     # ---- what follows from what happened
 
+    def concerns(self, recorded: Recorded) -> bool:
+        """A bid that is not the last one awaited is what comes most, and nothing follows from it."""
+        event, memory = recorded.event, self.memory
+        if type(event) is not BidPlaced or memory.moved_position > self.looked_position:
+            return True
+        task = memory.tasks.get(event.task_id)
+        return task is not None and memory.complete(task)
+
     def react(self, recorded: Recorded) -> Effect | None:
         self._set_alarms(recorded)
         decisions = [*self._consequences(recorded), *self._openings(recorded.meta.at)]

@@ -152,8 +152,22 @@ class Solver(Actor[SolverCommand, Desk]):
 
     # ---- what follows from what happened
 
+    def concerns(self, recorded: Recorded) -> bool:
+        """Of tasks, those that the house's own solver is called for or holds, and those that end."""
+        event = recorded.event
+        match event:
+            case TaskSubmitted() | TaskCompleted():
+                return False
+            case BookOpened():
+                return self.house.bids and HOUSE_SOLVER in event.eligible
+            case TaskAwarded():
+                return event.agent_id == HOUSE_SOLVER
+        return True
+
     def react(self, recorded: Recorded) -> Effect | None:
         event = recorded.event
+        if not self.concerns(recorded):
+            return None
         match event:
             case SolveQueued():
                 self._take_up(event.job_id)
@@ -165,9 +179,9 @@ class Solver(Actor[SolverCommand, Desk]):
                 return self._telling(*self._reports_due())
             case AgentRegistered() if event.agent_id == HOUSE_SOLVER and self.house.bids:
                 self.beat_at = recorded.meta.at + event.lease_seconds / 3
-            case BookOpened() if self.house.bids and HOUSE_SOLVER in event.eligible:
+            case BookOpened():
                 return self._telling(self._answer_call(event))
-            case TaskAwarded() if event.agent_id == HOUSE_SOLVER:
+            case TaskAwarded():
                 return self._begin(event)
             case LeaseExpired() | TaskFailed() | TaskCancelled() | TaskExpired() | TaskDeadLettered():
                 return self._give_up(event.task_id)

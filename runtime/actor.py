@@ -134,6 +134,11 @@ class Actor(Generic[C, M]):
         """What follows from an event."""
         return None
 
+    def concerns(self, recorded: Recorded) -> bool:
+        """Whether anything may follow from an event as things stand: where not, no step is taken for it. It changes nothing, and is asked
+        outside a step. By default whoever reacts at all may."""
+        return type(self).react is not Actor.react
+
     def due(self) -> float | None:
         """When to call `wake`, in seconds since the epoch; asked again after every step. None: not at all."""
         return None

@@ -107,9 +107,19 @@ class DurableCell(Cell):
     # ---- what waits
 
     def react_to(self, record: Recorded) -> None:
-        """Queues a committed record for a reaction."""
+        """Queues a committed record for a reaction; where nothing waits here, and nothing can follow from it, it is over."""
+        if self._state is PROMPT and not self.reactions and self._is_over(record):
+            self._note_reaction(record)
+            return
         self.reactions.append(record)
         self._schedule()
+
+    def _is_over(self, record: Recorded) -> bool:
+        actor = self._actor
+        try:
+            return actor is not None and not self._kind.interceptors and not actor.concerns(record)
+        except Exception:  # the step fails too, where that is told
+            return False
 
     def wake(self, at: float) -> None:
         """Queues the actor's timer behind the messages that came before it: what falls due is decided after all that was received."""

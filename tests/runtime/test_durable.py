@@ -63,6 +63,21 @@ class Greeter(Actor[Any, None]):
             self.here.tell(Greet(account="greeted"))
 
 
+class Choosy(Actor[Any, None]):
+    """Says of some deposits that nothing follows from them, of others that it does not know."""
+
+    hears = (Deposited,)
+
+    def concerns(self, recorded: Recorded) -> bool:
+        account = recorded.event.account  # type: ignore[attr-defined]
+        if account == "odd":
+            raise LookupError(account)
+        return bool(account == "wanted")
+
+    def react(self, recorded: Recorded) -> None:
+        positions.append(recorded.position)
+
+
 class Porter(Actor[Any, None]):
     takes = (Greet,)
 
@@ -74,11 +89,13 @@ positions: list[int] = []
 
 
 @asynccontextmanager
-async def house(folder: Path, mailbox_max: int = 100) -> AsyncIterator[System]:
+async def house(
+    folder: Path, mailbox_max: int = 100, listener: type[Actor[Any, None]] = Greeter
+) -> AsyncIterator[System]:
     positions.clear()
     clock = SystemClock()
     store = SqliteStore(folder / "journal.db", Codec([BANK]), Signer.load_or_make(folder / "journal-key"))
-    roster = (Role(Cashier), Role(Greeter), Role(Porter, mailbox_max=mailbox_max))
+    roster = (Role(Cashier), Role(listener), Role(Porter, mailbox_max=mailbox_max))
     try:
         async with open_system(store, roster, clock=clock, ids=Ids(clock)) as system:
             yield system
@@ -111,6 +128,25 @@ async def test_what_is_committed_while_an_actor_is_made_anew_is_reacted_to_once_
         while len(positions) < 40:
             await trio.testing.wait_all_tasks_blocked(0.01)
     assert positions == list(range(1, 41))
+
+
+async def test_no_step_is_taken_for_what_nothing_follows_from_and_it_is_noted_all_the_same(tmp_path: Path) -> None:
+    async with house(tmp_path, listener=Choosy) as system:
+        for account in ("other", "wanted", "odd", "other"):
+            await system.ask(deposit(account), ANN)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert positions == [2, 3]
+        [cell] = [cell for (role, _), cell in system.cells.items() if role == "choosy"]
+        assert (cell.reacted, cell.owes) == (4, False)
+        messages = system.messages
+        await system.ask(deposit("other"), ANN)
+        await system.ask(deposit("last"), ANN)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert system.messages == messages + 2  # the deposits themselves
+    async with house(tmp_path, listener=Choosy) as system:
+        assert system.journal.store.reactions()["choosy", "t1"] >= 5  # with the batch after it
+        await trio.testing.wait_all_tasks_blocked(0.01)
+    assert positions == []
 
 
 async def test_a_reaction_that_finds_no_room_comes_again(tmp_path: Path) -> None:
