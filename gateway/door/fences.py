@@ -305,14 +305,25 @@ class Connection:
         if self.broken:
             await trio.lowlevel.checkpoint()
             return
+        was_flushing = self._is_flushing
+        self._gather(data)
+        if was_flushing and self.sends % SENDS_IN_ROW == 0:
+            await trio.lowlevel.checkpoint()
+
+    def gather_now(self, data: bytes) -> bool:
+        """As `gather`, where that has neither to wait nor to make way; whether it was done."""
+        if self.broken or self._gathered_bytes >= SEND_BYTES or (self.sends + 1) % SENDS_IN_ROW == 0:
+            return False
+        self._gather(data)
+        return True
+
+    def _gather(self, data: bytes) -> None:
         self._gathered.append(data)
         self._gathered_bytes += len(data)
         self.sends += 1
         if not self._is_flushing:
             self._is_flushing = True
             self.nursery.start_soon(self._flush_soon)
-        elif self.sends % SENDS_IN_ROW == 0:
-            await trio.lowlevel.checkpoint()
 
     async def _flush_soon(self) -> None:
         """Trio runs what is started now in the next turn of its loop."""

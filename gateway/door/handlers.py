@@ -35,6 +35,8 @@ class Owner(Protocol):
 
     async def gather(self, data: bytes) -> None: ...
 
+    def gather_now(self, data: bytes) -> bool: ...
+
     def bound_reading(self, seconds: float) -> None: ...
 
     def note(self, event: str, **said: object) -> None: ...
@@ -76,7 +78,15 @@ class Inbox:
             return
         self._messages.append(message)
         self._bytes += _size(message)
-        self._readers.unpark()
+        if self._readers:
+            self._readers.unpark()
+
+    def get_now(self) -> Any:
+        """The next message, where `get` has neither to wait nor to make way; else None."""
+        if not self._messages or (self._taken + 1) % TAKEN_IN_ROW == 0:
+            return None
+        self._taken += 1
+        return self._take()
 
     async def get(self) -> Any:
         while not self._messages:
@@ -87,9 +97,13 @@ class Inbox:
         self._taken += 1
         if self._taken % TAKEN_IN_ROW == 0:
             await trio.lowlevel.checkpoint()  # who receives on and on must not stop the world
+        return self._take()
+
+    def _take(self) -> Any:
         message = self._messages.popleft()
         self._bytes -= _size(message)
-        self._writers.unpark()
+        if self._writers:
+            self._writers.unpark()
         return message
 
     def close(self) -> None:
@@ -109,11 +123,16 @@ def _size(message: Any) -> int:
     return len(message.get("bytes") or message.get("text") or message.get("body") or b"")
 
 
-class Pulse:
-    """What an app is not told of its websocket: `ping` the client, and wait for its next `beat`, a ping or a pong."""
+class Line:
+    """What ASGI has no words for in a websocket: `ping` the client, and wait for its next `beat`, a ping or a pong; frames that are sent
+    and taken at once, without a coroutine for each layer in between."""
 
-    def __init__(self, ping: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, ping: Callable[[], Awaitable[None]], send_now: Callable[[bytes, bool], bool]) -> None:
+        """`send_now` sends a text (as UTF-8) or bytes, where it has neither to wait nor to make way, and tells whether it was done."""
         self.ping = ping
+        self.send_now = send_now
+        self.receive_now: Callable[[], Any] = lambda: None
+        """The next message of the app's `receive`, where one has come already; None: `receive` has to be asked."""
         self._beaten = trio.Event()
 
     def beat(self) -> None:
@@ -139,6 +158,8 @@ class Handler:
         self, app: Any, config: object, scope: Any, send: Callable[[Any], Awaitable[None]]
     ) -> Callable[[Any], Awaitable[None]]:
         inbox = Inbox(self.connection.bounds.inbox_messages_max)
+        if (line := scope.get("state", {}).get("line")) is not None:
+            line.receive_now = inbox.get_now
         self.connection.nursery.start_soon(self._run, app, scope, inbox, send)
         return inbox.put
 

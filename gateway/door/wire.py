@@ -34,7 +34,7 @@ from wsproto.utilities import LocalProtocolError
 
 from gateway.api.problems import MEDIA_TYPE, status_document
 from gateway.door.bounds import Bounds
-from gateway.door.handlers import ClientGone, Handler, Owner, Pulse
+from gateway.door.handlers import ClientGone, Handler, Line, Owner
 from gateway.door.pace import Allowance
 from gateway.door.targets import Target, read_target
 from gateway.door.ws_frames import BINARY, TEXT, frame, read_messages
@@ -105,7 +105,7 @@ class Socket(WSStream):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self.pulse = Pulse(self._ping)
+        self.line = Line(self._ping, self._send_now)
         self._answered = trio.Event()
         self._controls = Allowance(self.task_group.connection.bounds.control_frames_per_second_max)
         self._parts = 0  # of a message that has not ended
@@ -159,6 +159,11 @@ class Socket(WSStream):
         if connection.sends == sends and message is not None:
             await trio.lowlevel.checkpoint()
 
+    def _send_now(self, payload: bytes, is_text: bool) -> bool:
+        if self.closed or not self._is_open():
+            return False
+        return self.task_group.connection.gather_now(frame(TEXT if is_text else BINARY, payload))
+
     async def say_goodbye(self) -> None:
         if not self.closed and self.state is ASGIWebsocketState.CONNECTED:
             await super().app_send({"type": "websocket.close", "code": 1001, "reason": "the server shuts down"})
@@ -185,9 +190,9 @@ class Socket(WSStream):
                     return
                 case Ping():
                     await self._send_wsproto_event(event.response())
-                    self.pulse.beat()
+                    self.line.beat()
                 case Pong():
-                    self.pulse.beat()
+                    self.line.beat()
                 case CloseConnection() if self.connection.state is ConnectionState.REMOTE_CLOSING:
                     await self._send_wsproto_event(event.response())
                     await self.send(StreamClosed(stream_id=self.stream_id))
@@ -355,7 +360,7 @@ class Protocol(H11Protocol):
         shared = (self.app, self.config, self.context, handler, self.ssl, self.client, self.server)
         given: tuple[Any, ...] = (*shared, self.stream_send, STREAM_ID)
         stream = handler.stream = self.stream = kind(*given)
-        state = {"pulse": stream.pulse} if isinstance(stream, Socket) else {}
+        state = {"line": stream.line} if isinstance(stream, Socket) else {}
         await stream.handle(_stream_request(request, target, state))
         self.keep_alive_requests += 1
         if stream.closed and not self.closing and self.stream is stream:

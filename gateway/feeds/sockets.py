@@ -25,7 +25,7 @@ from aggregates.key import KeyRevoked
 from aggregates.values.roles import Principal
 from gateway.api.problems import BadRequest, Fault, document_of
 from gateway.api.queries import is_number
-from gateway.door.handlers import Pulse
+from gateway.door.handlers import Line
 from gateway.feeds.frames import PROTOCOLS, FrameId, Protocol, command_of
 from gateway.feeds.post_office import PostOffice
 from gateway.feeds.translator import Frame, Translator
@@ -61,8 +61,8 @@ TRY_AGAIN_LATER = 1013
 REPLACED = 4409
 
 
-Pace = Callable[[Principal], Awaitable[None]]
-"""Returns when one more frame of this agent may be taken."""
+Pace = Callable[[Principal], Awaitable[None] | None]
+"""What to wait for until one more frame of this agent may be taken; None: it may at once."""
 
 Still = Callable[[], Awaitable[object]]
 """Raises `HTTPException` where what the connection was opened with opens nothing any more."""
@@ -159,7 +159,7 @@ class AgentSocket:
         self._is_listening = True
         self._faults = 0
         self._told_at = 0.0
-        self._pulse: Pulse | None = websocket.scope.get("state", {}).get("pulse")
+        self._line: Line | None = websocket.scope.get("state", {}).get("line")
         self._opened_at = sockets.system.journal.position
         self._told_again: set[tuple[str, int]] = set()
         self._places = trio.lowlevel.ParkingLot()
@@ -185,9 +185,9 @@ class AgentSocket:
             await self._welcome(beat, key)
             async with trio.open_nursery() as telling:
                 telling.start_soon(self._tell)
-                if self._pulse is not None:
-                    telling.start_soon(self._ping, self._pulse, beat.lease_seconds / HEARTBEATS_IN_TERM)
-                    telling.start_soon(self._feel, self._pulse)
+                if self._line is not None:
+                    telling.start_soon(self._ping, self._line, beat.lease_seconds / HEARTBEATS_IN_TERM)
+                    telling.start_soon(self._feel, self._line)
                 async with trio.open_nursery() as commands:
                     commands.start_soon(self._answer, commands)
                     await self._listen(commands)
@@ -219,14 +219,14 @@ class AgentSocket:
             self.end(POLICY_VIOLATION, error.detail[:120])
             await trio.lowlevel.checkpoint()
 
-    async def _ping(self, pulse: Pulse, seconds: float) -> None:
+    async def _ping(self, line: Line, seconds: float) -> None:
         while True:
             await trio.sleep(seconds)
-            await pulse.ping()
+            await line.ping()
 
-    async def _feel(self, pulse: Pulse) -> None:
+    async def _feel(self, line: Line) -> None:
         while True:
-            await pulse.next()
+            await line.next()
             with suppress(Failure):  # the next frame is told
                 await self.beat()
 
@@ -283,6 +283,8 @@ class AgentSocket:
             await trio.lowlevel.checkpoint()
             return
         encoded = self.protocol.encode(frame)
+        if self._line is not None and self._line.send_now(encoded, self.protocol.is_text):
+            return
         try:
             if self.protocol.is_text:
                 await self.websocket.send_text(encoded.decode())
@@ -295,11 +297,13 @@ class AgentSocket:
 
     async def _listen(self, commands: trio.Nursery) -> None:
         while self._ending is None:  # what waits to be read need not pass a point where it could be cancelled
-            message = await self.websocket.receive()
+            message = self._line.receive_now() if self._line is not None else None
+            if message is None:
+                message = await self.websocket.receive()
             if message["type"] == "websocket.disconnect":
                 return
-            if self.sockets.pace is not None:
-                await self.sockets.pace(self.principal)
+            if self.sockets.pace is not None and (turn := self.sockets.pace(self.principal)) is not None:
+                await turn
             await self._take(message, commands)
 
     async def _take(self, message: Any, commands: trio.Nursery) -> None:
@@ -329,7 +333,8 @@ class AgentSocket:
             commands.start_soon(self._ask, command, context, frame_id)
             return
         self._sent.append(sent)
-        self._answerer.unpark()
+        if self._answerer:
+            self._answerer.unpark()
 
     async def _answer(self, commands: trio.Nursery) -> None:
         """Tells the client in the order of its frames what became of them: one task for all commands, since those that share a commit
@@ -369,7 +374,8 @@ class AgentSocket:
     def _end(self, command: Any) -> None:
         """The next frame about the same task may be taken."""
         self._tasks_under_way.remove(command.task_id)
-        self._places.unpark()
+        if self._places:
+            self._places.unpark()
 
     async def _insist(self, ask: Callable[[], Awaitable[R]]) -> R:
         """The answer, as soon as there is one: commands are idempotent."""

@@ -38,19 +38,24 @@ class FairTurns:
 
     async def begin(self, tenant: str) -> None:
         """Returns when a request of this tenant may begin. Raises Overloaded where too many of the tenant wait."""
+        if not self.begins_now(tenant):
+            await self._wait(tenant)
+
+    def begins_now(self, tenant: str) -> bool:
+        """Whether a request of this tenant may begin here and now; where it may not, `begin` has it wait."""
         now = perf_counter()
         if tenant != self._last:
             if self._last:
                 self._contested_until = now + CONTEST_SECONDS
             self._last = tenant
         if now > self._contested_until and not self._lines:
-            return
+            return True
         if now > self._slice_ends:
             self._slice_ends, self._left = now + SLICE_SECONDS, self._starts
         if self._left and not self._lines:
             self._left -= 1
-            return
-        await self._wait(tenant)
+            return True
+        return False
 
     async def _wait(self, tenant: str) -> None:
         line = self._lines.setdefault(tenant, deque())

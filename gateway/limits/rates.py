@@ -51,15 +51,27 @@ class Rate:
     def ask(self, key: str) -> Standing:
         """One more of this key; it counts only where it is let in."""
         now = self._now()
-        free_at = max(self._free_at.get(key, now), now)
-        after = free_at + self._interval
+        wait = self._take(key, now)
+        debt = max(0.0, self._free_at.get(key, now) - now)
+        if wait:
+            return Standing(False, 0, wait, debt)
+        return Standing(True, int((self._tolerance - debt) * self.per_second + 1e-6), 0.0, debt)
+
+    def wait(self, key: str) -> float:
+        """The same for who needs to know no more than in how many seconds to ask again (0: it was let in)."""
+        return self._take(key, self._now())
+
+    def _take(self, key: str, now: float) -> float:
+        free_at = self._free_at.get(key, now)
+        after = max(free_at, now) + self._interval
+        late = after - now - self._tolerance
         # The sum may round up by as much as the last bit of a time in seconds.
-        if after - now > self._tolerance + 1e-9:
-            return Standing(False, 0, after - now - self._tolerance, free_at - now)
+        if late > 1e-9:
+            return late
         if len(self._free_at) >= KEYS_MAX and key not in self._free_at:
             self._forget(now)
         self._free_at[key] = after
-        return Standing(True, int((self._tolerance - (after - now)) * self.per_second + 1e-6), 0.0, after - now)
+        return 0.0
 
     def give_back(self, key: str) -> None:
         """One that was let in was not done after all."""
@@ -129,8 +141,8 @@ class Rates:
     def wait(self, tenant: str, principal: str, kind: Kind) -> float:
         """The same for who can be kept waiting: counts it where it is let in, and tells in how many seconds to ask again (0: it is)."""
         rate, key = self._rate_by_kind[kind], f"{tenant} {principal}"
-        wait = rate.ask(key).wait
-        if not wait and (wait := self._of_tenants.ask(tenant).wait):
+        wait = rate.wait(key)
+        if not wait and (wait := self._of_tenants.wait(tenant)):
             rate.give_back(key)
         return wait
 

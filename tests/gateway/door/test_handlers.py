@@ -106,3 +106,26 @@ async def test_inbox_of_a_handler_that_has_ended_takes_everything() -> None:
     for _ in range(10):
         await inbox.put({"type": "http.request"})
     await inbox.put({"type": "http.disconnect"})
+
+
+async def test_what_is_taken_at_once_is_what_would_have_been_received_and_lets_others_go_on_now_and_then() -> None:
+    inbox, taken = Inbox(2), list[int]()
+    async with trio.open_nursery() as nursery:
+
+        async def fill() -> None:
+            for number in range(200):
+                await inbox.put({"type": "websocket.receive", "bytes": bytes([number])})
+            await inbox.put({"type": "websocket.disconnect", "code": 1000})
+
+        nursery.start_soon(fill)
+        at_once = 0
+        while True:
+            message = inbox.get_now()
+            at_once += message is not None
+            message = message or await inbox.get()
+            if message["type"] == "websocket.disconnect":
+                break
+            taken.append(message["bytes"][0])
+    assert taken == list(range(200))
+    assert 50 < at_once < 200
+    assert inbox.get_now() is None
