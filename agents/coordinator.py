@@ -38,6 +38,7 @@ from aggregates.key import IssueKey, RevokeKey
 from aggregates.task import (
     BUDGET_GRACE_SECONDS,
     HELD,
+    AmendTask,
     BidAccepted,
     BidPlaced,
     BidRefused,
@@ -53,16 +54,19 @@ from aggregates.task import (
     FailTask,
     PlaceBid,
     RefuseBid,
+    RequeueTask,
     Stage,
     StartTask,
     SubmitTask,
     TaskAccepted,
+    TaskAmended,
     TaskAwarded,
     TaskCancelled,
     TaskCompleted,
     TaskDeadLettered,
     TaskExpired,
     TaskFailed,
+    TaskRequeued,
     TaskSubmitted,
     WithdrawBid,
 )
@@ -92,6 +96,8 @@ CoordinatorCommand = (
     | CompleteTask
     | FailTask
     | CancelTask
+    | AmendTask
+    | RequeueTask
 )
 
 
@@ -125,9 +131,11 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
         CompleteTask,
         FailTask,
         CancelTask,
+        AmendTask,
+        RequeueTask,
     )
     hears = (*agents.EVENTS, *tasks.EVENTS)
-    FOLD = 2
+    FOLD = 3
 
     def __init__(self, here: Surroundings, terms: Terms = DEFAULT_TERMS) -> None:
         super().__init__(here)
@@ -166,8 +174,10 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
             case StartTask() | CompleteTask() | FailTask():
                 self._hear(message.agent_id, message.at)
                 return self._on_task(message)
-            case CancelTask():
+            case CancelTask() | AmendTask():
                 return self._on_task(message)
+            case RequeueTask():
+                return self._requeue(message)
 
     def _register(self, command: RegisterAgent) -> Effect:
         known = self.memory.agents.get(command.agent_id)
@@ -227,8 +237,7 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
         return reply(command, HeartbeatAck(lease_seconds=agent.lease_seconds, leases=leases))
 
     def _submit(self, command: SubmitTask) -> Effect:
-        if command.task_id not in self.memory.tasks and len(self.memory.tasks) >= TASKS_OPEN_MAX:
-            raise Overloaded(f"{TASKS_OPEN_MAX} tasks are open", retry_seconds=self.terms.cycle_seconds)
+        self._check_places(command.task_id)
         facts = tuple(self._dependency(name) for name in sorted(set(command.dependencies)))
         # Where more skills are about than can be remembered, none can be called unknown.
         known = self.memory.skills if len(self.memory.skills) < SKILLS_MAX else {}
@@ -242,13 +251,25 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
         )
         return self._on_task(told)
 
+    def _check_places(self, task_id: str) -> None:
+        if task_id not in self.memory.tasks and len(self.memory.tasks) >= TASKS_OPEN_MAX:
+            raise Overloaded(f"{TASKS_OPEN_MAX} tasks are open", retry_seconds=self.terms.cycle_seconds)
+
+    def _requeue(self, command: RequeueTask) -> Effect:
+        self._check_places(command.task_id)
+        ended = self.memory.ended.get(command.task_id)
+        doers = tuple(ended.doers) if ended is not None else ()
+        return self._on_task(replace(command, doers=doers, attempts_allowed=self.terms.attempts_max))
+
     def _dependency(self, task_id: str) -> DependencyFact:
         entry = self.memory.tasks.get(task_id) or self.memory.ended.get(task_id)
         if entry is None:
             return DependencyFact(task_id=task_id, stage=Stage.UNKNOWN, position=0)
         return DependencyFact(task_id=task_id, stage=entry.stage, position=entry.position)
 
-    def _on_task(self, command: SubmitTask | StartTask | CompleteTask | FailTask | CancelTask) -> Effect:
+    def _on_task(
+        self, command: SubmitTask | StartTask | CompleteTask | FailTask | CancelTask | AmendTask | RequeueTask
+    ) -> Effect:
         accepted = TaskAccepted(task_id=command.task_id)
         return Effect([(tasks.stream(command.task_id), command)], lambda recorded: reply(command, accepted))
 
@@ -393,7 +414,7 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
         match event:
             case AgentRegistered() | AgentReturned():
                 self._watch_agents([self.memory.agents.get(event.agent_id)])
-            case TaskSubmitted() | BookOpened() | TaskAwarded() | BookVoided():
+            case TaskSubmitted() | BookOpened() | TaskAwarded() | BookVoided() | TaskAmended() | TaskRequeued():
                 self._watch_tasks([self.memory.tasks.get(event.task_id)])
             case AgentDeregistered():
                 self.heard.pop(event.agent_id, None)

@@ -56,6 +56,7 @@ class TaskEntry(Struct, kw_only=True):
     budget_seconds: float
     bidding_seconds: float
     waiting_for: tuple[str, ...]
+    priority: int = 3
     doers: list[Doer] = field(default_factory=list)
     round: int = 0
     eligible: frozenset[str] = frozenset()
@@ -81,9 +82,11 @@ class TaskEntry(Struct, kw_only=True):
 
 
 class EndedTask(Struct, kw_only=True):
-    """How a task ended, and who did it. `told_position`: where the last of its dependents to hear of it was noted, or it ended."""
+    """How a task ended, and who did it. `told_position`: where the last of its dependents to hear of it was noted, or it ended. `doers`
+    are those of a dead letter, which may be offered again."""
 
     stage: Stage
     agent_id: str
     position: int
     told_position: int
+    doers: list[Doer] = field(default_factory=list)

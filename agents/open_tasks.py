@@ -33,6 +33,7 @@ from aggregates.task import (
     Doer,
     LeaseExpired,
     Stage,
+    TaskAmended,
     TaskAwarded,
     TaskCancelled,
     TaskCompleted,
@@ -40,6 +41,7 @@ from aggregates.task import (
     TaskExpired,
     TaskFailed,
     TaskReopened,
+    TaskRequeued,
     TaskStalled,
     TaskStarted,
     TaskSubmitted,
@@ -112,6 +114,8 @@ def remember(memory: OpenTasks, recorded: Recorded) -> OpenTasks:
                 _change_agent(memory, agent, event, recorded)
         case TaskSubmitted():
             _submit(memory, event, position)
+        case TaskRequeued():
+            _requeue(memory, event, position)
         case _:
             if (task := memory.tasks.get(getattr(event, "task_id", ""))) is not None:
                 task.position = position
@@ -204,12 +208,16 @@ def _forget_idle(memory: OpenTasks, agent: AgentEntry) -> None:
             del memory.departed[memory.departed_order.pop(0)]
 
 
+def _order(waits_since: float, priority: int) -> float:
+    return waits_since * AGING_FACTOR / AGING_SECONDS - priority
+
+
 def _submit(memory: OpenTasks, event: TaskSubmitted, position: int) -> None:
     task = TaskEntry(
         task_id=event.task_id,
         stage=Stage.BLOCKED if event.waiting_for else Stage.SUBMITTED,
         position=position,
-        order=event.submitted_at * AGING_FACTOR / AGING_SECONDS - event.priority,
+        order=_order(event.submitted_at, event.priority),
         submitted_position=position,
         task_type=event.task_type,
         capabilities=event.capabilities,
@@ -218,6 +226,7 @@ def _submit(memory: OpenTasks, event: TaskSubmitted, position: int) -> None:
         budget_seconds=event.budget_seconds,
         bidding_seconds=event.bidding_seconds,
         waiting_for=event.waiting_for,
+        priority=event.priority,
     )
     memory.tasks[event.task_id] = task
     for name in event.dependencies:
@@ -225,6 +234,37 @@ def _submit(memory: OpenTasks, event: TaskSubmitted, position: int) -> None:
             memory.dependents.setdefault(name, []).append(event.task_id)
         else:
             _note_doer(memory, task, name)
+    memory.waiting.update(task)
+
+
+def _requeue(memory: OpenTasks, event: TaskRequeued, position: int) -> None:
+    """It waits from now on; what was waited before has led to nothing."""
+    task = TaskEntry(
+        task_id=event.task_id,
+        stage=Stage.SUBMITTED,
+        position=position,
+        order=_order(event.requeued_at, event.priority),
+        submitted_position=position,
+        task_type=event.task_type,
+        capabilities=event.capabilities,
+        independent_of=event.independent_of,
+        deadline=event.deadline,
+        budget_seconds=event.budget_seconds,
+        bidding_seconds=event.bidding_seconds,
+        waiting_for=(),
+        priority=event.priority,
+        doers=list(event.doers),
+        round=event.round,
+    )
+    memory.tasks[event.task_id] = task
+    if memory.ended.pop(event.task_id, None) is not None:
+        memory.ended_order.remove(event.task_id)
+    memory.waiting.update(task)
+
+
+def _amend(memory: OpenTasks, task: TaskEntry, event: TaskAmended) -> None:
+    task.order += task.priority - event.priority
+    task.priority, task.deadline = event.priority, event.deadline
     memory.waiting.update(task)
 
 
@@ -260,6 +300,8 @@ def _change_task(memory: OpenTasks, task: TaskEntry, event: Any, recorded: Recor
             _award(memory, task, event, recorded.position)
         case TaskStarted():
             task.stage = Stage.RUNNING
+        case TaskAmended():
+            _amend(memory, task, event)
         case LeaseExpired():
             _release(memory, task, recorded.position, failed=1)
         case TaskFailed() if not event.final:
@@ -345,7 +387,11 @@ def _end(memory: OpenTasks, task: TaskEntry, stage: Stage, position: int, *, doe
         _drop_dependent(memory, name, task.task_id, position)
     del memory.tasks[task.task_id]
     ended = memory.ended[task.task_id] = EndedTask(
-        stage=stage, agent_id=doer, position=position, told_position=position
+        stage=stage,
+        agent_id=doer,
+        position=position,
+        told_position=position,
+        doers=task.doers if stage is Stage.DEAD_LETTERED else [],
     )
     if task.task_id in memory.dependents:
         memory.owing[task.task_id] = ended

@@ -19,6 +19,7 @@ from aggregates.task import (
     TaskDeadLettered,
     TaskExpired,
     TaskFailed,
+    TaskRequeued,
     TaskSubmitted,
     TaskType,
 )
@@ -27,6 +28,7 @@ from runtime.records import Recorded
 HOUSE_SOLVER = "house-solver"
 SECONDS_MIN, SECONDS_MAX = 0.05, 600.0
 SEED_MAX = 2**32 - 1
+DEAD_MAX = 1_000
 
 
 class Wanted(Struct, frozen=True, kw_only=True):
@@ -54,6 +56,8 @@ class Desk(Struct, kw_only=True):
     jobs: dict[str, SolveQueued] = field(default_factory=dict)
     """The jobs that have not ended."""
     wanted: dict[str, Wanted] = field(default_factory=dict)
+    dead: dict[str, Wanted] = field(default_factory=dict)
+    """What the last DEAD_MAX dead letters ask for: they may be offered again."""
     held: dict[str, int] = field(default_factory=dict)
     """The tokens of the tasks that the house solver holds."""
     reports: dict[str, TaskReport] = field(default_factory=dict)
@@ -91,7 +95,16 @@ def remember(memory: Desk, recorded: Recorded) -> Desk:
             _let_go(memory, event.task_id)
         case TaskFailed() if not event.final:
             _let_go(memory, event.task_id)
-        case TaskCompleted() | TaskFailed() | TaskCancelled() | TaskExpired() | TaskDeadLettered():
+        case TaskDeadLettered():
+            _let_go(memory, event.task_id)
+            if (wanted := memory.wanted.pop(event.task_id, None)) is not None:
+                memory.dead[event.task_id] = wanted
+            if len(memory.dead) > DEAD_MAX:
+                del memory.dead[next(iter(memory.dead))]
+        case TaskRequeued():
+            if (wanted := memory.dead.pop(event.task_id, None)) is not None:
+                memory.wanted[event.task_id] = wanted
+        case TaskCompleted() | TaskFailed() | TaskCancelled() | TaskExpired():
             _let_go(memory, event.task_id)
             memory.wanted.pop(event.task_id, None)
         case SolveQueued():

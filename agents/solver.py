@@ -48,6 +48,7 @@ from aggregates.task import (
     TaskDeadLettered,
     TaskExpired,
     TaskFailed,
+    TaskRequeued,
     TaskSubmitted,
 )
 from runtime.actor import Actor, Effect, Reply, Surroundings, reply
@@ -101,7 +102,9 @@ class Solver(Actor[SolverCommand, Desk]):
         TaskCancelled,
         TaskExpired,
         TaskDeadLettered,
+        TaskRequeued,
     )
+    FOLD = 2
 
     def __init__(
         self,
@@ -156,7 +159,7 @@ class Solver(Actor[SolverCommand, Desk]):
         """Of tasks, those that the house's own solver is called for or holds, and those that end."""
         event = recorded.event
         match event:
-            case TaskSubmitted() | TaskCompleted():
+            case TaskSubmitted() | TaskCompleted() | TaskRequeued():
                 return False
             case BookOpened():
                 return self.house.bids and HOUSE_SOLVER in event.eligible

@@ -12,6 +12,7 @@ from aggregates.task import (
     DependencyMet,
     LeaseExpired,
     Stage,
+    TaskAmended,
     TaskAwarded,
     TaskCancelled,
     TaskCompleted,
@@ -19,6 +20,7 @@ from aggregates.task import (
     TaskExpired,
     TaskFailed,
     TaskReopened,
+    TaskRequeued,
     TaskStalled,
     TaskStarted,
     TaskSubmitted,
@@ -121,6 +123,10 @@ def apply(recorded: Recorded) -> Sequence[Change]:
             return [_changed(recorded, event.task_id, agent_id=None, reason="lease_expired")]
         case TaskReopened():
             return [_changed(recorded, event.task_id, stage=Stage.SUBMITTED.value, reason=event.reason)]
+        case TaskAmended():
+            return [_changed(recorded, event.task_id, priority=event.priority, deadline=event.deadline)]
+        case TaskRequeued():
+            return [_requeued(recorded, event)]
         case TaskDeadLettered():
             return [_ended(recorded, event.task_id, Stage.DEAD_LETTERED, event.reason)]
         case TaskCancelled():
@@ -206,6 +212,19 @@ def _completed(recorded: Recorded, event: TaskCompleted) -> Change:
 def _ended(recorded: Recorded, task_id: str, stage: Stage, reason: str) -> Change:
     ended = {"stage": stage.value, "reason": reason, "closes_at": None, "ended_at": recorded.meta.at}
     return _changed(recorded, task_id, **ended)
+
+
+def _requeued(recorded: Recorded, event: TaskRequeued) -> Change:
+    return _changed(
+        recorded,
+        event.task_id,
+        stage=Stage.SUBMITTED.value,
+        agent_id=None,
+        attempts_max=event.attempts_max,
+        deadline=event.deadline,
+        reason=event.reason,
+        ended_at=None,
+    )
 
 
 def _key(recorded: Recorded, task_id: str) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """A task: agents bid for it, one wins, and someone finishes it.
 
-`terms` has the words, `commands` and `events` what may be asked and what happens, `state` how events add up; `submission`, `bidding` and
-`lease` decide. What follows from the facts in a command is computed there, so that a replay proves something.
+`terms` has the words, `commands` and `events` what may be asked and what happens, `state` how events add up; `submission`, `bidding`,
+`lease` and `changes` decide. What follows from the facts in a command is computed there, so that a replay proves something.
 """
 
 from collections.abc import Sequence
@@ -12,8 +12,13 @@ from aggregates.task.bidding import (
     note_stall,
     open_book,
 )
+from aggregates.task.changes import (
+    amend,
+    requeue,
+)
 from aggregates.task.commands import (
     COMMANDS,
+    AmendTask,
     AwardTask,
     CancelTask,
     CompleteTask,
@@ -26,6 +31,7 @@ from aggregates.task.commands import (
     OpenBook,
     PlaceBid,
     RefuseBid,
+    RequeueTask,
     StartTask,
     SubmitTask,
     TaskCommand,
@@ -41,6 +47,7 @@ from aggregates.task.events import (
     BookVoided,
     DependencyMet,
     LeaseExpired,
+    TaskAmended,
     TaskAwarded,
     TaskCancelled,
     TaskCompleted,
@@ -49,6 +56,7 @@ from aggregates.task.events import (
     TaskExpired,
     TaskFailed,
     TaskReopened,
+    TaskRequeued,
     TaskStalled,
     TaskStarted,
     TaskSubmitted,
@@ -109,6 +117,7 @@ __all__ = [
     "RULES",
     "VOIDS_MAX",
     "VOID_SECONDS_MIN",
+    "AmendTask",
     "Attempts",
     "AwardTask",
     "BidAccepted",
@@ -135,6 +144,7 @@ __all__ = [
     "OpenBook",
     "PlaceBid",
     "RefuseBid",
+    "RequeueTask",
     "Round",
     "Seconds",
     "Stage",
@@ -143,6 +153,7 @@ __all__ = [
     "SubmitTask",
     "Task",
     "TaskAccepted",
+    "TaskAmended",
     "TaskAwarded",
     "TaskCancelled",
     "TaskCommand",
@@ -152,6 +163,7 @@ __all__ = [
     "TaskExpired",
     "TaskFailed",
     "TaskReopened",
+    "TaskRequeued",
     "TaskStalled",
     "TaskStarted",
     "TaskSubmitted",
@@ -228,6 +240,11 @@ def decide(task: Task, command: TaskCommand) -> Sequence[TaskEvent]:
             return expire_lease(task, command)
         case EndOverrun():
             return end_overrun(task, command)
+        case RequeueTask():
+            return requeue(task, command)
+        case AmendTask():
+            check_open(stage, command.task_id)
+            return amend(task, command)
         case CancelTask() if stage is Stage.CANCELLED:
             return []
         case ExpireTask() if stage is Stage.EXPIRED:

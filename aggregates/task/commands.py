@@ -186,6 +186,29 @@ class CancelTask(Command[TaskAccepted], frozen=True, kw_only=True):
     reason: Personal[Note] = ""
 
 
+class AmendTask(Command[TaskAccepted], frozen=True, kw_only=True):
+    """Changes what is given of a task that has not ended, and leaves the rest. Sent by an operator or admin, or by the key that submitted
+    the task."""
+
+    task_id: House[TaskId]
+    priority: Priority | None = None
+    deadline: Instant | None = None
+
+
+class RequeueTask(Command[TaskAccepted], frozen=True, kw_only=True):
+    """A dead letter is offered again: with as many more attempts, and until a new deadline where the old one has passed. Sent by an
+    operator or admin. The coordinator sets who did what the task must be independent of, and what this node allows at most."""
+
+    is_new_work = True
+
+    task_id: House[TaskId]
+    attempts: Attempts | None = None
+    deadline: Instant | None = None
+    reason: Personal[Note] = ""
+    doers: House[tuple[Doer, ...]] = ()
+    attempts_allowed: House[int] = ATTEMPTS_MAX
+
+
 class ExpireTask(Command[None], frozen=True, kw_only=True):
     """The deadline has passed. Sent by the coordinator alone."""
 
@@ -208,6 +231,8 @@ TaskCommand = (
     | ExpireLease
     | EndOverrun
     | CancelTask
+    | AmendTask
+    | RequeueTask
     | ExpireTask
 )
 COMMANDS = get_args(TaskCommand)

@@ -2,7 +2,7 @@
 
 from typing import get_args
 
-from aggregates.task.terms import StallReason, TaskType, VoidReason
+from aggregates.task.terms import Doer, StallReason, TaskType, VoidReason
 from aggregates.values.document import Document
 from aggregates.values.ids import AgentId, TaskId
 from aggregates.values.ranking import Ranked
@@ -175,6 +175,36 @@ class TaskCancelled(Event, frozen=True, kw_only=True):
     data_subject: str = ""
 
 
+class TaskAmended(Event, frozen=True, kw_only=True):
+    """Both values as they are now, changed or not."""
+
+    task_id: TaskId
+    priority: int
+    deadline: float | None
+
+
+class TaskRequeued(Event, frozen=True, kw_only=True):
+    """A dead letter waits for a book again. `attempts_max` counts all attempts, those before too: tokens go on from where they were."""
+
+    task_id: TaskId
+    attempt: int
+    """The number of the attempt to come."""
+    attempts_max: int
+    round: int
+    """The number of its last book."""
+    task_type: TaskType
+    capabilities: tuple[str, ...]
+    priority: int
+    independent_of: tuple[str, ...]
+    doers: tuple[Doer, ...]
+    budget_seconds: float
+    bidding_seconds: float
+    deadline: float | None
+    requeued_at: float
+    reason: Personal[str]
+    data_subject: str = ""
+
+
 class TaskExpired(Event, frozen=True, kw_only=True):
     task_id: TaskId
     deadline: float
@@ -198,6 +228,8 @@ TaskEvent = (
     | TaskReopened
     | TaskDeadLettered
     | TaskCancelled
+    | TaskAmended
+    | TaskRequeued
     | TaskExpired
 )
 EVENTS = get_args(TaskEvent)

@@ -10,6 +10,7 @@ from aggregates.task.events import (
     BookVoided,
     DependencyMet,
     LeaseExpired,
+    TaskAmended,
     TaskAwarded,
     TaskCancelled,
     TaskCompleted,
@@ -18,6 +19,7 @@ from aggregates.task.events import (
     TaskExpired,
     TaskFailed,
     TaskReopened,
+    TaskRequeued,
     TaskStalled,
     TaskStarted,
     TaskSubmitted,
@@ -48,6 +50,8 @@ class Task(State, frozen=True, kw_only=True):
     voids: int = 0
     """Books in a row that found no winner."""
     voids_since: float = 0.0
+    requeued_after: int = -1
+    """The attempts that it had when it was offered again as a dead letter."""
     stalled: str = ""
     """Why there was nobody to call."""
     eligible: tuple[str, ...] = ()
@@ -63,6 +67,12 @@ class Task(State, frozen=True, kw_only=True):
 
 
 initial = Task()
+
+STAGE_BY_END: dict[type[TaskEvent], Stage] = {
+    TaskDeadLettered: Stage.DEAD_LETTERED,
+    TaskCancelled: Stage.CANCELLED,
+    TaskExpired: Stage.EXPIRED,
+}
 
 
 def evolve(task: Task, event: TaskEvent) -> Task:
@@ -116,12 +126,12 @@ def evolve(task: Task, event: TaskEvent) -> Task:
             return replace(task, assignee="")
         case TaskReopened():
             return replace(task, stage=Stage.SUBMITTED)
-        case TaskDeadLettered():
-            return replace(_closed(task), stage=Stage.DEAD_LETTERED)
-        case TaskCancelled():
-            return replace(_closed(task), stage=Stage.CANCELLED)
-        case TaskExpired():
-            return replace(_closed(task), stage=Stage.EXPIRED)
+        case TaskDeadLettered() | TaskCancelled() | TaskExpired():
+            return replace(_closed(task), stage=STAGE_BY_END[type(event)])
+        case TaskAmended():
+            return replace(task, priority=event.priority, deadline=event.deadline)
+        case TaskRequeued():
+            return _requeued(task, event)
 
 
 def _submitted(event: TaskSubmitted) -> Task:
@@ -138,6 +148,20 @@ def _submitted(event: TaskSubmitted) -> Task:
         deadline=event.deadline,
         attempts_max=event.attempts_max,
         data_subject=event.data_subject,
+    )
+
+
+def _requeued(task: Task, event: TaskRequeued) -> Task:
+    return replace(
+        task,
+        stage=Stage.SUBMITTED,
+        attempts_max=event.attempts_max,
+        requeued_after=task.attempt,
+        deadline=event.deadline,
+        assignee="",
+        voids=0,
+        voids_since=0.0,
+        stalled="",
     )
 
 

@@ -161,6 +161,11 @@ OPERATIONS: dict[str, Operation] = {
     "tasks.page": Operation("list_tasks"),
     "tasks.find": Operation("get_task"),
     "tasks.cancel": Operation("cancel_task", ("task_unknown", *TASK_ENDED)),
+    "tasks.amend": Operation("amend_task", ("task_unknown", "422 deadline_passed", *TASK_ENDED)),
+    "tasks.requeue": Operation(
+        "requeue_task",
+        ("task_unknown", "not_a_dead_letter", "422 deadline_passed", "attempts_too_many", "independence_unclear"),
+    ),
     "tasks.report": Operation(
         "report_task",
         ("task_unknown", "token_unknown", "token_stale", "not_the_holder", "result_unfit", "409 deadline_passed", *TASK_NOT_HELD),

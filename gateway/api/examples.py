@@ -177,6 +177,8 @@ BODIES: dict[str, Named] = {
         "deadline": {"task_type": "analysis", "capabilities": ["spelling"], "deadline": "2999-12-31T12:00:00Z"},
         "least": {"task_type": "monitoring"},
     },
+    "AmendTaskBody": {"sooner": {"priority": 5, "deadline": "2999-12-31T12:00:00Z"}},
+    "RequeueTaskBody": {"again": {"attempts": 2, "reason": "the disk is mended"}},
     "TaskStatus": {
         "started": {"status": "started", "token": 1},
         "completed": {"status": "completed", "token": 1, "result": {"mistakes": 3}},

@@ -202,8 +202,9 @@ TASKS = Part(
         Code("task_is_expired", (409,), "The task's deadline has passed.", "Submit it anew with a later deadline."),
         Code(
             "task_is_dead_lettered", (409,), "No agent could be found for the task, or all attempts are used up.",
-            "Read its `reason`, then submit it anew.",
+            "Read its `reason`, then have it offered again: `POST /v1/tasks/{task_id}/requeue`.",
         ),
+        Code("not_a_dead_letter", (409,), "Only a dead letter can be offered again.", "Read its `stage`."),
         Code("dependency_unknown", (422,), "A task that it depends on is unknown.", "Submit that one first."),
         Code("dependency_failed", (422,), "A task that it depends on has ended without a result.", "Submit that one anew first."),
         Code("independence_unclear", (422,), "`independent_of` names a task that is no dependency.", "Name it in `dependencies` too."),

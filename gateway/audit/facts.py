@@ -28,6 +28,7 @@ from aggregates.task import (
     OpenBook,
     PlaceBid,
     RefuseBid,
+    RequeueTask,
     Stage,
     StartTask,
     SubmitTask,
@@ -90,6 +91,7 @@ class Facts:
             FailDependent: self._dependency_end,
             OpenBook: self._call,
             NoteStall: self._stall,
+            RequeueTask: self._offer_again,
             AwardTask: self._award,
             ExpireLease: self._silence_of_holder,
             LoseAgent: self._silence,
@@ -226,6 +228,13 @@ class Facts:
         called = {candidate.agent_id for candidate in command.candidates}
         left_out = sorted({name for name, _ in books.able(task.capabilities)} - called)
         self._check("candidates left out", [], left_out)
+
+    def _offer_again(self, command: RequeueTask, _: Books) -> None:
+        task = self._told.before
+        if isinstance(task, Task):
+            self._doers(command.doers, task)
+        else:
+            self.counts.unknown += 1
 
     def _called(self, command: OpenBook | NoteStall, books: Books) -> Task | None:
         """The task, whose candidates and earlier doers are judged; None where nobody knows it."""

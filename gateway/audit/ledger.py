@@ -29,6 +29,7 @@ from aggregates.task import (
     TaskDeadLettered,
     TaskExpired,
     TaskFailed,
+    TaskRequeued,
     TaskSubmitted,
 )
 from runtime.records import Event, Meta
@@ -180,7 +181,7 @@ class Books:
                 self._register(position, event, meta)
             case AgentUpdated() | AgentDraining() | AgentLost() | AgentReturned() | AgentDeregistered():
                 self._change(position, event, meta)
-            case TaskSubmitted():
+            case TaskSubmitted() | TaskRequeued():
                 self.work[event.task_id] = Work(event.bidding_seconds)
             case _:
                 work = self.work.get(getattr(event, "task_id", ""))

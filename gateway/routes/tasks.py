@@ -11,9 +11,11 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from aggregates.task import (
+    AmendTask,
     CancelTask,
     CompleteTask,
     FailTask,
+    RequeueTask,
     Stage,
     StartTask,
     SubmitTask,
@@ -81,12 +83,38 @@ SubmitTaskBody = msgspec.defstruct(
 )
 
 
+AmendTaskBody = msgspec.defstruct(
+    "AmendTaskBody",
+    [("deadline", Instant | Moment | None, None)],
+    bases=(body_type(AmendTask),),
+    namespace={"__doc__": "What changes; the rest is left. A deadline as at submission."},
+    module=__name__,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+)
+RequeueTaskBody = msgspec.defstruct(
+    "RequeueTaskBody",
+    [("deadline", Instant | Moment | None, None)],
+    bases=(body_type(RequeueTask),),
+    namespace={"__doc__": "A new chance for a dead letter: as many attempts as the node allows, where none are named."},
+    module=__name__,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+)
+
+
+def _with_moment(fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields with a deadline in seconds since the epoch."""
+    deadline = fields["deadline"]
+    return fields | {"deadline": deadline.timestamp()} if isinstance(deadline, datetime) else fields
+
+
 async def submit(call: Call) -> Response:
     """Takes a task on; agents with its skills are called for bids."""
     body: Any = await call.body(SubmitTaskBody)
-    fields = msgspec.structs.asdict(body)
-    if isinstance(body.deadline, datetime):
-        fields["deadline"] = body.deadline.timestamp()
+    fields = _with_moment(msgspec.structs.asdict(body))
     task_id = call.node.system.ids.new()
     call.node.system.journal.is_new(stream(task_id))
     accepted = await call.ask(SubmitTask(task_id=task_id, submitted_by=call.principal.name, **fields))
@@ -133,13 +161,37 @@ def _with_bids(
     return row | {"bids": bids.newest(connection, tenant, task_id=task_id, limit=BIDS_SHOWN_MAX)}
 
 
-async def cancel(call: Call) -> Response:
-    """Nobody needs the task any more. Who may only submit may cancel what they have submitted."""
+async def amend(call: Call) -> Response:
+    """Gives the task another priority or deadline. Who may only submit may amend what they have submitted."""
+    body: Any = await call.body(AmendTaskBody)
+    task_id = await _own(call)
+    fields = _with_moment(msgspec.structs.asdict(body))
+    await call.begin(stream(task_id))
+    return await call.written(await call.ask(AmendTask(task_id=task_id, **fields)), _row(call))
+
+
+async def requeue(call: Call) -> Response:
+    """Offers a dead letter again, with new attempts."""
+    body: Any = await call.body_or(RequeueTaskBody)
+    task_id = call.path["task_id"]
+    await call.begin(stream(task_id))
+    fields = _with_moment(msgspec.structs.asdict(body))
+    return await call.written(await call.ask(RequeueTask(task_id=task_id, **fields)), _row(call))
+
+
+async def _own(call: Call) -> str:
+    """The id of a task that the caller may change. Raises `HTTPException` 403 where somebody else has submitted it."""
     task_id = call.path["task_id"]
     if Permission.TASKS_MANAGE not in call.principal.permissions:
         row = found(await call.look(tasks.find, call.tenant, task_id), "task", task_id)
         if row["submitted_by"] != call.principal.name:
             raise HTTPException(403, "somebody else has submitted this task")
+    return task_id
+
+
+async def cancel(call: Call) -> Response:
+    """Nobody needs the task any more. Who may only submit may cancel what they have submitted."""
+    task_id = await _own(call)
     await call.begin(stream(task_id))
     return await call.written(await call.ask(CancelTask(task_id=task_id, reason=call.reason)), _row(call))
 
@@ -224,6 +276,34 @@ routes = (
         Permission.TASKS_SUBMIT,
         reply=TaskAccepted,
         query=(REASON,),
+        acts=True,
+        guards=STREAM,
+        others=(204,),
+        also=(rows.WholeTask,),
+        headers=(RETURN,),
+        asks_once=True,
+    ),
+    Endpoint(
+        "PATCH",
+        TASK,
+        amend,
+        Permission.TASKS_SUBMIT,
+        AmendTaskBody,
+        TaskAccepted,
+        acts=True,
+        guards=STREAM,
+        others=(204,),
+        also=(rows.WholeTask,),
+        headers=(RETURN,),
+        asks_once=True,
+    ),
+    Endpoint(
+        "POST",
+        f"{TASK}/requeue",
+        requeue,
+        Permission.TASKS_MANAGE,
+        RequeueTaskBody | None,
+        TaskAccepted,
         acts=True,
         guards=STREAM,
         others=(204,),

@@ -22,6 +22,7 @@ from aggregates.agent import (
 )
 from aggregates.key import Authenticate, KeyRevoked
 from aggregates.task import (
+    AmendTask,
     BidPlaced,
     BookOpened,
     BookVoided,
@@ -30,11 +31,13 @@ from aggregates.task import (
     DependencyMet,
     FailTask,
     LeaseExpired,
+    RequeueTask,
     StartTask,
     SubmitTask,
     TaskAccepted,
     TaskAwarded,
     TaskCompleted,
+    TaskDeadLettered,
     TaskExpired,
     TaskFailed,
     TaskReopened,
@@ -256,6 +259,42 @@ async def test_a_task_whose_every_agent_is_excluded_says_so_once(tmp_path: Path)
         await crew.register("bob")
         assert (await crew.next(BookOpened)).eligible == ("bob",)
         assert coordinator.memory.tasks["t2"].stalled == ""
+
+
+async def test_a_dead_letter_that_is_requeued_is_called_for_again_and_keeps_out_who_it_must_be_independent_of(
+    tmp_path: Path,
+) -> None:
+    async with open_crew(tmp_path) as crew:
+        await crew.register("ann")
+        await crew.submit("t1")
+        await crew.awarded("t1", "ann")
+        await crew.ask(CompleteTask(task_id="t1", agent_id="ann", token=1))
+        await crew.register("bob", slots=2)
+        await crew.submit("t2", dependencies=("t1",), independent_of=("t1",), attempts_max=1)
+        await crew.awarded("t2", "bob")
+        await crew.ask(FailTask(task_id="t2", agent_id="bob", token=1))
+        await crew.next(TaskDeadLettered, task_id="t2")
+        with pytest.raises(Refused, match="attempts_too_many"):
+            await crew.ask(RequeueTask(task_id="t2", attempts=99))
+        await crew.ask(RequeueTask(task_id="t2", attempts=1))
+        await crew.ask(RequeueTask(task_id="t2", attempts=1))
+        assert (await crew.next(BookOpened, task_id="t2")).eligible == ("bob",)
+        memory = the_coordinator(crew).memory
+        assert "t2" in memory.tasks
+        assert "t2" not in memory.ended
+        assert memory.ended_order == ["t1"]
+
+
+async def test_an_amended_task_is_called_for_in_its_new_place_and_expires_at_its_new_deadline(tmp_path: Path) -> None:
+    async with open_crew(tmp_path, BRISK) as crew:
+        now = crew.system.clock.now()
+        for name in ("t1", "t2", "t3"):
+            await crew.submit(name, priority=3, deadline=now + 50)
+        await crew.ask(AmendTask(task_id="t3", priority=5))
+        await crew.ask(AmendTask(task_id="t2", priority=1, deadline=crew.system.clock.now() + 0.3))
+        assert (await crew.next(TaskExpired)).task_id == "t2"
+        await crew.register("ann")
+        assert (await crew.next(BookOpened)).task_id == "t3"
 
 
 async def test_dependents_of_a_task_without_result_fail_with_it_down_the_line(tmp_path: Path) -> None:

@@ -186,6 +186,15 @@ def _tasks() -> Iterator[tuple[str, Life]]:
     yield "task-overrun", [*won, start, _example(task.EndOverrun)]
     yield "task-withdrawn", [submit, call, bid, _example(task.WithdrawBid), refuse, award]
     yield "task-cancelled", [submit, _example(task.CancelTask)]
+    yield (
+        "task-amended",
+        [
+            submit,
+            _example(task.AmendTask),
+            *_without_winner(),
+            _example(task.RequeueTask, deadline=AT + 9900, at=AT + 9000),
+        ],
+    )
     yield "task-late", [_example(task.SubmitTask, deadline=AT + 100), _example(task.ExpireTask)]
     yield "task-voided", [submit, *_without_winner()]
 

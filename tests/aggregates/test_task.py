@@ -9,10 +9,12 @@ from aggregates import task
 from aggregates.task import (
     VOID_SECONDS_MIN,
     VOIDS_MAX,
+    AmendTask,
     AwardTask,
     CancelTask,
     CompleteTask,
     DependencyFact,
+    Doer,
     EndOverrun,
     ExpireLease,
     ExpireTask,
@@ -22,6 +24,7 @@ from aggregates.task import (
     OpenBook,
     PlaceBid,
     RefuseBid,
+    RequeueTask,
     Stage,
     StartTask,
     SubmitTask,
@@ -51,6 +54,8 @@ EXPIRE_LEASE: ExpireLease = command_by_type[ExpireLease]
 OVERRUN: EndOverrun = command_by_type[EndOverrun]
 CANCEL: CancelTask = command_by_type[CancelTask]
 EXPIRE: ExpireTask = command_by_type[ExpireTask]
+AMEND: AmendTask = command_by_type[AmendTask]
+REQUEUE: RequeueTask = command_by_type[RequeueTask]
 
 WAITS = replace(
     SUBMIT,
@@ -63,6 +68,7 @@ BIDDING: tuple[Command[Any], ...] = (SUBMIT, OPEN, BID, REFUSE)
 AWARDED: tuple[Command[Any], ...] = (*BIDDING, AWARD)
 REOPENED: tuple[Command[Any], ...] = (*AWARDED, FAIL)
 EARLY = replace(AWARD, at=AT + 1)
+DEAD: tuple[Command[Any], ...] = (replace(SUBMIT, attempts_max=1), OPEN, BID, REFUSE, AWARD, FAIL)
 
 OUTCOMES = (
     Outcome(SUBMIT, ["TaskSubmitted"], [], [SUBMIT], "task_exists", [WAITS]),
@@ -74,6 +80,8 @@ OUTCOMES = (
     Outcome(WITHDRAW, ["BidWithdrawn"], BIDDING, [*BIDDING, WITHDRAW], "bid_unknown", [SUBMIT, OPEN]),
     Outcome(REFUSE, ["BidRefused"], [SUBMIT, OPEN], [SUBMIT, OPEN, REFUSE], "book_closed", [SUBMIT]),
     Outcome(EARLY, ["TaskAwarded"], BIDDING, [*BIDDING, EARLY], "book_open", [SUBMIT, OPEN, BID]),
+    Outcome(AMEND, ["TaskAmended"], [SUBMIT], [SUBMIT, AMEND], "task_is_cancelled", [SUBMIT, CANCEL]),
+    Outcome(REQUEUE, ["TaskRequeued"], DEAD, [*DEAD, REQUEUE], "not_a_dead_letter", AWARDED),
     Outcome(START, ["TaskStarted"], AWARDED, [*AWARDED, START], "token_stale", REOPENED),
     Outcome(COMPLETE, ["TaskCompleted"], AWARDED, [*AWARDED, COMPLETE], "token_stale", REOPENED),
     Outcome(EXPIRE_LEASE, ["LeaseExpired", "TaskReopened"], AWARDED, REOPENED, "task_unknown", []),
@@ -294,6 +302,44 @@ def test_the_award_says_why() -> None:
     (beaten,) = task.decide(state(task, SUBMIT, OPEN, BID, replace(BID, agent_id="bob", price=9.0)), AWARD)
     assert isinstance(beaten, TaskAwarded)
     assert beaten.reason.startswith("ann scored 0.")
+
+
+def happens(command: Command[Any], *before: Command[Any]) -> list[str]:
+    decided = task.decide(state(task, *before), command)  # type: ignore[arg-type]
+    return [type(event).__name__ for event in decided]
+
+
+def test_a_task_is_amended_while_it_has_not_ended_and_not_into_the_past() -> None:
+    assert happens(AMEND, *AWARDED) == ["TaskAmended"]
+    assert (state(task, SUBMIT, AMEND).priority, state(task, SUBMIT, AMEND).deadline) == (5, AT + 90)
+    later = replace(AMEND, priority=None, deadline=AT + 200)
+    assert (state(task, SUBMIT, AMEND, later).priority, state(task, SUBMIT, AMEND, later).deadline) == (5, AT + 200)
+    assert refusal(replace(AMEND, deadline=AT - 1), SUBMIT).code == "deadline_passed"
+    assert happens(EXPIRE, DEADLINE, AMEND) == ["TaskExpired"]
+    with pytest.raises(Refused, match="deadline_ahead"):
+        happens(EXPIRE, DEADLINE, later)
+
+
+def test_a_dead_letter_is_offered_again_with_new_attempts_and_its_tokens_go_on() -> None:
+    again = state(task, *DEAD, REQUEUE)
+    assert (again.stage, again.attempt, again.attempts_max, again.deadline) == (Stage.SUBMITTED, 1, 3, AT + 900)
+    book = (replace(OPEN, round=2), replace(BID, round=2), replace(REFUSE, round=2), replace(AWARD, round=2))
+    assert state(task, *DEAD, REQUEUE, *book).attempt == 2
+    assert refusal(FAIL, *DEAD, REQUEUE, *book).code == "token_stale"
+    assert refusal(REQUEUE, *DEAD, REQUEUE, *book).code == "not_a_dead_letter"
+    assert state(task, *DEAD, replace(REQUEUE, attempts=None)).attempts_max == 1 + REQUEUE.attempts_allowed
+
+
+def test_all_that_keeps_a_dead_letter_from_being_offered_again_is_told_at_once() -> None:
+    done = DependencyFact(task_id="t0", stage=Stage.COMPLETED, position=5)
+    alone = replace(SUBMIT, attempts_max=1, dependencies=("t0",), independent_of=("t0",), dependency_facts=(done,))
+    dead = (alone, *DEAD[1:])
+    wrong = replace(REQUEUE, attempts=9, attempts_allowed=4, deadline=AT)
+    told = refusal(wrong, *dead)
+    assert (told.code, told.status) == ("deadline_passed", 422)
+    assert all(code in told.detail for code in ("attempts_too_many: 4", "independence_unclear: it is not at hand"))
+    who = Doer(task_id="t0", agent_id="cid", position=5)
+    assert happens(replace(REQUEUE, doers=(who,)), *dead) == ["TaskRequeued"]
 
 
 def test_what_was_submitted_is_recorded_in_one_order() -> None:

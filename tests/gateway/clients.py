@@ -86,6 +86,18 @@ class Client:
         assert answer.status_code == 201, answer.text
         return AgentClient(self.node, self.http, answer.json()["key"], agent_id)
 
+    async def dead_letter(self) -> str:
+        """A task whose one attempt has failed."""
+        agent = await self.register("once", capabilities=["once"])
+        task_id = await self.submit(capabilities=["once"], attempts_max=1)
+        async with agent.socket() as socket:
+            await socket.next("welcome")
+            await socket.next("call")
+            await socket.ask(type="bid", task_id=task_id, price=1.0, eta_seconds=1.0)
+            award = await socket.next("award")
+            await socket.ask(type="fail", task_id=task_id, token=award["token"], reason="too hard")
+        return task_id
+
     async def with_role(self, role: Role, tenant: str = "default") -> "Client":
         """A client with a new key; of another tenant where one is named."""
         key_id = self.node.system.ids.new()

@@ -173,3 +173,39 @@ async def test_the_log_knows_who_and_why(admin: Client) -> None:
     assert record.meta.correlation == trace
     assert record.meta.principal == record.event.submitted_by  # type: ignore[attr-defined]
     assert record.meta.principal.startswith("admin:")
+
+
+async def test_who_submitted_a_task_amends_it_and_others_who_only_submit_do_not(admin: Client) -> None:
+    mine, theirs = await admin.with_role(Role.DEVELOPER), await admin.with_role(Role.DEVELOPER)
+    task_id = await mine.submit(capabilities=[], deadline="2999-12-31T12:00:00Z")
+    path = f"/v1/tasks/{task_id}"
+    tag = (await admin.ask("GET", path)).headers["ETag"]
+    assert (await theirs.ask("PATCH", path, {"priority": 5})).status_code == 403
+    assert (await mine.ask("PATCH", path, {"priority": 9})).json()["errors"][0]["pointer"] == "/priority"
+    past = await mine.ask("PATCH", path, {"deadline": "2001-01-01T00:00:00Z"})
+    assert (past.status_code, past.json()["type"].rpartition(":")[2]) == (422, "deadline_passed")
+    assert (await mine.ask("PATCH", path, {"priority": 5}, If_Match=tag)).status_code == 200
+    assert (await mine.ask("PATCH", path, {"priority": 4}, If_Match=tag)).status_code == 412
+    row = await admin.get(path)
+    assert (row["priority"], row["deadline"]) == (5, 32503636800.0)
+    assert (await mine.ask("POST", f"{path}/requeue")).status_code == 403
+    assert (await admin.ask("POST", f"{path}/requeue")).json()["type"].endswith("not_a_dead_letter")
+
+
+async def test_a_dead_letter_is_won_and_done_after_it_was_requeued(admin: Client) -> None:
+    task_id = await admin.dead_letter()
+    path = f"/v1/tasks/{task_id}"
+    assert (await admin.get(path))["stage"] == "dead_lettered"
+    assert (await admin.ask("POST", f"{path}/requeue", {"attempts": 1, "reason": "once more"})).status_code == 200
+    assert (await admin.get(path))["attempts_max"] == 2
+    await admin.ask("DELETE", "/v1/agents/once")
+    other = await admin.register("other", capabilities=["once"])
+    async with other.socket(after=0) as socket:
+        await socket.next("welcome")
+        call = await socket.next("call")
+        assert (call["task_id"], call["attempt"]) == (task_id, 2)
+        await socket.ask(type="bid", task_id=task_id, price=1.0, eta_seconds=1.0)
+        token = (await socket.next("award"))["token"]
+        await socket.ask(type="complete", task_id=task_id, token=token, result={"value": 1})
+    row = await admin.get(path)
+    assert (row["stage"], row["token"], row["ended_at"] is not None) == ("completed", 2, True)

@@ -129,6 +129,8 @@ async def scenes(admin: Client, spare: AgentClient) -> list[tuple[str, str, Any]
         ("PATCH /v1/agents/{agent_id}", agent, {"slots": 3}),
         ("POST /v1/agents/{agent_id}/drain", f"{agent}/drain", {"reason": "rest"}),
         ("DELETE /v1/agents/{agent_id}", agent, None),
+        ("PATCH /v1/tasks/{task_id}", f"/v1/tasks/{task_id}", {"priority": 5}),
+        ("POST /v1/tasks/{task_id}/requeue", f"/v1/tasks/{await admin.dead_letter()}/requeue", None),
         ("DELETE /v1/tasks/{task_id}", f"/v1/tasks/{task_id}", None),
         ("DELETE /v1/solves/{job_id}", f"/v1/solves/{job['job_id']}", None),
         ("POST /v1/blobs/collection", "/v1/blobs/collection?dry_run=true", None),

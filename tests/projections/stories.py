@@ -94,7 +94,8 @@ def told(seed: int, steps: int) -> Story:
     for step in range(steps):
         story.at += random.choice((0.01, 0.02, 0.05))
         tenant = random.choice(TENANTS)
-        random.choices(TELLERS, WEIGHTS)[0](story, random, tenant, step)
+        tell, own = random.choices(TELLERS, WEIGHTS)[0], Random(random.random())  # one that draws more changes no other
+        tell(story, own, tenant, step)
     return story
 
 
@@ -160,7 +161,12 @@ def _tasks(story: Story, tenant: str) -> list[str]:
 
 def _task(story: Story, random: Random, tenant: str, step: int) -> None:
     """One of the commands that may follow for a task; what does not is refused."""
-    names = [name for name in _tasks(story, tenant) if story.states[tenant, task.stream(name)].stage not in task.ENDED]
+    names = [
+        name
+        for name in _tasks(story, tenant)
+        if (stage := story.states[tenant, task.stream(name)].stage) not in task.ENDED
+        or stage is task.Stage.DEAD_LETTERED
+    ]
     if not names:
         return
     task_id = random.choice(names[-3:])
@@ -208,6 +214,8 @@ def _following(state: task.Task, random: Random, common: dict[str, Any]) -> list
         (rarely(any_stage), task.ExpireTask(**{**common, "at": at + 9.0})),
         ((stage.SUBMITTED,), task.NoteStall(**common)),
         (rarely(any_stage), task.CancelTask(**common, reason="no longer needed")),
+        (rarely(any_stage), task.AmendTask(**common, priority=random.randint(1, 5))),
+        ((stage.DEAD_LETTERED,), task.RequeueTask(**common, attempts=1, reason="once more")),
     ]
 
 

@@ -53,7 +53,7 @@ def read():
 
 
 def test_every_event_of_every_aggregate_is_applied_by_every_projection():
-    kinds = {record.kind for seed in range(12) for record in story(seed).records}
+    kinds = {record.kind for seed in range(30) for record in story(seed).records}
     assert kinds == {
         f"{module.__name__.rpartition('.')[2]}.{event.__name__}" for module in AGGREGATES for event in module.EVENTS
     }

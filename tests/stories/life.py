@@ -217,6 +217,12 @@ async def _end_otherwise(party: Party) -> None:
     await party.submit("waits", dependencies=("dropped",))
     await party.ask(task.CancelTask(task_id="dropped", reason="enough"))
     await party.seen("task.TaskFailed", "waits")
+    await party.submit("pressing", capabilities=("cutting",), bidding_seconds=5.0, attempts_max=1)
+    await party.ask(task.AmendTask(task_id="pressing", priority=5))
+    await _award_to(party, "pressing", "ann", 1)
+    await party.ask(task.FailTask(task_id="pressing", agent_id="ann", token=1, reason="no light"))
+    await party.ask(task.RequeueTask(task_id="pressing", attempts=1, reason="there is light again"))
+    await party.ask(task.CancelTask(task_id="pressing", reason="too dark after all"))
     await party.submit("late", capabilities=("cutting",), deadline=party.node.system.clock.now() + 2.0)
     await party.seen("task.TaskExpired", "late")
 

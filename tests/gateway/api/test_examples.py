@@ -148,11 +148,14 @@ async def _agents_and_tasks(story: Story) -> None:
         task_id = (await story.send("POST", "/v1/tasks", "task"))["task_id"]
         await recorded(admin, "task.BookOpened", f"task-{task_id}")
         story.instead[TASK_ID] = task_id
+        await story.send("PATCH", "/v1/tasks/{task_id}")
         await story.send("POST", "/v1/tasks/{task_id}/bids", by=ann)
         await story.send("POST", "/v1/tasks/{task_id}/refusals", by=ivy)  # now all have answered
         await recorded(admin, "task.TaskAwarded", f"task-{task_id}")
         for report in reports:
             await story.send("PUT", "/v1/tasks/{task_id}/status", report, by=ann)
+    story.instead[TASK_ID] = await admin.dead_letter()
+    await story.send("POST", "/v1/tasks/{task_id}/requeue")
     await story.send("POST", "/v1/agents", "least")
     await story.send("POST", "/v1/agents/{agent_id}/drain", by=ann)
 

@@ -298,7 +298,8 @@ async def _work_with_tasks(admin: Client) -> None:
     done = {"status": "completed", "token": 1, "result": {"value": 3}}
     await _do(winner, ("PUT", f"{task}/status", {"status": "started", "token": 1}), ("PUT", f"{task}/status", done))
     other = await admin.submit(capabilities=[])
-    await _do(admin, ("DELETE", f"/v1/tasks/{other}", None))
+    await _do(admin, ("PATCH", f"/v1/tasks/{other}", {"priority": 5}), ("DELETE", f"/v1/tasks/{other}", None))
+    await _do(admin, ("POST", f"/v1/tasks/{await admin.dead_letter()}/requeue", None))
     await _do(admin, ("GET", "/v1/tasks?stage=completed&agent_id=a1", None), ("GET", task, None))
     await _do(admin, ("GET", f"{task}/bids", None), ("GET", "/v1/tasks", None))
 
