@@ -15,6 +15,7 @@ from agents.calls import Decision, award, expire_lease, openings, stalls, tell_d
 from agents.entries import AgentEntry, TaskEntry
 from agents.open_tasks import SKILLS_MAX, OpenTasks, remember
 from aggregates import agent as agents
+from aggregates import coordination as coordinations
 from aggregates import key as keys
 from aggregates import task as tasks
 from aggregates.agent import (
@@ -34,6 +35,7 @@ from aggregates.agent import (
     ReturnAgent,
     UpdateAgent,
 )
+from aggregates.coordination import CoordinationStands, FindCoordination, StartCoordination, StopCoordination
 from aggregates.key import IssueKey, RevokeKey
 from aggregates.task import (
     BUDGET_GRACE_SECONDS,
@@ -98,6 +100,9 @@ CoordinatorCommand = (
     | CancelTask
     | AmendTask
     | RequeueTask
+    | StopCoordination
+    | StartCoordination
+    | FindCoordination
 )
 
 
@@ -133,8 +138,11 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
         CancelTask,
         AmendTask,
         RequeueTask,
+        StopCoordination,
+        StartCoordination,
+        FindCoordination,
     )
-    hears = (*agents.EVENTS, *tasks.EVENTS)
+    hears = (*agents.EVENTS, *tasks.EVENTS, *coordinations.EVENTS)
     FOLD = 3
 
     def __init__(self, here: Surroundings, terms: Terms = DEFAULT_TERMS) -> None:
@@ -178,6 +186,26 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
                 return self._on_task(message)
             case RequeueTask():
                 return self._requeue(message)
+            case StopCoordination() | StartCoordination():
+                return self._stop_or_start(message)
+            case FindCoordination():
+                return reply(message, self._stands())
+
+    def _stop_or_start(self, command: StopCoordination | StartCoordination) -> Effect:
+        stood = self._stands()
+
+        def answer(recorded: Sequence[Recorded]) -> Reply:
+            if not recorded:
+                return reply(command, stood)
+            running, reason = isinstance(command, StartCoordination), getattr(command, "reason", "")
+            return reply(command, CoordinationStands(running=running, since=recorded[0].meta.at, reason=reason))
+
+        return Effect([(coordinations.stream(self.here.key), command)], answer)
+
+    def _stands(self) -> CoordinationStands:
+        memory = self.memory
+        since = memory.stopped_at or memory.started_at
+        return CoordinationStands(running=not memory.stopped_at, since=since, reason=memory.stop_reason)
 
     def _register(self, command: RegisterAgent) -> Effect:
         known = self.memory.agents.get(command.agent_id)
@@ -290,7 +318,7 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
     def concerns(self, recorded: Recorded) -> bool:
         """A bid that is not the last one awaited is what comes most, and nothing follows from it."""
         event, memory = recorded.event, self.memory
-        if type(event) is not BidPlaced or memory.moved_position > self.looked_position:
+        if type(event) is not BidPlaced or (memory.moved_position > self.looked_position and not memory.stopped_at):
             return True
         task = memory.tasks.get(event.task_id)
         return task is not None and memory.complete(task)
@@ -302,7 +330,7 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
 
     def _openings(self, at: float, due: float = 0.0) -> list[Decision]:
         """The books to open, unless a look after the last change, and after what fell `due`, has found none."""
-        if self.memory.moved_position <= self.looked_position and due <= self.looked_at:
+        if self.memory.stopped_at or (self.memory.moved_position <= self.looked_position and due <= self.looked_at):
             return []
         found = openings(self.memory, at)
         if not found:

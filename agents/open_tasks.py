@@ -22,6 +22,7 @@ from aggregates.agent import (
     AgentReturned,
     AgentUpdated,
 )
+from aggregates.coordination import CoordinationStarted, CoordinationStopped
 from aggregates.task import (
     ENDED,
     BidPlaced,
@@ -82,6 +83,11 @@ class OpenTasks(Struct, kw_only=True, dict=True):
     departed_order: list[str] = field(default_factory=list)
     skills: dict[str, int] = field(default_factory=dict)
     """Every skill that an agent has ever offered, with the position of its first offer."""
+    stopped_at: float = 0.0
+    """Since when no work is given out; 0 while it is."""
+    started_at: float = 0.0
+    """Since when it is given out again, where it was stopped before."""
+    stop_reason: str = ""
     moved_position: int = 0
     """The last event after which a book might be opened that could not be opened before."""
 
@@ -107,6 +113,10 @@ def remember(memory: OpenTasks, recorded: Recorded) -> OpenTasks:
     if not isinstance(event, QUIET):
         memory.moved_position = position
     match event:
+        case CoordinationStopped():
+            memory.stopped_at, memory.stop_reason = recorded.meta.at, event.reason
+        case CoordinationStarted():
+            memory.started_at, memory.stopped_at, memory.stop_reason = recorded.meta.at, 0.0, ""
         case AgentRegistered():
             _register(memory, event, recorded)
         case AgentUpdated() | AgentDraining() | AgentLost() | AgentReturned() | AgentDeregistered():

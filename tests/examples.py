@@ -7,6 +7,7 @@ from aggregates import (
     action,
     agent,
     archive,
+    coordination,
     journal,
     journal_key,
     key,
@@ -159,6 +160,8 @@ COMMANDS = (
     user.DisableUser(user_id="u1", reason="on leave", at=AT, tenant=TENANT),
     user.EnableUser(user_id="u1", at=AT, tenant=TENANT),
     user.RemoveUser(user_id="u1", reason="left", at=AT, tenant=TENANT),
+    coordination.StopCoordination(reason="maintenance", at=AT, tenant=TENANT),
+    coordination.StartCoordination(at=AT + 60, tenant=TENANT),
     projection.SkipEvent(
         projection="tasks/1",
         position=4711,
@@ -342,6 +345,8 @@ EVENTS = (
     user.UserDisabled(user_id="u1", reason="on leave"),
     user.UserEnabled(user_id="u1"),
     user.UserRemoved(user_id="u1", reason="left"),
+    coordination.CoordinationStopped(reason="maintenance"),
+    coordination.CoordinationStarted(),
     projection.EventSkipped(
         projection="tasks/1", position=4711, reason="written by a faulty release", failure="no digest"
     ),

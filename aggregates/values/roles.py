@@ -45,7 +45,7 @@ class Permission(StrEnum):
     TASKS_SUBMIT = "tasks:submit"
     """Submit, and cancel what one has submitted."""
     TASKS_MANAGE = "tasks:manage"
-    """Cancel whatever anybody has submitted."""
+    """Amend, cancel and offer again whatever anybody has submitted; stop giving work out, and start."""
     SOLVES_READ = "solves:read"
     SOLVES_SUBMIT = "solves:submit"
     BLOBS_READ = "blobs:read"
@@ -100,6 +100,7 @@ _OPERATOR = (
     _AUDITOR
     | _SUBMITTER
     | {
+        P.AGENTS_ENROLL,
         P.AGENTS_MANAGE,
         P.TASKS_MANAGE,
         P.BLOBS_COLLECT,

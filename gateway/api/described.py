@@ -24,7 +24,7 @@ class Tag(NamedTuple):
 
 
 TAGS = (
-    Tag("tasks", "Work to be done: submitted, offered for bids, awarded, reported, or cancelled.", ("tasks",)),
+    Tag("tasks", "Work to be done: submitted, offered for bids, awarded, reported, or cancelled.", ("tasks", "coordination")),
     Tag("bids", "What agents answer to a task's calls.", ("bids",)),
     Tag("agents", "Who does the work: registers, gets a key of its own, is heard from, drains, leaves.", ("agents",)),
     Tag("problems", "QUBO and Ising files that are known by a name.", ("problems",)),
@@ -166,6 +166,9 @@ OPERATIONS: dict[str, Operation] = {
         "requeue_task",
         ("task_unknown", "not_a_dead_letter", "422 deadline_passed", "attempts_too_many", "independence_unclear"),
     ),
+    "coordination.find": Operation("get_coordination"),
+    "coordination.start": Operation("start_coordination"),
+    "coordination.stop": Operation("stop_coordination"),
     "tasks.report": Operation(
         "report_task",
         ("task_unknown", "token_unknown", "token_stale", "not_the_holder", "result_unfit", "409 deadline_passed", *TASK_NOT_HELD),

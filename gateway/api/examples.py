@@ -177,6 +177,7 @@ BODIES: dict[str, Named] = {
         "deadline": {"task_type": "analysis", "capabilities": ["spelling"], "deadline": "2999-12-31T12:00:00Z"},
         "least": {"task_type": "monitoring"},
     },
+    "StopCoordinationBody": {"maintenance": {"reason": "The machines are being moved."}},
     "AmendTaskBody": {"sooner": {"priority": 5, "deadline": "2999-12-31T12:00:00Z"}},
     "RequeueTaskBody": {"again": {"attempts": 2, "reason": "the disk is mended"}},
     "TaskStatus": {

@@ -20,6 +20,7 @@ from aggregates.agent import (
     Heartbeat,
     ReturnAgent,
 )
+from aggregates.coordination import FindCoordination, StartCoordination, StopCoordination
 from aggregates.key import Authenticate, KeyRevoked
 from aggregates.task import (
     AmendTask,
@@ -295,6 +296,35 @@ async def test_an_amended_task_is_called_for_in_its_new_place_and_expires_at_its
         assert (await crew.next(TaskExpired)).task_id == "t2"
         await crew.register("ann")
         assert (await crew.next(BookOpened)).task_id == "t3"
+
+
+async def test_while_it_is_stopped_nobody_is_called_and_what_is_held_or_offered_goes_on(tmp_path: Path) -> None:
+    async with open_crew(tmp_path) as crew:
+        await crew.register("ann", slots=9)
+        await crew.submit("t1")
+        await crew.awarded("t1", "ann")
+        await crew.submit("t2")
+        call = await crew.next(BookOpened, task_id="t2")
+        assert (await crew.ask(FindCoordination())).running
+        stopped = await crew.ask(StopCoordination(reason="maintenance"))
+        assert (stopped.running, stopped.reason) == (False, "maintenance")
+        assert await crew.ask(StopCoordination(reason="again")) == stopped == await crew.ask(FindCoordination())
+        await crew.submit("t3")
+        await crew.bid(call, "ann")
+        await crew.next(TaskAwarded, task_id="t2")
+        await crew.ask(CompleteTask(task_id="t1", agent_id="ann", token=1))
+        await crew.ask(FailTask(task_id="t2", agent_id="ann", token=1))
+        await crew.next(TaskReopened, task_id="t2")
+        assert kinds(await crew.events()).count("BookOpened") == 2
+    async with open_crew(tmp_path) as crew:
+        await crew.register("bob", slots=9)
+        assert not (await crew.ask(FindCoordination())).running
+        assert kinds(await crew.events()).count("BookOpened") == 2
+        started = await crew.ask(StartCoordination())
+        assert started.running
+        assert started == await crew.ask(StartCoordination())
+        called = {(await crew.next(BookOpened)).task_id for _ in range(4)}
+        assert called >= {"t2", "t3"}
 
 
 async def test_dependents_of_a_task_without_result_fail_with_it_down_the_line(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from aggregates import (
     action,
     agent,
     archive,
+    coordination,
     journal,
     journal_key,
     key,
@@ -141,6 +142,7 @@ def _lives() -> Iterator[tuple[str, Life]]:
             _example(user.RemoveUser),
         ],
     )
+    yield "coordination-acme", [_example(coordination.StopCoordination), _example(coordination.StartCoordination)]
     yield "projection-tasks/1", [_example(projection.SkipEvent), _example(projection.SkipEvent, position=4712)]
     yield "subject-acme:p17", [_example(subject.EraseSubject)]
     yield "qubo_problem-p1", [_example(qubo_problem.RegisterProblem)]

@@ -132,6 +132,8 @@ async def scenes(admin: Client, spare: AgentClient) -> list[tuple[str, str, Any]
         ("PATCH /v1/tasks/{task_id}", f"/v1/tasks/{task_id}", {"priority": 5}),
         ("POST /v1/tasks/{task_id}/requeue", f"/v1/tasks/{await admin.dead_letter()}/requeue", None),
         ("DELETE /v1/tasks/{task_id}", f"/v1/tasks/{task_id}", None),
+        ("POST /v1/coordination/stop", "/v1/coordination/stop", {"reason": "maintenance"}),
+        ("POST /v1/coordination/start", "/v1/coordination/start", None),
         ("DELETE /v1/solves/{job_id}", f"/v1/solves/{job['job_id']}", None),
         ("POST /v1/blobs/collection", "/v1/blobs/collection?dry_run=true", None),
         ("PUT /v1/actors/{path:path}/log-level", "/v1/actors/coordinator/log-level", {"level": "info"}),

@@ -11,6 +11,7 @@ from aggregates import (
     action,
     agent,
     archive,
+    coordination,
     journal,
     journal_key,
     key,
@@ -340,6 +341,12 @@ def _projection(story: Story, random: Random, tenant: str, step: int) -> None:
     story.tell(projection, projection.stream(name), command)
 
 
+def _coordination(story: Story, random: Random, tenant: str, step: int) -> None:
+    common: dict[str, Any] = {"at": story.at, "tenant": tenant}
+    command = random.choice((coordination.StopCoordination(**common), coordination.StartCoordination(**common)))
+    story.tell(coordination, coordination.stream(tenant), command)
+
+
 def _subject(story: Story, random: Random, tenant: str, step: int) -> None:
     name = random.choice(PERSONS)
     command = subject.EraseSubject(
@@ -448,9 +455,9 @@ def _webhook(story: Story, random: Random, tenant: str, step: int) -> None:
 
 TELLERS: tuple[Callable[[Story, Random, str, int], None], ...] = (
     *(_agent, _submit, _task, _solve, _problem, _key, _projection, _journal, _journal_key, _subject, _action, _trail),
-    *(_archive, _user, _session, _lockout, _webhook, _revocation),
+    *(_archive, _user, _session, _lockout, _webhook, _revocation, _coordination),
 )
-WEIGHTS = (4, 2, 16, 8, 1, 4, 1, 1, 1, 1, 1, 2, 1, 3, 4, 2, 5, 1)
+WEIGHTS = (4, 2, 16, 8, 1, 4, 1, 1, 1, 1, 1, 2, 1, 3, 4, 2, 5, 1, 1)
 
 
 def from_disk(record: Recorded) -> Recorded:

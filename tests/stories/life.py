@@ -15,6 +15,7 @@ from msgspec.structs import replace
 import agents.solver
 from aggregates import action, agent, key, lockout, revocation, session, task, trail, user, webhook
 from aggregates.agent import AgentType
+from aggregates.coordination import StartCoordination, StopCoordination
 from aggregates.journal import OpenJournal
 from aggregates.projection import SkipEvent
 from aggregates.qubo_problem import RegisterProblem
@@ -223,6 +224,8 @@ async def _end_otherwise(party: Party) -> None:
     await party.ask(task.FailTask(task_id="pressing", agent_id="ann", token=1, reason="no light"))
     await party.ask(task.RequeueTask(task_id="pressing", attempts=1, reason="there is light again"))
     await party.ask(task.CancelTask(task_id="pressing", reason="too dark after all"))
+    await party.ask(StopCoordination(reason="the lamps are changed"))
+    await party.ask(StartCoordination())
     await party.submit("late", capabilities=("cutting",), deadline=party.node.system.clock.now() + 2.0)
     await party.seen("task.TaskExpired", "late")
 

@@ -154,6 +154,8 @@ async def _agents_and_tasks(story: Story) -> None:
         await recorded(admin, "task.TaskAwarded", f"task-{task_id}")
         for report in reports:
             await story.send("PUT", "/v1/tasks/{task_id}/status", report, by=ann)
+    await story.send("POST", "/v1/coordination/stop")
+    await admin.ask("POST", "/v1/coordination/start")
     story.instead[TASK_ID] = await admin.dead_letter()
     await story.send("POST", "/v1/tasks/{task_id}/requeue")
     await story.send("POST", "/v1/agents", "least")

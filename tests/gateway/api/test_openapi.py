@@ -300,6 +300,8 @@ async def _work_with_tasks(admin: Client) -> None:
     other = await admin.submit(capabilities=[])
     await _do(admin, ("PATCH", f"/v1/tasks/{other}", {"priority": 5}), ("DELETE", f"/v1/tasks/{other}", None))
     await _do(admin, ("POST", f"/v1/tasks/{await admin.dead_letter()}/requeue", None))
+    await _do(admin, ("POST", "/v1/coordination/stop", None), ("POST", "/v1/coordination/start", None))
+    await _do(admin, ("GET", "/v1/coordination", None))
     await _do(admin, ("GET", "/v1/tasks?stage=completed&agent_id=a1", None), ("GET", task, None))
     await _do(admin, ("GET", f"{task}/bids", None), ("GET", "/v1/tasks", None))
 

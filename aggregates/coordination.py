@@ -1,0 +1,75 @@
+"""Whether the work of a tenant is given out: an operator stops that, and lets it go on. What is held then is finished meanwhile."""
+
+from collections.abc import Sequence
+from typing import get_args
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from aggregates.values.text import Note
+from runtime.records import Command, Event, State
+
+RULES = 1
+
+
+class Coordination(State, frozen=True, kw_only=True):
+    """What decisions about a tenant's coordination need to know."""
+
+    is_stopped: bool = False
+
+
+initial = Coordination()
+
+
+class CoordinationStands(Struct, frozen=True, kw_only=True):
+    """Whether work is given out, since when (0: it always was), and why not."""
+
+    running: bool
+    since: float = 0.0
+    reason: str = ""
+
+
+class StopCoordination(Command[CoordinationStands], frozen=True, kw_only=True):
+    """Nobody is called any more: books that are open are still awarded, and who holds a task keeps it. Tasks are taken, and wait. Sent by
+    an operator or admin."""
+
+    reason: Note = ""
+
+
+class StartCoordination(Command[CoordinationStands], frozen=True, kw_only=True):
+    """Agents are called again for what waits. Sent by an operator or admin."""
+
+
+class FindCoordination(Command[CoordinationStands], frozen=True, kw_only=True):
+    """How it stands. Answered by the coordinator; records nothing."""
+
+
+class CoordinationStopped(Event, frozen=True, kw_only=True):
+    reason: str
+
+
+class CoordinationStarted(Event, frozen=True, kw_only=True):
+    """Work is given out again."""
+
+
+CoordinationCommand = StopCoordination | StartCoordination
+CoordinationEvent = CoordinationStopped | CoordinationStarted
+COMMANDS = get_args(CoordinationCommand)
+EVENTS = get_args(CoordinationEvent)
+
+
+def stream(tenant: str) -> str:
+    """The stream of a tenant's coordination."""
+    return f"coordination-{tenant}"
+
+
+def decide(state: Coordination, command: CoordinationCommand) -> Sequence[CoordinationEvent]:
+    match command:
+        case StopCoordination():
+            return [] if state.is_stopped else [CoordinationStopped(reason=command.reason)]
+        case StartCoordination():
+            return [CoordinationStarted()] if state.is_stopped else []
+
+
+def evolve(state: Coordination, event: CoordinationEvent) -> Coordination:
+    return replace(state, is_stopped=isinstance(event, CoordinationStopped))
