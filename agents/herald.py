@@ -32,6 +32,8 @@ from runtime.records import Event, Recorded
 WEBHOOKS_OF_TENANT_MAX = 20
 WEBHOOKS_MAX = 200
 """Of all tenants of a journal: each has a task and a connection of its own, so that none waits for another."""
+WEBHOOKS_RESERVED = 50
+"""Of these, the last so many are for tenants that have none: a few tenants with many leave others their first."""
 
 NEWS = (WebhookDelivered, WebhookFailing)
 
@@ -80,10 +82,12 @@ class Herald(Actor[WebhookCommand | ListWebhooks, Webhooks]):
 
     def _check_room(self, tenant: str) -> None:
         known = self.memory.facts_by_stream.values()
-        if sum(facts.tenant == tenant for facts in known) >= WEBHOOKS_OF_TENANT_MAX:
+        count = sum(facts.tenant == tenant for facts in known)
+        if count >= WEBHOOKS_OF_TENANT_MAX:
             raise Refused("webhooks_too_many", f"a tenant has {WEBHOOKS_OF_TENANT_MAX} webhooks at most; delete some")
-        if len(known) >= WEBHOOKS_MAX:
-            raise Refused("webhooks_too_many", f"a node has {WEBHOOKS_MAX} webhooks at most")
+        if len(known) >= WEBHOOKS_MAX - (WEBHOOKS_RESERVED if count else 0):
+            kept = f", of which {WEBHOOKS_RESERVED} are for tenants that have none" if count else ""
+            raise Refused("webhooks_too_many", f"a node has {WEBHOOKS_MAX} webhooks at most{kept}")
 
 
 def _changes(event: Event) -> dict[str, Any]:

@@ -62,6 +62,15 @@ TENANT = "default"
 BATCHES_OF_TENANT_MAX = 4
 """That go on at a time: more would only lengthen each other."""
 
+MOMENTS_OF_TENANT_MAX = 2
+"""Questions as of the past that go on at a time: fewer than may wait for read models as they were, so that no tenant takes all places."""
+
+VERIFICATIONS_MAX, VERIFICATIONS_OF_TENANT_MAX, VERIFICATIONS_WAITING_MAX = 2, 1, 2
+"""A verification reads a whole journal: how many go on in all and of a tenant, and how many of a tenant may wait."""
+
+PROBLEM_FILES_MAX, PROBLEM_FILES_OF_TENANT_MAX, PROBLEM_FILES_WAITING_MAX = 2, 1, 40
+"""A file of a problem may take a few hundred megabytes while it is read: the same of these."""
+
 LAG_POSITIONS_MAX = 10_000
 """How far the read models may be behind before the node calls itself not ready."""
 
@@ -113,7 +122,8 @@ class Compartment:
         )
         self.waits = Waits(self.system)
         self.operations = Operations()
-        self.batches = Places(BATCHES_OF_TENANT_MAX)
+        self.batches = Places(BATCHES_OF_TENANT_MAX, "batches")
+        self.moments = Places(MOMENTS_OF_TENANT_MAX, "questions as of the past")
         self.kept = Kept(self.system.clock.now)
         self.sockets = Sockets(self.system, self.position_in, self.trail.refuse, partial(pace, visitors))
         self.fanout = Fanout(self.system.journal)
@@ -221,7 +231,9 @@ class Node(Compartment):
 
     def __init__(self, settings: GavelSettings, parts: Parts, bearers: Bearers, sign_ins: SignIns) -> None:
         rates = Rates(settings, trio.current_time)
-        visitors = Visitors(Tickets(parts.system.clock.now), Passwords(), bearers, rates, FairTurns())
+        visitors = Visitors(
+            Tickets(parts.system.clock.now), Passwords(), bearers, rates, FairTurns(), *_shared_places()
+        )
         super().__init__(SHARED, settings, parts, visitors, Counts())
         self.sign_ins = sign_ins
         self.url = ""
@@ -254,6 +266,23 @@ class Node(Compartment):
     def sign_in_link(self) -> str:
         """A link that signs a browser in as the admin, once."""
         return f"{self.url}/session?ticket={self.tickets.issue(digest_of(self.admin_token))}"
+
+
+def _shared_places() -> tuple[Places, Places]:
+    """For verifications, and for reading files of problems: tenants share these, and none may take all."""
+    verifications = Places(
+        VERIFICATIONS_OF_TENANT_MAX,
+        "verifications",
+        waiting_of_tenant_max=VERIFICATIONS_WAITING_MAX,
+        of_all_max=VERIFICATIONS_MAX,
+    )
+    files = Places(
+        PROBLEM_FILES_OF_TENANT_MAX,
+        "files of problems",
+        waiting_of_tenant_max=PROBLEM_FILES_WAITING_MAX,
+        of_all_max=PROBLEM_FILES_MAX,
+    )
+    return verifications, files
 
 
 def whole_node(compartment: Compartment, principal: Principal) -> Node | None:

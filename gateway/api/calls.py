@@ -337,7 +337,8 @@ class Call:
         if as_of is not None:
             self._tag_position = self._tag_position or self.node.system.journal.position
             self._read_position = await self._position_of(as_of)
-            return await self.node.history.query(self._read_position, ask)
+            async with self.node.moments.taken(self.tenant):
+                return await self.node.history.query(self._read_position, ask)
         named = self.asked(AFTER_POSITION) if AFTER_POSITION in self.endpoint.query else None
         newest = self.node.system.journal.position
         position = self._read_position = newest if named is None or self.is_news else named

@@ -1,7 +1,8 @@
 """Answers that are kept in memory under idempotency keys: of what the node itself does, and no actor decides.
 
 What an actor has decided is answered again from the journal, also after a restart. Here the last KEPT_MAX answers of a journal are kept,
-and end with the process. Who asks again while the first is under way waits for it; what was refused or has failed is not kept.
+and end with the process; where there are more, the tenant that has most of them loses its oldest. Who asks again
+while the first is under way waits for it; what was refused or has failed is not kept.
 """
 
 from collections import OrderedDict
@@ -37,7 +38,8 @@ class Kept:
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
-        self._answer_by_key: OrderedDict[str, Answer] = OrderedDict()
+        self._answers_by_tenant: dict[str, OrderedDict[str, Answer]] = {}
+        self._count = 0
         self._ended_by_key: dict[str, trio.Event] = {}
 
     async def once(self, call: "Call", work: "Callable[[Call], Awaitable[Response]]") -> Response:
@@ -48,7 +50,7 @@ class Kept:
         digest = await _digest(call.request)
         while (ended := self._ended_by_key.get(key)) is not None:
             await ended.wait()
-        answer = self._answer_by_key.get(key)
+        answer = self.find(call.tenant, key)
         if answer is None or answer.at < self._now() - REPLY_SECONDS:
             return await self._do(key, digest, call, work)
         if answer.digest != digest:
@@ -67,11 +69,27 @@ class Kept:
             ended.set()
         if response.status_code < 300:
             headers = tuple(response.raw_headers)
-            self._answer_by_key[key] = Answer(digest, self._now(), response.status_code, headers, bytes(response.body))
-            self._answer_by_key.move_to_end(key)
-            while len(self._answer_by_key) > KEPT_MAX:
-                self._answer_by_key.popitem(last=False)
+            answer = Answer(digest, self._now(), response.status_code, headers, bytes(response.body))
+            self.keep(call.tenant, key, answer)
         return response
+
+    def find(self, tenant: str, key: str) -> Answer | None:
+        """What was answered under this key of the tenant, as long as it is kept."""
+        mine = self._answers_by_tenant.get(tenant)
+        return None if mine is None else mine.get(key)
+
+    def keep(self, tenant: str, key: str, answer: Answer) -> None:
+        """Keeps one more; where there are too many, the tenant with most of them loses its oldest."""
+        mine = self._answers_by_tenant.setdefault(tenant, OrderedDict())
+        self._count += key not in mine
+        mine[key] = answer
+        mine.move_to_end(key)
+        while self._count > KEPT_MAX:
+            most = max(self._answers_by_tenant, key=lambda one: len(self._answers_by_tenant[one]))
+            self._answers_by_tenant[most].popitem(last=False)
+            self._count -= 1
+            if not self._answers_by_tenant[most]:
+                del self._answers_by_tenant[most]
 
 
 async def _digest(request: Request) -> bytes:

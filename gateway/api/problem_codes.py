@@ -356,7 +356,7 @@ WEBHOOKS = Part(
     (
         Code("webhook_unknown", (404,), "There is no such webhook.", "Check the id."),
         Code("webhook_exists", (409,), "The webhook stands otherwise than this needs.", "GET the webhook to see how."),
-        Code("webhooks_too_many", (409,), "There are as many webhooks of the tenant as may be.", "Delete some."),
+        Code("webhooks_too_many", (409,), "There are as many webhooks of the tenant, or of all tenants, as may be.", "Delete some."),
         Code("url_not_https", (422,), "The URL does not begin with https://.", "Give the receiver a certificate."),
         Code("url_not_public", (422,), "The URL leads into the node's own network.", "Use an address that the world can reach."),
         Code("url_unusable", (422,), "Nothing can be sent to this URL.", "Correct it; `detail` says what is wrong."),

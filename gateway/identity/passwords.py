@@ -4,19 +4,21 @@ The parameters are those of OWASP's password storage sheet (19 MiB, two passes, 
 who is, so that nobody learns by the clock which names exist.
 """
 
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
-import trio
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
+from gateway.limits.places import Places
 from runtime.errors import Overloaded, Refused
 from runtime.threads import run_blocking
 
 CHARACTERS_MIN, CHARACTERS_MAX = 12, 128
 AT_ONCE_MAX = 2
-WAITING_MAX = 40
-"""Who comes when so many wait is told to come again: a flood of guesses must not fill the memory."""
+WAITING_MAX, WAITING_OF_TENANT_MAX = 40, 15
+"""Who comes when so many wait, in all or of the tenant, is told to come again: a flood of guesses must not fill the memory."""
 
 _hasher = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
 NOBODY = "$argon2id$v=19$m=19456,t=2,p=1$c2FsdCBvZiBub2JvZHk$WK6lzxSGsI7PpIC7vLr1iGseAZ+hgTgR7irkIB+aJDI"
@@ -27,22 +29,29 @@ class Passwords:
     """Hashes passwords of one node, a few at a time."""
 
     def __init__(self) -> None:
-        self._places = trio.CapacityLimiter(AT_ONCE_MAX)
+        self._places = Places(
+            AT_ONCE_MAX, "passwords", waiting_of_tenant_max=WAITING_OF_TENANT_MAX, of_all_max=AT_ONCE_MAX
+        )
+        self._asking = 0
 
-    async def hash(self, password: str) -> str:
-        """What is kept of a password. Raises Overloaded."""
-        self._check_room()
-        return await run_blocking(_hasher.hash, password, limiter=self._places)
+    async def hash(self, tenant: str, password: str) -> str:
+        """What is kept of a password. Raises Overloaded, or TooManyAtOnce where it is the tenant that has too many under way."""
+        kept: str = await self._done(tenant, partial(_hasher.hash, password))
+        return kept
 
-    async def is_right(self, password_hash: str, password: str) -> bool:
-        """Whether this is the password of that hash; with no hash it is not, after the same time. Raises Overloaded."""
-        self._check_room()
-        check = partial(_is_right, password_hash or NOBODY, password)
-        return await run_blocking(check, limiter=self._places) and bool(password_hash)
+    async def is_right(self, tenant: str, password_hash: str, password: str) -> bool:
+        """Whether this is the password of that hash; with no hash it is not, after the same time. Raises as `hash` does."""
+        return await self._done(tenant, partial(_is_right, password_hash or NOBODY, password)) and bool(password_hash)
 
-    def _check_room(self) -> None:
-        if self._places.statistics().tasks_waiting >= WAITING_MAX:
+    async def _done(self, tenant: str, work: Callable[[], Any]) -> Any:
+        if self._asking >= AT_ONCE_MAX + WAITING_MAX:
             raise Overloaded("too many sign in at the moment")
+        self._asking += 1
+        try:
+            async with self._places.taken(tenant):
+                return await run_blocking(work)
+        finally:
+            self._asking -= 1
 
 
 def check_password(password: str, *names: str) -> None:

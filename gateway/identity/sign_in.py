@@ -39,7 +39,7 @@ async def by_password(node: Node, connection: HTTPConnection, tenant: str, name:
     nobody = compartment.tokens.pseudonym(f"{tenant} {name.casefold()}")
     question = FindLogin(name=name, address=place, nobody=nobody)
     found = await compartment.system.ask(question, context)
-    is_right = await node.passwords.is_right(found.password_hash, password)
+    is_right = await node.passwords.is_right(tenant, found.password_hash, password)
     # While this one was looked at, others may have been wrong: a flood of guesses must not get past the lock.
     await compartment.system.ask(question, context)
     if is_right:

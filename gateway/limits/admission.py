@@ -11,6 +11,7 @@ from gateway.identity.bearers import Bearers
 from gateway.identity.passwords import Passwords
 from gateway.identity.tickets import Tickets
 from gateway.limits.fair import FairTurns
+from gateway.limits.places import Places
 from gateway.limits.rates import Kind, Rates, Verdict
 
 RawHeader = tuple[bytes, bytes]
@@ -24,6 +25,8 @@ class Visitors(NamedTuple):
     bearers: Bearers
     rates: Rates
     turns: FairTurns
+    verifications: Places
+    problem_files: Places
 
 
 class TooOften(HTTPException):

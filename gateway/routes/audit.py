@@ -2,7 +2,6 @@
 
 from functools import partial
 
-import trio
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
@@ -12,10 +11,8 @@ from gateway.api.operations import OperationRow, operate
 from gateway.api.preferences import ASYNC
 from gateway.api.queries import LINES, words
 from runtime.evidence import Unreadable
+from runtime.threads import run_blocking
 from runtime.verification import Report
-
-_one_at_a_time = trio.CapacityLimiter(1)
-"""A verification reads the whole journal; more than one at a time would only slow each other."""
 
 
 async def verified(call: Call) -> Response:
@@ -25,7 +22,8 @@ async def verified(call: Call) -> Response:
 
     async def verify() -> Report:
         try:
-            return await trio.to_thread.run_sync(judge, limiter=_one_at_a_time)
+            async with call.node.visitors.verifications.taken(call.tenant):
+                return await run_blocking(judge)
         except Unreadable as error:
             raise HTTPException(422, str(error)) from error
 

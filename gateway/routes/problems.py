@@ -4,7 +4,6 @@ from functools import partial
 from typing import Annotated, Any
 
 import msgspec
-import trio
 from starlette.responses import Response
 
 from aggregates.qubo_problem import RegisterProblem, stream
@@ -25,10 +24,6 @@ from projections import problems
 from runtime.blobs import Blobs, Erased, WrongDigest
 from runtime.sealed_files import Damaged
 from runtime.threads import run_blocking
-
-FILES_AT_ONCE_MAX = 2
-_few_at_a_time = trio.CapacityLimiter(FILES_AT_ONCE_MAX)
-"""A file may take a few hundred megabytes while it is read."""
 
 
 class ProblemBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -57,7 +52,8 @@ async def register(call: Call) -> Response:
 
 async def _registered(call: Call, body: ProblemBody) -> Any:
     """The problem's row, when its file was read."""
-    facts = await trio.to_thread.run_sync(_read, call.node.blobs, call.tenant, body, limiter=_few_at_a_time)
+    async with call.node.visitors.problem_files.taken(call.tenant):
+        facts = await run_blocking(_read, call.node.blobs, call.tenant, body)
     command = RegisterProblem(
         problem_id=call.node.system.ids.new(), name=body.name, blob=body.blob, best_known=body.best_known, **facts
     )

@@ -82,7 +82,7 @@ async def _hashed(call: Call, password: str, *names: str) -> str:
     if call.node.settings.oidc_issuer:
         raise HTTPException(409, "this node's people sign in at their identity provider: there are no passwords here")
     check_password(password, *names)
-    return await call.node.passwords.hash(password)
+    return await call.node.passwords.hash(call.tenant, password)
 
 
 async def page(call: Call) -> Response:

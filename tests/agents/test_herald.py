@@ -55,12 +55,16 @@ async def test_another_tenants_webhook_is_none(tmp_path: Path) -> None:
 
 async def test_a_tenant_and_a_node_have_so_many_at_most(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(herald, "WEBHOOKS_OF_TENANT_MAX", 2)
-    monkeypatch.setattr(herald, "WEBHOOKS_MAX", 3)
+    monkeypatch.setattr(herald, "WEBHOOKS_MAX", 4)
+    monkeypatch.setattr(herald, "WEBHOOKS_RESERVED", 1)
     async with open_crew(tmp_path) as crew:
         for name, tenant in (("w1", TENANT), ("w2", TENANT), ("w1", "other")):
             await crew.ask(replace(CREATE, webhook_id=name), tenant=tenant)
-        for tenant in (TENANT, "third"):
+        with pytest.raises(Refused, match="tenants that have none"):
+            await crew.ask(replace(CREATE, webhook_id="w2"), tenant="other")
+        await crew.ask(replace(CREATE, webhook_id="w1"), tenant="third")
+        for tenant in (TENANT, "fourth"):
             with pytest.raises(Refused, match="webhooks_too_many"):
                 await crew.ask(replace(CREATE, webhook_id="w3"), tenant=tenant)
         await crew.ask(command_by_type[DeleteWebhook])
-        await crew.ask(replace(CREATE, webhook_id="w3"))
+        await crew.ask(replace(CREATE, webhook_id="w3"), tenant="fourth")

@@ -112,7 +112,7 @@ async def test_batches_of_one_tenant_hold_up_no_other(admin: Client, gate: Gate)
 
 
 async def test_places_are_each_tenants_own_and_given_back() -> None:
-    places, there = Places(2), 0
+    places, there = Places(2, "batches"), 0
 
     async def take(tenant: str, leave: trio.Event) -> None:
         nonlocal there
