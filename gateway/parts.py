@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 import structlog
 import trio
 from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection
 
 from aggregates.journal import SHARED
 from aggregates.values.roles import Principal
 from gateway.api.kept import Kept
 from gateway.api.operations import Operations
 from gateway.door.bounds import Counts
+from gateway.door.proxies import UNIX
 from gateway.door.tls import Certificates
 from gateway.feeds.fanout import Fanout
 from gateway.feeds.sockets import Sockets
@@ -26,11 +28,12 @@ from gateway.identity.bearers import Bearers
 from gateway.identity.passwords import Passwords
 from gateway.identity.provider import SignIns
 from gateway.identity.tickets import Tickets
-from gateway.limits.admission import Visitors, pace
+from gateway.limits.admission import Visitors, check_stranger, pace
 from gateway.limits.callers import Callers, Most
 from gateway.limits.fair import FairTurns
 from gateway.limits.places import Places
 from gateway.limits.rates import Rates
+from gateway.origins import address_of, lock_address_of
 from gateway.outside import Sender
 from gateway.settings import GavelSettings
 from gateway.storage.folder import DataFolder
@@ -254,6 +257,11 @@ class Node(Compartment):
 
     def is_looked_after_by(self, tenant: str) -> bool:
         return tenant == TENANT
+
+    def check_stranger(self, connection: HTTPConnection, whose: str) -> None:
+        """Raises TooOften where an address that was turned away too often brings what costs much to look at."""
+        if address_of(connection) != UNIX:
+            check_stranger(self.visitors, lock_address_of(connection), whose)
 
     def compartment(self, journal: str) -> Compartment:
         """Raises KeyError where there is no such journal, Unreachable where it is closed."""

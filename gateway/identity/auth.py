@@ -10,6 +10,7 @@ compartment's security actor, so that a revocation holds from the next request o
 import base64
 import hmac
 import re
+from functools import partial
 from hashlib import sha256
 from typing import Protocol, TypeVar
 from urllib.parse import urlsplit
@@ -24,7 +25,7 @@ from aggregates.session import FindSession, SessionEnded
 from aggregates.subject import SubjectErased
 from aggregates.user import UserChanged, UserDisabled, UserRemoved
 from aggregates.values.roles import NODE_WIDE, Permission, Principal, Role, granted, roles_with
-from gateway.identity.bearers import Bearers
+from gateway.identity.bearers import Bearers, Check
 from gateway.identity.cookies import cookie_of
 from gateway.identity.signed import BadToken, is_signed
 from runtime.delivery import Context
@@ -64,6 +65,10 @@ class Doorkeeper(Protocol[C_co]):
 
     @property
     def bearers(self) -> Bearers: ...
+
+    def check_stranger(self, connection: HTTPConnection, whose: str) -> None:
+        """Raises `HTTPException` 429 where an address that was turned away too often brings what costs much to look at; `whose` are digits
+        of somebody who was let in lately, for whom it may stand."""
 
     def home_of(self, tenant: str) -> C_co:
         """Where a tenant's records are. Raises Unreachable where that is closed."""
@@ -116,7 +121,7 @@ async def authenticate(connection: HTTPConnection, node: Doorkeeper[C_co]) -> tu
         if scheme.lower() == "bearer" and key_id_of(token) is not None:
             return await _admitted(node, journal_of(token), Authenticate(digest=digest_of(token)))
         if scheme.lower() == "bearer" and is_signed(token):
-            return await _vouched(node, token)
+            return await _vouched(node, token, partial(node.check_stranger, connection))
         raise HTTPException(401, "the Authorization header must be: Bearer KEY")
     cookie = cookie_of(connection)
     if cookie is None:
@@ -125,9 +130,9 @@ async def authenticate(connection: HTTPConnection, node: Doorkeeper[C_co]) -> tu
     return await _admitted(node, cookie.journal, FindSession(digest=cookie.digest))
 
 
-async def _vouched(node: Doorkeeper[C_co], token: str) -> tuple[C_co, Principal]:
+async def _vouched(node: Doorkeeper[C_co], token: str, check: Check) -> tuple[C_co, Principal]:
     try:
-        vouched = await node.bearers.vouched(token)
+        vouched = await node.bearers.vouched(token, check)
     except BadToken as bad:
         raise HTTPException(401, f"this token opens nothing: {bad}") from bad
     compartment = node.home_of(vouched.tenant)

@@ -1,6 +1,10 @@
 """Whoever calls with a token of an identity provider: verified once, remembered by its digest until it ends or its issuer's keys may be
 other ones.
 
+To verify one costs more than to refuse a request. So whoever lets callers in is asked before, but for a token that was good lately: an
+address that floods the node with bad ones is turned away by its rate. A token that says it is of somebody who was let in lately counts
+apart from what else comes from its address, so that a flood refuses nobody their next token.
+
 What is recorded of such a caller is `service:<digits>`: a digest of tenant, issuer and subject, salted with the journal's name for ever,
 so that neither a name nor an address stands in the log. Revocations name tokens and subjects by the same digits.
 """
@@ -35,6 +39,10 @@ TARGET_DIGITS = 32
 SERVICE = "service:"
 OF_ID_TOKENS = ("nonce", "at_hash", "c_hash")
 """Claims that tell that somebody has signed in: such a token is for the page where they did, and no credential (RFC 8725, 3.12)."""
+
+
+Check = Callable[[str], None]
+"""Raises where a token is not to be looked at now. Is told digits of whom it names where that one was let in lately, else nothing."""
 
 
 class Vouched(NamedTuple):
@@ -72,6 +80,8 @@ class Bearers:
         self._issuer_by_url = {issuer.url: issuer for issuer in issuers}
         self._keys_by_url = {issuer.url: KeySet(issuer.keys, fetcher, now) for issuer in issuers}
         self._vouched_by_digest: OrderedDict[bytes, Vouched] = OrderedDict()
+        self._let_in: OrderedDict[str, None] = OrderedDict()
+        """Digits of whoever was vouched for lately."""
 
     def issuer(self, url: str) -> Issuer | None:
         """The issuer of this URL, if its tokens are taken."""
@@ -88,8 +98,9 @@ class Bearers:
         asked = [one for url, one in self._issuer_by_url.items() if issuer in ("", url)]
         return shown or frozenset().union(*(one.roles_given for one in asked))
 
-    async def vouched(self, token: str) -> Vouched:
-        """Whom a token vouches for. Raises BadToken where for nobody, Unreachable where the keys to tell can't be had."""
+    async def vouched(self, token: str, check: Check) -> Vouched:
+        """Whom a token vouches for. Raises BadToken where for nobody, Unreachable where the keys to tell can't be had, and what `check`
+        raises."""
         digest = sha256(token.encode(errors="replace")).digest()
         found = self._vouched_by_digest.get(digest)
         if found is not None:
@@ -97,19 +108,29 @@ class Bearers:
                 self._vouched_by_digest.move_to_end(digest)
                 return found
             del self._vouched_by_digest[digest]
-        found = await self._verify(token)
+            check = _is_known
+        found = await self._verify(token, check)
         while len(self._vouched_by_digest) >= REMEMBERED_MAX:
             self._vouched_by_digest.popitem(last=False)
         self._vouched_by_digest[digest] = found
+        self._remember(_digits(found.issuer, found.subject))
         return found
 
-    async def _verify(self, token: str) -> Vouched:
+    def _remember(self, digits: str) -> None:
+        self._let_in[digits] = None
+        self._let_in.move_to_end(digits)
+        while len(self._let_in) > REMEMBERED_MAX:
+            self._let_in.popitem(last=False)
+
+    async def _verify(self, token: str, check: Check) -> Vouched:
         signed = parse(token)
         url = signed.claims.get("iss")
         issuer = self._issuer_by_url.get(url) if isinstance(url, str) else None
         if issuer is None:
             raise BadToken("its issuer is not one that is trusted here")
         check_header(signed, issuer.algorithms, issuer.types)
+        digits = _digits(issuer.url, str(signed.claims.get("sub")))
+        check(digits if digits in self._let_in else "")
         await check_signature(signed, self._keys_by_url[issuer.url])
         return self._said(signed.claims, issuer)
 
@@ -132,6 +153,14 @@ class Bearers:
             issued_at=issued_at,
             ends_at=ends_at,
         )
+
+
+def _is_known(_: str) -> None:
+    """A token that was good lately is looked at in any case."""
+
+
+def _digits(issuer: str, subject: str) -> str:
+    return sha256(msgspec.json.encode((issuer, subject))).hexdigest()[:TARGET_DIGITS]
 
 
 def _tenant(claims: Mapping[str, Any], issuer: Issuer) -> str:

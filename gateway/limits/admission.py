@@ -67,3 +67,10 @@ def check_sign_in(visitors: Visitors, address: str) -> None:
     verdict = visitors.rates.ask_sign_in(address)
     if not verdict.is_let_in:
         raise TooOften(verdict)
+
+
+def check_stranger(visitors: Visitors, address: str, whose: str) -> None:
+    """What costs much to look at, from this address and perhaps from somebody who was let in lately. Raises TooOften."""
+    verdict = visitors.rates.look_at_stranger(address, whose)
+    if not verdict.is_let_in:
+        raise TooOften(verdict)

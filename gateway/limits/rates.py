@@ -61,6 +61,13 @@ class Rate:
         """The same for who needs to know no more than in how many seconds to ask again (0: it was let in)."""
         return self._take(key, self._now())
 
+    def look(self, key: str) -> Standing:
+        """How it would stand if it asked for one more, which it does not."""
+        now = self._now()
+        debt = max(0.0, self._free_at.get(key, now) - now)
+        late = debt + self._interval - self._tolerance
+        return Standing(late <= 1e-9, int((self._tolerance - debt) * self.per_second + 1e-6), max(0.0, late), debt)
+
     def _take(self, key: str, now: float) -> float:
         free_at = self._free_at.get(key, now)
         after = max(free_at, now) + self._interval
@@ -136,7 +143,18 @@ class Rates:
 
     def ask_stranger(self, address: str) -> Verdict:
         """One more request from this address that is refused, of nobody who is known."""
-        return self._told(self._strangers.ask(address), _policy("stranger", self._strangers), "stranger")
+        return self._of_stranger(self._strangers.ask(address))
+
+    def look_at_stranger(self, address: str, whose: str) -> Verdict:
+        """Whether this address may bring what costs much to look at: as long as it was not refused too often, or where it stands for
+        somebody who has a rate of their own there."""
+        standing = self._strangers.look(address)
+        if not standing.is_let_in and whose:
+            standing = self._strangers.ask(f"{address} {whose}")
+        return self._of_stranger(standing)
+
+    def _of_stranger(self, standing: Standing) -> Verdict:
+        return self._told(standing, _policy("stranger", self._strangers), "stranger")
 
     def wait(self, tenant: str, principal: str, kind: Kind) -> float:
         """The same for who can be kept waiting: counts it where it is let in, and tells in how many seconds to ask again (0: it is)."""

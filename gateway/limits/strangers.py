@@ -1,7 +1,8 @@
 """How often an address may be turned away: whoever brings nothing that opens the door has a rate by address, and nobody else does.
 
 It is looked at where a request is refused before its caller is known: so it costs nothing where one is let in, and a good key is never
-told of it, from whatever address it comes.
+told of it, from whatever address it comes. What costs much to look at, a token that has to be verified, is not looked at while its address
+is over the rate (`Bearers.vouched`): one that was good lately is known, and one of somebody who was let in lately counts by itself.
 """
 
 from http import HTTPStatus

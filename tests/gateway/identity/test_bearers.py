@@ -16,12 +16,12 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from aggregates.revocation import TokensRevoked
 from aggregates.values.roles import Role
-from gateway.identity import key_sets
+from gateway.identity import bearers, key_sets
 from gateway.identity.bearers import REMEMBERED_MAX
 from gateway.identity.fetching import BYTES_MAX
 from gateway.identity.issuers import IssuersFaulty, read_issuers
-from gateway.identity.key_sets import FRESH_SECONDS, PAUSE_SECONDS, STALE_SECONDS_MAX
-from gateway.identity.signed import LEEWAY_SECONDS, TOKEN_CHARACTERS_MAX
+from gateway.identity.key_sets import FRESH_SECONDS, PAUSE_SECONDS, STALE_SECONDS_MAX, KeySet
+from gateway.identity.signed import LEEWAY_SECONDS, TOKEN_CHARACTERS_MAX, Signed, check_signature
 from gateway.node import Elements, Misconfigured, open_node
 from tests.gateway.clients import Client, open_client, settings_of
 from tests.gateway.identity.providers import RSA_KEY, SUBJECT, Hand, Provider, encoded, key_of, open_provider, sign
@@ -220,6 +220,38 @@ async def test_keys_that_do_not_sign_are_passed_over(scene: Scene) -> None:
     provider.published = [weak]
     scene.clock.ahead += FRESH_SECONDS + 1
     assert (await scene.ask(provider.token())).status_code == 200
+
+
+async def test_a_flood_of_bad_tokens_is_turned_away_before_they_are_verified_and_refuses_no_good_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    verified = 0
+
+    async def counted(signed: Signed, keys: KeySet) -> None:
+        nonlocal verified
+        verified += 1
+        await check_signature(signed, keys)
+
+    monkeypatch.setattr(bearers, "check_signature", counted)
+    async with open_scene(tmp_path, strangers_per_second=0.02) as scene:
+        provider = scene.provider
+        good, thief = provider.token(), key_of("RS256", "rsa")
+        assert (await scene.ask(good)).status_code == 200
+        bad = [
+            sign(provider.header, msgspec.json.decode(_payload(provider.token(sub=f"s{n}"))), thief) for n in range(8)
+        ]
+        told = [(await scene.ask(token)) for token in bad]
+        assert (told[0].status_code, told[-1].status_code) == (401, 429)
+        assert verified == 1 + sum(answer.status_code == 401 for answer in told) < len(bad)
+        assert told[-1].headers["ratelimit-policy"].startswith('"stranger";')
+        for token in (good, provider.token(jti="the next"), scene.admin.key):  # from the same address
+            assert (await scene.ask(token)).status_code == 200
+        stolen = [
+            sign(provider.header, msgspec.json.decode(_payload(provider.token(jti=f"t{n}"))), thief) for n in range(8)
+        ]
+        assert {(await scene.ask(token)).status_code for token in stolen} == {429}  # of somebody who is known
+        assert verified < len(bad) + len(stolen)
+        assert (await scene.ask(good, "GET", "/nowhere")).status_code == 404
 
 
 # ---- the provider's keys

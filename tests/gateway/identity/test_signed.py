@@ -36,7 +36,7 @@ class Kept(Fetcher):
 def verified(token: str, **changed: Any) -> Vouched:
     fields = {"url": URL, "audience": AUDIENCE, "keys": f"{URL}/keys", "roles": {"ops": Role.OPERATOR}}
     issuer = Issuer(**(fields | {"tenant_claim": "", "scope_claim": ""} | changed))
-    return trio.run(Bearers((issuer,), Kept(), lambda: NOW).vouched, token)
+    return trio.run(Bearers((issuer,), Kept(), lambda: NOW).vouched, token, lambda _: None)
 
 
 @given(st.text(max_size=60) | st.from_regex(r"\A[A-Za-z0-9_-]{0,12}\.[A-Za-z0-9_-]{0,12}\.[A-Za-z0-9_-]{0,12}\Z"))
