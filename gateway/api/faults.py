@@ -1,7 +1,9 @@
 """Says in words, and by JSON pointer, everything in which a document differs from its schema."""
 
+import sys
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
@@ -26,6 +28,10 @@ WORDS_BY_BOUND = {
 }  # fmt: skip
 WORDS_MAX = 200
 
+SCHEMAS = "jsonschema"
+SLOW = "rfc3987_syntax"
+"""What checks the syntax of IRIs takes seconds to import where it is installed, and no schema here names such a format."""
+
 
 def child(pointer: str, name: object) -> str:
     """One step down a JSON pointer (RFC 6901)."""
@@ -41,9 +47,22 @@ def schema_faults(document: Any, schema: Mapping[str, Any], elsewhere: Mapping[s
         yield Fault(pointer="", detail="is nested too deeply")
 
 
+def load() -> None:
+    """Imports what tells faults, so that the first of them does not hold up whatever else the process does."""
+    if SCHEMAS in sys.modules:
+        return
+    sys.modules.setdefault(SLOW, cast(Any, None))
+    try:
+        import_module(SCHEMAS)
+    finally:
+        if sys.modules[SLOW] is None:
+            del sys.modules[SLOW]
+
+
 @lru_cache(maxsize=256)
 def _validator(schema: bytes) -> "Draft202012Validator":
-    from jsonschema import Draft202012Validator  # with the first fault: each start and each command would wait for it
+    load()  # with the first fault, where nobody has done it before: each command would wait for it
+    from jsonschema import Draft202012Validator
 
     return Draft202012Validator(msgspec.json.decode(schema), format_checker=Draft202012Validator.FORMAT_CHECKER)
 

@@ -13,6 +13,7 @@ from functools import partial
 import structlog
 import trio
 
+from gateway.api import faults
 from gateway.commands.common import add_settings, read_settings, say
 from gateway.door.notify import Notifier
 from gateway.node import Exposed, FolderUnusable, Node, NotBound, NotInstalled, open_node
@@ -21,6 +22,7 @@ from gateway.verdicts import CRASHED, FINE, Wrong
 from runtime.evidence import Unreadable
 from runtime.garbage import collect_seldom
 from runtime.store.sqlite import Locked
+from runtime.threads import run_blocking
 
 log = structlog.get_logger("gateway.serve")
 
@@ -137,6 +139,7 @@ async def _run(this: _Run) -> None:
         welcome(settings, node)
         nursery.start_soon(manager.keep_watched)
         await manager.ready()
+        nursery.start_soon(partial(run_blocking, faults.load, abandon_on_cancel=True))
         # Leaving the block, unlike cancelling it, lets the door close before the actors and the journal.
         await this.stop.wait()
         node.is_draining = settings.drain_seconds > 0

@@ -1,10 +1,20 @@
 """Faults: what differs from a schema is said where it is, in words, and once."""
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
 
 from gateway.api.faults import WORDS_MAX, child, schema_faults
+
+LOADED = """
+import sys
+from gateway.api.faults import SLOW, load, schema_faults
+load()
+print(*sorted({"jsonschema", SLOW} & sys.modules.keys()))
+print([fault["detail"] for fault in schema_faults(1, {"type": "string", "format": "iri"}, {})])
+"""
 
 
 def say(document: Any, schema: dict[str, Any]) -> list[tuple[str, str]]:
@@ -57,3 +67,8 @@ def test_words_are_bounded() -> None:
 def test_steps_of_a_pointer_are_escaped() -> None:
     assert child(child("", "a/b"), "c~d") == "/a~1b/c~0d"
     assert child("/list", 3) == "/list/3"
+
+
+def test_what_tells_faults_is_loaded_without_what_is_slow_and_not_used() -> None:
+    ran = subprocess.run([sys.executable, "-c", LOADED], capture_output=True, text=True, check=True)
+    assert ran.stdout.splitlines() == ["jsonschema", "['must be a text, not an integer']"]

@@ -7,17 +7,22 @@ import socket
 import ssl
 import subprocess
 import sys
+import threading
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+import trio
 
+from gateway.api import faults
+from gateway.commands import serve as serving
 from gateway.commands.serve import is_closed, is_collected
 from gateway.verdicts import CRASHED, WRONG
 from runtime.verification import verify
 from runtime.watchdog import STUCK
 from tests import forks
 from tests.gateway.certificates import Authority
+from tests.gateway.clients import settings_of
 from tests.gateway.test_cli import SECONDS_MAX, surroundings
 
 # A node whose security actor, once the node is open, does what it should not.
@@ -87,6 +92,21 @@ def test_spans_without_their_library_are_refused_before_the_node_starts(
     monkeypatch.setitem(sys.modules, "opentelemetry", None)
     assert cli.main(["serve", "--bind", "127.0.0.1:0"]) == WRONG
     assert "install gavel-runtime[otel]" in capsys.readouterr().err
+
+
+async def test_what_tells_faults_is_loaded_by_a_thread_once_the_node_is_ready(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, loaded = serving._Run(settings_of(tmp_path)), []
+
+    def load() -> None:
+        loaded.append((threading.current_thread() is threading.main_thread(), run.node is not None))
+        trio.from_thread.run_sync(run.stop.set)
+
+    monkeypatch.setattr(faults, "load", load)
+    with trio.fail_after(SECONDS_MAX):
+        await serving._run(run)
+    assert loaded == [(False, True)]
 
 
 # ---- what the service manager sees
