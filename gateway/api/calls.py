@@ -339,12 +339,22 @@ class Call:
             self._read_position = await self._position_of(as_of)
             async with self.node.moments.taken(self.tenant):
                 return await self.node.history.query(self._read_position, ask)
-        named = self.asked(AFTER_POSITION) if AFTER_POSITION in self.endpoint.query else None
+        named = self.after_position()
         newest = self.node.system.journal.position
         position = self._read_position = newest if named is None or self.is_news else named
         self._tag_position = self._tag_position or position
         await self._catch_up(position)
         return await self.node.projector.glance(ask)
+
+    def after_position(self) -> int | None:
+        """The position that the query names, which the log has come to though the read models may not have. Raises BadRequest for one past
+        the log's end: whoever brings it has it from a log that went further, as before a restore, and would wait in vain."""
+        named = self.asked(AFTER_POSITION) if AFTER_POSITION in self.endpoint.query else None
+        newest = self.node.system.journal.position
+        if named is not None and named > newest:
+            detail = f"is past the end of the log, which is at position {newest}"
+            raise BadRequest([Fault(parameter=AFTER_POSITION.name, detail=detail)], code="position_ahead")
+        return named
 
     def rests_at(self, position: int) -> None:
         """What is answered rests on nothing past this position: for a route that reads no read models."""
@@ -548,7 +558,7 @@ async def run(call: Call) -> Response:
 async def _known(call: Call) -> Response | None:
     """304 where the caller has what it asks for, and waits no longer for something else."""
     if preferences.WAIT in call.endpoint.headers and preferences.preferences(call.request.scope).wait:
-        named = call.asked(AFTER_POSITION) if AFTER_POSITION in call.endpoint.query else None
+        named = call.after_position()
         position = conditional.seen(call)
         position = named if position is None else position
         if position is not None and await waiting.changed(call, position):

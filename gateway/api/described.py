@@ -292,7 +292,7 @@ def _common(line: Endpoint) -> Iterator[str]:
     if AS_OF in line.query:
         yield "as_of_ahead"
     if AFTER_POSITION in line.query:
-        yield "overloaded"
+        yield from ("overloaded", "position_ahead")
     if line.body is not None:
         yield from ("body_unreadable", "body_incomplete", "request_timeout", "unsupported_media_type")
         yield from () if line.body is bytes else ("body_invalid",)

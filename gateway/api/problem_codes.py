@@ -114,7 +114,11 @@ REQUESTS = Part(
         Code("unprocessable_entity", (422,), "What was sent can't be used.", "Read `detail`."),
         Code(
             "as_of_ahead", (422,), "`as_of` is past the end of the log.",
-            "Ask for a position that is there, or wait for it with `after_position`.",
+            "Ask for a position that is there.",
+        ),
+        Code(
+            "position_ahead", (422,), "The log has not come so far.",
+            "Use a position that is told; where the node was restored from a backup, those from before may be gone.",
         ),
         Code(
             "position_unknown", (422,), "A socket's `after` is no position of this journal.",
@@ -365,7 +369,6 @@ WEBHOOKS = Part(
             "kind_unknown", (422,), "There is no such kind of record, or it is never sent.",
             "Name an aggregate, as `task`, or a kind that `GET /v1/log` tells, as `task.TaskSubmitted`.",
         ),
-        Code("position_ahead", (422,), "The log has not come so far.", "Use a position that is told."),
     ),
 )  # fmt: skip
 PARTS = (REQUESTS, AGENTS, TASKS, SOLVES, BLOBS, KEYS, USERS, WEBHOOKS, AUDITS)

@@ -202,8 +202,8 @@ LIMIT = integer("limit", "How many rows the page may have.", PAGE_DEFAULT, least
 AFTER = position("after", "Where the page goes on: the `next` of the page before.", None)
 AFTER_POSITION = position(
     "after_position",
-    "Answers as of this position of the log or a later one, and waits for it; without it, as of now. "
-    "Who has written reads it back by the `Gavel-Position` of that answer.",
+    "Answers as of this position of the log or a later one, and waits until the read models have come to it; one past the log's end is "
+    "refused (422, `position_ahead`). Without it, as of now. Who has written reads it back by the `Gavel-Position` of that answer.",
     None,
 )
 AS_OF = moment(

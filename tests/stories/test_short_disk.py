@@ -36,8 +36,9 @@ class Client:
         """Posts something and waits for the record that follows from it."""
         answer = await self.door.send("POST", path, self.token, body)
         assert answer.status_code in DONE, answer.text
+        task = path.removesuffix("/bids") if path.endswith("/bids") else answer.headers["location"]
         position = int(answer.headers[POSITION_HEADER])
-        await self.ask("GET", f"/v1/tasks?after_position={position + 1}")
+        await self.door.send("GET", f"{task}?after_position={position}", self.token, None, {"Prefer": "wait=30"})
         return answer.json()
 
 

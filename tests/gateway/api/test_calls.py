@@ -1,6 +1,9 @@
 """What all routes do alike: idempotency keys, the position that a read waits for, and methods without bodies."""
 
+from math import inf
+
 import pytest
+import trio
 from starlette.requests import Request
 
 from aggregates.values.roles import Principal, Role
@@ -43,9 +46,25 @@ async def test_a_read_waits_for_the_position_that_it_names(admin: Client, monkey
     assert answer.status_code == 200
     assert int(answer.headers["gavel-position"]) == position
     monkeypatch.setattr(calls, "CATCH_UP_SECONDS_MAX", 0.05)
-    late = await admin.ask("GET", f"/v1/tasks/{task_id}?after_position={position + 1000}")
+    monkeypatch.setattr(admin.node.projector, "reached", -1)  # the read models are behind
+
+    async def never(position: int) -> None:
+        await trio.sleep_forever()
+
+    monkeypatch.setattr(admin.node.projector, "wait_for", never)
+    late = await admin.ask("GET", f"/v1/tasks/{task_id}?after_position={position}")
     assert (late.status_code, late.json()["type"]) == (503, "urn:gavel:problem:overloaded")
     assert "retry-after" in late.headers
+
+
+async def test_a_position_past_the_logs_end_is_refused_at_once(admin: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calls, "CATCH_UP_SECONDS_MAX", inf)
+    task_id = await admin.submit()
+    position = admin.node.system.journal.position + 1000
+    for path in ("/v1/tasks", f"/v1/tasks/{task_id}"):
+        ahead = await admin.ask("GET", f"{path}?after_position={position}", Prefer="wait=30")
+        assert (ahead.status_code, ahead.json()["type"]) == (422, "urn:gavel:problem:position_ahead")
+        assert [fault["parameter"] for fault in ahead.json()["errors"]] == ["after_position"]
 
 
 async def test_a_head_has_no_body(admin: Client) -> None:

@@ -81,8 +81,6 @@ def requests(draw: st.DrawFn) -> tuple[str, str, dict[str, str], bytes, int]:
             path = path.replace(f"{{{parameter['name']}}}", quote(name, safe=""))
         elif parameter.get("in") == "query" and draw(st.booleans()):
             query[parameter["name"]] = draw(fitting(parameter["schema"]) | st.text(max_size=20))
-    if query.get("after_position"):
-        query["after_position"] = "1"  # others wait, for what will not come
     content, kind = draw(_bodies(operation.get("requestBody")))
     headers = {"Content-Type": kind} if kind else {}
     if draw(st.booleans()):
