@@ -94,7 +94,7 @@ class Warden(Actor[WardenCommand, Suspects]):
             case NoteRefusals():
                 stream = trails.stream(message.tenant, message.principal, message.at)
             case NoteStrangers():
-                stream = trails.stream(message.tenant, message.address, message.at)
+                stream = trails.stream(message.tenant, message.place or message.address, message.at)
             case NoteSettings():
                 stream = trails.SETTINGS
         return Effect([(stream, message)], lambda recorded: reply(message, Noted(events=len(recorded))))
@@ -115,7 +115,7 @@ class Warden(Actor[WardenCommand, Suspects]):
             since=source.since,
             position=recorded.position,
         )
-        stream = trails.suspects_stream(recorded.meta.tenant, suspect.source)
+        stream = trails.suspects_stream(recorded.meta.tenant, trails.whose(recorded.stream))
         return Effect([(stream, suspect)], after=lambda recorded: self._tell(recorded, suspect))
 
     def _tell(self, recorded: Sequence[Recorded], suspect: Command[Noted]) -> None:

@@ -1,7 +1,8 @@
 """The trail of what a node would not do, for whom, and who looks like an intruder by it; and the settings that it was started with.
 
 A stream holds the refusals of one principal, or of one address, on one day: none grows beyond what the gateway grants a day, and to
-find what was refused to somebody takes one short stream. Nothing of a body stands here, and of a path no more than a keyed digest.
+find what was refused to somebody takes one short stream. Nothing of a body stands here, and of a path no more than a keyed digest. A
+stream's name stays whatever is erased: an address is a keyed digest there.
 """
 
 from collections.abc import Mapping, Sequence
@@ -89,9 +90,11 @@ class NoteRefusals(Command[Noted], frozen=True, kw_only=True):
 
 
 class NoteStrangers(Command[Noted], frozen=True, kw_only=True):
-    """What was refused at an address to whoever had no good key. `keys` are ids of keys that were claimed. Sent by the gateway."""
+    """What was refused at an address to whoever had no good key. `keys` are ids of keys that were claimed; `place` is what stands for the
+    address in the name of its stream, empty in journals from before, where that was the address itself. Sent by the gateway."""
 
     address: House[Words]
+    place: House[Words] = ""
     counted: Counted
     keys: Annotated[tuple[Words, ...], Meta(max_length=SAMPLES_MAX)] = ()
 
@@ -154,12 +157,17 @@ SETTINGS = "trail-settings"
 
 
 def stream(tenant: str, who: str, at: float) -> str:
-    """The stream of what was refused to a principal, or at an address, on the day of this time."""
+    """The stream of what was refused to a principal, or at the place of an address, on the day of this time."""
     return f"trail-{tenant}:{int(at // DAY_SECONDS)}:{who}"
 
 
+def whose(stream: str) -> str:
+    """Whom a stream of refusals names."""
+    return stream.split(":", 2)[2]
+
+
 def suspects_stream(tenant: str, source: str) -> str:
-    """The stream of the suspicions against a principal or an address."""
+    """The stream of the suspicions against a principal or the place of an address, as the stream of what was refused there names it."""
     return f"trail-{tenant}:suspect:{source}"
 
 

@@ -22,9 +22,10 @@ from aggregates.trail import NoteRefusals, NoteStrangers, Refusal
 from aggregates.values.roles import Principal
 from gateway.api import request_ids
 from gateway.api.problems import code_of
-from gateway.identity.auth import SAFE_METHODS, key_id_of
-from gateway.origins import WORDS_MAX, address_of, origin_of
-from gateway.refusals import Batch, Refusals, Who
+from gateway.door.proxies import UNIX
+from gateway.identity.auth import SAFE_METHODS, key_id_of, pseudonym
+from gateway.origins import NOBODY, WORDS_MAX, address_of, origin_of
+from gateway.refusals import OTHERS, Batch, Refusals, Who
 from runtime.delivery import Context
 from runtime.errors import Crashed, Failure, NotAnswered, Overloaded, Refused, Unreachable
 from runtime.system import System
@@ -38,6 +39,8 @@ KNOWN_STATUSES = frozenset({403, 404})
 """What is counted of reads: who looks for what is not there, or not for him."""
 
 GATEWAY = "gateway"
+NO_ADDRESSES = frozenset({NOBODY, OTHERS, UNIX})
+"""What stands in the place of an address where there is none, or more than one."""
 
 log = structlog.get_logger("gateway.trail")
 
@@ -219,13 +222,17 @@ class Trail:
         command: NoteRefusals | NoteStrangers
         if who.is_stranger:
             assert counted is not None
-            command = NoteStrangers(address=who.name, counted=counted, keys=keys)
+            command = NoteStrangers(address=who.name, place=self._place(who.name), counted=counted, keys=keys)
         else:
             command = NoteRefusals(principal=who.name, refusals=refusals, counted=counted)
         principal = GATEWAY if who.is_stranger else who.name
         await self.system.ask(
             command, Context(tenant=who.tenant, principal=principal, key=key, digest=sha256(key.encode()).digest())
         )
+
+    def _place(self, address: str) -> str:
+        """What stands for an address in the name of a stream, which stays for ever."""
+        return address if address in NO_ADDRESSES else pseudonym(self._secret, f"address {address}")
 
     async def _insist(self, ask: Callable[[], Awaitable[None]]) -> None:
         """Tries until it is on record; at the end, while there is somebody to ask."""

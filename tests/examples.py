@@ -256,7 +256,7 @@ COMMANDS = (
     ),
     task.ExpireTask(task_id="t1", at=AT + 100, tenant=TENANT),
     trail.NoteRefusals(principal="agent:ann", refusals=(REFUSAL,), counted=COUNTED, at=AT, tenant=TENANT),
-    trail.NoteStrangers(address="192.0.2.7", counted=COUNTED, keys=("k1",), at=AT, tenant=TENANT),
+    trail.NoteStrangers(address="192.0.2.7", place="0a1b2c3d4e5f", counted=COUNTED, keys=("k1",), at=AT, tenant=TENANT),
     trail.SuspectIntruder(
         source="192.0.2.7",
         pattern=trail.Pattern.SIGN_INS,

@@ -91,7 +91,12 @@ class Tokens:
 
     def pseudonym(self, text: str) -> str:
         """What stands for a text in the log that must not be read there; the same at every call."""
-        return hmac.digest(self._secret, b"pseudonym " + text.encode(errors="replace"), "sha256").hex()[:32]
+        return pseudonym(self._secret, text)
+
+
+def pseudonym(secret: bytes, text: str) -> str:
+    """The same by the secret of a journal."""
+    return hmac.digest(secret, b"pseudonym " + text.encode(errors="replace"), "sha256").hex()[:32]
 
 
 def digest_of(token: str) -> bytes:

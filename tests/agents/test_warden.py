@@ -17,6 +17,7 @@ from aggregates.trail import (
     Pattern,
     Refusal,
     stream,
+    suspects_stream,
 )
 from runtime.records import Meta, Recorded
 from tests.agents.crew import Crew, kinds, open_crew
@@ -55,6 +56,18 @@ async def test_refusals_stand_in_the_stream_of_their_principal_and_day(tmp_path:
             *[stream(TENANT, "agent:ann", records[0].meta.at)] * 2,
             "trail-settings",
         ]
+
+
+async def test_streams_of_strangers_are_named_by_the_place_and_in_journals_from_before_by_the_address(
+    tmp_path: Path,
+) -> None:
+    async with open_crew(tmp_path) as crew:
+        for place, named in (("0a1b", "0a1b"), ("", "2001:db8::7")):
+            await crew.ask(replace(strangers(100, "2001:db8::7" if not place else "192.0.2.7"), place=place))
+            await crew.next(IntruderSuspected)
+            streams = [record.stream for record in (await crew.system.journal.read(0))[-2:]]
+            assert [stream.split(":", 2)[2] for stream in streams] == [named] * 2
+            assert streams[1] == suspects_stream(TENANT, named)
 
 
 async def test_an_address_that_tries_many_keys_is_suspected_once_and_operators_are_told(tmp_path: Path) -> None:

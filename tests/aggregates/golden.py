@@ -150,8 +150,8 @@ def _lives() -> Iterator[tuple[str, Life]]:
     yield from _tasks()
     yield "action-a1", [_example(action.BeginAction), _example(action.EndAction)]
     yield "trail-acme:19675:agent:ann", [_example(trail.NoteRefusals)]
-    yield "trail-acme:19675:192.0.2.7", [_example(trail.NoteStrangers)]
-    yield "trail-acme:suspect:192.0.2.7", [_example(trail.SuspectIntruder)]
+    yield "trail-acme:19675:0a1b2c3d4e5f", [_example(trail.NoteStrangers)]
+    yield "trail-acme:suspect:0a1b2c3d4e5f", [_example(trail.SuspectIntruder)]
     yield "webhook-acme:w1", _webhook()
     yield trail.SETTINGS, [_example(trail.NoteSettings), _example(trail.NoteSettings, settings={"bind": "[::1]:80"})]
 

@@ -47,3 +47,5 @@ def test_settings_are_recorded_where_they_have_changed_and_say_which() -> None:
 def test_a_principal_has_a_stream_for_each_day() -> None:
     assert trail.stream("acme", "agent:ann", AT) == trail.stream("acme", "agent:ann", AT + 60)
     assert trail.stream("acme", "agent:ann", AT) != trail.stream("acme", "agent:ann", AT + DAY_SECONDS)
+    for who in ("agent:ann", "2001:db8::1"):
+        assert trail.whose(trail.stream("acme", who, AT)) == who

@@ -361,6 +361,10 @@ async def test_strangers_are_recorded_once_a_window_with_the_keys_they_claim(
     assert [line["source"] for line in lines if line["event"] == "intruder_suspected"] == ["127.0.0.1"]
     (row,) = await trail(admin, "outcome=suspected")
     assert (row["action"], row["subject"], row["principal"]) == ("sign_ins", "127.0.0.1", "actor:warden")
+    place = admin.node.tokens.pseudonym("address 127.0.0.1")
+    streams = {record.stream for record in await records(admin) if record.kind.startswith("trail.")} - {SETTINGS}
+    assert {stream.rpartition(":")[2] for stream in streams} == {place}
+    assert row["stream"] == f"trail-default:suspect:{place}"
 
 
 async def test_refusals_wait_for_a_journal_that_is_away(admin: Client, monkeypatch: pytest.MonkeyPatch) -> None:
