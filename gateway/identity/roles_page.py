@@ -13,7 +13,9 @@ Written by `python -m gateway.identity.roles_page`; a test asks every route as e
 A key or user has one role; a key may have scopes, which are permissions, and is then good for those of its role's alone. Nobody can give
 others more than they may do themselves. What a caller may do is answered by `GET /v1/me`. Permissions that concern a whole journal
 (¹) are good only for those whose tenant looks after it: `default` in the node's own, the tenant itself in a journal of its own. An agent's
-own key (`agent_own`) is good for that agent alone where a path names one. Of other tenants nobody sees anything: their ids answer 404.
+own key (`agent_own`) is good for that agent alone where a path names one. With `actors:manage` a caller sets the level of the tenant's own
+actors; that of a kind, and of actors that serve all tenants, takes `node:manage`¹ beside it. Of other tenants nobody sees anything: their
+ids answer 404.
 """
 
 

@@ -3,6 +3,7 @@
 from collections import Counter
 
 import msgspec
+from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from aggregates.values.roles import Permission
@@ -21,15 +22,32 @@ class LogLevel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 async def set_log_level(call: Call) -> Response:
-    """Sets from which level on lines about an actor, all below it, or all of a kind are written. It holds from the next line on, and
-    ends with the process."""
+    """Sets from which level on lines about an actor, all below it, or all of a kind are written; a kind, and actors that serve all
+    tenants, are for who looks after the node. It holds from the next line on, and ends with the process."""
     wanted, name = await call.body(LogLevel), call.path["path"]
     levels = call.node.system.log_levels
-    is_known = levels.has(name) or name in _names(call.node, call.tenant)
-    known = found(name if is_known else None, "actor or kind of actors", name)
+    known = _looked_after(call, name) if _looks_after_node(call) else _own(call, name)
     await call.begin(f"{known} {wanted.level or 'as the others'}")
     levels.set(known, wanted.level)
     return call.reply(wanted)
+
+
+def _looked_after(call: Call, name: str) -> str:
+    is_known = call.node.system.log_levels.has(name) or name in _names(call.node, call.tenant)
+    return found(name if is_known else None, "actor or kind of actors", name)
+
+
+def _own(call: Call, name: str) -> str:
+    """The name of an actor that serves the caller's tenant alone, or that is below such a one. Raises `HTTPException` 403 for what serves
+    others, too."""
+    parts = name.split("/")
+    led_by = {"/".join(parts[:count]) for count in range(1, len(parts) + 1)}
+    cells = {cell.path: getattr(cell, "key", "") for cell in call.node.system.walk()}
+    if name in cells and any(cells.get(path) == call.tenant != NODE for path in led_by):
+        return name
+    if name in _names(call.node, call.tenant):
+        raise HTTPException(403, f"{name} serves other tenants, too: its level is for those who look after the node")
+    return found(None, "actor or kind of actors", name)
 
 
 def _names(node: Compartment, tenant: str) -> set[str]:

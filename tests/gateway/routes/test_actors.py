@@ -57,6 +57,22 @@ async def test_other_tenants_actors_and_other_roles_are_out_of_reach(admin: Clie
         assert answer.status_code == 403
 
 
+async def test_what_serves_other_tenants_too_is_for_who_looks_after_the_node(admin: Client) -> None:
+    await admin.submit()
+    operator = await admin.with_role(Role.OPERATOR, tenant="other")
+    await operator.submit()
+    levels, body = admin.node.system.log_levels, {"level": "debug"}
+    for name in ("coordinator", "security", "security/node"):
+        assert (await operator.ask("PUT", f"/v1/actors/{name}/log-level", body)).status_code == 403, name
+        assert not levels.has(name)
+    levels.set("coordinator/default", "debug")  # that it has one tells a stranger nothing
+    for name in ("coordinator/default", "coordinator/other/below", "nobody"):
+        assert (await operator.ask("PUT", f"/v1/actors/{name}/log-level", {"level": None})).status_code == 404, name
+    assert levels.has("coordinator/default")
+    assert (await operator.ask("PUT", "/v1/actors/coordinator/other/log-level", body)).status_code == 200
+    assert levels.has("coordinator/other")
+
+
 def _bury(admin: Client, count: int, tenant: str = "default") -> None:
     """Tells an actor that is gone so many messages, on a tenant's behalf."""
     system = admin.node.system
