@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from aggregates.task.commands import AwardTask, NoteStall, OpenBook, PlaceBid, RefuseBid, WithdrawBid
+from aggregates.task.eligibility import LASTING, Wanted, unfit, wanted
 from aggregates.task.events import (
     BidPlaced,
     BidRefused,
@@ -22,16 +23,8 @@ from runtime.errors import Refused
 
 
 def open_book(task: Task, command: OpenBook) -> Sequence[TaskEvent]:
-    excluded, needs = _excluded(task, command), frozenset(task.capabilities)
-    eligible = sorted(
-        [
-            candidate.agent_id
-            for candidate in command.candidates
-            if candidate.agent_id not in excluded
-            and candidate.running < candidate.slots
-            and needs.issubset(candidate.capabilities)
-        ]
-    )
+    asked = _wanted(task, command)
+    eligible = sorted([one.agent_id for one in command.candidates if unfit(one, asked) is None])
     if not eligible:
         raise Refused("nobody_eligible", command.task_id)
     return [
@@ -50,15 +43,16 @@ def open_book(task: Task, command: OpenBook) -> Sequence[TaskEvent]:
 
 
 def note_stall(task: Task, command: NoteStall) -> Sequence[TaskEvent]:
-    able = [one.agent_id for one in command.candidates if not missing(task.capabilities, one.capabilities)]
-    if missing(able, _excluded(task, command)):
+    asked = _wanted(task, command)
+    against = {unfit(one, asked, LASTING) for one in command.candidates}
+    if None in against:
         raise Refused("somebody_fits", command.task_id)
-    reason: StallReason = "all_excluded" if able else "skills_missing"
+    reason: StallReason = "all_excluded" if "excluded" in against else "skills_missing"
     return [] if task.stalled == reason else [TaskStalled(task_id=command.task_id, reason=reason)]
 
 
-def _excluded(task: Task, command: OpenBook | NoteStall) -> set[str]:
-    return {doer.agent_id for doer in command.doers if doer.task_id in task.independent_of}
+def _wanted(task: Task, command: OpenBook | NoteStall) -> Wanted:
+    return wanted(task.capabilities, task.independent_of, command.doers)
 
 
 def answer(task: Task, command: PlaceBid | WithdrawBid | RefuseBid) -> Sequence[TaskEvent]:

@@ -5,8 +5,8 @@ skills gains `SPECIALIST_BONUS`. Every term lies between 0 and 1, more is better
 surer, larger capacity offered, and at last the agent's id; the order in which bids came plays no part.
 """
 
-from collections.abc import Iterable, Sequence
-from typing import Literal
+from collections.abc import Callable, Iterable, Sequence
+from typing import Literal, NamedTuple
 
 from msgspec import Struct
 
@@ -94,19 +94,36 @@ def _name(ranked: Ranked) -> str:
     return ranked.agent_id
 
 
-def _order(scored: tuple[Bid, Ranked]) -> tuple[float, float, float, float, float, str]:
+def _order(scored: tuple[Bid, Ranked]) -> tuple[float | str, ...]:
     bid, ranked = scored
-    return (-ranked.score, bid.price, bid.eta_seconds, -bid.confidence, -bid.capacity_offer, bid.agent_id)
+    return (-ranked.score, *(value(bid) for _, value in TIES))
+
+
+class _Case(NamedTuple):
+    """A bid, its bidder's facts where it is still there, and what they are held against."""
+
+    bid: Bid
+    facts: BidderFacts | None
+    at: float
+    budget_seconds: float
+
+
+FAULTS: Sequence[tuple[Fault, Callable[[_Case], bool]]] = (
+    ("agent_gone", lambda case: case.facts is None),
+    ("slots_full", lambda case: case.facts is not None and case.facts.running >= case.facts.slots),
+    ("bid_expired", lambda case: case.bid.expires_at is not None and case.bid.expires_at < case.at),
+    ("eta_over_budget", lambda case: case.bid.eta_seconds > case.budget_seconds),
+)
+"""Why a bid cannot win, in the order in which it is asked."""
 
 
 def _fault(bid: Bid, facts: BidderFacts | None, at: float, budget_seconds: float) -> Fault:
-    if facts is None:
-        return "agent_gone"
-    if facts.running >= facts.slots:
-        return "slots_full"
-    if bid.expires_at is not None and bid.expires_at < at:
-        return "bid_expired"
-    return "eta_over_budget" if bid.eta_seconds > budget_seconds else ""
+    """The first fault that a bid has; empty where it has none."""
+    case = _Case(bid, facts, at, budget_seconds)
+    for fault, holds in FAULTS:
+        if holds(case):
+            return fault
+    return ""
 
 
 def _scored(bid: Bid, facts: BidderFacts, lowest: float, quickest: float, topics: frozenset[str]) -> Ranked:
@@ -118,17 +135,10 @@ def _scored(bid: Bid, facts: BidderFacts, lowest: float, quickest: float, topics
     success_term = (facts.completed + 1) / (facts.completed + facts.failed + 2)
     response_term = 1 / (1 + facts.answer_seconds_sum / facts.answers) if facts.answers else 0.5
     specialist = not topics.isdisjoint(facts.specializations)
-    agent = (
-        LOAD_WEIGHT * load_term
-        + PERFORMANCE_WEIGHT * performance_term
-        + SUCCESS_WEIGHT * success_term
-        + RESPONSE_WEIGHT * response_term
-    )
-    offer = PRICE_WEIGHT * price_term + SPEED_WEIGHT * speed_term + CONFIDENCE_WEIGHT * bid.confidence
-    score = AGENT_SHARE * agent + (1 - AGENT_SHARE) * offer + (SPECIALIST_BONUS if specialist else 0.0)
+    terms = (load_term, performance_term, success_term, response_term, price_term, speed_term, bid.confidence)
     return Ranked(
         agent_id=bid.agent_id,
-        score=round(score, SCORE_DIGITS),
+        score=_score(terms, specialist=specialist),
         price_term=price_term,
         speed_term=speed_term,
         confidence_term=bid.confidence,
@@ -138,3 +148,51 @@ def _scored(bid: Bid, facts: BidderFacts, lowest: float, quickest: float, topics
         response_term=response_term,
         specialist=specialist,
     )
+
+
+def _score(terms: tuple[float, float, float, float, float, float, float], *, specialist: bool) -> float:
+    load, performance, success, response, price, speed, confidence = terms
+    agent = (
+        LOAD_WEIGHT * load + PERFORMANCE_WEIGHT * performance + SUCCESS_WEIGHT * success + RESPONSE_WEIGHT * response
+    )
+    offer = PRICE_WEIGHT * price + SPEED_WEIGHT * speed + CONFIDENCE_WEIGHT * confidence
+    score = AGENT_SHARE * agent + (1 - AGENT_SHARE) * offer + (SPECIALIST_BONUS if specialist else 0.0)
+    return round(score, SCORE_DIGITS)
+
+
+class Term(NamedTuple):
+    """A part of a score: a value between 0 and 1, and what it weighs in the whole."""
+
+    name: str
+    value: float
+    weight: float
+
+
+def terms_of(ranked: Ranked) -> tuple[Term, ...]:
+    """What makes a score, with the weights of today; their products add up to it."""
+    bid_share = 1 - AGENT_SHARE
+    return (
+        Term("load", ranked.load_term, AGENT_SHARE * LOAD_WEIGHT),
+        Term("performance", ranked.performance_term, AGENT_SHARE * PERFORMANCE_WEIGHT),
+        Term("success", ranked.success_term, AGENT_SHARE * SUCCESS_WEIGHT),
+        Term("response", ranked.response_term, AGENT_SHARE * RESPONSE_WEIGHT),
+        Term("price", ranked.price_term, bid_share * PRICE_WEIGHT),
+        Term("speed", ranked.speed_term, bid_share * SPEED_WEIGHT),
+        Term("confidence", ranked.confidence_term, bid_share * CONFIDENCE_WEIGHT),
+        Term("specialist", float(ranked.specialist), SPECIALIST_BONUS),
+    )
+
+
+TIES: Sequence[tuple[str, Callable[[Bid], float | str]]] = (
+    ("lower_price", lambda bid: bid.price),
+    ("sooner", lambda bid: bid.eta_seconds),
+    ("surer", lambda bid: -bid.confidence),
+    ("larger_capacity", lambda bid: -bid.capacity_offer),
+    ("first_id", lambda bid: bid.agent_id),
+)
+"""What decides between bids of the same score, in this order; the smaller wins."""
+
+
+def tie_break(one: Bid, other: Bid) -> str:
+    """What decided between two bids of the same score."""
+    return next(name for name, value in TIES if value(one) != value(other))

@@ -1,0 +1,57 @@
+"""Who may be called for a task: the reasons that speak against an agent, in the order in which they are asked.
+
+What `decide` computes and what an explanation tells are answers to these same questions. A new one gets its line in the table where it
+belongs: a reason that an agent can do nothing about comes before one that passes by itself.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Literal, NamedTuple
+
+from aggregates.task.terms import Candidate, Doer
+
+Unfit = Literal["skill_missing", "excluded", "slots_full"]
+"""Why an agent can't be called: it lacks a skill; it did what the task must be independent of; it has no free slot."""
+
+
+class Wanted(NamedTuple):
+    """What a task asks of those who are called for it. `excluded` are the doers of what it must be independent of."""
+
+    capabilities: frozenset[str]
+    excluded: frozenset[str]
+
+
+Predicate = Callable[[Candidate, Wanted], bool]
+Reasons = Sequence[tuple[Unfit, Predicate]]
+
+
+def _skill_missing(candidate: Candidate, wanted: Wanted) -> bool:
+    return not wanted.capabilities.issubset(candidate.capabilities)
+
+
+def _excluded(candidate: Candidate, wanted: Wanted) -> bool:
+    return candidate.agent_id in wanted.excluded
+
+
+def _slots_full(candidate: Candidate, wanted: Wanted) -> bool:
+    return candidate.running >= candidate.slots
+
+
+LASTING: Reasons = (("skill_missing", _skill_missing), ("excluded", _excluded))
+"""What holds whether an agent is busy or not."""
+
+REASONS: Reasons = (*LASTING, ("slots_full", _slots_full))
+"""All that speaks against an agent."""
+
+
+def wanted(capabilities: Iterable[str], independent_of: Sequence[str], doers: Iterable[Doer]) -> Wanted:
+    """What a task with these skills, independent of those tasks, asks for, where these did them."""
+    excluded = frozenset(doer.agent_id for doer in doers if doer.task_id in independent_of)
+    return Wanted(frozenset(capabilities), excluded)
+
+
+def unfit(candidate: Candidate, wanted: Wanted, reasons: Reasons = REASONS) -> Unfit | None:
+    """The first of the reasons that holds; None where none does."""
+    for reason, holds in reasons:
+        if holds(candidate, wanted):
+            return reason
+    return None
