@@ -58,10 +58,15 @@ def openings(memory: OpenTasks, at: float) -> list[Decision]:
 
 def _chosen(memory: OpenTasks, line: Line) -> frozenset[str]:
     able = memory.supply.able(line.needs) - line.excluded
-    most = min(CANDIDATES_MAX, CALL_CHARACTERS_MAX // max(1, sum(map(len, line.needs))))
+    most = called_max(line.needs)
     if len(able) <= most:
         return frozenset(able)
     return frozenset(nsmallest(most, able, key=lambda name: (len(memory.agents[name].held), name)))
+
+
+def called_max(needs: Iterable[str]) -> int:
+    """How many agents are called at most for a task with these skills."""
+    return min(CANDIDATES_MAX, CALL_CHARACTERS_MAX // max(1, sum(map(len, needs))))
 
 
 def _has_room(supply: Supply, chosen: frozenset[str], called: Sequence[frozenset[str]]) -> bool:

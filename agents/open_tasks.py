@@ -351,10 +351,14 @@ def _bid(memory: OpenTasks, task: TaskEntry, event: BidPlaced, position: int) ->
 def _void(memory: OpenTasks, task: TaskEntry, event: BookVoided, recorded: Recorded) -> None:
     memory.books.remove(task.task_id)
     task.stage = Stage.SUBMITTED
-    pause = RETRY_SECONDS_FIRST * 2 ** min(20, max(0, event.voids - 1))
-    task.retry_at = recorded.meta.at + min(RETRY_SECONDS_MAX, pause)
+    task.retry_at = recorded.meta.at + pause_seconds(event.voids)
     task.wants_slot = any(ranked.lost == "slots_full" for ranked in event.ranking)
     memory.waiting.update(task)
+
+
+def pause_seconds(voids: int) -> float:
+    """How long a task rests after so many books in a row without a winner."""
+    return min(RETRY_SECONDS_MAX, RETRY_SECONDS_FIRST * 2.0 ** min(20, max(0, voids - 1)))
 
 
 def _award(memory: OpenTasks, task: TaskEntry, event: TaskAwarded, position: int) -> None:

@@ -31,6 +31,7 @@ from gateway.routes import (
     blobs,
     console,
     coordination,
+    explain,
     feed,
     health,
     journals,
@@ -73,6 +74,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *tasks.routes,
     *coordination.routes,
     *bids.routes,
+    *explain.routes,
     *problems.routes,
     *solves.routes,
     *uploads.routes,  # before the blobs, whose path takes any name

@@ -83,6 +83,11 @@ leases = schema.table("agent_leases", key("task_id"), text("agent_id"), paged_by
 
 TABLES: tuple[Table, ...] = (agents, leases)
 
+WITH_SKILLS_MAX = 10_000
+"""How many agents of the same skills are looked at for one question: as many as a tenant may have."""
+
+BRIEF = ("agent_id", "name", "status", "slots", "running", "last_event_at")
+
 NOTHING = {"bids": 0, "won": 0, "completed": 0, "failed": 0, "leases_lost": 0}
 
 
@@ -235,3 +240,22 @@ def count(connection: Connection, tenant_id: str, *, status: str | None = None) 
 
 def count_by_status(connection: Connection, tenant_id: str) -> dict[str, int]:
     return schema.count_rows_by(connection, agents, "status", {"tenant_id": tenant_id})
+
+
+def with_skills(
+    connection: Connection, tenant_id: str, skills: Sequence[str], *, limit: int = WITH_SKILLS_MAX
+) -> list[Row]:
+    """Who has all of these skills, whatever else is said of them, the first registered first; without what is long."""
+    shown = [_agents.c[name] for name in (*BRIEF, *schema.POSITIONS)]
+    held = [schema.holding(_agents.c.capabilities, skill) for skill in skills]
+    chosen = select(*shown).where(_agents.c.tenant_id == tenant_id, *held).order_by(_agents.c.first_position)
+    return [dict(row._mapping) for row in connection.execute(chosen.limit(limit))]
+
+
+def offered(connection: Connection, tenant_id: str, skills: Sequence[str]) -> frozenset[str]:
+    """Those of the skills that some active agent has."""
+    active = (agents.c.tenant_id == tenant_id, agents.c.status == Stage.ACTIVE.value)
+    one = select(agents.c.agent_id).where(*active).limit(1)
+    return frozenset(
+        skill for skill in skills if connection.execute(one.where(schema.holding(agents.c.capabilities, skill))).first()
+    )

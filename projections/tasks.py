@@ -1,12 +1,13 @@
 """Tasks: what was asked for, where each stands, who does it and what came of it."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Table
+from sqlalchemy import Connection, Table, and_, func, or_, select
 
 from aggregates.subject import SubjectErased
 from aggregates.task import (
+    HELD,
     BookOpened,
     BookVoided,
     DependencyMet,
@@ -30,7 +31,7 @@ from projections import schema
 from projections.schema import BY_AGE, Only, Row, Sortable, SortKey, also, document, encoded, key, number, text, whole
 from runtime.records import Add, Change, Insert, Recorded, Update
 
-NAME = "tasks/4"
+NAME = "tasks/5"
 
 tasks = schema.table(
     "tasks",
@@ -67,6 +68,7 @@ tasks = schema.table(
     document("result"),
     number("seconds"),
     number("submitted_at"),
+    number("waits_since"),
     number("unblocked_at"),
     number("opened_at"),
     number("awarded_at"),
@@ -79,7 +81,8 @@ tasks = schema.table(
     paged_by=("stage", "agent_id", "priority"),
 )
 """`waiting` counts the dependencies that are not complete. `agent_id` and `token` tell who holds the task, or held it when it
-ended. `reason` says why it last ended, failed, found no winner or nobody to call; `award_reason` and `ranking` why the holder won."""
+ended. Its place in line counts from `waits_since`, when it was submitted or offered again as a dead letter. `reason` says why it last
+ended, failed, found no winner or nobody to call; `award_reason` and `ranking` why the holder won."""
 
 TABLES: tuple[Table, ...] = (tasks,)
 
@@ -159,6 +162,7 @@ def _submitted(recorded: Recorded, event: TaskSubmitted) -> Change:
         "submitted_by": event.submitted_by,
         "data_subject": event.data_subject,
         "submitted_at": event.submitted_at,
+        "waits_since": event.submitted_at,
         "first_position": recorded.position,
         "last_position": recorded.position,
         "last_event_at": recorded.meta.at,
@@ -223,6 +227,7 @@ def _requeued(recorded: Recorded, event: TaskRequeued) -> Change:
         attempts_max=event.attempts_max,
         deadline=event.deadline,
         reason=event.reason,
+        waits_since=event.requeued_at,
         ended_at=None,
     )
 
@@ -290,3 +295,33 @@ def count(connection: Connection, tenant_id: str, *, stage: str | None = None) -
 
 def count_by_stage(connection: Connection, tenant_id: str) -> dict[str, int]:
     return schema.count_rows_by(connection, tasks, "stage", {"tenant_id": tenant_id})
+
+
+class Order(NamedTuple):
+    """How the waiting stand in line: by the time since when they wait, a `factor` for so many `seconds`, less the priority."""
+
+    factor: float
+    seconds: float
+
+
+def ahead(connection: Connection, tenant_id: str, task: Row, order: Order) -> tuple[int, int]:
+    """How many of the tasks that wait to be offered come before this one; and how many of them need the same skills."""
+    mine = task["waits_since"] * order.factor / order.seconds - task["priority"]
+    theirs = tasks.c.waits_since * order.factor / order.seconds - tasks.c.priority
+    alike = func.count().filter(tasks.c.capabilities == encoded(task["capabilities"]))
+    first = or_(theirs < mine, and_(theirs == mine, tasks.c.first_position < task["first_position"]))
+    waiting = (tasks.c.tenant_id == tenant_id, tasks.c.stage == Stage.SUBMITTED.value)
+    counted = connection.execute(select(func.count(), alike).select_from(tasks).where(*waiting, first)).one()
+    return counted[0], counted[1]
+
+
+def held_by(connection: Connection, tenant_id: str, agent_ids: Sequence[str], *, limit: int) -> list[Row]:
+    """Which tasks these agents hold, since when: the last awarded first."""
+    held = (
+        tasks.c.tenant_id == tenant_id,
+        tasks.c.agent_id.in_(agent_ids),
+        tasks.c.stage.in_([stage.value for stage in HELD]),
+    )
+    shown = select(tasks.c.task_id, tasks.c.agent_id, tasks.c.awarded_at).where(*held)
+    rows = connection.execute(shown.order_by(tasks.c.awarded_at.desc(), tasks.c.task_id).limit(limit))
+    return [dict(row._mapping) for row in rows]

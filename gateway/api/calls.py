@@ -356,6 +356,17 @@ class Call:
             raise BadRequest([Fault(parameter=AFTER_POSITION.name, detail=detail)], code="position_ahead")
         return named
 
+    @property
+    def read_position(self) -> int:
+        """As of which position the read models have answered."""
+        assert self._read_position is not None, "nothing was read"
+        return self._read_position
+
+    @property
+    def is_of_the_past(self) -> bool:
+        """Whether it is asked how things stood at some moment."""
+        return AS_OF in self.endpoint.query and self.asked(AS_OF) is not None
+
     def rests_at(self, position: int) -> None:
         """What is answered rests on nothing past this position: for a route that reads no read models."""
         self._tag_position = position

@@ -75,7 +75,7 @@ class Bid(Row, frozen=True, kw_only=True):
 
 class Task(Row, frozen=True, kw_only=True):
     """A task without its long fields. `agent_id` and `token` tell who holds it, or held it when it ended; `waiting` counts the
-    dependencies that are not complete."""
+    dependencies that are not complete, the place in line counts from `waits_since`."""
 
     task_id: str
     task_type: task.TaskType
@@ -106,6 +106,7 @@ class Task(Row, frozen=True, kw_only=True):
     reason: str | None
     seconds: float | None
     submitted_at: float
+    waits_since: float
     unblocked_at: float | None
     opened_at: float | None
     awarded_at: float | None

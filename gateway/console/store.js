@@ -16,6 +16,7 @@ const STATUS_SECONDS = 5;
 export const PAGE = 100;
 export const PAGE_MAX = 500;
 const STREAM_RECORDS_MAX = 500;
+const WAITING = new Set(["submitted", "blocked"]);
 const AGENTS_HEARD_MAX = 2000;
 const BID_KINDS = new Set(["task.BidPlaced", "task.BidWithdrawn", "task.BidRefused", "task.BookVoided", "task.TaskAwarded"]);
 const LISTS_BY_AGGREGATE = {
@@ -90,6 +91,7 @@ const SOURCES = {
   solves: { path: () => `/v1/solves?limit=${PAGE}`, take: (answer) => (state.solves = answer.solves) },
   detail: { path: () => detailPath(), take: (answer) => takeDetail(answer) },
   stream: { path: () => streamPath(), take: (answer) => takeStream(answer) },
+  why: { path: () => whyPath(), take: (answer) => (state.detail.why = answer) },
 };
 
 const stale = new Set();
@@ -165,6 +167,16 @@ function streamPath() {
   return stream ? `/v1/log?stream=${encodeURIComponent(stream)}&limit=${STREAM_RECORDS_MAX}` : "";
 }
 
+function whyPath() {
+  const detail = state.detail;
+  return detail?.kind === "tasks" ? `${DETAIL_PATHS.tasks(detail.id)}/explain?limit=${PAGE}` : "";
+}
+
+/** What happens to others moves a task that waits. */
+function waits() {
+  return WAITING.has(state.detail?.row?.stage);
+}
+
 function takeDetail(answer) {
   const detail = state.detail;
   if (detail.kind === "events") {
@@ -187,12 +199,13 @@ export function follow(hash) {
   const [, kind, id] = /^#\/(tasks|agents|solves|events)\/(.+)$/.exec(hash) ?? [];
   delete state.troubles.detail;
   delete state.troubles.stream;
+  delete state.troubles.why;
   if (!kind || (kind === "events" && !/^\d{1,15}$/.test(id))) {
     state.detail = null;
   } else {
-    state.detail = { kind, id: decoded(id), row: null, records: null };
+    state.detail = { kind, id: decoded(id), row: null, records: null, why: null };
     if (kind === "events") state.detail.row = state.events.find((event) => event.position === Number(id)) ?? null;
-    refresh("detail", "stream");
+    refresh("detail", "stream", "why");
   }
   render();
 }
@@ -220,7 +233,7 @@ const hear = {
     clock.stoppedAt = 0;
     hear.heard();
     state.left = false;
-    refresh("status", "me", "agents", "tasks", "solves", "detail", "stream");
+    refresh("status", "me", "agents", "tasks", "solves", "detail", "stream", "why");
   },
   heard() {
     state.heardAt = Date.now();
@@ -234,7 +247,9 @@ const hear = {
     state.position = record.position;
     keep(record);
     const aggregate = record.kind.slice(0, record.kind.indexOf("."));
-    refresh("status", ...(LISTS_BY_AGGREGATE[aggregate] ?? []), ...(concernsDetail(record) ? ["detail", "stream"] : []));
+    const lists = LISTS_BY_AGGREGATE[aggregate] ?? [];
+    const concerned = concernsDetail(record) ? ["detail", "stream", "why"] : lists.includes("agents") && waits() ? ["why"] : [];
+    refresh("status", ...lists, ...concerned);
   },
   closed(error, seconds) {
     const status = error instanceof Refusal ? error.status : 0;
@@ -278,7 +293,7 @@ function concernsDetail(record) {
 function restart() {
   const { detail } = state;
   Object.assign(state, NOTHING());
-  if (detail) state.detail = { ...detail, row: null, records: null };
+  if (detail) state.detail = { ...detail, row: null, records: null, why: null };
 }
 
 export function retry() {

@@ -3,6 +3,7 @@
 import { html } from "../vendor/htm-preact.js";
 import { duration, number, percent, principal, words } from "../format.js";
 import { Moment, Stage, Table, To } from "./common.js";
+import { Explanation } from "./explanation.js";
 import { Document, Fields, Timeline } from "./fields.js";
 import { took } from "./tasks.js";
 
@@ -34,6 +35,8 @@ export function TaskDetail({ detail, state }) {
       ]}
     />
     ${task.award_reason && html`<p class="why" id="why"><b>Why:</b> <bdi>${task.award_reason}</bdi></p>`}
+    ${state.troubles.why && html`<p class="trouble" role="alert">${state.troubles.why}</p>`}
+    <${Explanation} told=${detail.why} agent=${agent} />
     <${Books} bids=${task.bids} agent=${agent} />
     <${Timeline} records=${detail.records} />
     <${Document} title="Result" value=${task.result} open=${true} />

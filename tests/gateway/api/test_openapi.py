@@ -303,7 +303,7 @@ async def _work_with_tasks(admin: Client) -> None:
     await _do(admin, ("POST", "/v1/coordination/stop", None), ("POST", "/v1/coordination/start", None))
     await _do(admin, ("GET", "/v1/coordination", None))
     await _do(admin, ("GET", "/v1/tasks?stage=completed&agent_id=a1", None), ("GET", task, None))
-    await _do(admin, ("GET", f"{task}/bids", None), ("GET", "/v1/tasks", None))
+    await _do(admin, ("GET", f"{task}/bids", None), ("GET", "/v1/tasks", None), ("GET", f"{task}/explain", None))
 
 
 async def _work_with_solves(admin: Client) -> None:

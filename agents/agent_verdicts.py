@@ -1,0 +1,168 @@
+"""Why one agent was not called for a task or did not win it: the first reason that holds, in the order in which they are asked."""
+
+from typing import NamedTuple
+
+from agents.calls import called_max
+from agents.explanation import AgentFacts, Behind, Facts, Verdict, VerdictReason
+from agents.rankings_told import behind
+from agents.task_story import Book, Outcome, Story
+from aggregates import agent as agents
+from aggregates.task import Candidate, Doer, Stage
+from aggregates.task.eligibility import LASTING, REASONS, Reasons, unfit, wanted
+from aggregates.values.skills import missing
+
+GONE: dict[agents.Stage, VerdictReason] = {
+    agents.Stage.UNKNOWN: VerdictReason.NOT_REGISTERED,
+    agents.Stage.DEREGISTERED: VerdictReason.DEREGISTERED,
+    agents.Stage.LOST: VerdictReason.LOST,
+    agents.Stage.DRAINING: VerdictReason.DRAINING,
+}
+"""Where an agent stands that is not to be called for anything."""
+
+WAITING = (Stage.SUBMITTED, Stage.BLOCKED)
+
+
+class _Found(NamedTuple):
+    """A reason, and what it is about."""
+
+    reason: VerdictReason
+    detail: str
+    skills: tuple[str, ...] = ()
+    tasks: tuple[str, ...] = ()
+    behind: Behind | None = None
+
+
+def verdict(story: Story, facts: Facts, agent: AgentFacts) -> Verdict:
+    """What speaks against the agent: now, where the task waits to be offered; else in its last book."""
+    book, is_waiting = story.book, story.stage in WAITING
+    found = _against_now(story, facts, agent) if is_waiting or book is None else None
+    number = 0
+    if found is None and book is not None and (not is_waiting or book.outcome is Outcome.VOIDED):
+        found, number = _of_book(story, facts, book, agent), book.round
+    told = found or _Found(VerdictReason.NOTHING, _nothing(story))
+    return Verdict(agent_id=agent.agent_id, name=agent.name, round=number, **told._asdict())
+
+
+def _nothing(story: Story) -> str:
+    if story.stage in WAITING:
+        return "nothing speaks against it; the task waits for something else"
+    return "nothing spoke against it; the task ended before anybody was called"
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def doers_of(story: Story, facts: Facts) -> list[Doer]:
+    """Who did what the task must be independent of, as far as it is done."""
+    known = (facts.dependencies.get(name) for name in story.asked.independent_of)
+    return [
+        Doer(task_id=one.task_id, agent_id=one.agent_id, position=0)
+        for one in known
+        if one is not None and one.stage is Stage.COMPLETED
+    ]
+
+
+# ---- as things stand
+
+
+def _against_now(story: Story, facts: Facts, agent: AgentFacts) -> _Found | None:
+    if gone := _gone(agent.stage):
+        return gone
+    candidate = Candidate(
+        agent_id=agent.agent_id,
+        capabilities=agent.capabilities,
+        slots=agent.slots,
+        running=agent.running,
+        position=agent.position,
+    )
+    return _unfit(story, candidate, doers_of(story, facts))
+
+
+def _gone(stage: agents.Stage) -> _Found | None:
+    reason = GONE.get(stage)
+    return _Found(reason, f"it was {reason.replace('_', ' ')}") if reason is not None else None
+
+
+def _unfit(story: Story, candidate: Candidate, doers: list[Doer], reasons: Reasons = REASONS) -> _Found | None:
+    asked = story.asked
+    match unfit(candidate, wanted(asked.capabilities, asked.independent_of, doers), reasons):
+        case "skill_missing":
+            lacking = missing(asked.capabilities, candidate.capabilities)
+            return _Found(VerdictReason.SKILL_MISSING, f"lacks {', '.join(lacking)}", skills=lacking)
+        case "excluded":
+            done = tuple(sorted({doer.task_id for doer in doers if doer.agent_id == candidate.agent_id}))
+            return _Found(
+                VerdictReason.EXCLUDED, f"did {', '.join(done)}, of which this must be independent", tasks=done
+            )
+        case "slots_full":
+            return _Found(
+                VerdictReason.SLOTS_FULL,
+                f"holds {_counted(candidate.running, 'task')} and has {_counted(candidate.slots, 'slot')}",
+            )
+        case None:
+            return None
+
+
+# ---- in a book
+
+
+def _of_book(story: Story, facts: Facts, book: Book, agent: AgentFacts) -> _Found:
+    for place, ranked in enumerate(book.ranking):
+        if ranked.agent_id != agent.agent_id:
+            continue
+        if ranked.lost:
+            return _Found(VerdictReason(ranked.lost), f"its bid could not win: {ranked.lost}")
+        if place == 0:
+            return _Found(VerdictReason.WON, f"scored {ranked.score:g}")
+        short = behind(book, ranked)
+        return _Found(VerdictReason.OUTSCORED, f"{short.points:g} points behind {short.agent_id}", behind=short)
+    if agent.agent_id in book.eligible:
+        return _answered(book, agent.agent_id)
+    return _not_called(story, facts, book, agent)
+
+
+def _answered(book: Book, agent_id: str) -> _Found:
+    answer = book.answers.get(agent_id)
+    if answer is None:
+        is_open = book.outcome is Outcome.OPEN
+        return (
+            _Found(VerdictReason.AWAITED, "has yet to answer")
+            if is_open
+            else _Found(VerdictReason.NO_BID, "was called and did not answer")
+        )
+    match answer.state:
+        case "refused":
+            return _Found(
+                VerdictReason.REFUSED, f"would not bid: {answer.reason}" if answer.reason else "would not bid"
+            )
+        case "withdrawn":
+            return _Found(VerdictReason.WITHDRAWN, "took its bid back")
+        case "placed" if book.outcome is Outcome.OPEN:
+            return _Found(VerdictReason.BID_PLACED, "its bid is in the book")
+        case "placed":
+            return _Found(VerdictReason.BOOK_ENDED, "the task ended while its bid was in the book")
+
+
+def _not_called(story: Story, facts: Facts, book: Book, agent: AgentFacts) -> _Found:
+    candidates, doers = book.candidates or {}, list(book.doers)
+    if agent.agent_id in candidates and (found := _unfit(story, candidates[agent.agent_id], doers)):
+        return found
+    if agent.agent_id not in facts.then:
+        return _against_now(story, facts, agent) or _Found(
+            VerdictReason.OTHERS_LESS_LOADED, "was not called, others were"
+        )
+    then = facts.then[agent.agent_id] or agents.initial
+    if gone := _gone(then.stage):
+        return gone
+    offered = Candidate(
+        agent_id=agent.agent_id, capabilities=then.capabilities, slots=then.slots, running=0, position=book.position
+    )
+    if found := _unfit(story, offered, doers, LASTING):
+        return found
+    # Whoever was active, able and free was called, up to so many: what is left is that it was not free, or came after those.
+    if len(candidates or book.eligible) < called_max(story.asked.capabilities):
+        return _Found(
+            VerdictReason.SLOTS_FULL, f"had no free slot ({then.slots} in all) when round {book.round} was opened"
+        )
+    return _Found(VerdictReason.OTHERS_LESS_LOADED, f"{len(book.eligible)} others were called, who held fewer tasks")

@@ -1,0 +1,199 @@
+"""Why a task is where it is: what it waits for, who was called, and why each agent was not called or did not win.
+
+Eligibility is asked of the same predicates that `decide` asks, an award is told from its own record. Nothing here reads a clock or a
+journal: the story and the facts are all there is.
+"""
+
+from agents.agent_verdicts import doers_of, verdict
+from agents.explanation import AgentFacts, AttemptTold, BookTold, Explanation, Facts, PlaceInLine, Wait, WaitReason
+from agents.open_tasks import AGING_FACTOR, AGING_SECONDS
+from agents.rankings_told import places
+from agents.task_story import Attempt, Book, Story
+from aggregates import agent as agents
+from aggregates.task import BUDGET_GRACE_SECONDS, ENDED, Stage
+from aggregates.values.skills import missing
+
+NAMES_TOLD_MAX = 5
+"""How many names stand in a sentence; the fields hold all."""
+
+
+def explain(story: Story, facts: Facts, following: int | None = None) -> Explanation:
+    """Why the task stands where it does; `following` leads to the agents after those that the facts speak of."""
+    waits = _waits(story, facts)
+    return Explanation(
+        task_id=story.asked.task_id,
+        stage=story.stage,
+        since=story.since,
+        at=facts.at,
+        summary=_summary(story, waits),
+        waits_for=waits,
+        line=_line(story, facts) if story.stage is Stage.SUBMITTED else None,
+        book=_book(story.book) if story.book is not None else None,
+        attempt=_attempt(story.attempt, story.attempts_max) if story.attempt is not None else None,
+        ended_reason=story.reason if story.stage in ENDED else "",
+        agents=tuple(verdict(story, facts, agent) for agent in facts.agents),
+        next=following,
+    )
+
+
+def _summary(story: Story, waits: tuple[Wait, ...]) -> str:
+    if waits:
+        others = f", and {len(waits) - 1} more" if len(waits) > 1 else ""
+        return f"waits: {waits[0].detail}{others}"
+    why = f": {story.reason}" if story.reason else ""
+    return f"ended, {story.stage.value}{why}"
+
+
+# ---- what it waits for
+
+
+def _waits(story: Story, facts: Facts) -> tuple[Wait, ...]:
+    match story.stage:
+        case Stage.BLOCKED:
+            return tuple(_dependency(story, facts, name) for name in story.waiting_for)
+        case Stage.SUBMITTED:
+            return (*_pause(story, facts), _somebody(story, facts))
+        case Stage.BIDDING if story.book is not None:
+            return (_open_book(story.book),)
+        case Stage.AWARDED | Stage.RUNNING if story.attempt is not None:
+            return (_holder(story, story.attempt),)
+    return ()
+
+
+def _dependency(story: Story, facts: Facts, name: str) -> Wait:
+    known = facts.dependencies.get(name)
+    stage = known.stage if known is not None else Stage.UNKNOWN
+    holder = f" by {known.agent_id}" if known is not None and known.agent_id else ""
+    return Wait(
+        reason=WaitReason.DEPENDENCY,
+        detail=f"{name} is {stage.value}{holder}",
+        since=known.since if known is not None else story.since,
+        task_id=name,
+        stage=stage,
+        agents=(known.agent_id,) if known is not None and known.agent_id else (),
+    )
+
+
+def _pause(story: Story, facts: Facts) -> tuple[Wait, ...]:
+    """A pause may end sooner than this: when somebody comes who can do it, or is free again."""
+    if story.retry_at <= facts.at or story.book is None:
+        return ()
+    detail = f"round {story.book.round} found no winner ({story.book.reason}), it is offered again after a pause"
+    return (Wait(reason=WaitReason.PAUSE, detail=detail, since=story.ready_at, until=story.retry_at),)
+
+
+def _somebody(story: Story, facts: Facts) -> Wait:
+    able = [one for one in facts.able if one.stage is agents.Stage.ACTIVE]
+    if not able:
+        return _skills_missing(story, facts)
+    excluded = {doer.agent_id for doer in doers_of(story, facts)}
+    allowed = [one for one in able if one.agent_id not in excluded]
+    if not allowed:
+        return _all_excluded(story, facts, able, excluded)
+    if all(one.running >= one.slots for one in allowed):
+        return _all_busy(story, facts, allowed)
+    free = sum(one.running < one.slots for one in allowed)
+    detail = (
+        f"tasks that come first: {facts.ahead}, with the same skills: {facts.ahead_alike}; agents who are free for it: {free}; "
+        f"rounds that are open and may take them: {facts.open_books}"
+    )
+    return Wait(reason=WaitReason.IN_LINE, detail=detail, since=story.ready_at)
+
+
+def _skills_missing(story: Story, facts: Facts) -> Wait:
+    """Since when: the last one who had them all has left, or the task waits since."""
+    unknown = missing(story.asked.capabilities, facts.skills_offered)
+    left = max((one.since for one in facts.able), default=0.0)
+    if unknown:
+        detail = f"no active agent has {_named(unknown)}"
+    elif story.asked.capabilities:
+        detail = f"no active agent has all of {_named(story.asked.capabilities)}"
+    else:
+        detail = "no agent is active"
+    return Wait(reason=WaitReason.SKILLS_MISSING, detail=detail, since=max(story.ready_at, left), skills=unknown)
+
+
+def _all_excluded(story: Story, facts: Facts, able: list[AgentFacts], excluded: set[str]) -> Wait:
+    names = tuple(sorted(one.agent_id for one in able))
+    detail = f"all who have the skills did what it must be independent of: {_named(names)}"
+    since = max([story.ready_at, *(one.since for one in facts.able if one.agent_id not in excluded)])
+    return Wait(reason=WaitReason.ALL_EXCLUDED, detail=detail, since=since, agents=names)
+
+
+def _all_busy(story: Story, facts: Facts, allowed: list[AgentFacts]) -> Wait:
+    names = tuple(sorted(one.agent_id for one in allowed))
+    held = tuple(one for one in facts.held if one.agent_id in names)
+    since = max([story.ready_at, *(one.since for one in held)])
+    detail = f"all who have the skills are busy: {_named(names)}"
+    return Wait(reason=WaitReason.ALL_BUSY, detail=detail, since=since, agents=names, held=held)
+
+
+def _open_book(book: Book) -> Wait:
+    detail = f"round {book.round} is open, answers not in yet: {len(book.awaited)} of {len(book.eligible)}"
+    return Wait(
+        reason=WaitReason.BOOK_OPEN, detail=detail, since=book.opened_at, until=book.closes_at, agents=book.awaited
+    )
+
+
+def _holder(story: Story, attempt: Attempt) -> Wait:
+    event = attempt.event
+    is_running = story.stage is Stage.RUNNING
+    return Wait(
+        reason=WaitReason.RESULT if is_running else WaitReason.START,
+        detail=f"{event.agent_id} has it and {'works' if is_running else 'has not said that it began'}",
+        since=story.since,
+        until=event.awarded_at + event.budget_seconds + BUDGET_GRACE_SECONDS,
+        agents=(event.agent_id,),
+    )
+
+
+def _named(names: tuple[str, ...]) -> str:
+    shown = ", ".join(names[:NAMES_TOLD_MAX])
+    return f"{shown} and {len(names) - NAMES_TOLD_MAX} more" if len(names) > NAMES_TOLD_MAX else shown
+
+
+def _line(story: Story, facts: Facts) -> PlaceInLine:
+    waited = max(0.0, facts.at - story.waits_since)
+    gained = waited * AGING_FACTOR / AGING_SECONDS
+    return PlaceInLine(
+        priority=story.priority,
+        waited_seconds=waited,
+        gained=gained,
+        effective_priority=story.priority + gained,
+        ahead=facts.ahead,
+        ahead_alike=facts.ahead_alike,
+    )
+
+
+# ---- what has been
+
+
+def _book(book: Book) -> BookTold:
+    return BookTold(
+        round=book.round,
+        position=book.position,
+        opened_at=book.opened_at,
+        closes_at=book.closes_at,
+        ended_at=book.ended_at or None,
+        outcome=book.outcome,
+        reason=book.reason,
+        called=len(book.eligible),
+        answered=len(book.eligible) - len(book.awaited),
+        ranking=places(book),
+    )
+
+
+def _attempt(attempt: Attempt, attempts_max: int) -> AttemptTold:
+    event = attempt.event
+    return AttemptTold(
+        agent_id=event.agent_id,
+        attempt=event.attempt,
+        attempts_max=attempts_max,
+        awarded_at=event.awarded_at,
+        started_at=attempt.started_at or None,
+        price=event.price,
+        eta_seconds=event.eta_seconds,
+        reason=event.reason,
+        over_at=attempt.over_at or None,
+        over_reason=attempt.over_reason,
+    )

@@ -1,0 +1,236 @@
+"""What an explanation says, and the facts that it is made of."""
+
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+
+from msgspec import Struct, field
+
+from agents.task_story import Outcome
+from aggregates.agent import Agent
+from aggregates.agent import Stage as AgentStage
+from aggregates.task import Stage
+from aggregates.values.ranking import Bid
+
+
+class WaitReason(StrEnum):
+    """What a task can wait for."""
+
+    DEPENDENCY = "dependency"
+    PAUSE = "pause"
+    SKILLS_MISSING = "skills_missing"
+    ALL_EXCLUDED = "all_excluded"
+    ALL_BUSY = "all_busy"
+    IN_LINE = "in_line"
+    BOOK_OPEN = "book_open"
+    START = "start"
+    RESULT = "result"
+
+
+class VerdictReason(StrEnum):
+    """Why an agent does not have a task, in the order in which it is asked; or that it has `won`, or that `nothing` speaks against it."""
+
+    NOT_REGISTERED = "not_registered"
+    DEREGISTERED = "deregistered"
+    LOST = "lost"
+    DRAINING = "draining"
+    SKILL_MISSING = "skill_missing"
+    EXCLUDED = "excluded"
+    SLOTS_FULL = "slots_full"
+    OTHERS_LESS_LOADED = "others_less_loaded"
+    AWAITED = "awaited"
+    NO_BID = "no_bid"
+    BID_PLACED = "bid_placed"
+    REFUSED = "refused"
+    WITHDRAWN = "withdrawn"
+    AGENT_GONE = "agent_gone"
+    BID_EXPIRED = "bid_expired"
+    ETA_OVER_BUDGET = "eta_over_budget"
+    OUTSCORED = "outscored"
+    BOOK_ENDED = "book_ended"
+    WON = "won"
+    NOTHING = "nothing"
+
+
+# ---- facts
+
+
+class AgentFacts(Struct, kw_only=True):
+    """An agent as it stands; `since` is the time of the last event of its own stream."""
+
+    agent_id: str
+    name: str
+    stage: AgentStage
+    capabilities: tuple[str, ...]
+    slots: int
+    running: int
+    since: float
+    position: int
+
+
+class DependencyFacts(Struct, kw_only=True):
+    """Another task: where it stands, since when, and who does it or did it."""
+
+    task_id: str
+    stage: Stage
+    since: float
+    agent_id: str
+
+
+class HeldTask(Struct, frozen=True, kw_only=True):
+    """A task that an agent holds, since its award."""
+
+    agent_id: str
+    task_id: str
+    since: float
+
+
+class Facts(Struct, kw_only=True):
+    """All that an explanation looks at beside the task's own records.
+
+    `agents` are those that it is to speak of, `then` how they were when the last book was opened (None: not registered; absent:
+    unknown), `able` those who have all the skills, whatever else speaks against them; `skills_offered` are the needed skills that some
+    active agent has. `ahead` counts the waiting tasks that come first, `ahead_alike` those of them with the same skills;
+    `open_books` counts those that may take the free slots before it does.
+    """
+
+    at: float
+    dependencies: Mapping[str, DependencyFacts] = field(default_factory=dict)
+    agents: Sequence[AgentFacts] = ()
+    then: Mapping[str, Agent | None] = field(default_factory=dict)
+    able: Sequence[AgentFacts] = ()
+    skills_offered: frozenset[str] = frozenset()
+    held: Sequence[HeldTask] = ()
+    ahead: int = 0
+    ahead_alike: int = 0
+    open_books: int = 0
+
+
+# ---- what is said
+
+
+class Wait(Struct, frozen=True, kw_only=True):
+    """One thing that the task waits for, since when, and until when at the latest where that is known. What it names depends on the
+    reason: a task with its stage, agents, skills."""
+
+    reason: WaitReason
+    detail: str
+    since: float
+    until: float | None = None
+    task_id: str = ""
+    stage: Stage | None = None
+    agents: tuple[str, ...] = ()
+    skills: tuple[str, ...] = ()
+    held: tuple[HeldTask, ...] = ()
+
+
+class PlaceInLine(Struct, frozen=True, kw_only=True):
+    """Where a task that waits stands among the others: its priority, what it has gained by waiting, and how many come first, all and
+    those that need the same skills."""
+
+    priority: int
+    waited_seconds: float
+    gained: float
+    effective_priority: float
+    ahead: int
+    ahead_alike: int
+
+
+class ScoreTerm(Struct, frozen=True, kw_only=True):
+    """A part of a score: `points` is its value, from 0 to 1, times its weight."""
+
+    name: str
+    value: float
+    weight: float
+    points: float
+
+
+class Shortfall(Struct, frozen=True, kw_only=True):
+    """A term in which a loser was behind the winner (or ahead of it, below 0), and by how many points."""
+
+    name: str
+    points: float
+
+
+class Behind(Struct, frozen=True, kw_only=True):
+    """By whom a bid was outscored and by how much, the largest difference first; equal scores are told apart by `tie_break`."""
+
+    agent_id: str
+    points: float
+    terms: tuple[Shortfall, ...]
+    tie_break: str = ""
+
+
+class RankedBid(Struct, frozen=True, kw_only=True):
+    """A bid's place in a ranking as it was recorded; `sum` is computed anew from the terms. Where it `lost` by a fault, it has no score."""
+
+    rank: int
+    agent_id: str
+    score: float
+    sum: float
+    terms: tuple[ScoreTerm, ...]
+    lost: str
+    bid: Bid | None
+
+
+class BookTold(Struct, frozen=True, kw_only=True):
+    """The last call for proposals: how it ended and why, how many were called and have answered, and the ranking of the bids."""
+
+    round: int
+    position: int
+    opened_at: float
+    closes_at: float
+    ended_at: float | None
+    outcome: Outcome
+    reason: str
+    called: int
+    answered: int
+    ranking: tuple[RankedBid, ...]
+
+
+class AttemptTold(Struct, frozen=True, kw_only=True):
+    """The last award, and how it went: `over_reason` says why its holder lost it."""
+
+    agent_id: str
+    attempt: int
+    attempts_max: int
+    awarded_at: float
+    started_at: float | None
+    price: float
+    eta_seconds: float
+    reason: str
+    over_at: float | None
+    over_reason: str
+
+
+class Verdict(Struct, frozen=True, kw_only=True):
+    """The first reason why an agent was not called or did not win, in the book of that `round`, or as things stand where that is 0."""
+
+    agent_id: str
+    name: str
+    reason: VerdictReason
+    detail: str
+    round: int
+    skills: tuple[str, ...] = ()
+    tasks: tuple[str, ...] = ()
+    behind: Behind | None = None
+
+
+class Explanation(Struct, frozen=True, kw_only=True):
+    """Why a task is where it is, as of the position that the answer names; `at` is the moment from which ages are counted.
+
+    `summary` says it in a sentence. A task that has not ended tells what it `waits_for`, and its place in the `line` while it could be
+    offered; `agents` is a page of all of the tenant, the last registered first.
+    """
+
+    task_id: str
+    stage: Stage
+    since: float
+    at: float
+    summary: str
+    waits_for: tuple[Wait, ...]
+    line: PlaceInLine | None
+    book: BookTold | None
+    attempt: AttemptTold | None
+    ended_reason: str
+    agents: tuple[Verdict, ...]
+    next: int | None

@@ -1,0 +1,240 @@
+"""What has become of a task, as far as an explanation needs to know: a fold of its records, or of its first and its last ones.
+
+It says more than the aggregate, which keeps what decisions need: when each thing was so, who was called out of whom, and who answered what.
+"""
+
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+from typing import Any, Literal
+
+from msgspec import Struct, field
+
+from agents.open_tasks import pause_seconds
+from aggregates.task import (
+    BidPlaced,
+    BidRefused,
+    BidWithdrawn,
+    BookOpened,
+    BookVoided,
+    Candidate,
+    DependencyMet,
+    Doer,
+    LeaseExpired,
+    OpenBook,
+    Stage,
+    TaskAmended,
+    TaskAwarded,
+    TaskCancelled,
+    TaskCompleted,
+    TaskDeadLettered,
+    TaskExpired,
+    TaskFailed,
+    TaskReopened,
+    TaskRequeued,
+    TaskStalled,
+    TaskStarted,
+    TaskSubmitted,
+    TaskUnblocked,
+)
+from aggregates.task.state import standing_bid
+from aggregates.values.ranking import Bid, Ranked
+from runtime.records import Command, Recorded
+
+
+class Outcome(StrEnum):
+    """How a call for proposals ended; with `ended` the task did before it."""
+
+    OPEN = "open"
+    AWARDED = "awarded"
+    VOIDED = "voided"
+    ENDED = "ended"
+
+
+class Answer(Struct, kw_only=True):
+    """An agent's last answer to a call."""
+
+    state: Literal["placed", "withdrawn", "refused"]
+    at: float
+    reason: str = ""
+    bid: Bid | None = None
+
+
+class Book(Struct, kw_only=True):
+    """A call for proposals. `candidates` are those out of whom the eligible were found; None where that is not at hand."""
+
+    round: int
+    position: int
+    opened_at: float
+    closes_at: float
+    eligible: tuple[str, ...]
+    candidates: dict[str, Candidate] | None = None
+    doers: tuple[Doer, ...] = ()
+    answers: dict[str, Answer] = field(default_factory=dict)
+    outcome: Outcome = Outcome.OPEN
+    reason: str = ""
+    ended_at: float = 0.0
+    ranking: tuple[Ranked, ...] = ()
+
+    @property
+    def awaited(self) -> tuple[str, ...]:
+        """Who was called and has not answered."""
+        return tuple(name for name in self.eligible if name not in self.answers)
+
+
+class Attempt(Struct, kw_only=True):
+    """An award, and how it went: `over_reason` says why the holder has the task no more."""
+
+    event: TaskAwarded
+    started_at: float = 0.0
+    over_at: float = 0.0
+    over_reason: str = ""
+
+
+class Story(Struct, kw_only=True):
+    """A task as it stands, `since` when it stands so; `ready_at` is since when it could be offered, `retry_at` when a pause ends.
+
+    `priority` and `attempts_max` are as amended; its place in line counts from `waits_since`.
+    """
+
+    asked: TaskSubmitted
+    priority: int
+    attempts_max: int
+    waits_since: float
+    stage: Stage
+    since: float
+    ready_at: float = 0.0
+    retry_at: float = 0.0
+    stalled: str = ""
+    waiting_for: tuple[str, ...] = ()
+    book: Book | None = None
+    attempt: Attempt | None = None
+    reason: str = ""
+    """Why it last ended, or was offered again."""
+
+
+def story_of(records: Iterable[Recorded], called: Mapping[int, Command[Any]]) -> Story | None:
+    """The story that these records tell, the first of which is the submission; `called` has the commands by their events' positions."""
+    story: Story | None = None
+    for record in records:
+        event = record.event
+        if isinstance(event, TaskSubmitted):
+            story = _submitted(event, record)
+        elif story is not None:
+            _goes_on(story, record, called.get(record.position))
+    return story
+
+
+def _submitted(event: TaskSubmitted, record: Recorded) -> Story:
+    stage = Stage.BLOCKED if event.waiting_for else Stage.SUBMITTED
+    return Story(
+        asked=event,
+        priority=event.priority,
+        attempts_max=event.attempts_max,
+        waits_since=event.submitted_at,
+        stage=stage,
+        since=record.meta.at,
+        ready_at=record.meta.at,
+        waiting_for=event.waiting_for,
+    )
+
+
+def _goes_on(story: Story, record: Recorded, command: Command[Any] | None) -> None:
+    event, at = record.event, record.meta.at
+    match event:
+        case DependencyMet():
+            story.waiting_for = tuple(name for name in story.waiting_for if name != event.dependency)
+        case TaskUnblocked():
+            _ready(story, at)
+            story.waiting_for = ()
+        case TaskReopened():
+            _ready(story, at)
+            story.reason = event.reason
+        case TaskAmended():
+            story.priority = event.priority
+        case TaskRequeued():
+            _ready(story, at)
+            story.reason, story.attempts_max, story.waits_since = event.reason, event.attempts_max, event.requeued_at
+        case TaskStalled():
+            story.stalled = event.reason
+        case BookOpened():
+            _moved(story, Stage.BIDDING, at)
+            story.book, story.stalled = _opened(story, event, record, command), ""
+        case BidPlaced() | BidWithdrawn() | BidRefused():
+            _answered(story.book, event, at)
+        case BookVoided():
+            _closed(story.book, Outcome.VOIDED, event.reason, at, event.ranking)
+            _ready(story, at)
+            story.retry_at = at + pause_seconds(event.voids)
+        case TaskAwarded():
+            _closed(story.book, Outcome.AWARDED, event.reason, at, event.ranking)
+            _moved(story, Stage.AWARDED, at)
+            story.attempt = Attempt(event=event)
+        case TaskStarted():
+            _moved(story, Stage.RUNNING, at)
+            if story.attempt is not None:
+                story.attempt.started_at = at
+        case LeaseExpired():
+            _over(story, "lease_expired", at)
+        case TaskFailed() if not event.final:
+            _over(story, event.reason, at)
+        case TaskCompleted():
+            _ended(story, Stage.COMPLETED, "", at)
+        case TaskFailed():
+            _ended(story, Stage.FAILED, event.reason, at)
+        case TaskDeadLettered():
+            _ended(story, Stage.DEAD_LETTERED, event.reason, at)
+        case TaskCancelled():
+            _ended(story, Stage.CANCELLED, event.reason, at)
+        case TaskExpired():
+            _ended(story, Stage.EXPIRED, "deadline_passed", at)
+
+
+def _moved(story: Story, stage: Stage, at: float) -> None:
+    story.stage, story.since = stage, at
+
+
+def _ready(story: Story, at: float) -> None:
+    _moved(story, Stage.SUBMITTED, at)
+    story.ready_at, story.retry_at = at, 0.0
+
+
+def _opened(story: Story, event: BookOpened, record: Recorded, command: Command[Any] | None) -> Book:
+    book = Book(
+        round=event.round,
+        position=record.position,
+        opened_at=event.closes_at - story.asked.bidding_seconds,
+        closes_at=event.closes_at,
+        eligible=event.eligible,
+    )
+    if isinstance(command, OpenBook):
+        book.candidates, book.doers = {one.agent_id: one for one in command.candidates}, command.doers
+    return book
+
+
+def _answered(book: Book | None, event: BidPlaced | BidWithdrawn | BidRefused, at: float) -> None:
+    if book is None or book.round != event.round:
+        return
+    match event:
+        case BidPlaced():
+            answer = Answer(state="placed", at=at, bid=standing_bid(event))
+        case BidWithdrawn():
+            answer = Answer(state="withdrawn", at=at)
+        case BidRefused():
+            answer = Answer(state="refused", at=at, reason=event.reason)
+    book.answers[event.agent_id] = answer
+
+
+def _closed(book: Book | None, outcome: Outcome, reason: str, at: float, ranking: tuple[Ranked, ...] = ()) -> None:
+    if book is not None and book.outcome is Outcome.OPEN:
+        book.outcome, book.reason, book.ended_at, book.ranking = outcome, reason, at, ranking
+
+
+def _over(story: Story, reason: str, at: float) -> None:
+    if story.attempt is not None:
+        story.attempt.over_at, story.attempt.over_reason = at, reason
+
+
+def _ended(story: Story, stage: Stage, reason: str, at: float) -> None:
+    _closed(story.book, Outcome.ENDED, f"task_{stage.value}", at)
+    _moved(story, stage, at)
+    story.reason = reason

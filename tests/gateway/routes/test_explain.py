@@ -1,0 +1,133 @@
+"""Why a task is where it is, asked over HTTP: of open, waiting, awarded, ended and past tasks, page by page."""
+
+from typing import Any
+
+from aggregates.values.roles import Role
+from tests.gateway.clients import BID, AgentClient, Client, recorded
+
+
+async def explained(client: Client, task_id: str, query: str = "") -> Any:
+    return await client.get(f"/v1/tasks/{task_id}/explain{query}")
+
+
+def reasons(told: Any) -> dict[str, str]:
+    return {one["agent_id"]: one["reason"] for one in told["agents"]}
+
+
+async def bid(agent: AgentClient, task_id: str, **changed: Any) -> None:
+    answer = await agent.ask("POST", f"/v1/tasks/{task_id}/bids", BID | changed)
+    assert answer.status_code == 201, answer.text
+
+
+async def report(agent: AgentClient, task_id: str, **status: Any) -> None:
+    answer = await agent.ask("PUT", f"/v1/tasks/{task_id}/status", {"token": 1} | status)
+    assert answer.status_code == 200, answer.text
+
+
+async def test_an_award_is_told_from_its_record_and_each_agent_has_the_first_reason_against_it(admin: Client) -> None:
+    crew = {name: await admin.register(name) for name in ("ann", "bob", "cat", "dan", "eve")}
+    await admin.register("odd", capabilities=["drawing"])
+    await admin.ask("POST", "/v1/agents/eve/drain")
+    task_id = await admin.submit(capabilities=["cutting"], budget_seconds=100)
+    await recorded(admin, "task.BookOpened")
+    late = await admin.register("late")
+    await bid(crew["ann"], task_id, price=2)
+    opened = await explained(admin, task_id)
+    assert opened["waits_for"][0]["reason"] == "book_open"
+    assert opened["waits_for"][0]["agents"] == ["bob", "cat", "dan"]
+    assert reasons(opened) == {
+        "ann": "bid_placed", "bob": "awaited", "cat": "awaited", "dan": "awaited",
+        "eve": "draining", "odd": "skill_missing", "late": "not_registered",
+    }  # fmt: skip
+    await bid(crew["bob"], task_id, price=1)
+    await bid(crew["cat"], task_id, eta_seconds=1000)
+    refusal = await crew["dan"].ask("POST", f"/v1/tasks/{task_id}/refusals", {"reason": "no knife"})
+    assert refusal.status_code == 201
+    await recorded(admin, "task.TaskAwarded")
+    # What has changed since then does not change what is told of the award.
+    await admin.ask("PATCH", "/v1/agents/odd", {"capabilities": ["cutting", "drawing"]})
+    await report(crew["bob"], task_id, status="started")
+    told = await explained(admin, task_id)
+    assert reasons(told) == {
+        "ann": "outscored", "bob": "won", "cat": "eta_over_budget", "dan": "refused",
+        "eve": "draining", "odd": "skill_missing", "late": "not_registered",
+    }  # fmt: skip
+    by_id = {one["agent_id"]: one for one in told["agents"]}
+    assert by_id["odd"]["skills"] == ["cutting"]
+    assert "no knife" in by_id["dan"]["detail"]
+    assert (by_id["ann"]["behind"]["agent_id"], by_id["ann"]["behind"]["terms"][0]["name"]) == ("bob", "price")
+    ranking = told["book"]["ranking"]
+    assert [(one["rank"], one["agent_id"], one["lost"]) for one in ranking] == [
+        (1, "bob", ""), (2, "ann", ""), (3, "cat", "eta_over_budget"),
+    ]  # fmt: skip
+    for place in ranking[:2]:
+        assert abs(place["sum"] - place["score"]) < 1e-6
+        assert abs(sum(term["value"] * term["weight"] for term in place["terms"]) - place["score"]) < 1e-6
+    assert (told["waits_for"][0]["reason"], told["attempt"]["agent_id"]) == ("result", "bob")
+    first = await explained(admin, task_id, "?limit=3")
+    second = await explained(admin, task_id, f"?limit=3&after={first['next']}")
+    assert [one["agent_id"] for one in first["agents"] + second["agents"]] == [
+        "late",
+        "odd",
+        "eve",
+        "dan",
+        "cat",
+        "bob",
+    ]
+    assert reasons(await explained(admin, task_id, "?agent_id=ann")) == {"ann": "outscored"}
+    past = await explained(admin, task_id, f"?as_of={opened['book']['position']}")
+    assert (past["stage"], past["book"]["answered"], past["at"]) == ("bidding", 0, past["since"])
+    assert late.agent_id not in reasons(past)
+    stranger = await admin.with_role(Role.OPERATOR, tenant="other")
+    assert (await stranger.ask("GET", f"/v1/tasks/{task_id}/explain")).status_code == 404
+
+
+async def test_a_waiting_task_tells_for_what_and_since_when_until_somebody_can_do_it(admin: Client) -> None:
+    ann = await admin.register("ann")
+    first = await admin.submit(priority=5)
+    blocked = await admin.submit(dependencies=[first], independent_of=[first])
+    told = await explained(admin, blocked)
+    (wait,) = told["waits_for"]
+    assert (wait["reason"], wait["task_id"], wait["stage"]) == ("dependency", first, "bidding")
+    assert (told["summary"], told["line"]) == (f"waits: {first} is bidding", None)
+    await bid(ann, first)
+    await recorded(admin, "task.TaskAwarded")
+    urgent, queued = await admin.submit(priority=4), await admin.submit(priority=3)
+    told = await explained(admin, queued)
+    (wait,) = told["waits_for"]
+    assert (wait["reason"], wait["agents"]) == ("all_busy", ["ann"])
+    assert [(one["agent_id"], one["task_id"]) for one in wait["held"]] == [("ann", first)]
+    assert wait["since"] >= told["since"]
+    assert (told["line"]["priority"], told["line"]["ahead"], told["line"]["ahead_alike"]) == (3, 1, 1)
+    assert reasons(told) == {"ann": "slots_full"}
+    await admin.ask("DELETE", f"/v1/tasks/{urgent}?reason=changed+my+mind")
+    ended = await explained(admin, urgent)
+    assert (ended["summary"], ended["waits_for"]) == ("ended, cancelled: changed my mind", [])
+    await admin.ask("DELETE", f"/v1/tasks/{queued}")
+    await report(ann, first, status="completed")
+    told = await explained(admin, blocked)
+    assert [one["reason"] for one in told["waits_for"]] == ["all_excluded"]
+    assert (told["agents"][0]["reason"], told["agents"][0]["tasks"]) == ("excluded", [first])
+    await admin.ask("POST", "/v1/agents/ann/drain")
+    told = await explained(admin, blocked)
+    assert [one["reason"] for one in told["waits_for"]] == ["skills_missing"]
+    assert told["waits_for"][0]["skills"] == ["cutting"]
+    assert reasons(told) == {"ann": "draining"}
+    await admin.register("bob")
+    await recorded(admin, "task.BookOpened", f"task-{blocked}")
+    assert reasons(await explained(admin, blocked)) == {"ann": "draining", "bob": "awaited"}
+
+
+async def test_a_round_without_a_winner_tells_why_and_until_when_the_task_rests(admin: Client) -> None:
+    ann = await admin.register("ann")
+    task_id = await admin.submit()
+    await recorded(admin, "task.BookOpened")
+    await ann.ask("POST", f"/v1/tasks/{task_id}/refusals", {"reason": "tired"})
+    await recorded(admin, "task.BookVoided")
+    records = (await admin.get(f"/v1/log?stream=task-{task_id}"))["records"]
+    voided = next(one["position"] for one in records if one["kind"] == "task.BookVoided")
+    told = await explained(admin, task_id, f"?as_of={voided}")
+    assert [one["reason"] for one in told["waits_for"]] == ["pause", "in_line"]
+    assert told["waits_for"][0]["until"] == told["since"] + 1
+    assert (told["book"]["outcome"], told["book"]["reason"]) == ("voided", "all_refused")
+    assert (reasons(told), told["agents"][0]["round"]) == ({"ann": "refused"}, 1)
