@@ -60,6 +60,7 @@ from aggregates.task import (
     Stage,
     StartTask,
     SubmitTask,
+    SubmitTasks,
     TaskAccepted,
     TaskAmended,
     TaskAwarded,
@@ -68,9 +69,12 @@ from aggregates.task import (
     TaskDeadLettered,
     TaskExpired,
     TaskFailed,
+    TaskFault,
     TaskRequeued,
+    TasksAnswered,
     TaskSubmitted,
     WithdrawBid,
+    submission_faults,
 )
 from aggregates.values.roles import Role
 from aggregates.values.skills import missing
@@ -91,6 +95,7 @@ CoordinatorCommand = (
     | DeregisterAgent
     | Heartbeat
     | SubmitTask
+    | SubmitTasks
     | PlaceBid
     | WithdrawBid
     | RefuseBid
@@ -129,6 +134,7 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
         DeregisterAgent,
         Heartbeat,
         SubmitTask,
+        SubmitTasks,
         PlaceBid,
         WithdrawBid,
         RefuseBid,
@@ -177,6 +183,8 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
                 return self._heartbeat(message)
             case SubmitTask():
                 return self._submit(message)
+            case SubmitTasks():
+                return self._submit_many(message)
             case PlaceBid() | WithdrawBid() | RefuseBid():
                 return self._answer_call(message)
             case StartTask() | CompleteTask() | FailTask():
@@ -266,10 +274,30 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
 
     def _submit(self, command: SubmitTask) -> Effect:
         self._check_places(command.task_id)
-        facts = tuple(self._dependency(name) for name in sorted(set(command.dependencies)))
+        return self._on_task(self._told(command))
+
+    def _submit_many(self, command: SubmitTasks) -> Effect | Reply:
+        if not command.only_asks and len(self.memory.tasks) + len(command.tasks) > TASKS_OPEN_MAX:
+            raise Overloaded(f"{TASKS_OPEN_MAX} tasks may be open", retry_seconds=self.terms.cycle_seconds)
+        told = [replace(self._told(one), at=command.at, tenant=command.tenant) for one in command.tasks]
+        faults = tuple(
+            TaskFault(number=number, code=code, detail=detail)
+            for number, one in enumerate(told)
+            for code, detail in submission_faults(one)
+        )
+        if faults or command.only_asks:
+            return reply(command, TasksAnswered(faults=faults))
+        accepted = TasksAnswered(task_ids=tuple(one.task_id for one in told))
+        return Effect([(tasks.stream(one.task_id), one) for one in told], lambda recorded: reply(command, accepted))
+
+    def _told(self, command: SubmitTask) -> SubmitTask:
+        """A submission with the facts that it is decided by."""
+        facts = tuple(
+            self._dependency(name) for name in sorted(set(command.dependencies) - set(command.submitted_with))
+        )
         # Where more skills are about than can be remembered, none can be called unknown.
         known = self.memory.skills if len(self.memory.skills) < SKILLS_MAX else {}
-        told = replace(
+        return replace(
             command,
             dependency_facts=facts,
             skills_never_offered=missing(command.capabilities, known) if known else (),
@@ -277,7 +305,6 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
             bidding_seconds_max=self.terms.bidding_seconds_max,
             attempts_allowed=self.terms.attempts_max,
         )
-        return self._on_task(told)
 
     def _check_places(self, task_id: str) -> None:
         if task_id not in self.memory.tasks and len(self.memory.tasks) >= TASKS_OPEN_MAX:

@@ -34,6 +34,7 @@ from aggregates.task.commands import (
     RequeueTask,
     StartTask,
     SubmitTask,
+    SubmitTasks,
     TaskCommand,
     UnblockTask,
     WithdrawBid,
@@ -80,6 +81,7 @@ from aggregates.task.state import (
 from aggregates.task.submission import (
     asked_digest,
     documents_fit,
+    submission_faults,
     submit,
     unblock,
 )
@@ -102,6 +104,8 @@ from aggregates.task.terms import (
     Stage,
     StallReason,
     TaskAccepted,
+    TaskFault,
+    TasksAnswered,
     TaskType,
     VoidReason,
 )
@@ -151,6 +155,7 @@ __all__ = [
     "StallReason",
     "StartTask",
     "SubmitTask",
+    "SubmitTasks",
     "Task",
     "TaskAccepted",
     "TaskAmended",
@@ -162,6 +167,7 @@ __all__ = [
     "TaskEvent",
     "TaskExpired",
     "TaskFailed",
+    "TaskFault",
     "TaskReopened",
     "TaskRequeued",
     "TaskStalled",
@@ -169,6 +175,7 @@ __all__ = [
     "TaskSubmitted",
     "TaskType",
     "TaskUnblocked",
+    "TasksAnswered",
     "UnblockTask",
     "VoidReason",
     "WithdrawBid",
@@ -177,6 +184,7 @@ __all__ = [
     "initial",
     "is_closed",
     "stream",
+    "submission_faults",
 ]
 
 RULES = 1

@@ -19,6 +19,7 @@ from aggregates.task.terms import (
     Seconds,
     Stage,
     TaskAccepted,
+    TasksAnswered,
     TaskType,
 )
 from aggregates.values.document import Document
@@ -37,7 +38,8 @@ class SubmitTask(Command[TaskAccepted], frozen=True, kw_only=True):
     are asked for, and its book is open for `BIDDING_SECONDS`. With a `data_subject`, description, payload, result and reasons are that
     person's data: they are encrypted, and can be erased.
     The coordinator sets the facts: where the dependencies stand, which of the capabilities no agent of the tenant has ever offered,
-    and what this node allows at most; a record from before it did stands for a node that set no bound.
+    and what this node allows at most; a record from before it did stands for a node that set no bound. `submitted_with` names those
+    dependencies that are submitted before it in the same commit: no position of the log could tell of them yet.
     """
 
     is_new_work = True
@@ -59,10 +61,24 @@ class SubmitTask(Command[TaskAccepted], frozen=True, kw_only=True):
     data_subject: DataSubject = ""
     submitted_by: House[str] = ""
     dependency_facts: House[tuple[DependencyFact, ...]] = ()
+    submitted_with: House[Links] = ()
     skills_never_offered: House[tuple[str, ...]] = ()
     budget_seconds_max: House[float] = SECONDS_MAX
     bidding_seconds_max: House[float] = BIDDING_SECONDS_MAX
     attempts_allowed: House[int] = ATTEMPTS_MAX
+
+
+class SubmitTasks(Command[TasksAnswered], frozen=True, kw_only=True):
+    """Somebody wants many tasks done, all of them or none; each comes after those of the others that it depends on.
+
+    Sent as `SubmitTask` is. The coordinator decides them in one step; where anything is wrong with any of them, or this `only_asks`, it
+    says what and records nothing.
+    """
+
+    is_new_work = True
+
+    tasks: tuple[SubmitTask, ...]
+    only_asks: bool = False
 
 
 class UnblockTask(Command[None], frozen=True, kw_only=True):

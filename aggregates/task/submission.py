@@ -31,11 +31,12 @@ def documents_fit(command: SubmitTask) -> bool:
 
 
 def submit(command: SubmitTask) -> Sequence[TaskEvent]:
-    found = _submission_faults(command)
+    found = submission_faults(command)
     if found:
         detail = "; ".join(f"{code}: {text}" for code, text in found)
         raise Refused(found[0][0], detail if len(found) > 1 else found[0][1], status=422)
-    waiting_for = sorted({fact.task_id for fact in command.dependency_facts if fact.stage is not Stage.COMPLETED})
+    unmet = {fact.task_id for fact in command.dependency_facts if fact.stage is not Stage.COMPLETED}
+    waiting_for = sorted(unmet | set(command.submitted_with))
     return [
         TaskSubmitted(
             task_id=command.task_id,
@@ -61,9 +62,10 @@ def submit(command: SubmitTask) -> Sequence[TaskEvent]:
     ]
 
 
-def _submission_faults(command: SubmitTask) -> list[tuple[str, str]]:
+def submission_faults(command: SubmitTask) -> list[tuple[str, str]]:
     """Everything that is wrong with a submission: code and explanation."""
     stages = {fact.task_id: fact.stage for fact in command.dependency_facts}
+    stages |= dict.fromkeys(command.submitted_with, Stage.SUBMITTED)
     found = [("dependency_unknown", name) for name, stage in stages.items() if stage is Stage.UNKNOWN]
     found += [
         ("dependency_failed", f"{name} is {stage.value}")

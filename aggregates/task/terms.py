@@ -76,6 +76,21 @@ class TaskAccepted(Struct, frozen=True, kw_only=True):
     task_id: TaskId
 
 
+class TaskFault(Struct, frozen=True, kw_only=True):
+    """What is wrong with one of many tasks, by its place among them."""
+
+    number: int
+    code: str
+    detail: str
+
+
+class TasksAnswered(Struct, frozen=True, kw_only=True):
+    """All tasks stand as asked; or there are `faults`, and none does."""
+
+    task_ids: tuple[TaskId, ...] = ()
+    faults: tuple[TaskFault, ...] = ()
+
+
 class BidAccepted(Struct, frozen=True, kw_only=True):
     """The answer to the call is in the book of this round."""
 

@@ -24,7 +24,10 @@ class Tag(NamedTuple):
 
 
 TAGS = (
-    Tag("tasks", "Work to be done: submitted, offered for bids, awarded, reported, or cancelled.", ("tasks", "explain", "coordination")),
+    Tag(
+        "tasks", "Work to be done: submitted, offered for bids, awarded, reported, or cancelled.",
+        ("tasks", "task_batch", "explain", "coordination"),
+    ),
     Tag("bids", "What agents answer to a task's calls.", ("bids",)),
     Tag("agents", "Who does the work: registers, gets a key of its own, is heard from, drains, leaves.", ("agents",)),
     Tag("problems", "QUBO and Ising files that are known by a name.", ("problems",)),
@@ -158,6 +161,7 @@ OPERATIONS: dict[str, Operation] = {
             "budget_too_long", "bidding_too_long", "attempts_too_many", "requirements_unfit", "payload_unfit",
         ),
     ),
+    "task_batch.submit": Operation("submit_tasks"),
     "tasks.page": Operation("list_tasks"),
     "tasks.find": Operation("get_task"),
     "explain.find": Operation("explain_task"),

@@ -180,6 +180,15 @@ BODIES: dict[str, Named] = {
     "StopCoordinationBody": {"maintenance": {"reason": "The machines are being moved."}},
     "AmendTaskBody": {"sooner": {"priority": 5, "deadline": "2999-12-31T12:00:00Z"}},
     "RequeueTaskBody": {"again": {"attempts": 2, "reason": "the disk is mended"}},
+    "SubmitTasksBody": {
+        "in turn": {
+            "tasks": [
+                {"ref": "read", "task_type": "analysis", "capabilities": ["spelling"], "payload": {"text": "Once apon a time"}},
+                {"ref": "check", "task_type": "verification", "dependencies": ["read"], "independent_of": ["read"]},
+            ],
+        },
+        "least": {"tasks": [{"task_type": "monitoring"}]},
+    },
     "TaskStatus": {
         "started": {"status": "started", "token": 1},
         "completed": {"status": "completed", "token": 1, "result": {"mistakes": 3}},

@@ -34,6 +34,7 @@ from aggregates.task import (
     SubmitTask,
     Task,
     TaskCompleted,
+    TaskSubmitted,
     UnblockTask,
     WithdrawBid,
 )
@@ -174,6 +175,8 @@ class Facts:
     def _submission(self, command: SubmitTask, books: Books) -> None:
         for fact in command.dependency_facts:
             self._dependency(fact.task_id, fact.stage, fact.position)
+        for name in command.submitted_with:
+            self._submitted_with(name)
         offered = books.names_by_skill
         if offered and len(offered) < SKILLS_MAX:
             never = tuple(skill for skill in sorted({*command.capabilities}) if skill not in offered)
@@ -191,6 +194,17 @@ class Facts:
             self._check(fact, (stage, position), (stood[1].stage, stood[0]))
             return
         self._check(fact, (stage, position), (stood[1].stage, stood[0]) if stood is not None else NOBODY)
+
+    def _submitted_with(self, task_id: str) -> None:
+        """It was submitted in the same step, and nothing else has happened to it."""
+        stood, meta = self._stood(task_id), self._told.meta
+        record = self._look_ups.record_at(stood[0]) if stood is not None else None
+        was: Any = NOBODY
+        if record is not None:
+            step = (record.meta.at, record.meta.correlation, record.meta.principal)
+            was = "submitted with it" if step == (meta.at, meta.correlation, meta.principal) else record.position
+            was = was if isinstance(record.event, TaskSubmitted) else record.position
+        self._check(f"dependency {task_id}", "submitted with it", was)
 
     def _stood(self, task_id: str) -> tuple[int, Task] | None:
         found = self._look_ups.stood_at(tasks.stream(task_id), self._told.position)

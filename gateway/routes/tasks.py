@@ -105,7 +105,7 @@ RequeueTaskBody = msgspec.defstruct(
 )
 
 
-def _with_moment(fields: dict[str, Any]) -> dict[str, Any]:
+def with_moment(fields: dict[str, Any]) -> dict[str, Any]:
     """The fields with a deadline in seconds since the epoch."""
     deadline = fields["deadline"]
     return fields | {"deadline": deadline.timestamp()} if isinstance(deadline, datetime) else fields
@@ -114,7 +114,7 @@ def _with_moment(fields: dict[str, Any]) -> dict[str, Any]:
 async def submit(call: Call) -> Response:
     """Takes a task on; agents with its skills are called for bids."""
     body: Any = await call.body(SubmitTaskBody)
-    fields = _with_moment(msgspec.structs.asdict(body))
+    fields = with_moment(msgspec.structs.asdict(body))
     task_id = call.node.system.ids.new()
     call.node.system.journal.is_new(stream(task_id))
     accepted = await call.ask(SubmitTask(task_id=task_id, submitted_by=call.principal.name, **fields))
@@ -165,7 +165,7 @@ async def amend(call: Call) -> Response:
     """Gives the task another priority or deadline. Who may only submit may amend what they have submitted."""
     body: Any = await call.body(AmendTaskBody)
     task_id = await _own(call)
-    fields = _with_moment(msgspec.structs.asdict(body))
+    fields = with_moment(msgspec.structs.asdict(body))
     await call.begin(stream(task_id))
     return await call.written(await call.ask(AmendTask(task_id=task_id, **fields)), _row(call))
 
@@ -175,7 +175,7 @@ async def requeue(call: Call) -> Response:
     body: Any = await call.body_or(RequeueTaskBody)
     task_id = call.path["task_id"]
     await call.begin(stream(task_id))
-    fields = _with_moment(msgspec.structs.asdict(body))
+    fields = with_moment(msgspec.structs.asdict(body))
     return await call.written(await call.ask(RequeueTask(task_id=task_id, **fields)), _row(call))
 
 

@@ -90,12 +90,11 @@ class Client:
         """A task whose one attempt has failed."""
         agent = await self.register("once", capabilities=["once"])
         task_id = await self.submit(capabilities=["once"], attempts_max=1)
-        async with agent.socket() as socket:
-            await socket.next("welcome")
-            await socket.next("call")
-            await socket.ask(type="bid", task_id=task_id, price=1.0, eta_seconds=1.0)
-            award = await socket.next("award")
-            await socket.ask(type="fail", task_id=task_id, token=award["token"], reason="too hard")
+        await recorded(self, "task.BookOpened", f"task-{task_id}")
+        assert (await agent.ask("POST", f"/v1/tasks/{task_id}/bids", BID)).status_code == 201
+        await recorded(self, "task.TaskAwarded", f"task-{task_id}")
+        failed = {"status": "failed", "token": 1, "reason": "too hard"}
+        assert (await agent.ask("PUT", f"/v1/tasks/{task_id}/status", failed)).status_code == 200
         return task_id
 
     async def with_role(self, role: Role, tenant: str = "default") -> "Client":

@@ -55,6 +55,7 @@ OWN = {
     "POST /v1/agents": "agent.AgentRegistered",
     "POST /v1/agents/{agent_id}/heartbeat": "",  # a lease's term stands in the log as such, not each sign of life
     "POST /v1/tasks": "task.TaskSubmitted",
+    "POST /v1/tasks:batch": "task.TaskSubmitted",
     "PUT /v1/tasks/{task_id}/status": "task.TaskStarted",
     "POST /v1/tasks/{task_id}/bids": "task.BidPlaced",
     "DELETE /v1/tasks/{task_id}/bids/{agent_id}": "task.BidWithdrawn",

@@ -156,6 +156,7 @@ async def _agents_and_tasks(story: Story) -> None:
             await story.send("PUT", "/v1/tasks/{task_id}/status", report, by=ann)
     await story.send("POST", "/v1/coordination/stop")
     await admin.ask("POST", "/v1/coordination/start")
+    await story.send("POST", "/v1/tasks:batch")
     story.instead[TASK_ID] = await admin.dead_letter()
     await story.send("POST", "/v1/tasks/{task_id}/requeue")
     await story.send("POST", "/v1/agents", "least")

@@ -304,6 +304,7 @@ async def _work_with_tasks(admin: Client) -> None:
     await _do(admin, ("GET", "/v1/coordination", None))
     await _do(admin, ("GET", "/v1/tasks?stage=completed&agent_id=a1", None), ("GET", task, None))
     await _do(admin, ("GET", f"{task}/bids", None), ("GET", "/v1/tasks", None), ("GET", f"{task}/explain", None))
+    await _do(admin, ("POST", "/v1/tasks:batch", {"tasks": [{"task_type": "monitoring"}]}))
 
 
 async def _work_with_solves(admin: Client) -> None:

@@ -262,6 +262,7 @@ def without(name: str) -> Any:
             "dependency first",
         ),
         ("task.SubmitTask", {"task_id": "second"}, said_of("dependency_facts", 0, position=1), "dependency first"),
+        ("task.SubmitTask", {"task_id": "second"}, field(submitted_with=["first"]), "dependency first"),
         ("task.UnblockTask", {"task_id": "second"}, field(position=3), "dependency first"),
         ("task.FailDependent", {"task_id": "waits"}, field(stage="failed"), "dependency dropped"),
         ("agent.LoseAgent", {"agent_id": "cid"}, field(last_heard_at=0.0), "last_heard_at"),
