@@ -52,7 +52,7 @@ def _waits(story: Story, facts: Facts) -> tuple[Wait, ...]:
         case Stage.BLOCKED:
             return tuple(_dependency(story, facts, name) for name in story.waiting_for)
         case Stage.SUBMITTED:
-            return (*_pause(story, facts), _somebody(story, facts))
+            return (*_stop(story, facts), *_pause(story, facts), _somebody(story, facts))
         case Stage.BIDDING if story.book is not None:
             return (_open_book(story.book),)
         case Stage.AWARDED | Stage.RUNNING if story.attempt is not None:
@@ -72,6 +72,14 @@ def _dependency(story: Story, facts: Facts, name: str) -> Wait:
         stage=stage,
         agents=(known.agent_id,) if known is not None and known.agent_id else (),
     )
+
+
+def _stop(story: Story, facts: Facts) -> tuple[Wait, ...]:
+    if not facts.stopped_at:
+        return ()
+    why = f": {facts.stop_reason}" if facts.stop_reason else ""
+    detail = f"an operator has stopped giving work out{why}"
+    return (Wait(reason=WaitReason.STOPPED, detail=detail, since=max(story.ready_at, facts.stopped_at)),)
 
 
 def _pause(story: Story, facts: Facts) -> tuple[Wait, ...]:

@@ -16,6 +16,7 @@ class WaitReason(StrEnum):
     """What a task can wait for."""
 
     DEPENDENCY = "dependency"
+    STOPPED = "stopped"
     PAUSE = "pause"
     SKILLS_MISSING = "skills_missing"
     ALL_EXCLUDED = "all_excluded"
@@ -90,7 +91,8 @@ class Facts(Struct, kw_only=True):
     `agents` are those that it is to speak of, `then` how they were when the last book was opened (None: not registered; absent:
     unknown), `able` those who have all the skills, whatever else speaks against them; `skills_offered` are the needed skills that some
     active agent has. `ahead` counts the waiting tasks that come first, `ahead_alike` those of them with the same skills;
-    `open_books` counts those that may take the free slots before it does.
+    `open_books` counts those that may take the free slots before it does. `stopped_at` is since when no work of the tenant is given
+    out, for that reason; 0 while it is.
     """
 
     at: float
@@ -103,6 +105,8 @@ class Facts(Struct, kw_only=True):
     ahead: int = 0
     ahead_alike: int = 0
     open_books: int = 0
+    stopped_at: float = 0.0
+    stop_reason: str = ""
 
 
 # ---- what is said

@@ -10,6 +10,7 @@ from agents.explain import explain
 from agents.explanation import AgentFacts, DependencyFacts, Explanation, Facts, HeldTask
 from agents.open_tasks import AGING_FACTOR, AGING_SECONDS
 from agents.task_story import Story, story_of
+from aggregates import coordination
 from aggregates.agent import Agent, Stage
 from aggregates.agent import stream as stream_of_agent
 from aggregates.task import Stage as TaskStage
@@ -20,6 +21,7 @@ from gateway.api.queries import PAGE, words
 from projections import agents, tasks
 from runtime.codec import UnknownKind
 from runtime.journal import Journal
+from runtime.past import state_at
 from runtime.records import Command, Recorded, name_of
 
 RECORDS_MAX = 2_000
@@ -36,6 +38,17 @@ ORDER = tasks.Order(AGING_FACTOR, AGING_SECONDS)
 OPEN_BOOK = "task.OpenBook"
 
 OF_AGENT = words("agent_id", "Only this agent.", None)
+
+
+class _Past(NamedTuple):
+    """What the journal knows: the task's story, how these agents were when its last book was opened, when the position was that is asked
+    of, and since when and why no work was given out then."""
+
+    story: Story | None
+    then: dict[str, Agent | None]
+    at: float
+    stopped_at: float
+    stop_reason: str
 
 
 class _Rows(NamedTuple):
@@ -62,10 +75,10 @@ async def find(call: Call) -> Response:
     rows = found(await call.read(_rows, call.tenant, task_id, **page), "task", task_id)
     journal, position = call.node.system.journal, call.read_position
     names = [row["agent_id"] for row in rows.page]
-    story, then, at = await journal.read_with(_past, journal, call.tenant, task_id, names, position)
-    facts = _facts(rows, then, at if call.is_of_the_past else call.node.system.clock.now())
+    past = await journal.read_with(_past, journal, call.tenant, task_id, names, position)
+    facts = _facts(rows, past, past.at if call.is_of_the_past else call.node.system.clock.now())
     following = rows.page[-1]["first_position"] if len(rows.page) == call.limit else None
-    told = explain(found(story, "task", task_id), facts, following)
+    told = explain(found(past.story, "task", task_id), facts, following)
     return call.reply(told, headers=call.link_to(following))
 
 
@@ -97,18 +110,20 @@ def _rows(
     )
 
 
-def _facts(rows: _Rows, then: dict[str, Agent | None], at: float) -> Facts:
+def _facts(rows: _Rows, past: _Past, at: float) -> Facts:
     return Facts(
         at=at,
         dependencies={row["task_id"]: _dependency(row) for row in rows.dependencies},
         agents=[_agent(row) for row in rows.page],
-        then=then,
+        then=past.then,
         able=[_agent(row) for row in rows.able],
         skills_offered=rows.offered,
         held=[HeldTask(agent_id=row["agent_id"], task_id=row["task_id"], since=row["awarded_at"]) for row in rows.held],
         ahead=rows.ahead[0],
         ahead_alike=rows.ahead[1],
         open_books=rows.open_books,
+        stopped_at=past.stopped_at,
+        stop_reason=past.stop_reason,
     )
 
 
@@ -144,17 +159,24 @@ def _dependency(row: dict[str, Any]) -> DependencyFacts:
 # ---- out of the journal
 
 
-def _past(
-    journal: Journal, tenant: str, task_id: str, names: Sequence[str], position: int
-) -> tuple[Story | None, dict[str, Agent | None], float]:
-    """The task's story up to a position, how these agents were when its last book was opened, and when that position was. Blocks."""
+def _past(journal: Journal, tenant: str, task_id: str, names: Sequence[str], position: int) -> _Past:
+    """Blocks."""
     records = _records(journal, stream(task_id), position)
     story = story_of(records, _calls(journal, records))
     then: dict[str, Agent | None] = {}
     if story is not None and story.book is not None:
         then = {name: _agent_at(journal, stream_of_agent(tenant, name), story.book.position) for name in names}
     last = journal.store.read(position - 1, 1)
-    return story, then, last[0].meta.at if last else 0.0
+    return _Past(story, then, last[0].meta.at if last else 0.0, *_stopped(journal, tenant, position))
+
+
+def _stopped(journal: Journal, tenant: str, position: int) -> tuple[float, str]:
+    """Since when no work is given out, and why; 0 where it is."""
+    past = state_at(journal.store, journal.folder, coordination.stream(tenant), position)
+    if past is None or not past.state.is_stopped:
+        return 0.0, ""
+    (record,) = journal.store.read_stream(coordination.stream(tenant), after=past.position - 1, limit=1)
+    return past.at, getattr(record.event, "reason", "")
 
 
 def _records(journal: Journal, name: str, position: int) -> list[Recorded]:

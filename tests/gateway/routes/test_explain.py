@@ -85,6 +85,7 @@ async def test_an_award_is_told_from_its_record_and_each_agent_has_the_first_rea
 async def test_a_waiting_task_tells_for_what_and_since_when_until_somebody_can_do_it(admin: Client) -> None:
     ann = await admin.register("ann")
     first = await admin.submit(priority=5)
+    await recorded(admin, "task.BookOpened")
     blocked = await admin.submit(dependencies=[first], independent_of=[first])
     told = await explained(admin, blocked)
     (wait,) = told["waits_for"]
@@ -105,6 +106,7 @@ async def test_a_waiting_task_tells_for_what_and_since_when_until_somebody_can_d
     assert (ended["summary"], ended["waits_for"]) == ("ended, cancelled: changed my mind", [])
     await admin.ask("DELETE", f"/v1/tasks/{queued}")
     await report(ann, first, status="completed")
+    await recorded(admin, "task.TaskUnblocked", f"task-{blocked}")
     told = await explained(admin, blocked)
     assert [one["reason"] for one in told["waits_for"]] == ["all_excluded"]
     assert (told["agents"][0]["reason"], told["agents"][0]["tasks"]) == ("excluded", [first])
@@ -113,7 +115,12 @@ async def test_a_waiting_task_tells_for_what_and_since_when_until_somebody_can_d
     assert [one["reason"] for one in told["waits_for"]] == ["skills_missing"]
     assert told["waits_for"][0]["skills"] == ["cutting"]
     assert reasons(told) == {"ann": "draining"}
+    await admin.ask("POST", "/v1/coordination/stop", {"reason": "new knives"})
     await admin.register("bob")
+    told = await explained(admin, blocked)
+    assert [one["reason"] for one in told["waits_for"]] == ["stopped", "in_line"]
+    assert told["summary"] == "waits: an operator has stopped giving work out: new knives, and 1 more"
+    await admin.ask("POST", "/v1/coordination/start")
     await recorded(admin, "task.BookOpened", f"task-{blocked}")
     assert reasons(await explained(admin, blocked)) == {"ann": "draining", "bob": "awaited"}
 
