@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from aggregates.task.commands import AwardTask, NoteStall, OpenBook, PlaceBid, RefuseBid, WithdrawBid
-from aggregates.task.eligibility import LASTING, Wanted, unfit, wanted
+from aggregates.task.eligibility import LASTING, Wanted, fit, unfit, wanted
 from aggregates.task.events import (
     BidPlaced,
     BidRefused,
@@ -24,7 +24,7 @@ from runtime.errors import Refused
 
 def open_book(task: Task, command: OpenBook) -> Sequence[TaskEvent]:
     asked = _wanted(task, command)
-    eligible = sorted([one.agent_id for one in command.candidates if unfit(one, asked) is None])
+    eligible = sorted([one.agent_id for one in fit(command.candidates, asked)])
     if not eligible:
         raise Refused("nobody_eligible", command.task_id)
     return [

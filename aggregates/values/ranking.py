@@ -94,34 +94,40 @@ def _name(ranked: Ranked) -> str:
     return ranked.agent_id
 
 
-def _order(scored: tuple[Bid, Ranked]) -> tuple[float | str, ...]:
+def _order(scored: tuple[Bid, Ranked]) -> tuple[float, float, float, float, float, str]:
     bid, ranked = scored
-    return (-ranked.score, *(value(bid) for _, value in TIES))
+    return (-ranked.score, *_ties(bid))
 
 
-class _Case(NamedTuple):
-    """A bid, its bidder's facts where it is still there, and what they are held against."""
-
-    bid: Bid
-    facts: BidderFacts | None
-    at: float
-    budget_seconds: float
+def _agent_gone(_: Bid, facts: BidderFacts | None, at: float, budget_seconds: float) -> bool:
+    return facts is None
 
 
-FAULTS: Sequence[tuple[Fault, Callable[[_Case], bool]]] = (
-    ("agent_gone", lambda case: case.facts is None),
-    ("slots_full", lambda case: case.facts is not None and case.facts.running >= case.facts.slots),
-    ("bid_expired", lambda case: case.bid.expires_at is not None and case.bid.expires_at < case.at),
-    ("eta_over_budget", lambda case: case.bid.eta_seconds > case.budget_seconds),
+def _slots_full(_: Bid, facts: BidderFacts | None, at: float, budget_seconds: float) -> bool:
+    return facts is not None and facts.running >= facts.slots
+
+
+def _bid_expired(bid: Bid, _: BidderFacts | None, at: float, budget_seconds: float) -> bool:
+    return bid.expires_at is not None and bid.expires_at < at
+
+
+def _eta_over_budget(bid: Bid, _: BidderFacts | None, at: float, budget_seconds: float) -> bool:
+    return bid.eta_seconds > budget_seconds
+
+
+FAULTS: Sequence[tuple[Fault, Callable[[Bid, BidderFacts | None, float, float], bool]]] = (
+    ("agent_gone", _agent_gone),
+    ("slots_full", _slots_full),
+    ("bid_expired", _bid_expired),
+    ("eta_over_budget", _eta_over_budget),
 )
 """Why a bid cannot win, in the order in which it is asked."""
 
 
 def _fault(bid: Bid, facts: BidderFacts | None, at: float, budget_seconds: float) -> Fault:
     """The first fault that a bid has; empty where it has none."""
-    case = _Case(bid, facts, at, budget_seconds)
     for fault, holds in FAULTS:
-        if holds(case):
+        if holds(bid, facts, at, budget_seconds):
             return fault
     return ""
 
@@ -135,10 +141,17 @@ def _scored(bid: Bid, facts: BidderFacts, lowest: float, quickest: float, topics
     success_term = (facts.completed + 1) / (facts.completed + facts.failed + 2)
     response_term = 1 / (1 + facts.answer_seconds_sum / facts.answers) if facts.answers else 0.5
     specialist = not topics.isdisjoint(facts.specializations)
-    terms = (load_term, performance_term, success_term, response_term, price_term, speed_term, bid.confidence)
+    agent = (
+        LOAD_WEIGHT * load_term
+        + PERFORMANCE_WEIGHT * performance_term
+        + SUCCESS_WEIGHT * success_term
+        + RESPONSE_WEIGHT * response_term
+    )
+    offer = PRICE_WEIGHT * price_term + SPEED_WEIGHT * speed_term + CONFIDENCE_WEIGHT * bid.confidence
+    score = AGENT_SHARE * agent + (1 - AGENT_SHARE) * offer + (SPECIALIST_BONUS if specialist else 0.0)
     return Ranked(
         agent_id=bid.agent_id,
-        score=_score(terms, specialist=specialist),
+        score=round(score, SCORE_DIGITS),
         price_term=price_term,
         speed_term=speed_term,
         confidence_term=bid.confidence,
@@ -148,16 +161,6 @@ def _scored(bid: Bid, facts: BidderFacts, lowest: float, quickest: float, topics
         response_term=response_term,
         specialist=specialist,
     )
-
-
-def _score(terms: tuple[float, float, float, float, float, float, float], *, specialist: bool) -> float:
-    load, performance, success, response, price, speed, confidence = terms
-    agent = (
-        LOAD_WEIGHT * load + PERFORMANCE_WEIGHT * performance + SUCCESS_WEIGHT * success + RESPONSE_WEIGHT * response
-    )
-    offer = PRICE_WEIGHT * price + SPEED_WEIGHT * speed + CONFIDENCE_WEIGHT * confidence
-    score = AGENT_SHARE * agent + (1 - AGENT_SHARE) * offer + (SPECIALIST_BONUS if specialist else 0.0)
-    return round(score, SCORE_DIGITS)
 
 
 class Term(NamedTuple):
@@ -183,16 +186,15 @@ def terms_of(ranked: Ranked) -> tuple[Term, ...]:
     )
 
 
-TIES: Sequence[tuple[str, Callable[[Bid], float | str]]] = (
-    ("lower_price", lambda bid: bid.price),
-    ("sooner", lambda bid: bid.eta_seconds),
-    ("surer", lambda bid: -bid.confidence),
-    ("larger_capacity", lambda bid: -bid.capacity_offer),
-    ("first_id", lambda bid: bid.agent_id),
-)
-"""What decides between bids of the same score, in this order; the smaller wins."""
+TIES = ("lower_price", "sooner", "surer", "larger_capacity", "first_id")
+"""What decides between bids of the same score, in this order."""
+
+
+def _ties(bid: Bid) -> tuple[float, float, float, float, str]:
+    """Of bids of the same score, that with the smaller one of these wins."""
+    return (bid.price, bid.eta_seconds, -bid.confidence, -bid.capacity_offer, bid.agent_id)
 
 
 def tie_break(one: Bid, other: Bid) -> str:
     """What decided between two bids of the same score."""
-    return next(name for name, value in TIES if value(one) != value(other))
+    return next(name for name, mine, theirs in zip(TIES, _ties(one), _ties(other), strict=True) if mine != theirs)

@@ -31,7 +31,7 @@ from aggregates.task import (
     TaskStalled,
     TaskSubmitted,
 )
-from aggregates.task.eligibility import REASONS, unfit, wanted
+from aggregates.task.eligibility import REASONS, fit, unfit, wanted
 from aggregates.values.ranking import FAULTS, Bid, BidderFacts, rank
 from aggregates.values.skills import missing
 from runtime.records import Event, Meta, Recorded
@@ -118,13 +118,13 @@ def test_who_is_called_is_who_nothing_speaks_against(seed: int) -> None:
         for number in range(5)
     )  # fmt: skip
     asked = wanted(needs, ("t0",), doers)
-    fit = [one.agent_id for one in candidates if unfit(one, asked) is None]
+    called = [one.agent_id for one in fit(candidates, asked)]
     plain = [
         one.agent_id
         for one in candidates
         if one.agent_id != "a1" and one.running < one.slots and not missing(needs, one.capabilities)
     ]
-    assert fit == plain
+    assert called == plain == [one.agent_id for one in candidates if unfit(one, asked) is None]
 
 
 def test_every_reason_that_decides_can_be_told() -> None:
