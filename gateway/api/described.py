@@ -161,7 +161,7 @@ OPERATIONS: dict[str, Operation] = {
             "budget_too_long", "bidding_too_long", "attempts_too_many", "requirements_unfit", "payload_unfit",
         ),
     ),
-    "task_batch.submit": Operation("submit_tasks"),
+    "task_batch.submit": Operation("submit_tasks", ("tasks_unfit",)),
     "tasks.page": Operation("list_tasks"),
     "tasks.find": Operation("get_task"),
     "explain.find": Operation("explain_task"),

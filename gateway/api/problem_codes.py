@@ -209,6 +209,10 @@ TASKS = Part(
             "Read its `reason`, then have it offered again: `POST /v1/tasks/{task_id}/requeue`.",
         ),
         Code("not_a_dead_letter", (409,), "Only a dead letter can be offered again.", "Read its `stage`."),
+        Code(
+            "tasks_unfit", (422,), "Something is wrong with some of many tasks, or with how they depend on each other.",
+            "Mend what `errors` names; nothing was recorded.",
+        ),
         Code("dependency_unknown", (422,), "A task that it depends on is unknown.", "Submit that one first."),
         Code("dependency_failed", (422,), "A task that it depends on has ended without a result.", "Submit that one anew first."),
         Code("independence_unclear", (422,), "`independent_of` names a task that is no dependency.", "Name it in `dependencies` too."),

@@ -88,7 +88,7 @@ async def submit(call: Call) -> Response:
     answer: TasksAnswered = await call.ask(SubmitTasks(tasks=tuple(commands), only_asks=bool(faults)))
     ref_by_id = {ids[number]: ref for ref, number in number_by_ref.items()}
     if faults := [*faults, *(_told(fault, order, ref_by_id) for fault in answer.faults[:FAULTS_MAX])]:
-        raise BadRequest(sorted(faults, key=_place)[:FAULTS_MAX])
+        raise BadRequest(sorted(faults, key=_place)[:FAULTS_MAX], code="tasks_unfit")
     given = sorted(zip(order, answer.task_ids, strict=True))
     return call.reply(SubmittedTasks(tasks=[SubmittedTask(task_id=name, ref=refs[n]) for n, name in given]), 202)
 

@@ -138,3 +138,19 @@ async def test_a_round_without_a_winner_tells_why_and_until_when_the_task_rests(
     assert told["waits_for"][0]["until"] == told["since"] + 1
     assert (told["book"]["outcome"], told["book"]["reason"]) == ("voided", "all_refused")
     assert (reasons(told), told["agents"][0]["round"]) == ({"ann": "refused"}, 1)
+
+
+async def test_the_place_in_line_is_the_order_in_which_tasks_are_offered(admin: Client) -> None:
+    await admin.register("ann")
+    await admin.ask("POST", "/v1/agents/ann/drain")
+    task_ids = [await admin.submit(priority=priority) for priority in (3, 5, 1, 3, 1)]
+    await admin.ask("PATCH", f"/v1/tasks/{task_ids[2]}", {"priority": 4})
+    line = [(await explained(admin, task_id))["line"]["ahead"] for task_id in task_ids]
+    assert line == [2, 0, 1, 3, 4]
+    position = admin.node.system.journal.position
+    await admin.register("bob", slots=9)
+    for task_id in task_ids:
+        await recorded(admin, "task.BookOpened", f"task-{task_id}")
+    records = await admin.node.system.journal.read(position)
+    offered = [one.stream for one in records if one.kind == "task.BookOpened"]
+    assert offered == [f"task-{task_ids[place]}" for place in (1, 2, 0, 3, 4)]

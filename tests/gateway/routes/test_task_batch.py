@@ -74,7 +74,7 @@ async def test_all_that_is_wrong_with_any_is_told_at_once_by_its_place_and_nothi
         task(independent_of=["a"]),
     ]
     answer = await admin.ask("POST", PATH, {"tasks": tasks})
-    assert answer.status_code == 422
+    assert (answer.status_code, answer.json()["type"]) == (422, "urn:gavel:problem:tasks_unfit")
     faults = {(one["pointer"], one["detail"].partition(":")[0]) for one in answer.json()["errors"]}
     assert faults == {
         ("/tasks/0/dependencies", "dependency_cycle"),
