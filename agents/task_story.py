@@ -162,11 +162,11 @@ def _goes_on(story: Story, record: Recorded, command: Command[Any] | None) -> No
         case BidPlaced() | BidWithdrawn() | BidRefused():
             _answered(story.book, event, at)
         case BookVoided():
-            _closed(story.book, Outcome.VOIDED, event.reason, at, event.ranking)
+            _closed(_book_of(story, event, record), Outcome.VOIDED, event.reason, at, event.ranking)
             _ready(story, at)
             story.retry_at = at + pause_seconds(event.voids)
         case TaskAwarded():
-            _closed(story.book, Outcome.AWARDED, event.reason, at, event.ranking)
+            _closed(_book_of(story, event, record), Outcome.AWARDED, event.reason, at, event.ranking)
             _moved(story, Stage.AWARDED, at)
             story.attempt = Attempt(event=event)
         case TaskStarted():
@@ -209,6 +209,14 @@ def _opened(story: Story, event: BookOpened, record: Recorded, command: Command[
     if isinstance(command, OpenBook):
         book.candidates, book.doers = {one.agent_id: one for one in command.candidates}, command.doers
     return book
+
+
+def _book_of(story: Story, event: BookVoided | TaskAwarded, record: Recorded) -> Book:
+    """The book that ends; where its beginning is not among the records, as far as its end tells of it."""
+    if story.book is None:
+        at, names = record.meta.at, tuple(sorted(one.agent_id for one in event.ranking))
+        story.book = Book(round=event.round, position=record.position, opened_at=at, closes_at=at, eligible=names)
+    return story.book
 
 
 def _answered(book: Book | None, event: BidPlaced | BidWithdrawn | BidRefused, at: float) -> None:

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from aggregates.values.roles import Role
 from tests.gateway.clients import BID, AgentClient, Client, recorded
 
@@ -24,7 +26,9 @@ async def report(agent: AgentClient, task_id: str, **status: Any) -> None:
     assert answer.status_code == 200, answer.text
 
 
-async def test_an_award_is_told_from_its_record_and_each_agent_has_the_first_reason_against_it(admin: Client) -> None:
+async def test_an_award_is_told_from_its_record_and_each_agent_has_the_first_reason_against_it(
+    admin: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
     crew = {name: await admin.register(name) for name in ("ann", "bob", "cat", "dan", "eve")}
     await admin.register("odd", capabilities=["drawing"])
     await admin.ask("POST", "/v1/agents/eve/drain")
@@ -78,6 +82,12 @@ async def test_an_award_is_told_from_its_record_and_each_agent_has_the_first_rea
     past = await explained(admin, task_id, f"?as_of={opened['book']['position']}")
     assert (past["stage"], past["book"]["answered"], past["at"]) == ("bidding", 0, past["since"])
     assert late.agent_id not in reasons(past)
+    monkeypatch.setattr("gateway.routes.explain.RECORDS_MAX", 2)  # as if its bidders had changed their minds very often
+    short = await explained(admin, task_id)
+    assert ([one["terms"] for one in short["book"]["ranking"]], short["attempt"]) == (
+        [one["terms"] for one in ranking], told["attempt"],
+    )  # fmt: skip
+    assert reasons(short)["ann"] == "outscored"
     stranger = await admin.with_role(Role.OPERATOR, tenant="other")
     assert (await stranger.ask("GET", f"/v1/tasks/{task_id}/explain")).status_code == 404
 
