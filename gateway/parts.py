@@ -68,7 +68,7 @@ BATCHES_OF_TENANT_MAX = 4
 MOMENTS_OF_TENANT_MAX = 2
 """Questions as of the past that go on at a time: fewer than may wait for read models as they were, so that no tenant takes all places."""
 
-VERIFICATIONS_MAX, VERIFICATIONS_OF_TENANT_MAX, VERIFICATIONS_WAITING_MAX = 2, 1, 2
+VERIFICATIONS_MAX, VERIFICATIONS_OF_TENANT_MAX, VERIFICATIONS_WAITING_MAX = 2, 1, BATCHES_OF_TENANT_MAX
 """A verification reads a whole journal: how many go on in all and of a tenant, and how many of a tenant may wait."""
 
 PROBLEM_FILES_MAX, PROBLEM_FILES_OF_TENANT_MAX, PROBLEM_FILES_WAITING_MAX = 2, 1, 40
