@@ -2,7 +2,7 @@
 
 What follows at once follows by `react`: complete books are awarded, dependents unblocked, freed slots offered. What follows from time
 alone follows by `wake`. Heartbeats are volatile: the last one of each agent lives in `heard`; after a start or a pause the `floor` stands
-for what was not heard, so that every agent and every lease has one full term before it can end.
+for what was not heard, so that every agent, every suspicion and every lease has one full term before it can end.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -20,11 +20,14 @@ from aggregates import key as keys
 from aggregates import task as tasks
 from aggregates.agent import (
     AgentAccepted,
+    AgentCleared,
     AgentCommand,
     AgentDeregistered,
     AgentLost,
     AgentRegistered,
     AgentReturned,
+    AgentSuspected,
+    ClearAgent,
     DeregisterAgent,
     DrainAgent,
     Heartbeat,
@@ -33,7 +36,9 @@ from aggregates.agent import (
     LoseAgent,
     RegisterAgent,
     ReturnAgent,
+    SuspectAgent,
     UpdateAgent,
+    suspect_after,
 )
 from aggregates.coordination import CoordinationStands, FindCoordination, StartCoordination, StopCoordination
 from aggregates.key import IssueKey, RevokeKey
@@ -88,6 +93,9 @@ ALARMS_SLACK = 4096
 SECOND_LOOK_SECONDS = 1.0
 """When an alarm that was acted on is looked at again, in case the action was refused or its commit failed."""
 
+WATCHED = (agents.Stage.ACTIVE, agents.Stage.DRAINING, agents.Stage.SUSPECT)
+"""Whose silence means something."""
+
 CoordinatorCommand = (
     RegisterAgent
     | UpdateAgent
@@ -115,6 +123,8 @@ class Terms(NamedTuple):
     """What the operator may set."""
 
     lease_seconds: float = 120.0
+    grace_share: float = 0.25
+    """The last part of a lease's term: who is silent that long is suspected, and lost at its end."""
     budget_seconds_max: float = 3600.0
     bidding_seconds_max: float = 60.0
     attempts_max: int = 4
@@ -149,7 +159,7 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
         FindCoordination,
     )
     hears = (*agents.EVENTS, *tasks.EVENTS, *coordinations.EVENTS)
-    FOLD = 3
+    FOLD = 4
 
     def __init__(self, here: Surroundings, terms: Terms = DEFAULT_TERMS) -> None:
         super().__init__(here)
@@ -266,11 +276,18 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
             back = HeartbeatAck(lease_seconds=agent.lease_seconds)
             again = ReturnAgent(agent_id=command.agent_id)
             return Effect([self._on_agent(again)], lambda recorded: reply(command, back))
+        answer = reply(command, self._leases(agent))
+        if agent.stage is agents.Stage.SUSPECT:
+            cleared = ClearAgent(agent_id=command.agent_id, heard_at=command.at)
+            return Effect([self._on_agent(cleared)], lambda recorded: answer)
+        return answer
+
+    def _leases(self, agent: AgentEntry) -> HeartbeatAck:
         held = [self.memory.tasks[name] for name in sorted(agent.held)]
         leases = tuple(
             LeaseLeft(task_id=task.task_id, token=task.token, seconds_left=task.lease_seconds) for task in held
         )
-        return reply(command, HeartbeatAck(lease_seconds=agent.lease_seconds, leases=leases))
+        return HeartbeatAck(lease_seconds=agent.lease_seconds, leases=leases)
 
     def _submit(self, command: SubmitTask) -> Effect:
         self._check_places(command.task_id)
@@ -339,6 +356,8 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
         agent = self.memory.agents.get(agent_id)
         if agent is not None and agent.stage is not agents.Stage.DEREGISTERED:
             self.heard[agent_id] = at
+            if agent.stage is agents.Stage.SUSPECT:
+                self.alarms.set(at, Due.SILENCE, agent_id)  # by itself: what it says may be refused, and it was heard
 
     # ---- what follows from what happened
 
@@ -450,15 +469,33 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
                 return self._openings(at, due=task.retry_at)
 
     def _on_silence(self, agent: AgentEntry, at: float) -> list[Decision]:
-        if agent.stage not in (agents.Stage.ACTIVE, agents.Stage.DRAINING):
+        """Whoever is silent is suspected first, and lost at the end of the term; only then are its tasks taken from it."""
+        if agent.stage not in WATCHED:
+            return []
+        if self._is_heard_again(agent):
+            return [self._on_agent(ClearAgent(agent_id=agent.agent_id, heard_at=self.heard[agent.agent_id]))]
+        if (due_at := self._silent_at(agent)) > at:
+            self.alarms.set(due_at, Due.SILENCE, agent.agent_id)
             return []
         heard_at = self._heard_at(agent)
-        if heard_at + agent.lease_seconds > at:
-            self.alarms.set(heard_at + agent.lease_seconds, Due.SILENCE, agent.agent_id)
-            return []
+        if agent.stage is not agents.Stage.SUSPECT:
+            suspect = SuspectAgent(agent_id=agent.agent_id, last_heard_at=heard_at, grace_share=self.terms.grace_share)
+            return [self._on_agent(suspect)]
         held = [self.memory.tasks[name] for name in sorted(agent.held)]
         lost = LoseAgent(agent_id=agent.agent_id, last_heard_at=heard_at)
-        return [*(expire_lease(task, heard_at) for task in held), self._on_agent(lost)]
+        return [self._on_agent(lost), *(expire_lease(task, heard_at) for task in held)]
+
+    def _is_heard_again(self, agent: AgentEntry) -> bool:
+        """A suspect has said something. That nobody could hear it for a while (the floor) gives it time, and says nothing of it."""
+        is_suspect = agent.stage is agents.Stage.SUSPECT
+        return is_suspect and self.heard.get(agent.agent_id, 0.0) > agent.suspected_from
+
+    def _silent_at(self, agent: AgentEntry) -> float:
+        """Until when it may be silent as it stands now."""
+        seconds = agent.lease_seconds
+        if agent.stage is not agents.Stage.SUSPECT:
+            seconds = suspect_after(seconds, self.terms.grace_share)
+        return self._heard_at(agent) + seconds
 
     def _heard_at(self, agent: AgentEntry) -> float:
         return max(self.heard.get(agent.agent_id, 0.0), self.floor, agent.since)
@@ -467,7 +504,7 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
         """The alarms that an event calls for."""
         event = recorded.event
         match event:
-            case AgentRegistered() | AgentReturned():
+            case AgentRegistered() | AgentReturned() | AgentSuspected() | AgentCleared():
                 self._watch_agents([self.memory.agents.get(event.agent_id)])
             case TaskSubmitted() | BookOpened() | TaskAwarded() | BookVoided() | TaskAmended() | TaskRequeued():
                 self._watch_tasks([self.memory.tasks.get(event.task_id)])
@@ -485,7 +522,7 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
     def _watch_agents(self, entries: Iterable[AgentEntry | None]) -> None:
         for agent in entries:
             if agent is not None:
-                self.alarms.set(self._heard_at(agent) + agent.lease_seconds, Due.SILENCE, agent.agent_id)
+                self.alarms.set(self._silent_at(agent), Due.SILENCE, agent.agent_id)
 
     def _watch_tasks(self, entries: Iterable[TaskEntry | None]) -> None:
         for task in entries:

@@ -32,6 +32,8 @@ class AgentEntry(Struct, kw_only=True):
     lease_seconds: float
     since: float
     position: int
+    suspected_from: float = 0.0
+    """When it had been heard last before it was suspected."""
     held: list[str] = field(default_factory=list)
     figures: Figures = field(default_factory=Figures)
 

@@ -15,11 +15,13 @@ from agents.supply import Supply
 from agents.waiting import Waiting
 from aggregates import agent as agents
 from aggregates.agent import (
+    AgentCleared,
     AgentDeregistered,
     AgentDraining,
     AgentLost,
     AgentRegistered,
     AgentReturned,
+    AgentSuspected,
     AgentUpdated,
 )
 from aggregates.coordination import CoordinationStarted, CoordinationStopped
@@ -60,7 +62,7 @@ AGING_SECONDS = 30.0
 """A waiting task gains AGING_FACTOR of a priority step every AGING_SECONDS, so that none starves."""
 
 
-QUIET = (BidPlaced, BidRefused, BidWithdrawn, TaskStarted, TaskStalled, DependencyMet)
+QUIET = (AgentSuspected, BidPlaced, BidRefused, BidWithdrawn, TaskStarted, TaskStalled, DependencyMet)
 """After these no book can be opened that could not be opened before."""
 
 
@@ -119,7 +121,15 @@ def remember(memory: OpenTasks, recorded: Recorded) -> OpenTasks:
             memory.started_at, memory.stopped_at, memory.stop_reason = recorded.meta.at, 0.0, ""
         case AgentRegistered():
             _register(memory, event, recorded)
-        case AgentUpdated() | AgentDraining() | AgentLost() | AgentReturned() | AgentDeregistered():
+        case (
+            AgentUpdated()
+            | AgentDraining()
+            | AgentSuspected()
+            | AgentCleared()
+            | AgentLost()
+            | AgentReturned()
+            | AgentDeregistered()
+        ):
             if (agent := memory.agents.get(event.agent_id)) is not None:
                 _change_agent(memory, agent, event, recorded)
         case TaskSubmitted():
@@ -194,6 +204,11 @@ def _change_agent(memory: OpenTasks, agent: AgentEntry, event: Any, recorded: Re
                 _free_slot(memory, agent, recorded.position)
         case AgentDraining():
             agent.stage = agents.Stage.DRAINING
+        case AgentSuspected():
+            agent.stage, agent.suspected_from = agents.Stage.SUSPECT, event.last_heard_at
+        case AgentCleared():
+            agent.stage, agent.since = event.stage, max(agent.since, event.heard_at)
+            _offer(memory, agent, recorded.position)
         case AgentLost():
             agent.stage = agents.Stage.LOST
         case AgentReturned():

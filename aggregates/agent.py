@@ -1,4 +1,4 @@
-"""An agent: it registers with its skills, is heard from or lost, and leaves."""
+"""An agent: it registers with its skills, is heard from, suspected or lost, and leaves."""
 
 from collections.abc import Sequence
 from enum import StrEnum
@@ -8,7 +8,7 @@ from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from aggregates.values.ids import AgentId, DataSubject
-from aggregates.values.numbers import Instant, NonNegative, Positive
+from aggregates.values.numbers import Instant, NonNegative, Positive, Share
 from aggregates.values.skills import Skills
 from aggregates.values.text import Name, Note
 from runtime.errors import Refused
@@ -40,6 +40,7 @@ class Stage(StrEnum):
     UNKNOWN = "unknown"
     ACTIVE = "active"
     DRAINING = "draining"
+    SUSPECT = "suspect"
     LOST = "lost"
     DEREGISTERED = "deregistered"
 
@@ -48,6 +49,10 @@ class Agent(State, frozen=True, kw_only=True):
     """What decisions about one agent need to know."""
 
     stage: Stage = Stage.UNKNOWN
+    stood: Stage = Stage.UNKNOWN
+    """Where it stood before it was suspected, and stands again when it is heard."""
+    last_heard_at: float = 0.0
+    """When it had been heard last before it was suspected."""
     generation: int = 0
     key_id: str = ""
     lease_seconds: float = 0.0
@@ -138,6 +143,24 @@ class DeregisterAgent(Command[AgentAccepted], frozen=True, kw_only=True):
     reason: Personal[Note] = ""
 
 
+class SuspectAgent(Command[None], frozen=True, kw_only=True):
+    """The agent was not heard from for its lease term but the last `grace_share` of it: nothing new is offered to it, its leases stand.
+
+    Sent by the coordinator alone, which brings when it was last heard.
+    """
+
+    agent_id: House[AgentId]
+    last_heard_at: House[Instant]
+    grace_share: House[Share]
+
+
+class ClearAgent(Command[None], frozen=True, kw_only=True):
+    """A suspect was heard, at `heard_at`. Sent by the coordinator alone."""
+
+    agent_id: House[AgentId]
+    heard_at: House[Instant]
+
+
 class LoseAgent(Command[None], frozen=True, kw_only=True):
     """The agent was not heard from for a full lease term. Sent by the coordinator alone, which brings when it was last heard."""
 
@@ -152,7 +175,7 @@ class ReturnAgent(Command[AgentAccepted], frozen=True, kw_only=True):
 
 
 class Heartbeat(Command[HeartbeatAck], frozen=True, kw_only=True):
-    """The agent is there. Sent by the agent itself. Answered by the coordinator; records nothing unless the agent was lost."""
+    """The agent is there. Sent by the agent itself. Answered by the coordinator; records nothing unless the agent was suspected or lost."""
 
     agent_id: House[AgentId]
 
@@ -199,6 +222,23 @@ class AgentDeregistered(Event, frozen=True, kw_only=True):
     data_subject: str = ""
 
 
+class AgentSuspected(Event, frozen=True, kw_only=True):
+    """It was silent for `silent_seconds`; after `lease_seconds` of silence it is lost."""
+
+    agent_id: AgentId
+    last_heard_at: float
+    silent_seconds: float
+    lease_seconds: float
+
+
+class AgentCleared(Event, frozen=True, kw_only=True):
+    """It was heard in time, and stands as it did before."""
+
+    agent_id: AgentId
+    heard_at: float
+    stage: Stage
+
+
 class AgentLost(Event, frozen=True, kw_only=True):
     agent_id: AgentId
     last_heard_at: float
@@ -209,8 +249,19 @@ class AgentReturned(Event, frozen=True, kw_only=True):
     generation: int
 
 
-AgentCommand = RegisterAgent | UpdateAgent | DrainAgent | DeregisterAgent | LoseAgent | ReturnAgent
-AgentEvent = AgentRegistered | AgentUpdated | AgentDraining | AgentDeregistered | AgentLost | AgentReturned
+AgentCommand = (
+    RegisterAgent | UpdateAgent | DrainAgent | DeregisterAgent | SuspectAgent | ClearAgent | LoseAgent | ReturnAgent
+)
+AgentEvent = (
+    AgentRegistered
+    | AgentUpdated
+    | AgentDraining
+    | AgentDeregistered
+    | AgentSuspected
+    | AgentCleared
+    | AgentLost
+    | AgentReturned
+)
 COMMANDS = get_args(AgentCommand)
 EVENTS = get_args(AgentEvent)
 
@@ -247,6 +298,10 @@ def decide(agent: Agent, command: AgentCommand) -> Sequence[AgentEvent]:
         case _, DeregisterAgent():
             gone = AgentDeregistered(agent_id=command.agent_id, reason=command.reason, data_subject=agent.data_subject)
             return [gone]
+        case stage, SuspectAgent():
+            return [] if stage in (Stage.SUSPECT, Stage.LOST) else [_suspected(agent, command)]
+        case stage, ClearAgent():
+            return [_cleared(agent, command)] if stage is Stage.SUSPECT else []
         case stage, LoseAgent():
             return [] if stage is Stage.LOST else [_lost(agent, command)]
         case stage, ReturnAgent():
@@ -295,6 +350,29 @@ def _updated(agent: Agent, command: UpdateAgent) -> AgentUpdated:
     )
 
 
+def _suspected(agent: Agent, command: SuspectAgent) -> AgentSuspected:
+    seconds = suspect_after(agent.lease_seconds, command.grace_share)
+    if command.last_heard_at + seconds > command.at:
+        raise Refused("agent_was_heard", f"{command.agent_id} was heard within {seconds:g} s")
+    return AgentSuspected(
+        agent_id=command.agent_id,
+        last_heard_at=command.last_heard_at,
+        silent_seconds=command.at - command.last_heard_at,
+        lease_seconds=agent.lease_seconds,
+    )
+
+
+def suspect_after(lease_seconds: float, grace_share: float) -> float:
+    """How long an agent may be silent before it is suspected."""
+    return lease_seconds * (1 - grace_share)
+
+
+def _cleared(agent: Agent, command: ClearAgent) -> AgentCleared:
+    if command.heard_at <= agent.last_heard_at:
+        raise Refused("agent_not_heard", f"{command.agent_id} was not heard since it is suspected")
+    return AgentCleared(agent_id=command.agent_id, heard_at=command.heard_at, stage=agent.stood)
+
+
 def _lost(agent: Agent, command: LoseAgent) -> AgentLost:
     if command.last_heard_at + agent.lease_seconds > command.at:
         raise Refused("agent_was_heard", f"{command.agent_id} was heard within its {agent.lease_seconds:g} s")
@@ -334,6 +412,10 @@ def evolve(agent: Agent, event: AgentEvent) -> Agent:
             return replace(agent, stage=Stage.DRAINING)
         case AgentDeregistered():
             return replace(agent, stage=Stage.DEREGISTERED)
+        case AgentSuspected():
+            return replace(agent, stage=Stage.SUSPECT, stood=agent.stage, last_heard_at=event.last_heard_at)
+        case AgentCleared():
+            return replace(agent, stage=event.stage)
         case AgentLost():
             return replace(agent, stage=Stage.LOST)
         case AgentReturned():

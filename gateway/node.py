@@ -309,6 +309,7 @@ def _hired(role: Role, settings: GavelSettings, blobs: Blobs, threads: trio.Capa
     if role.actor is Coordinator:
         terms = Terms(
             lease_seconds=settings.lease_seconds,
+            grace_share=settings.lease_grace_share,
             budget_seconds_max=settings.task_timeout_seconds,
             bidding_seconds_max=settings.bidding_seconds_max,
             attempts_max=settings.task_retries_max + 1,

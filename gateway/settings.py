@@ -249,6 +249,9 @@ class GavelSettings(Struct, frozen=True, kw_only=True):
     lease_seconds: Annotated[
         float, about("how long a task stays with a silent agent", "agents.heartbeat_timeout", gt=0)
     ] = 120.0
+    lease_grace_share: Annotated[
+        float, about("last part of that time, in which a silent agent is suspected and offered nothing", gt=0, le=0.9)
+    ] = 0.25
     bidding_seconds_max: Annotated[float, about("longest time that a task may ask to stay open for bids", gt=0)] = 60.0
     coordination_interval_seconds: Annotated[
         float,

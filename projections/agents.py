@@ -7,11 +7,13 @@ from sqlalchemy import Connection, Table, func, select
 from sqlalchemy.sql import FromClause
 
 from aggregates.agent import (
+    AgentCleared,
     AgentDeregistered,
     AgentDraining,
     AgentLost,
     AgentRegistered,
     AgentReturned,
+    AgentSuspected,
     AgentUpdated,
     Stage,
 )
@@ -109,6 +111,12 @@ def apply(recorded: Recorded) -> Sequence[Change]:
             return [_changed(recorded, event.agent_id, {"status": Stage.DRAINING.value, "reason": event.reason})]
         case AgentDeregistered():
             return [_changed(recorded, event.agent_id, {"status": Stage.DEREGISTERED.value, "reason": event.reason})]
+        case AgentSuspected():
+            suspect = {"status": Stage.SUSPECT.value, "reason": "not heard from", "last_heard_at": event.last_heard_at}
+            return [_changed(recorded, event.agent_id, suspect)]
+        case AgentCleared():
+            clear = {"status": event.stage.value, "reason": "", "last_heard_at": event.heard_at}
+            return [_changed(recorded, event.agent_id, clear)]
         case AgentLost():
             lost = {"status": Stage.LOST.value, "reason": "not heard from", "last_heard_at": event.last_heard_at}
             return [_changed(recorded, event.agent_id, lost)]

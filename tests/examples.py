@@ -94,6 +94,8 @@ COMMANDS = (
     agent.UpdateAgent(agent_id="ann", capabilities=("qubo",), slots=3, at=AT, tenant=TENANT),
     agent.DrainAgent(agent_id="ann", reason="update", at=AT, tenant=TENANT),
     agent.DeregisterAgent(agent_id="ann", reason="done", at=AT, tenant=TENANT),
+    agent.SuspectAgent(agent_id="ann", last_heard_at=AT - 23, grace_share=0.25, at=AT, tenant=TENANT),
+    agent.ClearAgent(agent_id="ann", heard_at=AT - 1, at=AT, tenant=TENANT),
     agent.LoseAgent(agent_id="ann", last_heard_at=AT - 31, at=AT, tenant=TENANT),
     agent.ReturnAgent(agent_id="ann", at=AT, tenant=TENANT),
     archive.ArchiveStreams(
@@ -298,6 +300,8 @@ EVENTS = (
     ),
     agent.AgentDraining(agent_id="ann", reason="update"),
     agent.AgentDeregistered(agent_id="ann", reason="done"),
+    agent.AgentSuspected(agent_id="ann", last_heard_at=AT - 23, silent_seconds=23.0, lease_seconds=30.0),
+    agent.AgentCleared(agent_id="ann", heard_at=AT - 1, stage=agent.Stage.ACTIVE),
     agent.AgentLost(agent_id="ann", last_heard_at=AT - 31),
     agent.AgentReturned(agent_id="ann", generation=2),
     archive.StreamsArchived(

@@ -13,7 +13,7 @@ from agents.calls import CALL_CHARACTERS_MAX, CANDIDATES_MAX
 from agents.open_tasks import ENDED_MAX, SKILLS_MAX
 from aggregates import qubo_problem as problems
 from aggregates import task as tasks
-from aggregates.agent import LoseAgent
+from aggregates.agent import ClearAgent, LoseAgent, SuspectAgent
 from aggregates.qubo_problem import ProblemRegistered
 from aggregates.solve_job import CompleteSolve, QueueSolve, SolveJob
 from aggregates.task import (
@@ -95,6 +95,8 @@ class Facts:
             RequeueTask: self._offer_again,
             AwardTask: self._award,
             ExpireLease: self._silence_of_holder,
+            SuspectAgent: self._silence,
+            ClearAgent: self._sign_of_life,
             LoseAgent: self._silence,
             QueueSolve: self._problem,
             CompleteSolve: self._solved,
@@ -314,12 +316,19 @@ class Facts:
             self._check("agent_gone_position", command.agent_gone_position, account.gone_at)
         self._last_heard(command.last_heard_at, command.at, account)
 
-    def _silence(self, command: LoseAgent, books: Books) -> None:
+    def _silence(self, command: SuspectAgent | LoseAgent, books: Books) -> None:
         account = books.accounts.get(command.agent_id)
         if account is None:
             self._check("agent_id", command.agent_id, NOBODY)
             return
         self._last_heard(command.last_heard_at, command.at, account)
+
+    def _sign_of_life(self, command: ClearAgent, books: Books) -> None:
+        account = books.accounts.get(command.agent_id)
+        if account is None:
+            self._check("agent_id", command.agent_id, NOBODY)
+            return
+        self._bound("heard_at", command.heard_at, max(account.heard_at, account.since), command.at)
 
     def _last_heard(self, said: float, at: float, account: Account) -> None:
         """Never before what it said on record, or registered or came back; never after the decision."""

@@ -10,11 +10,13 @@ from typing import Any, NamedTuple
 from aggregates import agent as agents
 from aggregates.agent import (
     Agent,
+    AgentCleared,
     AgentDeregistered,
     AgentDraining,
     AgentLost,
     AgentRegistered,
     AgentReturned,
+    AgentSuspected,
     AgentUpdated,
 )
 from aggregates.task import (
@@ -179,7 +181,15 @@ class Books:
         match event:
             case AgentRegistered():
                 self._register(position, event, meta)
-            case AgentUpdated() | AgentDraining() | AgentLost() | AgentReturned() | AgentDeregistered():
+            case (
+                AgentUpdated()
+                | AgentDraining()
+                | AgentSuspected()
+                | AgentCleared()
+                | AgentLost()
+                | AgentReturned()
+                | AgentDeregistered()
+            ):
                 self._change(position, event, meta)
             case TaskSubmitted() | TaskRequeued():
                 self.work[event.task_id] = Work(event.bidding_seconds)
@@ -219,6 +229,8 @@ class Books:
             return
         self._renew(account, event.agent_id, event)
         match event:
+            case AgentCleared():
+                account.heard_at = max(account.heard_at, event.heard_at)
             case AgentReturned():
                 account.since = meta.at
             case AgentLost():

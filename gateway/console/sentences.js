@@ -7,7 +7,9 @@ const SENTENCE_BY_KIND = {
   "agent.AgentUpdated": (d) => `${d.name} offers ${d.capabilities.join(", ") || "no skills"}, ${d.slots} slots`,
   "agent.AgentDraining": (d) => `${short(d.agent_id)} takes no new tasks${because(d.reason)}`,
   "agent.AgentDeregistered": (d) => `${short(d.agent_id)} left${because(d.reason)}`,
-  "agent.AgentLost": (d) => `${short(d.agent_id)} was not heard from`,
+  "agent.AgentSuspected": (d) => `${short(d.agent_id)} was not heard from for ${duration(d.silent_seconds)}`,
+  "agent.AgentCleared": (d) => `${short(d.agent_id)} was heard again in time`,
+  "agent.AgentLost": (d) => `${short(d.agent_id)} was not heard from for its whole lease`,
   "agent.AgentReturned": (d) => `${short(d.agent_id)} is back, generation ${d.generation}`,
   "key.KeyIssued": (d) => `${words(d.role)} key${d.agent_id ? ` of ${short(d.agent_id)}` : ""}${d.label ? `: ${d.label}` : ""}`,
   "key.KeyRevoked": (d) => `${short(d.key_id)} opens nothing any more${because(d.reason)}`,
@@ -73,9 +75,9 @@ function clipped(text) {
 /** What kind of news it is, for its color: good, bad, work, bid or plain. */
 export function tone(kind) {
   const name = kind.slice(kind.indexOf(".") + 1);
-  if (/Completed|Returned/.test(name)) return "good";
+  if (/Completed|Returned|Cleared/.test(name)) return "good";
   if (/Failed|Lost|Expired|DeadLettered|Revoked|Voided/.test(name)) return "bad";
-  if (/Cancelled|Reopened|Draining|Deregistered|Withdrawn|Refused/.test(name)) return "warn";
+  if (/Cancelled|Reopened|Suspected|Draining|Deregistered|Withdrawn|Refused/.test(name)) return "warn";
   if (/Awarded|Started|Progressed/.test(name)) return "work";
   if (/Bid|Book/.test(name)) return "bid";
   return "plain";

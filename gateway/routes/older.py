@@ -42,6 +42,7 @@ class CoordinationStatus(msgspec.Struct, frozen=True, kw_only=True):
 
     active_agents: int
     draining_agents: int
+    suspect_agents: int
     lost_agents: int
     pending_tasks: int
     running_tasks: int
@@ -76,6 +77,7 @@ async def coordination(call: Call) -> Response:
         CoordinationStatus(
             active_agents=agents.get(AgentStage.ACTIVE, 0),
             draining_agents=agents.get(AgentStage.DRAINING, 0),
+            suspect_agents=agents.get(AgentStage.SUSPECT, 0),
             lost_agents=agents.get(AgentStage.LOST, 0),
             pending_tasks=sum(tasks.get(stage, 0) for stage in PENDING),
             running_tasks=sum(tasks.get(stage, 0) for stage in RUNNING),

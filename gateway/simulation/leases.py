@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Sequence
 
-from aggregates.agent import AgentLost
+from aggregates.agent import AgentCleared, AgentLost, AgentRegistered, AgentReturned, AgentSuspected
 from aggregates.task import (
     BidPlaced,
     CancelTask,
@@ -33,6 +33,7 @@ ENDS_A_LEASE = (TaskCompleted, LeaseExpired, TaskFailed, TaskCancelled, TaskExpi
 
 def check_leases(world: World, records: Sequence[Recorded], told: Told) -> None:
     """No task is held twice, no token is used twice, nobody but the holder speaks for a task, nobody who was heard from is lost."""
+    _check_suspicions(world, records, told)
     holder_by_task: dict[str, tuple[str, int]] = {}
     token_by_task: defaultdict[str, int] = defaultdict(int)
     for record in records:
@@ -65,6 +66,23 @@ def _check_silence(world: World, record: Recorded, agent_id: str, told: Told) ->
         seconds >= told.lease_seconds - CLOCK_SLACK_SECONDS,
         f"{agent_id} at {record.position}: heard of, or listened for, {seconds:.3f} s before",
     )
+
+
+def _check_suspicions(world: World, records: Sequence[Recorded], told: Told) -> None:
+    """Nobody is suspected who was heard in time, nobody is lost, or loses a task, who was not suspected before."""
+    suspects: set[str] = set()
+    for record in records:
+        event, where = record.event, f"at {record.position}"
+        match event:
+            case AgentSuspected(agent_id=agent_id):
+                seconds = record.meta.at - told.silent_since(agent_id, record.position, record.meta.at)
+                heard = f"{agent_id} {where}: heard of, or listened for, {seconds:.3f} s before"
+                world.holds("no_false_suspicion", seconds >= told.suspect_seconds - CLOCK_SLACK_SECONDS, heard)
+                suspects.add(agent_id)
+            case AgentCleared() | AgentRegistered() | AgentReturned():
+                suspects.discard(event.agent_id)
+            case AgentLost() | LeaseExpired():
+                world.holds("suspected_first", event.agent_id in suspects, f"{event.agent_id} {where} was no suspect")
 
 
 def check_told(world: World, records: Sequence[Recorded], told: Told) -> None:

@@ -22,9 +22,17 @@ class Hearing(NamedTuple):
 class Told:
     """The clients' side of a run."""
 
-    def __init__(self, ledger: Ledger, agents: Sequence[str], mortals: Sequence[str], lease_seconds: float) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        agents: Sequence[str],
+        mortals: Sequence[str],
+        lease_seconds: float,
+        suspect_seconds: float,
+    ) -> None:
         self.ledger = ledger
         self.lease_seconds = lease_seconds
+        self.suspect_seconds = suspect_seconds
         self.agents = tuple(agents)
         self.mortals = tuple(mortals)
         """The agents that may die: one of each skill has to live."""

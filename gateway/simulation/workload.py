@@ -7,6 +7,8 @@ from pathlib import Path
 
 import trio
 
+from agents.coordinator import DEFAULT_TERMS
+from aggregates.agent import suspect_after
 from aggregates.task import ENDED, TaskSubmitted
 from gateway.parts import Node
 from gateway.simulation.boot import boot
@@ -27,6 +29,7 @@ KINDS = (*MACHINE_KINDS, *CLIENT_KINDS)
 
 SECONDS = 60.0
 LEASE_SECONDS = 30.0
+SUSPECT_SECONDS = suspect_after(LEASE_SECONDS, DEFAULT_TERMS.grace_share)
 AGENTS = {"ann": SKILLS, "bob": SKILLS[:2], "cid": SKILLS[1:]}
 """Each agent's skills. Ann never dies."""
 IMMORTAL = "ann"
@@ -52,7 +55,8 @@ class NodeWorkload:
         self.has_minimum = seconds is None
 
     async def __call__(self, world: World) -> None:
-        told = Told(Ledger(world), tuple(AGENTS), tuple(name for name in AGENTS if name != IMMORTAL), LEASE_SECONDS)
+        mortals = tuple(name for name in AGENTS if name != IMMORTAL)
+        told = Told(Ledger(world), tuple(AGENTS), mortals, LEASE_SECONDS, SUSPECT_SECONDS)
         machine = Machine(world, partial(self._boot, world, told))
         world.stands = partial(self._standing, machine)
         world.on_pause = partial(self._note_pause, machine, told)

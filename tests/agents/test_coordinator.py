@@ -13,8 +13,10 @@ from agents.calls import stalls
 from agents.coordinator import Coordinator, Terms
 from agents.open_tasks import OpenTasks
 from aggregates.agent import (
+    AgentCleared,
     AgentLost,
     AgentReturned,
+    AgentSuspected,
     DeregisterAgent,
     DrainAgent,
     Heartbeat,
@@ -171,17 +173,39 @@ async def test_a_lost_agent_loses_its_task_which_is_awarded_anew_and_the_old_tok
         await crew.register("ann")
         await crew.submit("t1")
         await crew.awarded("t1", "ann")
-        expired = await crew.next_record(LeaseExpired)
+        suspected = await crew.next_record(AgentSuspected)
         lost = await crew.next_record(AgentLost)
+        expired = await crew.next_record(LeaseExpired)
+        assert suspected.meta.at < lost.meta.at - BRISK.lease_seconds * BRISK.grace_share / 2
         assert isinstance(expired.event, LeaseExpired)
         assert expired.meta.at >= expired.event.last_heard_at + BRISK.lease_seconds
-        assert lost.position > expired.position
+        assert lost.position < expired.position
         await crew.register("bob")
         award = await crew.awarded("t1", "bob")
         assert award.token == 2
         with pytest.raises(Refused, match="token_stale"):
             await crew.ask(CompleteTask(task_id="t1", agent_id="ann", token=1, result={"value": 9}))
         await crew.ask(CompleteTask(task_id="t1", agent_id="bob", token=2, result={"value": 1}))
+
+
+async def test_a_suspect_keeps_its_lease_is_called_for_nothing_and_is_cleared_by_whatever_it_says(
+    tmp_path: Path,
+) -> None:
+    async with open_crew(tmp_path, CALM._replace(lease_seconds=2.0, grace_share=0.95)) as crew:
+        await crew.register("ann", slots=2)
+        await crew.submit("t1")
+        await crew.awarded("t1", "ann")
+        suspected = await crew.next(AgentSuspected)
+        assert 0.1 <= suspected.silent_seconds < suspected.lease_seconds == 2.0
+        await crew.submit("t2")
+        with pytest.raises(Refused, match="token_unknown"):
+            await crew.ask(StartTask(task_id="t1", agent_id="ann", token=9))
+        assert (await crew.next(AgentCleared)).heard_at > suspected.last_heard_at
+        assert (await crew.next(BookOpened)).task_id == "t2"
+        await crew.next(AgentSuspected)
+        assert [lease.task_id for lease in (await crew.ask(Heartbeat(agent_id="ann"))).leases] == ["t1"]
+        await crew.next(AgentCleared)
+        assert not {"AgentLost", "LeaseExpired"} & {*kinds(await crew.events())}
 
 
 async def test_heartbeats_keep_the_lease_and_record_nothing(tmp_path: Path) -> None:

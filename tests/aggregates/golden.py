@@ -106,6 +106,7 @@ def _lives() -> Iterator[tuple[str, Life]]:
         "agent-acme:ann",
         [
             *(_example(kind) for kind in (agent.RegisterAgent, agent.UpdateAgent, agent.LoseAgent, agent.ReturnAgent)),
+            *(_example(kind) for kind in (agent.SuspectAgent, agent.ClearAgent)),
             *(_example(kind) for kind in (agent.DrainAgent, agent.DeregisterAgent, agent.RegisterAgent)),
         ],
     )

@@ -5,12 +5,14 @@ from msgspec.structs import replace
 
 from aggregates import agent
 from aggregates.agent import (
+    ClearAgent,
     DeregisterAgent,
     DrainAgent,
     LoseAgent,
     RegisterAgent,
     ReturnAgent,
     Stage,
+    SuspectAgent,
     UpdateAgent,
 )
 from runtime.errors import Refused
@@ -21,6 +23,8 @@ REGISTER: RegisterAgent = command_by_type[RegisterAgent]
 UPDATE: UpdateAgent = command_by_type[UpdateAgent]
 DRAIN: DrainAgent = command_by_type[DrainAgent]
 LEAVE: DeregisterAgent = command_by_type[DeregisterAgent]
+SUSPECT: SuspectAgent = command_by_type[SuspectAgent]
+CLEAR: ClearAgent = command_by_type[ClearAgent]
 LOSE: LoseAgent = command_by_type[LoseAgent]
 RETURN: ReturnAgent = command_by_type[ReturnAgent]
 OTHER = replace(REGISTER, key_id="k2", name="Impostor")
@@ -30,6 +34,8 @@ OUTCOMES = (
     Outcome(UPDATE, ["AgentUpdated"], [REGISTER], [REGISTER, UPDATE], "agent_unknown", []),
     Outcome(DRAIN, ["AgentDraining"], [REGISTER], [REGISTER, DRAIN], "agent_is_lost", [REGISTER, LOSE]),
     Outcome(LEAVE, ["AgentDeregistered"], [REGISTER], [REGISTER, LEAVE], "agent_unknown", []),
+    Outcome(SUSPECT, ["AgentSuspected"], [REGISTER], [REGISTER, SUSPECT], "agent_is_deregistered", [REGISTER, LEAVE]),
+    Outcome(CLEAR, ["AgentCleared"], [REGISTER, SUSPECT], [REGISTER], "agent_unknown", []),
     Outcome(LOSE, ["AgentLost"], [REGISTER], [REGISTER, LOSE], "agent_is_deregistered", [REGISTER, LEAVE]),
     Outcome(RETURN, ["AgentReturned"], [REGISTER, LOSE], [REGISTER], "agent_is_deregistered", [REGISTER, LEAVE]),
 )
@@ -63,6 +69,26 @@ def test_who_comes_back_comes_in_a_new_generation() -> None:
 def test_an_agent_that_was_heard_in_time_is_not_lost() -> None:
     with pytest.raises(Refused, match="agent_was_heard"):
         agent.decide(state(agent, REGISTER), replace(LOSE, last_heard_at=LOSE.at - 29))
+
+
+def test_who_is_heard_in_the_first_three_quarters_of_its_term_is_not_suspected() -> None:
+    with pytest.raises(Refused, match="agent_was_heard"):
+        agent.decide(state(agent, REGISTER), replace(SUSPECT, last_heard_at=SUSPECT.at - 22))
+
+
+def test_a_suspect_that_is_heard_stands_as_it_did_before() -> None:
+    for told, stage in (((REGISTER,), Stage.ACTIVE), ((REGISTER, DRAIN), Stage.DRAINING)):
+        suspect = state(agent, *told, SUSPECT)
+        assert suspect.stage is Stage.SUSPECT
+        assert agent.decide(suspect, SUSPECT) == []
+        assert state(agent, *told, SUSPECT, CLEAR).stage is stage
+    with pytest.raises(Refused, match="agent_not_heard"):
+        agent.decide(suspect, replace(CLEAR, heard_at=SUSPECT.last_heard_at))
+
+
+def test_a_suspect_may_be_lost_drained_and_deregistered() -> None:
+    for command, stage in ((LOSE, Stage.LOST), (DRAIN, Stage.DRAINING), (LEAVE, Stage.DEREGISTERED)):
+        assert state(agent, REGISTER, SUSPECT, command).stage is stage
 
 
 def test_only_the_house_may_use_its_ids() -> None:

@@ -119,6 +119,8 @@ def _agent(story: Story, random: Random, tenant: str, step: int) -> None:
             agent.UpdateAgent(**common, price=float(random.randint(0, 9))),
             agent.DrainAgent(**common, reason="rest"),
             agent.DeregisterAgent(**common, reason="gone"),
+            agent.SuspectAgent(**common, last_heard_at=story.at - 1000.0, grace_share=0.25),
+            agent.ClearAgent(**common, heard_at=story.at),
             agent.LoseAgent(**common, last_heard_at=story.at - random.choice((1.0, 1000.0))),
             agent.ReturnAgent(**common),
         )
@@ -457,7 +459,7 @@ TELLERS: tuple[Callable[[Story, Random, str, int], None], ...] = (
     *(_agent, _submit, _task, _solve, _problem, _key, _projection, _journal, _journal_key, _subject, _action, _trail),
     *(_archive, _user, _session, _lockout, _webhook, _revocation, _coordination),
 )
-WEIGHTS = (4, 2, 16, 8, 1, 4, 1, 1, 1, 1, 1, 2, 1, 3, 4, 2, 5, 1, 1)
+WEIGHTS = (8, 2, 16, 8, 1, 4, 1, 1, 1, 1, 1, 2, 1, 5, 4, 2, 5, 1, 1)
 
 
 def from_disk(record: Recorded) -> Recorded:

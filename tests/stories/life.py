@@ -186,7 +186,11 @@ async def _win(party: Party) -> None:
 
 
 async def _lose_and_fail(party: Party, beating: "Beating") -> None:
-    """One falls silent with a task, and comes back; one fails; one takes too long."""
+    """One is suspected, and heard in time; falls silent with a task, and comes back; one fails; one takes too long."""
+    beating.names.discard("cid")
+    await party.seen("agent.AgentSuspected", "cid")
+    await party.ask(agent.Heartbeat(agent_id="cid"))
+    beating.names.add("cid")
     await _award_to(party, "second", "cid", 1)
     beating.names.discard("cid")
     await party.seen("agent.AgentLost", "cid")

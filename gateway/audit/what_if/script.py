@@ -17,6 +17,7 @@ from aggregates.agent import (
     AgentLost,
     AgentRegistered,
     AgentReturned,
+    ClearAgent,
     Heartbeat,
     ReturnAgent,
 )
@@ -143,7 +144,7 @@ def _lines(codec: Codec, records: Sequence[Recorded]) -> Iterator[Line]:
             raise Wrong(f"the command at position {record.position} {why_not(error)}") from error
         if getattr(command, "data_subject", ""):
             command = replace(command, data_subject="")
-        if isinstance(command, ReturnAgent):  # what was said was that it is there
+        if isinstance(command, ClearAgent | ReturnAgent):  # what was said was that it is there
             command = Heartbeat(agent_id=command.agent_id)
         if type(command) in TAKEN and (before != step or meta.principal in RECORDED):
             yield _line(record.position, meta, command, began, rounds)

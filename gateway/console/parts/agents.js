@@ -5,7 +5,7 @@ import { number, words } from "../format.js";
 import { PAGE_MAX, look } from "../store.js";
 import { Age, Chip, Command, Empty, Panel, Stage, Table, To, toneOf } from "./common.js";
 
-const STATUSES = ["active", "draining", "lost", "deregistered"];
+const STATUSES = ["active", "draining", "suspect", "lost", "deregistered"];
 const COLUMNS = [
   ["Agent"], ["Type"], ["Status"], ["Gen", "number"], ["Running", "number"], ["Won", "number"], ["Done", "number"],
   ["Failed", "number"], ["Last event", "number"],

@@ -49,7 +49,7 @@ def test_what_fails_is_told_with_its_invariant_fewer_faults_and_the_line_that_ru
     code, out = told(capsys, "--seed", "4", "--seconds", "20", "--faults", faults, "--json")
     [failed] = json.loads(out)["failed"]
     assert code == 1
-    assert (failed["seed"], failed["invariant"]) == (4, "no_false_death")
+    assert (failed["seed"], failed["invariant"]) == (4, "no_false_suspicion")
     assert all(fault.startswith("pause") for fault in failed["faults"])
     code, out = told(capsys, "--seed", "4", "--seconds", "20", "--faults", faults)
     again = f"again: gavel simulate --seed 4 --seconds 20 --faults {','.join(failed['faults'])} --explain"
