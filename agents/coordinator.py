@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from agents.alarms import Alarm, Alarms, Due
 from agents.calls import Decision, award, expire_lease, openings, stalls, tell_dependents
 from agents.entries import AgentEntry, TaskEntry
+from agents.late import LateReports
 from agents.open_tasks import SKILLS_MAX, OpenTasks, remember
 from aggregates import agent as agents
 from aggregates import coordination as coordinations
@@ -166,6 +167,8 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
         self.terms = terms
         self.heard: dict[str, float] = {}
         self.floor = 0.0
+        self.began_at = 0.0
+        self.late = LateReports()
         self.alarms = Alarms()
         self.looked_position = -1
         self.looked_at = 0.0
@@ -199,7 +202,7 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
                 return self._answer_call(message)
             case StartTask() | CompleteTask() | FailTask():
                 self._hear(message.agent_id, message.at)
-                return self._on_task(message)
+                return self.late.answer(self.memory, message, self.began_at) or self._on_task(message)
             case CancelTask() | AmendTask():
                 return self._on_task(message)
             case RequeueTask():
@@ -407,7 +410,7 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
     # ---- what follows from time
 
     def started(self, at: float) -> None:
-        self.floor = at
+        self.floor = self.began_at = at
         self._reset_alarms(at)
 
     def paused(self, at: float, seconds: float) -> None:

@@ -43,6 +43,14 @@ class AgentEntry(Struct, kw_only=True):
         return max(0, self.slots - len(self.held)) if self.stage is agents.Stage.ACTIVE else 0
 
 
+class Taken(Struct, kw_only=True):
+    """A lease that was taken from its holder, and the last number of late reports under it that was recorded."""
+
+    token: int
+    agent_id: str
+    late: int = 0
+
+
 class TaskEntry(Struct, kw_only=True):
     """An open task. `order` sorts the waiting: small is urgent or long waited for."""
 
@@ -76,6 +84,7 @@ class TaskEntry(Struct, kw_only=True):
     awarded_at: float = 0.0
     lease_seconds: float = 0.0
     eta_seconds: float = 0.0
+    taken: list[Taken] = field(default_factory=list)
 
     @property
     def place(self) -> Place:
@@ -92,3 +101,5 @@ class EndedTask(Struct, kw_only=True):
     position: int
     told_position: int
     doers: list[Doer] = field(default_factory=list)
+    at: float
+    taken: list[Taken] = field(default_factory=list)

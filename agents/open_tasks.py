@@ -10,7 +10,7 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from agents.entries import AgentEntry, EndedTask, Figures, TaskEntry
+from agents.entries import AgentEntry, EndedTask, Figures, Taken, TaskEntry
 from agents.supply import Supply
 from agents.waiting import Waiting
 from aggregates import agent as agents
@@ -27,6 +27,7 @@ from aggregates.agent import (
 from aggregates.coordination import CoordinationStarted, CoordinationStopped
 from aggregates.task import (
     ENDED,
+    TAKEN_MAX,
     BidPlaced,
     BidRefused,
     BidWithdrawn,
@@ -34,6 +35,7 @@ from aggregates.task import (
     BookVoided,
     DependencyMet,
     Doer,
+    LateReported,
     LeaseExpired,
     Stage,
     TaskAmended,
@@ -49,6 +51,7 @@ from aggregates.task import (
     TaskStarted,
     TaskSubmitted,
     TaskUnblocked,
+    is_taken,
 )
 from runtime.records import Recorded
 
@@ -62,7 +65,7 @@ AGING_SECONDS = 30.0
 """A waiting task gains AGING_FACTOR of a priority step every AGING_SECONDS, so that none starves."""
 
 
-QUIET = (AgentSuspected, BidPlaced, BidRefused, BidWithdrawn, TaskStarted, TaskStalled, DependencyMet)
+QUIET = (AgentSuspected, LateReported, BidPlaced, BidRefused, BidWithdrawn, TaskStarted, TaskStalled, DependencyMet)
 """After these no book can be opened that could not be opened before."""
 
 
@@ -136,6 +139,8 @@ def remember(memory: OpenTasks, recorded: Recorded) -> OpenTasks:
             _submit(memory, event, position)
         case TaskRequeued():
             _requeue(memory, event, position)
+        case LateReported():
+            _note_late(memory, event)
         case _:
             if (task := memory.tasks.get(getattr(event, "task_id", ""))) is not None:
                 task.position = position
@@ -282,8 +287,9 @@ def _requeue(memory: OpenTasks, event: TaskRequeued, position: int) -> None:
         round=event.round,
     )
     memory.tasks[event.task_id] = task
-    if memory.ended.pop(event.task_id, None) is not None:
+    if (ended := memory.ended.pop(event.task_id, None)) is not None:
         memory.ended_order.remove(event.task_id)
+        task.taken = ended.taken
     memory.waiting.update(task)
 
 
@@ -297,6 +303,13 @@ def _note_doer(memory: OpenTasks, task: TaskEntry, dependency: str) -> None:
     ended = memory.ended.get(dependency)
     if ended is not None and dependency in task.independent_of:
         task.doers.append(Doer(task_id=dependency, agent_id=ended.agent_id, position=ended.position))
+
+
+def _note_late(memory: OpenTasks, event: LateReported) -> None:
+    entry = memory.tasks.get(event.task_id) or memory.ended.get(event.task_id)
+    for taken in entry.taken if entry is not None else ():
+        if taken.token == event.token:
+            taken.late = event.count
 
 
 def _change_task(memory: OpenTasks, task: TaskEntry, event: Any, recorded: Recorded) -> None:
@@ -327,20 +340,20 @@ def _change_task(memory: OpenTasks, task: TaskEntry, event: Any, recorded: Recor
             task.stage = Stage.RUNNING
         case TaskAmended():
             _amend(memory, task, event)
-        case LeaseExpired():
-            _release(memory, task, recorded.position, failed=1)
-        case TaskFailed() if not event.final:
+        case LeaseExpired() | TaskFailed(final=False):
+            if is_taken(event):
+                task.taken = [*task.taken, Taken(token=event.token, agent_id=event.agent_id)][-TAKEN_MAX:]
             _release(memory, task, recorded.position, failed=1)
         case TaskCompleted():
-            _complete(memory, task, event, recorded.position)
+            _complete(memory, task, event, recorded)
         case TaskFailed():
-            _end(memory, task, Stage.FAILED, recorded.position)
+            _end(memory, task, Stage.FAILED, recorded)
         case TaskDeadLettered():
-            _end(memory, task, Stage.DEAD_LETTERED, recorded.position)
+            _end(memory, task, Stage.DEAD_LETTERED, recorded)
         case TaskCancelled():
-            _end(memory, task, Stage.CANCELLED, recorded.position)
+            _end(memory, task, Stage.CANCELLED, recorded)
         case TaskExpired():
-            _end(memory, task, Stage.EXPIRED, recorded.position)
+            _end(memory, task, Stage.EXPIRED, recorded)
 
 
 def _open(memory: OpenTasks, task: TaskEntry, event: BookOpened) -> None:
@@ -399,15 +412,16 @@ def _release(memory: OpenTasks, task: TaskEntry, position: int, *, failed: int =
     _forget_idle(memory, agent)
 
 
-def _complete(memory: OpenTasks, task: TaskEntry, event: TaskCompleted, position: int) -> None:
+def _complete(memory: OpenTasks, task: TaskEntry, event: TaskCompleted, recorded: Recorded) -> None:
     if (agent := memory.agents.get(event.agent_id)) is not None:
         agent.figures.completed += 1
         agent.figures.kept_sum += min(1.0, task.eta_seconds / event.seconds) if event.seconds > 0 else 1.0
-    _end(memory, task, Stage.COMPLETED, position, doer=event.agent_id)
+    _end(memory, task, Stage.COMPLETED, recorded, doer=event.agent_id)
 
 
-def _end(memory: OpenTasks, task: TaskEntry, stage: Stage, position: int, *, doer: str = "") -> None:
+def _end(memory: OpenTasks, task: TaskEntry, stage: Stage, recorded: Recorded, *, doer: str = "") -> None:
     assert stage in ENDED
+    position = recorded.position
     _release(memory, task, position)
     memory.waiting.forget(task.task_id)
     if task.task_id in memory.books:
@@ -421,6 +435,8 @@ def _end(memory: OpenTasks, task: TaskEntry, stage: Stage, position: int, *, doe
         position=position,
         told_position=position,
         doers=task.doers if stage is Stage.DEAD_LETTERED else [],
+        at=recorded.meta.at,
+        taken=task.taken,
     )
     if task.task_id in memory.dependents:
         memory.owing[task.task_id] = ended

@@ -20,6 +20,7 @@ from aggregates.agent import (
 from aggregates.subject import SubjectErased
 from aggregates.task import (
     BidPlaced,
+    LateReported,
     LeaseExpired,
     TaskAwarded,
     TaskCancelled,
@@ -46,7 +47,7 @@ from projections.schema import (
 )
 from runtime.records import Add, Change, Delete, Insert, Recorded, Update
 
-NAME = "agents/3"
+NAME = "agents/4"
 
 agents = schema.table(
     "agents",
@@ -70,6 +71,7 @@ agents = schema.table(
     whole("completed", default=0),
     whole("failed", default=0),
     whole("leases_lost", default=0),
+    whole("late_reports", default=0),
     number("registered_at"),
     number("last_event_at"),
     number("last_heard_at"),
@@ -90,7 +92,7 @@ WITH_SKILLS_MAX = 10_000
 
 BRIEF = ("agent_id", "name", "status", "slots", "running", "last_event_at")
 
-NOTHING = {"bids": 0, "won": 0, "completed": 0, "failed": 0, "leases_lost": 0}
+NOTHING = {"bids": 0, "won": 0, "completed": 0, "failed": 0, "leases_lost": 0, "late_reports": 0}
 
 
 SORTS = {
@@ -134,6 +136,8 @@ def apply(recorded: Recorded) -> Sequence[Change]:
             return [_freed(recorded, event.task_id), _counted(recorded, event.agent_id, "failed")]
         case LeaseExpired():
             return [_freed(recorded, event.task_id), _counted(recorded, event.agent_id, "leases_lost")]
+        case LateReported():
+            return [_counted(recorded, event.agent_id, "late_reports", event.more)]
         case TaskDeadLettered() | TaskCancelled() | TaskExpired():
             return [_freed(recorded, event.task_id)]
         case SubjectErased():
@@ -186,9 +190,9 @@ def _changed(recorded: Recorded, agent_id: str, values: dict[str, Any]) -> Chang
     return Update(table=agents, values={**values, **_moved(recorded)}, where=_key(recorded, agent_id))
 
 
-def _counted(recorded: Recorded, agent_id: str, column: str) -> Change:
+def _counted(recorded: Recorded, agent_id: str, column: str, count: int = 1) -> Change:
     """Counts what happened. All counters are named, so that all counting is of one shape: agents are few and their events many."""
-    return Add(table=agents, values={**NOTHING, column: 1}, where=_key(recorded, agent_id))
+    return Add(table=agents, values={**NOTHING, column: count}, where=_key(recorded, agent_id))
 
 
 def _held(recorded: Recorded, event: TaskAwarded) -> Change:

@@ -11,6 +11,7 @@ from aggregates.task import (
     BookOpened,
     BookVoided,
     DependencyMet,
+    LateReported,
     LeaseExpired,
     Stage,
     TaskAmended,
@@ -74,6 +75,7 @@ tasks = schema.table(
     number("awarded_at"),
     number("started_at"),
     number("ended_at"),
+    whole("late_reports", default=0),
     number("last_event_at"),
     also("id", "task_id"),
     also("status", "stage"),
@@ -124,6 +126,10 @@ def apply(recorded: Recorded) -> Sequence[Change]:
             return [_changed(recorded, event.task_id, agent_id=None, reason=event.reason)]
         case LeaseExpired():
             return [_changed(recorded, event.task_id, agent_id=None, reason="lease_expired")]
+        case LateReported():
+            where = _key(recorded, event.task_id)
+            late = {"late_reports": event.more}
+            return [Add(table=tasks, values=late, where=where), _changed(recorded, event.task_id)]
         case TaskReopened():
             return [_changed(recorded, event.task_id, stage=Stage.SUBMITTED.value, reason=event.reason)]
         case TaskAmended():

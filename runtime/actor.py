@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 import msgspec
 from structlog.typing import FilteringBoundLogger
 
+from runtime.errors import Failure
 from runtime.records import Command, Event, Recorded
 
 if TYPE_CHECKING:
@@ -51,12 +52,14 @@ class Effect(msgspec.Struct, frozen=True, gc=False):
     """What a handler wants: commands to decide on streams, in one step; then the answer; then what to do after the commit.
 
     `answer` is given all events of the decisions, in order (none where everything was already so), and must not depend on anything
-    that changes.
+    that changes. A `refusal` is told in its place, after the commit too: what was asked is refused, and what is recorded says so. It is
+    not kept under an idempotency key.
     """
 
     decisions: Sequence[tuple[str, Command[Any]]] = ()
     answer: Callable[[Sequence[Recorded]], Reply] | None = None
     after: Callable[[Sequence[Recorded]], None] | None = None
+    refusal: Failure | None = None
 
 
 Handled = Effect | Reply | Stashed | None

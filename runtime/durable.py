@@ -288,6 +288,8 @@ class DurableCell(Cell):
         recorded = proposal.recorded
         result = effect.answer(recorded) if effect.answer is not None else NOTHING
         entry = Answer(cell=self, delivery=delivery, result=result, context=context, after=effect.after)
+        if effect.refusal is not None:
+            entry.result, context = Failed(effect.refusal), msgspec.structs.replace(context, key="")
         if type(item) is Recorded:
             entry.reaction = (self.role, self.key, item.position)
             self.reacted = item.position

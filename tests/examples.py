@@ -240,6 +240,7 @@ COMMANDS = (
         tenant=TENANT,
     ),
     task.NoteStall(task_id="t1", at=AT, tenant=TENANT),
+    task.NoteLateReport(task_id="t1", agent_id="ann", token=1, report="CompleteTask", at=AT, tenant=TENANT),
     task.PlaceBid(
         task_id="t1", agent_id="ann", round=1, price=1.0, eta_seconds=5.0, confidence=0.9, at=AT, tenant=TENANT
     ),
@@ -467,6 +468,7 @@ EVENTS = (
         seconds=2.0,
     ),
     task.TaskFailed(task_id="t1", agent_id="ann", token=1, reason="out of memory", final=False),
+    task.LateReported(task_id="t1", agent_id="ann", token=1, report="CompleteTask", count=2, more=1),
     task.LeaseExpired(task_id="t1", agent_id="ann", token=1, last_heard_at=AT + 2),
     task.TaskReopened(task_id="t1", attempt=2, reason="lease_expired"),
     task.TaskDeadLettered(task_id="t1", reason="attempt 2 of 2: failed"),

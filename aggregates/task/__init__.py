@@ -27,6 +27,7 @@ from aggregates.task.commands import (
     ExpireTask,
     FailDependent,
     FailTask,
+    NoteLateReport,
     NoteStall,
     OpenBook,
     PlaceBid,
@@ -47,6 +48,7 @@ from aggregates.task.events import (
     BookOpened,
     BookVoided,
     DependencyMet,
+    LateReported,
     LeaseExpired,
     TaskAmended,
     TaskAwarded,
@@ -63,6 +65,7 @@ from aggregates.task.events import (
     TaskSubmitted,
     TaskUnblocked,
 )
+from aggregates.task.late import late_reports_due, note_late_report
 from aggregates.task.lease import (
     check_lease,
     check_open,
@@ -77,6 +80,7 @@ from aggregates.task.state import (
     Task,
     evolve,
     initial,
+    is_taken,
 )
 from aggregates.task.submission import (
     asked_digest,
@@ -90,6 +94,7 @@ from aggregates.task.terms import (
     BUDGET_GRACE_SECONDS,
     ENDED,
     HELD,
+    TAKEN_MAX,
     VOID_SECONDS_MIN,
     VOIDS_MAX,
     Attempts,
@@ -119,6 +124,7 @@ __all__ = [
     "EVENTS",
     "HELD",
     "RULES",
+    "TAKEN_MAX",
     "VOIDS_MAX",
     "VOID_SECONDS_MIN",
     "AmendTask",
@@ -142,8 +148,10 @@ __all__ = [
     "ExpireTask",
     "FailDependent",
     "FailTask",
+    "LateReported",
     "LeaseExpired",
     "Links",
+    "NoteLateReport",
     "NoteStall",
     "OpenBook",
     "PlaceBid",
@@ -183,6 +191,8 @@ __all__ = [
     "evolve",
     "initial",
     "is_closed",
+    "is_taken",
+    "late_reports_due",
     "stream",
     "submission_faults",
 ]
@@ -196,7 +206,7 @@ def stream(task_id: str) -> str:
 
 
 def is_closed(task: Task) -> bool:
-    """Whether its records may go to an archive: nothing follows any more."""
+    """Whether its records may go to an archive: nothing follows any more, but a note of a late report while the node runs on."""
     return task.stage in ENDED
 
 
@@ -242,6 +252,8 @@ def decide(task: Task, command: TaskCommand) -> Sequence[TaskEvent]:
             return []
         case NoteStall():
             return note_stall(task, command) if stage is Stage.SUBMITTED else []
+        case NoteLateReport():
+            return note_late_report(task, command)
         case ExpireLease() | EndOverrun() if stage not in HELD or command.token != task.attempt:
             return []
         case ExpireLease():

@@ -188,6 +188,15 @@ class ExpireLease(Command[None], frozen=True, kw_only=True):
     agent_gone_position: House[Count] = 0
 
 
+class NoteLateReport(Command[None], frozen=True, kw_only=True):
+    """The agent reported under a token whose lease had been taken from it, and was refused. Sent by the coordinator alone."""
+
+    task_id: House[TaskId]
+    agent_id: House[AgentId]
+    token: House[Token]
+    report: House[str]
+
+
 class EndOverrun(Command[None], frozen=True, kw_only=True):
     """The holder is alive but over the task's budget. Sent by the coordinator alone."""
 
@@ -245,6 +254,7 @@ TaskCommand = (
     | CompleteTask
     | FailTask
     | ExpireLease
+    | NoteLateReport
     | EndOverrun
     | CancelTask
     | AmendTask

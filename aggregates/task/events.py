@@ -154,6 +154,18 @@ class LeaseExpired(Event, frozen=True, kw_only=True):
     last_heard_at: float
 
 
+class LateReported(Event, frozen=True, kw_only=True):
+    """The agent reported (`report` names its command) after its lease had been taken, and was refused. The `count`th report under this
+    token; `more` since the one before on record, since not each is."""
+
+    task_id: TaskId
+    agent_id: AgentId
+    token: int
+    report: str
+    count: int
+    more: int
+
+
 class TaskReopened(Event, frozen=True, kw_only=True):
     """`attempt` is the number of the attempt to come."""
 
@@ -225,6 +237,7 @@ TaskEvent = (
     | TaskCompleted
     | TaskFailed
     | LeaseExpired
+    | LateReported
     | TaskReopened
     | TaskDeadLettered
     | TaskCancelled

@@ -14,7 +14,7 @@ from aggregates.task.events import (
     TaskReopened,
 )
 from aggregates.task.state import Task
-from aggregates.task.terms import BUDGET_GRACE_SECONDS, ENDED, HELD, Stage
+from aggregates.task.terms import BUDGET_GRACE_SECONDS, ENDED, HELD, OVER_BUDGET, Stage
 from aggregates.values.document import encoded, faults
 from runtime.errors import Refused
 
@@ -96,7 +96,7 @@ def expire_lease(task: Task, command: ExpireLease) -> Sequence[TaskEvent]:
 def end_overrun(task: Task, command: EndOverrun) -> Sequence[TaskEvent]:
     if command.at < task.awarded_at + task.budget_seconds + BUDGET_GRACE_SECONDS:
         raise Refused("within_budget", command.task_id)
-    return fail(task, command, "over_budget")
+    return fail(task, command, OVER_BUDGET)
 
 
 def expire(task: Task, command: ExpireTask) -> Sequence[TaskEvent]:

@@ -1,5 +1,6 @@
 """What decisions about a task need to know, and how events change it."""
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from aggregates.task.events import (
@@ -9,6 +10,7 @@ from aggregates.task.events import (
     BookOpened,
     BookVoided,
     DependencyMet,
+    LateReported,
     LeaseExpired,
     TaskAmended,
     TaskAwarded,
@@ -25,9 +27,17 @@ from aggregates.task.events import (
     TaskSubmitted,
     TaskUnblocked,
 )
-from aggregates.task.terms import Stage, TaskType
+from aggregates.task.terms import OVER_BUDGET, TAKEN_MAX, Stage, TaskType
 from aggregates.values.ranking import Bid
 from runtime.records import State
+
+
+class Taken(Struct, frozen=True, kw_only=True):
+    """A lease that was taken from its holder, and the last number of late reports under it that was recorded."""
+
+    token: int
+    agent_id: str
+    late: int = 0
 
 
 class Task(State, frozen=True, kw_only=True):
@@ -62,6 +72,7 @@ class Task(State, frozen=True, kw_only=True):
     assignee: str = ""
     awarded_at: float = 0.0
     lease_seconds: float = 0.0
+    taken: tuple[Taken, ...] = ()
     result_digest: bytes = b""
     data_subject: str = ""
 
@@ -123,7 +134,10 @@ def evolve(task: Task, event: TaskEvent) -> Task:
         case TaskFailed() if event.final:
             return replace(_closed(task), stage=Stage.FAILED)
         case TaskFailed() | LeaseExpired():
-            return replace(task, assignee="")
+            return replace(task, assignee="", taken=_and_taken(task, event))
+        case LateReported():
+            late = Taken(token=event.token, agent_id=event.agent_id, late=event.count)
+            return replace(task, taken=tuple(late if one.token == event.token else one for one in task.taken))
         case TaskReopened():
             return replace(task, stage=Stage.SUBMITTED)
         case TaskDeadLettered() | TaskCancelled() | TaskExpired():
@@ -163,6 +177,17 @@ def _requeued(task: Task, event: TaskRequeued) -> Task:
         voids_since=0.0,
         stalled="",
     )
+
+
+def is_taken(event: TaskFailed | LeaseExpired) -> bool:
+    """Whether the house took the lease; who has given up itself may say so twice."""
+    return isinstance(event, LeaseExpired) or event.reason == OVER_BUDGET
+
+
+def _and_taken(task: Task, event: TaskFailed | LeaseExpired) -> tuple[Taken, ...]:
+    if not is_taken(event):
+        return task.taken
+    return (*task.taken, Taken(token=event.token, agent_id=event.agent_id))[-TAKEN_MAX:]
 
 
 def _closed(task: Task) -> Task:

@@ -60,6 +60,12 @@ class Stage(StrEnum):
     DEAD_LETTERED = "dead_lettered"
 
 
+OVER_BUDGET = "over_budget"
+"""Why an attempt failed that the house has ended."""
+
+TAKEN_MAX = 100
+"""Of how many leases that were taken is known whose they were: the last ones."""
+
 HELD = (Stage.AWARDED, Stage.RUNNING)
 """An agent holds the task's lease."""
 ENDED = (Stage.COMPLETED, Stage.FAILED, Stage.CANCELLED, Stage.EXPIRED, Stage.DEAD_LETTERED)

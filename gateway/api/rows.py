@@ -46,6 +46,7 @@ class Agent(Row, frozen=True, kw_only=True):
     completed: int
     failed: int
     leases_lost: int
+    late_reports: int
     registered_at: float
     last_event_at: float
     last_heard_at: float
@@ -112,6 +113,7 @@ class Task(Row, frozen=True, kw_only=True):
     awarded_at: float | None
     started_at: float | None
     ended_at: float | None
+    late_reports: int
     last_event_at: float
 
 

@@ -36,6 +36,7 @@ const SENTENCE_BY_KIND = {
   "task.TaskCompleted": (d) => `${short(d.agent_id)} is done after ${duration(d.seconds)}`,
   "task.TaskFailed": (d) => `${d.agent_id ? `${short(d.agent_id)} failed` : "failed"}${because(d.reason)}${d.final ? "" : "; it is offered again"}`,
   "task.LeaseExpired": (d) => `${short(d.agent_id)} lost its lease, token ${d.token}`,
+  "task.LateReported": (d) => `${short(d.agent_id)} reported too late, token ${d.token}${d.count > 1 ? `, ${d.count} times` : ""}`,
   "task.TaskReopened": (d) => `attempt ${d.attempt}${because(d.reason)}`,
   "task.TaskDeadLettered": (d) => `given up${because(d.reason)}`,
   "task.TaskCancelled": (d) => `cancelled${because(d.reason)}`,
@@ -76,7 +77,7 @@ function clipped(text) {
 export function tone(kind) {
   const name = kind.slice(kind.indexOf(".") + 1);
   if (/Completed|Returned|Cleared/.test(name)) return "good";
-  if (/Failed|Lost|Expired|DeadLettered|Revoked|Voided/.test(name)) return "bad";
+  if (/Failed|Late|Lost|Expired|DeadLettered|Revoked|Voided/.test(name)) return "bad";
   if (/Cancelled|Reopened|Suspected|Draining|Deregistered|Withdrawn|Refused/.test(name)) return "warn";
   if (/Awarded|Started|Progressed/.test(name)) return "work";
   if (/Bid|Book/.test(name)) return "bid";

@@ -33,6 +33,7 @@ from aggregates.task import (
     CompleteTask,
     DependencyMet,
     FailTask,
+    LateReported,
     LeaseExpired,
     RequeueTask,
     StartTask,
@@ -48,6 +49,7 @@ from aggregates.task import (
     TaskSubmitted,
     TaskUnblocked,
 )
+from runtime.delivery import Context
 from runtime.errors import Refused, Unreachable
 from tests.agents.crew import BRISK, CALM, Crew, kinds, open_crew
 from tests.examples import TENANT, command_by_type
@@ -183,9 +185,20 @@ async def test_a_lost_agent_loses_its_task_which_is_awarded_anew_and_the_old_tok
         await crew.register("bob")
         award = await crew.awarded("t1", "bob")
         assert award.token == 2
-        with pytest.raises(Refused, match="token_stale"):
-            await crew.ask(CompleteTask(task_id="t1", agent_id="ann", token=1, result={"value": 9}))
+        late = CompleteTask(task_id="t1", agent_id="ann", token=1, result={"value": 9})
+        for _ in range(2):
+            with pytest.raises(Refused, match="token_stale"):
+                await crew.ask(late)
         await crew.ask(CompleteTask(task_id="t1", agent_id="bob", token=2, result={"value": 1}))
+        for _ in range(7):
+            with pytest.raises(Refused, match="token_stale"):  # under a key too: no answer is kept of what was refused
+                await crew.system.ask(late, Context(tenant=TENANT, principal="test", key="once"))
+        with pytest.raises(Refused, match="token_stale"):  # of whom it was not taken, nothing is noted
+            await crew.ask(replace(late, agent_id="bob"))
+        told = [event for event in await crew.events() if isinstance(event, LateReported)]
+        assert [(one.agent_id, one.token, one.report, one.count, one.more) for one in told] == [
+            ("ann", 1, "CompleteTask", count, more) for count, more in ((1, 1), (2, 1), (4, 2), (8, 4))
+        ]
 
 
 async def test_a_suspect_keeps_its_lease_is_called_for_nothing_and_is_cleared_by_whatever_it_says(

@@ -185,7 +185,7 @@ def _tasks() -> Iterator[tuple[str, Life]]:
     yield "task-forsaken", [waits, _example(task.FailDependent)]
     yield "task-open", [_example(task.SubmitTask, budget_seconds=None, bidding_seconds=None, attempts_max=None)]
     yield "task-failed", [*won, _example(task.FailTask), *anew, _example(task.AwardTask, round=2), _failed_again()]
-    yield "task-expired", [*won, _example(task.ExpireLease)]
+    yield "task-expired", [*won, _example(task.ExpireLease), *[_example(task.NoteLateReport)] * 2]
     yield "task-overrun", [*won, start, _example(task.EndOverrun)]
     yield "task-withdrawn", [submit, call, bid, _example(task.WithdrawBid), refuse, award]
     yield "task-cancelled", [submit, _example(task.CancelTask)]

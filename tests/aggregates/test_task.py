@@ -20,6 +20,8 @@ from aggregates.task import (
     ExpireTask,
     FailDependent,
     FailTask,
+    LateReported,
+    NoteLateReport,
     NoteStall,
     OpenBook,
     PlaceBid,
@@ -97,8 +99,9 @@ def test_every_command_has_three_outcomes(outcome: Outcome) -> None:
 
 
 def test_every_command_is_in_the_table() -> None:
-    # A failure reported twice can't be told from a stale token: it has two outcomes.
-    assert {type(outcome.command) for outcome in OUTCOMES} | {FailTask} == set(task.COMMANDS)
+    # A failure reported twice can't be told from a stale token, and each late report is one more: these have two outcomes.
+    others: set[type] = {FailTask, NoteLateReport}
+    assert {type(outcome.command) for outcome in OUTCOMES} | others == set(task.COMMANDS)
 
 
 def refusal(command: Command[Any], *before: Command[Any]) -> Refused:
@@ -113,6 +116,15 @@ def test_a_failed_attempt_reopens_the_task_until_attempts_are_used_up() -> None:
     again = (replace(OPEN, round=2), replace(BID, round=2), replace(AWARD, round=2))
     dead = state(task, *REOPENED, *again, replace(FAIL, token=2))
     assert (dead.stage, dead.attempt) == (Stage.DEAD_LETTERED, 2)
+
+
+def test_late_reports_are_noted_of_whom_the_lease_was_taken_from_each_time_that_they_have_doubled() -> None:
+    note: NoteLateReport = command_by_type[NoteLateReport]
+    assert refusal(note, *REOPENED).code == "not_the_holder"  # who has given up may say so twice
+    lost = (*AWARDED, EXPIRE_LEASE)
+    assert refusal(replace(note, agent_id="bob"), *lost).code == "not_the_holder"
+    noted = [task.decide(state(task, *lost, *[note] * times), note)[0] for times in range(4)]
+    assert [(one.count, one.more) for one in noted if isinstance(one, LateReported)] == [(1, 1), (2, 1), (4, 2), (8, 4)]
 
 
 def test_a_failure_with_an_old_token_is_refused() -> None:

@@ -213,6 +213,7 @@ def _following(state: task.Task, random: Random, common: dict[str, Any]) -> list
         (task.HELD, task.CompleteTask(**common, **holder, result={"value": 2, "parts": {"y": 1, "x": [True]}})),
         (task.HELD, task.FailTask(**common, **holder, reason="no memory")),
         (task.HELD, task.ExpireLease(**common, token=holder["token"], last_heard_at=at - 3.0)),
+        (any_stage if state.taken else (), _late(state, common)),
         (rarely(task.HELD), task.EndOverrun(**{**common, "at": at + 9.0}, token=holder["token"])),
         (rarely(any_stage), task.ExpireTask(**{**common, "at": at + 9.0})),
         ((stage.SUBMITTED,), task.NoteStall(**common)),
@@ -220,6 +221,12 @@ def _following(state: task.Task, random: Random, common: dict[str, Any]) -> list
         (rarely(any_stage), task.AmendTask(**common, priority=random.randint(1, 5))),
         ((stage.DEAD_LETTERED,), task.RequeueTask(**common, attempts=1, reason="once more")),
     ]
+
+
+def _late(state: task.Task, common: dict[str, Any]) -> Command[Any]:
+    """A report of whoever lost a lease first."""
+    agent_id, token = (state.taken[0].agent_id, state.taken[0].token) if state.taken else ("nobody", 1)
+    return task.NoteLateReport(**common, agent_id=agent_id, token=token, report="CompleteTask")
 
 
 def _solve(story: Story, random: Random, tenant: str, step: int) -> None:

@@ -197,6 +197,9 @@ async def _lose_and_fail(party: Party, beating: "Beating") -> None:
     await party.ask(agent.Heartbeat(agent_id="cid"))
     beating.names.add("cid")
     await party.seen("agent.AgentReturned", "cid")
+    with suppress(Refused):
+        await party.ask(task.CompleteTask(task_id="second", agent_id="cid", token=1))
+    await party.seen("task.LateReported", "second")
     await _award_to(party, "second", "ann", 2)
     await party.ask(task.FailTask(task_id="second", agent_id="ann", token=2, reason="too hard"))
     await party.submit("overrun")

@@ -25,6 +25,7 @@ export function AgentDetail({ detail }) {
         ["Completed", number(agent.completed)],
         ["Failed", number(agent.failed)],
         ["Leases lost", number(agent.leases_lost)],
+        ["Late reports", number(agent.late_reports)],
         ["Registered", html`<${Moment} at=${agent.registered_at} />`],
         ["Last event", html`<${Moment} at=${agent.last_event_at} />`],
         ["Reason", agent.reason],
