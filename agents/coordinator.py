@@ -14,6 +14,7 @@ from agents.alarms import Alarm, Alarms, Due
 from agents.calls import Decision, award, expire_lease, openings, stalls, tell_dependents
 from agents.entries import AgentEntry, TaskEntry
 from agents.late import LateReports
+from agents.leases import leases_of, standing
 from agents.open_tasks import SKILLS_MAX, OpenTasks, remember
 from aggregates import agent as agents
 from aggregates import coordination as coordinations
@@ -33,7 +34,6 @@ from aggregates.agent import (
     DrainAgent,
     Heartbeat,
     HeartbeatAck,
-    LeaseLeft,
     LoseAgent,
     RegisterAgent,
     ReturnAgent,
@@ -54,6 +54,7 @@ from aggregates.task import (
     BookOpened,
     BookVoided,
     CancelTask,
+    CheckLease,
     CompleteTask,
     DependencyFact,
     DependencyMet,
@@ -117,6 +118,7 @@ CoordinatorCommand = (
     | StopCoordination
     | StartCoordination
     | FindCoordination
+    | CheckLease
 )
 
 
@@ -158,6 +160,7 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
         StopCoordination,
         StartCoordination,
         FindCoordination,
+        CheckLease,
     )
     hears = (*agents.EVENTS, *tasks.EVENTS, *coordinations.EVENTS)
     FOLD = 4
@@ -211,6 +214,8 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
                 return self._stop_or_start(message)
             case FindCoordination():
                 return reply(message, self._stands())
+            case CheckLease():
+                return self._check_lease(message)
 
     def _stop_or_start(self, command: StopCoordination | StartCoordination) -> Effect:
         stood = self._stands()
@@ -286,11 +291,14 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
         return answer
 
     def _leases(self, agent: AgentEntry) -> HeartbeatAck:
-        held = [self.memory.tasks[name] for name in sorted(agent.held)]
-        leases = tuple(
-            LeaseLeft(task_id=task.task_id, token=task.token, seconds_left=task.lease_seconds) for task in held
-        )
+        leases = leases_of(self.memory, agent, self._heard_at(agent), self.here.clock.now())
         return HeartbeatAck(lease_seconds=agent.lease_seconds, leases=leases)
+
+    def _check_lease(self, command: CheckLease) -> Reply:
+        task = self.memory.tasks.get(command.task_id)
+        holder = self.memory.agents.get(task.assignee) if task is not None else None
+        heard_at = self._heard_at(holder) if holder is not None else 0.0
+        return reply(command, standing(self.memory, command, heard_at, self.here.clock.now()))
 
     def _submit(self, command: SubmitTask) -> Effect:
         self._check_places(command.task_id)

@@ -102,4 +102,5 @@ class EndedTask(Struct, kw_only=True):
     told_position: int
     doers: list[Doer] = field(default_factory=list)
     at: float
+    token: int = 0
     taken: list[Taken] = field(default_factory=list)

@@ -289,7 +289,7 @@ def _requeue(memory: OpenTasks, event: TaskRequeued, position: int) -> None:
     memory.tasks[event.task_id] = task
     if (ended := memory.ended.pop(event.task_id, None)) is not None:
         memory.ended_order.remove(event.task_id)
-        task.taken = ended.taken
+        task.taken, task.token = ended.taken, ended.token
     memory.waiting.update(task)
 
 
@@ -436,6 +436,7 @@ def _end(memory: OpenTasks, task: TaskEntry, stage: Stage, recorded: Recorded, *
         told_position=position,
         doers=task.doers if stage is Stage.DEAD_LETTERED else [],
         at=recorded.meta.at,
+        token=task.token,
         taken=task.taken,
     )
     if task.task_id in memory.dependents:

@@ -79,11 +79,12 @@ class AgentAccepted(Struct, frozen=True, kw_only=True):
 
 
 class LeaseLeft(Struct, frozen=True, kw_only=True):
-    """One task that the agent holds, and how long it may stay silent before it loses it."""
+    """One task that the agent holds: how long it may stay silent before it loses it, and how long the attempt may take altogether."""
 
     task_id: str
     token: int
     seconds_left: float
+    budget_seconds_left: float = 0.0
 
 
 class HeartbeatAck(Struct, frozen=True, kw_only=True):

@@ -14,6 +14,7 @@ from aggregates.task.terms import (
     Candidate,
     DependencyFact,
     Doer,
+    LeaseStanding,
     Links,
     Round,
     Seconds,
@@ -195,6 +196,13 @@ class NoteLateReport(Command[None], frozen=True, kw_only=True):
     agent_id: House[AgentId]
     token: House[Token]
     report: House[str]
+
+
+class CheckLease(Command[LeaseStanding], frozen=True, kw_only=True):
+    """Somebody asks whether a token is the good one. Answered by the coordinator; records nothing."""
+
+    task_id: House[TaskId]
+    token: House[Token]
 
 
 class EndOverrun(Command[None], frozen=True, kw_only=True):

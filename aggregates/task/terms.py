@@ -105,6 +105,20 @@ class BidAccepted(Struct, frozen=True, kw_only=True):
     round: int
 
 
+class LeaseStanding(Struct, frozen=True, kw_only=True):
+    """How a token stands: good is the newest one, while its task is held. `seconds_left` is how long its holder may stay silent now,
+    `position` the last event that changed the task."""
+
+    task_id: TaskId
+    token: int
+    is_good: bool = False
+    newest_token: int
+    agent_id: str = ""
+    stage: Stage
+    seconds_left: float = 0.0
+    position: int
+
+
 class DependencyFact(Struct, frozen=True, kw_only=True):
     """Where another task stood at `position` of the log; `unknown` when there is none, or it ended too long ago to be at hand."""
 

@@ -16,7 +16,8 @@ Priority = Annotated[int, Meta(ge=1, le=5)]
 """5 is the most urgent."""
 
 Count = Annotated[int, Meta(ge=0, le=2**53)]
-Token = Annotated[int, Meta(ge=1, le=2**31)]
+TOKEN_MAX = 2**31
+Token = Annotated[int, Meta(ge=1, le=TOKEN_MAX)]
 """A fencing token: the number of the award that gave the lease; it only grows."""
 
 Seed = Annotated[int, Meta(ge=0, lt=2**32)]

@@ -26,7 +26,7 @@ class Tag(NamedTuple):
 TAGS = (
     Tag(
         "tasks", "Work to be done: submitted, offered for bids, awarded, reported, or cancelled.",
-        ("tasks", "task_batch", "explain", "coordination"),
+        ("tasks", "task_batch", "explain", "leases", "coordination"),
     ),
     Tag("bids", "What agents answer to a task's calls.", ("bids",)),
     Tag("agents", "Who does the work: registers, gets a key of its own, is heard from, drains, leaves.", ("agents",)),
@@ -165,6 +165,7 @@ OPERATIONS: dict[str, Operation] = {
     "tasks.page": Operation("list_tasks"),
     "tasks.find": Operation("get_task"),
     "explain.find": Operation("explain_task"),
+    "leases.check": Operation("check_lease"),
     "tasks.cancel": Operation("cancel_task", ("task_unknown", *TASK_ENDED)),
     "tasks.amend": Operation("amend_task", ("task_unknown", "422 deadline_passed", *TASK_ENDED)),
     "tasks.requeue": Operation(

@@ -239,7 +239,7 @@ class AgentSocket:
             "position": self.position,
             "lease_seconds": beat.lease_seconds,
             "heartbeat_seconds": beat.lease_seconds / HEARTBEATS_IN_TERM,
-            "leases": beat.leases,
+            "leases": self._left(beat).leases,
         }
         await self._send(welcome | ({"key": key} if key else {}))
         for lease in beat.leases:
@@ -247,7 +247,7 @@ class AgentSocket:
             if award is not None:
                 self._told_again.add((lease.task_id, lease.token))
                 del award["position"]  # which may be past what the client has yet to be told
-                await self._send(award)
+                await self._send(self._timed(award))
 
     async def _tell(self) -> None:
         collected = self.sockets.office.collect(self.principal, self.position, POSITION_SECONDS)
@@ -258,10 +258,29 @@ class AgentSocket:
                         self.end(POLICY_VIOLATION, f"the key was revoked: {recorded.event.reason}"[:120])
                     for frame in await self.sockets.translator.frames(recorded, self.principal.agent_id):
                         if not self._is_idle(frame):
-                            await self._send(frame)
+                            await self._send(self._timed(frame))
                 self.position = position
                 if trio.current_time() >= self._told_at + POSITION_SECONDS:
                     await self._send({"type": "position", "position": position})
+
+    def _left(self, beat: HeartbeatAck) -> HeartbeatAck:
+        """What the agent was told last when it was heard, as much later as it is."""
+        ago = trio.current_time() - self._beat_at
+        leases = tuple(
+            msgspec.structs.replace(
+                lease,
+                seconds_left=_less(lease.seconds_left, ago),
+                budget_seconds_left=_less(lease.budget_seconds_left, ago),
+            )
+            for lease in beat.leases
+        )
+        return msgspec.structs.replace(beat, leases=leases)
+
+    def _timed(self, frame: Frame) -> Frame:
+        """An award with the seconds that are left of its lease: since the agent was heard, here or later elsewhere."""
+        if frame["type"] != "award":
+            return frame
+        return frame | {"seconds_left": _less(frame["lease_seconds"], trio.current_time() - self._beat_at)}
 
     def _is_idle(self, frame: Frame) -> bool:
         """Whether it is an award that was told with the welcome, or was over by then; or a call that nobody can answer any more:
@@ -320,7 +339,7 @@ class AgentSocket:
             return
         command: Any = command_of(frame, self.principal.agent_id)
         if isinstance(command, Heartbeat):
-            await self._acknowledge(frame_id, beat)
+            await self._acknowledge(frame_id, self._left(beat))
             return
         under_way = self._tasks_under_way
         while command.task_id in under_way or len(under_way) >= COMMANDS_AT_ONCE_MAX:
@@ -421,6 +440,10 @@ class AgentSocket:
             "detail": members.get("detail", members["title"]),
             "errors": members.get("errors", []),
         }
+
+
+def _less(seconds: float, ago: float) -> float:
+    return round(max(0.0, seconds - ago), 3)
 
 
 def _chosen(websocket: WebSocket) -> Protocol:

@@ -49,13 +49,15 @@ class Call(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="cal
 
 class Award(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="award"):
     """The task is the agent's: report with this token. `inputs` are the results of the tasks that it depends on, by their ids;
-    what was too long for a frame is named in `inputs_left_out`. Told again after a welcome, it has no position."""
+    what was too long for a frame is named in `inputs_left_out`. `seconds_left` counts from when the agent was heard last. Told again after
+    a welcome, it has no position."""
 
     position: int | msgspec.UnsetType = msgspec.UNSET
     task_id: str
     token: int
     attempt: int
     lease_seconds: float
+    seconds_left: float
     budget_seconds: float
     task_type: TaskType
     description: str

@@ -121,6 +121,26 @@ async def test_only_the_newest_token_of_the_holder_counts(admin: Client) -> None
     assert {fault["pointer"] for fault in answer.json()["errors"]} == {"/status", "/token"}
 
 
+async def test_whoever_may_read_the_task_can_ask_whether_a_token_is_the_good_one(admin: Client) -> None:
+    agent = await admin.register("a1")
+    task_id = await award(admin, agent)
+    other = await admin.register("a2")
+    lease = f"/v1/tasks/{task_id}/lease"
+    good = await other.get(f"{lease}?token=1")
+    assert (good["is_good"], good["newest_token"], good["agent_id"], good["stage"]) == (True, 1, "a1", "awarded")
+    assert 0 < good["seconds_left"] <= 120
+    [left] = (await agent.ask("POST", "/v1/agents/a1/heartbeat")).json()["leases"]
+    assert good["seconds_left"] <= left["seconds_left"] <= 120 < left["budget_seconds_left"]
+    future = await other.get(f"{lease}?token=2")
+    assert (future["is_good"], future["newest_token"], future["seconds_left"]) == (False, 1, 0)
+    await agent.ask("PUT", f"/v1/tasks/{task_id}/status", {"status": "completed", "token": 1})
+    over = await other.get(f"{lease}?token=1")
+    assert (over["is_good"], over["newest_token"], over["stage"], over["agent_id"]) == (False, 1, "completed", "")
+    assert (await admin.get(f"/v1/tasks/{task_id}"))["token"] == 1
+    assert await code(other, "GET", "/v1/tasks/nowhere/lease?token=1") == (404, "not_found")
+    assert await code(other, "GET", lease) == (422, "query_invalid")
+
+
 async def test_an_agent_that_was_not_called_cannot_bid(admin: Client) -> None:
     agent = await admin.register("a1")
     other = await admin.register("a2", capabilities=["else"])

@@ -293,7 +293,7 @@ async def _work_with_tasks(admin: Client) -> None:
     await recorded(admin, "task.BookOpened")
     await _do(winner, ("POST", f"{task}/bids", BID), ("DELETE", f"{task}/bids/a1", None), ("POST", f"{task}/bids", BID))
     await _do(admin, ("GET", task, None), ("GET", f"{task}/bids", None))
-    await _do(loser, ("POST", f"{task}/refusals", None))
+    await _do(loser, ("POST", f"{task}/refusals", None), ("GET", f"{task}/lease?token=1", None))
     await recorded(admin, "task.TaskAwarded")
     done = {"status": "completed", "token": 1, "result": {"value": 3}}
     await _do(winner, ("PUT", f"{task}/status", {"status": "started", "token": 1}), ("PUT", f"{task}/status", done))

@@ -58,6 +58,7 @@ async def test_an_agent_bids_wins_and_completes(admin: Client, protocol: str) ->
         await bid(socket, task_id)
         award = await socket.next("award")
         assert (award["task_id"], award["token"], award["payload"]) == (task_id, 1, {"n": 1})
+        assert 0 < award["seconds_left"] <= award["lease_seconds"]
         assert await socket.ask(type="start", task_id=task_id, token=1) == {"type": "ack", "task_id": task_id}
         done = await socket.ask(type="complete", task_id=task_id, token=1, result={"value": 7})
         assert done["type"] == "ack"
