@@ -2,9 +2,23 @@
 
 from types import ModuleType
 
-from projections import agents, audit, bids, keys, personal, problems, sessions, solves, tasks, users, webhooks
+from projections import (
+    agent_timeline,
+    agents,
+    audit,
+    bids,
+    keys,
+    personal,
+    problems,
+    sessions,
+    solves,
+    tasks,
+    users,
+    webhooks,
+)
 
 PROJECTIONS: tuple[ModuleType, ...] = (
+    agent_timeline,
     agents,
     audit,
     bids,

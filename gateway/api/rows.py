@@ -13,6 +13,7 @@ from aggregates.values.document import Document
 from aggregates.values.qubo import Format, Sense
 from aggregates.values.ranking import Ranked
 from aggregates.values.roles import Permission, Role
+from projections import agent_timeline
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,6 +52,24 @@ class Agent(Row, frozen=True, kw_only=True):
     last_event_at: float
     last_heard_at: float
     running: int
+
+
+class AgentMoment(Row, frozen=True, kw_only=True):
+    """What happened to an agent at a position. Where it was suspected or lost, it had been silent for `silent_seconds` since
+    `last_heard_at`; a lease that was taken tells its task and token."""
+
+    agent_id: str
+    position: int
+    what: agent_timeline.What
+    at: float
+    reason: str
+    last_heard_at: float | None
+    silent_seconds: float | None
+    lease_seconds: float | None
+    generation: int | None
+    task_id: str | None
+    token: int | None
+    data_subject: str
 
 
 class Bid(Row, frozen=True, kw_only=True):

@@ -17,6 +17,7 @@ export const PAGE = 100;
 export const PAGE_MAX = 500;
 const STREAM_RECORDS_MAX = 500;
 const WAITING = new Set(["submitted", "blocked"]);
+const MOMENTS_MAX = 50;
 const AGENTS_HEARD_MAX = 2000;
 const BID_KINDS = new Set(["task.BidPlaced", "task.BidWithdrawn", "task.BidRefused", "task.BookVoided", "task.TaskAwarded"]);
 const LISTS_BY_AGGREGATE = {
@@ -151,7 +152,6 @@ const DETAIL_PATHS = {
 };
 const STREAMS = {
   tasks: (id) => `task-${id}`,
-  agents: (id) => state.detail.row && `agent-${state.detail.row.tenant_id}:${id}`,
   solves: (id) => `solve_job-${id}`,
 };
 
@@ -162,7 +162,9 @@ function detailPath() {
   return `/v1/log?after=${Math.max(0, Number(detail.id) - 1)}&limit=1`;
 }
 
+/** A stream from the log; an agent's moments, since what was taken from it stands in the streams of tasks. */
 function streamPath() {
+  if (state.detail?.kind === "agents") return `/v1/agents/${encodeURIComponent(state.detail.id)}/timeline?limit=${MOMENTS_MAX}`;
   const stream = state.detail && STREAMS[state.detail.kind]?.(state.detail.id);
   return stream ? `/v1/log?stream=${encodeURIComponent(stream)}&limit=${STREAM_RECORDS_MAX}` : "";
 }
@@ -185,13 +187,11 @@ function takeDetail(answer) {
     else state.troubles.detail = `position ${detail.id} holds nothing that you may see`;
     return;
   }
-  const first = !detail.row;
   detail.row = answer;
-  if (first && detail.kind === "agents") stale.add("stream"); // its stream's name has the tenant in it
 }
 
 function takeStream(answer) {
-  state.detail.records = answer.records;
+  state.detail.records = answer.records ?? answer.moments;
 }
 
 /** Shows what a link names, `#/tasks/ID`, and closes it with any other hash. */

@@ -12,7 +12,20 @@ from sqlalchemy import create_engine
 from aggregates import task
 from aggregates.catalog import AGGREGATES
 from aggregates.task import BidPlaced, LeaseExpired, TaskAwarded, TaskCompleted, TaskFailed
-from projections import agents, audit, bids, keys, personal, problems, sessions, solves, tasks, users, webhooks
+from projections import (
+    agent_timeline,
+    agents,
+    audit,
+    bids,
+    keys,
+    personal,
+    problems,
+    sessions,
+    solves,
+    tasks,
+    users,
+    webhooks,
+)
 from projections.catalog import PROJECTIONS
 from runtime.read_models import ReadModels, compare, digests
 from runtime.records import Meta, Recorded
@@ -184,6 +197,7 @@ def test_rows_say_what_the_aggregates_states_say(seed):
 
 
 FINDS = {
+    agent_timeline: (agent_timeline.find, ("agent_id", "position")),
     agents: (agents.find, ("agent_id",)),
     audit: (audit.find, ("position",)),
     bids: (bids.find, ("task_id", "round", "agent_id")),

@@ -2,8 +2,8 @@
 
 import { html } from "../vendor/htm-preact.js";
 import { duration, number, words } from "../format.js";
-import { Moment, Stage } from "./common.js";
-import { Fields, Timeline } from "./fields.js";
+import { Moment, Stage, To } from "./common.js";
+import { Fields } from "./fields.js";
 
 export function AgentDetail({ detail }) {
   const agent = detail.row;
@@ -31,6 +31,39 @@ export function AgentDetail({ detail }) {
         ["Reason", agent.reason],
       ]}
     />
-    <${Timeline} records=${detail.records} />
+    <${Moments} moments=${detail.records} />
   `;
+}
+
+const TONE_BY_WHAT = { registered: "good", cleared: "good", returned: "good", suspected: "warn", draining: "warn", deregistered: "warn", lost: "bad", failed: "bad", lease_lost: "bad", reported_late: "bad" };
+
+/** What happened to it, the last first: where it became inactive, why. */
+function Moments({ moments }) {
+  if (!moments) return null;
+  return html`
+    <h3>Timeline</h3>
+    <ol class="timeline" id="history">
+      ${moments.map(
+        (moment) => html`
+          <li key=${moment.position} class=${TONE_BY_WHAT[moment.what] ?? "plain"}>
+            <${Moment} at=${moment.at} />
+            <span class="after"></span>
+            <span class="kind">${words(moment.what)}</span>
+            <span class="sentence"><bdi>${why(moment)}</bdi> ${moment.task_id && html`<${To} kind="tasks" id=${moment.task_id} />`}</span>
+            <${To} kind="events" id=${moment.position} text=${`@${moment.position}`} />
+          </li>
+        `,
+      )}
+    </ol>
+  `;
+}
+
+function why(moment) {
+  const told = [];
+  if (moment.generation !== null) told.push(`generation ${moment.generation}`);
+  if (moment.reason) told.push(words(moment.reason));
+  if (moment.silent_seconds !== null) told.push(`for ${duration(moment.silent_seconds)}`);
+  if (moment.lease_seconds !== null) told.push(`lease ${duration(moment.lease_seconds)}`);
+  if (moment.token !== null) told.push(`token ${moment.token}`);
+  return told.join(", ");
 }

@@ -21,7 +21,7 @@ from gateway.api.parameters import PATH_PARTS
 from gateway.api.queries import LIMIT
 from gateway.app import ENDPOINTS, OLDER
 from gateway.routes.trail import TrailRow
-from projections import agents, audit, bids, keys, problems, schema, solves, tasks, webhooks
+from projections import agent_timeline, agents, audit, bids, keys, problems, schema, solves, tasks, webhooks
 from tests.gateway import documented
 from tests.gateway.clients import BID, TASK, Client, recorded
 from tests.gateway.identity.providers import trust
@@ -140,6 +140,7 @@ def test_a_parameter_is_named_before_it_is_read() -> None:
         (rows.WholeSolve, solves.solves, set()),
         (rows.Key, keys.keys, set()),
         (rows.Webhook, webhooks.webhooks, set()),
+        (rows.AgentMoment, agent_timeline.moments, set()),
         (TrailRow, audit.audit, set()),
     ],
 )
@@ -266,6 +267,10 @@ async def _work_with_keys_and_agents(admin: Client) -> None:
     agent = await admin.register("a0", capabilities=["other"])
     await _do(agent, ("POST", "/v1/agents/a0/heartbeat", None), ("PATCH", "/v1/agents/a0", {"price": 2.0}))
     steps = [("POST", "/v1/agents/a0/drain", None), ("DELETE", "/v1/agents/a0", None), ("GET", "/v1/agents/a0", None)]
+    steps += [
+        ("GET", "/v1/agents/a0/timeline", None),
+        ("GET", "/v1/agents/a0/timeline?what=draining&fields=what,at", None),
+    ]
     await _do(admin, *steps, ("GET", "/v1/agents?status=deregistered", None))
 
 

@@ -185,6 +185,30 @@ async def test_a_lease_that_expires_is_awarded_again_and_the_old_token_is_stale(
                 await first.next("welcome")
                 late = await first.ask(type="complete", task_id=task_id, token=token, result={})
                 assert (late["type"], late["status"], late["code"]) == ("problem", 409, "token_stale")
+        await _timeline_says_why(admin, task_id, token)
+
+
+async def _timeline_says_why(admin: Client, task_id: str, token: int) -> None:
+    """Suspected, lost with its lease, returned, and reported too late: each once, newest first, by position."""
+    moments = (await admin.get("/v1/agents/silent/timeline"))["moments"]
+    told = [moment["what"] for moment in reversed(moments)]
+    assert told[:4] == ["registered", "suspected", "lost", "lease_lost"]
+    assert {"returned", "reported_late"} <= set(told[4:])
+    suspected, lost, taken = list(reversed(moments))[1:4]
+    assert (suspected["reason"], suspected["lease_seconds"], lost["reason"]) == (
+        "not heard from",
+        1.0,
+        "not heard from",
+    )
+    assert 0.75 <= suspected["silent_seconds"] < 1.0 <= lost["silent_seconds"]
+    assert suspected["last_heard_at"] == lost["last_heard_at"]
+    assert (taken["task_id"], taken["token"], taken["reason"]) == (task_id, token, "lease_expired")
+    first = await admin.get("/v1/agents/silent/timeline?limit=2")
+    rest = await admin.get(f"/v1/agents/silent/timeline?limit=100&after={first['next']}")
+    assert first["moments"] + rest["moments"] == moments
+    lost_alone = await admin.get("/v1/agents/silent/timeline?what=lost")
+    assert [moment["position"] for moment in lost_alone["moments"]] == [lost["position"]]
+    assert (await admin.ask("GET", "/v1/agents/nobody/timeline")).status_code == 404
 
 
 async def _beat_for_ever(agent: AgentClient) -> None:
