@@ -162,10 +162,6 @@ def _facts(task: TaskEntry, agent: AgentEntry) -> BidderFacts:
         lease_seconds=agent.lease_seconds,
         # One topic in which it is a specialist says as much as all of them.
         specializations=_needed((task.task_type.value, *task.capabilities), agent.specializations)[:1],
-        completed=agent.figures.completed,
-        failed=agent.figures.failed,
-        kept_sum=agent.figures.kept_sum,
-        answers=agent.figures.answers,
-        answer_seconds_sum=agent.figures.answer_seconds_sum,
+        recent=agent.figures.recent,
         position=agent.position,
     )

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from agents.alarms import Alarm, Alarms, Due
 from agents.calls import Decision, award, expire_lease, openings, stalls, tell_dependents
 from agents.entries import AgentEntry, TaskEntry
+from agents.figures import Figures, told
 from agents.late import LateReports
 from agents.leases import leases_of, standing
 from agents.open_tasks import SKILLS_MAX, OpenTasks, remember
@@ -32,6 +33,7 @@ from aggregates.agent import (
     ClearAgent,
     DeregisterAgent,
     DrainAgent,
+    FindReputation,
     Heartbeat,
     HeartbeatAck,
     LoseAgent,
@@ -119,6 +121,7 @@ CoordinatorCommand = (
     | StartCoordination
     | FindCoordination
     | CheckLease
+    | FindReputation
 )
 
 
@@ -161,6 +164,7 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
         StartCoordination,
         FindCoordination,
         CheckLease,
+        FindReputation,
     )
     hears = (*agents.EVENTS, *tasks.EVENTS, *coordinations.EVENTS)
     FOLD = 4
@@ -216,6 +220,8 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
                 return reply(message, self._stands())
             case CheckLease():
                 return self._check_lease(message)
+            case FindReputation():
+                return self._find_reputation(message)
 
     def _stop_or_start(self, command: StopCoordination | StartCoordination) -> Effect:
         stood = self._stands()
@@ -299,6 +305,11 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
         holder = self.memory.agents.get(task.assignee) if task is not None else None
         heard_at = self._heard_at(holder) if holder is not None else 0.0
         return reply(command, standing(self.memory, command, heard_at, self.here.clock.now()))
+
+    def _find_reputation(self, command: FindReputation) -> Reply:
+        agent = self.memory.agents.get(command.agent_id)
+        figures = agent.figures if agent is not None else self.memory.departed.get(command.agent_id, Figures())
+        return reply(command, told(command.agent_id, figures, command.at))
 
     def _submit(self, command: SubmitTask) -> Effect:
         self._check_places(command.task_id)

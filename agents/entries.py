@@ -2,21 +2,12 @@
 
 from msgspec import Struct, field
 
+from agents.figures import Figures
 from aggregates import agent as agents
 from aggregates.task import Doer, Stage, TaskType
 
 Place = tuple[float, int, str]
 """Where a task stands among the waiting: small is urgent or long waited for; the task's id is last."""
-
-
-class Figures(Struct, kw_only=True):
-    """What an agent's past adds up to, as `BidderFacts` says it."""
-
-    completed: int = 0
-    failed: int = 0
-    kept_sum: float = 0.0
-    answers: int = 0
-    answer_seconds_sum: float = 0.0
 
 
 class AgentEntry(Struct, kw_only=True):
@@ -84,6 +75,8 @@ class TaskEntry(Struct, kw_only=True):
     awarded_at: float = 0.0
     lease_seconds: float = 0.0
     eta_seconds: float = 0.0
+    confidence: float = 1.0
+    """As the holder stated it."""
     taken: list[Taken] = field(default_factory=list)
 
     @property

@@ -10,7 +10,8 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from agents.entries import AgentEntry, EndedTask, Figures, Taken, TaskEntry
+from agents.entries import AgentEntry, EndedTask, Taken, TaskEntry
+from agents.figures import Figures
 from agents.supply import Supply
 from agents.waiting import Waiting
 from aggregates import agent as agents
@@ -140,7 +141,7 @@ def remember(memory: OpenTasks, recorded: Recorded) -> OpenTasks:
         case TaskRequeued():
             _requeue(memory, event, position)
         case LateReported():
-            _note_late(memory, event)
+            _note_late(memory, event, recorded)
         case _:
             if (task := memory.tasks.get(getattr(event, "task_id", ""))) is not None:
                 task.position = position
@@ -305,7 +306,9 @@ def _note_doer(memory: OpenTasks, task: TaskEntry, dependency: str) -> None:
         task.doers.append(Doer(task_id=dependency, agent_id=ended.agent_id, position=ended.position))
 
 
-def _note_late(memory: OpenTasks, event: LateReported) -> None:
+def _note_late(memory: OpenTasks, event: LateReported, recorded: Recorded) -> None:
+    if (agent := memory.agents.get(event.agent_id)) is not None:
+        agent.figures.gain_aside(recorded.meta.at, recorded.position, late_reports=event.more)
     entry = memory.tasks.get(event.task_id) or memory.ended.get(event.task_id)
     for taken in entry.taken if entry is not None else ():
         if taken.token == event.token:
@@ -326,8 +329,10 @@ def _change_task(memory: OpenTasks, task: TaskEntry, event: Any, recorded: Recor
         case TaskStalled():
             task.stalled = event.reason
         case BidPlaced():
-            _bid(memory, task, event, recorded.position)
+            _bid(memory, task, event, recorded)
         case BidRefused() | BidWithdrawn():
+            if isinstance(event, BidRefused) and (agent := memory.agents.get(event.agent_id)) is not None:
+                agent.figures.gain_aside(recorded.meta.at, recorded.position, refusals=1)
             if event.agent_id in task.bidders:
                 task.bidders.remove(event.agent_id)
             if event.agent_id not in task.answered:
@@ -335,7 +340,7 @@ def _change_task(memory: OpenTasks, task: TaskEntry, event: Any, recorded: Recor
         case BookVoided():
             _void(memory, task, event, recorded)
         case TaskAwarded():
-            _award(memory, task, event, recorded.position)
+            _award(memory, task, event, recorded)
         case TaskStarted():
             task.stage = Stage.RUNNING
         case TaskAmended():
@@ -343,7 +348,8 @@ def _change_task(memory: OpenTasks, task: TaskEntry, event: Any, recorded: Recor
         case LeaseExpired() | TaskFailed(final=False):
             if is_taken(event):
                 task.taken = [*task.taken, Taken(token=event.token, agent_id=event.agent_id)][-TAKEN_MAX:]
-            _release(memory, task, recorded.position, failed=1)
+            _judge_failure(memory, task, recorded, was_begun=task.stage is Stage.RUNNING or not is_taken(event))
+            _release(memory, task, recorded.position)
         case TaskCompleted():
             _complete(memory, task, event, recorded)
         case TaskFailed():
@@ -365,12 +371,12 @@ def _open(memory: OpenTasks, task: TaskEntry, event: BookOpened) -> None:
     task.bidders, task.answered = [], []
 
 
-def _bid(memory: OpenTasks, task: TaskEntry, event: BidPlaced, position: int) -> None:
+def _bid(memory: OpenTasks, task: TaskEntry, event: BidPlaced, recorded: Recorded) -> None:
     agent = memory.agents.get(event.agent_id)
     if agent is not None and event.agent_id not in task.answered:
-        agent.figures.answers += 1
-        agent.figures.answer_seconds_sum += max(0.0, event.placed_at - task.opened_at)
-        agent.position = position
+        seconds = max(0.0, event.placed_at - task.opened_at)
+        agent.figures.gain(recorded.meta.at, recorded.position, answers=1, answer_seconds=seconds)
+        agent.position = recorded.position
     for names in (task.bidders, task.answered):
         if event.agent_id not in names:
             names.append(event.agent_id)
@@ -389,24 +395,33 @@ def pause_seconds(voids: int) -> float:
     return min(RETRY_SECONDS_MAX, RETRY_SECONDS_FIRST * 2.0 ** min(20, max(0, voids - 1)))
 
 
-def _award(memory: OpenTasks, task: TaskEntry, event: TaskAwarded, position: int) -> None:
+def _award(memory: OpenTasks, task: TaskEntry, event: TaskAwarded, recorded: Recorded) -> None:
     memory.books.remove(task.task_id)
     task.stage, task.assignee, task.token = Stage.AWARDED, event.agent_id, event.token
     task.awarded_at, task.lease_seconds, task.eta_seconds = event.awarded_at, event.lease_seconds, event.eta_seconds
+    task.confidence = event.stated_confidence
     if (agent := memory.agents.get(event.agent_id)) is not None:
         agent.held.append(task.task_id)
-        agent.position = position
+        agent.figures.gain_aside(recorded.meta.at, recorded.position, awards=1)
+        agent.position = recorded.position
         memory.supply.update(agent)
 
 
-def _release(memory: OpenTasks, task: TaskEntry, position: int, *, failed: int = 0) -> None:
+def _judge_failure(memory: OpenTasks, task: TaskEntry, recorded: Recorded, *, was_begun: bool) -> None:
+    """An attempt came to nothing; one that was taken away before it was begun is a no-show."""
+    agent = memory.agents.get(task.assignee)
+    if agent is not None and task.task_id in agent.held:
+        no_shows = 0.0 if was_begun else 1.0
+        agent.figures.judge(recorded.meta.at, recorded.position, task.confidence, failed=1, no_shows=no_shows)
+
+
+def _release(memory: OpenTasks, task: TaskEntry, position: int) -> None:
     """Takes the task from its holder."""
     agent = memory.agents.get(task.assignee)
     task.assignee = ""
     if agent is None or task.task_id not in agent.held:
         return
     agent.held.remove(task.task_id)
-    agent.figures.failed += failed
     agent.position = position
     _free_slot(memory, agent, position)
     _forget_idle(memory, agent)
@@ -414,8 +429,8 @@ def _release(memory: OpenTasks, task: TaskEntry, position: int, *, failed: int =
 
 def _complete(memory: OpenTasks, task: TaskEntry, event: TaskCompleted, recorded: Recorded) -> None:
     if (agent := memory.agents.get(event.agent_id)) is not None:
-        agent.figures.completed += 1
-        agent.figures.kept_sum += min(1.0, task.eta_seconds / event.seconds) if event.seconds > 0 else 1.0
+        kept = min(1.0, task.eta_seconds / event.seconds) if event.seconds > 0 else 1.0
+        agent.figures.judge(recorded.meta.at, recorded.position, task.confidence, succeeded=1, kept=kept)
     _end(memory, task, Stage.COMPLETED, recorded, doer=event.agent_id)
 
 

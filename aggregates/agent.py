@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from aggregates.values.ids import AgentId, DataSubject
 from aggregates.values.numbers import Instant, NonNegative, Positive, Share
+from aggregates.values.reputation import Reputation
 from aggregates.values.skills import Skills
 from aggregates.values.text import Name, Note
 from runtime.errors import Refused
@@ -177,6 +178,12 @@ class ReturnAgent(Command[AgentAccepted], frozen=True, kw_only=True):
 
 class Heartbeat(Command[HeartbeatAck], frozen=True, kw_only=True):
     """The agent is there. Sent by the agent itself. Answered by the coordinator; records nothing unless the agent was suspected or lost."""
+
+    agent_id: House[AgentId]
+
+
+class FindReputation(Command[Reputation], frozen=True, kw_only=True):
+    """Somebody asks what the agent's past says of it. Answered by the coordinator; records nothing."""
 
     agent_id: House[AgentId]
 

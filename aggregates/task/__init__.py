@@ -201,7 +201,7 @@ __all__ = [
     "submission_faults",
 ]
 
-RULES = 1
+RULES = 2
 
 
 def stream(task_id: str) -> str:

@@ -124,6 +124,7 @@ def award(task: Task, command: AwardTask) -> Sequence[TaskEvent]:
             eta_seconds=bid.eta_seconds,
             ranking=ranking,
             reason=_why(ranking),
+            confidence=bid.confidence if facts.recent is not None else None,
         )
     ]
 

@@ -115,6 +115,12 @@ class TaskAwarded(Event, frozen=True, kw_only=True):
     eta_seconds: float
     ranking: tuple[Ranked, ...]
     reason: str
+    confidence: float | None = None
+    """As the winner stated it; in earlier records its term in the ranking is that."""
+
+    @property
+    def stated_confidence(self) -> float:
+        return self.ranking[0].confidence_term if self.confidence is None and self.ranking else self.confidence or 0.0
 
 
 class TaskStarted(Event, frozen=True, kw_only=True):

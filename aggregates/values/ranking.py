@@ -1,14 +1,17 @@
 """Who wins a book: bids and the bidders' facts in, a total order with its reasons out.
 
 Half of a score is the agent (the weights of `AGENT_WEIGHTS`), half its bid (`BID_WEIGHTS`), and a specialist of the task's type or
-skills gains `SPECIALIST_BONUS`. Every term lies between 0 and 1, more is better. The order is total: score, then lower price, sooner,
-surer, larger capacity offered, and at last the agent's id; the order in which bids came plays no part.
+skills gains `SPECIALIST_BONUS`. What an agent did of late counts more than what it did long ago, and the confidence that it states
+counts as much as came of what it stated before. Every term lies between 0 and 1, more is better. The order is total: score, then lower
+price, sooner, surer, larger capacity offered, and at last the agent's id; the order in which bids came plays no part.
 """
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Literal, NamedTuple
 
 from msgspec import Struct
+
+from aggregates.values.reputation import Recent, faded, tick_of
 
 LOAD_WEIGHT, PERFORMANCE_WEIGHT, SUCCESS_WEIGHT, RESPONSE_WEIGHT = 0.3, 0.25, 0.25, 0.2
 PRICE_WEIGHT, SPEED_WEIGHT, CONFIDENCE_WEIGHT = 0.4, 0.4, 0.2
@@ -31,11 +34,12 @@ class Bid(Struct, frozen=True, kw_only=True):
     expires_at: float | None
 
 
-class BidderFacts(Struct, frozen=True, kw_only=True):
-    """An active agent as it stood at `position` of the log: its load, its lease term, and what its past attempts add up to.
+class BidderFacts(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An active agent as it stood at `position` of the log: its load, its lease term, and what its past adds up to.
 
-    `kept_sum` adds min(1, promised / needed seconds) over the completed tasks; `answer_seconds_sum` adds the seconds from each call
-    to the agent's first bid on it.
+    `recent` is that past, as much as is left of it. Earlier records have counts in its place, in which nothing fades: `kept_sum` adds
+    min(1, promised / needed seconds) over the completed tasks; `answer_seconds_sum` adds the seconds from each call to the agent's first
+    bid on it.
     """
 
     agent_id: str
@@ -48,6 +52,7 @@ class BidderFacts(Struct, frozen=True, kw_only=True):
     kept_sum: float = 0.0
     answers: int = 0
     answer_seconds_sum: float = 0.0
+    recent: Recent | None = None
     position: int
 
 
@@ -84,7 +89,7 @@ def rank(
             fit.append((bid, facts))
     lowest = min([bid.price for bid, _ in fit], default=0.0)
     quickest = min([bid.eta_seconds for bid, _ in fit], default=0.0)
-    scored = [(bid, _scored(bid, facts, lowest, quickest, subjects)) for bid, facts in fit]
+    scored = [(bid, _scored(bid, facts, lowest, quickest, subjects, at)) for bid, facts in fit]
     scored.sort(key=_order)
     losers.sort(key=_name)
     return (*(ranked for _, ranked in scored), *losers)
@@ -132,33 +137,53 @@ def _fault(bid: Bid, facts: BidderFacts | None, at: float, budget_seconds: float
     return ""
 
 
-def _scored(bid: Bid, facts: BidderFacts, lowest: float, quickest: float, topics: frozenset[str]) -> Ranked:
+class _Past(NamedTuple):
+    """What an agent's past does for its score, each between 0 and 1; `trust` is what its stated confidence is worth."""
+
+    performance: float
+    success: float
+    response: float
+    trust: float
+
+
+def _past(facts: BidderFacts, at: float) -> _Past:
+    """A newcomer stands half way: neither trusted like the proven nor shut out for ever."""
+    if facts.recent is not None:
+        recent: Recent = faded(facts.recent, tick_of(at))
+        return _Past(recent.kept_rate, recent.success_rate, recent.response, recent.trust)
+    return _Past(
+        performance=(facts.kept_sum + 1) / (facts.completed + 2),
+        success=(facts.completed + 1) / (facts.completed + facts.failed + 2),
+        response=1 / (1 + facts.answer_seconds_sum / facts.answers) if facts.answers else 0.5,
+        trust=1.0,
+    )
+
+
+def _scored(bid: Bid, facts: BidderFacts, lowest: float, quickest: float, topics: frozenset[str], at: float) -> Ranked:
     price_term = lowest / bid.price if bid.price else 1.0
     speed_term = quickest / bid.eta_seconds
     load_term = 1 - facts.running / facts.slots
-    # A newcomer stands half way: neither trusted like the proven nor shut out for ever.
-    performance_term = (facts.kept_sum + 1) / (facts.completed + 2)
-    success_term = (facts.completed + 1) / (facts.completed + facts.failed + 2)
-    response_term = 1 / (1 + facts.answer_seconds_sum / facts.answers) if facts.answers else 0.5
+    past = _past(facts, at)
+    confidence_term = bid.confidence * past.trust
     specialist = not topics.isdisjoint(facts.specializations)
     agent = (
         LOAD_WEIGHT * load_term
-        + PERFORMANCE_WEIGHT * performance_term
-        + SUCCESS_WEIGHT * success_term
-        + RESPONSE_WEIGHT * response_term
+        + PERFORMANCE_WEIGHT * past.performance
+        + SUCCESS_WEIGHT * past.success
+        + RESPONSE_WEIGHT * past.response
     )
-    offer = PRICE_WEIGHT * price_term + SPEED_WEIGHT * speed_term + CONFIDENCE_WEIGHT * bid.confidence
+    offer = PRICE_WEIGHT * price_term + SPEED_WEIGHT * speed_term + CONFIDENCE_WEIGHT * confidence_term
     score = AGENT_SHARE * agent + (1 - AGENT_SHARE) * offer + (SPECIALIST_BONUS if specialist else 0.0)
     return Ranked(
         agent_id=bid.agent_id,
         score=round(score, SCORE_DIGITS),
         price_term=price_term,
         speed_term=speed_term,
-        confidence_term=bid.confidence,
+        confidence_term=confidence_term,
         load_term=load_term,
-        performance_term=performance_term,
-        success_term=success_term,
-        response_term=response_term,
+        performance_term=past.performance,
+        success_term=past.success,
+        response_term=past.response,
         specialist=specialist,
     )
 

@@ -150,6 +150,7 @@ OPERATIONS: dict[str, Operation] = {
     "agents.register": Operation("register_agent", ("agent_exists", "agent_id_reserved", "agents_too_many", "409 keys_too_many")),
     "agents.page": Operation("list_agents"),
     "agents.find": Operation("get_agent"),
+    "standing.reputation": Operation("get_reputation"),
     "standing.timeline": Operation("list_agent_timeline"),
     "agents.update": Operation("update_agent", AGENT_GONE),
     "agents.drain": Operation("drain_agent", AGENT_GONE),

@@ -39,6 +39,7 @@ from aggregates.task import (
     WithdrawBid,
 )
 from aggregates.values.ranking import BidderFacts
+from aggregates.values.reputation import Recent
 from gateway.audit.ledger import Account, Books, Standing
 from gateway.audit.look_ups import LookUps
 from runtime.differences import unpacked
@@ -297,7 +298,8 @@ class Facts:
         topics = (task.task_type.value, *task.capabilities)
         for said in command.bidders:
             told = _told_of_bidder(said, topics)
-            were = [_as_bidder(one, topics) for one in _views(books, said.agent_id)]
+            views, has_recent = _views(books, said.agent_id), said.recent is not None
+            were = [_as_bidder(one, topics, has_recent=has_recent) for one in views]
             self._check_one_of(f"bidder {said.agent_id}", told, were)
         named = {one.agent_id for one in command.bidders}
         standings = [(bid.agent_id, books.standing(bid.agent_id)) for bid in task.bids if bid.agent_id not in named]
@@ -367,7 +369,7 @@ def _views(books: Books, agent_id: str) -> list[Standing]:
     return [one for one in (books.standing(agent_id), books.now(agent_id)) if one is not None] or [_NONE]
 
 
-_NONE = Standing(0, Account().profile, 0, 0, 0, 0.0, 0, 0.0)
+_NONE = Standing(0, Account().profile, 0, Recent(), Recent())
 """How an agent stands that there is not."""
 
 
@@ -377,12 +379,15 @@ def _as_candidate(one: Standing, task: Task) -> tuple[Any, ...]:
 
 
 def _told_of_bidder(said: BidderFacts, topics: Iterable[str]) -> tuple[Any, ...]:
-    figures = (said.completed, said.failed, said.kept_sum, said.answers, said.answer_seconds_sum)
+    counts = (said.completed, said.failed, said.kept_sum, said.answers, said.answer_seconds_sum)
+    past = counts if said.recent is None else (said.recent, *counts)
     special = not frozenset(said.specializations).isdisjoint(topics)
-    return (said.position, said.slots, said.running, said.lease_seconds, special, *figures, True)
+    return (said.position, said.slots, said.running, said.lease_seconds, special, *past, True)
 
 
-def _as_bidder(one: Standing, topics: Iterable[str]) -> tuple[Any, ...]:
-    figures = (one.completed, one.failed, one.kept_sum, one.answers, one.answer_seconds_sum)
+def _as_bidder(one: Standing, topics: Iterable[str], *, has_recent: bool) -> tuple[Any, ...]:
+    counts = one.counts
+    counted = (counts.succeeded, counts.failed, counts.kept, counts.answers, counts.answer_seconds)
+    past = (one.recent, 0, 0, 0.0, 0, 0.0) if has_recent else counted
     special = not frozenset(one.profile.specializations).isdisjoint(topics)
-    return (one.position, one.profile.slots, one.running, one.profile.lease_seconds, special, *figures, one.is_active)
+    return (one.position, one.profile.slots, one.running, one.profile.lease_seconds, special, *past, one.is_active)

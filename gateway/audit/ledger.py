@@ -32,8 +32,11 @@ from aggregates.task import (
     TaskExpired,
     TaskFailed,
     TaskRequeued,
+    TaskStarted,
     TaskSubmitted,
+    is_taken,
 )
+from aggregates.values.reputation import Recent, gained
 from runtime.records import Event, Meta
 
 DEPARTED_MAX = 10_000
@@ -48,11 +51,8 @@ class Standing(NamedTuple):
     position: int
     profile: Agent
     running: int
-    completed: int
-    failed: int
-    kept_sum: float
-    answers: int
-    answer_seconds_sum: float
+    recent: Recent
+    counts: Recent
 
     @property
     def is_active(self) -> bool:
@@ -67,16 +67,13 @@ class Account:
     """An agent's page in the books."""
 
     __slots__ = (
-        "answer_seconds_sum",
-        "answers",
-        "completed",
-        "failed",
+        "counts",
         "gone_at",
         "heard_at",
         "held",
-        "kept_sum",
         "position",
         "profile",
+        "recent",
         "since",
     )
 
@@ -84,11 +81,10 @@ class Account:
         self.position = 0
         self.profile = agents.initial
         self.held: set[str] = set()
-        self.completed = 0
-        self.failed = 0
-        self.kept_sum = 0.0
-        self.answers = 0
-        self.answer_seconds_sum = 0.0
+        self.recent = Recent()
+        """Its past, as much as is left of it."""
+        self.counts = Recent()
+        """The same, and nothing fades: the facts of earlier records."""
         self.since = 0.0
         """When it registered or came back last."""
         self.heard_at = 0.0
@@ -98,25 +94,25 @@ class Account:
 
     @property
     def has_past(self) -> bool:
-        return bool(self.completed or self.failed or self.answers)
+        return self.counts != Recent()
 
     def standing(self) -> Standing:
         return Standing(
             self.position,
             self.profile,
             len(self.held),
-            self.completed,
-            self.failed,
-            self.kept_sum,
-            self.answers,
-            self.answer_seconds_sum,
+            self.recent,
+            self.counts,
         )
+
+    def gain(self, at: float, **gains: float) -> None:
+        self.recent, self.counts = gained(self.recent, at, **gains), gained(self.counts, 0.0, **gains)
 
 
 class Work:
     """An open task, as far as its agents' figures follow from it."""
 
-    __slots__ = ("answered", "assignee", "bidding_seconds", "eta_seconds", "opened_at")
+    __slots__ = ("answered", "assignee", "bidding_seconds", "confidence", "eta_seconds", "is_begun", "opened_at")
 
     def __init__(self, bidding_seconds: float) -> None:
         self.bidding_seconds = bidding_seconds
@@ -124,6 +120,8 @@ class Work:
         self.answered: set[str] = set()
         self.assignee = ""
         self.eta_seconds = 0.0
+        self.confidence = 1.0
+        self.is_begun = False
 
 
 class Books:
@@ -196,7 +194,7 @@ class Books:
             case _:
                 work = self.work.get(getattr(event, "task_id", ""))
                 if work is not None:
-                    self._follow(position, event, work)
+                    self._follow(position, event, work, meta.at)
 
     def hear(self, agent_id: str, at: float) -> None:
         """An agent says something that stands on record."""
@@ -265,48 +263,54 @@ class Books:
             if len(self.departed) > DEPARTED_MAX:
                 self.departed.popitem(last=False)
 
-    def _follow(self, position: int, event: Any, work: Work) -> None:
+    def _follow(self, position: int, event: Any, work: Work, at: float) -> None:
         match event:
             case BookOpened():
                 work.opened_at = event.closes_at - work.bidding_seconds
                 work.answered = set()
             case BidPlaced():
-                self._count_answer(position, event, work)
+                self._count_answer(position, event, work, at)
             case BidRefused() | BidWithdrawn():
                 work.answered.add(event.agent_id)
             case TaskAwarded():
                 work.assignee, work.eta_seconds = event.agent_id, event.eta_seconds
+                work.confidence, work.is_begun = event.stated_confidence, False
                 if (account := self._touch(event.agent_id, position)) is not None:
                     account.held.add(event.task_id)
+            case TaskStarted():
+                work.is_begun = True
             case LeaseExpired() | TaskFailed(final=False):
-                self._release(position, event.task_id, work, failed=1)
+                no_show = is_taken(event) and not work.is_begun
+                self._release(position, event.task_id, work, failed_at=at, no_shows=1.0 if no_show else 0.0)
             case TaskCompleted():
-                self._complete(position, event, work)
+                self._complete(position, event, work, at)
             case TaskFailed() | TaskCancelled() | TaskExpired() | TaskDeadLettered():
                 self._release(position, event.task_id, work)
                 del self.work[event.task_id]
 
-    def _count_answer(self, position: int, event: BidPlaced, work: Work) -> None:
+    def _count_answer(self, position: int, event: BidPlaced, work: Work, at: float) -> None:
         """Only the first answer to a call counts."""
         if event.agent_id not in work.answered:
             work.answered.add(event.agent_id)
             if (account := self._touch(event.agent_id, position)) is not None:
-                account.answers += 1
-                account.answer_seconds_sum += max(0.0, event.placed_at - work.opened_at)
+                account.gain(at, answers=1, answer_seconds=max(0.0, event.placed_at - work.opened_at))
 
-    def _complete(self, position: int, event: TaskCompleted, work: Work) -> None:
+    def _complete(self, position: int, event: TaskCompleted, work: Work, at: float) -> None:
         if (account := self._touch(event.agent_id, position)) is not None:
-            account.completed += 1
-            account.kept_sum += min(1.0, work.eta_seconds / event.seconds) if event.seconds > 0 else 1.0
+            kept = min(1.0, work.eta_seconds / event.seconds) if event.seconds > 0 else 1.0
+            account.gain(at, stated=work.confidence, succeeded=1, kept=kept)
         self._release(position, event.task_id, work)
         del self.work[event.task_id]
 
-    def _release(self, position: int, task_id: str, work: Work, *, failed: int = 0) -> None:
+    def _release(
+        self, position: int, task_id: str, work: Work, *, failed_at: float | None = None, no_shows: float = 0.0
+    ) -> None:
         name, work.assignee = work.assignee, ""
         account = self.accounts.get(name)
         if account is None or task_id not in account.held:
             return
         self._touch(name, position)
         account.held.remove(task_id)
-        account.failed += failed
+        if failed_at is not None:
+            account.gain(failed_at, stated=work.confidence, failed=1, no_shows=no_shows)
         self._dismiss(name, account)

@@ -1,9 +1,10 @@
-"""How agents stand: the timeline that says why one became inactive."""
+"""How agents stand: what their past says of them, and the timeline that says why one became inactive."""
 
 import msgspec
 from starlette.responses import Response
 
-from aggregates.agent import stream
+from aggregates.agent import FindReputation, stream
+from aggregates.values.reputation import Reputation
 from aggregates.values.roles import Permission
 from gateway.api import rows
 from gateway.api.calls import Call, Endpoint, found
@@ -20,6 +21,13 @@ class Timeline(msgspec.Struct, frozen=True):
     next: int | str | None
 
 
+async def reputation(call: Call) -> Response:
+    """What the agent's past says of it, number by number, as the coordinator brings it to the next award."""
+    agent_id = call.path["agent_id"]
+    found(await call.look(agents.find, call.tenant, agent_id), "agent", agent_id)
+    return call.reply(await call.ask(FindReputation(agent_id=agent_id)))
+
+
 async def timeline(call: Call) -> Response:
     """What happened to an agent: how it came, was suspected, lost and back, and what was taken from it, each with its reason."""
     agent_id = call.path["agent_id"]
@@ -32,6 +40,7 @@ async def timeline(call: Call) -> Response:
 AGENT = "/v1/agents/{agent_id}"
 FILTERS = (choice("what", "Only moments at which this happened.", agent_timeline.What),)
 routes = (
+    Endpoint("GET", f"{AGENT}/reputation", reputation, Permission.AGENTS_READ, reply=Reputation),
     Endpoint(
         "GET",
         f"{AGENT}/timeline",

@@ -59,14 +59,14 @@ def test_an_award_takes_a_slot_and_the_end_gives_it_back() -> None:
     memory = told(LIFE)
     assert (memory.agents["ann"].held, memory.agents["ann"].free) == (["t1"], 1)
     memory = told([COMPLETED], memory)
-    assert (memory.agents["ann"].held, memory.agents["ann"].figures.completed, memory.tasks) == ([], 1, {})
+    assert (memory.agents["ann"].held, memory.agents["ann"].figures.counts.succeeded, memory.tasks) == ([], 1, {})
     assert memory.ended["t1"].agent_id == "ann"
 
 
 def test_a_promise_kept_counts_whole_and_a_broken_one_in_part() -> None:
     late = replace(COMPLETED, seconds=20.0)
-    assert told([*LIFE, COMPLETED]).agents["ann"].figures.kept_sum == 1.0
-    assert told([*LIFE, late]).agents["ann"].figures.kept_sum == 0.25
+    assert told([*LIFE, COMPLETED]).agents["ann"].figures.counts.kept == 1.0
+    assert told([*LIFE, late]).agents["ann"].figures.counts.kept == 0.25
 
 
 def test_who_leaves_and_comes_back_brings_its_past(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,12 +74,13 @@ def test_who_leaves_and_comes_back_brings_its_past(monkeypatch: pytest.MonkeyPat
     left, expired = event_by_type[agent.AgentDeregistered], event_by_type[task.LeaseExpired]
     memory = told([*LIFE, left, expired])
     assert memory.agents == {}
-    assert memory.departed["ann"].failed == 1
+    assert memory.departed["ann"].counts.failed == 1
     back = told([REGISTERED], msgspec.msgpack.decode(msgspec.msgpack.encode(memory), type=OpenTasks))
-    assert (back.agents["ann"].figures.failed, back.departed) == (1, {})
+    assert (back.agents["ann"].figures.counts.failed, back.departed) == (1, {})
     for name in ("bob", "eve", "zoe", "newcomer"):
         told([replace(REGISTERED, agent_id=name)], memory)
-        memory.agents[name].figures.failed = 0 if name == "newcomer" else 1
+        if name != "newcomer":
+            memory.agents[name].figures.gain(0.0, 1, failed=1)
         told([replace(left, agent_id=name)], memory)
     assert sorted(memory.departed) == memory.departed_order == ["eve", "zoe"]
 

@@ -141,6 +141,27 @@ async def test_whoever_may_read_the_task_can_ask_whether_a_token_is_the_good_one
     assert await code(other, "GET", lease) == (422, "query_invalid")
 
 
+async def test_a_reputation_is_told_number_by_number_with_the_events_that_moved_it(admin: Client) -> None:
+    agent = await admin.register("a1")
+    first = await award(admin, agent)
+    await agent.ask("PUT", f"/v1/tasks/{first}/status", {"status": "completed", "token": 1})
+    second = await award(admin, agent)
+    await agent.ask("PUT", f"/v1/tasks/{second}/status", {"status": "failed", "token": 1})
+    told = await admin.get("/v1/agents/a1/reputation")
+    figures = {figure["name"]: figure for figure in told["figures"]}
+    success = figures["success_rate"]
+    assert success["counts"] == {"succeeded": 1, "failed": 1, "no_shows": 0}
+    assert (success["value"], success["weight"]) == (pytest.approx(0.5, abs=0.001), 0.125)
+    log = {record["position"]: record["kind"] for record in (await admin.get("/v1/log?limit=500"))["records"]}
+    assert [log[position] for position in success["positions"]] == ["task.TaskCompleted", "task.TaskFailed"]
+    assert {log[position] for position in figures["response"]["positions"]} == {"task.BidPlaced"}
+    confidence = (await admin.get(f"/v1/tasks/{first}"))["bids"][0]["confidence"]
+    assert figures["trust"]["counts"] == {"succeeded": 1, "stated": 2 * confidence}
+    assert figures["brier_score"]["value"] == pytest.approx(((1 - confidence) ** 2 + confidence**2) / 2)
+    assert figures["no_shows"]["counts"] == {"no_shows": 0, "awards": 2}
+    assert await code(admin, "GET", "/v1/agents/nobody/reputation") == (404, "not_found")
+
+
 async def test_an_agent_that_was_not_called_cannot_bid(admin: Client) -> None:
     agent = await admin.register("a1")
     other = await admin.register("a2", capabilities=["else"])

@@ -43,6 +43,7 @@ const TONE_BY_STAGE = {
   active: "good",
   completed: "good",
   draining: "warn",
+  suspect: "warn",
   cancelled: "warn",
   expired: "warn",
   lost: "bad",

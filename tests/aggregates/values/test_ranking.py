@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from aggregates.values.ranking import Bid, BidderFacts, Ranked, rank
+from aggregates.values.reputation import Recent
 
 BID = Bid(agent_id="ann", price=1.0, eta_seconds=5.0, confidence=0.5, capacity_offer=0.0, expires_at=None)
 FACTS = BidderFacts(agent_id="ann", slots=2, running=0, lease_seconds=30.0, position=1)
@@ -92,4 +93,12 @@ def test_each_advantage_counts_and_ties_fall_to_the_first_name() -> None:
     for past in ({"completed": 3, "kept_sum": 3.0}, {"answers": 2, "answer_seconds_sum": 0.1}):
         assert first(bob, replace(rival, **past)) == "bob"
     assert first(bob, replace(rival, specializations=("qubo",))) == "bob"
+    newcomer = replace(FACTS, recent=Recent())
+    assert ranked([BID], [newcomer]) == ranked(
+        [BID], [FACTS]
+    )  # of whom nothing is known yet, nothing is held otherwise
+    proven, boastful = Recent(succeeded=3, kept=3, stated=3), Recent(succeeded=3, kept=3, stated=9)
+    for ours, theirs in ((Recent(), proven), (boastful, proven), (Recent(no_shows=1), Recent())):
+        rows = [replace(FACTS, recent=ours), replace(rival, recent=theirs)]
+        assert ranked([replace(BID, confidence=0.9), replace(bob, confidence=0.9)], rows)[0].agent_id == "bob"
     assert first(replace(bob, price=0.99), replace(rival, running=1)) == "ann"

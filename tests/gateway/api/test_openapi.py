@@ -268,6 +268,7 @@ async def _work_with_keys_and_agents(admin: Client) -> None:
     await _do(agent, ("POST", "/v1/agents/a0/heartbeat", None), ("PATCH", "/v1/agents/a0", {"price": 2.0}))
     steps = [("POST", "/v1/agents/a0/drain", None), ("DELETE", "/v1/agents/a0", None), ("GET", "/v1/agents/a0", None)]
     steps += [
+        ("GET", "/v1/agents/a0/reputation", None),
         ("GET", "/v1/agents/a0/timeline", None),
         ("GET", "/v1/agents/a0/timeline?what=draining&fields=what,at", None),
     ]

@@ -1,0 +1,101 @@
+"""What an agent's past adds up to, for its bids' scores and for whoever asks why: sums that fade, counts that stay, and what moved them."""
+
+from typing import Any, NamedTuple
+
+from msgspec import Struct, field
+
+from aggregates.values.ranking import (
+    AGENT_SHARE,
+    CONFIDENCE_WEIGHT,
+    PERFORMANCE_WEIGHT,
+    RESPONSE_WEIGHT,
+    SUCCESS_WEIGHT,
+)
+from aggregates.values.reputation import HALF_LIFE_SECONDS, Aside, Figure, Recent, Reputation, faded, gained, tick_of
+
+POSITIONS_MAX = 5
+"""How many of the events that moved a sum are remembered of it: the last ones."""
+
+
+class Figures(Struct, kw_only=True):
+    """`recent` is the fact that rankings rest on; `counts` and `counts_aside` are the same sums without fading."""
+
+    recent: Recent = field(default_factory=Recent)
+    counts: Recent = field(default_factory=Recent)
+    aside: Aside = field(default_factory=Aside)
+    counts_aside: Aside = field(default_factory=Aside)
+    moved: dict[str, list[int]] = field(default_factory=dict)
+
+    def gain(self, at: float, position: int, **gains: float) -> None:
+        """Something happened that rankings rest on."""
+        self.recent, self.counts = gained(self.recent, at, **gains), gained(self.counts, 0.0, **gains)
+        self._note(position, gains)
+
+    def gain_aside(self, at: float, position: int, **gains: float) -> None:
+        """Something happened that is told and decides nothing."""
+        self.aside, self.counts_aside = gained(self.aside, at, **gains), gained(self.counts_aside, 0.0, **gains)
+        self._note(position, gains)
+
+    def judge(self, at: float, position: int, stated: float, **gains: float) -> None:
+        """An attempt for which a confidence was stated has ended."""
+        self.gain(at, position, stated=stated, **gains)
+        self.gain_aside(at, position, judged=1, squares=(stated - gains.get("succeeded", 0)) ** 2)
+
+    def _note(self, position: int, gains: dict[str, float]) -> None:
+        for name, gain in gains.items():
+            if gain:
+                self.moved[name] = [*self.moved.get(name, ()), position][-POSITIONS_MAX:]
+
+
+class Line(NamedTuple):
+    """A figure: its name, the property or sum that is its value, its share in a score, and the sums that it is made of."""
+
+    name: str
+    value: str
+    weight: float
+    sums: tuple[str, ...]
+
+
+SHARE = AGENT_SHARE
+LINES = (
+    Line("success_rate", "success_rate", SHARE * SUCCESS_WEIGHT, ("succeeded", "failed", "no_shows")),
+    Line("kept_rate", "kept_rate", SHARE * PERFORMANCE_WEIGHT, ("kept", "succeeded")),
+    Line("response", "response", SHARE * RESPONSE_WEIGHT, ("answers", "answer_seconds")),
+    Line("trust", "trust", (1 - SHARE) * CONFIDENCE_WEIGHT, ("succeeded", "stated")),
+    Line("no_shows", "no_shows", 0.0, ("no_shows", "awards")),
+    Line("brier_score", "brier_score", 0.0, ("squares", "judged")),
+    Line("refusals", "refusals", 0.0, ("refusals", "answers")),
+    Line("late_reports", "late_reports", 0.0, ("late_reports",)),
+)
+
+
+def told(agent_id: str, figures: Figures, at: float) -> Reputation:
+    """An agent's reputation at a time, number by number."""
+    tick = tick_of(at)
+    recent, aside = faded(figures.recent, tick), faded(figures.aside, tick)
+    lines = tuple(
+        Figure(
+            name=line.name,
+            value=_rounded(_sum(line.value, recent, aside)),
+            weight=_rounded(line.weight),
+            recent={name: _rounded(_sum(name, recent, aside)) for name in line.sums},
+            counts={name: _rounded(_sum(name, figures.counts, figures.counts_aside)) for name in line.sums},
+            positions=_positions(figures, line),
+        )
+        for line in LINES
+    )
+    return Reputation(agent_id=agent_id, at=at, half_life_seconds=HALF_LIFE_SECONDS, figures=lines)
+
+
+def _sum(name: str, recent: Recent, aside: Aside) -> Any:
+    return getattr(recent, name, None) if hasattr(recent, name) else getattr(aside, name)
+
+
+def _rounded(value: Any) -> Any:
+    return value if value is None else round(value, 6)
+
+
+def _positions(figures: Figures, line: Line) -> tuple[int, ...]:
+    """The last events that moved any of its sums."""
+    found = {position for name in line.sums for position in figures.moved.get(name, ())}
+    return tuple(sorted(found)[-POSITIONS_MAX:])
