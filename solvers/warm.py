@@ -7,6 +7,7 @@ overrides both), as numba has it: an installed, read-only package works, warmed 
 import numpy as np
 
 from solvers.annealing import solve
+from solvers.assignment import assign
 from solvers.formats import parse, write_rudy
 from solvers.generators import palubeckis, sparse_random
 from solvers.qubo import Qubo
@@ -21,6 +22,8 @@ def warm() -> None:
     broken = Qubo.from_dense(np.array([[0.5, 1.5], [0.0, -2.5]]))
     for qubo in (whole, palubeckis(20, 50, 1), broken):
         solve(qubo, seconds=60, seed=1, work_max=WORK)
+    found = assign(np.eye(3), [2, 0, 1], epsilon=1e-6)  # small: in rounds, which keep who is near enough
+    assign(np.eye(3), [2, 0, 1], prices=np.ones(3), agents=found.agents)  # and an offer
 
 
 if __name__ == "__main__":
