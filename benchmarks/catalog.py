@@ -1,6 +1,7 @@
 """Every bench there is."""
 
 from benchmarks import (
+    assigning,
     auditing,
     big,
     encryption,
@@ -20,4 +21,5 @@ BENCHES: dict[str, tuple[Row, ...]] = {
     "journal": (*journal.ROWS, *folding.ROWS, *proof.ROWS, *big.ROWS, *projections.ROWS),
     "audit": (*auditing.ROWS, *replay.ROWS, *encryption.ROWS, *exports.ROWS),
     "gateway": gateway.ROWS,
+    "coordination": assigning.ROWS,
 }

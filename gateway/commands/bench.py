@@ -13,7 +13,7 @@ from runtime.telemetry import configure
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", metavar="NAME", help="which bench: runtime, journal, audit, gateway")
+    parser.add_argument("name", metavar="NAME", help="which bench: runtime, journal, audit, gateway, coordination")
     parser.add_argument("--rows", default="", metavar="A,B", help="only these rows")
     add_json(parser)
 
