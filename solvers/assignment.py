@@ -186,7 +186,6 @@ class _Auction:
         self.cursor = np.zeros(CURSOR_SIZE, np.int64)
         self.columns: Floats | None = None
         self.copied = np.zeros(0, np.bool_)
-        self._fresh(self.reserve)
 
     def _fresh(self, prices: Floats) -> None:
         n, m = self.scores.shape
