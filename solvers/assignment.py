@@ -226,7 +226,7 @@ class _Auction:
         return self.is_done
 
     def _bids(self, epsilon: float, work_max: int) -> bool:
-        values, above = np.zeros(CANDIDATES), np.zeros(BLOCK, np.int64)
+        scratch = (np.zeros(CANDIDATES), np.zeros(BLOCK, np.int64))
         while self.cursor[SIZE] > 0:
             if self.is_over(work_max):
                 return False
@@ -238,13 +238,12 @@ class _Auction:
                 self.prices,
                 self.placed,
                 self.sold,
-                *self.heaps,
+                self.heaps,
                 self.names,
                 self.offered,
                 self.bound,
                 self.waiting,
-                values,
-                above,
+                scratch,
                 self.cursor,
                 self._stop(work_max),
             )

@@ -102,37 +102,28 @@ def _bid(
     prices: Array,
     placed: Array,
     sold: Array,
-    root: Array,
-    left: Array,
-    right: Array,
-    paid: Array,
+    heaps: tuple[Array, Array, Array, Array],
     names: Array,
     offered: Array,
     bound: Array,
     waiting: Array,
-    values: Array,
-    above: Array,
+    scratch: tuple[Array, Array],
     cursor: Array,
     work_stop: int,
 ) -> None:
     """Waiting tasks bid, the last in the stack first, until none waits: who is outbid bids at once, while its row is at hand.
 
-    (First come, first served took as many bids and a tenth longer.)
+    (First come, first served took as many bids and a tenth longer; the two best, or the heap, in functions of their own half as long again.)
     """
-    m = scores.shape[1]
-    size = names.shape[1]
+    m, size = scores.shape[1], names.shape[1]
+    root, left, right, paid = heaps
     count = cursor[SIZE]
     work = cursor[WORK]
-    bids = 0
-    scans = 0
     while count > 0 and work < work_stop:
         count -= 1
         i = waiting[count]
         while True:
-            best = -np.inf
-            second = outside[i]
-            agent = -1
-            score = 0.0
+            best, second, agent, score = -np.inf, outside[i], -1, 0.0
             for c in range(size):
                 j = names[i, c]
                 if j < 0:
@@ -148,16 +139,15 @@ def _bid(
             work += size
             if second >= bound[i]:
                 break
-            bound[i] = _scan(scores[i], prices, names[i], offered[i], values, above)
+            bound[i] = _scan(scores[i], prices, names[i], offered[i], *scratch)
             work += m
-            scans += 1
+            cursor[SCANS] += 1
         if best <= outside[i]:
             placed[i] = OUTSIDE
             continue
-        bids += 1
+        cursor[BIDS] += 1
         paid[i] = score - second + epsilon
-        left[i] = -1
-        right[i] = -1
+        left[i] = right[i] = -1
         placed[i] = agent
         top = root[agent]
         if sold[agent] < slots[agent]:
@@ -173,8 +163,6 @@ def _bid(
             prices[agent] = paid[top]
     cursor[SIZE] = count
     cursor[WORK] = work
-    cursor[BIDS] += bids
-    cursor[SCANS] += scans
 
 
 @njit(cache=True, nogil=True)
@@ -228,22 +216,10 @@ def _offer(
         if free <= 0 or prices[agent] <= 0:
             continue
         column = columns[agent]
-        if not copied[agent]:  # with those that lie in the same lines of the cache; most agents never offer
-            first = agent - agent % LINE
-            copied[first : first + LINE] = True
-            for i in range(n):
-                for j in range(first, min(m, first + LINE)):
-                    columns[j, i] = scores[i, j]
+        _copy(scores, columns, copied, agent)
         cursor[OFFERS] += 1
         cursor[WORK] += 2 * n
-        width = 8 * epsilon  # no gain is above the price by more than epsilon: the largest are found from there down
-        while True:
-            least = max(epsilon, prices[agent] - width)
-            count = _gainers(column, profits, placed, agent, least, gains, gainers)
-            if count > free or least == epsilon:
-                break
-            width *= 8
-            cursor[WORK] += n
+        count = _nearest(column, profits, placed, agent, free, prices[agent], epsilon, gains, gainers, cursor)
         cut = -np.inf
         price = 0.0
         if count > free:
@@ -274,6 +250,43 @@ def _offer(
         for i in range(n):
             if placed[i] == agent:
                 profits[i] = column[i] - price
+
+
+@njit(cache=True, nogil=True)
+def _copy(scores: Array, columns: Array, copied: Array, agent: int) -> None:
+    """Copies a column at its first use, with those that lie in the same lines of the cache; most agents never offer."""
+    if copied[agent]:
+        return
+    first = agent - agent % LINE
+    copied[first : first + LINE] = True
+    for i in range(scores.shape[0]):
+        for j in range(first, min(scores.shape[1], first + LINE)):
+            columns[j, i] = scores[i, j]
+
+
+@njit(cache=True, nogil=True)
+def _nearest(
+    column: Array,
+    profits: Array,
+    placed: Array,
+    agent: int,
+    free: int,
+    price: float,
+    epsilon: float,
+    gains: Array,
+    gainers: Array,
+    cursor: Array,
+) -> Any:
+    """Lists the tasks with the largest gains, more than there is room for, or all; returns how many. No gain is above the price by more
+    than epsilon, so they are looked for from there down."""
+    width = 8 * epsilon
+    while True:
+        least = max(epsilon, price - width)
+        count = _gainers(column, profits, placed, agent, least, gains, gainers)
+        if count > free or least == epsilon:
+            return count
+        width *= 8
+        cursor[WORK] += column.shape[0]
 
 
 @njit(cache=True, nogil=True)
