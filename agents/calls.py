@@ -155,13 +155,18 @@ def _needed(needs: Sequence[str], offered: Iterable[str]) -> tuple[str, ...]:
 
 
 def _facts(task: TaskEntry, agent: AgentEntry) -> BidderFacts:
+    # One topic in which it is a specialist says as much as all of them.
+    return facts_of(agent, _needed((task.task_type.value, *task.capabilities), agent.specializations)[:1])
+
+
+def facts_of(agent: AgentEntry, specializations: tuple[str, ...]) -> BidderFacts:
+    """An agent as rankings see it, with those of its specializations that matter."""
     return BidderFacts(
         agent_id=agent.agent_id,
         slots=agent.slots,
         running=len(agent.held),
         lease_seconds=agent.lease_seconds,
-        # One topic in which it is a specialist says as much as all of them.
-        specializations=_needed((task.task_type.value, *task.capabilities), agent.specializations)[:1],
+        specializations=specializations,
         recent=agent.figures.recent,
         position=agent.position,
     )

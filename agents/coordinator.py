@@ -17,6 +17,7 @@ from agents.figures import Figures, told
 from agents.late import LateReports
 from agents.leases import leases_of, standing
 from agents.open_tasks import SKILLS_MAX, OpenTasks, remember
+from agents.open_work import open_work
 from aggregates import agent as agents
 from aggregates import coordination as coordinations
 from aggregates import key as keys
@@ -43,7 +44,13 @@ from aggregates.agent import (
     UpdateAgent,
     suspect_after,
 )
-from aggregates.coordination import CoordinationStands, FindCoordination, StartCoordination, StopCoordination
+from aggregates.coordination import (
+    CoordinationStands,
+    FindCoordination,
+    FindOpenWork,
+    StartCoordination,
+    StopCoordination,
+)
 from aggregates.key import IssueKey, RevokeKey
 from aggregates.task import (
     BUDGET_GRACE_SECONDS,
@@ -122,6 +129,7 @@ CoordinatorCommand = (
     | FindCoordination
     | CheckLease
     | FindReputation
+    | FindOpenWork
 )
 
 
@@ -165,6 +173,7 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
         FindCoordination,
         CheckLease,
         FindReputation,
+        FindOpenWork,
     )
     hears = (*agents.EVENTS, *tasks.EVENTS, *coordinations.EVENTS)
     FOLD = 4
@@ -222,6 +231,8 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
                 return self._check_lease(message)
             case FindReputation():
                 return self._find_reputation(message)
+            case FindOpenWork():
+                return reply(message, open_work(self.memory, message.at))
 
     def _stop_or_start(self, command: StopCoordination | StartCoordination) -> Effect:
         stood = self._stands()

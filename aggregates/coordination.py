@@ -6,6 +6,7 @@ from typing import get_args
 from msgspec import Struct
 from msgspec.structs import replace
 
+from aggregates.values.ranking import BidderFacts
 from aggregates.values.text import Note
 from runtime.records import Command, Event, State
 
@@ -29,6 +30,34 @@ class CoordinationStands(Struct, frozen=True, kw_only=True):
     reason: str = ""
 
 
+class WaitingTask(Struct, frozen=True, kw_only=True):
+    """A task that waits for a book, as it stood at `position`. `urgency` is its priority with what it gained by waiting."""
+
+    task_id: str
+    needs: tuple[str, ...]
+    topics: tuple[str, ...]
+    excluded: tuple[str, ...]
+    urgency: float
+    position: int
+
+
+class ActiveAgent(Struct, frozen=True, kw_only=True):
+    """An active agent with what its score is made of."""
+
+    facts: BidderFacts
+    capabilities: tuple[str, ...]
+
+
+class OpenWork(Struct, frozen=True, kw_only=True):
+    """What waits `at` a time, the most urgent first, and who could do it; and how many of both there are beside these."""
+
+    at: float
+    tasks: tuple[WaitingTask, ...]
+    agents: tuple[ActiveAgent, ...]
+    tasks_left_out: int
+    agents_left_out: int
+
+
 class StopCoordination(Command[CoordinationStands], frozen=True, kw_only=True):
     """Nobody is called any more: books that are open are still awarded, and who holds a task keeps it. Tasks are taken, and wait. Sent by
     an operator or admin."""
@@ -38,6 +67,10 @@ class StopCoordination(Command[CoordinationStands], frozen=True, kw_only=True):
 
 class StartCoordination(Command[CoordinationStands], frozen=True, kw_only=True):
     """Agents are called again for what waits. Sent by an operator or admin."""
+
+
+class FindOpenWork(Command[OpenWork], frozen=True, kw_only=True):
+    """What could be given to whom now. Answered by the coordinator; records nothing."""
 
 
 class FindCoordination(Command[CoordinationStands], frozen=True, kw_only=True):

@@ -23,6 +23,7 @@ from gateway.parts import Node
 from gateway.routes import (
     actors,
     agents,
+    assignments,
     audit,
     audit_proofs,
     audit_rotations,
@@ -79,6 +80,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *coordination.routes,
     *task_batch.routes,
     *leases.routes,
+    *assignments.routes,
     *bids.routes,
     *explain.routes,
     *problems.routes,

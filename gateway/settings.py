@@ -458,7 +458,11 @@ class GavelSettings(Struct, frozen=True, kw_only=True):
         float, about("requests and frames a second that write, of one principal; twice as many may come at once", gt=0)
     ] = 5_000.0
     heavy_per_minute: Annotated[
-        float, about("requests a minute that read a whole journal or make read models anew, of one principal", gt=0)
+        float,
+        about(
+            "requests a minute that read a whole journal, make read models anew or preview assignments, of one principal",
+            gt=0,
+        ),
     ] = 60.0
     tenant_requests_per_second: Annotated[
         float, about("requests a second of all principals of a tenant; twice as many may come at once", gt=0)

@@ -113,7 +113,7 @@ def _bid(
 ) -> None:
     """Waiting tasks bid, the last in the stack first, until none waits: who is outbid bids at once, while its row is at hand.
 
-    (First come, first served took as many bids and a tenth longer; the two best, or the heap, in functions of their own half as long again.)
+    (First come, first served took a tenth longer; the two best, or the heap, in functions of their own half as long again.)
     """
     m, size = scores.shape[1], names.shape[1]
     root, left, right, paid = heaps

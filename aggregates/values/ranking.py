@@ -72,6 +72,47 @@ class Ranked(Struct, frozen=True, kw_only=True):
     lost: Fault = ""
 
 
+class AgentTerms(Struct, frozen=True, kw_only=True):
+    """What an agent is worth, whatever it is asked."""
+
+    load: float
+    performance: float
+    success: float
+    response: float
+    trust: float
+    """What its stated confidence is worth; no part of the score."""
+
+    @property
+    def score(self) -> float:
+        return (
+            LOAD_WEIGHT * self.load
+            + PERFORMANCE_WEIGHT * self.performance
+            + SUCCESS_WEIGHT * self.success
+            + RESPONSE_WEIGHT * self.response
+        )
+
+
+def agent_terms(facts: BidderFacts, at: float) -> AgentTerms:
+    """A newcomer stands half way: neither trusted like the proven nor shut out for ever."""
+    load = 1 - facts.running / facts.slots
+    if facts.recent is not None:
+        recent: Recent = faded(facts.recent, tick_of(at))
+        return AgentTerms(
+            load=load,
+            performance=recent.kept_rate,
+            success=recent.success_rate,
+            response=recent.response,
+            trust=recent.trust,
+        )
+    return AgentTerms(
+        load=load,
+        performance=(facts.kept_sum + 1) / (facts.completed + 2),
+        success=(facts.completed + 1) / (facts.completed + facts.failed + 2),
+        response=1 / (1 + facts.answer_seconds_sum / facts.answers) if facts.answers else 0.5,
+        trust=1.0,
+    )
+
+
 def rank(
     bids: Sequence[Bid], bidders: Iterable[BidderFacts], *, at: float, budget_seconds: float, topics: Iterable[str]
 ) -> tuple[Ranked, ...]:
@@ -137,53 +178,24 @@ def _fault(bid: Bid, facts: BidderFacts | None, at: float, budget_seconds: float
     return ""
 
 
-class _Past(NamedTuple):
-    """What an agent's past does for its score, each between 0 and 1; `trust` is what its stated confidence is worth."""
-
-    performance: float
-    success: float
-    response: float
-    trust: float
-
-
-def _past(facts: BidderFacts, at: float) -> _Past:
-    """A newcomer stands half way: neither trusted like the proven nor shut out for ever."""
-    if facts.recent is not None:
-        recent: Recent = faded(facts.recent, tick_of(at))
-        return _Past(recent.kept_rate, recent.success_rate, recent.response, recent.trust)
-    return _Past(
-        performance=(facts.kept_sum + 1) / (facts.completed + 2),
-        success=(facts.completed + 1) / (facts.completed + facts.failed + 2),
-        response=1 / (1 + facts.answer_seconds_sum / facts.answers) if facts.answers else 0.5,
-        trust=1.0,
-    )
-
-
 def _scored(bid: Bid, facts: BidderFacts, lowest: float, quickest: float, topics: frozenset[str], at: float) -> Ranked:
     price_term = lowest / bid.price if bid.price else 1.0
     speed_term = quickest / bid.eta_seconds
-    load_term = 1 - facts.running / facts.slots
-    past = _past(facts, at)
-    confidence_term = bid.confidence * past.trust
+    agent = agent_terms(facts, at)
+    confidence_term = bid.confidence * agent.trust
     specialist = not topics.isdisjoint(facts.specializations)
-    agent = (
-        LOAD_WEIGHT * load_term
-        + PERFORMANCE_WEIGHT * past.performance
-        + SUCCESS_WEIGHT * past.success
-        + RESPONSE_WEIGHT * past.response
-    )
     offer = PRICE_WEIGHT * price_term + SPEED_WEIGHT * speed_term + CONFIDENCE_WEIGHT * confidence_term
-    score = AGENT_SHARE * agent + (1 - AGENT_SHARE) * offer + (SPECIALIST_BONUS if specialist else 0.0)
+    score = AGENT_SHARE * agent.score + (1 - AGENT_SHARE) * offer + (SPECIALIST_BONUS if specialist else 0.0)
     return Ranked(
         agent_id=bid.agent_id,
         score=round(score, SCORE_DIGITS),
         price_term=price_term,
         speed_term=speed_term,
         confidence_term=confidence_term,
-        load_term=load_term,
-        performance_term=past.performance,
-        success_term=past.success,
-        response_term=past.response,
+        load_term=agent.load,
+        performance_term=agent.performance,
+        success_term=agent.success,
+        response_term=agent.response,
         specialist=specialist,
     )
 

@@ -194,10 +194,12 @@ class Call:
 
     async def body_or(self, kind: type[T]) -> T:
         """The body as a value of that type; where there is none, the type's defaults."""
+        return await self.body(kind) if self.has_body else kind()
+
+    @property
+    def has_body(self) -> bool:
         headers = self.request.headers
-        if headers.get("content-length", "0") == "0" and "transfer-encoding" not in headers:
-            return kind()
-        return await self.body(kind)
+        return headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
 
     def asked(self, parameter: Parameter[T]) -> T:
         """A parameter of the query, which the endpoint must name. Raises Refused where its value makes no sense."""

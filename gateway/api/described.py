@@ -26,7 +26,7 @@ class Tag(NamedTuple):
 TAGS = (
     Tag(
         "tasks", "Work to be done: submitted, offered for bids, awarded, reported, or cancelled.",
-        ("tasks", "task_batch", "explain", "leases", "coordination"),
+        ("tasks", "task_batch", "explain", "leases", "coordination", "assignments"),
     ),
     Tag("bids", "What agents answer to a task's calls.", ("bids",)),
     Tag("agents", "Who does the work: registers, gets a key of its own, is heard from, drains, leaves.", ("agents", "standing")),
@@ -174,6 +174,7 @@ OPERATIONS: dict[str, Operation] = {
         "requeue_task",
         ("task_unknown", "not_a_dead_letter", "422 deadline_passed", "attempts_too_many", "independence_unclear"),
     ),
+    "assignments.preview": Operation("preview_assignments"),
     "coordination.find": Operation("get_coordination"),
     "coordination.start": Operation("start_coordination"),
     "coordination.stop": Operation("stop_coordination"),

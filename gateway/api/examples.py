@@ -177,6 +177,15 @@ BODIES: dict[str, Named] = {
         "deadline": {"task_type": "analysis", "capabilities": ["spelling"], "deadline": "2999-12-31T12:00:00Z"},
         "least": {"task_type": "monitoring"},
     },
+    "AssignmentMatrix": {
+        "own": {
+            "tasks": ["cut", "sew"],
+            "agents": ["ann", "bob"],
+            "scores": [[0.9, 0.4], [0.8, None]],
+            "slots": [1, 2],
+            "outside": 0.1,
+        }
+    },
     "StopCoordinationBody": {"maintenance": {"reason": "The machines are being moved."}},
     "AmendTaskBody": {"sooner": {"priority": 5, "deadline": "2999-12-31T12:00:00Z"}},
     "RequeueTaskBody": {"again": {"attempts": 2, "reason": "the disk is mended"}},

@@ -68,6 +68,7 @@ OWN = {
     "DELETE /v1/blobs/uploads/{upload_id}": "",
     "PUT /v1/audit/actions/{action_id}": "action.ActionEnded",
     "POST /v1/audit/rotations": "journal_key.KeyRotated",
+    "POST /v1/assignments:preview": "",  # only reads
     "POST /v1/batch": "",  # what its parts do is on record
     "POST /session/password": "session.SessionOpened",
     "POST /v1/witness/add-checkpoint": "",  # nobody's of this node: another log shows itself, and what was cosigned is kept beside

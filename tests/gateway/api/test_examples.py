@@ -154,6 +154,7 @@ async def _agents_and_tasks(story: Story) -> None:
         await recorded(admin, "task.TaskAwarded", f"task-{task_id}")
         for report in reports:
             await story.send("PUT", "/v1/tasks/{task_id}/status", report, by=ann)
+    await story.send("POST", "/v1/assignments:preview")
     await story.send("POST", "/v1/coordination/stop")
     await admin.ask("POST", "/v1/coordination/start")
     await story.send("POST", "/v1/tasks:batch")

@@ -307,7 +307,7 @@ async def _work_with_tasks(admin: Client) -> None:
     await _do(admin, ("PATCH", f"/v1/tasks/{other}", {"priority": 5}), ("DELETE", f"/v1/tasks/{other}", None))
     await _do(admin, ("POST", f"/v1/tasks/{await admin.dead_letter()}/requeue", None))
     await _do(admin, ("POST", "/v1/coordination/stop", None), ("POST", "/v1/coordination/start", None))
-    await _do(admin, ("GET", "/v1/coordination", None))
+    await _do(admin, ("GET", "/v1/coordination", None), ("POST", "/v1/assignments:preview", None))
     await _do(admin, ("GET", "/v1/tasks?stage=completed&agent_id=a1", None), ("GET", task, None))
     await _do(admin, ("GET", f"{task}/bids", None), ("GET", "/v1/tasks", None), ("GET", f"{task}/explain", None))
     await _do(admin, ("POST", "/v1/tasks:batch", {"tasks": [{"task_type": "monitoring"}]}))

@@ -1,0 +1,205 @@
+"""What would be the best way to give out all that waits: scores of every pair, the best assignment, and why somebody is left without.
+
+A pair's score is the agent's part of a book's ranking, with the specialist's bonus: there are no bids yet. It counts as often as the task
+is urgent, 1 at least, so that a task of priority 4 is worth two of priority 2; a task that gets nobody is worth nothing.
+"""
+
+from collections.abc import Callable, Sequence
+from itertools import compress
+from typing import TYPE_CHECKING, Any, Literal
+
+from msgspec import Struct
+
+from aggregates.coordination import ActiveAgent, OpenWork, WaitingTask
+from aggregates.values.ranking import SCORE_DIGITS, SPECIALIST_BONUS, agent_terms
+
+if TYPE_CHECKING:
+    from solvers.assignment import Assignment
+
+WORK_MAX = 2_000_000_000
+"""Scores looked at, a second or two; what was found until then is told with its bound."""
+
+Reason = Literal[
+    "skills_missing", "all_excluded", "no_free_slots", "all_forbidden", "not_worth_it", "outbid", "unfinished"
+]
+"""Nobody has the skills; all who have them did what it must be independent of; all of the others are busy; every pair is forbidden; no
+score beats what it is worth unassigned; others were worth more in the slots it could have had; the work ended first."""
+
+
+class Pair(Struct, frozen=True, kw_only=True):
+    """A task with the agent that would get it: their score, and what that counts."""
+
+    task_id: str
+    agent_id: str
+    score: float
+    value: float
+
+
+class Unassigned(Struct, frozen=True, kw_only=True):
+    """A task that would get nobody, and the first reason why."""
+
+    task_id: str
+    reason: Reason
+
+
+class Price(Struct, frozen=True, kw_only=True):
+    """What a slot of the agent is worth to those that did not get one. `position`: the log's, when it last changed; 0 for an agent that the
+    caller has named."""
+
+    agent_id: str
+    slots: int
+    price: float
+    position: int = 0
+
+
+class AssignmentPreview(Struct, frozen=True, kw_only=True):
+    """The best assignment within `gap`, and the prices that prove it: slots times prices, and for each task the most that a value exceeds a
+    price by (or what it is worth unassigned), add up to `dual_bound`, which no assignment exceeds. Nothing was changed.
+
+    Complete, `gap` is at most the number of tasks times `epsilon`. `tasks_position` is the last position by which one of the tasks stands.
+    """
+
+    assignments: tuple[Pair, ...]
+    unassigned: tuple[Unassigned, ...]
+    value: float
+    dual_bound: float
+    gap: float
+    epsilon: float
+    complete: bool
+    prices: tuple[Price, ...]
+    tasks_position: int = 0
+    tasks_left_out: int = 0
+    agents_left_out: int = 0
+
+
+def best_for(work: OpenWork, is_stopped: Callable[[], bool]) -> AssignmentPreview:
+    """For what waits now."""
+    import numpy as np
+
+    from solvers.assignment import assign
+
+    slots = [max(0, agent.facts.slots - agent.facts.running) for agent in work.agents]
+    base = np.array([agent_terms(agent.facts, work.at).score for agent in work.agents])
+    rows, fits = _rows(work, base)
+    weights = np.array([max(1.0, task.urgency) for task in work.tasks])
+    values = rows * weights[:, np.newaxis] if len(rows) else rows
+    free = np.array(slots, np.int64)
+    found = assign(values, free, work_max=WORK_MAX, is_stopped=is_stopped)
+    names = [task.task_id for task in work.tasks]
+    reasons = [_why(task, work.agents, fit, slots) for task, fit in zip(work.tasks, fits, strict=True)]
+    return _told(
+        found,
+        names,
+        [agent.facts.agent_id for agent in work.agents],
+        (rows, values, slots),
+        reasons,
+        positions=[agent.facts.position for agent in work.agents],
+        tasks_position=max((task.position for task in work.tasks), default=0),
+        tasks_left_out=work.tasks_left_out,
+        agents_left_out=work.agents_left_out,
+    )
+
+
+def best_of(
+    tasks: Sequence[str],
+    agents: Sequence[str],
+    scores: Sequence[Sequence[float | None]],
+    slots: Sequence[int],
+    outside: float,
+    epsilon: float | None,
+    is_stopped: Callable[[], bool],
+) -> AssignmentPreview:
+    """For scores that somebody brings; None forbids a pair. Raises ValueError where epsilon is too small for them."""
+    import numpy as np
+
+    from solvers.assignment import assign
+
+    matrix = np.array([[-np.inf if score is None else score for score in row] for row in scores], np.float64)
+    matrix = matrix.reshape(len(tasks), len(agents))
+    free = np.array(slots, np.int64)
+    found = assign(matrix, free, outside, epsilon=epsilon, work_max=WORK_MAX, is_stopped=is_stopped)
+    allowed: Any = ~np.isneginf(matrix)
+    best = np.where(allowed & (free > 0), matrix, -np.inf).max(axis=1, initial=-np.inf)
+    reasons: list[Reason] = []
+    for some, free_best in zip(allowed.any(axis=1).tolist(), best.tolist(), strict=True):
+        if not some:
+            reasons.append("all_forbidden")
+        elif free_best == -np.inf:
+            reasons.append("no_free_slots")
+        else:
+            reasons.append("outbid" if free_best > outside else "not_worth_it")
+    return _told(found, tasks, agents, (matrix, matrix, slots), reasons, positions=[0] * len(agents))
+
+
+def _rows(work: OpenWork, base: Any) -> tuple[Any, list[list[bool]]]:
+    """The score of every pair, -inf where it can't be; and who has the skills and is not excluded. Tasks that need the same share a row."""
+    import numpy as np
+
+    rows = np.full((len(work.tasks), len(work.agents)), -np.inf)
+    known: dict[tuple[tuple[str, ...], ...], tuple[Any, list[bool]]] = {}
+    offered = [frozenset(agent.capabilities) for agent in work.agents]
+    special = [frozenset(agent.facts.specializations) for agent in work.agents]
+    fits = []
+    for number, task in enumerate(work.tasks):
+        key = (task.needs, task.topics, task.excluded)
+        if key not in known:
+            needs = frozenset(task.needs)
+            fit = [
+                needs <= skills and agent.facts.agent_id not in task.excluded
+                for agent, skills in zip(work.agents, offered, strict=True)
+            ]
+            bonus = np.array([0.0 if own.isdisjoint(task.topics) else SPECIALIST_BONUS for own in special])
+            known[key] = (np.where(fit, np.round(base + bonus, SCORE_DIGITS), -np.inf), fit)
+        rows[number], fit = known[key]
+        fits.append(fit)
+    return rows, fits
+
+
+def _why(task: WaitingTask, agents: Sequence[ActiveAgent], fit: Sequence[bool], slots: Sequence[int]) -> Reason:
+    """The first reason for which the task would get nobody, if it gets none."""
+    if any(compress(slots, fit)):
+        return "outbid"
+    if any(fit):
+        return "no_free_slots"
+    needs = frozenset(task.needs)
+    return "all_excluded" if any(needs <= frozenset(agent.capabilities) for agent in agents) else "skills_missing"
+
+
+def _told(
+    found: "Assignment",
+    tasks: Sequence[str],
+    agents: Sequence[str],
+    figures: tuple[Any, Any, Sequence[int]],
+    reasons: Sequence[Reason],
+    positions: Sequence[int],
+    **more: int,
+) -> AssignmentPreview:
+    scores, values, slots = figures
+    places = found.agents.tolist()
+    pairs = tuple(
+        Pair(task_id=tasks[i], agent_id=agents[j], score=float(scores[i, j]), value=float(values[i, j]))
+        for i, j in enumerate(places)
+        if j >= 0
+    )
+    left = tuple(
+        Unassigned(
+            task_id=tasks[i], reason="unfinished" if reasons[i] == "outbid" and not found.complete else reasons[i]
+        )
+        for i, j in enumerate(places)
+        if j < 0
+    )
+    prices = tuple(
+        Price(agent_id=name, slots=many, price=price, position=position)
+        for name, many, price, position in zip(agents, slots, found.prices.tolist(), positions, strict=True)
+    )
+    return AssignmentPreview(
+        assignments=pairs,
+        unassigned=left,
+        value=found.value,
+        dual_bound=found.dual,
+        gap=found.gap,
+        epsilon=found.epsilon,
+        complete=found.complete,
+        prices=prices,
+        **more,
+    )

@@ -1,0 +1,41 @@
+"""What waits and who could do it, from the coordinator's memory: for whoever asks how it would best be given out."""
+
+from heapq import nsmallest
+
+from agents.calls import facts_of
+from agents.open_tasks import AGING_FACTOR, AGING_SECONDS, OpenTasks
+from aggregates import agent as agents
+from aggregates.coordination import ActiveAgent, OpenWork, WaitingTask
+from aggregates.task import Stage
+
+TASKS_TOLD_MAX = 1000
+AGENTS_TOLD_MAX = 1000
+
+
+def open_work(memory: OpenTasks, at: float) -> OpenWork:
+    """The most urgent tasks that wait, and the active agents with most free slots; ties by place and by name."""
+    waiting = [task for task in memory.tasks.values() if task.stage is Stage.SUBMITTED]
+    active = [agent for agent in memory.agents.values() if agent.stage is agents.Stage.ACTIVE]
+    aged = at * AGING_FACTOR / AGING_SECONDS
+    tasks = tuple(
+        WaitingTask(
+            task_id=task.task_id,
+            needs=task.capabilities,
+            topics=(task.task_type.value, *task.capabilities),
+            excluded=tuple(sorted({doer.agent_id for doer in task.doers})),
+            urgency=aged - task.order,
+            position=task.position,
+        )
+        for task in nsmallest(TASKS_TOLD_MAX, waiting, key=lambda task: task.place)
+    )
+    told = tuple(
+        ActiveAgent(facts=facts_of(agent, agent.specializations), capabilities=agent.capabilities)
+        for agent in nsmallest(AGENTS_TOLD_MAX, active, key=lambda agent: (-agent.free, agent.agent_id))
+    )
+    return OpenWork(
+        at=at,
+        tasks=tasks,
+        agents=told,
+        tasks_left_out=len(waiting) - len(tasks),
+        agents_left_out=len(active) - len(told),
+    )
