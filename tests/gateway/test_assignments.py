@@ -62,7 +62,8 @@ async def test_what_waits_is_matched_with_who_is_free_and_what_is_left_has_a_rea
 async def test_where_nobody_is_active_nothing_is_assigned(admin: Client) -> None:
     await admin.ask("POST", "/v1/coordination/stop")
     waits = await submitted(admin, capabilities=[])
-    answer = (await admin.ask("POST", PREVIEW)).json()
+    answer = (await admin.ask("POST", PREVIEW, Idempotency_Key="once")).json()
+    assert (await admin.ask("POST", PREVIEW, Idempotency_Key="once")).json() == answer
     assert (answer["assignments"], answer["unassigned"]) == ([], [{"task_id": waits, "reason": "skills_missing"}])
     assert (answer["value"], answer["dual_bound"], answer["prices"]) == (0.0, 0.0, [])
 
