@@ -8,7 +8,9 @@ from agents.rankings_told import behind
 from agents.task_story import Book, Outcome, Story
 from aggregates import agent as agents
 from aggregates.task import Candidate, Doer, Stage
-from aggregates.task.eligibility import LASTING, REASONS, Reasons, unfit, wanted
+from aggregates.task.eligibility import LASTING, REASONS, Reasons, Wanted, unfit, wanted
+from aggregates.values.capacity import room
+from aggregates.values.skill_terms import serve
 from aggregates.values.skills import missing
 
 GONE: dict[agents.Stage, VerdictReason] = {
@@ -74,6 +76,10 @@ def _against_now(story: Story, facts: Facts, agent: AgentFacts) -> _Found | None
         capabilities=agent.capabilities,
         slots=agent.slots,
         running=agent.running,
+        max_capacity=agent.max_capacity,
+        used=agent.used,
+        skills=agent.skills,
+        region=agent.region,
         position=agent.position,
     )
     return _unfit(story, candidate, doers_of(story, facts))
@@ -84,12 +90,33 @@ def _gone(stage: agents.Stage) -> _Found | None:
     return _Found(reason, f"it was {reason.replace('_', ' ')}") if reason is not None else None
 
 
+def wanted_by(story: Story, doers: list[Doer]) -> Wanted:
+    """What the task asks of agents."""
+    asked = story.asked
+    return wanted(
+        asked.capabilities, asked.independent_of, doers, units=asked.units, skills=asked.skills, regions=asked.regions
+    )
+
+
 def _unfit(story: Story, candidate: Candidate, doers: list[Doer], reasons: Reasons = REASONS) -> _Found | None:
     asked = story.asked
-    match unfit(candidate, wanted(asked.capabilities, asked.independent_of, doers), reasons):
+    match unfit(candidate, wanted_by(story, doers), reasons):
         case "skill_missing":
             lacking = missing(asked.capabilities, candidate.capabilities)
             return _Found(VerdictReason.SKILL_MISSING, f"lacks {', '.join(lacking)}", skills=lacking)
+        case "skill_unfit":
+            unserved = tuple(need.name for need in asked.skills if not serve(candidate.skills, [need]))
+            detail = f"has {', '.join(unserved)} in another version or with other attributes"
+            return _Found(VerdictReason.SKILL_UNFIT, detail, skills=unserved)
+        case "region_elsewhere":
+            detail = f"is not in {', '.join(asked.regions)}"
+            return _Found(VerdictReason.REGION_ELSEWHERE, detail)
+        case "capacity_small":
+            detail = f"holds {candidate.max_capacity or 0:g} units at most, and this takes {asked.units:g}"
+            return _Found(VerdictReason.CAPACITY_SMALL, detail)
+        case "capacity_full":
+            left = room(candidate.max_capacity or 0.0, candidate.used)
+            return _Found(VerdictReason.CAPACITY_FULL, f"has {left:g} units left, and this takes {asked.units:g}")
         case "excluded":
             done = tuple(sorted({doer.task_id for doer in doers if doer.agent_id == candidate.agent_id}))
             return _Found(
@@ -156,13 +183,21 @@ def _not_called(story: Story, facts: Facts, book: Book, agent: AgentFacts) -> _F
     if gone := _gone(then.stage):
         return gone
     offered = Candidate(
-        agent_id=agent.agent_id, capabilities=then.capabilities, slots=then.slots, running=0, position=book.position
+        agent_id=agent.agent_id,
+        capabilities=then.capabilities,
+        slots=then.slots,
+        running=0,
+        max_capacity=then.max_capacity,
+        skills=then.skills,
+        region=then.region,
+        position=book.position,
     )
     if found := _unfit(story, offered, doers, LASTING):
         return found
     # Whoever was active, able and free was called, up to so many: what is left is that it was not free, or came after those.
-    if len(candidates or book.eligible) < called_max(story.asked.capabilities):
+    if len(candidates or book.eligible) < called_max(story.asked.capabilities, story.asked.skills):
         return _Found(
-            VerdictReason.SLOTS_FULL, f"had no free slot ({then.slots} in all) when round {book.round} was opened"
+            VerdictReason.SLOTS_FULL,
+            f"had no free slot ({then.slots} in all) or units when round {book.round} was opened",
         )
     return _Found(VerdictReason.OTHERS_LESS_LOADED, f"{len(book.eligible)} others were called, who held fewer tasks")

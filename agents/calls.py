@@ -11,7 +11,9 @@ from agents.waiting import Line
 from aggregates import agent as agents
 from aggregates import task as tasks
 from aggregates.task import AwardTask, Candidate, ExpireLease, FailDependent, NoteStall, OpenBook, Stage, UnblockTask
+from aggregates.values.price_list import ListedPrices, about
 from aggregates.values.ranking import BidderFacts
+from aggregates.values.skill_terms import SkillNeed, evidence, serve, weight
 from runtime.records import Command
 
 CANDIDATES_MAX = 256
@@ -31,24 +33,26 @@ Decision = tuple[str, Command[Any]]
 def openings(memory: OpenTasks, at: float) -> list[Decision]:
     """Calls for the waiting tasks, most urgent first: as many books as those whom they call have slots for."""
     supply = memory.supply
-    offered = supply.free.keys()
-    heads = [(places[0], 0, places, line) for line, places in memory.waiting.ready(at) if line.needs <= offered]
+    heads = [(places[0], 0, places, line) for line, places in memory.waiting.ready(at) if _may_be_served(supply, line)]
     heapify(heads)
     called = [memory.tasks[name].eligible for name in memory.books]
-    chosen_by_line: dict[int, frozenset[str]] = {}
-    taken: set[frozenset[str]] = set()  # who has no slot left; several lines may come to the same agents
+    chosen_by_size: dict[tuple[int, float], frozenset[str]] = {}
+    taken: set[tuple[frozenset[str], float]] = set()  # who has no slot left; several lines may come to the same agents
     decisions: list[Decision] = []
     while heads and len(called) < supply.slots and len(decisions) < OPENINGS_MAX:
         place, index, places, line = heads[0]
-        chosen = chosen_by_line.get(id(line))
+        units = memory.tasks[place[2]].units
+        chosen = chosen_by_size.get((id(line), units))
         if chosen is None:
-            chosen = chosen_by_line[id(line)] = _chosen(memory, line)
-        if chosen in taken or not _has_room(supply, chosen, called):
-            taken.add(chosen)
-            heappop(heads)
-            continue
-        called.append(chosen)
-        decisions.append((tasks.stream(place[2]), _call(memory, memory.tasks[place[2]], chosen)))
+            chosen = chosen_by_size[id(line), units] = _chosen(memory, line, units)
+        if (chosen, units) in taken or not _has_room(supply, chosen, called, units):
+            taken.add((chosen, units))
+            if len(line.sizes) == 1:
+                heappop(heads)
+                continue
+        else:
+            called.append(chosen)
+            decisions.append((tasks.stream(place[2]), _call(memory, memory.tasks[place[2]], chosen)))
         if index + 1 < len(places):
             heapreplace(heads, (places[index + 1], index + 1, places, line))
         else:
@@ -56,22 +60,29 @@ def openings(memory: OpenTasks, at: float) -> list[Decision]:
     return decisions
 
 
-def _chosen(memory: OpenTasks, line: Line) -> frozenset[str]:
-    able = memory.supply.able(line.needs) - line.excluded
-    most = called_max(line.needs)
+def _may_be_served(supply: Supply, line: Line) -> bool:
+    """Whether it is worth a look: its skills are about, and so is room for the smallest of its tasks."""
+    return line.needs <= supply.free.keys() and (not line.has_units or min(line.sizes) <= supply.most_room)
+
+
+def _chosen(memory: OpenTasks, line: Line, units: float) -> frozenset[str]:
+    able = memory.supply.able(line.needs, units=units, fitting=_fitting(memory.supply, line)) - line.excluded
+    most = called_max(line.needs, line.skills)
     if len(able) <= most:
         return frozenset(able)
     return frozenset(nsmallest(most, able, key=lambda name: (len(memory.agents[name].held), name)))
 
 
-def called_max(needs: Iterable[str]) -> int:
-    """How many agents are called at most for a task with these skills."""
-    return min(CANDIDATES_MAX, CALL_CHARACTERS_MAX // max(1, sum(map(len, needs))))
+def _fitting(supply: Supply, line: Line) -> set[str] | None:
+    return supply.fitting(line.terms, line.skills, line.regions) if line.terms else None
 
 
-def _has_room(supply: Supply, chosen: frozenset[str], called: Sequence[frozenset[str]]) -> bool:
-    """Whether the chosen have more slots than there are books open for any of them."""
-    room = sum(map(supply.slots_by_agent.__getitem__, chosen))
+def _has_room(supply: Supply, chosen: frozenset[str], called: Sequence[frozenset[str]], units: float) -> bool:
+    """Whether the chosen could take more tasks of this size than there are books open for any of them."""
+    if units:
+        room = sum(supply.takes(name, units) for name in chosen)
+    else:
+        room = sum(map(supply.slots_by_agent.__getitem__, chosen))
     if len(called) < room:
         return True
     for others in called:
@@ -119,15 +130,56 @@ def stalls(memory: OpenTasks) -> list[Decision]:
     """Notes of tasks that nobody could be called for, busy or not: some at a time, and each once."""
     decisions: list[Decision] = []
     for _, line in sorted(memory.waiting.lines.items()):
-        able = memory.supply.able(line.needs, free=False)
-        if able - line.excluded:
+        supply, fitting = memory.supply, _fitting(memory.supply, line)
+        largest = supply.largest(line.needs, line.excluded, fitting)
+        if largest >= max(line.sizes):
             continue
-        reason = "all_excluded" if able else "skills_missing"
-        unsaid = [task for task in map(memory.tasks.__getitem__, line.names()) if task.stalled != reason]
+        skilled = supply.able(line.needs, free=False)
+        able = skilled if fitting is None else skilled & fitting
+        reason = "capacity_missing"
+        if largest < 0:
+            reason = "all_excluded" if able else _unfit(memory, line, skilled)
+        stalled = (task for task in map(memory.tasks.__getitem__, line.names()) if task.units > largest)
+        unsaid = [task for task in stalled if task.stalled != reason]
         for task in unsaid[: STALLS_MAX - len(decisions)]:
-            note = NoteStall(task_id=task.task_id, candidates=_candidates(memory, task, able), doers=tuple(task.doers))
+            candidates = _candidates(memory, task, _nearest(memory, skilled, able, line))
+            note = NoteStall(task_id=task.task_id, candidates=candidates, doers=tuple(task.doers))
             decisions.append((tasks.stream(task.task_id), note))
     return decisions
+
+
+def _unfit(memory: OpenTasks, line: Line, skilled: set[str]) -> str:
+    """Why none of those with the skills will do."""
+    if not skilled:
+        return "skills_missing"
+    serves = any(serve(memory.agents[name].skills, line.skills) for name in skilled)
+    return "region_missing" if serves else "skills_unfit"
+
+
+def called_max(needs: Iterable[str], skills: Iterable[SkillNeed]) -> int:
+    """How many agents a command names at most that tells what each has of these skills."""
+    return min(CANDIDATES_MAX, CALL_CHARACTERS_MAX // max(1, sum(map(len, needs)) + weight(skills)))
+
+
+def _nearest(memory: OpenTasks, skilled: set[str], able: set[str], line: Line) -> Iterable[str]:
+    """Those of the skilled that come nearest to what is asked for: where not even they can do it, the others can't."""
+    most = called_max(line.needs, line.skills)
+    if len(skilled) <= most:
+        return skilled
+    return nsmallest(
+        most,
+        skilled,
+        key=lambda name: (*_distance(memory.agents[name], line, meets=name in able), name),
+    )
+
+
+def _distance(agent: AgentEntry, line: Line, *, meets: bool) -> tuple[bool, bool, bool, float]:
+    return distance(meets, serve(agent.skills, line.skills), agent.agent_id in line.excluded, agent.max_capacity)
+
+
+def distance(meets: bool, serves: bool, excluded: bool, max_capacity: float) -> tuple[bool, bool, bool, float]:
+    """How far somebody with the skills is from being one who could do a task: small is near."""
+    return (not meets, not serves, excluded, -max_capacity)
 
 
 def _call(memory: OpenTasks, task: TaskEntry, chosen: frozenset[str]) -> OpenBook:
@@ -142,6 +194,10 @@ def _candidates(memory: OpenTasks, task: TaskEntry, names: Iterable[str]) -> tup
             capabilities=_needed(task.capabilities, agent.capabilities),
             slots=agent.slots,
             running=len(agent.held),
+            max_capacity=agent.max_capacity,
+            used=agent.used,
+            skills=evidence(task.skills, agent.skills),
+            region=agent.region if task.regions else "",
             position=agent.position,
         )
         for agent in (memory.agents[name] for name in sorted(names))
@@ -152,6 +208,12 @@ def _needed(needs: Sequence[str], offered: Iterable[str]) -> tuple[str, ...]:
     """What of an agent's skills matters here: a record keeps no more."""
     known = frozenset(offered)
     return tuple(skill for skill in needs if skill in known)
+
+
+def listed_prices(task: TaskEntry, agent: AgentEntry) -> ListedPrices:
+    """What of an agent's price list is about a task."""
+    topics = (task.task_type.value, *task.capabilities)
+    return ListedPrices(base=agent.price, prices=about(agent.prices, topics), position=agent.position)
 
 
 def _facts(task: TaskEntry, agent: AgentEntry) -> BidderFacts:
@@ -166,7 +228,10 @@ def facts_of(agent: AgentEntry, specializations: tuple[str, ...]) -> BidderFacts
         slots=agent.slots,
         running=len(agent.held),
         lease_seconds=agent.lease_seconds,
+        agent_type=agent.agent_type,
         specializations=specializations,
         recent=agent.figures.recent,
+        max_capacity=agent.max_capacity,
+        used=agent.used,
         position=agent.position,
     )

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from agents.alarms import Alarm, Alarms, Due
-from agents.calls import Decision, award, expire_lease, openings, stalls, tell_dependents
+from agents.calls import Decision, award, expire_lease, listed_prices, openings, stalls, tell_dependents
 from agents.entries import AgentEntry, TaskEntry
 from agents.figures import Figures, told
 from agents.late import LateReports
@@ -90,6 +90,7 @@ from aggregates.task import (
     TasksAnswered,
     TaskSubmitted,
     WithdrawBid,
+    skills_needed,
     submission_faults,
 )
 from aggregates.values.roles import Role
@@ -143,6 +144,9 @@ class Terms(NamedTuple):
     bidding_seconds_max: float = 60.0
     attempts_max: int = 4
     cycle_seconds: float = 30.0
+    max_capacity: float = agents.MAX_CAPACITY
+    lease_seconds_min: float = agents.LEASE_SECONDS_MIN
+    lease_seconds_max: float = agents.LEASE_SECONDS_MAX
 
 
 DEFAULT_TERMS = Terms()
@@ -176,7 +180,7 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
         FindOpenWork,
     )
     hears = (*agents.EVENTS, *tasks.EVENTS, *coordinations.EVENTS)
-    FOLD = 4
+    FOLD = 5
 
     def __init__(self, here: Surroundings, terms: Terms = DEFAULT_TERMS) -> None:
         super().__init__(here)
@@ -254,7 +258,15 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
         known = self.memory.agents.get(command.agent_id)
         if known is None and len(self.memory.agents) >= AGENTS_MAX:
             raise Refused("agents_too_many", f"{AGENTS_MAX} are registered; deregister some")
-        decisions: list[Decision] = [self._on_agent(replace(command, lease_seconds=self.terms.lease_seconds))]
+        terms = self.terms
+        told = replace(
+            command,
+            lease_seconds=terms.lease_seconds,
+            lease_seconds_min=terms.lease_seconds_min,
+            lease_seconds_max=terms.lease_seconds_max,
+            max_capacity_default=terms.max_capacity,
+        )
+        decisions: list[Decision] = [self._on_agent(told)]
         if command.key_id:
             own = IssueKey(
                 key_id=command.key_id,
@@ -350,7 +362,7 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
         return replace(
             command,
             dependency_facts=facts,
-            skills_never_offered=missing(command.capabilities, known) if known else (),
+            skills_never_offered=missing(skills_needed(command), known) if known else (),
             budget_seconds_max=self.terms.budget_seconds_max,
             bidding_seconds_max=self.terms.bidding_seconds_max,
             attempts_allowed=self.terms.attempts_max,
@@ -383,6 +395,9 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
         task = self.memory.tasks.get(command.task_id)
         number = command.round or (task.round if task is not None else 0)
         accepted = BidAccepted(task_id=command.task_id, agent_id=command.agent_id, round=number)
+        agent = self.memory.agents.get(command.agent_id)
+        if isinstance(command, PlaceBid) and command.price is None and task is not None and agent is not None:
+            command = replace(command, listed=listed_prices(task, agent))
         return Effect([(tasks.stream(command.task_id), command)], lambda recorded: reply(command, accepted))
 
     def _hear(self, agent_id: str, at: float) -> None:

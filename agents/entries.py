@@ -1,13 +1,30 @@
 """What the coordinator keeps of an agent, of an open task, and of one that has ended."""
 
+from typing import NamedTuple
+
 from msgspec import Struct, field
 
 from agents.figures import Figures
 from aggregates import agent as agents
 from aggregates.task import Doer, Stage, TaskType
+from aggregates.values.capacity import room, total
+from aggregates.values.skill_terms import SkillNeed, SkillOffer, serve
 
 Place = tuple[float, int, str]
 """Where a task stands among the waiting: small is urgent or long waited for; the task's id is last."""
+
+
+class Offer(NamedTuple):
+    """What decides which tasks an agent could do at all, however busy it is."""
+
+    capabilities: frozenset[str]
+    max_capacity: float
+    skills: tuple[SkillOffer, ...] = ()
+    region: str = ""
+
+    def meets(self, needs: tuple[SkillNeed, ...], regions: tuple[str, ...]) -> bool:
+        """Whether it is what is asked for beyond the names of skills."""
+        return (not regions or self.region in regions) and serve(self.skills, needs)
 
 
 class AgentEntry(Struct, kw_only=True):
@@ -25,13 +42,36 @@ class AgentEntry(Struct, kw_only=True):
     position: int
     suspected_from: float = 0.0
     """When it had been heard last before it was suspected."""
+    max_capacity: float = agents.MAX_CAPACITY
+    skills: tuple[SkillOffer, ...] = ()
+    agent_type: agents.AgentType | None = None
+    region: str = ""
+    price: float = 0.0
+    prices: dict[str, float] = field(default_factory=dict)
     held: list[str] = field(default_factory=list)
+    units_by_task: dict[str, float] = field(default_factory=dict)
+    """What those of the held tasks take that take anything."""
     figures: Figures = field(default_factory=Figures)
 
     @property
     def free(self) -> int:
         """The slots in which it could take a task now."""
         return max(0, self.slots - len(self.held)) if self.stage is agents.Stage.ACTIVE else 0
+
+    @property
+    def used(self) -> float:
+        """The units that its tasks take."""
+        return total(self.units_by_task.values()) if self.units_by_task else 0.0
+
+    @property
+    def room(self) -> float:
+        """The units that are left."""
+        return room(self.max_capacity, self.used)
+
+    @property
+    def offer(self) -> Offer:
+        """What it offers now."""
+        return Offer(frozenset(self.capabilities), self.max_capacity, self.skills, self.region)
 
 
 class Taken(Struct, kw_only=True):
@@ -58,6 +98,9 @@ class TaskEntry(Struct, kw_only=True):
     bidding_seconds: float
     waiting_for: tuple[str, ...]
     priority: int = 3
+    units: float = 0.0
+    skills: tuple[SkillNeed, ...] = ()
+    regions: tuple[str, ...] = ()
     doers: list[Doer] = field(default_factory=list)
     round: int = 0
     eligible: frozenset[str] = frozenset()
@@ -68,7 +111,7 @@ class TaskEntry(Struct, kw_only=True):
     retry_at: float = 0.0
     """When the pause after a book without winner ends; 0 when there is none."""
     wants_slot: bool = False
-    """Its last book found somebody busy."""
+    """Its last book found somebody busy: without a slot, or without the units."""
     stalled: str = ""
     assignee: str = ""
     token: int = 0

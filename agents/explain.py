@@ -11,6 +11,8 @@ from agents.rankings_told import places
 from agents.task_story import Attempt, Book, Story
 from aggregates import agent as agents
 from aggregates.task import BUDGET_GRACE_SECONDS, ENDED, Stage
+from aggregates.values.capacity import fits
+from aggregates.values.skill_terms import serve
 from aggregates.values.skills import missing
 
 NAMES_TOLD_MAX = 5
@@ -95,12 +97,15 @@ def _somebody(story: Story, facts: Facts) -> Wait:
     if not able:
         return _skills_missing(story, facts)
     excluded = {doer.agent_id for doer in doers_of(story, facts)}
+    if lacking := _lacking(story, able, excluded):
+        return lacking
+    able = [one for one in able if _meets(story, one)]
     allowed = [one for one in able if one.agent_id not in excluded]
     if not allowed:
         return _all_excluded(story, facts, able, excluded)
-    if all(one.running >= one.slots for one in allowed):
+    if all(_is_busy(story, one) for one in allowed):
         return _all_busy(story, facts, allowed)
-    free = sum(one.running < one.slots for one in allowed)
+    free = sum(not _is_busy(story, one) for one in allowed)
     detail = (
         f"tasks that come first: {facts.ahead}, with the same skills: {facts.ahead_alike}; agents who are free for it: {free}; "
         f"rounds that are open and may take them: {facts.open_books}"
@@ -119,6 +124,33 @@ def _skills_missing(story: Story, facts: Facts) -> Wait:
     else:
         detail = "no agent is active"
     return Wait(reason=WaitReason.SKILLS_MISSING, detail=detail, since=max(story.ready_at, left), skills=unknown)
+
+
+def _meets(story: Story, one: AgentFacts) -> bool:
+    asked = story.asked
+    return serve(one.skills, asked.skills) and (not asked.regions or one.region in asked.regions)
+
+
+def _lacking(story: Story, able: list[AgentFacts], excluded: set[str]) -> Wait | None:
+    """What none has of those who have the skills, beyond their names; None where somebody has it all, or did what it may not have done."""
+    asked, since = story.asked, story.ready_at
+    serving = [one for one in able if serve(one.skills, asked.skills)]
+    if not serving:
+        detail = "nobody who has the skills has them in such a version, with such attributes"
+        return Wait(reason=WaitReason.SKILLS_UNFIT, detail=detail, since=since)
+    near = [one for one in serving if _meets(story, one)]
+    if not near:
+        detail = f"nobody who has the skills is in {_named(asked.regions)}"
+        return Wait(reason=WaitReason.REGION_MISSING, detail=detail, since=since)
+    allowed = [one for one in near if one.agent_id not in excluded]
+    if allowed and not any(fits(asked.units, one.max_capacity, 0.0) for one in allowed):
+        detail = f"it takes {asked.units:g} units, more than anybody could hold who has the skills"
+        return Wait(reason=WaitReason.CAPACITY_MISSING, detail=detail, since=since)
+    return None
+
+
+def _is_busy(story: Story, one: AgentFacts) -> bool:
+    return one.running >= one.slots or not fits(story.asked.units, one.max_capacity, one.used)
 
 
 def _all_excluded(story: Story, facts: Facts, able: list[AgentFacts], excluded: set[str]) -> Wait:

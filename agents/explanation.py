@@ -10,6 +10,7 @@ from aggregates.agent import Agent
 from aggregates.agent import Stage as AgentStage
 from aggregates.task import Stage
 from aggregates.values.ranking import Bid
+from aggregates.values.skill_terms import SkillOffer
 
 
 class WaitReason(StrEnum):
@@ -19,7 +20,10 @@ class WaitReason(StrEnum):
     STOPPED = "stopped"
     PAUSE = "pause"
     SKILLS_MISSING = "skills_missing"
+    SKILLS_UNFIT = "skills_unfit"
+    REGION_MISSING = "region_missing"
     ALL_EXCLUDED = "all_excluded"
+    CAPACITY_MISSING = "capacity_missing"
     ALL_BUSY = "all_busy"
     IN_LINE = "in_line"
     BOOK_OPEN = "book_open"
@@ -35,8 +39,12 @@ class VerdictReason(StrEnum):
     LOST = "lost"
     DRAINING = "draining"
     SKILL_MISSING = "skill_missing"
+    SKILL_UNFIT = "skill_unfit"
+    REGION_ELSEWHERE = "region_elsewhere"
     EXCLUDED = "excluded"
+    CAPACITY_SMALL = "capacity_small"
     SLOTS_FULL = "slots_full"
+    CAPACITY_FULL = "capacity_full"
     OTHERS_LESS_LOADED = "others_less_loaded"
     AWAITED = "awaited"
     NO_BID = "no_bid"
@@ -66,6 +74,10 @@ class AgentFacts(Struct, kw_only=True):
     running: int
     since: float
     position: int
+    max_capacity: float | None = None
+    used: float = 0.0
+    skills: tuple[SkillOffer, ...] = ()
+    region: str = ""
 
 
 class DependencyFacts(Struct, kw_only=True):

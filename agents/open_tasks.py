@@ -10,7 +10,7 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from agents.entries import AgentEntry, EndedTask, Taken, TaskEntry
+from agents.entries import AgentEntry, EndedTask, Offer, Taken, TaskEntry
 from agents.figures import Figures
 from agents.supply import Supply
 from agents.waiting import Waiting
@@ -54,6 +54,7 @@ from aggregates.task import (
     TaskUnblocked,
     is_taken,
 )
+from aggregates.values.ranking import FULL
 from runtime.records import Recorded
 
 ENDED_MAX = 20_000
@@ -170,9 +171,15 @@ def _register(memory: OpenTasks, event: AgentRegistered, recorded: Recorded) -> 
         lease_seconds=event.lease_seconds,
         since=recorded.meta.at,
         position=recorded.position,
+        max_capacity=event.max_capacity,
+        skills=event.skills,
+        agent_type=event.agent_type,
+        region=event.region,
+        price=event.price,
+        prices=event.prices,
     )
     if past is not None:
-        entry.held, entry.figures = past.held, past.figures
+        entry.held, entry.units_by_task, entry.figures = past.held, past.units_by_task, past.figures
     elif event.agent_id in memory.departed:
         entry.figures = memory.departed.pop(event.agent_id)
         memory.departed_order.remove(event.agent_id)
@@ -180,8 +187,8 @@ def _register(memory: OpenTasks, event: AgentRegistered, recorded: Recorded) -> 
     _offer(memory, entry, recorded.position)
 
 
-def _offer(memory: OpenTasks, agent: AgentEntry, position: int, before: tuple[str, ...] | None = None) -> None:
-    """An agent appears, or offers other skills than `before`: pauses end for the tasks that it could do now and could not then."""
+def _offer(memory: OpenTasks, agent: AgentEntry, position: int, before: Offer | None = None) -> None:
+    """An agent appears, or offers something else than `before`: pauses end for the tasks that it could do now and could not then."""
     memory.supply.update(agent)
     for skill in agent.capabilities:
         if len(memory.skills) < SKILLS_MAX:
@@ -191,22 +198,25 @@ def _offer(memory: OpenTasks, agent: AgentEntry, position: int, before: tuple[st
 
 
 def _free_slot(memory: OpenTasks, agent: AgentEntry, position: int) -> None:
-    """A slot is free again: pauses end for the tasks that found everybody busy."""
+    """A slot or units are free again: pauses end for the tasks that found everybody busy, and that fit now."""
     memory.supply.update(agent)
     if agent.free:
-        names = memory.waiting.resting(agent)
-        _end_pauses(memory, [name for name in names if memory.tasks[name].wants_slot], position)
+        left = agent.room
+        resting = map(memory.tasks.__getitem__, memory.waiting.resting(agent))
+        fitting = [task.task_id for task in resting if task.wants_slot and (not task.units or task.units <= left)]
+        _end_pauses(memory, fitting, position)
 
 
 def _change_agent(memory: OpenTasks, agent: AgentEntry, event: Any, recorded: Recorded) -> None:
     agent.position = recorded.position
     match event:
         case AgentUpdated():
-            before, slots = agent.capabilities, agent.slots
+            before, slots = agent.offer, agent.slots
             agent.capabilities, agent.specializations = event.capabilities, event.specializations
-            agent.slots = event.slots
+            agent.slots, agent.max_capacity, agent.skills = event.slots, event.max_capacity, event.skills
+            agent.region, agent.price, agent.prices = event.region, event.price, event.prices
             _offer(memory, agent, recorded.position, before)
-            if agent.slots > slots:
+            if agent.slots > slots or agent.max_capacity > before.max_capacity:
                 _free_slot(memory, agent, recorded.position)
         case AgentDraining():
             agent.stage = agents.Stage.DRAINING
@@ -258,6 +268,9 @@ def _submit(memory: OpenTasks, event: TaskSubmitted, position: int) -> None:
         bidding_seconds=event.bidding_seconds,
         waiting_for=event.waiting_for,
         priority=event.priority,
+        units=event.units,
+        skills=event.skills,
+        regions=event.regions,
     )
     memory.tasks[event.task_id] = task
     for name in event.dependencies:
@@ -284,6 +297,9 @@ def _requeue(memory: OpenTasks, event: TaskRequeued, position: int) -> None:
         bidding_seconds=event.bidding_seconds,
         waiting_for=(),
         priority=event.priority,
+        units=event.units,
+        skills=event.skills,
+        regions=event.regions,
         doers=list(event.doers),
         round=event.round,
     )
@@ -386,7 +402,7 @@ def _void(memory: OpenTasks, task: TaskEntry, event: BookVoided, recorded: Recor
     memory.books.remove(task.task_id)
     task.stage = Stage.SUBMITTED
     task.retry_at = recorded.meta.at + pause_seconds(event.voids)
-    task.wants_slot = any(ranked.lost == "slots_full" for ranked in event.ranking)
+    task.wants_slot = any(ranked.lost in FULL for ranked in event.ranking)
     memory.waiting.update(task)
 
 
@@ -402,6 +418,8 @@ def _award(memory: OpenTasks, task: TaskEntry, event: TaskAwarded, recorded: Rec
     task.confidence = event.stated_confidence
     if (agent := memory.agents.get(event.agent_id)) is not None:
         agent.held.append(task.task_id)
+        if task.units:
+            agent.units_by_task[task.task_id] = task.units
         agent.figures.gain_aside(recorded.meta.at, recorded.position, awards=1)
         agent.position = recorded.position
         memory.supply.update(agent)
@@ -422,6 +440,7 @@ def _release(memory: OpenTasks, task: TaskEntry, position: int) -> None:
     if agent is None or task.task_id not in agent.held:
         return
     agent.held.remove(task.task_id)
+    agent.units_by_task.pop(task.task_id, None)
     agent.position = position
     _free_slot(memory, agent, position)
     _forget_idle(memory, agent)

@@ -4,24 +4,49 @@ Within a line the ready ones stand in order; those whose last book found no winn
 """
 
 from bisect import bisect_left, bisect_right, insort
+from collections import Counter
 from collections.abc import Iterable
+from math import ceil, floor, log10
 from operator import itemgetter
 
-from agents.entries import AgentEntry, Place, TaskEntry
+from agents.entries import AgentEntry, Offer, Place, TaskEntry
 from aggregates.task import Stage
+from aggregates.values.capacity import fits
+from aggregates.values.document import encoded
+from aggregates.values.skill_terms import SkillNeed
 
-LineKey = tuple[tuple[str, ...], tuple[str, ...]]
-"""The skills that are needed, and the agents that are excluded."""
+LineKey = tuple[tuple[str, ...], tuple[str, ...], float, bytes]
+"""The skills that are needed, the agents that are excluded, about how many units are taken (`grade`), and the terms beyond: versions,
+attributes, regions."""
+
+GRADE_DIGITS = 2
+
+
+def grade(units: float) -> float:
+    """The smallest number of two digits that is no less: so many kinds of sizes there are, whatever tasks ask for."""
+    if not units:
+        return 0.0
+    step = 10.0 ** (floor(log10(units)) - GRADE_DIGITS + 1)
+    return ceil(round(units / step, 9)) * step
 
 
 class Line:
-    """Tasks that anybody of the same agents could do."""
+    """Tasks that anybody of the same agents could do, as far as skills go."""
 
-    def __init__(self, key: LineKey) -> None:
+    def __init__(self, key: LineKey, skills: tuple[SkillNeed, ...] = (), regions: tuple[str, ...] = ()) -> None:
+        self.skills, self.regions = skills, regions
+        self.terms = key[3]
         self.needs = frozenset(key[0])
         self.excluded = frozenset(key[1])
+        self.has_units = key[2] > 0
+        self.sizes: Counter[float] = Counter()
+        """The units that its tasks take, all of one grade, with the number of tasks of each."""
         self.ready: list[Place] = []
         self.resting: dict[str, tuple[float, Place]] = {}
+
+    def is_served_by(self, offer: Offer) -> bool:
+        """Whether this is what its tasks need, but for the units."""
+        return self.needs <= offer.capabilities and offer.meets(self.skills, self.regions)
 
     def names(self) -> list[str]:
         """All its tasks."""
@@ -36,6 +61,7 @@ class Waiting:
         self._pauses: list[tuple[float, str]] = []
         self._key_by_task: dict[str, LineKey] = {}
         self._place_by_task: dict[str, Place] = {}
+        self._units_by_task: dict[str, float] = {}
         for task in entries:
             self.update(task)
 
@@ -47,10 +73,13 @@ class Waiting:
         self.forget(task.task_id)
         if task.stage is not Stage.SUBMITTED:
             return
-        key = (task.capabilities, tuple(sorted({doer.agent_id for doer in task.doers})))
+        shared = (task.capabilities, tuple(sorted({doer.agent_id for doer in task.doers})), grade(task.units))
+        key = (*shared, encoded((task.skills, task.regions)) if task.skills or task.regions else b"")
         line = self.lines.get(key)
         if line is None:
-            line = self.lines[key] = Line(key)
+            line = self.lines[key] = Line(key, task.skills, task.regions)
+        line.sizes[task.units] += 1
+        self._units_by_task[task.task_id] = task.units
         self._key_by_task[task.task_id], self._place_by_task[task.task_id] = key, task.place
         if task.retry_at:
             line.resting[task.task_id] = (task.retry_at, task.place)
@@ -63,7 +92,10 @@ class Waiting:
         key = self._key_by_task.pop(task_id, None)
         if key is None:
             return
-        line, place = self.lines[key], self._place_by_task.pop(task_id)
+        line, place, units = self.lines[key], self._place_by_task.pop(task_id), self._units_by_task.pop(task_id)
+        line.sizes[units] -= 1
+        if not line.sizes[units]:
+            del line.sizes[units]
         paused = line.resting.pop(task_id, None)
         if paused is None:
             del line.ready[bisect_left(line.ready, place)]
@@ -78,15 +110,17 @@ class Waiting:
             return []
         return [name for _, name in self._pauses[: bisect_right(self._pauses, at, key=itemgetter(0))]]
 
-    def resting(self, agent: AgentEntry, *, unless: tuple[str, ...] | None = None) -> list[str]:
-        """The resting tasks that this agent could do; but none for which the skills `unless` were enough."""
-        offered, before = frozenset(agent.capabilities), frozenset(unless or ())
+    def resting(self, agent: AgentEntry, *, unless: Offer | None = None) -> list[str]:
+        """The resting tasks that this agent could do; but none for which what it offered before, `unless`, was enough."""
+        offer = agent.offer
         return [
             name
             for line in self.lines.values()
-            if line.resting and line.needs <= offered and agent.agent_id not in line.excluded
+            if line.resting and line.is_served_by(offer) and agent.agent_id not in line.excluded
+            for most in (unless.max_capacity if unless is not None and line.is_served_by(unless) else None,)
             for name in sorted(line.resting)
-            if unless is None or not line.needs <= before
+            if fits(self._units_by_task[name], offer.max_capacity, 0.0)
+            and (most is None or not fits(self._units_by_task[name], most, 0.0))
         ]
 
     def ready(self, at: float) -> list[tuple[Line, list[Place]]]:

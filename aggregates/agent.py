@@ -4,13 +4,16 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import Annotated, get_args
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, field
 from msgspec.structs import replace
 
+from aggregates.values.agent_types import AgentType as AgentType
 from aggregates.values.ids import AgentId, DataSubject
 from aggregates.values.numbers import Instant, NonNegative, Positive, Share
+from aggregates.values.price_list import Prices, unlisted_prices
 from aggregates.values.reputation import Reputation
-from aggregates.values.skills import Skills
+from aggregates.values.skill_terms import SkillOffer, SkillOffers, offers_in_order, unlisted
+from aggregates.values.skills import Region, Skills
 from aggregates.values.text import Name, Note
 from runtime.errors import Refused
 from runtime.records import Command, Event, House, Personal, State
@@ -19,20 +22,13 @@ RULES = 1
 
 HOUSE_PREFIX = "house-"
 
+LEASE_SECONDS_MIN, LEASE_SECONDS_MAX = 1.0, 3600.0
+"""What an agent may ask for as its own lease where the operator does not say."""
+
+MAX_CAPACITY = 100.0
+"""How many units an agent holds at a time where neither it nor the operator says."""
+
 Slots = Annotated[int, Meta(ge=1, le=64)]
-
-
-class AgentType(StrEnum):
-    """The eight kinds of agents; the kind says what an agent is for, its skills say what it can do."""
-
-    DECISION_ENGINE = "decision_engine"
-    QA_AUTOMATION = "qa_automation"
-    TRANSFORMATION = "transformation"
-    BUG_FIXING = "bug_fixing"
-    MONITORING = "monitoring"
-    OPERATIONS = "operations"
-    SECURITY = "security"
-    PERFORMANCE = "performance"
 
 
 class Stage(StrEnum):
@@ -66,6 +62,9 @@ class Agent(State, frozen=True, kw_only=True):
     price: float = 0.0
     description: str = ""
     data_subject: str = ""
+    skills: tuple[SkillOffer, ...] = ()
+    region: str = ""
+    prices: dict[str, float] = field(default_factory=dict)
 
 
 initial = Agent()
@@ -98,24 +97,33 @@ class HeartbeatAck(Struct, frozen=True, kw_only=True):
 class RegisterAgent(Command[AgentAccepted], frozen=True, kw_only=True):
     """An agent offers its services. Sent by whoever holds an enrolment, operator or admin key; and by the house for its own solver.
 
-    The coordinator sets `lease_seconds`, and decides `IssueKey` for `key_id` in the same step. The house's own agents have no key, and
-    the ids that begin with `house-` to themselves. An agent that is a person says so by its `data_subject`: its name and what is said of
-    it are encrypted then, and can be erased.
+    The coordinator sets `lease_seconds` and the capacity of those that name none, and decides `IssueKey` for `key_id` in the same step.
+    `skills` says more of some of the capabilities; with `heartbeat_timeout` it asks for a lease of its own, in seconds, which the operator
+    bounds. The house's own agents have no key, and the ids that begin with `house-` to
+    themselves. An agent that is a person says so by its `data_subject`: its name and what is said of it are encrypted then, and can be
+    erased.
     """
 
     agent_id: House[AgentId]
     key_id: House[str] = ""
     key_digest: House[bytes] = b""
     lease_seconds: House[Positive] = 120.0
+    max_capacity_default: House[Positive] = MAX_CAPACITY
+    lease_seconds_min: House[Positive] = LEASE_SECONDS_MIN
+    lease_seconds_max: House[Positive] = LEASE_SECONDS_MAX
     name: Personal[Name]
     agent_type: AgentType
     capabilities: Skills
     specializations: Skills = ()
-    max_capacity: Positive = 100.0
+    max_capacity: Positive | None = None
     slots: Slots = 1
     price: NonNegative = 0.0
     description: Personal[Note] = ""
     data_subject: DataSubject = ""
+    skills: SkillOffers = ()
+    region: Region = ""
+    prices: Prices = field(default_factory=dict)
+    heartbeat_timeout: Positive | None = None
 
 
 class UpdateAgent(Command[AgentAccepted], frozen=True, kw_only=True):
@@ -129,6 +137,9 @@ class UpdateAgent(Command[AgentAccepted], frozen=True, kw_only=True):
     slots: Slots | None = None
     price: NonNegative | None = None
     description: Personal[Note | None] = None
+    skills: SkillOffers | None = None
+    region: Region | None = None
+    prices: Prices | None = None
 
 
 class DrainAgent(Command[AgentAccepted], frozen=True, kw_only=True):
@@ -202,6 +213,9 @@ class AgentRegistered(Event, frozen=True, kw_only=True):
     generation: int
     lease_seconds: float
     data_subject: str = ""
+    skills: tuple[SkillOffer, ...] = ()
+    region: str = ""
+    prices: dict[str, float] = field(default_factory=dict)
 
 
 class AgentUpdated(Event, frozen=True, kw_only=True):
@@ -216,6 +230,9 @@ class AgentUpdated(Event, frozen=True, kw_only=True):
     price: float
     description: Personal[str]
     data_subject: str = ""
+    skills: tuple[SkillOffer, ...] = ()
+    region: str = ""
+    prices: dict[str, float] = field(default_factory=dict)
 
 
 class AgentDraining(Event, frozen=True, kw_only=True):
@@ -280,13 +297,17 @@ def stream(tenant: str, agent_id: str) -> str:
 
 
 def decide(agent: Agent, command: AgentCommand) -> Sequence[AgentEvent]:
+    if isinstance(command, RegisterAgent):
+        _check_offer(command)
+        _check_lease(command)
     match agent.stage, command:
         case _, RegisterAgent() if command.agent_id.startswith(HOUSE_PREFIX) and command.key_id:
             raise Refused("agent_id_reserved", f"ids that begin with {HOUSE_PREFIX} are the house's", status=422)
         case ((Stage.UNKNOWN | Stage.LOST | Stage.DEREGISTERED), RegisterAgent()):
             return [_registered(agent, command)]
         case stage, RegisterAgent():
-            if command.key_id == agent.key_id and _profile(command) == _profile(agent):
+            same = command.heartbeat_timeout in (None, agent.lease_seconds)
+            if same and command.key_id == agent.key_id and _profile(_as_it_stands(command, agent)) == _profile(agent):
                 return []
             raise Refused("agent_exists", f"{command.agent_id} is {stage.value}; update it or deregister it")
         case Stage.UNKNOWN, _:
@@ -297,6 +318,7 @@ def decide(agent: Agent, command: AgentCommand) -> Sequence[AgentEvent]:
             raise Refused("agent_is_deregistered", command.agent_id)
         case _, UpdateAgent():
             updated = _updated(agent, command)
+            _check_offer(updated)
             return [] if evolve(agent, updated) == agent else [updated]
         case Stage.LOST, DrainAgent():
             raise Refused("agent_is_lost", command.agent_id)
@@ -317,11 +339,51 @@ def decide(agent: Agent, command: AgentCommand) -> Sequence[AgentEvent]:
             return [returned] if stage is Stage.LOST else []
 
 
+def _check_offer(said: RegisterAgent | AgentUpdated) -> None:
+    """Whether all that is said of capabilities is said of what is one."""
+    found: list[tuple[str, str]] = []
+    if skills := unlisted(said.skills, said.capabilities):
+        found.append(("skills_unlisted", f"skills that are no capabilities: {', '.join(skills)}"))
+    if priced := unlisted_prices(said.prices, said.capabilities):
+        found.append(("prices_unlisted", f"prices of neither a task type nor a capability: {', '.join(priced)}"))
+    if found:
+        raise Refused(found[0][0], "; ".join(text for _, text in found), status=422)
+
+
+def _check_lease(command: RegisterAgent) -> None:
+    least, most = command.lease_seconds_min, command.lease_seconds_max
+    if command.heartbeat_timeout is not None and not least <= command.heartbeat_timeout <= most:
+        text = f"it may be from {least:g} to {most:g} s, not {command.heartbeat_timeout:g}"
+        raise Refused("heartbeat_timeout_unfit", text, status=422)
+
+
 def _profile(source: RegisterAgent | Agent) -> tuple[object, ...]:
     """What an agent says of itself, in one order, so that two registrations can be compared."""
     skills = (tuple(sorted(set(source.capabilities))), tuple(sorted(set(source.specializations))))
-    figures = (source.max_capacity, source.slots, source.price)
-    return (source.name, source.agent_type, *skills, *figures, source.description, source.data_subject)
+    offers = offers_in_order(source.skills)
+    figures = (_capacity(source), source.slots, source.price)
+    return (
+        source.name,
+        source.agent_type,
+        *skills,
+        *figures,
+        source.description,
+        source.data_subject,
+        offers,
+        source.region,
+        source.prices,
+    )
+
+
+def _as_it_stands(command: RegisterAgent, agent: Agent) -> RegisterAgent:
+    """The registration, with the capacity that the agent was given where it names none: the operator's default may be another now."""
+    return replace(command, max_capacity=agent.max_capacity) if command.max_capacity is None else command
+
+
+def _capacity(source: RegisterAgent | Agent) -> float:
+    if isinstance(source, RegisterAgent) and source.max_capacity is None:
+        return source.max_capacity_default
+    return source.max_capacity or 0.0
 
 
 def _registered(agent: Agent, command: RegisterAgent) -> AgentRegistered:
@@ -332,13 +394,16 @@ def _registered(agent: Agent, command: RegisterAgent) -> AgentRegistered:
         agent_type=command.agent_type,
         capabilities=tuple(sorted(set(command.capabilities))),
         specializations=tuple(sorted(set(command.specializations))),
-        max_capacity=command.max_capacity,
+        max_capacity=_capacity(command),
         slots=command.slots,
         price=command.price,
         description=command.description,
         generation=agent.generation + 1,
-        lease_seconds=command.lease_seconds,
+        lease_seconds=command.heartbeat_timeout or command.lease_seconds,
         data_subject=command.data_subject,
+        skills=offers_in_order(command.skills),
+        region=command.region,
+        prices=command.prices,
     )
 
 
@@ -355,6 +420,9 @@ def _updated(agent: Agent, command: UpdateAgent) -> AgentUpdated:
         price=agent.price if command.price is None else command.price,
         description=agent.description if command.description is None else command.description,
         data_subject=agent.data_subject,
+        skills=agent.skills if command.skills is None else offers_in_order(command.skills),
+        region=agent.region if command.region is None else command.region,
+        prices=agent.prices if command.prices is None else command.prices,
     )
 
 
@@ -404,6 +472,9 @@ def evolve(agent: Agent, event: AgentEvent) -> Agent:
                 price=event.price,
                 description=event.description,
                 data_subject=event.data_subject,
+                skills=event.skills,
+                region=event.region,
+                prices=event.prices,
             )
         case AgentUpdated():
             return replace(
@@ -415,6 +486,9 @@ def evolve(agent: Agent, event: AgentEvent) -> Agent:
                 slots=event.slots,
                 price=event.price,
                 description=event.description,
+                skills=event.skills,
+                region=event.region,
+                prices=event.prices,
             )
         case AgentDraining():
             return replace(agent, stage=Stage.DRAINING)

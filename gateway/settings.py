@@ -252,6 +252,8 @@ class GavelSettings(Struct, frozen=True, kw_only=True):
     lease_grace_share: Annotated[
         float, about("last part of that time, in which a silent agent is suspected and offered nothing", gt=0, le=0.9)
     ] = 0.25
+    lease_seconds_min: Annotated[float, about("shortest lease that an agent may ask for as its own", gt=0)] = 1.0
+    lease_seconds_max: Annotated[float, about("longest lease that an agent may ask for as its own", gt=0)] = 3600.0
     bidding_seconds_max: Annotated[float, about("longest time that a task may ask to stay open for bids", gt=0)] = 60.0
     coordination_interval_seconds: Annotated[
         float,
@@ -274,7 +276,7 @@ class GavelSettings(Struct, frozen=True, kw_only=True):
         about("how fast the priority of a waiting task grows", "tasks.priority_aging_factor", used=False, ge=0),
     ] = 0.1
     agent_capacity: Annotated[
-        float, about("capacity of an agent that names none", "agents.max_capacity_default", used=False, gt=0)
+        float, about("capacity of an agent that names none", "agents.max_capacity_default", gt=0, le=1e9)
     ] = 100.0
     performance_weight: Annotated[
         PerformanceWeight, about("what counts when bids are ranked", "agents.performance_weight", used=False)

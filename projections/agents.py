@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 from sqlalchemy import Connection, Table, func, select
 from sqlalchemy.sql import FromClause
 
@@ -47,7 +48,7 @@ from projections.schema import (
 )
 from runtime.records import Add, Change, Delete, Insert, Recorded, Update
 
-NAME = "agents/4"
+NAME = "agents/5"
 
 agents = schema.table(
     "agents",
@@ -57,6 +58,9 @@ agents = schema.table(
     text("status"),
     document("capabilities"),
     document("specializations"),
+    document("skills"),
+    text("region"),
+    document("prices"),
     number("max_capacity"),
     whole("slots"),
     number("price"),
@@ -82,7 +86,7 @@ agents = schema.table(
 """`last_event_at` tells of the agent's own stream: what happens to its tasks is counted alone. `last_heard_at` is when the
 log tells that it was heard: heartbeats are not recorded, their absence is."""
 
-leases = schema.table("agent_leases", key("task_id"), text("agent_id"), paged_by=("agent_id",))
+leases = schema.table("agent_leases", key("task_id"), text("agent_id"), number("units"), paged_by=("agent_id",))
 """The tasks that agents hold. An end of a task doesn't say who held it; which agents it frees is known from here."""
 
 TABLES: tuple[Table, ...] = (agents, leases)
@@ -90,7 +94,10 @@ TABLES: tuple[Table, ...] = (agents, leases)
 WITH_SKILLS_MAX = 10_000
 """How many agents of the same skills are looked at for one question: as many as a tenant may have."""
 
-BRIEF = ("agent_id", "name", "status", "slots", "running", "last_event_at")
+BRIEF = (
+    *("agent_id", "name", "status", "slots", "running", "last_event_at"),
+    *("max_capacity", "used_capacity", "skills", "region"),
+)
 
 NOTHING = {"bids": 0, "won": 0, "completed": 0, "failed": 0, "leases_lost": 0, "late_reports": 0}
 
@@ -151,6 +158,9 @@ def _offer(event: AgentRegistered | AgentUpdated) -> dict[str, Any]:
         "name": event.name,
         "capabilities": encoded(event.capabilities),
         "specializations": encoded(event.specializations),
+        "skills": encoded(event.skills),
+        "region": event.region,
+        "prices": encoded(event.prices),
         "max_capacity": event.max_capacity,
         "slots": event.slots,
         "price": event.price,
@@ -198,7 +208,7 @@ def _counted(recorded: Recorded, agent_id: str, column: str, count: int = 1) -> 
 def _held(recorded: Recorded, event: TaskAwarded) -> Change:
     positions = {"first_position": recorded.position, "last_position": recorded.position}
     lease = {"tenant_id": recorded.meta.tenant, "task_id": event.task_id, "agent_id": event.agent_id}
-    return Insert(table=leases, values={**lease, **positions})
+    return Insert(table=leases, values={**lease, "units": event.units, **positions})
 
 
 def _freed(recorded: Recorded, task_id: str) -> Change:
@@ -206,17 +216,19 @@ def _freed(recorded: Recorded, task_id: str) -> Change:
 
 
 def _shown() -> FromClause:
-    """The agents with `running`, the number of tasks that each holds."""
+    """The agents with `running`, the number of tasks that each holds, and `used_capacity`, the units that they take."""
     held = leases.c.tenant_id == agents.c.tenant_id, leases.c.agent_id == agents.c.agent_id
     running = select(func.count()).select_from(leases).where(*held).scalar_subquery()
-    return select(*schema.shown(agents), running.label("running")).subquery()
+    used = select(func.coalesce(func.sum(leases.c.units), 0.0)).select_from(leases).where(*held).scalar_subquery()
+    return select(*schema.shown(agents), running.label("running"), used.label("used_capacity")).subquery()
 
 
 _agents = _shown()
 
 
 def find(connection: Connection, tenant_id: str, agent_id: str, *, only: Only = None) -> Row | None:
-    """An agent, with the number of tasks that it holds as `running`; None when this tenant has no such agent."""
+    """An agent, with the number of tasks that it holds as `running` and what they take as `used_capacity`; None when this tenant has
+    no such agent."""
     return schema.find_row(connection, _agents, {"tenant_id": tenant_id, "agent_id": agent_id}, only=only)
 
 
@@ -261,7 +273,8 @@ def with_skills(
     shown = [_agents.c[name] for name in (*BRIEF, *schema.POSITIONS)]
     held = [schema.holding(_agents.c.capabilities, skill) for skill in skills]
     chosen = select(*shown).where(_agents.c.tenant_id == tenant_id, *held).order_by(_agents.c.first_position)
-    return [dict(row._mapping) for row in connection.execute(chosen.limit(limit))]
+    found = connection.execute(chosen.limit(limit))
+    return [{**row._mapping, "skills": msgspec.json.decode(row.skills)} for row in found]
 
 
 def offered(connection: Connection, tenant_id: str, skills: Sequence[str]) -> frozenset[str]:

@@ -32,7 +32,7 @@ from projections import schema
 from projections.schema import BY_AGE, Only, Row, Sortable, SortKey, also, document, encoded, key, number, text, whole
 from runtime.records import Add, Change, Insert, Recorded, Update
 
-NAME = "tasks/5"
+NAME = "tasks/6"
 
 tasks = schema.table(
     "tasks",
@@ -42,6 +42,9 @@ tasks = schema.table(
     text("description"),
     document("capabilities"),
     document("requirements"),
+    number("units"),
+    document("skills"),
+    document("regions"),
     whole("priority"),
     document("dependencies"),
     document("independent_of"),
@@ -155,6 +158,9 @@ def _submitted(recorded: Recorded, event: TaskSubmitted) -> Change:
         "description": event.description,
         "capabilities": encoded(event.capabilities),
         "requirements": encoded(event.requirements),
+        "units": event.units,
+        "skills": encoded(event.skills),
+        "regions": encoded(event.regions),
         "priority": event.priority,
         "dependencies": encoded(event.dependencies),
         "independent_of": encoded(event.independent_of),

@@ -36,11 +36,11 @@ HASH = "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ$aGFzaGhhc2g"
 DIGEST = sha256(b"gvl_k1_secret").digest()
 
 CANDIDATES = (
-    Candidate(agent_id="ann", capabilities=("analysis", "qubo"), slots=2, running=0, position=3),
-    Candidate(agent_id="bob", capabilities=("qubo",), slots=1, running=0, position=4),
+    Candidate(agent_id="ann", capabilities=("analysis", "qubo"), slots=2, running=0, max_capacity=100.0, position=3),
+    Candidate(agent_id="bob", capabilities=("qubo",), slots=1, running=0, max_capacity=80.0, used=6.5, position=4),
 )
 BIDDERS = (
-    BidderFacts(agent_id="ann", slots=2, running=0, lease_seconds=30.0, position=3),
+    BidderFacts(agent_id="ann", slots=2, running=0, lease_seconds=30.0, max_capacity=100.0, position=3),
     BidderFacts(agent_id="bob", slots=1, running=0, lease_seconds=30.0, specializations=("qubo",), position=4),
 )
 PROBLEM = solve_job.ProblemFacts(name="G1", blob=BLOB, format=Format.RUDY, sense=Sense.MAX, variables=3, position=7)
@@ -415,6 +415,7 @@ EVENTS = (
         submitted_by="operator:k0",
         submitted_at=AT,
         digest=sha256(b"t1").digest(),
+        units=2.0,
     ),
     task.DependencyMet(task_id="t1", dependency="t0"),
     task.TaskUnblocked(task_id="t1"),
@@ -428,6 +429,7 @@ EVENTS = (
         capabilities=("qubo",),
         priority=3,
         budget_seconds=60.0,
+        units=2.0,
     ),
     task.TaskStalled(task_id="t1", reason="skills_missing"),
     task.BidPlaced(

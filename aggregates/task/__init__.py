@@ -86,6 +86,7 @@ from aggregates.task.state import (
 from aggregates.task.submission import (
     asked_digest,
     documents_fit,
+    skills_needed,
     submission_faults,
     submit,
     unblock,
@@ -95,6 +96,7 @@ from aggregates.task.terms import (
     BUDGET_GRACE_SECONDS,
     ENDED,
     HELD,
+    SPECIALISTS,
     TAKEN_MAX,
     VOID_SECONDS_MIN,
     VOIDS_MAX,
@@ -126,6 +128,7 @@ __all__ = [
     "EVENTS",
     "HELD",
     "RULES",
+    "SPECIALISTS",
     "TAKEN_MAX",
     "VOIDS_MAX",
     "VOID_SECONDS_MIN",
@@ -197,11 +200,12 @@ __all__ = [
     "is_closed",
     "is_taken",
     "late_reports_due",
+    "skills_needed",
     "stream",
     "submission_faults",
 ]
 
-RULES = 2
+RULES = 3
 
 
 def stream(task_id: str) -> str:

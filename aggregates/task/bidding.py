@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from aggregates.task.commands import AwardTask, NoteStall, OpenBook, PlaceBid, RefuseBid, WithdrawBid
-from aggregates.task.eligibility import LASTING, Wanted, fit, unfit, wanted
+from aggregates.task.eligibility import LASTING, STALLS, Wanted, fit, unfit, wanted
 from aggregates.task.events import (
     BidPlaced,
     BidRefused,
@@ -16,8 +16,9 @@ from aggregates.task.events import (
     TaskStalled,
 )
 from aggregates.task.state import Task, standing_bid
-from aggregates.task.terms import VOID_SECONDS_MIN, VOIDS_MAX, StallReason, VoidReason
-from aggregates.values.ranking import Ranked, rank
+from aggregates.task.terms import SPECIALISTS, VOID_SECONDS_MIN, VOIDS_MAX, VoidReason
+from aggregates.values.price_list import price_of
+from aggregates.values.ranking import FULL, Ranked, rank
 from aggregates.values.skills import missing
 from runtime.errors import Refused
 
@@ -38,6 +39,7 @@ def open_book(task: Task, command: OpenBook) -> Sequence[TaskEvent]:
             capabilities=task.capabilities,
             priority=task.priority,
             budget_seconds=task.budget_seconds,
+            units=task.units,
         )
     ]
 
@@ -47,12 +49,20 @@ def note_stall(task: Task, command: NoteStall) -> Sequence[TaskEvent]:
     against = {unfit(one, asked, LASTING) for one in command.candidates}
     if None in against:
         raise Refused("somebody_fits", command.task_id)
-    reason: StallReason = "all_excluded" if "excluded" in against else "skills_missing"
+    # How far those have come who came farthest.
+    reason = next((stall for unfit_for, stall in STALLS if unfit_for in against), STALLS[-1][1])
     return [] if task.stalled == reason else [TaskStalled(task_id=command.task_id, reason=reason)]
 
 
 def _wanted(task: Task, command: OpenBook | NoteStall) -> Wanted:
-    return wanted(task.capabilities, task.independent_of, command.doers)
+    return wanted(
+        task.capabilities,
+        task.independent_of,
+        command.doers,
+        units=task.units,
+        skills=task.skills,
+        regions=task.regions,
+    )
 
 
 def answer(task: Task, command: PlaceBid | WithdrawBid | RefuseBid) -> Sequence[TaskEvent]:
@@ -89,7 +99,7 @@ def _place_bid(task: Task, command: PlaceBid) -> Sequence[TaskEvent]:
         task_id=command.task_id,
         round=task.round,
         agent_id=command.agent_id,
-        price=command.price,
+        price=_price(task, command),
         eta_seconds=command.eta_seconds,
         confidence=command.confidence,
         capacity_offer=command.capacity_offer,
@@ -99,12 +109,28 @@ def _place_bid(task: Task, command: PlaceBid) -> Sequence[TaskEvent]:
     return [] if standing_bid(placed) in task.bids else [placed]
 
 
+def _price(task: Task, command: PlaceBid) -> float:
+    if command.price is not None:
+        return command.price
+    if command.listed is None:
+        raise Refused("price_missing", f"{command.agent_id} has no price list to take it from", status=422)
+    return price_of(command.listed, (task.task_type.value, *task.capabilities))
+
+
 def award(task: Task, command: AwardTask) -> Sequence[TaskEvent]:
     answered = {bid.agent_id for bid in task.bids} | set(task.refused)
     if command.at < task.closes_at and missing(task.eligible, answered):
         raise Refused("book_open", f"not all eligible agents of {command.task_id} have answered")
     topics = (task.task_type.value, *task.capabilities)
-    ranking = rank(task.bids, command.bidders, at=command.at, budget_seconds=task.budget_seconds, topics=topics)
+    ranking = rank(
+        task.bids,
+        command.bidders,
+        at=command.at,
+        budget_seconds=task.budget_seconds,
+        topics=topics,
+        units=task.units,
+        specialist_type=SPECIALISTS[task.task_type],
+    )
     if not ranking or ranking[0].lost:
         return _void(task, command, ranking)
     best = ranking[0]
@@ -125,6 +151,7 @@ def award(task: Task, command: AwardTask) -> Sequence[TaskEvent]:
             ranking=ranking,
             reason=_why(ranking),
             confidence=bid.confidence if facts.recent is not None else None,
+            units=task.units,
         )
     ]
 
@@ -144,7 +171,7 @@ def _void(task: Task, command: AwardTask, ranking: tuple[Ranked, ...]) -> Sequen
     if not ranking:
         reason = "no_bids" if missing(task.eligible, task.refused) else "all_refused"
     # A book that found everybody busy says nothing against the task.
-    voids = task.voids + (not any(ranked.lost == "slots_full" for ranked in ranking))
+    voids = task.voids + (not any(ranked.lost in FULL for ranked in ranking))
     since = task.voids_since if task.voids else command.at
     voided = BookVoided(
         task_id=command.task_id, round=task.round, reason=reason, voids=voids, since=since, ranking=ranking

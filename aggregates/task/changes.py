@@ -45,6 +45,9 @@ def requeue(task: Task, command: RequeueTask) -> Sequence[TaskEvent]:
             requeued_at=command.at,
             reason=command.reason,
             data_subject=task.data_subject,
+            units=task.units,
+            skills=task.skills,
+            regions=task.regions,
         )
     ]
 

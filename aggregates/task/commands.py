@@ -26,8 +26,10 @@ from aggregates.task.terms import (
 from aggregates.values.document import Document
 from aggregates.values.ids import AgentId, DataSubject, TaskId
 from aggregates.values.numbers import Count, Instant, NonNegative, Positive, Priority, Share, Token
+from aggregates.values.price_list import ListedPrices
 from aggregates.values.ranking import BidderFacts
-from aggregates.values.skills import Skills
+from aggregates.values.skill_terms import SkillNeeds
+from aggregates.values.skills import Regions, Skills
 from aggregates.values.text import Note
 from runtime.records import Command, House, Personal
 
@@ -35,6 +37,8 @@ from runtime.records import Command, House, Personal
 class SubmitTask(Command[TaskAccepted], frozen=True, kw_only=True):
     """Somebody wants work done. Sent by an enrolment, operator or admin key.
 
+    `skills` asks for some in a version or with attributes, and their names are needed as those in `capabilities` are; with
+    `regions`, only an agent in one of these may do it.
     `independent_of` names dependencies whose doers may not do this task. Budget and attempts are as much as the node allows where none
     are asked for, and its book is open for `BIDDING_SECONDS`. With a `data_subject`, description, payload, result and reasons are that
     person's data: they are encrypted, and can be erased.
@@ -60,6 +64,8 @@ class SubmitTask(Command[TaskAccepted], frozen=True, kw_only=True):
     payload: Personal[Document] = field(default_factory=dict)
     attempts_max: Attempts | None = None
     data_subject: DataSubject = ""
+    skills: SkillNeeds = ()
+    regions: Regions = ()
     submitted_by: House[str] = ""
     dependency_facts: House[tuple[DependencyFact, ...]] = ()
     submitted_with: House[Links] = ()
@@ -117,16 +123,20 @@ class NoteStall(Command[None], frozen=True, kw_only=True):
 
 
 class PlaceBid(Command[BidAccepted], frozen=True, kw_only=True):
-    """An agent offers to do the task; a second bid of the same agent replaces its first. Sent by the agent itself."""
+    """An agent offers to do the task; a second bid of the same agent replaces its first. Sent by the agent itself.
+
+    Where it names no price, its list does: the coordinator sets `listed`.
+    """
 
     task_id: TaskId
     agent_id: House[AgentId]
     round: Round = 0
-    price: NonNegative
+    price: NonNegative | None = None
     eta_seconds: Positive
     confidence: Share = 1.0
     capacity_offer: NonNegative = 0.0
     expires_at: Instant | None = None
+    listed: House[ListedPrices | None] = None
 
 
 class WithdrawBid(Command[BidAccepted], frozen=True, kw_only=True):

@@ -7,10 +7,15 @@ belongs: a reason that an agent can do nothing about comes before one that passe
 from collections.abc import Callable, Iterable, Sequence
 from typing import Literal, NamedTuple
 
-from aggregates.task.terms import Candidate, Doer
+from aggregates.task.terms import Candidate, Doer, StallReason
+from aggregates.values.capacity import fits
+from aggregates.values.skill_terms import SkillNeed, serve
 
-Unfit = Literal["skill_missing", "excluded", "slots_full"]
-"""Why an agent can't be called: it lacks a skill; it did what the task must be independent of; it has no free slot."""
+Unfit = Literal[
+    "skill_missing", "skill_unfit", "region_elsewhere", "excluded", "capacity_small", "slots_full", "capacity_full"
+]
+"""Why an agent can't be called: it lacks a skill, or has it in another version or with other attributes; it is in another region; it did
+what the task must be independent of; it could never hold so many units; it has no free slot, or not so many units left."""
 
 
 class Wanted(NamedTuple):
@@ -18,6 +23,9 @@ class Wanted(NamedTuple):
 
     capabilities: frozenset[str]
     excluded: frozenset[str]
+    units: float = 0.0
+    skills: tuple[SkillNeed, ...] = ()
+    regions: tuple[str, ...] = ()
 
 
 Predicate = Callable[[Candidate, Wanted], bool]
@@ -28,25 +36,64 @@ def _skill_missing(candidate: Candidate, wanted: Wanted) -> bool:
     return not wanted.capabilities.issubset(candidate.capabilities)
 
 
+def _skill_unfit(candidate: Candidate, wanted: Wanted) -> bool:
+    return not serve(candidate.skills, wanted.skills)
+
+
+def _region_elsewhere(candidate: Candidate, wanted: Wanted) -> bool:
+    return bool(wanted.regions) and candidate.region not in wanted.regions
+
+
 def _excluded(candidate: Candidate, wanted: Wanted) -> bool:
     return candidate.agent_id in wanted.excluded
+
+
+def _capacity_small(candidate: Candidate, wanted: Wanted) -> bool:
+    return not fits(wanted.units, candidate.max_capacity, 0.0)
+
+
+def _capacity_full(candidate: Candidate, wanted: Wanted) -> bool:
+    return not fits(wanted.units, candidate.max_capacity, candidate.used)
 
 
 def _slots_full(candidate: Candidate, wanted: Wanted) -> bool:
     return candidate.running >= candidate.slots
 
 
-LASTING: Reasons = (("skill_missing", _skill_missing), ("excluded", _excluded))
+LASTING: Reasons = (
+    ("skill_missing", _skill_missing),
+    ("skill_unfit", _skill_unfit),
+    ("region_elsewhere", _region_elsewhere),
+    ("excluded", _excluded),
+    ("capacity_small", _capacity_small),
+)
 """What holds whether an agent is busy or not."""
 
-REASONS: Reasons = (*LASTING, ("slots_full", _slots_full))
+REASONS: Reasons = (*LASTING, ("slots_full", _slots_full), ("capacity_full", _capacity_full))
 """All that speaks against an agent."""
 
+STALLS: Sequence[tuple[Unfit, StallReason]] = (
+    ("capacity_small", "capacity_missing"),
+    ("excluded", "all_excluded"),
+    ("region_elsewhere", "region_missing"),
+    ("skill_unfit", "skills_unfit"),
+    ("skill_missing", "skills_missing"),
+)
+"""What a task lacks where the agents that come nearest to it come so far."""
 
-def wanted(capabilities: Iterable[str], independent_of: Sequence[str], doers: Iterable[Doer]) -> Wanted:
+
+def wanted(
+    capabilities: Iterable[str],
+    independent_of: Sequence[str],
+    doers: Iterable[Doer],
+    *,
+    units: float = 0.0,
+    skills: tuple[SkillNeed, ...] = (),
+    regions: tuple[str, ...] = (),
+) -> Wanted:
     """What a task with these skills, independent of those tasks, asks for, where these did them."""
     excluded = frozenset(doer.agent_id for doer in doers if doer.task_id in independent_of)
-    return Wanted(frozenset(capabilities), excluded)
+    return Wanted(frozenset(capabilities), excluded, units, skills, regions)
 
 
 def unfit(candidate: Candidate, wanted: Wanted, reasons: Reasons = REASONS) -> Unfit | None:

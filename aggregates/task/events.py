@@ -6,6 +6,7 @@ from aggregates.task.terms import Doer, StallReason, TaskType, VoidReason
 from aggregates.values.document import Document
 from aggregates.values.ids import AgentId, TaskId
 from aggregates.values.ranking import Ranked
+from aggregates.values.skill_terms import SkillNeed
 from runtime.records import Event, Personal
 
 
@@ -31,6 +32,11 @@ class TaskSubmitted(Event, frozen=True, kw_only=True):
     digest: Personal[bytes]
     """The sha256 of what was asked for, so that the same submission heard twice is known."""
     data_subject: str = ""
+    units: float = 0.0
+    """How much of an agent's capacity it takes, from the award to the end of the lease."""
+    skills: tuple[SkillNeed, ...] = ()
+    """What it needs beyond the names, which are among the capabilities."""
+    regions: tuple[str, ...] = ()
 
 
 class DependencyMet(Event, frozen=True, kw_only=True):
@@ -54,6 +60,7 @@ class BookOpened(Event, frozen=True, kw_only=True):
     capabilities: tuple[str, ...]
     priority: int
     budget_seconds: float
+    units: float = 0.0
 
 
 class TaskStalled(Event, frozen=True, kw_only=True):
@@ -117,6 +124,7 @@ class TaskAwarded(Event, frozen=True, kw_only=True):
     reason: str
     confidence: float | None = None
     """As the winner stated it; in earlier records its term in the ranking is that."""
+    units: float = 0.0
 
     @property
     def stated_confidence(self) -> float:
@@ -221,6 +229,9 @@ class TaskRequeued(Event, frozen=True, kw_only=True):
     requeued_at: float
     reason: Personal[str]
     data_subject: str = ""
+    units: float = 0.0
+    skills: tuple[SkillNeed, ...] = ()
+    regions: tuple[str, ...] = ()
 
 
 class TaskExpired(Event, frozen=True, kw_only=True):

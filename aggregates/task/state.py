@@ -29,6 +29,7 @@ from aggregates.task.events import (
 )
 from aggregates.task.terms import OVER_BUDGET, TAKEN_MAX, Stage, TaskType
 from aggregates.values.ranking import Bid
+from aggregates.values.skill_terms import SkillNeed
 from runtime.records import State
 
 
@@ -53,6 +54,9 @@ class Task(State, frozen=True, kw_only=True):
     budget_seconds: float = 0.0
     bidding_seconds: float = 0.0
     deadline: float | None = None
+    units: float = 0.0
+    skills: tuple[SkillNeed, ...] = ()
+    regions: tuple[str, ...] = ()
     attempts_max: int = 1
     attempt: int = 0
     """Awards so far; the last award's token is the same number."""
@@ -160,6 +164,9 @@ def _submitted(event: TaskSubmitted) -> Task:
         budget_seconds=event.budget_seconds,
         bidding_seconds=event.bidding_seconds,
         deadline=event.deadline,
+        units=event.units,
+        skills=event.skills,
+        regions=event.regions,
         attempts_max=event.attempts_max,
         data_subject=event.data_subject,
     )

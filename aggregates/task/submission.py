@@ -7,7 +7,9 @@ from aggregates.task.commands import SubmitTask, UnblockTask
 from aggregates.task.events import DependencyMet, TaskEvent, TaskSubmitted, TaskUnblocked
 from aggregates.task.state import Task
 from aggregates.task.terms import BIDDING_SECONDS, ENDED, Stage
+from aggregates.values.capacity import resource_faults, units_of
 from aggregates.values.document import encoded, faults
+from aggregates.values.skill_terms import need_faults, needs_in_order
 from aggregates.values.skills import missing
 from runtime.errors import Refused
 from runtime.records import HOUSE, marked
@@ -23,7 +25,15 @@ def asked_digest(command: SubmitTask) -> bytes:
     asked = {name: getattr(command, name) for name in ASKED}
     if not command.data_subject:
         del asked["data_subject"]  # there was no such field in earlier submissions
+    for name in ("skills", "regions"):
+        if not asked[name]:
+            del asked[name]
     return sha256(encoded(asked)).digest()
+
+
+def skills_needed(command: SubmitTask) -> tuple[str, ...]:
+    """The names of all skills that are asked for."""
+    return tuple(sorted({*command.capabilities, *(need.name for need in command.skills)}))
 
 
 def documents_fit(command: SubmitTask) -> bool:
@@ -42,7 +52,7 @@ def submit(command: SubmitTask) -> Sequence[TaskEvent]:
             task_id=command.task_id,
             task_type=command.task_type,
             description=command.description,
-            capabilities=tuple(sorted(set(command.capabilities))),
+            capabilities=skills_needed(command),
             requirements=command.requirements,
             priority=command.priority,
             dependencies=tuple(sorted(set(command.dependencies))),
@@ -58,6 +68,9 @@ def submit(command: SubmitTask) -> Sequence[TaskEvent]:
             submitted_at=command.at,
             digest=asked_digest(command),
             data_subject=command.data_subject,
+            units=units_of(command.requirements),
+            skills=needs_in_order(command.skills),
+            regions=tuple(sorted(set(command.regions))),
         )
     ]
 
@@ -79,6 +92,7 @@ def submission_faults(command: SubmitTask) -> list[tuple[str, str]]:
     if command.skills_never_offered:
         text = f"no agent has ever offered {', '.join(command.skills_never_offered)}"
         found.append(("skill_unknown", text))
+    found += [("range_unfit", fault) for fault in need_faults(command.skills)]
     if command.deadline is not None and command.deadline <= command.at:
         found.append(("deadline_passed", f"{command.at - command.deadline:.0f} s ago"))
     if (command.budget_seconds or 0) > command.budget_seconds_max:
@@ -88,6 +102,7 @@ def submission_faults(command: SubmitTask) -> list[tuple[str, str]]:
     if (command.attempts_max or 0) > command.attempts_allowed:
         found.append(("attempts_too_many", f"{command.attempts_allowed} is the most"))
     found += [("requirements_unfit", fault) for fault in faults("requirements", command.requirements)]
+    found += [("resources_unfit", fault) for fault in resource_faults(command.requirements)]
     found += [("payload_unfit", fault) for fault in faults("payload", command.payload)]
     return found
 

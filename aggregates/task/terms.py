@@ -5,7 +5,10 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from aggregates.values.agent_types import AgentType
 from aggregates.values.ids import AgentId, TaskId
+from aggregates.values.skill_terms import SkillOffer
+from aggregates.values.task_types import TaskType as TaskType
 
 VOIDS_MAX = 50
 """How many books in a row may find no winner before the task is given up."""
@@ -30,18 +33,18 @@ Round = Annotated[int, Meta(ge=0, le=2**31)]
 """A book's number within its task, from 1; 0 in a command stands for the book that is open now."""
 
 
-class TaskType(StrEnum):
-    """What kind of work it is; any agent with the skills may bid."""
-
-    ANALYSIS = "analysis"
-    TESTING = "testing"
-    TRANSFORMATION = "transformation"
-    BUG_FIX = "bug_fix"
-    MONITORING = "monitoring"
-    DEPLOYMENT = "deployment"
-    SECURITY_SCAN = "security_scan"
-    OPTIMIZATION = "optimization"
-    VERIFICATION = "verification"
+SPECIALISTS = {
+    TaskType.ANALYSIS: AgentType.DECISION_ENGINE,
+    TaskType.TESTING: AgentType.QA_AUTOMATION,
+    TaskType.TRANSFORMATION: AgentType.TRANSFORMATION,
+    TaskType.BUG_FIX: AgentType.BUG_FIXING,
+    TaskType.MONITORING: AgentType.MONITORING,
+    TaskType.DEPLOYMENT: AgentType.OPERATIONS,
+    TaskType.SECURITY_SCAN: AgentType.SECURITY,
+    TaskType.OPTIMIZATION: AgentType.PERFORMANCE,
+    TaskType.VERIFICATION: AgentType.QA_AUTOMATION,
+}
+"""Agents of which type are specialists of a kind of work without saying so; whoever has the skills may bid."""
 
 
 class Stage(StrEnum):
@@ -72,8 +75,9 @@ ENDED = (Stage.COMPLETED, Stage.FAILED, Stage.CANCELLED, Stage.EXPIRED, Stage.DE
 """Nothing follows any more."""
 
 VoidReason = Literal["no_bids", "all_refused", "none_fit"]
-StallReason = Literal["skills_missing", "all_excluded"]
-"""Nobody has the skills; or all who have them did what the task must be independent of."""
+StallReason = Literal["skills_missing", "all_excluded", "capacity_missing", "skills_unfit", "region_missing"]
+"""Nobody has the skills, or none in such a version or with such attributes, or none in the regions; or all who have them did what the task
+must be independent of; or none of them could ever hold as many units."""
 
 
 class TaskAccepted(Struct, frozen=True, kw_only=True):
@@ -134,6 +138,13 @@ class Candidate(Struct, frozen=True, kw_only=True):
     capabilities: tuple[str, ...]
     slots: int
     running: int
+    max_capacity: float | None = None
+    """None in records from before units were counted."""
+    used: float = 0.0
+    skills: tuple[SkillOffer, ...] = ()
+    """What shows that it has the skills that the task needs in a version or with attributes."""
+    region: str = ""
+    """Told where the task asks for some."""
     position: int
 
 

@@ -11,6 +11,8 @@ from typing import Literal, NamedTuple
 
 from msgspec import Struct
 
+from aggregates.values.agent_types import AgentType
+from aggregates.values.capacity import fits
 from aggregates.values.reputation import Recent, faded, tick_of
 
 LOAD_WEIGHT, PERFORMANCE_WEIGHT, SUCCESS_WEIGHT, RESPONSE_WEIGHT = 0.3, 0.25, 0.25, 0.2
@@ -19,8 +21,11 @@ AGENT_SHARE = 0.5
 SPECIALIST_BONUS = 0.05
 SCORE_DIGITS = 6
 
-Fault = Literal["", "agent_gone", "slots_full", "bid_expired", "eta_over_budget"]
+Fault = Literal["", "agent_gone", "slots_full", "capacity_full", "bid_expired", "eta_over_budget"]
 """Why a bid cannot win; empty when it can."""
+
+FULL = ("slots_full", "capacity_full")
+"""The agent could have done it at another time."""
 
 
 class Bid(Struct, frozen=True, kw_only=True):
@@ -46,6 +51,8 @@ class BidderFacts(Struct, frozen=True, kw_only=True, omit_defaults=True):
     slots: int
     running: int
     lease_seconds: float
+    agent_type: AgentType | None = None
+    """None in records from before it made a specialist."""
     specializations: tuple[str, ...] = ()
     completed: int = 0
     failed: int = 0
@@ -53,6 +60,9 @@ class BidderFacts(Struct, frozen=True, kw_only=True, omit_defaults=True):
     answers: int = 0
     answer_seconds_sum: float = 0.0
     recent: Recent | None = None
+    max_capacity: float | None = None
+    """None in records from before units were counted."""
+    used: float = 0.0
     position: int
 
 
@@ -114,23 +124,36 @@ def agent_terms(facts: BidderFacts, at: float) -> AgentTerms:
 
 
 def rank(
-    bids: Sequence[Bid], bidders: Iterable[BidderFacts], *, at: float, budget_seconds: float, topics: Iterable[str]
+    bids: Sequence[Bid],
+    bidders: Iterable[BidderFacts],
+    *,
+    at: float,
+    budget_seconds: float,
+    topics: Iterable[str],
+    units: float = 0.0,
+    specialist_type: AgentType | None = None,
 ) -> tuple[Ranked, ...]:
-    """The bids from best to worst, those that cannot win last; `topics` are the task's type and skills."""
+    """The bids from best to worst, those that cannot win last; `topics` are the task's type and skills, `units` what it takes.
+
+    Specialists are those that name one of the topics among their specializations, and agents of the `specialist_type`.
+    """
     facts_by_agent = {facts.agent_id: facts for facts in bidders}
     subjects = frozenset(topics)
     fit: list[tuple[Bid, BidderFacts]] = []
     losers: list[Ranked] = []
     for bid in bids:
         facts = facts_by_agent.get(bid.agent_id)
-        fault = _fault(bid, facts, at, budget_seconds)
+        fault = _fault(bid, facts, at, budget_seconds, units)
         if fault or facts is None:
             losers.append(Ranked(agent_id=bid.agent_id, lost=fault))
         else:
             fit.append((bid, facts))
     lowest = min([bid.price for bid, _ in fit], default=0.0)
     quickest = min([bid.eta_seconds for bid, _ in fit], default=0.0)
-    scored = [(bid, _scored(bid, facts, lowest, quickest, subjects, at)) for bid, facts in fit]
+    scored = [
+        (bid, _scored(bid, facts, lowest, quickest, _is_specialist(facts, subjects, specialist_type), at))
+        for bid, facts in fit
+    ]
     scored.sort(key=_order)
     losers.sort(key=_name)
     return (*(ranked for _, ranked in scored), *losers)
@@ -145,45 +168,55 @@ def _order(scored: tuple[Bid, Ranked]) -> tuple[float, float, float, float, floa
     return (-ranked.score, *_ties(bid))
 
 
-def _agent_gone(_: Bid, facts: BidderFacts | None, at: float, budget_seconds: float) -> bool:
+def _agent_gone(_: Bid, facts: BidderFacts | None, at: float, budget_seconds: float, units: float) -> bool:
     return facts is None
 
 
-def _slots_full(_: Bid, facts: BidderFacts | None, at: float, budget_seconds: float) -> bool:
+def _slots_full(_: Bid, facts: BidderFacts | None, at: float, budget_seconds: float, units: float) -> bool:
     return facts is not None and facts.running >= facts.slots
 
 
-def _bid_expired(bid: Bid, _: BidderFacts | None, at: float, budget_seconds: float) -> bool:
+def _capacity_full(_: Bid, facts: BidderFacts | None, at: float, budget_seconds: float, units: float) -> bool:
+    return facts is not None and not fits(units, facts.max_capacity, facts.used)
+
+
+def _bid_expired(bid: Bid, _: BidderFacts | None, at: float, budget_seconds: float, units: float) -> bool:
     return bid.expires_at is not None and bid.expires_at < at
 
 
-def _eta_over_budget(bid: Bid, _: BidderFacts | None, at: float, budget_seconds: float) -> bool:
+def _eta_over_budget(bid: Bid, _: BidderFacts | None, at: float, budget_seconds: float, units: float) -> bool:
     return bid.eta_seconds > budget_seconds
 
 
-FAULTS: Sequence[tuple[Fault, Callable[[Bid, BidderFacts | None, float, float], bool]]] = (
+FAULTS: Sequence[tuple[Fault, Callable[[Bid, BidderFacts | None, float, float, float], bool]]] = (
     ("agent_gone", _agent_gone),
     ("slots_full", _slots_full),
+    ("capacity_full", _capacity_full),
     ("bid_expired", _bid_expired),
     ("eta_over_budget", _eta_over_budget),
 )
 """Why a bid cannot win, in the order in which it is asked."""
 
 
-def _fault(bid: Bid, facts: BidderFacts | None, at: float, budget_seconds: float) -> Fault:
+def _fault(bid: Bid, facts: BidderFacts | None, at: float, budget_seconds: float, units: float) -> Fault:
     """The first fault that a bid has; empty where it has none."""
     for fault, holds in FAULTS:
-        if holds(bid, facts, at, budget_seconds):
+        if holds(bid, facts, at, budget_seconds, units):
             return fault
     return ""
 
 
-def _scored(bid: Bid, facts: BidderFacts, lowest: float, quickest: float, topics: frozenset[str], at: float) -> Ranked:
+def _is_specialist(facts: BidderFacts, topics: frozenset[str], specialist_type: AgentType | None) -> bool:
+    if specialist_type is not None and facts.agent_type is specialist_type:
+        return True
+    return not topics.isdisjoint(facts.specializations)
+
+
+def _scored(bid: Bid, facts: BidderFacts, lowest: float, quickest: float, specialist: bool, at: float) -> Ranked:
     price_term = lowest / bid.price if bid.price else 1.0
     speed_term = quickest / bid.eta_seconds
     agent = agent_terms(facts, at)
     confidence_term = bid.confidence * agent.trust
-    specialist = not topics.isdisjoint(facts.specializations)
     offer = PRICE_WEIGHT * price_term + SPEED_WEIGHT * speed_term + CONFIDENCE_WEIGHT * confidence_term
     score = AGENT_SHARE * agent.score + (1 - AGENT_SHARE) * offer + (SPECIALIST_BONUS if specialist else 0.0)
     return Ranked(

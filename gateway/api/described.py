@@ -147,12 +147,15 @@ OPERATIONS: dict[str, Operation] = {
     "subjects.erasure": Operation(
         "erase_personal_data", ("subject_unreadable", "subject_unknown", "422 keys_too_many", "insufficient_storage")
     ),
-    "agents.register": Operation("register_agent", ("agent_exists", "agent_id_reserved", "agents_too_many", "409 keys_too_many")),
+    "agents.register": Operation(
+        "register_agent", ("agent_exists", "agent_id_reserved", "agents_too_many", "409 keys_too_many",
+         "skills_unlisted", "heartbeat_timeout_unfit", "prices_unlisted")
+    ),
     "agents.page": Operation("list_agents"),
     "agents.find": Operation("get_agent"),
     "standing.reputation": Operation("get_reputation"),
     "standing.timeline": Operation("list_agent_timeline"),
-    "agents.update": Operation("update_agent", AGENT_GONE),
+    "agents.update": Operation("update_agent", (*AGENT_GONE, "skills_unlisted", "prices_unlisted")),
     "agents.drain": Operation("drain_agent", AGENT_GONE),
     "agents.deregister": Operation("deregister_agent", AGENT_GONE),
     "agents.heartbeat": Operation("send_heartbeat", AGENT_GONE),
@@ -160,7 +163,8 @@ OPERATIONS: dict[str, Operation] = {
         "submit_task",
         (
             "task_exists", "dependency_unknown", "dependency_failed", "independence_unclear", "skill_unknown", "422 deadline_passed",
-            "budget_too_long", "bidding_too_long", "attempts_too_many", "requirements_unfit", "payload_unfit",
+            "budget_too_long", "bidding_too_long", "attempts_too_many", "requirements_unfit", "resources_unfit",
+            "range_unfit",            "payload_unfit",
         ),
     ),
     "task_batch.submit": Operation("submit_tasks", ("tasks_unfit",)),
@@ -184,7 +188,7 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "bids.page": Operation("list_bids"),
     "bids.place": Operation(
-        "place_bid", ("task_unknown", "agent_not_eligible", "book_closed", "bid_expired", "eta_past_deadline", *AGENT_GONE)
+        "place_bid", ("task_unknown", "agent_not_eligible", "book_closed", "bid_expired", "price_missing", "eta_past_deadline", *AGENT_GONE)
     ),
     "bids.withdraw": Operation("withdraw_bid", ("task_unknown", "agent_not_eligible", "bid_unknown", "book_closed")),
     "bids.refuse": Operation("refuse_bid", ("task_unknown", "agent_not_eligible", "book_closed")),

@@ -13,6 +13,7 @@ from aggregates.values.document import Document
 from aggregates.values.qubo import Format, Sense
 from aggregates.values.ranking import Ranked
 from aggregates.values.roles import Permission, Role
+from aggregates.values.skill_terms import SkillNeed, SkillOffer
 from projections import agent_timeline
 
 
@@ -25,7 +26,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Agent(Row, frozen=True, kw_only=True):
-    """An agent: what it offers, where it stands, how many tasks it holds (`running`), and what came of its work."""
+    """An agent: what it offers, where it stands, how many tasks it holds (`running`) and what they take of `max_capacity`
+    (`used_capacity`), and what came of its work."""
 
     agent_id: str
     name: str
@@ -33,6 +35,9 @@ class Agent(Row, frozen=True, kw_only=True):
     status: agent.Stage
     capabilities: list[str]
     specializations: list[str]
+    skills: list[SkillOffer]
+    region: str
+    prices: dict[str, float]
     max_capacity: float
     slots: int
     price: float
@@ -52,6 +57,7 @@ class Agent(Row, frozen=True, kw_only=True):
     last_event_at: float
     last_heard_at: float
     running: int
+    used_capacity: float
 
 
 class AgentMoment(Row, frozen=True, kw_only=True):
@@ -95,13 +101,16 @@ class Bid(Row, frozen=True, kw_only=True):
 
 class Task(Row, frozen=True, kw_only=True):
     """A task without its long fields. `agent_id` and `token` tell who holds it, or held it when it ended; `waiting` counts the
-    dependencies that are not complete, the place in line counts from `waits_since`."""
+    dependencies that are not complete, the place in line counts from `waits_since`; `units` is how much of an agent's capacity it takes."""
 
     task_id: str
     task_type: task.TaskType
     stage: task.Stage
     description: str
     capabilities: list[str]
+    units: float
+    skills: list[SkillNeed]
+    regions: list[str]
     priority: int
     dependencies: list[str]
     independent_of: list[str]

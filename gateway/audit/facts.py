@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from agents.calls import CALL_CHARACTERS_MAX, CANDIDATES_MAX
+from agents.calls import called_max, distance
 from agents.open_tasks import ENDED_MAX, SKILLS_MAX
 from aggregates import qubo_problem as problems
 from aggregates import task as tasks
@@ -37,9 +37,13 @@ from aggregates.task import (
     TaskSubmitted,
     UnblockTask,
     WithdrawBid,
+    skills_needed,
 )
+from aggregates.values.capacity import fits
+from aggregates.values.price_list import about
 from aggregates.values.ranking import BidderFacts
 from aggregates.values.reputation import Recent
+from aggregates.values.skill_terms import evidence, serve
 from gateway.audit.ledger import Account, Books, Standing
 from gateway.audit.look_ups import LookUps
 from runtime.differences import unpacked
@@ -51,6 +55,9 @@ FALSE_FACTS_MAX = 1000
 
 WORDS = (PlaceBid, WithdrawBid, RefuseBid, StartTask, CompleteTask, FailTask)
 """What an agent says itself: whoever says it is heard from."""
+
+RULES_WITH_UNITS = 3
+"""The rules of tasks from which on commands tell the capacity of agents."""
 
 NOBODY = "nobody by that name"
 
@@ -95,6 +102,7 @@ class Facts:
             NoteStall: self._stall,
             RequeueTask: self._offer_again,
             AwardTask: self._award,
+            PlaceBid: self._priced,
             ExpireLease: self._silence_of_holder,
             SuspectAgent: self._silence,
             ClearAgent: self._sign_of_life,
@@ -182,7 +190,7 @@ class Facts:
             self._submitted_with(name)
         offered = books.names_by_skill
         if offered and len(offered) < SKILLS_MAX:
-            never = tuple(skill for skill in sorted({*command.capabilities}) if skill not in offered)
+            never = tuple(skill for skill in skills_needed(command) if skill not in offered)
             self._check("skills_never_offered", tuple(sorted(command.skills_never_offered)), never)
 
     def _dependency(self, task_id: str, stage: Stage, position: int) -> None:
@@ -228,11 +236,17 @@ class Facts:
         if task is None:
             return
         excluded = {doer.agent_id for doer in command.doers}
-        free = {name: one for name, one in books.able(task.capabilities) if one.is_free and name not in excluded}
+        free = {
+            name: one
+            for name, one in books.able(task.capabilities)
+            if one.is_free
+            and name not in excluded
+            and fits(task.units, one.profile.max_capacity, one.used)
+            and _meets(one, task)
+        }
         called = {candidate.agent_id for candidate in command.candidates}
-        most = min(CANDIDATES_MAX, CALL_CHARACTERS_MAX // max(1, sum(map(len, task.capabilities))))
         left_out = sorted(free.keys() - called)
-        if len(called) >= most:
+        if len(called) >= called_max(task.capabilities, task.skills):
             # The least loaded are called where there are too many: nobody who is left out may be less loaded than one who is called.
             busiest = max((candidate.running for candidate in command.candidates), default=0)
             left_out = [name for name in left_out if free[name].running < busiest]
@@ -243,7 +257,12 @@ class Facts:
         if task is None:
             return
         called = {candidate.agent_id for candidate in command.candidates}
-        left_out = sorted({name for name, _ in books.able(task.capabilities)} - called)
+        able = dict(books.able(task.capabilities))
+        left_out = sorted(able.keys() - called)
+        if len(called) >= called_max(task.capabilities, task.skills):
+            # Those are named that come nearest: nobody who is left out may come nearer than one who is named.
+            farthest = max(_distance(name, able[name], task, command) for name in called if name in able)
+            left_out = [name for name in left_out if _distance(name, able[name], task, command) < farthest]
         self._check("candidates left out", [], left_out)
 
     def _offer_again(self, command: RequeueTask, _: Books) -> None:
@@ -266,9 +285,18 @@ class Facts:
     def _candidates(self, candidates: Iterable[Candidate], task: Task, books: Books) -> None:
         for said in candidates:
             needed = frozenset(said.capabilities).intersection(task.capabilities)
-            told = (said.position, sorted(needed), said.slots, said.running, True)
-            were = [_as_candidate(one, task) for one in _views(books, said.agent_id)]
+            shown = (*self._capacity_said(said), said.skills, said.region)
+            told = (said.position, sorted(needed), said.slots, said.running, *shown, True)
+            were = [_as_candidate(one, task, self._counts_units()) for one in _views(books, said.agent_id)]
             self._check_one_of(f"candidate {said.agent_id}", told, were)
+
+    def _counts_units(self) -> bool:
+        """Whether the command was decided by rules that know of capacity."""
+        record = self._told.meta.command
+        return record is not None and record.rules >= RULES_WITH_UNITS
+
+    def _capacity_said(self, said: Candidate | BidderFacts) -> tuple[Any, ...]:
+        return (said.max_capacity, said.used) if self._counts_units() else ()
 
     def _doers(self, doers: Sequence[Doer], task: Task) -> None:
         for doer in doers:
@@ -297,14 +325,37 @@ class Facts:
             return
         topics = (task.task_type.value, *task.capabilities)
         for said in command.bidders:
-            told = _told_of_bidder(said, topics)
-            views, has_recent = _views(books, said.agent_id), said.recent is not None
-            were = [_as_bidder(one, topics, has_recent=has_recent) for one in views]
+            counts_units = self._counts_units()
+            kind = (said.agent_type,) if counts_units else ()
+            told = (*_told_of_bidder(said, topics), *self._capacity_said(said), *kind)
+            has_recent = said.recent is not None
+            were = [
+                (
+                    *_as_bidder(one, topics, has_recent=has_recent),
+                    *_capacity(one, counts_units),
+                    *_kind(one, counts_units),
+                )
+                for one in _views(books, said.agent_id)
+            ]
             self._check_one_of(f"bidder {said.agent_id}", told, were)
         named = {one.agent_id for one in command.bidders}
         standings = [(bid.agent_id, books.standing(bid.agent_id)) for bid in task.bids if bid.agent_id not in named]
         left_out = [name for name, one in standings if one is not None and one.is_active]
         self._check("bidders left out", [], left_out)
+
+    def _priced(self, command: PlaceBid, books: Books) -> None:
+        task, said = self._told.before, command.listed
+        if said is None:
+            return
+        if not isinstance(task, Task):
+            self.counts.unknown += 1
+            return
+        topics = (task.task_type.value, *task.capabilities)
+        were = [
+            (one.position, one.profile.price, about(one.profile.prices, topics))
+            for one in _views(books, command.agent_id)
+        ]
+        self._check_one_of("listed", (said.position, said.base, said.prices), were)
 
     # ---- silence
 
@@ -373,9 +424,33 @@ _NONE = Standing(0, Account().profile, 0, Recent(), Recent())
 """How an agent stands that there is not."""
 
 
-def _as_candidate(one: Standing, task: Task) -> tuple[Any, ...]:
+def _as_candidate(one: Standing, task: Task, counts_units: bool) -> tuple[Any, ...]:
     needed = sorted(frozenset(one.profile.capabilities).intersection(task.capabilities))
-    return (one.position, needed, one.profile.slots, one.running, one.is_active)
+    shown = (*_capacity(one, counts_units), evidence(task.skills, one.profile.skills), _region(one, task))
+    return (one.position, needed, one.profile.slots, one.running, *shown, one.is_active)
+
+
+def _kind(one: Standing, counts_units: bool) -> tuple[Any, ...]:
+    return (one.profile.agent_type,) if counts_units else ()
+
+
+def _region(one: Standing, task: Task) -> str:
+    return one.profile.region if task.regions else ""
+
+
+def _meets(one: Standing, task: Task) -> bool:
+    """Whether it is what a task asks for beyond the names of skills."""
+    return serve(one.profile.skills, task.skills) and (not task.regions or one.profile.region in task.regions)
+
+
+def _distance(name: str, one: Standing, task: Task, command: NoteStall) -> tuple[bool, bool, bool, float]:
+    excluded = any(doer.agent_id == name for doer in command.doers)
+    serves = serve(one.profile.skills, task.skills)
+    return distance(_meets(one, task), serves, excluded, one.profile.max_capacity)
+
+
+def _capacity(one: Standing, counts_units: bool) -> tuple[Any, ...]:
+    return (one.profile.max_capacity, one.used) if counts_units else ()
 
 
 def _told_of_bidder(said: BidderFacts, topics: Iterable[str]) -> tuple[Any, ...]:

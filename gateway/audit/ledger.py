@@ -36,6 +36,7 @@ from aggregates.task import (
     TaskSubmitted,
     is_taken,
 )
+from aggregates.values.capacity import total
 from aggregates.values.reputation import Recent, gained
 from runtime.records import Event, Meta
 
@@ -53,6 +54,7 @@ class Standing(NamedTuple):
     running: int
     recent: Recent
     counts: Recent
+    used: float = 0.0
 
     @property
     def is_active(self) -> bool:
@@ -80,7 +82,8 @@ class Account:
     def __init__(self) -> None:
         self.position = 0
         self.profile = agents.initial
-        self.held: set[str] = set()
+        self.held: dict[str, float] = {}
+        """The units that each task takes."""
         self.recent = Recent()
         """Its past, as much as is left of it."""
         self.counts = Recent()
@@ -103,6 +106,7 @@ class Account:
             len(self.held),
             self.recent,
             self.counts,
+            total(self.held.values()),
         )
 
     def gain(self, at: float, **gains: float) -> None:
@@ -112,10 +116,20 @@ class Account:
 class Work:
     """An open task, as far as its agents' figures follow from it."""
 
-    __slots__ = ("answered", "assignee", "bidding_seconds", "confidence", "eta_seconds", "is_begun", "opened_at")
+    __slots__ = (
+        "answered",
+        "assignee",
+        "bidding_seconds",
+        "confidence",
+        "eta_seconds",
+        "is_begun",
+        "opened_at",
+        "units",
+    )
 
-    def __init__(self, bidding_seconds: float) -> None:
+    def __init__(self, bidding_seconds: float, units: float) -> None:
         self.bidding_seconds = bidding_seconds
+        self.units = units
         self.opened_at = 0.0
         self.answered: set[str] = set()
         self.assignee = ""
@@ -190,7 +204,7 @@ class Books:
             ):
                 self._change(position, event, meta)
             case TaskSubmitted() | TaskRequeued():
-                self.work[event.task_id] = Work(event.bidding_seconds)
+                self.work[event.task_id] = Work(event.bidding_seconds, event.units)
             case _:
                 work = self.work.get(getattr(event, "task_id", ""))
                 if work is not None:
@@ -276,7 +290,7 @@ class Books:
                 work.assignee, work.eta_seconds = event.agent_id, event.eta_seconds
                 work.confidence, work.is_begun = event.stated_confidence, False
                 if (account := self._touch(event.agent_id, position)) is not None:
-                    account.held.add(event.task_id)
+                    account.held[event.task_id] = work.units
             case TaskStarted():
                 work.is_begun = True
             case LeaseExpired() | TaskFailed(final=False):
@@ -310,7 +324,7 @@ class Books:
         if account is None or task_id not in account.held:
             return
         self._touch(name, position)
-        account.held.remove(task_id)
+        del account.held[task_id]
         if failed_at is not None:
             account.gain(failed_at, stated=work.confidence, failed=1, no_shows=no_shows)
         self._dismiss(name, account)

@@ -11,6 +11,7 @@ import msgspec
 from aggregates.agent import LeaseLeft
 from aggregates.task import TaskType
 from aggregates.values.document import Document
+from aggregates.values.skill_terms import SkillNeed
 from gateway.api.problems import Fault
 from gateway.feeds.frames import FrameId
 
@@ -38,8 +39,10 @@ class Call(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="cal
     attempt: int
     task_type: TaskType
     capabilities: list[str]
+    skills: list[SkillNeed]
     priority: int
     budget_seconds: float
+    units: float
     closes_at: float
     closes_in: float
     description: str

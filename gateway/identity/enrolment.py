@@ -23,6 +23,8 @@ from runtime.errors import Refused
 
 LISTS = frozenset({"capabilities", "specializations"})
 """What the query names with commas."""
+DOCUMENTS = frozenset({"skills", "prices"})
+"""What the query says as JSON."""
 
 
 async def enrol(websocket: WebSocket, node: Compartment, principal: Principal) -> tuple[Principal, str]:
@@ -42,14 +44,20 @@ async def enrol(websocket: WebSocket, node: Compartment, principal: Principal) -
 def _profile(agent_id: str, query: dict[str, str]) -> Any:
     """What the query says of the agent; the rest is as it is for all."""
     query.pop("after", None)
-    said = {name: text.split(",") if name in LISTS else text for name, text in query.items()}
     try:
+        said = {name: _said(name, text) for name, text in query.items()}
         msgspec.convert(agent_id, AgentId)  # it comes from the path, not through the body's type
         return msgspec.convert(
             {"name": agent_id, "agent_type": AgentType.OPERATIONS, **said}, body_type(RegisterAgent), strict=False
         )
-    except msgspec.ValidationError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise Refused("query_invalid", str(error), status=422) from error
+
+
+def _said(name: str, text: str) -> Any:
+    if name in DOCUMENTS:
+        return msgspec.json.decode(text)
+    return text.split(",") if name in LISTS else text
 
 
 async def _once(node: Compartment, principal: Principal, agent_id: str, fields: dict[str, Any]) -> Context:

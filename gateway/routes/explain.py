@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import msgspec
 from sqlalchemy import Connection
 from starlette.responses import Response
 
@@ -16,6 +17,7 @@ from aggregates.agent import stream as stream_of_agent
 from aggregates.task import Stage as TaskStage
 from aggregates.task import stream
 from aggregates.values.roles import Permission
+from aggregates.values.skill_terms import SkillOffer
 from gateway.api.calls import Call, Endpoint, found
 from gateway.api.queries import PAGE, words
 from projections import agents, tasks
@@ -137,6 +139,10 @@ def _agent(row: dict[str, Any]) -> AgentFacts:
         running=row["running"],
         since=row["last_event_at"],
         position=row["last_position"],
+        max_capacity=row["max_capacity"],
+        used=row["used_capacity"],
+        skills=msgspec.convert(row["skills"], tuple[SkillOffer, ...]),
+        region=row["region"],
     )
 
 

@@ -28,6 +28,8 @@ TENANT = "default"
 SKILLS = ("cutting", "sewing", "dyeing")
 PERSONS = ("p1", "p2")
 SLOTS = 2
+UNITS = (20.0, 50.0, 70.0)
+"""What tasks take of an agent, which has the 100 of one that names no capacity: some pairs are too much."""
 """How many tasks an agent may hold at a time."""
 FEED_SECONDS = 8.0
 FEED_EVENTS_MAX = 100
@@ -111,6 +113,7 @@ class Submitter(Client):
             description=planted(task_id) if person else f"{self.name}'s {number}",
             data_subject=person,
             capabilities=(chance.choice(SKILLS),),
+            requirements={"resources": {"memory": UNITS[number % len(UNITS)]}},
             priority=chance.randint(1, 5),
             dependencies=links,
             bidding_seconds=round(chance.uniform(0.5, 5.0), 3),

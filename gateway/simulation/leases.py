@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Sequence
 
-from aggregates.agent import AgentCleared, AgentLost, AgentRegistered, AgentReturned, AgentSuspected
+from aggregates.agent import MAX_CAPACITY, AgentCleared, AgentLost, AgentRegistered, AgentReturned, AgentSuspected
 from aggregates.task import (
     BidPlaced,
     CancelTask,
@@ -35,6 +35,7 @@ def check_leases(world: World, records: Sequence[Recorded], told: Told) -> None:
     """No task is held twice, no token is used twice, nobody but the holder speaks for a task, nobody who was heard from is lost."""
     _check_suspicions(world, records, told)
     holder_by_task: dict[str, tuple[str, int]] = {}
+    units_by_task: dict[str, float] = {}
     token_by_task: defaultdict[str, int] = defaultdict(int)
     for record in records:
         event = record.event
@@ -46,6 +47,9 @@ def check_leases(world: World, records: Sequence[Recorded], told: Told) -> None:
                 holder_by_task[task_id], token_by_task[task_id] = (agent_id, token), token
                 held = sum(holder == agent_id for holder, _ in holder_by_task.values())
                 world.holds("slots_kept", held <= SLOTS, f"{agent_id} {where} holds {held}")
+                units_by_task[task_id] = event.units
+                units = sum(units_by_task[name] for name, (holder, _) in holder_by_task.items() if holder == agent_id)
+                world.holds("capacity_kept", units <= MAX_CAPACITY, f"{agent_id} {where} holds {units:g} units")
             case TaskStarted() | TaskCompleted() | LeaseExpired() | TaskFailed(final=False):
                 _expect(world, holder_by_task.get(event.task_id), (event.agent_id, event.token), where)
         if isinstance(event, ENDS_A_LEASE):

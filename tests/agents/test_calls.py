@@ -1,18 +1,21 @@
 """Calls for proposals: a long queue is passed over quickly, and nobody is called who would not have been."""
 
 import random
+from collections.abc import Iterable, Sequence
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents import calls
+from agents import calls, entries
 from agents.entries import AgentEntry, TaskEntry
 from agents.open_tasks import OpenTasks
 from aggregates import agent as agents
 from aggregates import task as tasks
-from aggregates.task import AwardTask, Doer, OpenBook, Stage, TaskType
+from aggregates.task import AwardTask, Doer, NoteStall, OpenBook, Stage, TaskType
+from aggregates.values.capacity import fits
+from aggregates.values.skill_terms import SkillNeed, SkillOffer, serve
 from aggregates.values.skills import missing
 
 AT = 10.0
@@ -58,7 +61,8 @@ def crowd(chance: random.Random) -> OpenTasks:
     memory = OpenTasks()
     for number in range(chance.randrange(5)):
         skills = tuple(sorted(chance.sample(SKILLS, chance.randrange(1, 3))))
-        memory.agents[f"a{number}"] = agent(f"a{number}", skills, chance.randrange(1, 4))
+        entry = memory.agents[f"a{number}"] = agent(f"a{number}", skills, chance.randrange(1, 4))
+        entry.max_capacity, entry.units_by_task = chance.choice((10.0, 12.3, 99.0)), {"held": chance.choice((0.5, 8.0))}
     for number in range(chance.randrange(40)):
         skills, name = tuple(sorted(chance.sample(SKILLS, chance.randrange(3)))), f"t{number:02}"
         if chance.random() < 0.1:
@@ -69,6 +73,7 @@ def crowd(chance: random.Random) -> OpenTasks:
             memory.tasks[name] = task(name, number, skills, Stage.SUBMITTED, ())
             if chance.random() < 0.2:
                 memory.tasks[name].doers.append(Doer(task_id="t0", agent_id="a0", position=1))
+        memory.tasks[name].units = chance.choice((0.0, 0.0, 3.0, 9.5, 9.51, 11.75, 11.8, 80.0, 100.0))
     return memory
 
 
@@ -82,11 +87,14 @@ def plain_openings(memory: OpenTasks, at: float) -> list[str]:
             continue
         doers = {doer.agent_id for doer in waiting.doers}
         able = [one for one in free if not missing(waiting.capabilities, one.capabilities)]
-        chosen = [one for one in able if one.agent_id not in doers][: calls.CANDIDATES_MAX]
+        units = waiting.units
+        fitting = [one for one in able if fits(units, one.max_capacity, one.used) and one.agent_id not in doers]
+        chosen = fitting[: calls.CANDIDATES_MAX]
         names = {one.agent_id for one in chosen}
         rivals = sum(bool(names & others) for others in called)
         room = len(called) < sum(one.free for one in free) and len(opened) < calls.OPENINGS_MAX
-        if room and waiting.retry_at <= at and rivals < sum(one.free for one in chosen):
+        takes = [min(one.free, int(one.room / units + 1e-9)) if units else one.free for one in chosen]
+        if room and waiting.retry_at <= at and rivals < sum(takes):
             called.append(names)
             opened.append(tasks.stream(waiting.task_id))
     return opened
@@ -161,6 +169,108 @@ def test_a_task_that_needs_many_long_skills_calls_fewer_agents() -> None:
     assert isinstance(call, OpenBook)
     assert len(call.candidates) == 16
     assert len(msgspec.msgpack.encode(call)) < 80 * 1024
+
+
+def test_a_long_queue_of_what_nobody_has_room_for_is_passed_over_and_a_smaller_task_behind_it_is_called_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    memory = OpenTasks(agents={f"a{number}": agent(f"a{number}", ("cutting",), 64) for number in range(100)})
+    for entry in memory.agents.values():
+        entry.units_by_task = {"held": 40.0}
+    for number in range(3000):
+        memory.tasks[f"w{number}"] = task(f"w{number}", number, ("cutting",), Stage.SUBMITTED, ())
+        memory.tasks[f"w{number}"].units = (60.5, 61.25, 99.0, 1000.0)[number % 4]
+    memory.tasks["small"] = task("small", 9999, ("cutting",), Stage.SUBMITTED, ())
+    memory.tasks["small"].units = 60.0
+    looks = count(monkeypatch, "_chosen")
+    assert [stream for stream, _ in calls.openings(memory, AT)] == ["task-small"]
+    assert len(looks) == 1
+
+
+def test_a_stall_for_want_of_capacity_names_those_who_could_hold_most_and_is_told_once() -> None:
+    memory = OpenTasks(agents={name: agent(name, LONG, 1) for name in (f"a{number:03}" for number in range(300))})
+    for number, entry in enumerate(memory.agents.values()):
+        entry.max_capacity = float(number + 1)
+    for name, units in (("fits", 300.0), ("huge", 300.5), ("vast", 4e6)):
+        memory.tasks[name] = task(name, len(memory.tasks), LONG, Stage.SUBMITTED, ())
+        memory.tasks[name].units = units
+    found = calls.stalls(memory)
+    assert [stream for stream, _ in found] == ["task-huge", "task-vast"]
+    for _, note in found:
+        assert isinstance(note, NoteStall)
+        assert [one.max_capacity for one in note.candidates] == [float(size) for size in range(285, 301)]
+    for name in ("huge", "vast"):
+        memory.tasks[name].stalled = "capacity_missing"
+    assert calls.stalls(memory) == []
+
+
+def test_who_serves_what_is_needed_is_found_once_and_kept_as_agents_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = OpenTasks(
+        agents={name: agent(name, ("cutting",), 4) for name in (f"a{number:03}" for number in range(300))}
+    )
+    for number, entry in enumerate(memory.agents.values()):
+        entry.skills = (
+            SkillOffer(name="cutting", version=f"1.{number}", attributes={"os": "linux", "more": "x" * 64}),
+        )
+    memory.tasks["t1"] = task("t1", 0, ("cutting",), Stage.SUBMITTED, ())
+    memory.tasks["t1"].skills = (SkillNeed(name="cutting", version=">=1.298", attributes={"os": "linux"}),)
+    ((_, call),) = calls.openings(memory, AT)
+    assert isinstance(call, OpenBook)
+    assert [(one.agent_id, one.skills[0].version, one.skills[0].attributes) for one in call.candidates] == [
+        ("a298", "1.298", {"os": "linux"}),
+        ("a299", "1.299", {"os": "linux"}),
+    ]
+    memory.agents["a299"].skills = ()
+    memory.agents["a007"].skills = (SkillOffer(name="cutting", version="2", attributes={"os": "linux"}),)
+    memory.agents["a298"].stage = agents.Stage.LOST
+    asked: list[object] = []
+
+    def counted(offers: Sequence[SkillOffer], needs: Iterable[SkillNeed]) -> bool:
+        asked.append(offers)
+        return serve(offers, needs)
+
+    monkeypatch.setattr(entries, "serve", counted)
+    for name in ("a007", "a298", "a299"):
+        memory.supply.update(memory.agents[name])
+    ((_, call),) = calls.openings(memory, AT)
+    assert isinstance(call, OpenBook)
+    assert [one.agent_id for one in call.candidates] == ["a007"]
+    assert len(asked) == 2  # the one that was lost offers nothing
+
+
+def test_a_stall_for_want_of_a_version_names_so_many_of_the_skilled_as_fit_in_a_record() -> None:
+    memory = OpenTasks(
+        agents={name: agent(name, ("cutting",), 4) for name in (f"a{number:03}" for number in range(300))}
+    )
+    for entry in memory.agents.values():
+        entry.skills = (SkillOffer(name="cutting", version="1.9"),)
+    memory.tasks["t1"] = task("t1", 0, ("cutting",), Stage.SUBMITTED, ())
+    memory.tasks["t1"].skills = (SkillNeed(name="cutting", version=">=2"),)
+    ((_, note),) = calls.stalls(memory)
+    assert isinstance(note, NoteStall)
+    assert (len(note.candidates), {one.skills for one in note.candidates}) == (calls.CANDIDATES_MAX, {()})
+    memory.agents["a299"].skills = (SkillOffer(name="cutting", version="2"),)
+    memory.supply.update(memory.agents["a299"])
+    assert calls.stalls(memory) == []
+
+
+def test_only_who_is_in_the_region_is_called_and_whoever_has_the_skills_elsewhere_stands_in_the_stall() -> None:
+    memory = OpenTasks(agents={name: agent(name, ("cutting",), 4) for name in ("ann", "bob", "eve")})
+    for name, region in (("ann", "eu"), ("bob", "us")):
+        memory.agents[name].region = region
+    for name, regions in (("here", ("eu", "uk")), ("there", ("mars",))):
+        memory.tasks[name] = task(name, len(memory.tasks), ("cutting",), Stage.SUBMITTED, ())
+        memory.tasks[name].regions = regions
+    ((stream, call),) = calls.openings(memory, AT)
+    assert isinstance(call, OpenBook)
+    assert (stream, [one.agent_id for one in call.candidates]) == ("task-here", ["ann"])
+    ((stream, note),) = calls.stalls(memory)
+    assert isinstance(note, NoteStall)
+    assert (stream, [one.region for one in note.candidates]) == ("task-there", ["eu", "us", ""])
+    memory.agents["eve"].region = "mars"
+    memory.supply.update(memory.agents["eve"])
+    assert calls.stalls(memory) == []
+    assert [stream for stream, _ in calls.openings(memory, AT)] == ["task-here", "task-there"]
 
 
 def count(monkeypatch: pytest.MonkeyPatch, name: str) -> list[object]:

@@ -33,6 +33,7 @@ from aggregates.task import (
 )
 from aggregates.task.eligibility import REASONS, fit, unfit, wanted
 from aggregates.values.ranking import FAULTS, Bid, BidderFacts, rank
+from aggregates.values.skill_terms import SkillNeed
 from aggregates.values.skills import missing
 from runtime.records import Event, Meta, Recorded
 from tests.examples import AT, event_by_type
@@ -152,7 +153,7 @@ def test_a_book_is_told_as_it_was_and_not_as_agents_are_now() -> None:
                  bid("bob"), awarded(bid("bob")), by=call("ann", "bob", "cat"))  # fmt: skip
     assert story.book is not None
     busy = replace(story, book=replace(story.book, candidates={"cat": call("cat", running=1).candidates[0]}))
-    then = agents.Agent(stage=agents.Stage.ACTIVE, capabilities=("cutting",), slots=2)
+    then = agents.Agent(stage=agents.Stage.ACTIVE, capabilities=("cutting",), slots=2, max_capacity=9.0)
     assert reason(story, agent("ann", stage=agents.Stage.LOST)) == "refused"
     assert reason(story, agent("bob", capabilities=())) == "won"
     assert reason(busy, agent("cat")) == "slots_full"
@@ -165,7 +166,7 @@ def test_a_book_is_told_as_it_was_and_not_as_agents_are_now() -> None:
 def test_where_as_many_were_called_as_may_be_the_others_were_more_loaded() -> None:
     names = [f"a{number:03}" for number in range(calls.CANDIDATES_MAX)]
     story = told(SUBMITTED, replace(OPENED, eligible=tuple(names)), by=call(*names))
-    then = agents.Agent(stage=agents.Stage.ACTIVE, capabilities=("cutting",), slots=1)
+    then = agents.Agent(stage=agents.Stage.ACTIVE, capabilities=("cutting",), slots=1, max_capacity=9.0)
     assert reason(story, agent("zoe"), then={"zoe": then}) == "others_less_loaded"
     assert reason(story, agent("a007"), then={"a007": then}) == "awaited"
 
@@ -234,3 +235,19 @@ def test_a_story_says_of_the_stage_what_the_aggregate_says() -> None:
     for number, event in enumerate(events, 1):
         folded = tasks.evolve(folded, event)
         assert told(*events[:number]).stage is folded.stage
+
+
+@pytest.mark.parametrize(
+    "asked,offered,found",
+    [
+        ({"units": 9.5}, {"max_capacity": 9.0}, "capacity_small"),
+        ({"units": 9.0}, {"max_capacity": 9.0, "used": 0.5}, "capacity_full"),
+        ({"regions": ("eu",)}, {"region": "us"}, "region_elsewhere"),
+        ({"skills": (SkillNeed(name="cutting", version=">=2"),)}, {}, "skill_unfit"),
+        ({"units": 9.0, "regions": ("eu",)}, {"max_capacity": 9.0, "region": "eu"}, "nothing"),
+    ],
+)
+def test_what_a_task_asks_for_beyond_skills_may_speak_against_an_agent(
+    asked: dict[str, Any], offered: dict[str, Any], found: str
+) -> None:
+    assert reason(told(replace(SUBMITTED, **({"units": 0.0} | asked))), agent("ann", **offered)) == found

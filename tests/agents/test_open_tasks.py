@@ -124,6 +124,29 @@ def test_who_found_all_busy_is_ready_when_a_slot_is_free() -> None:
     assert resting(told([one, *won, SUBMITTED, OPENED, VOIDED, replace(COMPLETED, task_id="t2")]))
 
 
+def test_who_found_no_room_is_ready_when_as_many_units_are_free_and_no_sooner() -> None:
+    held = [
+        event
+        for name, units in (("t2", 30.0), ("t3", 60.0))
+        for event in (
+            replace(SUBMITTED, task_id=name, units=units),
+            replace(OPENED, task_id=name),
+            replace(AWARDED, task_id=name),
+        )
+    ]
+    busy = replace(VOIDED, ranking=(Ranked(agent_id="ann", lost="capacity_full"),))
+    first = [replace(REGISTERED, slots=9), *held, replace(SUBMITTED, units=50.0), OPENED, busy]
+    memory = told(first)
+    assert (memory.agents["ann"].used, memory.agents["ann"].room) == (90.0, 10.0)
+    assert resting(told([replace(COMPLETED, task_id="t2")], memory))
+    assert memory.agents["ann"].room == 40.0
+    assert not resting(told([replace(COMPLETED, task_id="t3")], memory))
+    assert (memory.agents["ann"].used, memory.agents["ann"].units_by_task) == (0.0, {})
+    more: agent.AgentUpdated = replace(event_by_type[agent.AgentUpdated], capabilities=REGISTERED.capabilities, slots=9)
+    assert resting(told([replace(more, max_capacity=139.0)], told(first)))
+    assert not resting(told([replace(more, max_capacity=140.0)], told(first)))
+
+
 def test_a_task_that_ended_is_owing_until_the_last_dependent_has_been_told() -> None:
     blocked = [replace(SUBMITTED, task_id=name, dependencies=("t1",), waiting_for=("t1",)) for name in ("d1", "d2")]
     memory = told([*LIFE, *blocked, COMPLETED])
@@ -151,7 +174,13 @@ def some_event(chance: random.Random, memory: OpenTasks, number: int) -> Event:
         return some_event_of_an_agent(chance, memory)
     names = sorted(memory.tasks)
     if not names or chance.random() < 0.3:
-        return replace(SUBMITTED, task_id=f"t{number}", capabilities=some_skills(chance), submitted_at=AT + number)
+        return replace(
+            SUBMITTED,
+            task_id=f"t{number}",
+            capabilities=some_skills(chance),
+            submitted_at=AT + number,
+            units=chance.choice([0.0, 30.0, 90.0, 120.0]),
+        )
     entry = memory.tasks[chance.choice(names)]
     name, holder = entry.task_id, {"task_id": entry.task_id, "agent_id": entry.assignee}
     match entry.stage:
@@ -159,7 +188,9 @@ def some_event(chance: random.Random, memory: OpenTasks, number: int) -> Event:
             return chance.choice([replace(OPENED, task_id=name), task.TaskCancelled(task_id=name, reason="")])
         case task.Stage.BIDDING:
             voided = replace(
-                VOIDED, task_id=name, ranking=(Ranked(agent_id="ann", lost=chance.choice(["", "slots_full"])),)
+                VOIDED,
+                task_id=name,
+                ranking=(Ranked(agent_id="ann", lost=chance.choice(["", "slots_full", "capacity_full"])),),
             )
             return chance.choice([voided, replace(AWARDED, task_id=name, agent_id=chance.choice(["ann", "bob"]))])
         case task.Stage.AWARDED if entry.assignee:
@@ -172,12 +203,16 @@ def some_event(chance: random.Random, memory: OpenTasks, number: int) -> Event:
 def some_event_of_an_agent(chance: random.Random, memory: OpenTasks) -> Event:
     name, skills, slots = chance.choice(["ann", "bob", "eve"]), some_skills(chance), chance.randrange(1, 4)
     if name not in memory.agents:
-        return replace(REGISTERED, agent_id=name, capabilities=skills, slots=slots)
+        return replace(REGISTERED, agent_id=name, capabilities=skills, slots=slots, max_capacity=some_capacity(chance))
     changes: tuple[type[Event], ...] = tuple(kind for kind in agent.EVENTS if kind is not agent.AgentRegistered)
     event: Event = replace(event_by_type[chance.choice(changes)], agent_id=name)
     if isinstance(event, agent.AgentUpdated):
-        event = replace(event, capabilities=skills, slots=slots)
+        event = replace(event, capabilities=skills, slots=slots, max_capacity=some_capacity(chance))
     return event
+
+
+def some_capacity(chance: random.Random) -> float:
+    return chance.choice([50.0, 100.0, 150.0])
 
 
 def some_skills(chance: random.Random) -> tuple[str, ...]:

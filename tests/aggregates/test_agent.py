@@ -15,6 +15,7 @@ from aggregates.agent import (
     SuspectAgent,
     UpdateAgent,
 )
+from aggregates.values.skill_terms import SkillOffer
 from runtime.errors import Refused
 from tests.aggregates.outcomes import Outcome, check, named, state
 from tests.examples import command_by_type
@@ -95,3 +96,58 @@ def test_only_the_house_may_use_its_ids() -> None:
     with pytest.raises(Refused, match="agent_id_reserved"):
         agent.decide(agent.initial, replace(REGISTER, agent_id="house-solver"))
     assert agent.decide(agent.initial, replace(REGISTER, agent_id="house-solver", key_id="", key_digest=b""))
+
+
+def test_what_is_said_of_a_skill_belongs_to_a_capability() -> None:
+    versed = (
+        SkillOffer(name="qubo", version="2.10"),
+        SkillOffer(name="qubo", version="2.9", attributes={"os": "linux"}),
+    )
+    stands = state(agent, replace(REGISTER, skills=versed))
+    assert [one.version for one in stands.skills] == ["2.9", "2.10"]
+    assert agent.decide(stands, replace(REGISTER, skills=versed[::-1])) == []
+    for command, before in (
+        (replace(REGISTER, skills=(*versed, SkillOffer(name="rust"), SkillOffer(name="go"))), agent.initial),
+        (agent.UpdateAgent(agent_id="ann", skills=(SkillOffer(name="go"), SkillOffer(name="rust"))), stands),
+    ):
+        with pytest.raises(Refused, match="go, rust") as caught:
+            agent.decide(before, command)
+        assert (caught.value.code, caught.value.status) == ("skills_unlisted", 422)
+    with pytest.raises(Refused, match="qubo"):
+        agent.decide(stands, agent.UpdateAgent(agent_id="ann", capabilities=("other",)))
+    (updated,) = agent.decide(stands, agent.UpdateAgent(agent_id="ann", capabilities=("other",), skills=()))
+    assert isinstance(updated, agent.AgentUpdated)
+    assert (updated.skills, updated.capabilities) == ((), ("other",))
+
+
+def test_an_agent_may_ask_for_a_lease_of_its_own_within_bounds() -> None:
+    own = replace(REGISTER, heartbeat_timeout=5.0)
+    stands = state(agent, own)
+    assert (stands.lease_seconds, state(agent, REGISTER).lease_seconds) == (5.0, REGISTER.lease_seconds)
+    assert agent.decide(stands, own) == agent.decide(stands, REGISTER) == []
+    for other in (own, replace(own, heartbeat_timeout=6.0)):
+        with pytest.raises(Refused, match="agent_exists"):
+            agent.decide(state(agent, REGISTER), other)
+    for seconds in (0.5, 61.0):
+        with pytest.raises(Refused, match="from 1 to 60 s") as caught:
+            agent.decide(agent.initial, replace(REGISTER, heartbeat_timeout=seconds, lease_seconds_max=60.0))
+        assert (caught.value.code, caught.value.status) == ("heartbeat_timeout_unfit", 422)
+
+
+def test_a_region_changes_by_an_update_and_stays_otherwise() -> None:
+    before = (replace(REGISTER, region="eu"), agent.UpdateAgent(agent_id="ann", price=9.0))
+    assert state(agent, *before).region == "eu"
+    assert state(agent, *before, agent.UpdateAgent(agent_id="ann", region="")).region == ""
+
+
+def test_prices_are_of_task_types_and_of_capabilities() -> None:
+    listed = replace(REGISTER, prices={"optimization": 2.0, "qubo": 0.5})
+    stands = state(agent, listed)
+    assert (stands.prices, agent.decide(stands, listed)) == ({"optimization": 2.0, "qubo": 0.5}, [])
+    assert state(agent, listed, agent.UpdateAgent(agent_id="ann", prices={})).prices == {}
+    wrong = replace(REGISTER, prices={"juggling": 1.0, "qubo": 1.0}, skills=(SkillOffer(name="rust"),))
+    with pytest.raises(Refused) as caught:
+        agent.decide(agent.initial, wrong)
+    assert (caught.value.code, caught.value.status) == ("skills_unlisted", 422)
+    assert "rust" in caught.value.detail
+    assert "juggling" in caught.value.detail

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from aggregates import task
 from aggregates.task import (
+    SPECIALISTS,
     VOID_SECONDS_MIN,
     VOIDS_MAX,
     AmendTask,
@@ -32,9 +33,13 @@ from aggregates.task import (
     SubmitTask,
     TaskAwarded,
     TaskSubmitted,
+    TaskType,
     UnblockTask,
     WithdrawBid,
 )
+from aggregates.values.agent_types import AgentType
+from aggregates.values.price_list import ListedPrices
+from aggregates.values.skill_terms import SkillNeed, SkillOffer
 from runtime.errors import Refused
 from runtime.records import Command
 from tests.aggregates.outcomes import Outcome, check, named, state
@@ -358,3 +363,108 @@ def test_what_was_submitted_is_recorded_in_one_order() -> None:
     (submitted,) = task.decide(task.initial, replace(SUBMIT, capabilities=("b", "a", "a")))
     assert isinstance(submitted, TaskSubmitted)
     assert submitted.capabilities == ("a", "b")
+
+
+BIG = replace(SUBMIT, requirements={"resources": {"cpu": 20.0, "memory": 50.0}})
+
+
+def test_an_agent_without_room_is_not_called_and_does_not_win() -> None:
+    full = tuple(replace(one, used=40.0) for one in OPEN.candidates)
+    assert refusal(replace(OPEN, candidates=full), BIG).code == "nobody_eligible"
+    half = (replace(OPEN.candidates[0], used=30.0), full[1])
+    assert state(task, BIG, replace(OPEN, candidates=half)).eligible == ("ann",)
+    assert state(task, SUBMIT, replace(OPEN, candidates=full)).eligible == ("ann", "bob")
+    crowded = replace(AWARD, bidders=tuple(replace(one, used=40.0, max_capacity=100.0) for one in AWARD.bidders))
+    (voided,) = task.decide(state(task, BIG, *BIDDING[1:]), crowded)
+    assert isinstance(voided, task.BookVoided)
+    assert (voided.ranking[0].lost, voided.voids, voided.reason) == ("capacity_full", 0, "none_fit")
+
+
+def test_who_needs_more_than_anybody_could_ever_hold_stalls_for_that() -> None:
+    huge = replace(SUBMIT, requirements={"resources": {"memory": 100.5}})
+    able = replace(STALL, candidates=tuple(replace(one, used=0.0) for one in OPEN.candidates))
+    (stalled,) = task.decide(state(task, huge), able)
+    assert stalled == task.TaskStalled(task_id="t1", reason="capacity_missing")
+    busy = replace(able, candidates=(replace(OPEN.candidates[0], max_capacity=101.0, used=101.0),))
+    assert refusal(busy, huge).code == "somebody_fits"  # later, when there is room
+    assert refusal(able, BIG).code == "somebody_fits"
+
+
+def test_what_is_wrong_with_resources_is_told_with_all_else() -> None:
+    wrong = replace(SUBMIT, requirements={"resources": {"cpu": -1, "gpu": "many"}}, deadline=AT - 5)
+    found = refusal(wrong)
+    assert (found.code, found.status) == ("deadline_passed", 422)
+    assert "cpu is negative" in found.detail
+    assert "gpu is no number" in found.detail
+
+
+PYTHON = (SkillNeed(name="qubo", version=">=2,<3", attributes={"os": ("linux", "mac")}),)
+VERSED = replace(SUBMIT, skills=PYTHON)
+
+
+def test_who_has_a_skill_in_another_version_or_with_other_attributes_is_not_called() -> None:
+    ann = replace(OPEN.candidates[0], skills=(SkillOffer(name="qubo", version="2.5", attributes={"os": "mac"}),))
+    bob = replace(OPEN.candidates[1], skills=(SkillOffer(name="qubo", version="2.5", attributes={"os": "beos"}),))
+    assert state(task, VERSED, replace(OPEN, candidates=(ann, bob))).eligible == ("ann",)
+    assert refusal(OPEN, VERSED).code == "nobody_eligible"
+    (stalled,) = task.decide(state(task, VERSED), replace(STALL, candidates=(bob,)))
+    assert stalled == task.TaskStalled(task_id="t1", reason="skills_unfit")
+    assert refusal(replace(STALL, candidates=(ann, bob)), VERSED).code == "somebody_fits"
+
+
+def test_the_skills_that_are_needed_in_a_version_are_among_those_that_are_needed() -> None:
+    assert state(task, replace(VERSED, capabilities=("cutting",))).capabilities == ("cutting", "qubo")
+    assert refusal(VERSED, SUBMIT).code == "task_exists"
+    wrong = (SkillNeed(name="a", version="two"), SkillNeed(name="b", version=">3,<2"))
+    found = refusal(replace(SUBMIT, skills=wrong))
+    assert (found.code, found.status) == ("range_unfit", 422)
+    assert "skills/0/version has 'two'" in found.detail
+    assert "skills/1/version >3,<2 fits no version" in found.detail
+
+
+def test_each_kind_of_work_has_one_type_of_specialists_and_each_type_is_specialist_of_some() -> None:
+    assert SPECIALISTS.keys() == set(TaskType)
+    assert set(SPECIALISTS.values()) == set(AgentType)
+    # The eight types of tasks that everybody knows, and the house's own verification.
+    assert len(SPECIALISTS) == len(AgentType) + 1
+    kinds = (AgentType.SECURITY, SPECIALISTS[SUBMIT.task_type])
+    bidders = tuple(
+        replace(one, agent_type=kind, specializations=()) for one, kind in zip(AWARD.bidders, kinds, strict=True)
+    )
+    (awarded,) = task.decide(
+        state(task, SUBMIT, OPEN, BID, replace(BID, agent_id="bob")), replace(AWARD, bidders=bidders)
+    )
+    assert isinstance(awarded, TaskAwarded)
+    assert {one.agent_id: one.specialist for one in awarded.ranking} == {"ann": False, "bob": True}
+    assert awarded.agent_id == "bob"
+
+
+def test_a_task_that_asks_for_regions_is_offered_there_alone() -> None:
+    local = replace(SUBMIT, regions=("eu", "uk"))
+    ann, bob = (replace(one, region=region) for one, region in zip(OPEN.candidates, ("us", "eu"), strict=True))
+    assert state(task, local, replace(OPEN, candidates=(ann, bob))).eligible == ("bob",)
+    (stalled,) = task.decide(state(task, local), replace(STALL, candidates=(ann,)))
+    assert stalled == task.TaskStalled(task_id="t1", reason="region_missing")
+    assert refusal(replace(STALL, candidates=(ann, bob)), local).code == "somebody_fits"
+    assert refusal(local, SUBMIT).code == "task_exists"
+
+
+def test_a_dead_letter_needs_what_it_needed_when_it_is_offered_again() -> None:
+    asked = replace(SUBMIT, regions=("eu",), skills=PYTHON, requirements=BIG.requirements)
+    events = task.decide(replace(state(task, asked), stage=Stage.DEAD_LETTERED), REQUEUE)
+    (again,) = events
+    assert isinstance(again, task.TaskRequeued)
+    assert (again.regions, again.skills, again.units) == (("eu",), PYTHON, 70.0)
+
+
+def test_a_bid_without_a_price_takes_that_of_the_list_at_the_time() -> None:
+    listed = ListedPrices(base=2.0, prices={"qubo": 3.5, "optimization": 7.25, "sewing": 99.0}, position=3)
+    for prices, price in ((listed.prices, 7.25), ({"qubo": 0.0}, 0.0), ({"sewing": 9.0}, 2.0), ({}, 2.0)):
+        bid = replace(BID, price=None, listed=replace(listed, prices=prices))
+        (placed,) = task.decide(state(task, SUBMIT, OPEN), bid)
+        assert isinstance(placed, task.BidPlaced)
+        assert placed.price == price
+    named = replace(BID, price=1.0, listed=listed)
+    assert state(task, SUBMIT, OPEN, named).bids[0].price == 1.0
+    found = refusal(replace(BID, price=None), SUBMIT, OPEN)
+    assert (found.code, found.status) == ("price_missing", 422)

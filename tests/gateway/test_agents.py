@@ -1,9 +1,11 @@
 """Agents over HTTP: registering once, twice and again; changing, draining, leaving; other agents' and tenants' business."""
 
+from pathlib import Path
+
 import pytest
 
 from aggregates.values.roles import Role
-from tests.gateway.clients import AGENT, Client, told
+from tests.gateway.clients import AGENT, Client, open_client, settings_of, told
 
 
 async def test_a_registration_is_answered_with_the_agents_own_key(admin: Client) -> None:
@@ -121,3 +123,14 @@ async def test_a_wrong_method_is_told_the_right_ones(admin: Client) -> None:
 async def test_the_houses_ids_are_not_given_away(admin: Client, agent_id: str) -> None:
     answer = await admin.ask("POST", "/v1/agents", AGENT | {"id": agent_id})
     assert (answer.status_code, answer.json()["type"]) == (422, "urn:gavel:problem:agent_id_reserved")
+
+
+async def test_an_agent_has_the_lease_that_it_asks_for_within_what_the_operator_allows(tmp_path: Path) -> None:
+    async with open_client(settings_of(tmp_path, lease_seconds_max=30.0)) as admin:
+        agent = await admin.register("a1", heartbeat_timeout=7.5, region="eu")
+        assert (await agent.ask("POST", "/v1/agents/a1/heartbeat")).json()["lease_seconds"] == 7.5
+        row = await admin.get("/v1/agents/a1")
+        assert (row["lease_seconds"], row["region"]) == (7.5, "eu")
+        wanted = {"name": "a2", "agent_type": "operations", "capabilities": ["x"], "heartbeat_timeout": 31}
+        answer = await admin.ask("POST", "/v1/agents", wanted)
+        assert (answer.status_code, answer.json()["type"].rpartition(":")[2]) == (422, "heartbeat_timeout_unfit")

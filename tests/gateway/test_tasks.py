@@ -1,12 +1,13 @@
 """Tasks over HTTP: submitted well and badly, read back at once, bid for and reported on, cancelled by those who may."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from aggregates.values.roles import Role
-from tests.gateway.clients import BID, TASK, AgentClient, Client, recorded, told
+from tests.gateway.clients import BID, TASK, AgentClient, Client, open_client, recorded, settings_of, told
 
 
 async def code(client: Client, method: str, path: str, body: Any = None) -> tuple[int, str]:
@@ -250,3 +251,71 @@ async def test_a_dead_letter_is_won_and_done_after_it_was_requeued(admin: Client
         await socket.ask(type="complete", task_id=task_id, token=token, result={"value": 1})
     row = await admin.get(path)
     assert (row["stage"], row["token"], row["ended_at"] is not None) == ("completed", 2, True)
+
+
+async def test_an_agent_holds_as_many_units_as_it_has_and_what_waited_is_called_when_they_are_free(
+    tmp_path: Path,
+) -> None:
+    async with open_client(settings_of(tmp_path, agent_capacity=50.0)) as admin:
+        agent = await admin.register("a1", slots=5)
+        first = await admin.submit(requirements={"resources": {"cpu": 10, "memory": 20.5}})
+        await opened(admin, first)
+        assert (await agent.ask("POST", f"/v1/tasks/{first}/bids", BID)).status_code == 201
+        await recorded(admin, "task.TaskAwarded")
+        second = await admin.submit(requirements={"resources": {"memory": 20.0}})
+        row = await admin.get("/v1/agents/a1")
+        assert (row["max_capacity"], row["used_capacity"], row["running"]) == (50.0, 30.5, 1)
+        waits = await admin.get(f"/v1/tasks/{second}")
+        assert (waits["stage"], waits["units"]) == ("submitted", 20.0)
+        done = {"status": "completed", "token": 1, "result": {}}
+        assert (await agent.ask("PUT", f"/v1/tasks/{first}/status", done)).status_code == 200
+        await recorded(admin, "task.BookOpened", f"task-{second}")
+        assert (await admin.get("/v1/agents/a1"))["used_capacity"] == 0.0
+        answer = await admin.ask("POST", "/v1/tasks", TASK | {"requirements": {"resources": {"cpu": -2, "gpu": "all"}}})
+        assert (answer.status_code, answer.json()["type"].rpartition(":")[2]) == (422, "resources_unfit")
+        assert "cpu is negative (-2)" in answer.json()["detail"]
+        assert "gpu is no number" in answer.json()["detail"]
+
+
+async def test_a_task_finds_the_agent_whose_version_and_attributes_it_asks_for(admin: Client) -> None:
+    await admin.register("old", skills=[{"name": "cutting", "version": "1.9"}])
+    offer = {"name": "cutting", "version": "2.10", "attributes": {"os": ["linux", "mac"], "gpu": True}}
+    await admin.register("new", skills=[offer])
+    needs = [{"name": "cutting", "version": ">=2.9,<3", "attributes": {"os": ["mac", "windows"]}}]
+    task_id = await admin.submit(capabilities=[], skills=needs)
+    await opened(admin, task_id)
+    row = await admin.get(f"/v1/tasks/{task_id}")
+    assert (row["eligible"], row["capabilities"], row["skills"]) == (["new"], ["cutting"], needs)
+    assert (await admin.get("/v1/agents/new"))["skills"] == [offer]
+    wrong = [{"name": "cutting", "version": "newest"}, {"name": "cutting", "version": ">3,<2"}]
+    answer = await admin.ask("POST", "/v1/tasks", TASK | {"skills": wrong})
+    assert (answer.status_code, answer.json()["type"].rpartition(":")[2]) == (422, "range_unfit")
+    assert "skills/0/version" in answer.json()["detail"]
+    assert "skills/1/version" in answer.json()["detail"]
+    shapeless = [{"name": "", "version": 7, "attributes": {"os": []}, "level": 3}]
+    answer = await admin.ask("POST", "/v1/tasks", TASK | {"skills": shapeless})
+    pointers = {fault["pointer"] for fault in answer.json()["errors"]}
+    assert pointers == {"/skills/0/name", "/skills/0/version", "/skills/0/attributes/os", "/skills/0/level"}
+    unlisted = {"skills": [{"name": "rust"}]}
+    assert await code(admin, "PATCH", "/v1/agents/new", unlisted) == (422, "skills_unlisted")
+    assert await code(admin, "PATCH", "/v1/agents/old", {"skills": [offer]}) == (200, "")
+
+
+async def test_a_bid_over_http_or_a_socket_without_a_price_has_that_of_the_agents_list(admin: Client) -> None:
+    agent = await admin.register("a1", price=2.0, slots=2, prices={"cutting": 1.25, "testing": 4.0})
+    assert (await admin.get("/v1/agents/a1"))["prices"] == {"cutting": 1.25, "testing": 4.0}
+    first = await admin.submit(task_type="testing")
+    await opened(admin, first)
+    assert (await agent.ask("POST", f"/v1/tasks/{first}/bids", {"eta_seconds": 1.0})).status_code == 201
+    (bid,) = (await admin.get(f"/v1/tasks/{first}/bids"))["bids"]
+    assert bid["price"] == 4.0
+    other = await admin.register("a2", capabilities=["sewing"], price=2.0)
+    async with other.socket() as socket:
+        await socket.next("welcome")
+        second = await admin.submit(capabilities=["sewing"])
+        await socket.next("call")
+        await socket.ask(type="bid", task_id=second, eta_seconds=1.0)
+        await socket.next("award")
+    (bid,) = (await admin.get(f"/v1/tasks/{second}/bids"))["bids"]
+    assert bid["price"] == 2.0
+    assert await code(admin, "PATCH", "/v1/agents/a1", {"prices": {"juggling": 1.0}}) == (422, "prices_unlisted")

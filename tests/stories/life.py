@@ -22,6 +22,7 @@ from aggregates.qubo_problem import RegisterProblem
 from aggregates.solve_job import CancelSolve, QueueSolve
 from aggregates.values.qubo import Format, Sense
 from aggregates.values.roles import Role
+from aggregates.values.skill_terms import SkillNeed, SkillOffer
 from gateway.node import Elements, open_node
 from gateway.parts import Node
 from gateway.settings import GavelSettings
@@ -102,6 +103,7 @@ async def _live(node: Node, beating: "Beating") -> None:
     await _win(acme)
     await _lose_and_fail(acme, beating)
     await _end_otherwise(acme)
+    await _ask_for_more(acme)
     await _solve(acme)
     await acme.ask(agent.DrainAgent(agent_id="bob", reason="enough"))
     await acme.ask(agent.DeregisterAgent(agent_id="bob", reason="gone"))
@@ -169,7 +171,7 @@ async def _keep_users(party: Party) -> None:
 
 async def _win(party: Party) -> None:
     """A task that is fought for and done; one that waits for it and must be independent; one nobody may do then."""
-    await party.submit("first", priority=5, payload={"n": 1})
+    await party.submit("first", priority=5, payload={"n": 1}, requirements={"resources": {"memory": 40.0}})
     await party.seen("task.BookOpened", "first")
     await party.submit("second", dependencies=("first",), independent_of=("first",))
     await party.bid("first", "ann", 3.0)
@@ -235,6 +237,26 @@ async def _end_otherwise(party: Party) -> None:
     await party.ask(StartCoordination())
     await party.submit("late", capabilities=("cutting",), deadline=party.node.system.clock.now() + 2.0)
     await party.seen("task.TaskExpired", "late")
+
+
+async def _ask_for_more(party: Party) -> None:
+    """Tasks that ask for more than skills: units, versions and attributes, regions."""
+    await party.submit("huge", requirements={"resources": {"cpu": 2.0, "memory": 98.5}})
+    await party.seen("task.TaskStalled", "huge")
+    await party.ask(task.CancelTask(task_id="huge", reason="too big"))
+    fine = SkillNeed(name="cutting", version=">=2,<3", attributes={"cloth": ("silk", "wool")})
+    await party.submit("fine", skills=(fine,))
+    await party.seen("task.TaskStalled", "fine")
+    offer = SkillOffer(name="cutting", version="2.1", attributes={"cloth": "silk", "table": 3})
+    await party.ask(agent.UpdateAgent(agent_id="ann", skills=(offer,)))
+    await party.seen("task.BookOpened", "fine")
+    await party.ask(task.CancelTask(task_id="fine", reason="no silk left"))
+    await party.submit("near", regions=("eu", "uk"))
+    await party.seen("task.TaskStalled", "near")
+    await party.ask(agent.UpdateAgent(agent_id="ann", region="eu", prices={"cutting": 2.5, "testing": 9.0}))
+    await party.seen("task.BookOpened", "near")
+    await party.ask(task.PlaceBid(task_id="near", agent_id="ann", eta_seconds=1.5))
+    await party.ask(task.CancelTask(task_id="near", reason="moved away"))
 
 
 async def _solve(party: Party) -> None:

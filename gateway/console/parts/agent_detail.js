@@ -5,6 +5,12 @@ import { duration, number, words } from "../format.js";
 import { Moment, Stage, To } from "./common.js";
 import { Fields } from "./fields.js";
 
+/** A skill with its version or range, and its attributes. */
+export function skill({ name, version, attributes }) {
+  const more = Object.entries(attributes).map(([key, value]) => `${key} ${[value].flat().join(" or ")}`);
+  return [[name, version].filter(Boolean).join(" "), ...more].join(", ");
+}
+
 export function AgentDetail({ detail }) {
   const agent = detail.row;
   return html`
@@ -16,9 +22,12 @@ export function AgentDetail({ detail }) {
         ["Generation", agent.generation],
         ["Running", `${agent.running} of ${agent.slots}`],
         ["Skills", agent.capabilities.join(", ")],
+        ["Versions", agent.skills.map(skill).join("; ")],
+        ["Region", agent.region],
         ["Special", agent.specializations.join(", ")],
         ["Price", number(agent.price)],
-        ["Capacity", number(agent.max_capacity)],
+        ["Prices", Object.entries(agent.prices).map(([topic, price]) => `${topic} ${number(price)}`).join(", ")],
+        ["Capacity", `${number(agent.used_capacity)} of ${number(agent.max_capacity)}`],
         ["Lease", duration(agent.lease_seconds)],
         ["Bids", number(agent.bids)],
         ["Won", number(agent.won)],

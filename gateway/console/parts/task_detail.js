@@ -2,6 +2,7 @@
 
 import { html } from "../vendor/htm-preact.js";
 import { duration, number, percent, principal, words } from "../format.js";
+import { skill } from "./agent_detail.js";
 import { Moment, Stage, Table, To } from "./common.js";
 import { Explanation } from "./explanation.js";
 import { Document, Fields, Timeline } from "./fields.js";
@@ -26,6 +27,9 @@ export function TaskDetail({ detail, state }) {
         ["Took", task.awarded_at && task.agent_id ? took(task) : ""],
         ["Budget", duration(task.budget_seconds)],
         ["Needs", task.capabilities.join(", ")],
+        ["Versions", task.skills.map(skill).join("; ")],
+        ["Regions", task.regions.join(", ")],
+        ["Takes", task.units ? `${number(task.units)} units` : ""],
         ["Waits for", task.dependencies.length ? task.dependencies.map((id) => html`<${To} kind="tasks" id=${id} />${" "}`) : ""],
         ["Independent of", task.independent_of.length ? task.independent_of.map((id) => html`<${To} kind="tasks" id=${id} />${" "}`) : ""],
         ["Deadline", task.deadline && html`<${Moment} at=${task.deadline} />`],

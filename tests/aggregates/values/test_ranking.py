@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from aggregates.values.agent_types import AgentType
 from aggregates.values.ranking import Bid, BidderFacts, Ranked, rank
 from aggregates.values.reputation import Recent
 
@@ -46,7 +47,15 @@ crowd = st.lists(
 
 
 def ranked(offers: list[Bid], bidders: list[BidderFacts]) -> tuple[Ranked, ...]:
-    return rank(offers, bidders, at=10.0, budget_seconds=60.0, topics=("optimization", "qubo"))
+    return rank(
+        offers,
+        bidders,
+        at=10.0,
+        budget_seconds=60.0,
+        topics=("optimization", "qubo"),
+        units=2.0,
+        specialist_type=AgentType.PERFORMANCE,
+    )
 
 
 @given(bids, crowd, st.randoms(use_true_random=False))
@@ -71,17 +80,20 @@ def test_everyone_has_one_place_and_the_faulty_come_last(offers: list[Bid], bidd
 def test_each_fault_has_its_name() -> None:
     offers = [
         replace(BID, agent_id="busy"),
+        replace(BID, agent_id="full"),
         replace(BID, agent_id="gone"),
         replace(BID, agent_id="late", expires_at=9.0),
         replace(BID, agent_id="slow", eta_seconds=61.0),
     ]
     bidders = [
         replace(FACTS, agent_id="busy", running=2),
+        replace(FACTS, agent_id="full", max_capacity=100.0, used=98.5),
         replace(FACTS, agent_id="late"),
         replace(FACTS, agent_id="slow"),
     ]
     lost = {place.agent_id: place.lost for place in ranked(offers, bidders)}
-    assert lost == {"busy": "slots_full", "gone": "agent_gone", "late": "bid_expired", "slow": "eta_over_budget"}
+    fair = {"gone": "agent_gone", "late": "bid_expired", "slow": "eta_over_budget"}
+    assert lost == {"busy": "slots_full", "full": "capacity_full", **fair}
 
 
 def test_each_advantage_counts_and_ties_fall_to_the_first_name() -> None:
@@ -101,4 +113,6 @@ def test_each_advantage_counts_and_ties_fall_to_the_first_name() -> None:
     for ours, theirs in ((Recent(), proven), (boastful, proven), (Recent(no_shows=1), Recent())):
         rows = [replace(FACTS, recent=ours), replace(rival, recent=theirs)]
         assert ranked([replace(BID, confidence=0.9), replace(bob, confidence=0.9)], rows)[0].agent_id == "bob"
+    assert first(bob, replace(rival, agent_type=AgentType.PERFORMANCE)) == "bob"
+    assert first(bob, replace(rival, agent_type=AgentType.SECURITY)) == "ann"
     assert first(replace(bob, price=0.99), replace(rival, running=1)) == "ann"

@@ -133,7 +133,7 @@ def test_a_parameter_is_named_before_it_is_read() -> None:
 @pytest.mark.parametrize(
     "row,table,more",
     [
-        (rows.Agent, agents.agents, {"running"}),
+        (rows.Agent, agents.agents, {"running", "used_capacity"}),
         (rows.WholeTask, tasks.tasks, {"bids"}),
         (rows.Bid, bids.bids, set()),
         (rows.Problem, problems.problems, set()),

@@ -73,7 +73,14 @@ def test_a_code_that_is_not_listed_is_found() -> None:
 def test_all_that_is_listed_is_raised_or_names_a_status() -> None:
     found = all_raised()
     starts = tuple(code[:-1] for code in found if code.endswith("*"))
-    pairs = {"dependency_unknown", "dependency_failed", "requirements_unfit", "payload_unfit"}  # put together in lists
+    pairs = {
+        "dependency_unknown",
+        "dependency_failed",
+        "requirements_unfit",
+        "resources_unfit",
+        "range_unfit",
+        "payload_unfit",
+    }  # put together in lists
     pairs |= {"email_taken", "username_taken"}  # of the name of what is taken
     pairs |= {BadRequest([], status=status).code for status in (400, 422)}
     named = {code_of_status(status) for status in HTTPStatus} | {"failure"}

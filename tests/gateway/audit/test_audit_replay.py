@@ -12,6 +12,7 @@ from msgspec.structs import replace
 import agents.calls
 import aggregates.task
 from aggregates.catalog import AGGREGATES
+from aggregates.task import RULES
 from aggregates.values import ranking
 from gateway.audit.facts import Facts
 from gateway.audit.look_ups import LookUps
@@ -88,11 +89,7 @@ def test_a_changed_rule_is_shown_field_by_field(
     awards = [diff for diff in answer["diffs"] if diff["command"] == "task.AwardTask"]
     assert (len(awards), len(awards)) == (answer["different"], len(answer["diffs"]))
     first = awards[0]
-    assert (first["rules_then"], first["rules_now"], first["is_due"]) == (
-        aggregates.task.RULES,
-        aggregates.task.RULES,
-        True,
-    )
+    assert (first["rules_then"], first["rules_now"], first["is_due"]) == (RULES, RULES, True)
     assert (first["asked"]["task_id"], first["state_before"]["stage"]) == ("first", "bidding")
     changed = {change["path"]: (change["then"], change["now"]) for change in first["changes"]}
     assert {path.rpartition(".")[2] for path in changed} == {"score", "reason"}
@@ -123,7 +120,7 @@ def test_newer_rules_need_a_review_that_fits_and_says_why(
     journal: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     draft = tmp_path / "expected.toml"
-    monkeypatch.setattr(aggregates.task, "RULES", aggregates.task.RULES + 1)
+    monkeypatch.setattr(aggregates.task, "RULES", RULES + 1)
     assert replayed(capsys, journal)["equal"] > 100  # newer rules that decide alike
     monkeypatch.setattr(ranking, "CONFIDENCE_WEIGHT", 0.5)
     answer = replayed(capsys, journal, "--write-expected", draft, code=1)
@@ -147,12 +144,11 @@ def test_newer_rules_need_a_review_that_fits_and_says_why(
 def test_what_newer_rules_decided_is_not_decidable(
     journal: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rules = aggregates.task.RULES
     monkeypatch.setattr(aggregates.task, "RULES", 0)
     answer = replayed(capsys, journal)
     assert answer["not_decidable"] == len(answer["undecided"]) > 50
     reasons = {one["reason"] for one in answer["undecided"]}
-    assert reasons == {f"decided by rules {rules}, and this program has 0", WITHHELD}
+    assert reasons == {f"decided by rules {RULES}, and this program has 0", WITHHELD}
 
 
 def test_a_range_and_a_stream_are_decided_upon_all_that_came_before(
@@ -260,7 +256,16 @@ def without(name: str) -> Any:
         ("task.AwardTask", {"task_id": "first"}, said_of("bidders", 1, lease_seconds=99.0), "bidder bob"),
         ("task.AwardTask", {"task_id": "first"}, without("bidders"), "bidders left out"),
         ("task.OpenBook", {"task_id": "first"}, said_of("candidates", 0, slots=7), "candidate ann"),
+        ("task.OpenBook", {"task_id": "first"}, said_of("candidates", 0, used=1.5), "candidate ann"),
+        ("task.OpenBook", {"task_id": "first"}, said_of("candidates", 0, max_capacity=None), "candidate ann"),
         ("task.OpenBook", {"task_id": "first"}, said_of("candidates", 0, agent_id="zoe"), "candidate zoe"),
+        ("task.AwardTask", {"task_id": "first"}, said_of("bidders", 0, used=40.0), "bidder ann"),
+        ("task.AwardTask", {"task_id": "first"}, said_of("bidders", 1, agent_type="decision_engine"), "bidder bob"),
+        ("task.OpenBook", {"task_id": "fine"}, said_of("candidates", 0, skills=[{"name": "cutting"}]), "candidate ann"),
+        ("task.OpenBook", {"task_id": "near"}, said_of("candidates", 0, region="uk"), "candidate ann"),
+        ("task.PlaceBid", {"task_id": "near"}, lambda said: _listed(said, prices={"cutting": 9.0}), "listed"),
+        ("task.PlaceBid", {"task_id": "near"}, lambda said: _listed(said, position=2), "listed"),
+        ("task.NoteStall", {"task_id": "huge"}, said_of("candidates", 0, max_capacity=9.0), "candidate ann"),
         ("task.OpenBook", {"task_id": "first"}, without("candidates"), "candidates left out"),
         ("task.OpenBook", {"task_id": "second"}, said_of("doers", 0, agent_id="ann"), "doer of first"),
         ("task.OpenBook", {"task_id": "second"}, without("doers"), "doers left out"),
@@ -290,6 +295,10 @@ def test_a_false_fact_is_found(journal: Path, command: str, where: Plain, change
     _, facts, _ = found(journal)
     assert {one.position for one in facts.false} == {position}
     assert fact in {one.fact for one in facts.false}
+
+
+def _listed(said: Plain, **changed: Any) -> None:
+    said["meta"]["command"]["data"]["listed"] |= changed
 
 
 def _problem(said: Plain, **changed: Any) -> None:

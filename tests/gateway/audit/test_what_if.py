@@ -57,7 +57,7 @@ def test_without_a_change_nothing_differs_and_the_play_keeps_to_the_record(
     assert (journal.read_bytes(), verify(journal).whole) == (before, True)
 
 
-@pytest.mark.parametrize("at", [30, 50])
+@pytest.mark.parametrize("at", [30, 60])
 def test_a_fork_anywhere_goes_on_as_the_record_does(journal: Path, capsys: pytest.CaptureFixture[str], at: int) -> None:
     answer = played(capsys, journal, at=at)
     assert (answer["changed"], answer["faithful"] >= answer["tasks"] - 2) == (0, True)
