@@ -8,10 +8,13 @@ from collections.abc import Callable, Sequence
 from itertools import compress
 from typing import TYPE_CHECKING, Any, Literal
 
+import msgspec
 from msgspec import Struct
 
 from aggregates.coordination import ActiveAgent, OpenWork, WaitingTask
-from aggregates.values.ranking import SCORE_DIGITS, SPECIALIST_BONUS, agent_terms
+from aggregates.values.capacity import fits
+from aggregates.values.ranking import SCORE_DIGITS, SPECIALIST_BONUS, agent_terms, is_specialist
+from aggregates.values.skill_terms import serve
 
 if TYPE_CHECKING:
     from solvers.assignment import Assignment
@@ -20,10 +23,19 @@ WORK_MAX = 2_000_000_000
 """Scores looked at, a second or two; what was found until then is told with its bound."""
 
 Reason = Literal[
-    "skills_missing", "all_excluded", "no_free_slots", "all_forbidden", "not_worth_it", "outbid", "unfinished"
+    "skills_missing",
+    "skills_unfit",
+    "all_excluded",
+    "no_capacity",
+    "no_free_slots",
+    "all_forbidden",
+    "not_worth_it",
+    "outbid",
+    "unfinished",
 ]
-"""Nobody has the skills; all who have them did what it must be independent of; all of the others are busy; every pair is forbidden; no
-score beats what it is worth unassigned; others were worth more in the slots it could have had; the work ended first."""
+"""Nobody has the skills; nobody who has them is of the versions, attributes and regions asked for; all of the others did what it must be
+independent of; none of the rest has the units left; all of those are busy; every pair is forbidden; no score beats what it is worth
+unassigned; others were worth more in the slots it could have had; the work ended first."""
 
 
 class Pair(Struct, frozen=True, kw_only=True):
@@ -80,13 +92,19 @@ def best_for(work: OpenWork, is_stopped: Callable[[], bool]) -> AssignmentPrevie
 
     slots = [max(0, agent.facts.slots - agent.facts.running) for agent in work.agents]
     base = np.array([agent_terms(agent.facts, work.at).score for agent in work.agents])
-    rows, fits = _rows(work, base)
+    rows, suited = _rows(work, base)
+    roomy = [_with_room(task, work.agents, fit) for task, fit in zip(work.tasks, suited, strict=True)]
+    for number, (fit, room) in enumerate(zip(suited, roomy, strict=True)):
+        if room is not fit:
+            rows[number, ~np.array(room, np.bool_)] = -np.inf
     weights = np.array([max(1.0, task.urgency) for task in work.tasks])
     values = rows * weights[:, np.newaxis] if len(rows) else rows
     free = np.array(slots, np.int64)
     found = assign(values, free, work_max=WORK_MAX, is_stopped=is_stopped)
     names = [task.task_id for task in work.tasks]
-    reasons = [_why(task, work.agents, fit, slots) for task, fit in zip(work.tasks, fits, strict=True)]
+    reasons = [
+        _why(task, work.agents, fit, room, slots) for task, fit, room in zip(work.tasks, suited, roomy, strict=True)
+    ]
     return _told(
         found,
         names,
@@ -132,37 +150,59 @@ def best_of(
 
 
 def _rows(work: OpenWork, base: Any) -> tuple[Any, list[list[bool]]]:
-    """The score of every pair, -inf where it can't be; and who has the skills and is not excluded. Tasks that need the same share a row."""
+    """The score of every pair, -inf where it can never be; and who has what is asked for and is not excluded. Tasks that need the same
+    share a row."""
     import numpy as np
 
     rows = np.full((len(work.tasks), len(work.agents)), -np.inf)
-    known: dict[tuple[tuple[str, ...], ...], tuple[Any, list[bool]]] = {}
+    known: dict[tuple[Any, ...], tuple[Any, list[bool]]] = {}
     offered = [frozenset(agent.capabilities) for agent in work.agents]
-    special = [frozenset(agent.facts.specializations) for agent in work.agents]
-    fits = []
+    suited = []
     for number, task in enumerate(work.tasks):
-        key = (task.needs, task.topics, task.excluded)
+        terms = msgspec.msgpack.encode((task.skills, task.regions))
+        key = (task.needs, task.topics, task.excluded, terms, task.specialist_type)
         if key not in known:
-            needs = frozenset(task.needs)
+            needs, topics = frozenset(task.needs), frozenset(task.topics)
             fit = [
-                needs <= skills and agent.facts.agent_id not in task.excluded
+                needs <= skills and agent.facts.agent_id not in task.excluded and _meets(agent, task)
                 for agent, skills in zip(work.agents, offered, strict=True)
             ]
-            bonus = np.array([0.0 if own.isdisjoint(task.topics) else SPECIALIST_BONUS for own in special])
-            known[key] = (np.where(fit, np.round(base + bonus, SCORE_DIGITS), -np.inf), fit)
+            bonus = [is_specialist(agent.facts, topics, task.specialist_type) for agent in work.agents]
+            scores = np.round(base + np.where(bonus, SPECIALIST_BONUS, 0.0), SCORE_DIGITS)
+            known[key] = (np.where(fit, scores, -np.inf), fit)
         rows[number], fit = known[key]
-        fits.append(fit)
-    return rows, fits
+        suited.append(fit)
+    return rows, suited
 
 
-def _why(task: WaitingTask, agents: Sequence[ActiveAgent], fit: Sequence[bool], slots: Sequence[int]) -> Reason:
+def _meets(agent: ActiveAgent, task: WaitingTask) -> bool:
+    """Whether it is of the versions, attributes and regions asked for."""
+    return (not task.regions or agent.region in task.regions) and serve(agent.skills, task.skills)
+
+
+def _with_room(task: WaitingTask, agents: Sequence[ActiveAgent], fit: list[bool]) -> list[bool]:
+    """Who of them has as many units left as this task takes, whatever else comes."""
+    if not task.units:
+        return fit
+    facts = (agent.facts for agent in agents)
+    return [
+        suits and fits(task.units, one.max_capacity, one.used or 0.0) for suits, one in zip(fit, facts, strict=True)
+    ]
+
+
+def _why(
+    task: WaitingTask, agents: Sequence[ActiveAgent], fit: Sequence[bool], roomy: Sequence[bool], slots: Sequence[int]
+) -> Reason:
     """The first reason for which the task would get nobody, if it gets none."""
-    if any(compress(slots, fit)):
+    if any(compress(slots, roomy)):
         return "outbid"
     if any(fit):
-        return "no_free_slots"
+        return "no_free_slots" if any(roomy) else "no_capacity"
     needs = frozenset(task.needs)
-    return "all_excluded" if any(needs <= frozenset(agent.capabilities) for agent in agents) else "skills_missing"
+    skilled = [agent for agent in agents if needs <= frozenset(agent.capabilities)]
+    if any(_meets(agent, task) for agent in skilled):
+        return "all_excluded"
+    return "skills_unfit" if skilled else "skills_missing"
 
 
 def _told(

@@ -6,7 +6,7 @@ from agents.calls import facts_of
 from agents.open_tasks import AGING_FACTOR, AGING_SECONDS, OpenTasks
 from aggregates import agent as agents
 from aggregates.coordination import ActiveAgent, OpenWork, WaitingTask
-from aggregates.task import Stage
+from aggregates.task import SPECIALISTS, Stage
 
 TASKS_TOLD_MAX = 1000
 AGENTS_TOLD_MAX = 1000
@@ -25,11 +25,20 @@ def open_work(memory: OpenTasks, at: float) -> OpenWork:
             excluded=tuple(sorted({doer.agent_id for doer in task.doers})),
             urgency=aged - task.order,
             position=task.position,
+            units=task.units,
+            skills=task.skills,
+            regions=task.regions,
+            specialist_type=SPECIALISTS[task.task_type],
         )
         for task in nsmallest(TASKS_TOLD_MAX, waiting, key=lambda task: task.place)
     )
     told = tuple(
-        ActiveAgent(facts=facts_of(agent, agent.specializations), capabilities=agent.capabilities)
+        ActiveAgent(
+            facts=facts_of(agent, agent.specializations),
+            capabilities=agent.capabilities,
+            skills=agent.skills,
+            region=agent.region,
+        )
         for agent in nsmallest(AGENTS_TOLD_MAX, active, key=lambda agent: (-agent.free, agent.agent_id))
     )
     return OpenWork(

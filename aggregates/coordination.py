@@ -6,7 +6,9 @@ from typing import get_args
 from msgspec import Struct
 from msgspec.structs import replace
 
+from aggregates.values.agent_types import AgentType
 from aggregates.values.ranking import BidderFacts
+from aggregates.values.skill_terms import SkillNeed, SkillOffer
 from aggregates.values.text import Note
 from runtime.records import Command, Event, State
 
@@ -31,7 +33,8 @@ class CoordinationStands(Struct, frozen=True, kw_only=True):
 
 
 class WaitingTask(Struct, frozen=True, kw_only=True):
-    """A task that waits for a book, as it stood at `position`. `urgency` is its priority with what it gained by waiting."""
+    """A task that waits for a book, as it stood at `position`. `urgency` is its priority with what it gained by waiting, `units`
+    what it takes of an agent's capacity."""
 
     task_id: str
     needs: tuple[str, ...]
@@ -39,6 +42,10 @@ class WaitingTask(Struct, frozen=True, kw_only=True):
     excluded: tuple[str, ...]
     urgency: float
     position: int
+    units: float = 0.0
+    skills: tuple[SkillNeed, ...] = ()
+    regions: tuple[str, ...] = ()
+    specialist_type: AgentType | None = None
 
 
 class ActiveAgent(Struct, frozen=True, kw_only=True):
@@ -46,6 +53,8 @@ class ActiveAgent(Struct, frozen=True, kw_only=True):
 
     facts: BidderFacts
     capabilities: tuple[str, ...]
+    skills: tuple[SkillOffer, ...] = ()
+    region: str = ""
 
 
 class OpenWork(Struct, frozen=True, kw_only=True):

@@ -151,7 +151,7 @@ def rank(
     lowest = min([bid.price for bid, _ in fit], default=0.0)
     quickest = min([bid.eta_seconds for bid, _ in fit], default=0.0)
     scored = [
-        (bid, _scored(bid, facts, lowest, quickest, _is_specialist(facts, subjects, specialist_type), at))
+        (bid, _scored(bid, facts, lowest, quickest, is_specialist(facts, subjects, specialist_type), at))
         for bid, facts in fit
     ]
     scored.sort(key=_order)
@@ -206,7 +206,8 @@ def _fault(bid: Bid, facts: BidderFacts | None, at: float, budget_seconds: float
     return ""
 
 
-def _is_specialist(facts: BidderFacts, topics: frozenset[str], specialist_type: AgentType | None) -> bool:
+def is_specialist(facts: BidderFacts, topics: frozenset[str], specialist_type: AgentType | None) -> bool:
+    """Whether it says so of one of the topics, or is of the type whose work this is."""
     if specialist_type is not None and facts.agent_type is specialist_type:
         return True
     return not topics.isdisjoint(facts.specializations)

@@ -7,7 +7,9 @@ from msgspec.structs import replace
 
 from agents.assigning import AssignmentPreview, best_for, best_of
 from aggregates.coordination import ActiveAgent, OpenWork, WaitingTask
+from aggregates.values.agent_types import AgentType
 from aggregates.values.ranking import SPECIALIST_BONUS, BidderFacts, agent_terms
+from aggregates.values.skill_terms import SkillNeed, SkillOffer
 from tests.examples import AT
 
 
@@ -20,6 +22,28 @@ def task(name: str, *needs: str, urgency: float = 3.0, excluded: tuple[str, ...]
     return WaitingTask(
         task_id=name, needs=needs, topics=("analysis", *needs), excluded=excluded, urgency=urgency, position=9
     )
+
+
+def test_what_an_agent_is_and_has_left_counts_as_it_does_in_a_book():
+    need = (SkillNeed(name="cut", version=">=2"),)
+    agents = [
+        replace(agent("old", "cut"), skills=(SkillOffer(name="cut", version="1.9"),), region="eu"),
+        replace(agent("new", "cut", slots=2), skills=(SkillOffer(name="cut", version="2.1"),), region="us"),
+        agent("full", "dig", max_capacity=10.0, used=8.0),
+        agent("qa", "sew", slots=2, agent_type=AgentType.QA_AUTOMATION),
+    ]
+    tasks = [
+        replace(task("new", "cut"), skills=need),
+        replace(task("there", "cut"), skills=need, regions=("eu",)),
+        replace(task("large", "dig"), units=3.0),
+        replace(task("tested", "sew"), specialist_type=AgentType.QA_AUTOMATION),
+        task("sewn", "sew"),
+    ]
+    found = best(tasks, agents)
+    scores = {pair.task_id: (pair.agent_id, pair.score) for pair in found.assignments}
+    assert {name: who for name, (who, _) in scores.items()} == {"new": "new", "tested": "qa", "sewn": "qa"}
+    assert scores["tested"][1] - scores["sewn"][1] == pytest.approx(SPECIALIST_BONUS)
+    assert {left.task_id: left.reason for left in found.unassigned} == {"there": "skills_unfit", "large": "no_capacity"}
 
 
 def best(tasks: list[WaitingTask], agents: list[ActiveAgent]) -> AssignmentPreview:
