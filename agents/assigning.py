@@ -5,8 +5,9 @@ is urgent, 1 at least, so that a task of priority 4 is worth two of priority 2; 
 """
 
 from collections.abc import Callable, Sequence
+from enum import StrEnum
 from itertools import compress
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import Struct
@@ -22,20 +23,28 @@ if TYPE_CHECKING:
 WORK_MAX = 2_000_000_000
 """Scores looked at, a second or two; what was found until then is told with its bound."""
 
-Reason = Literal[
-    "skills_missing",
-    "skills_unfit",
-    "all_excluded",
-    "no_capacity",
-    "no_free_slots",
-    "all_forbidden",
-    "not_worth_it",
-    "outbid",
-    "unfinished",
-]
-"""Nobody has the skills; nobody who has them is of the versions, attributes and regions asked for; all of the others did what it must be
-independent of; none of the rest has the units left; all of those are busy; every pair is forbidden; no score beats what it is worth
-unassigned; others were worth more in the slots it could have had; the work ended first."""
+
+class UnassignedReason(StrEnum):
+    """Why a task would get nobody."""
+
+    SKILLS_MISSING = "skills_missing"
+    """Nobody has the skills."""
+    SKILLS_UNFIT = "skills_unfit"
+    """Nobody who has them is of the versions, attributes and regions asked for."""
+    ALL_EXCLUDED = "all_excluded"
+    """All of the others did what it must be independent of."""
+    NO_CAPACITY = "no_capacity"
+    """None of the rest has the units left."""
+    NO_FREE_SLOTS = "no_free_slots"
+    """All of those are busy."""
+    ALL_FORBIDDEN = "all_forbidden"
+    """Every pair is forbidden."""
+    NOT_WORTH_IT = "not_worth_it"
+    """No score beats what it is worth unassigned."""
+    OUTBID = "outbid"
+    """Others were worth more in the slots it could have had."""
+    UNFINISHED = "unfinished"
+    """The work ended first."""
 
 
 class Pair(Struct, frozen=True, kw_only=True):
@@ -51,7 +60,7 @@ class Unassigned(Struct, frozen=True, kw_only=True):
     """A task that would get nobody, and the first reason why."""
 
     task_id: str
-    reason: Reason
+    reason: UnassignedReason
 
 
 class Price(Struct, frozen=True, kw_only=True):
@@ -138,14 +147,14 @@ def best_of(
     found = assign(matrix, free, outside, epsilon=epsilon, work_max=WORK_MAX, is_stopped=is_stopped)
     allowed: Any = ~np.isneginf(matrix)
     best = np.where(allowed & (free > 0), matrix, -np.inf).max(axis=1, initial=-np.inf)
-    reasons: list[Reason] = []
+    reasons: list[UnassignedReason] = []
     for some, free_best in zip(allowed.any(axis=1).tolist(), best.tolist(), strict=True):
         if not some:
-            reasons.append("all_forbidden")
+            reasons.append(UnassignedReason.ALL_FORBIDDEN)
         elif free_best == -np.inf:
-            reasons.append("no_free_slots")
+            reasons.append(UnassignedReason.NO_FREE_SLOTS)
         else:
-            reasons.append("outbid" if free_best > outside else "not_worth_it")
+            reasons.append(UnassignedReason.OUTBID if free_best > outside else UnassignedReason.NOT_WORTH_IT)
     return _told(found, tasks, agents, (matrix, matrix, slots), reasons, positions=[0] * len(agents))
 
 
@@ -192,17 +201,17 @@ def _with_room(task: WaitingTask, agents: Sequence[ActiveAgent], fit: list[bool]
 
 def _why(
     task: WaitingTask, agents: Sequence[ActiveAgent], fit: Sequence[bool], roomy: Sequence[bool], slots: Sequence[int]
-) -> Reason:
+) -> UnassignedReason:
     """The first reason for which the task would get nobody, if it gets none."""
     if any(compress(slots, roomy)):
-        return "outbid"
+        return UnassignedReason.OUTBID
     if any(fit):
-        return "no_free_slots" if any(roomy) else "no_capacity"
+        return UnassignedReason.NO_FREE_SLOTS if any(roomy) else UnassignedReason.NO_CAPACITY
     needs = frozenset(task.needs)
     skilled = [agent for agent in agents if needs <= frozenset(agent.capabilities)]
     if any(_meets(agent, task) for agent in skilled):
-        return "all_excluded"
-    return "skills_unfit" if skilled else "skills_missing"
+        return UnassignedReason.ALL_EXCLUDED
+    return UnassignedReason.SKILLS_UNFIT if skilled else UnassignedReason.SKILLS_MISSING
 
 
 def _told(
@@ -210,7 +219,7 @@ def _told(
     tasks: Sequence[str],
     agents: Sequence[str],
     figures: tuple[Any, Any, Sequence[int]],
-    reasons: Sequence[Reason],
+    reasons: Sequence[UnassignedReason],
     positions: Sequence[int],
     **more: int,
 ) -> AssignmentPreview:
@@ -223,7 +232,10 @@ def _told(
     )
     left = tuple(
         Unassigned(
-            task_id=tasks[i], reason="unfinished" if reasons[i] == "outbid" and not found.complete else reasons[i]
+            task_id=tasks[i],
+            reason=UnassignedReason.UNFINISHED
+            if reasons[i] == UnassignedReason.OUTBID and not found.complete
+            else reasons[i],
         )
         for i, j in enumerate(places)
         if j < 0

@@ -45,12 +45,17 @@ def test_every_endpoint_says_who_may() -> None:
     # A checkpoint speaks for itself: only what its log has signed is taken. A password is a credential.
     assert changing == {WITNESS, ("POST", "/session/password")}
     for line in ENDPOINTS:
-        if line.method != "GET" and line.needs not in (
-            None,
-            Permission.SESSIONS_OPEN,
-            Permission.SELF_MANAGE,
-            Permission.REQUESTS_BATCH,
-        ):
+        if (
+            line.method != "GET"
+            and line.needs
+            not in (
+                None,
+                Permission.SESSIONS_OPEN,
+                Permission.SELF_MANAGE,
+                Permission.REQUESTS_BATCH,
+            )
+            and line.path != "/v1/assignments:preview"
+        ):  # a question that takes a body
             assert not {Role.AUDITOR, Role.READ_ONLY} & line.roles, line.path
     assert all(line.needs for line in SOCKETS)
 
