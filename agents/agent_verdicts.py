@@ -4,12 +4,13 @@ from typing import NamedTuple
 
 from agents.calls import called_max
 from agents.explanation import AgentFacts, Behind, Facts, Verdict, VerdictReason
-from agents.rankings_told import behind
+from agents.rankings_told import behind, bid_of
 from agents.task_story import Book, Outcome, Story
 from aggregates import agent as agents
 from aggregates.task import Candidate, Doer, Stage
 from aggregates.task.eligibility import LASTING, REASONS, Reasons, Wanted, unfit, wanted
 from aggregates.values.capacity import room
+from aggregates.values.ranking import FIRST, Ranked, measured
 from aggregates.values.skill_terms import serve
 from aggregates.values.skills import missing
 
@@ -143,10 +144,21 @@ def _of_book(story: Story, facts: Facts, book: Book, agent: AgentFacts) -> _Foun
         if place == 0:
             return _Found(VerdictReason.WON, f"scored {ranked.score:g}")
         short = behind(book, ranked)
+        if told := _outranked(story, book, ranked):
+            return _Found(VerdictReason.OUTRANKED, told, behind=short)
         return _Found(VerdictReason.OUTSCORED, f"{short.points:g} points behind {short.agent_id}", behind=short)
     if agent.agent_id in book.eligible:
         return _answered(book, agent.agent_id)
     return _not_called(story, facts, book, agent)
+
+
+def _outranked(story: Story, book: Book, ranked: Ranked) -> str:
+    """What the policy asks for and another has offered more of; empty where the score decided."""
+    policy, first = story.asked.award_policy, book.ranking[0]
+    winner, mine = bid_of(book, first.agent_id), bid_of(book, ranked.agent_id)
+    if winner is None or mine is None or FIRST[policy](mine, ranked) <= FIRST[policy](winner, first):
+        return ""
+    return f"{measured(policy, mine, ranked)}; {first.agent_id} {measured(policy, winner, first)}"
 
 
 def _answered(book: Book, agent_id: str) -> _Found:

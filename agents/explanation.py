@@ -9,7 +9,7 @@ from agents.task_story import Outcome
 from aggregates.agent import Agent
 from aggregates.agent import Stage as AgentStage
 from aggregates.task import Stage
-from aggregates.values.ranking import Bid
+from aggregates.values.ranking import AwardPolicy, Bid
 from aggregates.values.skill_terms import SkillOffer
 
 
@@ -55,6 +55,7 @@ class VerdictReason(StrEnum):
     BID_EXPIRED = "bid_expired"
     ETA_OVER_BUDGET = "eta_over_budget"
     OUTSCORED = "outscored"
+    OUTRANKED = "outranked"
     BOOK_ENDED = "book_ended"
     WON = "won"
     NOTHING = "nothing"
@@ -245,6 +246,7 @@ class Explanation(Struct, frozen=True, kw_only=True):
     summary: str
     waits_for: tuple[Wait, ...]
     line: PlaceInLine | None
+    award_policy: AwardPolicy
     book: BookTold | None
     attempt: AttemptTold | None
     ended_reason: str

@@ -39,6 +39,10 @@ class Submitted(AggregateEvent):
     payload: dict[str, Any]
     attempts_max: int
     submitted_by: str
+    units: float
+    skills: list[dict[str, Any]]
+    regions: list[str]
+    award_policy: str
 
 
 class Opened(AggregateEvent):
@@ -201,6 +205,10 @@ class Tasks(Projection[Any]):
                 "stage": task.Stage.SUBMITTED.value,
                 "description": event.description,
                 "capabilities": _text(event.capabilities),
+                "units": event.units,
+                "skills": _text(event.skills),
+                "regions": _text(event.regions),
+                "award_policy": event.award_policy,
                 "requirements": _text(event.requirements),
                 "priority": event.priority,
                 "dependencies": "[]",
@@ -214,7 +222,9 @@ class Tasks(Projection[Any]):
                 "data_subject": "",
                 "attempt": 0,
                 "round": 0,
+                "late_reports": 0,
                 "submitted_at": at,
+                "waits_since": at,
                 "first_position": position,
                 **_moved(event, tracking),
             },

@@ -32,7 +32,7 @@ from projections import schema
 from projections.schema import BY_AGE, Only, Row, Sortable, SortKey, also, document, encoded, key, number, text, whole
 from runtime.records import Add, Change, Insert, Recorded, Update
 
-NAME = "tasks/6"
+NAME = "tasks/7"
 
 tasks = schema.table(
     "tasks",
@@ -45,6 +45,7 @@ tasks = schema.table(
     number("units"),
     document("skills"),
     document("regions"),
+    text("award_policy"),
     whole("priority"),
     document("dependencies"),
     document("independent_of"),
@@ -161,6 +162,7 @@ def _submitted(recorded: Recorded, event: TaskSubmitted) -> Change:
         "units": event.units,
         "skills": encoded(event.skills),
         "regions": encoded(event.regions),
+        "award_policy": event.award_policy.value,
         "priority": event.priority,
         "dependencies": encoded(event.dependencies),
         "independent_of": encoded(event.independent_of),

@@ -18,7 +18,7 @@ from aggregates.task.events import (
 from aggregates.task.state import Task, standing_bid
 from aggregates.task.terms import SPECIALISTS, VOID_SECONDS_MIN, VOIDS_MAX, VoidReason
 from aggregates.values.price_list import price_of
-from aggregates.values.ranking import FULL, Ranked, rank
+from aggregates.values.ranking import FULL, Ranked, measured, rank
 from aggregates.values.skills import missing
 from runtime.errors import Refused
 
@@ -40,6 +40,7 @@ def open_book(task: Task, command: OpenBook) -> Sequence[TaskEvent]:
             priority=task.priority,
             budget_seconds=task.budget_seconds,
             units=task.units,
+            award_policy=task.award_policy,
         )
     ]
 
@@ -130,6 +131,7 @@ def award(task: Task, command: AwardTask) -> Sequence[TaskEvent]:
         topics=topics,
         units=task.units,
         specialist_type=SPECIALISTS[task.task_type],
+        policy=task.award_policy,
     )
     if not ranking or ranking[0].lost:
         return _void(task, command, ranking)
@@ -149,21 +151,25 @@ def award(task: Task, command: AwardTask) -> Sequence[TaskEvent]:
             price=bid.price,
             eta_seconds=bid.eta_seconds,
             ranking=ranking,
-            reason=_why(ranking),
+            reason=_why(task, ranking),
             confidence=bid.confidence if facts.recent is not None else None,
             units=task.units,
         )
     ]
 
 
-def _why(ranking: Sequence[Ranked]) -> str:
-    best = ranking[0]
-    if len(ranking) == 1 or ranking[1].lost:
-        return f"{best.agent_id} scored {best.score:g}; no other bid could win"
-    second = ranking[1]
-    if second.score == best.score:
-        return f"{best.agent_id} and {second.agent_id} both scored {best.score:g}; the tie-break decided"
-    return f"{best.agent_id} scored {best.score:g}, {second.agent_id} {second.score:g}"
+def _why(task: Task, ranking: Sequence[Ranked]) -> str:
+    best, second = ranking[0], ranking[1] if len(ranking) > 1 else None
+    bids = {bid.agent_id: bid for bid in task.bids}
+    won = f"{best.agent_id} {measured(task.award_policy, bids[best.agent_id], best)}"
+    if second is None or second.lost:
+        return f"{won}; no other bid could win"
+    lost = measured(task.award_policy, bids[second.agent_id], second)
+    if not won.endswith(lost):
+        return f"{won}, {second.agent_id} {lost.partition(' ')[2]}"
+    if second.score != best.score:
+        return f"{best.agent_id} and {second.agent_id} both {lost}; the score decided, {best.score:g} against {second.score:g}"
+    return f"{best.agent_id} and {second.agent_id} both {lost}; the tie-break decided"
 
 
 def _void(task: Task, command: AwardTask, ranking: tuple[Ranked, ...]) -> Sequence[TaskEvent]:

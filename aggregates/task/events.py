@@ -5,7 +5,7 @@ from typing import get_args
 from aggregates.task.terms import Doer, StallReason, TaskType, VoidReason
 from aggregates.values.document import Document
 from aggregates.values.ids import AgentId, TaskId
-from aggregates.values.ranking import Ranked
+from aggregates.values.ranking import AwardPolicy, Ranked
 from aggregates.values.skill_terms import SkillNeed
 from runtime.records import Event, Personal
 
@@ -37,6 +37,7 @@ class TaskSubmitted(Event, frozen=True, kw_only=True):
     skills: tuple[SkillNeed, ...] = ()
     """What it needs beyond the names, which are among the capabilities."""
     regions: tuple[str, ...] = ()
+    award_policy: AwardPolicy = AwardPolicy.WEIGHTED_SCORE
 
 
 class DependencyMet(Event, frozen=True, kw_only=True):
@@ -61,6 +62,7 @@ class BookOpened(Event, frozen=True, kw_only=True):
     priority: int
     budget_seconds: float
     units: float = 0.0
+    award_policy: AwardPolicy = AwardPolicy.WEIGHTED_SCORE
 
 
 class TaskStalled(Event, frozen=True, kw_only=True):

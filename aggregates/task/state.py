@@ -28,7 +28,7 @@ from aggregates.task.events import (
     TaskUnblocked,
 )
 from aggregates.task.terms import OVER_BUDGET, TAKEN_MAX, Stage, TaskType
-from aggregates.values.ranking import Bid
+from aggregates.values.ranking import AwardPolicy, Bid
 from aggregates.values.skill_terms import SkillNeed
 from runtime.records import State
 
@@ -57,6 +57,7 @@ class Task(State, frozen=True, kw_only=True):
     units: float = 0.0
     skills: tuple[SkillNeed, ...] = ()
     regions: tuple[str, ...] = ()
+    award_policy: AwardPolicy = AwardPolicy.WEIGHTED_SCORE
     attempts_max: int = 1
     attempt: int = 0
     """Awards so far; the last award's token is the same number."""
@@ -167,6 +168,7 @@ def _submitted(event: TaskSubmitted) -> Task:
         units=event.units,
         skills=event.skills,
         regions=event.regions,
+        award_policy=event.award_policy,
         attempts_max=event.attempts_max,
         data_subject=event.data_subject,
     )

@@ -9,6 +9,7 @@ from aggregates.task.state import Task
 from aggregates.task.terms import BIDDING_SECONDS, ENDED, Stage
 from aggregates.values.capacity import resource_faults, units_of
 from aggregates.values.document import encoded, faults
+from aggregates.values.ranking import AwardPolicy
 from aggregates.values.skill_terms import need_faults, needs_in_order
 from aggregates.values.skills import missing
 from runtime.errors import Refused
@@ -28,6 +29,8 @@ def asked_digest(command: SubmitTask) -> bytes:
     for name in ("skills", "regions"):
         if not asked[name]:
             del asked[name]
+    if command.award_policy is AwardPolicy.WEIGHTED_SCORE:
+        del asked["award_policy"]
     return sha256(encoded(asked)).digest()
 
 
@@ -71,6 +74,7 @@ def submit(command: SubmitTask) -> Sequence[TaskEvent]:
             units=units_of(command.requirements),
             skills=needs_in_order(command.skills),
             regions=tuple(sorted(set(command.regions))),
+            award_policy=command.award_policy,
         )
     ]
 

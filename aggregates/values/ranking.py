@@ -2,11 +2,13 @@
 
 Half of a score is the agent (the weights of `AGENT_WEIGHTS`), half its bid (`BID_WEIGHTS`), and a specialist of the task's type or
 skills gains `SPECIALIST_BONUS`. What an agent did of late counts more than what it did long ago, and the confidence that it states
-counts as much as came of what it stated before. Every term lies between 0 and 1, more is better. The order is total: score, then lower
-price, sooner, surer, larger capacity offered, and at last the agent's id; the order in which bids came plays no part.
+counts as much as came of what it stated before. Every term lies between 0 and 1, more is better. The order is total: what the policy asks
+for first, where it is another than the score; then score, lower price, sooner, surer, larger capacity offered, and at last the agent's id;
+the order in which bids came plays no part.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from enum import StrEnum
 from typing import Literal, NamedTuple
 
 from msgspec import Struct
@@ -26,6 +28,15 @@ Fault = Literal["", "agent_gone", "slots_full", "capacity_full", "bid_expired", 
 
 FULL = ("slots_full", "capacity_full")
 """The agent could have done it at another time."""
+
+
+class AwardPolicy(StrEnum):
+    """By what a book's bids are ordered first."""
+
+    WEIGHTED_SCORE = "weighted_score"
+    LOWEST_COST = "lowest_cost"
+    QUICKEST_FINISH = "quickest_finish"
+    LEAST_LOAD = "least_load"
 
 
 class Bid(Struct, frozen=True, kw_only=True):
@@ -132,6 +143,7 @@ def rank(
     topics: Iterable[str],
     units: float = 0.0,
     specialist_type: AgentType | None = None,
+    policy: AwardPolicy = AwardPolicy.WEIGHTED_SCORE,
 ) -> tuple[Ranked, ...]:
     """The bids from best to worst, those that cannot win last; `topics` are the task's type and skills, `units` what it takes.
 
@@ -154,7 +166,8 @@ def rank(
         (bid, _scored(bid, facts, lowest, quickest, is_specialist(facts, subjects, specialist_type), at))
         for bid, facts in fit
     ]
-    scored.sort(key=_order)
+    first = FIRST[policy]
+    scored.sort(key=lambda one: (first(*one), *_order(one)))
     losers.sort(key=_name)
     return (*(ranked for _, ranked in scored), *losers)
 
@@ -166,6 +179,28 @@ def _name(ranked: Ranked) -> str:
 def _order(scored: tuple[Bid, Ranked]) -> tuple[float, float, float, float, float, str]:
     bid, ranked = scored
     return (-ranked.score, *_ties(bid))
+
+
+FIRST: dict[AwardPolicy, Callable[[Bid, Ranked], float]] = {
+    AwardPolicy.WEIGHTED_SCORE: lambda bid, ranked: 0.0,
+    AwardPolicy.LOWEST_COST: lambda bid, ranked: bid.price,
+    AwardPolicy.QUICKEST_FINISH: lambda bid, ranked: bid.eta_seconds,
+    AwardPolicy.LEAST_LOAD: lambda bid, ranked: 1 - ranked.load_term,
+}
+"""What a policy asks for before the score: less of it is better."""
+
+ASKS = {
+    AwardPolicy.LOWEST_COST: "a price of {:g}",
+    AwardPolicy.QUICKEST_FINISH: "{:g} s",
+    AwardPolicy.LEAST_LOAD: "a load of {:.0%}",
+}
+
+
+def measured(policy: AwardPolicy, bid: Bid, ranked: Ranked) -> str:
+    """In words, what a bid is ordered by first under a policy."""
+    if policy is AwardPolicy.WEIGHTED_SCORE:
+        return f"scored {ranked.score:g}"
+    return f"offered {ASKS[policy]}".format(FIRST[policy](bid, ranked))
 
 
 def _agent_gone(_: Bid, facts: BidderFacts | None, at: float, budget_seconds: float, units: float) -> bool:

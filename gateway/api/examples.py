@@ -175,6 +175,7 @@ BODIES: dict[str, Named] = {
             "budget_seconds": 60,
         },
         "deadline": {"task_type": "analysis", "capabilities": ["spelling"], "deadline": "2999-12-31T12:00:00Z"},
+        "cheapest": {"task_type": "analysis", "capabilities": ["spelling"], "award_policy": "lowest_cost"},
         "least": {"task_type": "monitoring"},
     },
     "AssignmentMatrix": {

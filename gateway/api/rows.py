@@ -11,7 +11,7 @@ import msgspec
 from aggregates import agent, key, session, solve_job, task, user, webhook
 from aggregates.values.document import Document
 from aggregates.values.qubo import Format, Sense
-from aggregates.values.ranking import Ranked
+from aggregates.values.ranking import AwardPolicy, Ranked
 from aggregates.values.roles import Permission, Role
 from aggregates.values.skill_terms import SkillNeed, SkillOffer
 from projections import agent_timeline
@@ -111,6 +111,7 @@ class Task(Row, frozen=True, kw_only=True):
     units: float
     skills: list[SkillNeed]
     regions: list[str]
+    award_policy: AwardPolicy
     priority: int
     dependencies: list[str]
     independent_of: list[str]

@@ -11,6 +11,7 @@ import msgspec
 from aggregates.agent import LeaseLeft
 from aggregates.task import TaskType
 from aggregates.values.document import Document
+from aggregates.values.ranking import AwardPolicy
 from aggregates.values.skill_terms import SkillNeed
 from gateway.api.problems import Fault
 from gateway.feeds.frames import FrameId
@@ -43,6 +44,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="cal
     priority: int
     budget_seconds: float
     units: float
+    award_policy: AwardPolicy
     closes_at: float
     closes_in: float
     description: str

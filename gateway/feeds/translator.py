@@ -124,6 +124,7 @@ class Translator:
             "priority": event.priority,
             "budget_seconds": event.budget_seconds,
             "units": event.units,
+            "award_policy": event.award_policy.value,
             "closes_at": event.closes_at,
             "closes_in": max(0.0, round(event.closes_at - self._journal.clock.now(), 3)),
             "description": task.description,

@@ -32,7 +32,7 @@ from aggregates.task import (
     TaskSubmitted,
 )
 from aggregates.task.eligibility import REASONS, fit, unfit, wanted
-from aggregates.values.ranking import FAULTS, Bid, BidderFacts, rank
+from aggregates.values.ranking import FAULTS, AwardPolicy, Bid, BidderFacts, rank
 from aggregates.values.skill_terms import SkillNeed
 from aggregates.values.skills import missing
 from runtime.records import Event, Meta, Recorded
@@ -91,11 +91,12 @@ def facts_of(*names: str) -> tuple[BidderFacts, ...]:
     return tuple(BidderFacts(agent_id=name, slots=1, running=0, lease_seconds=60.0, position=1) for name in names)
 
 
-def awarded(*bids: BidPlaced) -> TaskAwarded:
+def awarded(*bids: BidPlaced, policy: AwardPolicy = AwardPolicy.WEIGHTED_SCORE) -> TaskAwarded:
     ranking = rank(
         [Bid(agent_id=one.agent_id, price=one.price, eta_seconds=one.eta_seconds, confidence=one.confidence,
              capacity_offer=one.capacity_offer, expires_at=one.expires_at) for one in bids],
         facts_of(*(one.agent_id for one in bids)), at=AT, budget_seconds=60.0, topics=(),
+        policy=policy,
     )  # fmt: skip
     made: TaskAwarded = event_by_type[TaskAwarded]
     return replace(made, task_id="t1", round=1, agent_id=ranking[0].agent_id, ranking=ranking)
@@ -188,6 +189,19 @@ def test_a_loser_is_told_by_whom_and_in_which_terms_and_equal_scores_by_what_the
     assert explained.book is not None
     for place in explained.book.ranking:
         assert place.sum == pytest.approx(place.score, abs=1e-6)
+
+
+def test_who_lost_by_what_the_task_asks_for_first_is_told_so() -> None:
+    cheap = replace(SUBMITTED, award_policy=AwardPolicy.LOWEST_COST)
+    bids = (bid("ann", price=2.0, eta_seconds=1.0), bid("bob", price=0.5), bid("cat", price=0.5, eta_seconds=9.0))
+    story = told(
+        cheap, replace(OPENED, eligible=("ann", "bob", "cat")), *bids, awarded(*bids, policy=cheap.award_policy)
+    )
+    explained = explain(story, Facts(at=AT + 60, agents=[agent(one.agent_id) for one in bids]))
+    assert explained.award_policy is AwardPolicy.LOWEST_COST
+    ann, bob, cat = explained.agents
+    assert (ann.reason.value, bob.reason.value, cat.reason.value) == ("outranked", "won", "outscored")
+    assert ann.detail == "offered a price of 2; bob offered a price of 0.5"
 
 
 def test_what_a_waiting_task_waits_for_is_told_with_since_when() -> None:

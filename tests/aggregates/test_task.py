@@ -39,6 +39,7 @@ from aggregates.task import (
 )
 from aggregates.values.agent_types import AgentType
 from aggregates.values.price_list import ListedPrices
+from aggregates.values.ranking import AwardPolicy
 from aggregates.values.skill_terms import SkillNeed, SkillOffer
 from runtime.errors import Refused
 from runtime.records import Command
@@ -310,6 +311,28 @@ def test_a_lease_that_was_renewed_does_not_expire_unless_its_holder_is_gone() ->
 
 def test_an_attempt_within_its_budget_goes_on() -> None:
     assert refusal(replace(OVERRUN, at=AT + 66.9), *AWARDED).code == "within_budget"
+
+
+def test_a_task_is_awarded_as_it_asks_for() -> None:
+    cheap, quick = replace(BID, price=0.5, eta_seconds=9.0), replace(BID, agent_id="bob", price=0.9, eta_seconds=3.0)
+    facts = {facts.agent_id: facts for facts in AWARD.bidders}
+    bidders = tuple(
+        replace(facts["ann"], agent_id=name, running=load, slots=4) for name, load in (("ann", 2), ("bob", 1))
+    )
+
+    def awarded(policy: AwardPolicy, *bids: PlaceBid) -> tuple[str, str]:
+        before = state(task, replace(SUBMIT, award_policy=policy), OPEN, *bids)
+        (event,) = task.decide(before, replace(AWARD, bidders=bidders))
+        assert isinstance(event, TaskAwarded)
+        return event.agent_id, event.reason
+
+    assert awarded(AwardPolicy.LOWEST_COST, cheap, quick) == ("ann", "ann offered a price of 0.5, bob a price of 0.9")
+    assert awarded(AwardPolicy.QUICKEST_FINISH, cheap, quick) == ("bob", "bob offered 3 s, ann 9 s")
+    assert awarded(AwardPolicy.LEAST_LOAD, cheap, quick) == ("bob", "bob offered a load of 25%, ann a load of 50%")
+    assert awarded(AwardPolicy.LOWEST_COST, cheap)[1] == "ann offered a price of 0.5; no other bid could win"
+    alike = replace(quick, price=0.5)
+    assert "both offered a price of 0.5; the score decided" in awarded(AwardPolicy.LOWEST_COST, cheap, alike)[1]
+    assert state(task, replace(SUBMIT, award_policy=AwardPolicy.LEAST_LOAD)).digest != state(task, SUBMIT).digest
 
 
 def test_the_award_says_why() -> None:

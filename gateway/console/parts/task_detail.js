@@ -30,6 +30,7 @@ export function TaskDetail({ detail, state }) {
         ["Versions", task.skills.map(skill).join("; ")],
         ["Regions", task.regions.join(", ")],
         ["Takes", task.units ? `${number(task.units)} units` : ""],
+        ["Awarded by", task.award_policy === "weighted_score" ? "" : words(task.award_policy)],
         ["Waits for", task.dependencies.length ? task.dependencies.map((id) => html`<${To} kind="tasks" id=${id} />${" "}`) : ""],
         ["Independent of", task.independent_of.length ? task.independent_of.map((id) => html`<${To} kind="tasks" id=${id} />${" "}`) : ""],
         ["Deadline", task.deadline && html`<${Moment} at=${task.deadline} />`],

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from aggregates.values.agent_types import AgentType
-from aggregates.values.ranking import Bid, BidderFacts, Ranked, rank
+from aggregates.values.ranking import AwardPolicy, Bid, BidderFacts, Ranked, rank
 from aggregates.values.reputation import Recent
 
 BID = Bid(agent_id="ann", price=1.0, eta_seconds=5.0, confidence=0.5, capacity_offer=0.0, expires_at=None)
@@ -46,7 +46,9 @@ crowd = st.lists(
 )
 
 
-def ranked(offers: list[Bid], bidders: list[BidderFacts]) -> tuple[Ranked, ...]:
+def ranked(
+    offers: list[Bid], bidders: list[BidderFacts], policy: AwardPolicy = AwardPolicy.WEIGHTED_SCORE
+) -> tuple[Ranked, ...]:
     return rank(
         offers,
         bidders,
@@ -55,15 +57,43 @@ def ranked(offers: list[Bid], bidders: list[BidderFacts]) -> tuple[Ranked, ...]:
         topics=("optimization", "qubo"),
         units=2.0,
         specialist_type=AgentType.PERFORMANCE,
+        policy=policy,
     )
 
 
-@given(bids, crowd, st.randoms(use_true_random=False))
-def test_the_order_in_which_bids_came_plays_no_part(offers: list[Bid], bidders: list[BidderFacts], random) -> None:
+policies = st.sampled_from(AwardPolicy)
+
+
+@given(bids, crowd, policies, st.randoms(use_true_random=False))
+def test_the_order_in_which_bids_came_plays_no_part(
+    offers: list[Bid], bidders: list[BidderFacts], policy: AwardPolicy, random
+) -> None:
     shuffled, others = list(offers), list(bidders)
     random.shuffle(shuffled)
     random.shuffle(others)
-    assert ranked(shuffled, others) == ranked(offers, bidders)
+    assert ranked(shuffled, others, policy) == ranked(offers, bidders, policy)
+
+
+@given(bids, crowd, policies)
+def test_a_policy_decides_first_and_the_score_between_those_that_are_alike(
+    offers: list[Bid], bidders: list[BidderFacts], policy: AwardPolicy
+) -> None:
+    bid_of, facts_of = {bid.agent_id: bid for bid in offers}, {facts.agent_id: facts for facts in bidders}
+
+    def asked_for(name: str) -> float:
+        match policy:
+            case AwardPolicy.LOWEST_COST:
+                return bid_of[name].price
+            case AwardPolicy.QUICKEST_FINISH:
+                return bid_of[name].eta_seconds
+            case AwardPolicy.LEAST_LOAD:
+                return facts_of[name].running / facts_of[name].slots
+        return 0.0
+
+    places = ranked(offers, bidders, policy)
+    fit = [(asked_for(one.agent_id), -one.score) for one in places if not one.lost]
+    assert fit == sorted(fit)
+    assert {one.agent_id: one for one in places} == {one.agent_id: one for one in ranked(offers, bidders)}
 
 
 @given(bids, crowd)

@@ -143,6 +143,7 @@ async def _agents_and_tasks(story: Story) -> None:
     await story.send("PATCH", "/v1/agents/{agent_id}", by=ann)
     ivy = await admin.register("ivy", capabilities=["spelling"])
     await story.send("POST", "/v1/tasks", "deadline")
+    await story.send("POST", "/v1/tasks", "cheapest")
     await story.send("POST", "/v1/tasks", "least")
     for reports in (("started", "completed"), ("failed",)):
         task_id = (await story.send("POST", "/v1/tasks", "task"))["task_id"]
