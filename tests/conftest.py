@@ -31,11 +31,11 @@ BUDGET_SECONDS_BY_FOLDERS = {
     ("runtime",): 60,
     ("aggregates", "projections"): 40,
     ("agents",): 60,
-    ("solvers",): 40,
+    ("solvers",): 50,
     # A node for most tests, a browser, processes of the command line, a thousand made-up requests.
-    ("gateway",): 270,
+    ("gateway",): 310,
     ("stories", "contract"): 115,
-    ("simulation",): 95,
+    ("simulation",): 120,
     ("faults",): 60,
 }
 

@@ -5,7 +5,7 @@ from enum import StrEnum
 
 from msgspec import Struct, field
 
-from agents.task_story import Outcome
+from agents.explaining.story import Outcome
 from aggregates.agent import Agent
 from aggregates.agent import Stage as AgentStage
 from aggregates.task import Stage

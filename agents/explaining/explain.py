@@ -4,11 +4,20 @@ Eligibility is asked of the same predicates that `decide` asks, an award is told
 journal: the story and the facts are all there is.
 """
 
-from agents.agent_verdicts import doers_of, verdict
-from agents.explanation import AgentFacts, AttemptTold, BookTold, Explanation, Facts, PlaceInLine, Wait, WaitReason
+from agents.explaining.explanation import (
+    AgentFacts,
+    AttemptTold,
+    BookTold,
+    Explanation,
+    Facts,
+    PlaceInLine,
+    Wait,
+    WaitReason,
+)
+from agents.explaining.rankings import places
+from agents.explaining.story import Attempt, Book, Story
+from agents.explaining.verdicts import doers_of, verdict
 from agents.open_tasks import AGING_FACTOR, AGING_SECONDS
-from agents.rankings_told import places
-from agents.task_story import Attempt, Book, Story
 from aggregates import agent as agents
 from aggregates.task import BUDGET_GRACE_SECONDS, ENDED, Stage
 from aggregates.values.capacity import fits

@@ -3,9 +3,9 @@
 from typing import NamedTuple
 
 from agents.calls import called_max
-from agents.explanation import AgentFacts, Behind, Facts, Verdict, VerdictReason
-from agents.rankings_told import behind, bid_of
-from agents.task_story import Book, Outcome, Story
+from agents.explaining.explanation import AgentFacts, Behind, Facts, Verdict, VerdictReason
+from agents.explaining.rankings import behind, bid_of
+from agents.explaining.story import Book, Outcome, Story
 from aggregates import agent as agents
 from aggregates.task import Candidate, Doer, Stage
 from aggregates.task.eligibility import LASTING, REASONS, Reasons, Wanted, unfit, wanted

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from agents import calls
-from agents.agent_verdicts import verdict
-from agents.explain import explain
-from agents.explanation import AgentFacts, DependencyFacts, Facts, HeldTask, VerdictReason
-from agents.task_story import Story, story_of
+from agents.explaining.explain import explain
+from agents.explaining.explanation import AgentFacts, DependencyFacts, Facts, HeldTask, VerdictReason
+from agents.explaining.story import Story, story_of
+from agents.explaining.verdicts import verdict
 from aggregates import agent as agents
 from aggregates import task as tasks
 from aggregates.task import (

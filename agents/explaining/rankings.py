@@ -1,7 +1,7 @@
 """A ranking told number by number: what each score is made of, and by how much a bid was outscored."""
 
-from agents.explanation import Behind, RankedBid, ScoreTerm, Shortfall
-from agents.task_story import Book
+from agents.explaining.explanation import Behind, RankedBid, ScoreTerm, Shortfall
+from agents.explaining.story import Book
 from aggregates.values.ranking import Bid, Ranked, terms_of, tie_break
 
 
