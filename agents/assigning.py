@@ -7,7 +7,7 @@ is urgent, 1 at least, so that a task of priority 4 is worth two of priority 2; 
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 from itertools import compress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 from msgspec import Struct
@@ -102,18 +102,12 @@ def best_for(work: OpenWork, is_stopped: Callable[[], bool]) -> AssignmentPrevie
     slots = [max(0, agent.facts.slots - agent.facts.running) for agent in work.agents]
     base = np.array([agent_terms(agent.facts, work.at).score for agent in work.agents])
     rows, suited = _rows(work, base)
-    roomy = [_with_room(task, work.agents, fit) for task, fit in zip(work.tasks, suited, strict=True)]
-    for number, (fit, room) in enumerate(zip(suited, roomy, strict=True)):
-        if room is not fit:
-            rows[number, ~np.array(room, np.bool_)] = -np.inf
     weights = np.array([max(1.0, task.urgency) for task in work.tasks])
     values = rows * weights[:, np.newaxis] if len(rows) else rows
     free = np.array(slots, np.int64)
     found = assign(values, free, work_max=WORK_MAX, is_stopped=is_stopped)
     names = [task.task_id for task in work.tasks]
-    reasons = [
-        _why(task, work.agents, fit, room, slots) for task, fit, room in zip(work.tasks, suited, roomy, strict=True)
-    ]
+    reasons = [_why(task, work.agents, who, slots) for task, who in zip(work.tasks, suited, strict=True)]
     return _told(
         found,
         names,
@@ -158,9 +152,15 @@ def best_of(
     return _told(found, tasks, agents, (matrix, matrix, slots), reasons, positions=[0] * len(agents))
 
 
-def _rows(work: OpenWork, base: Any) -> tuple[Any, list[list[bool]]]:
-    """The score of every pair, -inf where it can never be; and who has what is asked for and is not excluded. Tasks that need the same
-    share a row."""
+class _Suited(NamedTuple):
+    """For each agent, whether it has what a task asks for and is not excluded, and whether it has the units left beside that."""
+
+    fit: list[bool]
+    roomy: list[bool]
+
+
+def _rows(work: OpenWork, base: Any) -> tuple[Any, list[_Suited]]:
+    """The score of every pair, -inf where it can't be, and who suits each task. Tasks that need the same, but for units, share a row."""
     import numpy as np
 
     rows = np.full((len(work.tasks), len(work.agents)), -np.inf)
@@ -179,8 +179,10 @@ def _rows(work: OpenWork, base: Any) -> tuple[Any, list[list[bool]]]:
             bonus = [is_specialist(agent.facts, topics, task.specialist_type) for agent in work.agents]
             scores = np.round(base + np.where(bonus, SPECIALIST_BONUS, 0.0), SCORE_DIGITS)
             known[key] = (np.where(fit, scores, -np.inf), fit)
-        rows[number], fit = known[key]
-        suited.append(fit)
+        scores, fit = known[key]
+        who = _Suited(fit, _with_room(task, work.agents, fit))
+        rows[number] = scores if who.roomy is fit else np.where(who.roomy, scores, -np.inf)
+        suited.append(who)
     return rows, suited
 
 
@@ -199,14 +201,12 @@ def _with_room(task: WaitingTask, agents: Sequence[ActiveAgent], fit: list[bool]
     ]
 
 
-def _why(
-    task: WaitingTask, agents: Sequence[ActiveAgent], fit: Sequence[bool], roomy: Sequence[bool], slots: Sequence[int]
-) -> UnassignedReason:
+def _why(task: WaitingTask, agents: Sequence[ActiveAgent], who: _Suited, slots: Sequence[int]) -> UnassignedReason:
     """The first reason for which the task would get nobody, if it gets none."""
-    if any(compress(slots, roomy)):
+    if any(compress(slots, who.roomy)):
         return UnassignedReason.OUTBID
-    if any(fit):
-        return UnassignedReason.NO_FREE_SLOTS if any(roomy) else UnassignedReason.NO_CAPACITY
+    if any(who.fit):
+        return UnassignedReason.NO_FREE_SLOTS if any(who.roomy) else UnassignedReason.NO_CAPACITY
     needs = frozenset(task.needs)
     skilled = [agent for agent in agents if needs <= frozenset(agent.capabilities)]
     if any(_meets(agent, task) for agent in skilled):

@@ -244,8 +244,9 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
         def answer(recorded: Sequence[Recorded]) -> Reply:
             if not recorded:
                 return reply(command, stood)
-            running, reason = isinstance(command, StartCoordination), getattr(command, "reason", "")
-            return reply(command, CoordinationStands(running=running, since=recorded[0].meta.at, reason=reason))
+            since, reason = recorded[0].meta.at, command.reason if isinstance(command, StopCoordination) else ""
+            running = isinstance(command, StartCoordination)
+            return reply(command, CoordinationStands(running=running, since=since, reason=reason))
 
         return Effect([(coordinations.stream(self.here.key), command)], answer)
 

@@ -253,41 +253,13 @@ def _order(waits_since: float, priority: int) -> float:
     return waits_since * AGING_FACTOR / AGING_SECONDS - priority
 
 
-def _submit(memory: OpenTasks, event: TaskSubmitted, position: int) -> None:
-    task = TaskEntry(
-        task_id=event.task_id,
-        stage=Stage.BLOCKED if event.waiting_for else Stage.SUBMITTED,
-        position=position,
-        order=_order(event.submitted_at, event.priority),
-        submitted_position=position,
-        task_type=event.task_type,
-        capabilities=event.capabilities,
-        independent_of=event.independent_of,
-        deadline=event.deadline,
-        budget_seconds=event.budget_seconds,
-        bidding_seconds=event.bidding_seconds,
-        waiting_for=event.waiting_for,
-        priority=event.priority,
-        units=event.units,
-        skills=event.skills,
-        regions=event.regions,
-    )
-    memory.tasks[event.task_id] = task
-    for name in event.dependencies:
-        if name in event.waiting_for:
-            memory.dependents.setdefault(name, []).append(event.task_id)
-        else:
-            _note_doer(memory, task, name)
-    memory.waiting.update(task)
-
-
-def _requeue(memory: OpenTasks, event: TaskRequeued, position: int) -> None:
-    """It waits from now on; what was waited before has led to nothing."""
-    task = TaskEntry(
+def _waiting(event: TaskSubmitted | TaskRequeued, since: float, position: int) -> TaskEntry:
+    """A task that waits since then, and for nothing but an agent."""
+    return TaskEntry(
         task_id=event.task_id,
         stage=Stage.SUBMITTED,
         position=position,
-        order=_order(event.requeued_at, event.priority),
+        order=_order(since, event.priority),
         submitted_position=position,
         task_type=event.task_type,
         capabilities=event.capabilities,
@@ -300,9 +272,26 @@ def _requeue(memory: OpenTasks, event: TaskRequeued, position: int) -> None:
         units=event.units,
         skills=event.skills,
         regions=event.regions,
-        doers=list(event.doers),
-        round=event.round,
     )
+
+
+def _submit(memory: OpenTasks, event: TaskSubmitted, position: int) -> None:
+    task = _waiting(event, event.submitted_at, position)
+    if event.waiting_for:
+        task.stage, task.waiting_for = Stage.BLOCKED, event.waiting_for
+    memory.tasks[event.task_id] = task
+    for name in event.dependencies:
+        if name in event.waiting_for:
+            memory.dependents.setdefault(name, []).append(event.task_id)
+        else:
+            _note_doer(memory, task, name)
+    memory.waiting.update(task)
+
+
+def _requeue(memory: OpenTasks, event: TaskRequeued, position: int) -> None:
+    """It waits from now on; what was waited before has led to nothing."""
+    task = _waiting(event, event.requeued_at, position)
+    task.doers, task.round = list(event.doers), event.round
     memory.tasks[event.task_id] = task
     if (ended := memory.ended.pop(event.task_id, None)) is not None:
         memory.ended_order.remove(event.task_id)

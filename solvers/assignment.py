@@ -211,8 +211,7 @@ class _Auction:
             epsilon = self.epsilon * STEP**number
             if number < rounds:
                 self._keep(epsilon)
-            self.is_done = self._bids(epsilon, work_max) and self._offers(epsilon, work_max)
-            if not self.is_done:
+            if not self._settle(epsilon, work_max):
                 break
         return self.is_done
 
@@ -222,7 +221,11 @@ class _Auction:
         if held is not None:
             self.placed[:] = held
             self._keep(self.epsilon)
-        self.is_done = self._bids(self.epsilon, work_max) and self._offers(self.epsilon, work_max)
+        return self._settle(self.epsilon, work_max)
+
+    def _settle(self, epsilon: float, work_max: int) -> bool:
+        """Bids until nobody waits, then offers until no slot is unsold above its floor; whether it came to that."""
+        self.is_done = self._bids(epsilon, work_max) and self._offers(epsilon, work_max)
         return self.is_done
 
     def _bids(self, epsilon: float, work_max: int) -> bool:

@@ -1,5 +1,7 @@
 """Whether the tenant's work is given out: stopped by an operator, and started again."""
 
+from typing import Any
+
 from starlette.responses import Response
 
 from aggregates.coordination import (
@@ -10,7 +12,7 @@ from aggregates.coordination import (
     stream,
 )
 from aggregates.values.roles import Permission
-from gateway.api.bodies import body_type
+from gateway.api.bodies import body_type, to_command
 from gateway.api.calls import Call, Endpoint
 
 Stop = body_type(StopCoordination)
@@ -29,9 +31,9 @@ async def start(call: Call) -> Response:
 
 async def stop(call: Call) -> Response:
     """Nobody is called any more. Tasks are taken and wait; who holds one finishes it. Where that is so, nothing changes."""
-    body = await call.body_or(Stop)
+    body: Any = await call.body_or(Stop)
     await call.begin(stream(call.tenant))
-    return call.reply(await call.ask(StopCoordination(reason=getattr(body, "reason", ""))))
+    return call.reply(await call.ask(to_command(StopCoordination, body)))
 
 
 COORDINATION = "/v1/coordination"

@@ -71,37 +71,26 @@ class TaskStatus(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     reason: Annotated[Note, NO_NUL] = ""
 
 
-SubmitTaskBody = msgspec.defstruct(
-    "SubmitTaskBody",
-    [("deadline", Instant | Moment | None, None)],
-    bases=(body_type(SubmitTask),),
-    namespace={"__doc__": "Work to be done. A deadline is seconds since the epoch, or a moment as RFC 3339 writes it."},
-    module=__name__,
-    frozen=True,
-    kw_only=True,
-    forbid_unknown_fields=True,
-)
+def _with_deadline(command: type[Command[Any]], meaning: str) -> type[msgspec.Struct]:
+    """The body of a command, whose deadline may be a moment, too."""
+    return msgspec.defstruct(
+        f"{command.__name__}Body",
+        [("deadline", Instant | Moment | None, None)],
+        bases=(body_type(command),),
+        namespace={"__doc__": meaning},
+        module=__name__,
+        frozen=True,
+        kw_only=True,
+        forbid_unknown_fields=True,
+    )
 
 
-AmendTaskBody = msgspec.defstruct(
-    "AmendTaskBody",
-    [("deadline", Instant | Moment | None, None)],
-    bases=(body_type(AmendTask),),
-    namespace={"__doc__": "What changes; the rest is left. A deadline as at submission."},
-    module=__name__,
-    frozen=True,
-    kw_only=True,
-    forbid_unknown_fields=True,
+SubmitTaskBody = _with_deadline(
+    SubmitTask, "Work to be done. A deadline is seconds since the epoch, or a moment as RFC 3339 writes it."
 )
-RequeueTaskBody = msgspec.defstruct(
-    "RequeueTaskBody",
-    [("deadline", Instant | Moment | None, None)],
-    bases=(body_type(RequeueTask),),
-    namespace={"__doc__": "A new chance for a dead letter: as many attempts as the node allows, where none are named."},
-    module=__name__,
-    frozen=True,
-    kw_only=True,
-    forbid_unknown_fields=True,
+AmendTaskBody = _with_deadline(AmendTask, "What changes; the rest is left. A deadline as at submission.")
+RequeueTaskBody = _with_deadline(
+    RequeueTask, "A new chance for a dead letter: as many attempts as the node allows, where none are named."
 )
 
 
