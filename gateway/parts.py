@@ -141,7 +141,6 @@ class Compartment:
         """Why an erasure that is on record is not carried through yet."""
 
         self._failures = 0
-        self._commits = 0
         self._failed_at = -FAILURE_SECONDS
 
     @property
@@ -219,8 +218,8 @@ class Compartment:
     def _commit_fails(self) -> bool:
         journal = self.system.journal
         if journal.failures > self._failures:
-            self._failures, self._commits, self._failed_at = journal.failures, journal.commits, trio.current_time()
-        return journal.commits == self._commits and trio.current_time() < self._failed_at + FAILURE_SECONDS
+            self._failures, self._failed_at = journal.failures, trio.current_time()
+        return journal.is_failing and trio.current_time() < self._failed_at + FAILURE_SECONDS
 
 
 class Node(Compartment):

@@ -168,6 +168,11 @@ class Journal:
         """How many proposals wait for a commit."""
         return len(self._waiting) + len(self._flying)
 
+    @property
+    def is_failing(self) -> bool:
+        """Whether the last commit that was tried has failed."""
+        return self._failures_in_row > 0
+
     def admit(self) -> None:
         """Raises Overloaded when too much waits for the disk already, Unreachable at the end."""
         if self._stopping:
