@@ -1,9 +1,9 @@
 """Every actor there is: which, one for each tenant or one for the node."""
 
-from agents.coordinator import Coordinator
+from agents.coordinating.coordinator import Coordinator
 from agents.curator import Curator
 from agents.herald import Herald
-from agents.security import Security
+from agents.securing.security import Security
 from agents.solver import Solver
 from agents.warden import Warden
 from runtime.system import Role

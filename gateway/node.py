@@ -17,7 +17,7 @@ import structlog
 import trio
 from msgspec.structs import replace
 
-from agents.coordinator import Coordinator, Terms
+from agents.coordinating.coordinator import Coordinator, Terms
 from agents.roster import ROSTER
 from agents.solver import House, Solver
 from aggregates.journal import JournalFacts

@@ -66,12 +66,12 @@ BAD: list[tuple[Check, str, str, str]] = [
     (tidy.not_mirrored, "tests/agent/test_coordinator.py", '"""One."""\n', "there is no folder agent"),
     (tidy.not_mirrored, "tests/gateway/doors/test_app.py", '"""One."""\n', "there is no folder gateway/doors"),
     (tidy.not_mirrored, "tests/aggregates/test_tasks.py", '"""One."""\n', "no module of aggregates has a name"),
-    (tidy.without_test, "aggregates/bid.py", '"""A bid."""\ndef decide(): ...\n', "no tests/aggregates/test_bid.py"),
+    (tidy.without_test, "aggregates/bid.py", '"""A bid."""\ndef decide(): ...\n', "no test_bid.py in tests/aggregates"),
     (
         tidy.without_test,
         "aggregates/bid/__init__.py",
         '"""A bid."""\ndef decide(): ...\n',
-        "no tests/aggregates/test_bid.py",
+        "no test_bid.py in tests/aggregates",
     ),
     (tidy.import_cycles, "runtime/records.py", '"""Records."""\nimport runtime.journal\n', "imports go round: "),
     (

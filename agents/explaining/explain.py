@@ -4,6 +4,7 @@ Eligibility is asked of the same predicates that `decide` asks, an award is told
 journal: the story and the facts are all there is.
 """
 
+from agents.coordinating.open_tasks import AGING_FACTOR, AGING_SECONDS
 from agents.explaining.explanation import (
     AgentFacts,
     AttemptTold,
@@ -17,7 +18,6 @@ from agents.explaining.explanation import (
 from agents.explaining.rankings import places
 from agents.explaining.story import Attempt, Book, Story
 from agents.explaining.verdicts import doers_of, verdict
-from agents.open_tasks import AGING_FACTOR, AGING_SECONDS
 from aggregates import agent as agents
 from aggregates.task import BUDGET_GRACE_SECONDS, ENDED, Stage
 from aggregates.values.capacity import fits

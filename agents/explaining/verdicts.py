@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from agents.calls import called_max
+from agents.coordinating.calls import called_max
 from agents.explaining.explanation import AgentFacts, Behind, Facts, Verdict, VerdictReason
 from agents.explaining.rankings import behind, bid_of
 from agents.explaining.story import Book, Outcome, Story

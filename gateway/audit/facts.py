@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
-from agents.calls import called_max, distance
-from agents.open_tasks import ENDED_MAX, SKILLS_MAX
+from agents.coordinating.calls import called_max, distance
+from agents.coordinating.open_tasks import ENDED_MAX, SKILLS_MAX
 from aggregates import qubo_problem as problems
 from aggregates import task as tasks
 from aggregates.agent import ClearAgent, LoseAgent, SuspectAgent

@@ -8,7 +8,7 @@ import trio
 from msgspec import Meta
 from starlette.responses import Response
 
-from agents.assigning import AssignmentPreview, best_for, best_of
+from agents.coordinating.assigning import AssignmentPreview, best_for, best_of
 from aggregates.coordination import FindOpenWork
 from aggregates.values.roles import Permission
 from aggregates.values.text import Name

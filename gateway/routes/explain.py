@@ -7,10 +7,10 @@ import msgspec
 from sqlalchemy import Connection
 from starlette.responses import Response
 
+from agents.coordinating.open_tasks import AGING_FACTOR, AGING_SECONDS
 from agents.explaining.explain import explain
 from agents.explaining.explanation import AgentFacts, DependencyFacts, Explanation, Facts, HeldTask
 from agents.explaining.story import Story, story_of
-from agents.open_tasks import AGING_FACTOR, AGING_SECONDS
 from aggregates import coordination
 from aggregates.agent import Agent, Stage
 from aggregates.agent import stream as stream_of_agent

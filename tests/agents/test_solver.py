@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from structlog.testing import capture_logs
 
 from agents import solver
-from agents.coordinator import Coordinator, CoordinatorCommand
+from agents.coordinating.coordinator import Coordinator, CoordinatorCommand
 from agents.solve_desk import HOUSE_SOLVER
 from agents.solver import House, Solver, SolverCommand
 from aggregates.agent import AgentRegistered, DeregisterAgent

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from agents.coordinator import Coordinator
+from agents.coordinating.coordinator import Coordinator
 from aggregates.agent import Heartbeat
 from gateway.simulation.workload import EVENTS_MIN, KINDS, STEPS_MIN, NodeWorkload
 from runtime.actor import Effect, Reply

@@ -6,8 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from agents.security_revocations import REVOCATIONS_OF_TENANT_MAX
-from agents.security_sessions import SESSIONS_OF_ONE_MAX, SESSIONS_OF_TENANT_MAX
+from agents.securing.revocations import REVOCATIONS_OF_TENANT_MAX
+from agents.securing.sessions import SESSIONS_OF_ONE_MAX, SESSIONS_OF_TENANT_MAX
 from aggregates import lockout
 from gateway.identity import bearers, fetching, key_sets, login, signed
 from gateway.identity.issuers import KEY_BY_ALGORITHM, Issuer

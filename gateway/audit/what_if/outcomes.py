@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from agents.coordinator import Terms
+from agents.coordinating.coordinator import Terms
 from aggregates.task import (
     BookOpened,
     LeaseExpired,

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from agents import calls
+from agents.coordinating import calls
 from agents.explaining.explain import explain
 from agents.explaining.explanation import AgentFacts, DependencyFacts, Facts, HeldTask, VerdictReason
 from agents.explaining.story import Story, story_of

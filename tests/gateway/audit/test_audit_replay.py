@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-import agents.calls
+import agents.coordinating.calls
 import aggregates.task
 from aggregates.catalog import AGGREGATES
 from aggregates.task import RULES
@@ -340,12 +340,12 @@ def test_what_is_no_journal_or_no_list_is_refused(
 
 
 def test_a_coordinator_that_carries_false_facts_is_found_in_a_simulated_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    honest = agents.calls._facts
+    honest = agents.coordinating.calls._facts
 
     def flatters(task: Any, agent: Any) -> Any:
         return replace(honest(task, agent), completed=99)
 
-    monkeypatch.setattr(agents.calls, "_facts", flatters)
+    monkeypatch.setattr(agents.coordinating.calls, "_facts", flatters)
     outcome = simulate(NodeWorkload(10.0), 1, faults=())
     assert outcome.invariant == "facts_true"
     assert "bidder " in outcome.detail

@@ -28,7 +28,7 @@ from tests.gateway.test_cli import SECONDS_MAX, surroundings
 # A node whose security actor, once the node is open, does what it should not.
 PROGRAM = """
 import sys, threading, time, urllib.request
-from agents.security import Security
+from agents.securing.security import Security
 from aggregates.key import Authenticate
 from gateway import cli
 from gateway.commands import serve

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from agents.coordinator import Coordinator
+from agents.coordinating.coordinator import Coordinator
 from gateway.cli import main
 
 

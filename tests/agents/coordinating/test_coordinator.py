@@ -7,11 +7,11 @@ import pytest
 import trio
 from msgspec.structs import replace
 
-from agents import calls, coordinator
-from agents.alarms import Due
-from agents.calls import stalls
-from agents.coordinator import Coordinator, Terms
-from agents.open_tasks import OpenTasks
+from agents.coordinating import calls, coordinator
+from agents.coordinating.alarms import Due
+from agents.coordinating.calls import stalls
+from agents.coordinating.coordinator import Coordinator, Terms
+from agents.coordinating.open_tasks import OpenTasks
 from aggregates.agent import (
     AgentCleared,
     AgentLost,

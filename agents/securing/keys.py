@@ -1,6 +1,6 @@
 """What the security actor decides of keys: issued, replaced by others, revoked."""
 
-from agents.identities import Decision, Identities
+from agents.securing.identities import Decision, Identities
 from aggregates import key as keys
 from aggregates.key import IssueKey, KeyAccepted, ReplaceKey, RevokeKey, Successors
 from runtime.actor import Effect, reply

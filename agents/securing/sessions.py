@@ -1,6 +1,6 @@
 """What the security actor decides of sessions: who has signed in, and who is signed out."""
 
-from agents.identities import Decision, Identities
+from agents.securing.identities import Decision, Identities
 from aggregates import session as sessions
 from aggregates.session import EndSession, OpenSession, SessionAccepted
 from aggregates.values.roles import Principal

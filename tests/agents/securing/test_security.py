@@ -141,9 +141,9 @@ async def test_a_key_takes_along_what_it_made_in_its_own_place_and_what_is_said(
 async def test_what_one_tenant_has_too_many_of_keeps_no_other_from_any(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("security_keys.KEYS", "security_users.USERS", "security_sessions.SESSIONS"):
-        monkeypatch.setattr(f"agents.{name}_OF_TENANT_MAX", 2)
-    monkeypatch.setattr("agents.security_revocations.REVOCATIONS_OF_TENANT_MAX", 2)
+    for name in ("keys.KEYS", "users.USERS", "sessions.SESSIONS"):
+        monkeypatch.setattr(f"agents.securing.{name}_OF_TENANT_MAX", 2)
+    monkeypatch.setattr("agents.securing.revocations.REVOCATIONS_OF_TENANT_MAX", 2)
 
     async def fill(crew: Crew, tenant: str, number: int) -> None:
         """One more of each, in the order in which they depend on each other."""

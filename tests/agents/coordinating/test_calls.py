@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents import calls, entries
-from agents.entries import AgentEntry, TaskEntry
-from agents.open_tasks import OpenTasks
+from agents.coordinating import calls, entries
+from agents.coordinating.entries import AgentEntry, TaskEntry
+from agents.coordinating.open_tasks import OpenTasks
 from aggregates import agent as agents
 from aggregates import task as tasks
 from aggregates.task import AwardTask, Doer, NoteStall, OpenBook, Stage, TaskType

@@ -1,7 +1,7 @@
 """What the coordinator can say of leases: how long they hold, and whether a token is the good one. Heartbeats stand nowhere else."""
 
-from agents.entries import AgentEntry, TaskEntry
-from agents.open_tasks import OpenTasks
+from agents.coordinating.entries import AgentEntry, TaskEntry
+from agents.coordinating.open_tasks import OpenTasks
 from aggregates.agent import LeaseLeft
 from aggregates.task import BUDGET_GRACE_SECONDS, HELD, CheckLease, LeaseStanding, Stage
 

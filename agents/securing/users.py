@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from agents.identities import Decision, Identities, federated, lock, login
-from agents.security_sessions import endings
+from agents.securing.identities import Decision, Identities, federated, lock, login
+from agents.securing.sessions import endings
 from aggregates import lockout as lockouts
 from aggregates import user as users
 from aggregates.lockout import NoteFailure, NoteSuccess, Scope, Tried, Unlock

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from msgspec import Struct, field
 
-from agents.figures import Figures
+from agents.coordinating.figures import Figures
 from aggregates import agent as agents
 from aggregates.task import Doer, Stage, TaskType
 from aggregates.values.capacity import room, total

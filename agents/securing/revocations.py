@@ -1,6 +1,6 @@
 """What the security actor decides of identity providers' tokens: which are taken no more."""
 
-from agents.identities import Identities, revocation
+from agents.securing.identities import Identities, revocation
 from aggregates import revocation as revocations
 from aggregates.revocation import ListRevocations, RevocationAccepted, RevokeTokens
 from runtime.actor import Effect, reply

@@ -4,7 +4,7 @@ from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from agents.entries import AgentEntry, Offer
+from agents.coordinating.entries import AgentEntry, Offer
 from aggregates import agent as agents
 from aggregates.values.skill_terms import SkillNeed
 

@@ -1,6 +1,6 @@
 """Alarms go off in the order of their times, and not before."""
 
-from agents.alarms import Alarm, Alarms, Due
+from agents.coordinating.alarms import Alarm, Alarms, Due
 
 
 def test_alarms_go_off_soonest_first_and_not_before_their_time() -> None:

@@ -10,14 +10,14 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from agents.alarms import Alarm, Alarms, Due
-from agents.calls import Decision, award, expire_lease, listed_prices, openings, stalls, tell_dependents
-from agents.entries import AgentEntry, TaskEntry
-from agents.figures import Figures, told
-from agents.late import LateReports
-from agents.leases import leases_of, standing
-from agents.open_tasks import SKILLS_MAX, OpenTasks, remember
-from agents.open_work import open_work
+from agents.coordinating.alarms import Alarm, Alarms, Due
+from agents.coordinating.calls import Decision, award, expire_lease, listed_prices, openings, stalls, tell_dependents
+from agents.coordinating.entries import AgentEntry, TaskEntry
+from agents.coordinating.figures import Figures, told
+from agents.coordinating.late import LateReports
+from agents.coordinating.leases import leases_of, standing
+from agents.coordinating.open_tasks import SKILLS_MAX, OpenTasks, remember
+from agents.coordinating.open_work import open_work
 from aggregates import agent as agents
 from aggregates import coordination as coordinations
 from aggregates import key as keys

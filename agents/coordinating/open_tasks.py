@@ -10,10 +10,10 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from agents.entries import AgentEntry, EndedTask, Offer, Taken, TaskEntry
-from agents.figures import Figures
-from agents.supply import Supply
-from agents.waiting import Waiting
+from agents.coordinating.entries import AgentEntry, EndedTask, Offer, Taken, TaskEntry
+from agents.coordinating.figures import Figures
+from agents.coordinating.supply import Supply
+from agents.coordinating.waiting import Waiting
 from aggregates import agent as agents
 from aggregates.agent import (
     AgentCleared,

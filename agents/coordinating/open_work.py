@@ -2,8 +2,8 @@
 
 from heapq import nsmallest
 
-from agents.calls import facts_of
-from agents.open_tasks import AGING_FACTOR, AGING_SECONDS, OpenTasks
+from agents.coordinating.calls import facts_of
+from agents.coordinating.open_tasks import AGING_FACTOR, AGING_SECONDS, OpenTasks
 from aggregates import agent as agents
 from aggregates.coordination import ActiveAgent, OpenWork, WaitingTask
 from aggregates.task import SPECIALISTS, Stage

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from agents import open_tasks
-from agents.open_tasks import RETRY_SECONDS_MAX, OpenTasks, remember
-from agents.supply import Supply
-from agents.waiting import Waiting
+from agents.coordinating import open_tasks
+from agents.coordinating.open_tasks import RETRY_SECONDS_MAX, OpenTasks, remember
+from agents.coordinating.supply import Supply
+from agents.coordinating.waiting import Waiting
 from aggregates import agent, task
 from aggregates.values.ranking import Ranked
 from runtime.records import Event, Meta, Recorded

@@ -1,16 +1,16 @@
 """The security actor of the node: it knows keys, users and their sessions, says who is at the door, and records the journal's signing keys.
 
 In a node's shared journal it also knows which tenants have a journal of their own, and lets nothing of them begin there. What it
-decides of keys, sessions, users and revocations stands in the modules `security_…` beside this one.
+decides of keys, sessions, users and revocations stands in the modules beside this one.
 """
 
 from collections.abc import Sequence
 
-from agents.identities import Identities, remember
-from agents.security_keys import OfKeys, decide_keys
-from agents.security_revocations import revocations_of, revoke_tokens
-from agents.security_sessions import OfSessions, decide_sessions
-from agents.security_users import OfLockouts, OfUsers, decide_lockouts, decide_users, federated_of, login_of
+from agents.securing.identities import Identities, remember
+from agents.securing.keys import OfKeys, decide_keys
+from agents.securing.revocations import revocations_of, revoke_tokens
+from agents.securing.sessions import OfSessions, decide_sessions
+from agents.securing.users import OfLockouts, OfUsers, decide_lockouts, decide_users, federated_of, login_of
 from aggregates import journal as journals
 from aggregates import journal_key
 from aggregates import key as keys

@@ -6,8 +6,8 @@ Those in between are counted here, and lost with the process.
 
 from collections import OrderedDict
 
-from agents.entries import Taken
-from agents.open_tasks import OpenTasks
+from agents.coordinating.entries import Taken
+from agents.coordinating.open_tasks import OpenTasks
 from aggregates.task import CompleteTask, FailTask, NoteLateReport, StartTask, late_reports_due, stream
 from runtime.actor import Effect
 from runtime.errors import Refused

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from math import ceil, floor, log10
 from operator import itemgetter
 
-from agents.entries import AgentEntry, Offer, Place, TaskEntry
+from agents.coordinating.entries import AgentEntry, Offer, Place, TaskEntry
 from aggregates.task import Stage
 from aggregates.values.capacity import fits
 from aggregates.values.document import encoded

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Sequence
 from heapq import heapify, heappop, heapreplace, nsmallest
 from typing import Any
 
-from agents.entries import AgentEntry, TaskEntry
-from agents.open_tasks import OpenTasks
-from agents.supply import Supply
-from agents.waiting import Line
+from agents.coordinating.entries import AgentEntry, TaskEntry
+from agents.coordinating.open_tasks import OpenTasks
+from agents.coordinating.supply import Supply
+from agents.coordinating.waiting import Line
 from aggregates import agent as agents
 from aggregates import task as tasks
 from aggregates.task import AwardTask, Candidate, ExpireLease, FailDependent, NoteStall, OpenBook, Stage, UnblockTask

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from agents.assigning import AssignmentPreview, best_for, best_of
+from agents.coordinating.assigning import AssignmentPreview, best_for, best_of
 from aggregates.coordination import ActiveAgent, OpenWork, WaitingTask
 from aggregates.values.agent_types import AgentType
 from aggregates.values.ranking import SPECIALIST_BONUS, BidderFacts, agent_terms
