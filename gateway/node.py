@@ -17,7 +17,8 @@ import structlog
 import trio
 from msgspec.structs import replace
 
-from agents.coordinating.coordinator import Coordinator, Terms
+from agents.coordinating.coordinator import Coordinator
+from agents.coordinating.terms import Terms
 from agents.roster import ROSTER
 from agents.solver import House, Solver
 from aggregates.journal import JournalFacts

@@ -1,12 +1,10 @@
 """The coordinator of one tenant: calls for proposals, awards tasks, watches leases, budgets and deadlines.
 
 What follows at once follows by `react`: complete books are awarded, dependents unblocked, freed slots offered. What follows from time
-alone follows by `wake`. Heartbeats are volatile: the last one of each agent lives in `heard`; after a start or a pause the `floor` stands
-for what was not heard, so that every agent, every suspicion and every lease has one full term before it can end.
+alone follows by `wake`. What is asked for is worked out beside this module, each kind in its own: `membership`, `submissions`, `leases`, …
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
 
 from msgspec.structs import replace
 
@@ -14,18 +12,20 @@ from agents.coordinating.alarms import Alarm, Alarms, Due
 from agents.coordinating.calls import Decision, award, expire_lease, listed_prices, openings, stalls, tell_dependents
 from agents.coordinating.entries import AgentEntry, TaskEntry
 from agents.coordinating.figures import Figures, told
+from agents.coordinating.hearing import WATCHED, Hearing
 from agents.coordinating.late import LateReports
 from agents.coordinating.leases import leases_of, standing
-from agents.coordinating.open_tasks import SKILLS_MAX, OpenTasks, remember
+from agents.coordinating.membership import change
+from agents.coordinating.open_tasks import OpenTasks, remember
 from agents.coordinating.open_work import open_work
+from agents.coordinating.submissions import again, submission, submissions
+from agents.coordinating.terms import DEFAULT_TERMS, Terms
+from agents.coordinating.timetable import all_due, due_at, falls_due
 from aggregates import agent as agents
 from aggregates import coordination as coordinations
-from aggregates import key as keys
 from aggregates import task as tasks
 from aggregates.agent import (
-    AgentAccepted,
     AgentCleared,
-    AgentCommand,
     AgentDeregistered,
     AgentLost,
     AgentRegistered,
@@ -37,12 +37,9 @@ from aggregates.agent import (
     FindReputation,
     Heartbeat,
     HeartbeatAck,
-    LoseAgent,
     RegisterAgent,
     ReturnAgent,
-    SuspectAgent,
     UpdateAgent,
-    suspect_after,
 )
 from aggregates.coordination import (
     CoordinationStands,
@@ -51,10 +48,7 @@ from aggregates.coordination import (
     StartCoordination,
     StopCoordination,
 )
-from aggregates.key import IssueKey, RevokeKey
 from aggregates.task import (
-    BUDGET_GRACE_SECONDS,
-    HELD,
     AmendTask,
     BidAccepted,
     BidPlaced,
@@ -65,15 +59,11 @@ from aggregates.task import (
     CancelTask,
     CheckLease,
     CompleteTask,
-    DependencyFact,
     DependencyMet,
-    EndOverrun,
-    ExpireTask,
     FailTask,
     PlaceBid,
     RefuseBid,
     RequeueTask,
-    Stage,
     StartTask,
     SubmitTask,
     SubmitTasks,
@@ -85,28 +75,18 @@ from aggregates.task import (
     TaskDeadLettered,
     TaskExpired,
     TaskFailed,
-    TaskFault,
     TaskRequeued,
     TasksAnswered,
     TaskSubmitted,
     WithdrawBid,
-    skills_needed,
-    submission_faults,
 )
-from aggregates.values.roles import Role
-from aggregates.values.skills import missing
 from runtime.actor import Actor, Effect, Reply, Surroundings, reply
-from runtime.errors import Overloaded, Refused
+from runtime.errors import Refused
 from runtime.records import Recorded
 
-AGENTS_MAX = 10_000
-TASKS_OPEN_MAX = 10_000
 ALARMS_SLACK = 4096
 SECOND_LOOK_SECONDS = 1.0
 """When an alarm that was acted on is looked at again, in case the action was refused or its commit failed."""
-
-WATCHED = (agents.Stage.ACTIVE, agents.Stage.DRAINING, agents.Stage.SUSPECT)
-"""Whose silence means something."""
 
 CoordinatorCommand = (
     RegisterAgent
@@ -132,24 +112,6 @@ CoordinatorCommand = (
     | FindReputation
     | FindOpenWork
 )
-
-
-class Terms(NamedTuple):
-    """What the operator may set."""
-
-    lease_seconds: float = 120.0
-    grace_share: float = 0.25
-    """The last part of a lease's term: who is silent that long is suspected, and lost at its end."""
-    budget_seconds_max: float = 3600.0
-    bidding_seconds_max: float = 60.0
-    attempts_max: int = 4
-    cycle_seconds: float = 30.0
-    max_capacity: float = agents.MAX_CAPACITY
-    lease_seconds_min: float = agents.LEASE_SECONDS_MIN
-    lease_seconds_max: float = agents.LEASE_SECONDS_MAX
-
-
-DEFAULT_TERMS = Terms()
 
 
 class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
@@ -185,8 +147,7 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
     def __init__(self, here: Surroundings, terms: Terms = DEFAULT_TERMS) -> None:
         super().__init__(here)
         self.terms = terms
-        self.heard: dict[str, float] = {}
-        self.floor = 0.0
+        self.hearing = Hearing(terms.grace_share)
         self.began_at = 0.0
         self.late = LateReports()
         self.alarms = Alarms()
@@ -206,16 +167,12 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
 
     def handle(self, message: CoordinatorCommand) -> Effect | Reply:
         match message:
-            case RegisterAgent():
-                return self._register(message)
-            case UpdateAgent() | DrainAgent():
-                return Effect([self._on_agent(message)], self._agent_stands(message))
-            case DeregisterAgent():
-                return self._deregister(message)
+            case RegisterAgent() | UpdateAgent() | DrainAgent() | DeregisterAgent():
+                return change(self.memory, self.terms, self.here.key, message)
             case Heartbeat():
                 return self._heartbeat(message)
             case SubmitTask():
-                return self._submit(message)
+                return self._on_task(submission(self.memory, self.terms, message))
             case SubmitTasks():
                 return self._submit_many(message)
             case PlaceBid() | WithdrawBid() | RefuseBid():
@@ -226,7 +183,7 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
             case CancelTask() | AmendTask():
                 return self._on_task(message)
             case RequeueTask():
-                return self._requeue(message)
+                return self._on_task(again(self.memory, self.terms, message))
             case StopCoordination() | StartCoordination():
                 return self._stop_or_start(message)
             case FindCoordination():
@@ -255,79 +212,29 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
         since = memory.stopped_at or memory.started_at
         return CoordinationStands(running=not memory.stopped_at, since=since, reason=memory.stop_reason)
 
-    def _register(self, command: RegisterAgent) -> Effect:
-        known = self.memory.agents.get(command.agent_id)
-        if known is None and len(self.memory.agents) >= AGENTS_MAX:
-            raise Refused("agents_too_many", f"{AGENTS_MAX} are registered; deregister some")
-        terms = self.terms
-        told = replace(
-            command,
-            lease_seconds=terms.lease_seconds,
-            lease_seconds_min=terms.lease_seconds_min,
-            lease_seconds_max=terms.lease_seconds_max,
-            max_capacity_default=terms.max_capacity,
-        )
-        decisions: list[Decision] = [self._on_agent(told)]
-        if command.key_id:
-            own = IssueKey(
-                key_id=command.key_id,
-                role=Role.AGENT_OWN,
-                digest=command.key_digest,
-                agent_id=command.agent_id,
-                label=command.name,
-                data_subject=command.data_subject,
-            )
-            decisions.append((keys.stream(command.key_id), own))
-        if known is not None and known.key_id not in ("", command.key_id):
-            decisions.append(_revoked(known.key_id, "registered anew"))
-        return Effect(decisions, self._agent_stands(command))
-
-    def _deregister(self, command: DeregisterAgent) -> Effect:
-        decisions: list[Decision] = [self._on_agent(command)]
-        known = self.memory.agents.get(command.agent_id)
-        if known is not None and known.key_id:
-            decisions.append(_revoked(known.key_id, "deregistered"))
-        return Effect(decisions, self._agent_stands(command))
-
-    def _on_agent(self, command: AgentCommand) -> Decision:
-        return (agents.stream(self.here.key, command.agent_id), command)
-
-    def _agent_stands(
-        self, command: RegisterAgent | UpdateAgent | DrainAgent | DeregisterAgent
-    ) -> Callable[[Sequence[Recorded]], Reply]:
-        known = self.memory.agents.get(command.agent_id)
-        generation, key_id = (known.generation, known.key_id) if known is not None else (0, "")
-
-        def answer(recorded: Sequence[Recorded]) -> Reply:
-            made = next((record.event for record in recorded if isinstance(record.event, AgentRegistered)), None)
-            number, own = (made.generation, made.key_id) if made is not None else (generation, key_id)
-            return reply(command, AgentAccepted(agent_id=command.agent_id, generation=number, key_id=own))
-
-        return answer
-
     def _heartbeat(self, command: Heartbeat) -> Effect | Reply:
         agent = self.memory.agents.get(command.agent_id)
         if agent is None or agent.stage is agents.Stage.DEREGISTERED:
             raise Refused("agent_unknown", command.agent_id, status=404)
-        self.heard[command.agent_id] = command.at
+        self.hearing.hear(command.agent_id, command.at)
+        stream = agents.stream(self.here.key, command.agent_id)
         if agent.stage is agents.Stage.LOST:
             back = HeartbeatAck(lease_seconds=agent.lease_seconds)
-            again = ReturnAgent(agent_id=command.agent_id)
-            return Effect([self._on_agent(again)], lambda recorded: reply(command, back))
+            return Effect([(stream, ReturnAgent(agent_id=command.agent_id))], lambda recorded: reply(command, back))
         answer = reply(command, self._leases(agent))
         if agent.stage is agents.Stage.SUSPECT:
             cleared = ClearAgent(agent_id=command.agent_id, heard_at=command.at)
-            return Effect([self._on_agent(cleared)], lambda recorded: answer)
+            return Effect([(stream, cleared)], lambda recorded: answer)
         return answer
 
     def _leases(self, agent: AgentEntry) -> HeartbeatAck:
-        leases = leases_of(self.memory, agent, self._heard_at(agent), self.here.clock.now())
+        leases = leases_of(self.memory, agent, self.hearing.heard_at(agent), self.here.clock.now())
         return HeartbeatAck(lease_seconds=agent.lease_seconds, leases=leases)
 
     def _check_lease(self, command: CheckLease) -> Reply:
         task = self.memory.tasks.get(command.task_id)
         holder = self.memory.agents.get(task.assignee) if task is not None else None
-        heard_at = self._heard_at(holder) if holder is not None else 0.0
+        heard_at = self.hearing.heard_at(holder) if holder is not None else 0.0
         return reply(command, standing(self.memory, command, heard_at, self.here.clock.now()))
 
     def _find_reputation(self, command: FindReputation) -> Reply:
@@ -335,55 +242,12 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
         figures = agent.figures if agent is not None else self.memory.departed.get(command.agent_id, Figures())
         return reply(command, told(command.agent_id, figures, command.at))
 
-    def _submit(self, command: SubmitTask) -> Effect:
-        self._check_places(command.task_id)
-        return self._on_task(self._told(command))
-
     def _submit_many(self, command: SubmitTasks) -> Effect | Reply:
-        if not command.only_asks and len(self.memory.tasks) + len(command.tasks) > TASKS_OPEN_MAX:
-            raise Overloaded(f"{TASKS_OPEN_MAX} tasks may be open", retry_seconds=self.terms.cycle_seconds)
-        told = [replace(self._told(one), at=command.at, tenant=command.tenant) for one in command.tasks]
-        faults = tuple(
-            TaskFault(number=number, code=code, detail=detail)
-            for number, one in enumerate(told)
-            for code, detail in submission_faults(one)
-        )
+        told, faults = submissions(self.memory, self.terms, command)
         if faults or command.only_asks:
-            return reply(command, TasksAnswered(faults=faults))
+            return reply(command, TasksAnswered(faults=tuple(faults)))
         accepted = TasksAnswered(task_ids=tuple(one.task_id for one in told))
         return Effect([(tasks.stream(one.task_id), one) for one in told], lambda recorded: reply(command, accepted))
-
-    def _told(self, command: SubmitTask) -> SubmitTask:
-        """A submission with the facts that it is decided by."""
-        facts = tuple(
-            self._dependency(name) for name in sorted(set(command.dependencies) - set(command.submitted_with))
-        )
-        # Where more skills are about than can be remembered, none can be called unknown.
-        known = self.memory.skills if len(self.memory.skills) < SKILLS_MAX else {}
-        return replace(
-            command,
-            dependency_facts=facts,
-            skills_never_offered=missing(skills_needed(command), known) if known else (),
-            budget_seconds_max=self.terms.budget_seconds_max,
-            bidding_seconds_max=self.terms.bidding_seconds_max,
-            attempts_allowed=self.terms.attempts_max,
-        )
-
-    def _check_places(self, task_id: str) -> None:
-        if task_id not in self.memory.tasks and len(self.memory.tasks) >= TASKS_OPEN_MAX:
-            raise Overloaded(f"{TASKS_OPEN_MAX} tasks are open", retry_seconds=self.terms.cycle_seconds)
-
-    def _requeue(self, command: RequeueTask) -> Effect:
-        self._check_places(command.task_id)
-        ended = self.memory.ended.get(command.task_id)
-        doers = tuple(ended.doers) if ended is not None else ()
-        return self._on_task(replace(command, doers=doers, attempts_allowed=self.terms.attempts_max))
-
-    def _dependency(self, task_id: str) -> DependencyFact:
-        entry = self.memory.tasks.get(task_id) or self.memory.ended.get(task_id)
-        if entry is None:
-            return DependencyFact(task_id=task_id, stage=Stage.UNKNOWN, position=0)
-        return DependencyFact(task_id=task_id, stage=entry.stage, position=entry.position)
 
     def _on_task(
         self, command: SubmitTask | StartTask | CompleteTask | FailTask | CancelTask | AmendTask | RequeueTask
@@ -404,7 +268,7 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
     def _hear(self, agent_id: str, at: float) -> None:
         agent = self.memory.agents.get(agent_id)
         if agent is not None and agent.stage is not agents.Stage.DEREGISTERED:
-            self.heard[agent_id] = at
+            self.hearing.hear(agent_id, at)
             if agent.stage is agents.Stage.SUSPECT:
                 self.alarms.set(at, Due.SILENCE, agent_id)  # by itself: what it says may be refused, and it was heard
 
@@ -450,17 +314,17 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
     def _take_back(self, agent_id: str, position: int) -> list[Decision]:
         agent = self.memory.agents.get(agent_id)
         held = [self.memory.tasks[name] for name in sorted(agent.held)] if agent is not None else []
-        heard_at = self._heard_at(agent) if agent is not None else 0.0
+        heard_at = self.hearing.heard_at(agent) if agent is not None else 0.0
         return [expire_lease(task, heard_at, position) for task in held]
 
     # ---- what follows from time
 
     def started(self, at: float) -> None:
-        self.floor = self.began_at = at
+        self.hearing.floor = self.began_at = at
         self._reset_alarms(at)
 
     def paused(self, at: float, seconds: float) -> None:
-        self.floor = at
+        self.hearing.floor = at
 
     def due(self) -> float | None:
         return self.alarms.soonest()
@@ -482,72 +346,19 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
             agent = self.memory.agents.get(alarm.name)
             return self._on_silence(agent, at) if agent is not None else []
         task = self.memory.tasks.get(alarm.name)
-        due_at = self._due_at(task, alarm.due) if task is not None else None
-        if task is None or due_at is None:
+        falls_at = due_at(task, alarm.due, self.hearing.floor) if task is not None else None
+        if task is None or falls_at is None:
             return []
-        if due_at > at:
-            self.alarms.set(due_at, alarm.due, alarm.name)
+        if falls_at > at:
+            self.alarms.set(falls_at, alarm.due, alarm.name)
             return []
-        return self._on_task_alarm(task, alarm.due, at)
-
-    def _due_at(self, task: TaskEntry, due: Due) -> float | None:
-        """When this is due for the task as it stands now; None when it no longer is."""
-        match due:
-            case Due.BOOK:
-                return task.closes_at if task.stage is Stage.BIDDING else None
-            case Due.BUDGET if task.stage in HELD:
-                over = task.awarded_at + task.budget_seconds + BUDGET_GRACE_SECONDS
-                return max(over, self.floor + task.lease_seconds)
-            case Due.DEADLINE:
-                return task.deadline
-            case Due.RETRY:
-                return task.retry_at if task.stage is Stage.SUBMITTED else None
-            case _:
-                return None
-
-    def _on_task_alarm(self, task: TaskEntry, due: Due, at: float) -> list[Decision]:
-        stream = tasks.stream(task.task_id)
-        match due:
-            case Due.BOOK:
-                return [award(self.memory, task)]
-            case Due.BUDGET:
-                return [(stream, EndOverrun(task_id=task.task_id, token=task.token))]
-            case Due.DEADLINE:
-                return [(stream, ExpireTask(task_id=task.task_id))]
-            case _:
-                return self._openings(at, due=task.retry_at)
+        return falls_due(self.memory, task, alarm.due) or self._openings(at, due=falls_at)
 
     def _on_silence(self, agent: AgentEntry, at: float) -> list[Decision]:
-        """Whoever is silent is suspected first, and lost at the end of the term; only then are its tasks taken from it."""
-        if agent.stage not in WATCHED:
-            return []
-        if self._is_heard_again(agent):
-            return [self._on_agent(ClearAgent(agent_id=agent.agent_id, heard_at=self.heard[agent.agent_id]))]
-        if (due_at := self._silent_at(agent)) > at:
-            self.alarms.set(due_at, Due.SILENCE, agent.agent_id)
-            return []
-        heard_at = self._heard_at(agent)
-        if agent.stage is not agents.Stage.SUSPECT:
-            suspect = SuspectAgent(agent_id=agent.agent_id, last_heard_at=heard_at, grace_share=self.terms.grace_share)
-            return [self._on_agent(suspect)]
-        held = [self.memory.tasks[name] for name in sorted(agent.held)]
-        lost = LoseAgent(agent_id=agent.agent_id, last_heard_at=heard_at)
-        return [self._on_agent(lost), *(expire_lease(task, heard_at) for task in held)]
-
-    def _is_heard_again(self, agent: AgentEntry) -> bool:
-        """A suspect has said something. That nobody could hear it for a while (the floor) gives it time, and says nothing of it."""
-        is_suspect = agent.stage is agents.Stage.SUSPECT
-        return is_suspect and self.heard.get(agent.agent_id, 0.0) > agent.suspected_from
-
-    def _silent_at(self, agent: AgentEntry) -> float:
-        """Until when it may be silent as it stands now."""
-        seconds = agent.lease_seconds
-        if agent.stage is not agents.Stage.SUSPECT:
-            seconds = suspect_after(seconds, self.terms.grace_share)
-        return self._heard_at(agent) + seconds
-
-    def _heard_at(self, agent: AgentEntry) -> float:
-        return max(self.heard.get(agent.agent_id, 0.0), self.floor, agent.since)
+        decisions = self.hearing.on_silence(self.memory, agent, self.here.key, at)
+        if not decisions and agent.stage in WATCHED and (silent_at := self.hearing.silent_at(agent)) > at:
+            self.alarms.set(silent_at, Due.SILENCE, agent.agent_id)
+        return decisions
 
     def _set_alarms(self, recorded: Recorded) -> None:
         """The alarms that an event calls for."""
@@ -558,7 +369,7 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
             case TaskSubmitted() | BookOpened() | TaskAwarded() | BookVoided() | TaskAmended() | TaskRequeued():
                 self._watch_tasks([self.memory.tasks.get(event.task_id)])
             case AgentDeregistered():
-                self.heard.pop(event.agent_id, None)
+                self.hearing.forget(event.agent_id)
         if len(self.alarms) > 4 * (len(self.memory.tasks) + len(self.memory.agents)) + ALARMS_SLACK:
             self._reset_alarms(recorded.meta.at)
 
@@ -571,16 +382,10 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
     def _watch_agents(self, entries: Iterable[AgentEntry | None]) -> None:
         for agent in entries:
             if agent is not None:
-                self.alarms.set(self._silent_at(agent), Due.SILENCE, agent.agent_id)
+                self.alarms.set(self.hearing.silent_at(agent), Due.SILENCE, agent.agent_id)
 
     def _watch_tasks(self, entries: Iterable[TaskEntry | None]) -> None:
         for task in entries:
-            if task is None:
-                continue
-            for due in (Due.BOOK, Due.BUDGET, Due.DEADLINE, Due.RETRY):
-                if at := self._due_at(task, due):
+            if task is not None:
+                for at, due in all_due(task, self.hearing.floor):
                     self.alarms.set(at, due, task.task_id)
-
-
-def _revoked(key_id: str, reason: str) -> Decision:
-    return (keys.stream(key_id), RevokeKey(key_id=key_id, reason=reason))

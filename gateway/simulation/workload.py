@@ -7,7 +7,7 @@ from pathlib import Path
 
 import trio
 
-from agents.coordinating.coordinator import DEFAULT_TERMS
+from agents.coordinating.terms import DEFAULT_TERMS
 from aggregates.agent import suspect_after
 from aggregates.task import ENDED, TaskSubmitted
 from gateway.parts import Node

@@ -73,9 +73,9 @@ def test_a_heartbeat_that_is_dropped_during_a_pause_is_noticed():
 def half_deaf(heartbeat: Callable[[Coordinator, Heartbeat], Effect | Reply]) -> object:
     def wrong(coordinator: Coordinator, command: Heartbeat) -> Effect | Reply:
         """Answers a heartbeat, and knows only of what is said beside it."""
-        before = coordinator.heard.get(command.agent_id, 0.0)
+        before = coordinator.hearing.by_agent.get(command.agent_id, 0.0)
         answer = heartbeat(coordinator, command)
-        coordinator.heard[command.agent_id] = before
+        coordinator.hearing.by_agent[command.agent_id] = before
         return answer
 
     return wrong

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from agents.coordinating.coordinator import Terms
+from agents.coordinating.terms import Terms
 from aggregates.task import (
     BookOpened,
     LeaseExpired,

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import trio
 from msgspec.structs import replace
 
-from agents.coordinating.coordinator import Coordinator, Terms
+from agents.coordinating.coordinator import Coordinator
+from agents.coordinating.terms import Terms
 from agents.roster import ROSTER
 from agents.solver import Solver
 from aggregates.agent import Heartbeat

@@ -10,8 +10,9 @@ from msgspec.structs import replace
 from agents.coordinating import calls, coordinator
 from agents.coordinating.alarms import Due
 from agents.coordinating.calls import stalls
-from agents.coordinating.coordinator import Coordinator, Terms
+from agents.coordinating.coordinator import Coordinator
 from agents.coordinating.open_tasks import OpenTasks
+from agents.coordinating.terms import Terms
 from aggregates.agent import (
     AgentCleared,
     AgentLost,
@@ -447,12 +448,12 @@ async def test_a_refused_registration_is_no_sign_of_life(tmp_path: Path) -> None
     async with open_crew(tmp_path) as crew:
         await crew.register("ann")
         actor = the_coordinator(crew)
-        actor.heard.clear()
+        actor.hearing.by_agent.clear()
         with pytest.raises(Refused, match="agent_exists"):
             await crew.register("ann", key_id="another", key_digest=b"y" * 32)
         with pytest.raises(Refused, match="agent_id_reserved"):
             await crew.register("house-of-cards")
-        assert actor.heard == {}
+        assert actor.hearing.by_agent == {}
 
 
 def the_coordinator(crew: Crew) -> Coordinator:

@@ -101,7 +101,7 @@ async def test_a_thousand_are_taken_in_one_call_and_none_where_there_is_not_room
     assert (await admin.ask("POST", PATH, {"tasks": chain[::-1]})).status_code == 202
     status = await admin.get("/v1/status")
     assert (status["tasks"]["blocked"], sum(status["tasks"].values())) == (TASKS_MAX - 1, TASKS_MAX)
-    monkeypatch.setattr("agents.coordinating.coordinator.TASKS_OPEN_MAX", TASKS_MAX + 1)
+    monkeypatch.setattr("agents.coordinating.submissions.TASKS_OPEN_MAX", TASKS_MAX + 1)
     assert (await admin.ask("POST", PATH, {"tasks": [task(), task()]})).status_code == 503
     assert (await admin.ask("POST", PATH, {"tasks": [task()]})).status_code == 202
 

@@ -1,0 +1,78 @@
+"""Work comes in: submissions with the facts that they are decided by, one or many, and dead letters that are offered again."""
+
+from collections.abc import Sequence
+
+from msgspec.structs import replace
+
+from agents.coordinating.open_tasks import SKILLS_MAX, OpenTasks
+from agents.coordinating.terms import Terms
+from aggregates.task import (
+    DependencyFact,
+    RequeueTask,
+    Stage,
+    SubmitTask,
+    SubmitTasks,
+    TaskFault,
+    skills_needed,
+    submission_faults,
+)
+from aggregates.values.skills import missing
+from runtime.errors import Overloaded
+
+TASKS_OPEN_MAX = 10_000
+
+
+def submission(memory: OpenTasks, terms: Terms, command: SubmitTask) -> SubmitTask:
+    """With its facts. Raises Overloaded where there is no place for it."""
+    _check_places(memory, terms, command.task_id)
+    return _told(memory, terms, command)
+
+
+def submissions(memory: OpenTasks, terms: Terms, command: SubmitTasks) -> tuple[list[SubmitTask], list[TaskFault]]:
+    """All with their facts, and all that is wrong with them. Raises Overloaded where there is no place for them."""
+    if not command.only_asks and len(memory.tasks) + len(command.tasks) > TASKS_OPEN_MAX:
+        raise Overloaded(f"{TASKS_OPEN_MAX} tasks may be open", retry_seconds=terms.cycle_seconds)
+    told = [replace(_told(memory, terms, one), at=command.at, tenant=command.tenant) for one in command.tasks]
+    return told, _faults(told)
+
+
+def _faults(told: Sequence[SubmitTask]) -> list[TaskFault]:
+    return [
+        TaskFault(number=number, code=code, detail=detail)
+        for number, one in enumerate(told)
+        for code, detail in submission_faults(one)
+    ]
+
+
+def again(memory: OpenTasks, terms: Terms, command: RequeueTask) -> RequeueTask:
+    """A dead letter's new chance, with its facts. Raises Overloaded where there is no place for it."""
+    _check_places(memory, terms, command.task_id)
+    ended = memory.ended.get(command.task_id)
+    doers = tuple(ended.doers) if ended is not None else ()
+    return replace(command, doers=doers, attempts_allowed=terms.attempts_max)
+
+
+def _told(memory: OpenTasks, terms: Terms, command: SubmitTask) -> SubmitTask:
+    facts = tuple(_dependency(memory, name) for name in sorted(set(command.dependencies) - set(command.submitted_with)))
+    # Where more skills are about than can be remembered, none can be called unknown.
+    known = memory.skills if len(memory.skills) < SKILLS_MAX else {}
+    return replace(
+        command,
+        dependency_facts=facts,
+        skills_never_offered=missing(skills_needed(command), known) if known else (),
+        budget_seconds_max=terms.budget_seconds_max,
+        bidding_seconds_max=terms.bidding_seconds_max,
+        attempts_allowed=terms.attempts_max,
+    )
+
+
+def _dependency(memory: OpenTasks, task_id: str) -> DependencyFact:
+    entry = memory.tasks.get(task_id) or memory.ended.get(task_id)
+    if entry is None:
+        return DependencyFact(task_id=task_id, stage=Stage.UNKNOWN, position=0)
+    return DependencyFact(task_id=task_id, stage=entry.stage, position=entry.position)
+
+
+def _check_places(memory: OpenTasks, terms: Terms, task_id: str) -> None:
+    if task_id not in memory.tasks and len(memory.tasks) >= TASKS_OPEN_MAX:
+        raise Overloaded(f"{TASKS_OPEN_MAX} tasks are open", retry_seconds=terms.cycle_seconds)

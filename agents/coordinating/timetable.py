@@ -1,0 +1,47 @@
+"""What falls due for a task, when, and what is decided then."""
+
+from collections.abc import Iterator
+
+from agents.coordinating.alarms import Due
+from agents.coordinating.calls import Decision, award
+from agents.coordinating.entries import TaskEntry
+from agents.coordinating.open_tasks import OpenTasks
+from aggregates.task import BUDGET_GRACE_SECONDS, HELD, EndOverrun, ExpireTask, Stage, stream
+
+OF_TASKS = (Due.BOOK, Due.BUDGET, Due.DEADLINE, Due.RETRY)
+
+
+def due_at(task: TaskEntry, due: Due, floor: float) -> float | None:
+    """When this is due for the task as it stands now, where nothing was heard before the `floor`; None when it no longer is."""
+    match due:
+        case Due.BOOK:
+            return task.closes_at if task.stage is Stage.BIDDING else None
+        case Due.BUDGET if task.stage in HELD:
+            over = task.awarded_at + task.budget_seconds + BUDGET_GRACE_SECONDS
+            return max(over, floor + task.lease_seconds)
+        case Due.DEADLINE:
+            return task.deadline
+        case Due.RETRY:
+            return task.retry_at if task.stage is Stage.SUBMITTED else None
+        case _:
+            return None
+
+
+def all_due(task: TaskEntry, floor: float) -> Iterator[tuple[float, Due]]:
+    """All that is to come for a task, and when."""
+    for due in OF_TASKS:
+        if at := due_at(task, due, floor):
+            yield at, due
+
+
+def falls_due(memory: OpenTasks, task: TaskEntry, due: Due) -> list[Decision]:
+    """What is decided of the task itself; nothing where it is only ready to be offered again."""
+    match due:
+        case Due.BOOK:
+            return [award(memory, task)]
+        case Due.BUDGET:
+            return [(stream(task.task_id), EndOverrun(task_id=task.task_id, token=task.token))]
+        case Due.DEADLINE:
+            return [(stream(task.task_id), ExpireTask(task_id=task.task_id))]
+        case _:
+            return []
