@@ -15,7 +15,7 @@ from aggregates.values.reputation import Reputation
 from aggregates.values.skill_terms import SkillOffer, SkillOffers, offers_in_order, unlisted
 from aggregates.values.skills import Region, Skills
 from aggregates.values.text import Name, Note
-from runtime.errors import Refused
+from runtime.errors import FieldFault, Refused
 from runtime.records import Command, Event, House, Personal, State
 
 RULES = 1
@@ -341,20 +341,22 @@ def decide(agent: Agent, command: AgentCommand) -> Sequence[AgentEvent]:
 
 def _check_offer(said: RegisterAgent | AgentUpdated) -> None:
     """Whether all that is said of capabilities is said of what is one."""
-    found: list[tuple[str, str]] = []
+    found: list[FieldFault] = []
     if skills := unlisted(said.skills, said.capabilities):
-        found.append(("skills_unlisted", f"skills that are no capabilities: {', '.join(skills)}"))
+        text = f"skills that are no capabilities: {', '.join(skills)}"
+        found.append(FieldFault("/skills", "skills_unlisted", text))
     if priced := unlisted_prices(said.prices, said.capabilities):
-        found.append(("prices_unlisted", f"prices of neither a task type nor a capability: {', '.join(priced)}"))
+        text = f"prices of neither a task type nor a capability: {', '.join(priced)}"
+        found.append(FieldFault("/prices", "prices_unlisted", text))
     if found:
-        raise Refused(found[0][0], "; ".join(text for _, text in found), status=422)
+        raise Refused.of(found)
 
 
 def _check_lease(command: RegisterAgent) -> None:
     least, most = command.lease_seconds_min, command.lease_seconds_max
     if command.heartbeat_timeout is not None and not least <= command.heartbeat_timeout <= most:
         text = f"it may be from {least:g} to {most:g} s, not {command.heartbeat_timeout:g}"
-        raise Refused("heartbeat_timeout_unfit", text, status=422)
+        raise Refused.of([FieldFault("/heartbeat_timeout", "heartbeat_timeout_unfit", text)])
 
 
 def _profile(source: RegisterAgent | Agent) -> tuple[object, ...]:

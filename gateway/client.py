@@ -97,7 +97,9 @@ def _reason(error: HTTPError) -> str:
         faults = [
             f"{fault.get('pointer', '')} {fault.get('detail', '')}".strip() for fault in problem.get("errors", ())
         ]
-        title = problem.get("detail") or problem.get("title") or problem.get("code") or error.reason
+        # What is told of each fault by itself stands in the detail, too.
+        detail = "" if faults else problem.get("detail")
+        title = detail or problem.get("title") or problem.get("code") or error.reason
         return "; ".join([f"{error.code} {title}", *faults])
     except (msgspec.DecodeError, AttributeError, OSError, http.client.HTTPException):
         return f"{error.code} {error.reason}"

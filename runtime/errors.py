@@ -1,5 +1,8 @@
 """The expected failures: four families that callers can tell apart; everything else is a bug or a broken world."""
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 ELSEWHERE = "from another thread, actors are reached by trio.from_thread.run(ref.ask, …)"
 
 
@@ -7,14 +10,32 @@ class Failure(Exception):
     """What a caller of an actor may expect to catch."""
 
 
-class Refused(Failure):
-    """The domain says no: `code` is a fact in snake_case, `status` the HTTP status that says the same (403, 404, 409 or 422)."""
+class FieldFault(NamedTuple):
+    """One thing that is wrong with a command: `pointer` leads to it among the command's fields, as a JSON pointer (RFC 6901)."""
 
-    def __init__(self, code: str, detail: str = "", *, status: int = 409) -> None:
+    pointer: str
+    code: str
+    detail: str
+
+
+class Refused(Failure):
+    """The domain says no: `code` is a fact in snake_case, `status` the HTTP status that says the same (403, 404, 409 or 422).
+
+    Where it is what the command says that can't be taken, `faults` has all that is wrong with it.
+    """
+
+    def __init__(self, code: str, detail: str = "", *, status: int = 409, faults: Sequence[FieldFault] = ()) -> None:
         super().__init__(f"{code}: {detail}" if detail else code)
         self.code = code
         self.detail = detail
         self.status = status
+        self.faults = tuple(faults)
+
+    @classmethod
+    def of(cls, faults: Sequence[FieldFault]) -> "Refused":
+        """The refusal of a command that has these faults: it goes by the code of the first, and tells all."""
+        told = [fault.detail if len(faults) == 1 else f"{fault.code}: {fault.detail}" for fault in faults]
+        return cls(faults[0].code, "; ".join(told), status=422, faults=faults)
 
 
 class Conflict(Failure):

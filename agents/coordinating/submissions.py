@@ -38,9 +38,9 @@ def submissions(memory: OpenTasks, terms: Terms, command: SubmitTasks) -> tuple[
 
 def _faults(told: Sequence[SubmitTask]) -> list[TaskFault]:
     return [
-        TaskFault(number=number, code=code, detail=detail)
+        TaskFault(number=number, pointer=fault.pointer, code=fault.code, detail=fault.detail)
         for number, one in enumerate(told)
-        for code, detail in submission_faults(one)
+        for fault in submission_faults(one)
     ]
 
 

@@ -1,6 +1,6 @@
 """A book: who is called, what they answer, and who wins."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from aggregates.task.commands import AwardTask, NoteStall, OpenBook, PlaceBid, RefuseBid, WithdrawBid
 from aggregates.task.eligibility import LASTING, STALLS, Wanted, fit, unfit, wanted
@@ -20,7 +20,7 @@ from aggregates.task.terms import SPECIALISTS, VOID_SECONDS_MIN, VOIDS_MAX, Void
 from aggregates.values.price_list import price_of
 from aggregates.values.ranking import FULL, Ranked, measured, rank
 from aggregates.values.skills import missing
-from runtime.errors import Refused
+from runtime.errors import FieldFault, Refused
 
 
 def open_book(task: Task, command: OpenBook) -> Sequence[TaskEvent]:
@@ -92,10 +92,8 @@ def answer(task: Task, command: PlaceBid | WithdrawBid | RefuseBid) -> Sequence[
 
 
 def _place_bid(task: Task, command: PlaceBid) -> Sequence[TaskEvent]:
-    if command.expires_at is not None and command.expires_at <= command.at:
-        raise Refused("bid_expired", "expires_at has passed", status=422)
-    if task.deadline is not None and command.at + command.eta_seconds > task.deadline:
-        raise Refused("eta_past_deadline", f"{task.deadline - command.at:.1f} s are left", status=422)
+    if found := list(_bid_faults(task, command)):
+        raise Refused.of(found)
     placed = BidPlaced(
         task_id=command.task_id,
         round=task.round,
@@ -110,11 +108,19 @@ def _place_bid(task: Task, command: PlaceBid) -> Sequence[TaskEvent]:
     return [] if standing_bid(placed) in task.bids else [placed]
 
 
+def _bid_faults(task: Task, command: PlaceBid) -> Iterator[FieldFault]:
+    if command.expires_at is not None and command.expires_at <= command.at:
+        yield FieldFault("/expires_at", "bid_expired", "expires_at has passed")
+    if task.deadline is not None and command.at + command.eta_seconds > task.deadline:
+        yield FieldFault("/eta_seconds", "eta_past_deadline", f"{task.deadline - command.at:.1f} s are left")
+    if command.price is None and command.listed is None:
+        yield FieldFault("/price", "price_missing", f"{command.agent_id} has no price list to take it from")
+
+
 def _price(task: Task, command: PlaceBid) -> float:
     if command.price is not None:
         return command.price
-    if command.listed is None:
-        raise Refused("price_missing", f"{command.agent_id} has no price list to take it from", status=422)
+    assert command.listed is not None  # or it was a fault
     return price_of(command.listed, (task.task_type.value, *task.capabilities))
 
 

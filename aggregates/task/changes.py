@@ -7,12 +7,12 @@ from aggregates.task.events import TaskAmended, TaskEvent, TaskRequeued
 from aggregates.task.state import Task
 from aggregates.task.terms import Stage
 from aggregates.values.skills import missing
-from runtime.errors import Refused
+from runtime.errors import FieldFault, Refused
 
 
 def amend(task: Task, command: AmendTask) -> Sequence[TaskEvent]:
     if command.deadline is not None and command.deadline <= command.at:
-        raise Refused("deadline_passed", f"{command.at - command.deadline:.0f} s ago", status=422)
+        raise Refused.of([FieldFault("/deadline", "deadline_passed", f"{command.at - command.deadline:.0f} s ago")])
     priority = task.priority if command.priority is None else command.priority
     deadline = task.deadline if command.deadline is None else command.deadline
     if (priority, deadline) == (task.priority, task.deadline):
@@ -27,7 +27,7 @@ def requeue(task: Task, command: RequeueTask) -> Sequence[TaskEvent]:
         raise Refused("not_a_dead_letter", f"{command.task_id} is {task.stage.value}")
     deadline = task.deadline if command.deadline is None else command.deadline
     if found := _requeue_faults(task, command, deadline):
-        raise Refused(found[0][0], "; ".join(f"{code}: {text}" for code, text in found), status=422)
+        raise Refused.of(found)
     return [
         TaskRequeued(
             task_id=command.task_id,
@@ -52,13 +52,14 @@ def requeue(task: Task, command: RequeueTask) -> Sequence[TaskEvent]:
     ]
 
 
-def _requeue_faults(task: Task, command: RequeueTask, deadline: float | None) -> list[tuple[str, str]]:
-    """Everything that keeps a dead letter from being offered again: code and explanation."""
-    found: list[tuple[str, str]] = []
+def _requeue_faults(task: Task, command: RequeueTask, deadline: float | None) -> list[FieldFault]:
+    """Everything that keeps a dead letter from being offered again; who did what is no field of the request."""
+    found: list[FieldFault] = []
     if deadline is not None and deadline <= command.at:
-        found.append(("deadline_passed", f"{command.at - deadline:.0f} s ago; give a new one"))
+        found.append(FieldFault("/deadline", "deadline_passed", f"{command.at - deadline:.0f} s ago; give a new one"))
     if (command.attempts or 0) > command.attempts_allowed:
-        found.append(("attempts_too_many", f"{command.attempts_allowed} is the most"))
+        found.append(FieldFault("/attempts", "attempts_too_many", f"{command.attempts_allowed} is the most"))
     if unclear := missing(task.independent_of, [doer.task_id for doer in command.doers]):
-        found.append(("independence_unclear", f"it is not at hand any more who did {', '.join(unclear)}"))
+        text = f"it is not at hand any more who did {', '.join(unclear)}"
+        found.append(FieldFault("", "independence_unclear", text))
     return found

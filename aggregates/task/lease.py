@@ -16,13 +16,14 @@ from aggregates.task.events import (
 from aggregates.task.state import Task
 from aggregates.task.terms import BUDGET_GRACE_SECONDS, ENDED, HELD, OVER_BUDGET, Stage
 from aggregates.values.document import encoded, faults
-from runtime.errors import Refused
+from runtime.errors import FieldFault, Refused
 
 
 def check_lease(task: Task, command: StartTask | CompleteTask | FailTask) -> None:
     """Only the holder of the newest token may speak for the task."""
     if command.token > task.attempt:
-        raise Refused("token_unknown", f"{command.task_id} was awarded {task.attempt} times", status=422)
+        text = f"{command.task_id} was awarded {task.attempt} times"
+        raise Refused.of([FieldFault("/token", "token_unknown", text)])
     if command.token < task.attempt or task.stage in (Stage.SUBMITTED, Stage.BIDDING):
         raise Refused("token_stale", f"{command.task_id} was taken from the holder of token {command.token}")
     if task.stage not in HELD:
@@ -47,7 +48,7 @@ def _result_digest(command: CompleteTask) -> bytes:
 
 def complete(task: Task, command: CompleteTask) -> Sequence[TaskEvent]:
     if found := faults("result", command.result):
-        raise Refused("result_unfit", "; ".join(found), status=422)
+        raise Refused.of([FieldFault(flaw.pointer, "result_unfit", str(flaw)) for flaw in found])
     if task.deadline is not None and command.at > task.deadline:
         raise Refused("deadline_passed", f"{command.at - task.deadline:.1f} s ago")
     return [

@@ -1,6 +1,6 @@
 """A submission: what is asked for, all that is wrong with it, and how its dependencies let it go."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from hashlib import sha256
 
 from aggregates.task.commands import SubmitTask, UnblockTask
@@ -11,8 +11,7 @@ from aggregates.values.capacity import resource_faults, units_of
 from aggregates.values.document import encoded, faults
 from aggregates.values.ranking import AwardPolicy
 from aggregates.values.skill_terms import need_faults, needs_in_order
-from aggregates.values.skills import missing
-from runtime.errors import Refused
+from runtime.errors import FieldFault, Refused
 from runtime.records import HOUSE, marked
 
 HOUSE_KNOWS = frozenset(marked(SubmitTask, HOUSE))
@@ -46,8 +45,7 @@ def documents_fit(command: SubmitTask) -> bool:
 def submit(command: SubmitTask) -> Sequence[TaskEvent]:
     found = submission_faults(command)
     if found:
-        detail = "; ".join(f"{code}: {text}" for code, text in found)
-        raise Refused(found[0][0], detail if len(found) > 1 else found[0][1], status=422)
+        raise Refused.of(found)
     unmet = {fact.task_id for fact in command.dependency_facts if fact.stage is not Stage.COMPLETED}
     waiting_for = sorted(unmet | set(command.submitted_with))
     return [
@@ -79,36 +77,54 @@ def submit(command: SubmitTask) -> Sequence[TaskEvent]:
     ]
 
 
-def submission_faults(command: SubmitTask) -> list[tuple[str, str]]:
-    """Everything that is wrong with a submission: code and explanation."""
+def submission_faults(command: SubmitTask) -> list[FieldFault]:
+    """Everything that is wrong with a submission."""
+    found = [
+        *_dependency_faults(command),
+        *_skill_faults(command),
+        *_bound_faults(command),
+    ]
+    for field, document in (("requirements", command.requirements), ("payload", command.payload)):
+        found += [FieldFault(flaw.pointer, f"{field}_unfit", str(flaw)) for flaw in faults(field, document)]
+    found += [FieldFault(flaw.pointer, "resources_unfit", str(flaw)) for flaw in resource_faults(command.requirements)]
+    return found
+
+
+def _dependency_faults(command: SubmitTask) -> Iterator[FieldFault]:
     stages = {fact.task_id: fact.stage for fact in command.dependency_facts}
     stages |= dict.fromkeys(command.submitted_with, Stage.SUBMITTED)
-    found = [("dependency_unknown", name) for name, stage in stages.items() if stage is Stage.UNKNOWN]
-    found += [
-        ("dependency_failed", f"{name} is {stage.value}")
-        for name, stage in stages.items()
-        if stage in ENDED and stage is not Stage.COMPLETED
-    ]
-    found += [("dependency_unknown", name) for name in command.dependencies if name not in stages]
-    if unclear := missing(command.independent_of, command.dependencies):
-        text = f"independent_of must name dependencies, since nobody knows yet who does {', '.join(unclear)}"
-        found.append(("independence_unclear", text))
-    if command.skills_never_offered:
-        text = f"no agent has ever offered {', '.join(command.skills_never_offered)}"
-        found.append(("skill_unknown", text))
-    found += [("range_unfit", fault) for fault in need_faults(command.skills)]
+    for index, name in enumerate(command.dependencies):
+        pointer, stage = f"/dependencies/{index}", stages.get(name, Stage.UNKNOWN)
+        if name == command.task_id:
+            yield FieldFault(pointer, "dependency_cycle", f"{name} → {name}")
+        elif stage is Stage.UNKNOWN:
+            yield FieldFault(pointer, "dependency_unknown", name)
+        elif stage in ENDED and stage is not Stage.COMPLETED:
+            yield FieldFault(pointer, "dependency_failed", f"{name} is {stage.value}")
+    for index, name in enumerate(command.independent_of):
+        if name not in command.dependencies:
+            text = f"independent_of must name dependencies, since nobody knows yet who does {name}"
+            yield FieldFault(f"/independent_of/{index}", "independence_unclear", text)
+
+
+def _skill_faults(command: SubmitTask) -> Iterator[FieldFault]:
+    places = {need.name: f"/skills/{index}/name" for index, need in reversed(list(enumerate(command.skills)))}
+    places |= {name: f"/capabilities/{index}" for index, name in enumerate(command.capabilities)}
+    for name in command.skills_never_offered:
+        yield FieldFault(places.get(name, "/capabilities"), "skill_unknown", f"no agent has ever offered {name}")
+    for flaw in need_faults(command.skills):
+        yield FieldFault(flaw.pointer, "range_unfit", str(flaw))
+
+
+def _bound_faults(command: SubmitTask) -> Iterator[FieldFault]:
     if command.deadline is not None and command.deadline <= command.at:
-        found.append(("deadline_passed", f"{command.at - command.deadline:.0f} s ago"))
+        yield FieldFault("/deadline", "deadline_passed", f"{command.at - command.deadline:.0f} s ago")
     if (command.budget_seconds or 0) > command.budget_seconds_max:
-        found.append(("budget_too_long", f"{command.budget_seconds_max:g} s is the most"))
+        yield FieldFault("/budget_seconds", "budget_too_long", f"{command.budget_seconds_max:g} s is the most")
     if (command.bidding_seconds or 0) > command.bidding_seconds_max:
-        found.append(("bidding_too_long", f"{command.bidding_seconds_max:g} s is the most"))
+        yield FieldFault("/bidding_seconds", "bidding_too_long", f"{command.bidding_seconds_max:g} s is the most")
     if (command.attempts_max or 0) > command.attempts_allowed:
-        found.append(("attempts_too_many", f"{command.attempts_allowed} is the most"))
-    found += [("requirements_unfit", fault) for fault in faults("requirements", command.requirements)]
-    found += [("resources_unfit", fault) for fault in resource_faults(command.requirements)]
-    found += [("payload_unfit", fault) for fault in faults("payload", command.payload)]
-    return found
+        yield FieldFault("/attempts_max", "attempts_too_many", f"{command.attempts_allowed} is the most")
 
 
 def unblock(task: Task, command: UnblockTask) -> Sequence[TaskEvent]:

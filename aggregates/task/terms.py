@@ -87,9 +87,10 @@ class TaskAccepted(Struct, frozen=True, kw_only=True):
 
 
 class TaskFault(Struct, frozen=True, kw_only=True):
-    """What is wrong with one of many tasks, by its place among them."""
+    """What is wrong with one of many tasks, by its place among them; `pointer` leads on from there."""
 
     number: int
+    pointer: str
     code: str
     detail: str
 

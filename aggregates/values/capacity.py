@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from math import fsum, isfinite
 from typing import Any
 
-from aggregates.values.document import Document
+from aggregates.values.document import Document, Flaw
+from aggregates.values.pointers import child
 
 RESOURCES_MAX = 32
 """How many resources a task may name."""
@@ -41,20 +42,21 @@ def fits(units: float, max_capacity: float | None, used: float) -> bool:
     return not units or max_capacity is None or units <= room(max_capacity, used)
 
 
-def resource_faults(requirements: Document) -> list[str]:
-    """All that is wrong with the resources that are asked for, one sentence a fault."""
+def resource_faults(requirements: Document) -> list[Flaw]:
+    """All that is wrong with the resources that are asked for."""
     resources = requirements.get(RESOURCES, {})
+    pointer = f"/requirements/{RESOURCES}"
     if not isinstance(resources, dict):
-        return [f"requirements/{RESOURCES} is no object of numbers"]
+        return [Flaw(pointer, "is no object of numbers")]
     if len(resources) > RESOURCES_MAX:
-        return [f"requirements/{RESOURCES} names {len(resources)}; {RESOURCES_MAX} is the most"]
+        return [Flaw(pointer, f"names {len(resources)}; {RESOURCES_MAX} is the most")]
     found = [
-        f"requirements/{RESOURCES}/{str(name)[:NAME_SHOWN_MAX]} {fault}"
+        Flaw(child(pointer, str(name)[:NAME_SHOWN_MAX]), fault)
         for name, said in resources.items()
         if (fault := _fault(said))
     ]
     if not found and fsum(resources.values()) > UNITS_MAX:
-        found = [f"requirements/{RESOURCES} take more than {UNITS_MAX:g} units together"]
+        found = [Flaw(pointer, f"take more than {UNITS_MAX:g} units together")]
     return found
 
 

@@ -2,9 +2,11 @@
 
 import math
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
+
+from aggregates.values.pointers import child
 
 DOCUMENT_BYTES_MAX = 64 * 1024
 DOCUMENT_DEPTH_MAX = 32
@@ -17,15 +19,26 @@ Document = dict[str, Any]
 _encoder = msgspec.msgpack.Encoder(order="deterministic")
 
 
-def faults(name: str, document: Document) -> list[str]:
-    """What keeps `document` from being recorded, one sentence a fault; `name` says which field it is."""
+class Flaw(NamedTuple):
+    """What is wrong at a place of a document."""
+
+    pointer: str
+    words: str
+
+    def __str__(self) -> str:
+        return f"{self.pointer[1:]} {self.words}"
+
+
+def faults(name: str, document: Document) -> list[Flaw]:
+    """What keeps `document` from being recorded; `name` says which field it is."""
     if not document:
         return []
-    found = _fault(document, name, 1)
-    if found:
+    found = _fault(document, child("", name), 1)
+    if found is not None:
         return [found]
     size = len(_encoder.encode(document))
-    return [f"{name} takes {size} bytes; {DOCUMENT_BYTES_MAX} is the most"] if size > DOCUMENT_BYTES_MAX else []
+    words = f"takes {size} bytes; {DOCUMENT_BYTES_MAX} is the most"
+    return [Flaw(child("", name), words)] if size > DOCUMENT_BYTES_MAX else []
 
 
 def encoded(document: object) -> bytes:
@@ -33,32 +46,34 @@ def encoded(document: object) -> bytes:
     return _encoder.encode(document)
 
 
-def _fault(value: object, path: str, depth: int) -> str:
+def _fault(value: object, pointer: str, depth: int) -> Flaw | None:
     if depth > DOCUMENT_DEPTH_MAX:
-        return f"{path} is nested more than {DOCUMENT_DEPTH_MAX} levels deep"
+        return Flaw(pointer, f"is nested more than {DOCUMENT_DEPTH_MAX} levels deep")
     match value:
         case None | bool() | str():
-            return ""
+            return None
         case int():
-            return "" if -(2**63) <= value < 2**64 else f"{path} does not fit in 64 bits"
+            return None if -(2**63) <= value < 2**64 else Flaw(pointer, "does not fit in 64 bits")
         case float():
-            return "" if math.isfinite(value) else f"{path} is not a finite number"
+            return None if math.isfinite(value) else Flaw(pointer, "is not a finite number")
         case list() | tuple():
-            return _first_fault(enumerate(value), path, depth + 1)
+            return _first_fault(enumerate(value), pointer, depth + 1)
         case dict():
             odd = [key for key in value if not isinstance(key, str)]
             if odd:
-                return f"{path} has the key {odd[0]!r}, which is no text"
-            return _first_fault(value.items(), path, depth + 1)
+                return Flaw(pointer, f"has the key {odd[0]!r}, which is no text")
+            return _first_fault(value.items(), pointer, depth + 1)
         case _:
-            return f"{path} is a {type(value).__name__}, which JSON does not have"
+            return Flaw(pointer, f"is a {type(value).__name__}, which JSON does not have")
 
 
-def _first_fault(items: Iterable[tuple[int | str, object]], path: str, depth: int) -> str:
+def _first_fault(items: Iterable[tuple[int | str, object]], pointer: str, depth: int) -> Flaw | None:
     """The first fault among what a list or an object holds; texts and small numbers, which most of it is, have none."""
     for name, item in items:
         # Each submission and result passes here, also when it is decided again: most values need no call of their own.
         is_plain = type(item) is str or (type(item) in (int, float) and -SMALL < item < SMALL)  # type: ignore[operator]
-        if (not is_plain or depth > DOCUMENT_DEPTH_MAX) and (found := _fault(item, f"{path}/{name}", depth)):
-            return found
-    return ""
+        if not is_plain or depth > DOCUMENT_DEPTH_MAX:
+            found = _fault(item, child(pointer, name), depth)
+            if found is not None:
+                return found
+    return None

@@ -9,7 +9,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from aggregates.values.document import encoded
+from aggregates.values.document import Flaw, encoded
 from aggregates.values.skills import Skill, missing
 from aggregates.values.versions import Version, VersionRange, contains, numbers, range_faults
 
@@ -104,10 +104,12 @@ def unlisted(offers: Iterable[SkillOffer], capabilities: Iterable[str]) -> tuple
     return missing((one.name for one in offers), capabilities)
 
 
-def need_faults(needs: Sequence[SkillNeed]) -> list[str]:
-    """All that is wrong with the ranges that are asked for, one sentence a fault."""
+def need_faults(needs: Sequence[SkillNeed]) -> list[Flaw]:
+    """All that is wrong with the ranges that are asked for."""
     return [
-        f"skills/{index}/version {fault}" for index, need in enumerate(needs) for fault in range_faults(need.version)
+        Flaw(f"/skills/{index}/version", fault)
+        for index, need in enumerate(needs)
+        for fault in range_faults(need.version)
     ]
 
 

@@ -20,7 +20,8 @@ import msgspec
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-from gateway.api.faults import child, schema_faults
+from aggregates.values.pointers import child
+from gateway.api.faults import schema_faults
 from gateway.api.problems import BadRequest, Fault
 from gateway.door.bounds import WHOLE_BODY
 from runtime.records import HOUSE, Command, is_marked, marked

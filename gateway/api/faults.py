@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
+from aggregates.values.pointers import child
 from gateway.api.problems import Fault
 
 if TYPE_CHECKING:
@@ -31,11 +32,6 @@ WORDS_MAX = 200
 SCHEMAS = "jsonschema"
 SLOW = "rfc3987_syntax"
 """What checks the syntax of IRIs takes seconds to import where it is installed, and no schema here names such a format."""
-
-
-def child(pointer: str, name: object) -> str:
-    """One step down a JSON pointer (RFC 6901)."""
-    return f"{pointer}/{str(name).replace('~', '~0').replace('/', '~1')}"
 
 
 def schema_faults(document: Any, schema: Mapping[str, Any], elsewhere: Mapping[str, str]) -> Iterator[Fault]:

@@ -225,7 +225,9 @@ TASKS = Part(
             "tasks_unfit", (422,), "Something is wrong with some of many tasks, or with how they depend on each other.",
             "Mend what `errors` names; nothing was recorded.",
         ),
+        Code("ref_taken", (422,), "Two of many tasks have one `ref`.", "Give each another one, or none."),
         Code("dependency_unknown", (422,), "A task that it depends on is unknown.", "Submit that one first."),
+        Code("dependency_cycle", (422,), "The task depends on itself, if only by way of others.", "Leave one of these dependencies out."),
         Code("dependency_failed", (422,), "A task that it depends on has ended without a result.", "Submit that one anew first."),
         Code("independence_unclear", (422,), "`independent_of` names a task that is no dependency.", "Name it in `dependencies` too."),
         Code(

@@ -28,11 +28,13 @@ log = structlog.get_logger("gateway.api.problems")
 
 class Fault(TypedDict):
     """One thing that is wrong with a request: what, and where. A `pointer` leads to it in the body (a JSON pointer, empty for the whole
-    body), `parameter` names a part of the path or the query, `header` a header."""
+    body), `parameter` names a part of the path or the query, `header` a header. `code` says which of the problem codes it is, where the
+    body could be read and what it asks for can't be."""
 
     pointer: NotRequired[str]
     parameter: NotRequired[str]
     header: NotRequired[str]
+    code: NotRequired[str]
     detail: str
 
 
@@ -134,7 +136,8 @@ async def _handle_http(request: Request, error: HTTPException) -> Response:
 
 
 async def _handle_refused(request: Request, error: Refused) -> Response:
-    return problem(error.status, error.code, title_of(error.code, error.status), detail=error.detail)
+    errors = [Fault(pointer=one.pointer, code=one.code, detail=one.detail) for one in error.faults]
+    return problem(error.status, error.code, title_of(error.code, error.status), detail=error.detail, errors=errors)
 
 
 async def _handle_conflict(request: Request, error: Conflict) -> Response:

@@ -141,4 +141,4 @@ def _result(frame: Finish) -> tuple[dict[str, Any], list[str]]:
         result: dict[str, Any] = parse(frame.output.encode(errors="replace"), dict[str, Any])
     except BadRequest as error:
         return {}, [f"the program's output {fault['pointer']} {fault['detail']}" for fault in error.faults]
-    return result, faults("result", result)
+    return result, [str(flaw) for flaw in faults("result", result)]

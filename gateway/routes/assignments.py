@@ -10,11 +10,11 @@ from starlette.responses import Response
 
 from agents.coordinating.assigning import AssignmentPreview, best_for, best_of
 from aggregates.coordination import FindOpenWork
+from aggregates.values.pointers import child
 from aggregates.values.roles import Permission
 from aggregates.values.text import Name
 from gateway.api.bodies import NO_NUL
 from gateway.api.calls import Call, Endpoint
-from gateway.api.faults import child
 from gateway.api.problems import BadRequest, Fault
 from runtime.threads import run_blocking
 

@@ -53,21 +53,6 @@ class SubmittedTasks(msgspec.Struct, frozen=True, kw_only=True):
     tasks: list[SubmittedTask]
 
 
-POINTERS = {
-    "dependency_unknown": "dependencies",
-    "dependency_failed": "dependencies",
-    "independence_unclear": "independent_of",
-    "skill_unknown": "capabilities",
-    "deadline_passed": "deadline",
-    "budget_too_long": "budget_seconds",
-    "bidding_too_long": "bidding_seconds",
-    "attempts_too_many": "attempts_max",
-    "requirements_unfit": "requirements",
-    "payload_unfit": "payload",
-}
-"""Which field a fault is about."""
-
-
 async def submit(call: Call) -> Response:
     """Takes many tasks on in one commit, or none: where anything is wrong with any of them, all of it is told.
 
@@ -76,7 +61,7 @@ async def submit(call: Call) -> Response:
     body: Any = await call.body(SubmitTasksBody)
     refs = [task.ref for task in body.tasks]
     number_by_ref = {ref: number for number, ref in reversed(list(enumerate(refs))) if ref}
-    needs = {number: _within(task, number_by_ref) for number, task in enumerate(body.tasks)}
+    needs = {number: _within(number, task, number_by_ref) for number, task in enumerate(body.tasks)}
     faults = [*_doubled(refs), *_circle(refs, needs)]
     order = list(range(len(refs))) if faults else order_of(needs)
     ids = [call.node.system.ids.new() for _ in refs]
@@ -93,9 +78,9 @@ async def submit(call: Call) -> Response:
     return call.reply(SubmittedTasks(tasks=[SubmittedTask(task_id=name, ref=refs[n]) for n, name in given]), 202)
 
 
-def _within(task: Any, number_by_ref: Mapping[str, int]) -> list[int]:
-    """Which of the others a task depends on."""
-    return sorted({number_by_ref[name] for name in task.dependencies if name in number_by_ref})
+def _within(number: int, task: Any, number_by_ref: Mapping[str, int]) -> list[int]:
+    """Which of the others a task depends on; on itself is told with what else is wrong with it."""
+    return sorted({number_by_ref[name] for name in task.dependencies if name in number_by_ref} - {number})
 
 
 def _command(call: Call, task: Any, task_id: str, id_by_ref: Mapping[str, str]) -> SubmitTask:
@@ -112,7 +97,9 @@ def _command(call: Call, task: Any, task_id: str, id_by_ref: Mapping[str, str]) 
 
 def _doubled(refs: Sequence[str]) -> list[Fault]:
     return [
-        Fault(pointer=f"/tasks/{number}/ref", detail=f"ref_taken: another task of this call is {refs[number]}, too")
+        Fault(
+            pointer=f"/tasks/{number}/ref", code="ref_taken", detail=f"another task of this call is {refs[number]}, too"
+        )
         for number in doubled(refs)
     ]
 
@@ -122,7 +109,7 @@ def _circle(refs: Sequence[str], needs: Mapping[int, Sequence[int]]) -> list[Fau
     if not circle:
         return []
     path = " → ".join(refs[number] for number in circle)
-    return [Fault(pointer=f"/tasks/{circle[0]}/dependencies", detail=f"dependency_cycle: {path}")]
+    return [Fault(pointer=f"/tasks/{circle[0]}/dependencies", code="dependency_cycle", detail=path)]
 
 
 def _told(fault: TaskFault, order: Sequence[int], ref_by_id: Mapping[str, str]) -> Fault:
@@ -130,9 +117,7 @@ def _told(fault: TaskFault, order: Sequence[int], ref_by_id: Mapping[str, str]) 
     detail = fault.detail
     for task_id, ref in ref_by_id.items():
         detail = detail.replace(task_id, ref) if task_id in detail else detail
-    field = POINTERS.get(fault.code, "")
-    pointer = f"/tasks/{order[fault.number]}" + (f"/{field}" if field else "")
-    return Fault(pointer=pointer, detail=f"{fault.code}: {detail}")
+    return Fault(pointer=f"/tasks/{order[fault.number]}{fault.pointer}", code=fault.code, detail=detail)
 
 
 def _place(fault: Fault) -> int:

@@ -184,6 +184,9 @@ def test_a_submission_names_all_its_faults() -> None:
             DependencyFact(task_id="lost", stage=Stage.EXPIRED, position=4),
         ),
         skills_never_offered=("qubo",),
+        skills=(SkillNeed(name="qubo", version="~2"),),
+        requirements={"resources": {"cpu": -1}},
+        payload={"a/b": [float("nan")]},
         deadline=AT - 5,
         budget_seconds=4000.0,
         budget_seconds_max=3600.0,
@@ -194,9 +197,35 @@ def test_a_submission_names_all_its_faults() -> None:
     )
     refused = refusal(wrong)
     assert (refused.code, refused.status) == ("dependency_unknown", 422)
-    codes = ["dependency_unknown", "dependency_failed", "independence_unclear", "skill_unknown", "deadline_passed"]
-    codes += ["budget_too_long", "bidding_too_long", "attempts_too_many"]
-    assert all(f"{code}: " in refused.detail for code in codes)
+    assert [(fault.pointer, fault.code) for fault in refused.faults] == [
+        ("/dependencies/0", "dependency_unknown"),
+        ("/dependencies/1", "dependency_failed"),
+        ("/independent_of/0", "independence_unclear"),
+        ("/capabilities/0", "skill_unknown"),
+        ("/skills/0/version", "range_unfit"),
+        ("/deadline", "deadline_passed"),
+        ("/budget_seconds", "budget_too_long"),
+        ("/bidding_seconds", "bidding_too_long"),
+        ("/attempts_max", "attempts_too_many"),
+        ("/payload/a~1b/0", "payload_unfit"),
+        ("/requirements/resources/cpu", "resources_unfit"),
+    ]
+    assert all(f"{fault.code}: {fault.detail}" in refused.detail for fault in refused.faults)
+
+
+def test_a_task_that_waits_for_itself_is_refused() -> None:
+    refused = refusal(replace(SUBMIT, dependencies=(SUBMIT.task_id,)))
+    assert [(one.pointer, one.code) for one in refused.faults] == [("/dependencies/0", "dependency_cycle")]
+
+
+def test_a_bid_names_all_its_faults() -> None:
+    wrong = replace(BID, expires_at=BID.at - 1, eta_seconds=1e6, price=None, listed=None)
+    refused = refusal(wrong, DEADLINE, OPEN)
+    assert [(one.pointer, one.code) for one in refused.faults] == [
+        ("/expires_at", "bid_expired"),
+        ("/eta_seconds", "eta_past_deadline"),
+        ("/price", "price_missing"),
+    ]
 
 
 def test_what_a_submission_leaves_open_the_node_decides() -> None:

@@ -81,6 +81,10 @@ async def test_what_the_house_knows_better_is_refused(admin: Client) -> None:
     answer = await admin.ask("POST", "/v1/tasks", TASK | past | unknown)
     assert "dependency_unknown" in answer.json()["detail"]
     assert "deadline_passed" in answer.json()["detail"]
+    assert [(fault["pointer"], fault["code"]) for fault in answer.json()["errors"]] == [
+        ("/dependencies/0", "dependency_unknown"),
+        ("/deadline", "deadline_passed"),
+    ]
     assert (await admin.get("/v1/tasks"))["tasks"] == []
 
 

@@ -34,7 +34,7 @@ def test_a_task_takes_the_sum_of_its_resources_and_none_where_it_names_none() ->
 def test_every_fault_of_the_resources_is_named(resources: Any, found: list[str]) -> None:
     start = "requirements/resources"
     expected = [f"{start}{fault}" if fault.startswith(" ") else f"{start}/{fault}" for fault in found]
-    assert resource_faults({"resources": resources}) == expected
+    assert [str(fault) for fault in resource_faults({"resources": resources})] == expected
 
 
 @given(st.lists(amounts, max_size=20), amounts, st.randoms())

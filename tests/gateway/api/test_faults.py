@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from gateway.api.faults import WORDS_MAX, child, schema_faults
+from aggregates.values.pointers import child
+from gateway.api.faults import WORDS_MAX, schema_faults
 
 LOADED = """
 import sys

@@ -75,18 +75,18 @@ async def test_all_that_is_wrong_with_any_is_told_at_once_by_its_place_and_nothi
     ]
     answer = await admin.ask("POST", PATH, {"tasks": tasks})
     assert (answer.status_code, answer.json()["type"]) == (422, "urn:gavel:problem:tasks_unfit")
-    faults = {(one["pointer"], one["detail"].partition(":")[0]) for one in answer.json()["errors"]}
+    faults = {(one["pointer"], one["code"]) for one in answer.json()["errors"]}
     assert faults == {
         ("/tasks/0/dependencies", "dependency_cycle"),
         ("/tasks/0/deadline", "deadline_passed"),
-        ("/tasks/2/dependencies", "dependency_unknown"),
+        ("/tasks/2/dependencies/1", "dependency_unknown"),
         ("/tasks/3/ref", "ref_taken"),
-        ("/tasks/3/capabilities", "skill_unknown"),
-        ("/tasks/4/independent_of", "independence_unclear"),
+        ("/tasks/3/capabilities/0", "skill_unknown"),
+        ("/tasks/4/independent_of/0", "independence_unclear"),
     }
     assert "a → c → b → a" in answer.text
     itself = (await admin.ask("POST", PATH, {"tasks": [task("a", dependencies=["a"])]})).json()["errors"]
-    assert [one["detail"] for one in itself] == ["dependency_cycle: a → a"]
+    assert [(one["code"], one["detail"]) for one in itself] == [("dependency_cycle", "a → a")]
     unfit = await admin.ask("POST", PATH, {"tasks": [task(), task(priority=9)]})
     assert [one["pointer"] for one in unfit.json()["errors"]] == ["/tasks/1/priority"]
     for number in (0, TASKS_MAX + 1):
