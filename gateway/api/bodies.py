@@ -126,7 +126,7 @@ def parse(raw: bytes, body: type[T], *, media_type: str = JSON) -> T:
     if first is not None and not any(True for _ in _oddities(tree)):
         with suppress(msgspec.ValidationError, TypeError, RecursionError):
             return msgspec.convert(_whole(tree), body, str_keys=True)
-    raise BadRequest(list(islice(_faults(tree, body, first, is_odd), FAULTS_MAX)))
+    raise BadRequest(list(islice(_faults(tree, body, first, is_odd), FAULTS_MAX)), said=tree)
 
 
 def without_secrets(body: T) -> T:

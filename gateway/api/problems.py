@@ -40,12 +40,13 @@ class Fault(TypedDict):
 
 class BadRequest(Exception):
     """The request is no command yet: 400 when its body can't be read at all, 422 when what it says is wrong; `code` names other
-    places than the body."""
+    places than the body. `said` is the body as plain values, where it could be read."""
 
-    def __init__(self, faults: Sequence[Fault], *, status: int = 422, code: str = "") -> None:
+    def __init__(self, faults: Sequence[Fault], *, status: int = 422, code: str = "", said: Any = None) -> None:
         super().__init__("; ".join(f"{_place(fault)} {fault['detail']}".strip() for fault in faults))
         self.faults = list(faults)
         self.status = status
+        self.said = said
         self.code = code or ("body_invalid" if status == 422 else "body_unreadable")
 
 

@@ -10,8 +10,9 @@ from aggregates.task import SubmitTask, SubmitTasks, TaskFault, TasksAnswered, s
 from aggregates.values.roles import Permission
 from gateway.api.calls import Call, Endpoint
 from gateway.api.problems import BadRequest, Fault
+from gateway.api.readable import rest_of
 from gateway.api.references import circle_in, doubled, order_of
-from gateway.routes.tasks import SubmitTaskBody, with_moment
+from gateway.routes.tasks import COMPANIONS, STAND_INS, SubmitTaskBody, with_moment
 
 TASKS_MAX = 1_000
 FAULTS_MAX = 100
@@ -58,11 +59,11 @@ async def submit(call: Call) -> Response:
 
     A task may depend on others of the call by their `ref`. Under an Idempotency-Key the whole call is done once.
     """
-    body: Any = await call.body(SubmitTasksBody)
+    body, unfit = await _body(call)
     refs = [task.ref for task in body.tasks]
     number_by_ref = {ref: number for number, ref in reversed(list(enumerate(refs))) if ref}
     needs = {number: _within(number, task, number_by_ref) for number, task in enumerate(body.tasks)}
-    faults = [*_doubled(refs), *_circle(refs, needs)]
+    faults = [*unfit, *_doubled(refs), *_circle(refs, needs)]
     order = list(range(len(refs))) if faults else order_of(needs)
     ids = [call.node.system.ids.new() for _ in refs]
     if not faults:
@@ -73,9 +74,21 @@ async def submit(call: Call) -> Response:
     answer: TasksAnswered = await call.ask(SubmitTasks(tasks=tuple(commands), only_asks=bool(faults)))
     ref_by_id = {ids[number]: ref for ref, number in number_by_ref.items()}
     if faults := [*faults, *(_told(fault, order, ref_by_id) for fault in answer.faults[:FAULTS_MAX])]:
-        raise BadRequest(sorted(faults, key=_place)[:FAULTS_MAX], code="tasks_unfit")
+        named = sorted(faults, key=_place)[:FAULTS_MAX]
+        raise BadRequest(named) if unfit else BadRequest(named, code="tasks_unfit")
     given = sorted(zip(order, answer.task_ids, strict=True))
     return call.reply(SubmittedTasks(tasks=[SubmittedTask(task_id=name, ref=refs[n]) for n, name in given]), 202)
+
+
+async def _body(call: Call) -> tuple[Any, list[Fault]]:
+    """The body, or what can be read of one whose tasks have fields with faults, and these. Raises BadRequest where that is nothing."""
+    try:
+        return await call.body(SubmitTasksBody), []
+    except BadRequest as bad:
+        rest = rest_of(bad, SubmitTasksBody, levels=3, stand_ins=STAND_INS, companions=COMPANIONS)
+        if rest is None:
+            raise
+        return rest, bad.faults
 
 
 def _within(number: int, task: Any, number_by_ref: Mapping[str, int]) -> list[int]:

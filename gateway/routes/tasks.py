@@ -19,6 +19,7 @@ from aggregates.task import (
     Stage,
     StartTask,
     SubmitTask,
+    SubmitTasks,
     TaskAccepted,
     TaskCancelled,
     TaskCompleted,
@@ -37,10 +38,13 @@ from gateway.api.bodies import NO_NUL, body_type
 from gateway.api.calls import Call, Endpoint, found
 from gateway.api.fields import choosing, some_of, some_page
 from gateway.api.preferences import RETURN, WAIT
+from gateway.api.problems import BadRequest, Fault
 from gateway.api.queries import READ, REASON, Parameter, choice, instant, integer, words
+from gateway.api.readable import rest_of
 from gateway.api.sorting import listing
 from gateway.feeds.waiting import awaited
 from projections import bids, tasks
+from runtime.errors import Failure
 from runtime.records import Command, Recorded
 
 BIDS_SHOWN_MAX = 100
@@ -101,18 +105,41 @@ def with_moment(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 async def submit(call: Call) -> Response:
-    """Takes a task on; agents with its skills are called for bids."""
-    body: Any = await call.body(SubmitTaskBody)
-    fields = with_moment(msgspec.structs.asdict(body))
+    """Takes a task on; agents with its skills are called for bids. All that is wrong with it is told at once."""
     task_id = call.node.system.ids.new()
+    try:
+        body: Any = await call.body(SubmitTaskBody)
+    except BadRequest as bad:
+        raise BadRequest([*bad.faults, *await _faults_beside(call, task_id, bad)], status=bad.status) from bad
     call.node.system.journal.is_new(stream(task_id))
-    accepted = await call.ask(SubmitTask(task_id=task_id, submitted_by=call.principal.name, **fields))
+    accepted = await call.ask(_submission(call, task_id, body))
     location = {"Location": f"/v1/tasks/{accepted.task_id}"}
     row = await awaited(call, stream(accepted.task_id), _ends, partial(_ended, call, accepted.task_id))
     if row is not None:
         return call.reply(row, headers=location)
     return call.reply(Submitted(accepted.task_id, Stage.SUBMITTED.value), 202, headers=location)
 
+
+def _submission(call: Call, task_id: str, body: Any) -> SubmitTask:
+    fields = with_moment(msgspec.structs.asdict(body))
+    return SubmitTask(task_id=task_id, submitted_by=call.principal.name, **fields)
+
+
+async def _faults_beside(call: Call, task_id: str, bad: BadRequest) -> list[Fault]:
+    """What the house finds wrong with those fields that have no fault as such."""
+    rest = rest_of(bad, SubmitTaskBody, levels=1, stand_ins=STAND_INS, companions=COMPANIONS)
+    if rest is None:
+        return []
+    try:
+        answer = await call.ask(SubmitTasks(tasks=(_submission(call, task_id, rest),), only_asks=True))
+    except Failure:
+        return []  # nobody can say now; who mends what is known asks again
+    return [Fault(pointer=one.pointer, code=one.code, detail=one.detail) for one in answer.faults]
+
+
+STAND_INS = {"task_type": TaskType.ANALYSIS.value}
+"""What takes the place of a field that must be there and has a fault. No other fault depends on it."""
+COMPANIONS = {"dependencies": ("independent_of",)}
 
 ENDED = frozenset({Stage.COMPLETED, Stage.FAILED, Stage.DEAD_LETTERED, Stage.CANCELLED, Stage.EXPIRED})
 

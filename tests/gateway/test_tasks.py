@@ -88,6 +88,41 @@ async def test_what_the_house_knows_better_is_refused(admin: Client) -> None:
     assert (await admin.get("/v1/tasks"))["tasks"] == []
 
 
+async def test_what_is_no_field_and_what_the_house_does_not_take_are_told_in_one_answer(admin: Client) -> None:
+    await admin.register("a1")
+    wrong = {
+        "task_type": "cooking",
+        "priority": 9,
+        "colour": "red",
+        "deadline": 1.0,
+        "dependencies": ["none"],
+        "independent_of": ["another"],
+        "capabilities": ["juggling"],
+        "skills": [{"name": "cutting", "version": "~2"}],
+        "requirements": {"resources": {"cpu/0": -1}},
+    }
+    answer = await admin.ask("POST", "/v1/tasks", wrong)
+    assert (answer.status_code, answer.json()["type"]) == (422, "urn:gavel:problem:body_invalid")
+    assert {(one["pointer"], one.get("code")) for one in answer.json()["errors"]} == {
+        ("/task_type", None),
+        ("/priority", None),
+        ("/colour", None),
+        ("/deadline", "deadline_passed"),
+        ("/dependencies/0", "dependency_unknown"),
+        ("/independent_of/0", "independence_unclear"),
+        ("/capabilities/0", "skill_unknown"),
+        ("/skills/0/version", "range_unfit"),
+        ("/requirements/resources/cpu~10", "resources_unfit"),
+    }
+    # Without its dependencies, which have a fault, nothing is said of what it is to be independent of.
+    beside = TASK | {"dependencies": ["no name"], "independent_of": ["none"], "deadline": 1.0}
+    answer = await admin.ask("POST", "/v1/tasks", beside)
+    assert [one["pointer"] for one in answer.json()["errors"]] == ["/dependencies/0", "/deadline"]
+    unread = await admin.ask("POST", "/v1/tasks", [])
+    assert [one["pointer"] for one in unread.json()["errors"]] == [""]
+    assert (await admin.get("/v1/tasks"))["tasks"] == []
+
+
 async def test_ten_megabytes_are_too_much(admin: Client) -> None:
     before = admin.node.system.journal.position
     answer = await admin.http.post(

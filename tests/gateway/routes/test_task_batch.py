@@ -87,8 +87,9 @@ async def test_all_that_is_wrong_with_any_is_told_at_once_by_its_place_and_nothi
     assert "a → c → b → a" in answer.text
     itself = (await admin.ask("POST", PATH, {"tasks": [task("a", dependencies=["a"])]})).json()["errors"]
     assert [(one["code"], one["detail"]) for one in itself] == [("dependency_cycle", "a → a")]
-    unfit = await admin.ask("POST", PATH, {"tasks": [task(), task(priority=9)]})
-    assert [one["pointer"] for one in unfit.json()["errors"]] == ["/tasks/1/priority"]
+    unfit = await admin.ask("POST", PATH, {"tasks": [task(deadline=1.0), task(priority=9)]})
+    assert [one["pointer"] for one in unfit.json()["errors"]] == ["/tasks/0/deadline", "/tasks/1/priority"]
+    assert unfit.json()["type"] == "urn:gavel:problem:body_invalid"
     for number in (0, TASKS_MAX + 1):
         assert (await admin.ask("POST", PATH, {"tasks": [task()] * number})).status_code == 422
     assert (await admin.get("/v1/tasks"))["tasks"] == []

@@ -1,0 +1,55 @@
+"""What can be read of a body that has faults, so that the house tells in the same answer what else is wrong with it."""
+
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from typing import Any, TypeVar
+
+import msgspec
+
+from gateway.api.problems import BadRequest
+
+T = TypeVar("T")
+
+
+def rest_of(
+    bad: BadRequest,
+    kind: type[T],
+    *,
+    levels: int,
+    stand_ins: Mapping[str, Any],
+    companions: Mapping[str, Sequence[str]],
+) -> T | None:
+    """The body as it would be without those of its members, so many levels down, that have faults; None where that is none either.
+
+    A member that has to be there is replaced by its stand-in, about which nothing may be asked. `companions` go with a member: without it
+    they would seem to be wrong.
+    """
+    rest = deepcopy(bad.said)
+    for fault in bad.faults:
+        steps = [step.replace("~1", "/").replace("~0", "~") for step in fault["pointer"].split("/")[1:]]
+        if len(steps) < levels:
+            return None
+        holder: dict[str, Any] = _at(rest, steps[: levels - 1])
+        for name in (steps[levels - 1], *companions.get(steps[levels - 1], ())):
+            holder.pop(name, None)
+    for holder in _holders(rest, levels):
+        holder.update({name: value for name, value in stand_ins.items() if name not in holder})
+    try:
+        return msgspec.convert(rest, kind, str_keys=True)
+    except msgspec.ValidationError:
+        return None
+
+
+def _at(tree: Any, steps: Sequence[str]) -> Any:
+    for step in steps:
+        tree = tree[int(step)] if isinstance(tree, list) else tree[step]
+    return tree
+
+
+def _holders(tree: Any, levels: int) -> list[dict[str, Any]]:
+    """The objects whose members are so many levels down."""
+    found = [tree]
+    for _ in range(levels - 1):
+        inner = [list(held.values()) if isinstance(held, dict) else held for held in found]
+        found = [one for held in inner if isinstance(held, list) for one in held]
+    return [held for held in found if isinstance(held, dict)]
