@@ -12,6 +12,7 @@ from benchmarks import (
     projections,
     proof,
     replay,
+    rounds,
     runtime,
 )
 from benchmarks.measure import Row
@@ -21,5 +22,5 @@ BENCHES: dict[str, tuple[Row, ...]] = {
     "journal": (*journal.ROWS, *folding.ROWS, *proof.ROWS, *big.ROWS, *projections.ROWS),
     "audit": (*auditing.ROWS, *replay.ROWS, *encryption.ROWS, *exports.ROWS),
     "gateway": gateway.ROWS,
-    "coordination": assigning.ROWS,
+    "coordination": (*assigning.ROWS, *rounds.ROWS),
 }

@@ -26,6 +26,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from aggregates.key import IssueKey
 from aggregates.values.roles import Role
+from benchmarks.plain_rounds import plain_rounds
 from gateway.door.bounds import Bounds
 from gateway.door.server import serve
 from gateway.identity.auth import digest_of
@@ -204,6 +205,7 @@ def _kind(name: str) -> Serve:
         "bare": bare,
         "pydantic": lambda: Starlette(routes=[_pydantic_route()]),
         "stream": lambda: Starlette(routes=_stream_routes()),
+        "rounds": plain_rounds,
     }
     return partial({"ours": _ours, "stock": _stock}[side], apps[what]())
 

@@ -29,9 +29,9 @@ LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
-def knock(**spec: Any) -> dict[str, Any]:
-    """Sends clients in a process of their own and waits for what they have to say."""
-    command = [sys.executable, "-m", "benchmarks.knocking"]
+def knock(clients: str = "benchmarks.knocking", /, **spec: Any) -> dict[str, Any]:
+    """Sends clients, a module of which there are more, in a process of their own and waits for what they have to say."""
+    command = [sys.executable, "-m", clients]
     done = subprocess.run(command, input=json.dumps(spec), capture_output=True, text=True, check=False)
     if done.returncode:
         raise NotMeasurable(done.stderr)
@@ -193,7 +193,7 @@ def opened(spec: dict[str, Any]) -> dict[str, Any]:
 
 def sockets(spec: dict[str, Any]) -> dict[str, Any]:
     """One websocket with so many frames in flight: those of the server that are of the size or begin as those that are counted."""
-    stream, heard = _upgrade(spec["port"], spec["request"])
+    stream, heard = open_socket(spec["port"], spec["request"])
     frames = [bytes.fromhex(frame) for frame in spec["frames"]]
     counted, flight = bytes.fromhex(spec["counted"]), spec["in_flight"]
     asked = 0
@@ -217,7 +217,8 @@ def sockets(spec: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _upgrade(port: int, request: str) -> tuple[socket.socket, bytes]:
+def open_socket(port: int, request: str) -> tuple[socket.socket, bytes]:
+    """A websocket, and what came with the answer."""
     stream = socket.create_connection(("127.0.0.1", port))
     stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     stream.sendall(request.encode())
@@ -251,7 +252,7 @@ def _count(heard: bytes, counted: bytes) -> tuple[int, bytes]:
 def idle(spec: dict[str, Any]) -> dict[str, Any]:
     """So many websockets that say nothing: the server's resident bytes for each."""
     before = _resident_bytes(spec["pid"])
-    kept = [_upgrade(spec["port"], spec["request"]) for _ in range(spec["connections"])]
+    kept = [open_socket(spec["port"], spec["request"]) for _ in range(spec["connections"])]
     time.sleep(spec["settle"])
     return {"bytes": (_resident_bytes(spec["pid"]) - before) / len(kept)}
 

@@ -16,8 +16,11 @@ from aggregates.values.ranking import BidderFacts
 from aggregates.values.skill_terms import SkillNeed, evidence, serve, weight
 from runtime.records import Command
 
-CANDIDATES_MAX = 256
-"""How many agents are called for one task; the least loaded first."""
+CANDIDATES_MAX = 512
+"""How many agents are called for one task; the least loaded first. As many as a tenant has websockets, and some; a call to all of them,
+with a bid of each, is half a megabyte of records."""
+CANDIDATES_MAX_EARLIER = 256
+"""Called in books that stand in older journals."""
 CALL_CHARACTERS_MAX = 64 * 1024
 """Fewer are called where the skills that the task needs would be longer than this for all of them together."""
 OPENINGS_MAX = 32
@@ -159,6 +162,12 @@ def _unfit(memory: OpenTasks, line: Line, skilled: set[str]) -> str:
 def called_max(needs: Iterable[str], skills: Iterable[SkillNeed]) -> int:
     """How many agents a command names at most that tells what each has of these skills."""
     return min(CANDIDATES_MAX, CALL_CHARACTERS_MAX // max(1, sum(map(len, needs)) + weight(skills)))
+
+
+def are_all_that_may_be_called(count: int, needs: Iterable[str], skills: Iterable[SkillNeed]) -> bool:
+    """Whether no more agents would have been named in a command with so many, however many there were."""
+    most = called_max(needs, skills)
+    return count >= most or count == min(CANDIDATES_MAX_EARLIER, most)
 
 
 def _nearest(memory: OpenTasks, skilled: set[str], able: set[str], line: Line) -> Iterable[str]:

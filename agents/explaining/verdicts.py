@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from agents.coordinating.calls import called_max
+from agents.coordinating.calls import are_all_that_may_be_called
 from agents.explaining.explanation import AgentFacts, Behind, Facts, Verdict, VerdictReason
 from agents.explaining.rankings import behind, bid_of
 from agents.explaining.story import Book, Outcome, Story
@@ -207,7 +207,8 @@ def _not_called(story: Story, facts: Facts, book: Book, agent: AgentFacts) -> _F
     if found := _unfit(story, offered, doers, LASTING):
         return found
     # Whoever was active, able and free was called, up to so many: what is left is that it was not free, or came after those.
-    if len(candidates or book.eligible) < called_max(story.asked.capabilities, story.asked.skills):
+    called = len(candidates or book.eligible)
+    if not are_all_that_may_be_called(called, story.asked.capabilities, story.asked.skills):
         return _Found(
             VerdictReason.SLOTS_FULL,
             f"had no free slot ({then.slots} in all) or units when round {book.round} was opened",

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from agents.coordinating.calls import called_max, distance
+from agents.coordinating.calls import are_all_that_may_be_called, distance
 from agents.coordinating.open_tasks import ENDED_MAX, SKILLS_MAX
 from aggregates import qubo_problem as problems
 from aggregates import task as tasks
@@ -246,7 +246,7 @@ class Facts:
         }
         called = {candidate.agent_id for candidate in command.candidates}
         left_out = sorted(free.keys() - called)
-        if len(called) >= called_max(task.capabilities, task.skills):
+        if are_all_that_may_be_called(len(called), task.capabilities, task.skills):
             # The least loaded are called where there are too many: nobody who is left out may be less loaded than one who is called.
             busiest = max((candidate.running for candidate in command.candidates), default=0)
             left_out = [name for name in left_out if free[name].running < busiest]
@@ -259,7 +259,7 @@ class Facts:
         called = {candidate.agent_id for candidate in command.candidates}
         able = dict(books.able(task.capabilities))
         left_out = sorted(able.keys() - called)
-        if len(called) >= called_max(task.capabilities, task.skills):
+        if are_all_that_may_be_called(len(called), task.capabilities, task.skills):
             # Those are named that come nearest: nobody who is left out may come nearer than one who is named.
             farthest = max(_distance(name, able[name], task, command) for name in called if name in able)
             left_out = [name for name in left_out if _distance(name, able[name], task, command) < farthest]

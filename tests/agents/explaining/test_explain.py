@@ -164,8 +164,9 @@ def test_a_book_is_told_as_it_was_and_not_as_agents_are_now() -> None:
     assert reason(story, agent("dan"), then={"dan": then}) == "slots_full"
 
 
-def test_where_as_many_were_called_as_may_be_the_others_were_more_loaded() -> None:
-    names = [f"a{number:03}" for number in range(calls.CANDIDATES_MAX)]
+@pytest.mark.parametrize("most", [calls.CANDIDATES_MAX, calls.CANDIDATES_MAX_EARLIER])
+def test_where_as_many_were_called_as_may_be_the_others_were_more_loaded(most: int) -> None:
+    names = [f"a{number:03}" for number in range(most)]
     story = told(SUBMITTED, replace(OPENED, eligible=tuple(names)), by=call(*names))
     then = agents.Agent(stage=agents.Stage.ACTIVE, capabilities=("cutting",), slots=1, max_capacity=9.0)
     assert reason(story, agent("zoe"), then={"zoe": then}) == "others_less_loaded"
