@@ -10,6 +10,7 @@ from aggregates.values.agent_types import AgentType
 from aggregates.values.ranking import BidderFacts
 from aggregates.values.skill_terms import SkillNeed, SkillOffer
 from aggregates.values.text import Note
+from aggregates.values.weights import Weights
 from runtime.records import Command, Event, State
 
 RULES = 1
@@ -65,6 +66,7 @@ class OpenWork(Struct, frozen=True, kw_only=True):
     agents: tuple[ActiveAgent, ...]
     tasks_left_out: int
     agents_left_out: int
+    weights: Weights | None = None
 
 
 class StopCoordination(Command[CoordinationStands], frozen=True, kw_only=True):

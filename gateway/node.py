@@ -35,6 +35,7 @@ from gateway.identity.issuers import IssuersFaulty, read_issuers
 from gateway.identity.login import Logins
 from gateway.identity.provider import Provider, SignIns
 from gateway.parts import TENANT, Compartment, Node, Parts
+from gateway.scoring import score_weights
 from gateway.settings import GavelSettings
 from gateway.storage.folder import DataFolder, FolderUnusable
 from gateway.storage.journals import NotInstalled, make_named, open_named, open_store, read_models_place
@@ -318,6 +319,7 @@ def _hired(role: Role, settings: GavelSettings, blobs: Blobs, threads: trio.Capa
             max_capacity=settings.agent_capacity,
             lease_seconds_min=settings.lease_seconds_min,
             lease_seconds_max=settings.lease_seconds_max,
+            weights=score_weights(settings),
         )
         return role._replace(make=lambda here: Coordinator(here, terms))
     if role.actor is Solver:

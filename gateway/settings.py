@@ -20,6 +20,7 @@ PREFIX = "GAVEL_"
 SHARES_TOLERANCE = 1e-9  # of the sum of weights: 0.1 and its like have no exact binary form
 
 Share = float  # a part of one, from 0 to 1
+Weight = Annotated[float, Meta(ge=0, le=1)]
 
 
 class _Weights(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -34,10 +35,18 @@ class _Weights(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class PerformanceWeight(_Weights, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How much each measure of an agent counts when bids are ranked."""
 
-    current_load: Share = 0.3
-    performance_score: Share = 0.25
-    success_rate: Share = 0.25
-    response_time: Share = 0.2
+    current_load: Weight = 0.3
+    performance_score: Weight = 0.25
+    success_rate: Weight = 0.25
+    response_time: Weight = 0.2
+
+
+class BidWeight(_Weights, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How much each part of a bid counts when bids are ranked."""
+
+    price: Weight = 0.4
+    speed: Weight = 0.4
+    confidence: Weight = 0.2
 
 
 class DecisionWeight(_Weights, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -279,8 +288,12 @@ class GavelSettings(Struct, frozen=True, kw_only=True):
         float, about("capacity of an agent that names none", "agents.max_capacity_default", gt=0, le=1e9)
     ] = 100.0
     performance_weight: Annotated[
-        PerformanceWeight, about("what counts when bids are ranked", "agents.performance_weight", used=False)
+        PerformanceWeight, about("what counts of an agent when bids are scored", "agents.performance_weight")
     ] = PerformanceWeight()
+    bid_weight: Annotated[BidWeight, about("what counts of the bid itself when bids are scored")] = BidWeight()
+    score_agent_share: Annotated[
+        Share, about("the agent's share in a score; what is left is the bid's own", ge=0, le=1)
+    ] = 0.5
     consensus_threshold: Annotated[
         Share,
         about("share of votes that carries a proposal", "coordination.consensus_threshold", used=False, ge=0, le=1),

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from aggregates.coordination import ActiveAgent, OpenWork, WaitingTask
 from aggregates.values.capacity import fits
-from aggregates.values.ranking import SCORE_DIGITS, SPECIALIST_BONUS, agent_terms, is_specialist
+from aggregates.values.ranking import SCORE_DIGITS, SPECIALIST_BONUS, agent_terms, in_force, is_specialist
 from aggregates.values.skill_terms import serve
 
 if TYPE_CHECKING:
@@ -100,7 +100,8 @@ def best_for(work: OpenWork, is_stopped: Callable[[], bool]) -> AssignmentPrevie
     from solvers.assignment import assign
 
     slots = [max(0, agent.facts.slots - agent.facts.running) for agent in work.agents]
-    base = np.array([agent_terms(agent.facts, work.at).score for agent in work.agents])
+    of_score = in_force(work.weights)
+    base = np.array([agent_terms(agent.facts, work.at).score(of_score) for agent in work.agents])
     rows, suited = _rows(work, base)
     weights = np.array([max(1.0, task.urgency) for task in work.tasks])
     values = rows * weights[:, np.newaxis] if len(rows) else rows

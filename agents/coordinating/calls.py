@@ -14,6 +14,7 @@ from aggregates.task import AwardTask, Candidate, ExpireLease, FailDependent, No
 from aggregates.values.price_list import ListedPrices, about
 from aggregates.values.ranking import BidderFacts
 from aggregates.values.skill_terms import SkillNeed, evidence, serve, weight
+from aggregates.values.weights import Weights
 from runtime.records import Command
 
 CANDIDATES_MAX = 512
@@ -95,11 +96,12 @@ def _has_room(supply: Supply, chosen: frozenset[str], called: Sequence[frozenset
     return room > 0
 
 
-def award(memory: OpenTasks, task: TaskEntry) -> Decision:
+def award(memory: OpenTasks, task: TaskEntry, weights: Weights | None = None) -> Decision:
     """Closes the book with the facts of those bidders that are still there."""
     found = (memory.agents.get(name) for name in sorted(task.bidders))
     bidders = tuple(_facts(task, agent) for agent in found if agent is not None and agent.stage is agents.Stage.ACTIVE)
-    return (tasks.stream(task.task_id), AwardTask(task_id=task.task_id, round=task.round, bidders=bidders))
+    command = AwardTask(task_id=task.task_id, round=task.round, bidders=bidders, weights=weights)
+    return (tasks.stream(task.task_id), command)
 
 
 def tell_dependents(memory: OpenTasks, position: int | None = None) -> list[Decision]:

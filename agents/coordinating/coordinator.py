@@ -193,7 +193,7 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
             case FindReputation():
                 return self._find_reputation(message)
             case FindOpenWork():
-                return reply(message, open_work(self.memory, message.at))
+                return reply(message, open_work(self.memory, message.at, self.terms.weights))
 
     def _stop_or_start(self, command: StopCoordination | StartCoordination) -> Effect:
         stood = self._stands()
@@ -240,7 +240,7 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
     def _find_reputation(self, command: FindReputation) -> Reply:
         agent = self.memory.agents.get(command.agent_id)
         figures = agent.figures if agent is not None else self.memory.departed.get(command.agent_id, Figures())
-        return reply(command, told(command.agent_id, figures, command.at))
+        return reply(command, told(command.agent_id, figures, command.at, self.terms.weights))
 
     def _submit_many(self, command: SubmitTasks) -> Effect | Reply:
         told, faults = submissions(self.memory, self.terms, command)
@@ -304,7 +304,7 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
             case BidPlaced() | BidRefused() | BidWithdrawn():
                 task = self.memory.tasks.get(event.task_id)
                 complete = task is not None and task.round == event.round and self.memory.complete(task)
-                return [award(self.memory, task)] if task is not None and complete else []
+                return [award(self.memory, task, self.terms.weights)] if task is not None and complete else []
             case (
                 DependencyMet() | TaskCompleted() | TaskFailed() | TaskCancelled() | TaskExpired() | TaskDeadLettered()
             ):
@@ -352,7 +352,7 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
         if falls_at > at:
             self.alarms.set(falls_at, alarm.due, alarm.name)
             return []
-        return falls_due(self.memory, task, alarm.due) or self._openings(at, due=falls_at)
+        return falls_due(self.memory, self.terms, task, alarm.due) or self._openings(at, due=falls_at)
 
     def _on_silence(self, agent: AgentEntry, at: float) -> list[Decision]:
         decisions = self.hearing.on_silence(self.memory, agent, self.here.key, at)

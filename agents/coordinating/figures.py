@@ -1,17 +1,13 @@
 """What an agent's past adds up to, for its bids' scores and for whoever asks why: sums that fade, counts that stay, and what moved them."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from msgspec import Struct, field
 
-from aggregates.values.ranking import (
-    AGENT_SHARE,
-    CONFIDENCE_WEIGHT,
-    PERFORMANCE_WEIGHT,
-    RESPONSE_WEIGHT,
-    SUCCESS_WEIGHT,
-)
+from aggregates.values.ranking import in_force
 from aggregates.values.reputation import HALF_LIFE_SECONDS, Aside, Figure, Recent, Reputation, faded, gained, tick_of
+from aggregates.values.weights import Weights
 
 POSITIONS_MAX = 5
 """How many of the events that moved a sum are remembered of it: the last ones."""
@@ -52,32 +48,35 @@ class Line(NamedTuple):
 
     name: str
     value: str
-    weight: float
+    weight: Callable[[Weights], float]
     sums: tuple[str, ...]
 
 
-SHARE = AGENT_SHARE
+def _nothing(_: Weights) -> float:
+    return 0.0
+
+
 LINES = (
-    Line("success_rate", "success_rate", SHARE * SUCCESS_WEIGHT, ("succeeded", "failed", "no_shows")),
-    Line("kept_rate", "kept_rate", SHARE * PERFORMANCE_WEIGHT, ("kept", "succeeded")),
-    Line("response", "response", SHARE * RESPONSE_WEIGHT, ("answers", "answer_seconds")),
-    Line("trust", "trust", (1 - SHARE) * CONFIDENCE_WEIGHT, ("succeeded", "stated")),
-    Line("no_shows", "no_shows", 0.0, ("no_shows", "awards")),
-    Line("brier_score", "brier_score", 0.0, ("squares", "judged")),
-    Line("refusals", "refusals", 0.0, ("refusals", "answers")),
-    Line("late_reports", "late_reports", 0.0, ("late_reports",)),
+    Line("success_rate", "success_rate", lambda of: of.agent_share * of.success, ("succeeded", "failed", "no_shows")),
+    Line("kept_rate", "kept_rate", lambda of: of.agent_share * of.performance, ("kept", "succeeded")),
+    Line("response", "response", lambda of: of.agent_share * of.response, ("answers", "answer_seconds")),
+    Line("trust", "trust", lambda of: (1 - of.agent_share) * of.confidence, ("succeeded", "stated")),
+    Line("no_shows", "no_shows", _nothing, ("no_shows", "awards")),
+    Line("brier_score", "brier_score", _nothing, ("squares", "judged")),
+    Line("refusals", "refusals", _nothing, ("refusals", "answers")),
+    Line("late_reports", "late_reports", _nothing, ("late_reports",)),
 )
 
 
-def told(agent_id: str, figures: Figures, at: float) -> Reputation:
+def told(agent_id: str, figures: Figures, at: float, weights: Weights | None = None) -> Reputation:
     """An agent's reputation at a time, number by number."""
-    tick = tick_of(at)
+    tick, weighed = tick_of(at), in_force(weights)
     recent, aside = faded(figures.recent, tick), faded(figures.aside, tick)
     lines = tuple(
         Figure(
             name=line.name,
             value=_rounded(_sum(line.value, recent, aside)),
-            weight=_rounded(line.weight),
+            weight=_rounded(line.weight(weighed)),
             recent={name: _rounded(_sum(name, recent, aside)) for name in line.sums},
             counts={name: _rounded(_sum(name, figures.counts, figures.counts_aside)) for name in line.sums},
             positions=_positions(figures, line),

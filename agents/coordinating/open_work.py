@@ -7,12 +7,13 @@ from agents.coordinating.open_tasks import AGING_FACTOR, AGING_SECONDS, OpenTask
 from aggregates import agent as agents
 from aggregates.coordination import ActiveAgent, OpenWork, WaitingTask
 from aggregates.task import SPECIALISTS, Stage
+from aggregates.values.weights import Weights
 
 TASKS_TOLD_MAX = 1000
 AGENTS_TOLD_MAX = 1000
 
 
-def open_work(memory: OpenTasks, at: float) -> OpenWork:
+def open_work(memory: OpenTasks, at: float, weights: Weights | None = None) -> OpenWork:
     """The most urgent tasks that wait, and the active agents with most free slots; ties by place and by name."""
     waiting = [task for task in memory.tasks.values() if task.stage is Stage.SUBMITTED]
     active = [agent for agent in memory.agents.values() if agent.stage is agents.Stage.ACTIVE]
@@ -47,4 +48,5 @@ def open_work(memory: OpenTasks, at: float) -> OpenWork:
         agents=told,
         tasks_left_out=len(waiting) - len(tasks),
         agents_left_out=len(active) - len(told),
+        weights=weights,
     )

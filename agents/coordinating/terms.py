@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from aggregates import agent as agents
+from aggregates.values.weights import Weights
 
 
 class Terms(NamedTuple):
@@ -18,6 +19,8 @@ class Terms(NamedTuple):
     max_capacity: float = agents.MAX_CAPACITY
     lease_seconds_min: float = agents.LEASE_SECONDS_MIN
     lease_seconds_max: float = agents.LEASE_SECONDS_MAX
+    weights: Weights | None = None
+    """Of what a score is made; None: the usual ones."""
 
 
 DEFAULT_TERMS = Terms()

@@ -6,6 +6,7 @@ from agents.coordinating.alarms import Due
 from agents.coordinating.calls import Decision, award
 from agents.coordinating.entries import TaskEntry
 from agents.coordinating.open_tasks import OpenTasks
+from agents.coordinating.terms import Terms
 from aggregates.task import BUDGET_GRACE_SECONDS, HELD, EndOverrun, ExpireTask, Stage, stream
 
 OF_TASKS = (Due.BOOK, Due.BUDGET, Due.DEADLINE, Due.RETRY)
@@ -34,11 +35,11 @@ def all_due(task: TaskEntry, floor: float) -> Iterator[tuple[float, Due]]:
             yield at, due
 
 
-def falls_due(memory: OpenTasks, task: TaskEntry, due: Due) -> list[Decision]:
+def falls_due(memory: OpenTasks, terms: Terms, task: TaskEntry, due: Due) -> list[Decision]:
     """What is decided of the task itself; nothing where it is only ready to be offered again."""
     match due:
         case Due.BOOK:
-            return [award(memory, task)]
+            return [award(memory, task, terms.weights)]
         case Due.BUDGET:
             return [(stream(task.task_id), EndOverrun(task_id=task.task_id, token=task.token))]
         case Due.DEADLINE:

@@ -3,11 +3,14 @@
 from agents.explaining.explanation import Behind, RankedBid, ScoreTerm, Shortfall
 from agents.explaining.story import Book
 from aggregates.values.ranking import Bid, Ranked, terms_of, tie_break
+from aggregates.values.weights import Weights
 
 
 def places(book: Book) -> tuple[RankedBid, ...]:
     """The book's ranking as it was recorded, the winner first."""
-    return tuple(_place(rank, ranked, bid_of(book, ranked.agent_id)) for rank, ranked in enumerate(book.ranking, 1))
+    return tuple(
+        _place(rank, ranked, bid_of(book, ranked.agent_id), book.weights) for rank, ranked in enumerate(book.ranking, 1)
+    )
 
 
 def bid_of(book: Book, agent_id: str) -> Bid | None:
@@ -16,13 +19,13 @@ def bid_of(book: Book, agent_id: str) -> Bid | None:
     return answer.bid if answer is not None else None
 
 
-def _place(rank: int, ranked: Ranked, bid: Bid | None) -> RankedBid:
+def _place(rank: int, ranked: Ranked, bid: Bid | None, weights: Weights | None) -> RankedBid:
     terms = (
         ()
         if ranked.lost
         else tuple(
             ScoreTerm(name=term.name, value=term.value, weight=term.weight, points=term.value * term.weight)
-            for term in terms_of(ranked)
+            for term in terms_of(ranked, weights)
         )
     )
     return RankedBid(
@@ -39,7 +42,7 @@ def _place(rank: int, ranked: Ranked, bid: Bid | None) -> RankedBid:
 def behind(book: Book, loser: Ranked) -> Behind:
     """Why the winner came before this bid, which has no fault."""
     winner = book.ranking[0]
-    of_winner, of_loser = terms_of(winner), terms_of(loser)
+    of_winner, of_loser = terms_of(winner, book.weights), terms_of(loser, book.weights)
     shortfalls = [
         Shortfall(name=mine.name, points=(theirs.value - mine.value) * mine.weight)
         for theirs, mine in zip(of_winner, of_loser, strict=True)

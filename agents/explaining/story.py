@@ -38,6 +38,7 @@ from aggregates.task import (
 )
 from aggregates.task.state import standing_bid
 from aggregates.values.ranking import Bid, Ranked
+from aggregates.values.weights import Weights
 from runtime.records import Command, Recorded
 
 
@@ -74,6 +75,7 @@ class Book(Struct, kw_only=True):
     reason: str = ""
     ended_at: float = 0.0
     ranking: tuple[Ranked, ...] = ()
+    weights: Weights | None = None
 
     @property
     def awaited(self) -> tuple[str, ...]:
@@ -168,6 +170,8 @@ def _goes_on(story: Story, record: Recorded, command: Command[Any] | None) -> No
         case TaskAwarded():
             _closed(_book_of(story, event, record), Outcome.AWARDED, event.reason, at, event.ranking)
             _moved(story, Stage.AWARDED, at)
+            if story.book is not None:
+                story.book.weights = event.weights
             story.attempt = Attempt(event=event)
         case TaskStarted():
             _moved(story, Stage.RUNNING, at)

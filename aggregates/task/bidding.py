@@ -138,6 +138,7 @@ def award(task: Task, command: AwardTask) -> Sequence[TaskEvent]:
         units=task.units,
         specialist_type=SPECIALISTS[task.task_type],
         policy=task.award_policy,
+        weights=command.weights,
     )
     if not ranking or ranking[0].lost:
         return _void(task, command, ranking)
@@ -160,6 +161,7 @@ def award(task: Task, command: AwardTask) -> Sequence[TaskEvent]:
             reason=_why(task, ranking),
             confidence=bid.confidence if facts.recent is not None else None,
             units=task.units,
+            weights=command.weights,
         )
     ]
 

@@ -31,6 +31,7 @@ from aggregates.values.ranking import AwardPolicy, BidderFacts
 from aggregates.values.skill_terms import SkillNeeds
 from aggregates.values.skills import Regions, Skills
 from aggregates.values.text import Note
+from aggregates.values.weights import Weights
 from runtime.records import Command, House, Personal
 
 
@@ -163,6 +164,8 @@ class AwardTask(Command[None], frozen=True, kw_only=True):
     task_id: House[TaskId]
     round: House[Round]
     bidders: House[tuple[BidderFacts, ...]]
+    weights: House[Weights | None] = None
+    """As the operator has set them; None where they are the usual ones."""
 
 
 class StartTask(Command[TaskAccepted], frozen=True, kw_only=True):

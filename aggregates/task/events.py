@@ -7,6 +7,7 @@ from aggregates.values.document import Document
 from aggregates.values.ids import AgentId, TaskId
 from aggregates.values.ranking import AwardPolicy, Ranked
 from aggregates.values.skill_terms import SkillNeed
+from aggregates.values.weights import Weights
 from runtime.records import Event, Personal
 
 
@@ -127,6 +128,8 @@ class TaskAwarded(Event, frozen=True, kw_only=True):
     confidence: float | None = None
     """As the winner stated it; in earlier records its term in the ranking is that."""
     units: float = 0.0
+    weights: Weights | None = None
+    """By what the ranking was made; None: the usual ones."""
 
     @property
     def stated_confidence(self) -> float:

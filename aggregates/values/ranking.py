@@ -1,10 +1,10 @@
 """Who wins a book: bids and the bidders' facts in, a total order with its reasons out.
 
-Half of a score is the agent (the weights of `AGENT_WEIGHTS`), half its bid (`BID_WEIGHTS`), and a specialist of the task's type or
-skills gains `SPECIALIST_BONUS`. What an agent did of late counts more than what it did long ago, and the confidence that it states
-counts as much as came of what it stated before. Every term lies between 0 and 1, more is better. The order is total: what the policy asks
-for first, where it is another than the score; then score, lower price, sooner, surer, larger capacity offered, and at last the agent's id;
-the order in which bids came plays no part.
+A score is the agent's share and its bid's, half of it each where the operator has set nothing else (`Weights`), and a specialist of the
+task's type or skills gains `SPECIALIST_BONUS`. What an agent did of late counts more than what it did long ago, and the confidence that it
+states counts as much as came of what it stated before. Every term lies between 0 and 1, more is better. The order is total: what the policy
+asks for first, where it is another than the score; then score, lower price, sooner, surer, larger capacity offered, and at last the agent's
+id; the order in which bids came plays no part.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -16,12 +16,28 @@ from msgspec import Struct
 from aggregates.values.agent_types import AgentType
 from aggregates.values.capacity import fits
 from aggregates.values.reputation import Recent, faded, tick_of
+from aggregates.values.weights import Weights
 
 LOAD_WEIGHT, PERFORMANCE_WEIGHT, SUCCESS_WEIGHT, RESPONSE_WEIGHT = 0.3, 0.25, 0.25, 0.2
 PRICE_WEIGHT, SPEED_WEIGHT, CONFIDENCE_WEIGHT = 0.4, 0.4, 0.2
 AGENT_SHARE = 0.5
 SPECIALIST_BONUS = 0.05
 SCORE_DIGITS = 6
+
+
+def in_force(told: Weights | None) -> Weights:
+    """The weights of a ranking whose record tells none: those that hold where nobody has set any."""
+    return told or Weights(
+        agent_share=AGENT_SHARE,
+        load=LOAD_WEIGHT,
+        performance=PERFORMANCE_WEIGHT,
+        success=SUCCESS_WEIGHT,
+        response=RESPONSE_WEIGHT,
+        price=PRICE_WEIGHT,
+        speed=SPEED_WEIGHT,
+        confidence=CONFIDENCE_WEIGHT,
+    )
+
 
 Fault = Literal["", "agent_gone", "slots_full", "capacity_full", "bid_expired", "eta_over_budget"]
 """Why a bid cannot win; empty when it can."""
@@ -103,13 +119,13 @@ class AgentTerms(Struct, frozen=True, kw_only=True):
     trust: float
     """What its stated confidence is worth; no part of the score."""
 
-    @property
-    def score(self) -> float:
+    def score(self, weights: Weights) -> float:
+        """The agent's part of a score."""
         return (
-            LOAD_WEIGHT * self.load
-            + PERFORMANCE_WEIGHT * self.performance
-            + SUCCESS_WEIGHT * self.success
-            + RESPONSE_WEIGHT * self.response
+            weights.load * self.load
+            + weights.performance * self.performance
+            + weights.success * self.success
+            + weights.response * self.response
         )
 
 
@@ -144,6 +160,7 @@ def rank(
     units: float = 0.0,
     specialist_type: AgentType | None = None,
     policy: AwardPolicy = AwardPolicy.WEIGHTED_SCORE,
+    weights: Weights | None = None,
 ) -> tuple[Ranked, ...]:
     """The bids from best to worst, those that cannot win last; `topics` are the task's type and skills, `units` what it takes.
 
@@ -162,8 +179,9 @@ def rank(
             fit.append((bid, facts))
     lowest = min([bid.price for bid, _ in fit], default=0.0)
     quickest = min([bid.eta_seconds for bid, _ in fit], default=0.0)
+    weighed = in_force(weights)
     scored = [
-        (bid, _scored(bid, facts, lowest, quickest, is_specialist(facts, subjects, specialist_type), at))
+        (bid, _scored(bid, facts, lowest, quickest, is_specialist(facts, subjects, specialist_type), at, weighed))
         for bid, facts in fit
     ]
     first = FIRST[policy]
@@ -248,13 +266,16 @@ def is_specialist(facts: BidderFacts, topics: frozenset[str], specialist_type: A
     return not topics.isdisjoint(facts.specializations)
 
 
-def _scored(bid: Bid, facts: BidderFacts, lowest: float, quickest: float, specialist: bool, at: float) -> Ranked:
+def _scored(
+    bid: Bid, facts: BidderFacts, lowest: float, quickest: float, specialist: bool, at: float, weights: Weights
+) -> Ranked:
     price_term = lowest / bid.price if bid.price else 1.0
     speed_term = quickest / bid.eta_seconds
     agent = agent_terms(facts, at)
     confidence_term = bid.confidence * agent.trust
-    offer = PRICE_WEIGHT * price_term + SPEED_WEIGHT * speed_term + CONFIDENCE_WEIGHT * confidence_term
-    score = AGENT_SHARE * agent.score + (1 - AGENT_SHARE) * offer + (SPECIALIST_BONUS if specialist else 0.0)
+    offer = weights.price * price_term + weights.speed * speed_term + weights.confidence * confidence_term
+    share = weights.agent_share
+    score = share * agent.score(weights) + (1 - share) * offer + (SPECIALIST_BONUS if specialist else 0.0)
     return Ranked(
         agent_id=bid.agent_id,
         score=round(score, SCORE_DIGITS),
@@ -277,17 +298,18 @@ class Term(NamedTuple):
     weight: float
 
 
-def terms_of(ranked: Ranked) -> tuple[Term, ...]:
-    """What makes a score, with the weights of today; their products add up to it."""
-    bid_share = 1 - AGENT_SHARE
+def terms_of(ranked: Ranked, told: Weights | None = None) -> tuple[Term, ...]:
+    """What makes a score, with the weights that its record tells; their products add up to it."""
+    weights = in_force(told)
+    share, bid_share = weights.agent_share, 1 - weights.agent_share
     return (
-        Term("load", ranked.load_term, AGENT_SHARE * LOAD_WEIGHT),
-        Term("performance", ranked.performance_term, AGENT_SHARE * PERFORMANCE_WEIGHT),
-        Term("success", ranked.success_term, AGENT_SHARE * SUCCESS_WEIGHT),
-        Term("response", ranked.response_term, AGENT_SHARE * RESPONSE_WEIGHT),
-        Term("price", ranked.price_term, bid_share * PRICE_WEIGHT),
-        Term("speed", ranked.speed_term, bid_share * SPEED_WEIGHT),
-        Term("confidence", ranked.confidence_term, bid_share * CONFIDENCE_WEIGHT),
+        Term("load", ranked.load_term, share * weights.load),
+        Term("performance", ranked.performance_term, share * weights.performance),
+        Term("success", ranked.success_term, share * weights.success),
+        Term("response", ranked.response_term, share * weights.response),
+        Term("price", ranked.price_term, bid_share * weights.price),
+        Term("speed", ranked.speed_term, bid_share * weights.speed),
+        Term("confidence", ranked.confidence_term, bid_share * weights.confidence),
         Term("specialist", float(ranked.specialist), SPECIALIST_BONUS),
     )
 

@@ -39,7 +39,7 @@ from aggregates.task import (
 )
 from aggregates.values.agent_types import AgentType
 from aggregates.values.price_list import ListedPrices
-from aggregates.values.ranking import AwardPolicy
+from aggregates.values.ranking import AwardPolicy, in_force, terms_of
 from aggregates.values.skill_terms import SkillNeed, SkillOffer
 from runtime.errors import Refused
 from runtime.records import Command
@@ -362,6 +362,25 @@ def test_a_task_is_awarded_as_it_asks_for() -> None:
     alike = replace(quick, price=0.5)
     assert "both offered a price of 0.5; the score decided" in awarded(AwardPolicy.LOWEST_COST, cheap, alike)[1]
     assert state(task, replace(SUBMIT, award_policy=AwardPolicy.LEAST_LOAD)).digest != state(task, SUBMIT).digest
+
+
+def test_the_weights_that_the_command_brings_make_the_ranking_and_stand_in_the_award() -> None:
+    cheap, quick = replace(BID, price=0.5, eta_seconds=9.0), replace(BID, agent_id="bob", price=0.9, eta_seconds=3.0)
+    facts = next(facts for facts in AWARD.bidders if facts.agent_id == "ann")
+    bidders = tuple(replace(facts, agent_id=name) for name in ("ann", "bob"))
+    before = state(task, SUBMIT, OPEN, cheap, quick)
+
+    def winner(**weights: float) -> str:
+        told = replace(in_force(None), agent_share=0.0, **weights)
+        (event,) = task.decide(before, replace(AWARD, bidders=bidders, weights=told))
+        assert isinstance(event, TaskAwarded)
+        assert event.weights == told
+        for one in event.ranking:
+            assert sum(term.value * term.weight for term in terms_of(one, told)) == pytest.approx(one.score, abs=1e-6)
+        return event.agent_id
+
+    assert winner(price=1.0, speed=0.0, confidence=0.0) == "ann"
+    assert winner(price=0.0, speed=1.0, confidence=0.0) == "bob"
 
 
 def test_the_award_says_why() -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.scoring import score_weights
 from gateway.settings import GavelSettings, load, page, rows
 from runtime.settings import SettingsFaulty
 
@@ -82,6 +83,18 @@ def test_weights_that_do_not_add_up_to_one_are_refused(tmp_path: Path):
     path.write_text("agents:\n  performance_weight:\n    current_load: 0.4\n", encoding="utf-8")
     with pytest.raises(SettingsFaulty, match=r"agents\.performance_weight: the weights add up to 1\.1, not to 1"):
         load({}, config_paths=[path])
+
+
+def test_the_weights_of_a_bid_are_set_together_and_lie_between_0_and_1():
+    given = load({"GAVEL_BID_WEIGHT": '{"price": 0.7, "speed": 0.1}', "GAVEL_SCORE_AGENT_SHARE": "0"})
+    weights = score_weights(given)
+    assert weights is not None
+    assert (weights.agent_share, weights.price, weights.speed, weights.confidence) == (0.0, 0.7, 0.1, 0.2)
+    assert score_weights(load({})) is None
+    with pytest.raises(SettingsFaulty, match=r"GAVEL_BID_WEIGHT: the weights add up to 1\.1, not to 1"):
+        load({"GAVEL_BID_WEIGHT": '{"price": 0.5}'})
+    with pytest.raises(SettingsFaulty, match="GAVEL_BID_WEIGHT"):
+        load({"GAVEL_BID_WEIGHT": '{"price": 1.5, "speed": -0.7}'})
 
 
 def test_the_environment_may_name_the_toml_file(tmp_path: Path):

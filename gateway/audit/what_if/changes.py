@@ -12,6 +12,7 @@ import msgspec
 
 from aggregates.catalog import AGGREGATES
 from aggregates.values import ranking
+from aggregates.values.weights import Weights
 from gateway.verdicts import Wrong
 from runtime.codec import Codec
 from runtime.records import Command, noun
@@ -162,10 +163,24 @@ def _with(aggregate: ModuleType, rules: ModuleType | None) -> Any:
     return other
 
 
+CONSTANTS = {
+    "AGENT_SHARE": "agent_share",
+    "LOAD_WEIGHT": "load",
+    "PERFORMANCE_WEIGHT": "performance",
+    "SUCCESS_WEIGHT": "success",
+    "RESPONSE_WEIGHT": "response",
+    "PRICE_WEIGHT": "price",
+    "SPEED_WEIGHT": "speed",
+    "CONFIDENCE_WEIGHT": "confidence",
+}
+"""The names by which changes know the weights that records tell."""
+
+
 @contextmanager
-def weighed(changes: Sequence[Change]) -> Iterator[None]:
-    """Ranks by other weights for as long as this lasts."""
-    weights = {name: value for change in changes for name, value in change.ranking.items()}
+def weighed(changes: Sequence[Change], recorded: Weights | None) -> Iterator[None]:
+    """Ranks by other weights than those on record for as long as this lasts."""
+    known = {} if recorded is None else {name: getattr(recorded, of) for name, of in CONSTANTS.items()}
+    weights = known | {name: value for change in changes for name, value in change.ranking.items()}
     before = {name: getattr(ranking, name) for name in weights}
     for name, value in weights.items():
         setattr(ranking, name, value)

@@ -32,6 +32,7 @@ from aggregates.task import (
     TaskAwarded,
     WithdrawBid,
 )
+from aggregates.values.weights import Weights
 from gateway.audit.what_if.changes import Change, changed, inserted
 from gateway.verdicts import Wrong
 from runtime.codec import Codec
@@ -83,6 +84,8 @@ class Script(NamedTuple):
     ends_at: float
     submission: SubmitTask | None
     """The last submission before the end: it tells what the node allowed."""
+    weights: Weights | None
+    """By which the last award was made."""
 
 
 def read_records(log: Log, first: int, last: int) -> list[Recorded]:
@@ -119,6 +122,7 @@ def write(log: Log, records: Sequence[Recorded], changes: Sequence[Change]) -> S
         owing=_owing(records),
         ends_at=max([ends_at, *(line.at for line in spoken)]),
         submission=submissions[-1] if submissions else None,
+        weights=next((one.event.weights for one in reversed(records) if isinstance(one.event, TaskAwarded)), None),
     )
 
 

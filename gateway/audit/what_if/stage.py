@@ -184,7 +184,7 @@ def play(
 ) -> Happened:
     """Lets the script happen. Blocks; not to be called where Trio runs. Raises Wrong."""
     work = Play(log, before, script, terms, codec_with(rules))
-    with weighed(changes):
+    with weighed(changes, script.weights):
         outcome = simulate(work, SEED, faults=())
     if not outcome.ok:
         raise Wrong(f"it could not be played: {outcome.invariant}: {outcome.detail}")

@@ -8,7 +8,8 @@ from msgspec.structs import replace
 from agents.coordinating.assigning import AssignmentPreview, best_for, best_of
 from aggregates.coordination import ActiveAgent, OpenWork, WaitingTask
 from aggregates.values.agent_types import AgentType
-from aggregates.values.ranking import SPECIALIST_BONUS, BidderFacts, agent_terms
+from aggregates.values.ranking import SPECIALIST_BONUS, BidderFacts, agent_terms, in_force
+from aggregates.values.reputation import Recent, tick_of
 from aggregates.values.skill_terms import SkillNeed, SkillOffer
 from tests.examples import AT
 
@@ -84,7 +85,7 @@ def test_a_score_is_the_agents_part_of_a_books_ranking_and_counts_as_often_as_th
     found = best([task("one", "cut", urgency=2.5), task("two", urgency=-4.0)], [proven, agent("bob")])
     one, two = found.assignments
     assert one.agent_id == "ann"
-    assert one.score == pytest.approx(agent_terms(proven.facts, AT).score + SPECIALIST_BONUS)
+    assert one.score == pytest.approx(agent_terms(proven.facts, AT).score(in_force(None)) + SPECIALIST_BONUS)
     assert [one.value, two.value] == pytest.approx([2.5 * one.score, two.score])
     assert found.value == pytest.approx(one.value + two.value)
 
@@ -102,3 +103,13 @@ def test_what_is_stopped_says_so():
         0.0,
         1.0,
     )
+
+
+def test_scores_are_made_as_the_operator_has_set_it():
+    busy = agent("busy", running=1, slots=2, recent=Recent(tick=tick_of(AT), succeeded=40.0, kept=40.0))
+    idle = agent("idle", slots=2, recent=Recent(tick=tick_of(AT), failed=3.0))
+    work = OpenWork(at=AT, tasks=(task("one"),), agents=(busy, idle), tasks_left_out=0, agents_left_out=0)
+    (usual,) = best_for(work, lambda: False).assignments
+    loads = replace(in_force(None), load=1.0, performance=0.0, success=0.0, response=0.0)
+    (other,) = best_for(replace(work, weights=loads), lambda: False).assignments
+    assert (usual.agent_id, other.agent_id, other.score) == ("busy", "idle", 1.0)

@@ -32,9 +32,10 @@ from aggregates.task import (
     TaskSubmitted,
 )
 from aggregates.task.eligibility import REASONS, fit, unfit, wanted
-from aggregates.values.ranking import FAULTS, AwardPolicy, Bid, BidderFacts, rank
+from aggregates.values.ranking import FAULTS, AwardPolicy, Bid, BidderFacts, in_force, rank
 from aggregates.values.skill_terms import SkillNeed
 from aggregates.values.skills import missing
+from aggregates.values.weights import Weights
 from runtime.records import Event, Meta, Recorded
 from tests.examples import AT, event_by_type
 
@@ -91,12 +92,14 @@ def facts_of(*names: str) -> tuple[BidderFacts, ...]:
     return tuple(BidderFacts(agent_id=name, slots=1, running=0, lease_seconds=60.0, position=1) for name in names)
 
 
-def awarded(*bids: BidPlaced, policy: AwardPolicy = AwardPolicy.WEIGHTED_SCORE) -> TaskAwarded:
+def awarded(
+    *bids: BidPlaced, policy: AwardPolicy = AwardPolicy.WEIGHTED_SCORE, weights: Weights | None = None
+) -> TaskAwarded:
     ranking = rank(
         [Bid(agent_id=one.agent_id, price=one.price, eta_seconds=one.eta_seconds, confidence=one.confidence,
              capacity_offer=one.capacity_offer, expires_at=one.expires_at) for one in bids],
         facts_of(*(one.agent_id for one in bids)), at=AT, budget_seconds=60.0, topics=(),
-        policy=policy,
+        policy=policy, weights=weights,
     )  # fmt: skip
     made: TaskAwarded = event_by_type[TaskAwarded]
     return replace(made, task_id="t1", round=1, agent_id=ranking[0].agent_id, ranking=ranking)
@@ -189,6 +192,17 @@ def test_a_loser_is_told_by_whom_and_in_which_terms_and_equal_scores_by_what_the
     assert (tied.points, tied.terms, tied.tie_break) == (0.0, (), "first_id")
     assert explained.book is not None
     for place in explained.book.ranking:
+        assert place.sum == pytest.approx(place.score, abs=1e-6)
+
+
+def test_an_award_is_told_with_the_weights_that_it_was_made_by() -> None:
+    weights = replace(in_force(None), agent_share=0.25, price=0.8, speed=0.0)
+    bids = (bid("ann", price=2.0), bid("bob", price=0.5))
+    award = replace(awarded(*bids, weights=weights), weights=weights)
+    explained = explain(told(SUBMITTED, replace(OPENED, eligible=("ann", "bob")), *bids, award), Facts(at=AT + 60))
+    assert explained.book is not None
+    for place in explained.book.ranking:
+        assert {term.name: term.weight for term in place.terms}["price"] == pytest.approx(0.6)
         assert place.sum == pytest.approx(place.score, abs=1e-6)
 
 

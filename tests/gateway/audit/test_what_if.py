@@ -5,7 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
+from aggregates.values.ranking import in_force
+from gateway.audit.what_if.changes import Change, weighed
 from gateway.cli import main
 from runtime.verification import verify
 from tests.gateway.audit.altered import execute, find, history
@@ -98,6 +101,14 @@ def test_another_rule_and_other_weights_decide_otherwise(
     weights = {"ranking": {"PRICE_WEIGHT": -2.0}}
     assert outcome(played(capsys, journal, "--change", json.dumps(weights)), "first")["with_change"]["winner"] == "ann"
     assert played(capsys, journal)["changed"] == 0  # nothing of it stays
+
+
+def test_weights_on_record_hold_in_the_play_but_for_those_that_are_changed() -> None:
+    usual = in_force(None)
+    recorded = replace(usual, agent_share=0.2, price=0.6, speed=0.2)
+    with weighed([Change(ranking={"PRICE_WEIGHT": 0.1})], recorded):
+        assert in_force(None) == replace(recorded, price=0.1)
+    assert in_force(None) == usual
 
 
 def test_it_is_told_as_a_table_with_what_was_assumed(journal: Path, capsys: pytest.CaptureFixture[str]) -> None:
