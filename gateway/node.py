@@ -316,6 +316,7 @@ def _hired(role: Role, settings: GavelSettings, blobs: Blobs, threads: trio.Capa
             bidding_seconds_max=settings.bidding_seconds_max,
             attempts_max=settings.task_retries_max + 1,
             cycle_seconds=settings.coordination_interval_seconds,
+            aging_factor=settings.priority_aging_factor,
             max_capacity=settings.agent_capacity,
             lease_seconds_min=settings.lease_seconds_min,
             lease_seconds_max=settings.lease_seconds_max,

@@ -280,9 +280,15 @@ class GavelSettings(Struct, frozen=True, kw_only=True):
     tasks_running_max: Annotated[
         int, about("tasks of one tenant that run at a time", "coordination.max_concurrent_tasks", used=False, ge=1)
     ] = 100
-    tasks_aging_factor: Annotated[
+    priority_aging_factor: Annotated[
         float,
-        about("how fast the priority of a waiting task grows", "tasks.priority_aging_factor", used=False, ge=0),
+        about(
+            "what a waiting task's priority gains in each coordination interval; the lowest of five comes before the highest after four "
+            "divided by this",
+            "GAVEL_TASKS_AGING_FACTOR",
+            "tasks.priority_aging_factor",
+            ge=0,
+        ),
     ] = 0.1
     agent_capacity: Annotated[
         float, about("capacity of an agent that names none", "agents.max_capacity_default", gt=0, le=1e9)

@@ -4,10 +4,11 @@ from collections.abc import Iterable, Sequence
 from heapq import heapify, heappop, heapreplace, nsmallest
 from typing import Any
 
-from agents.coordinating.entries import AgentEntry, TaskEntry
+from agents.coordinating.entries import AgentEntry, Place, TaskEntry
 from agents.coordinating.open_tasks import OpenTasks
 from agents.coordinating.supply import Supply
-from agents.coordinating.waiting import Line
+from agents.coordinating.terms import AGING, Aging
+from agents.coordinating.waiting import Line, Needs
 from aggregates import agent as agents
 from aggregates import task as tasks
 from aggregates.task import AwardTask, Candidate, ExpireLease, FailDependent, NoteStall, OpenBook, Stage, UnblockTask
@@ -32,23 +33,25 @@ DEPENDENTS_MAX = 32
 """How many dependents are told in one step; what is recorded of them leads to the next."""
 
 Decision = tuple[str, Command[Any]]
+Head = tuple[tuple[float, int, str], int, list[Place], Line]
 
 
-def openings(memory: OpenTasks, at: float) -> list[Decision]:
+def openings(memory: OpenTasks, at: float, aging: Aging = AGING) -> list[Decision]:
     """Calls for the waiting tasks, most urgent first: as many books as those whom they call have slots for."""
     supply = memory.supply
-    heads = [(places[0], 0, places, line) for line, places in memory.waiting.ready(at) if _may_be_served(supply, line)]
+    ready = memory.waiting.ready(at)
+    heads = [_head(line, places, 0, aging) for line, places in ready if _may_be_served(supply, line)]
     heapify(heads)
     called = [memory.tasks[name].eligible for name in memory.books]
-    chosen_by_size: dict[tuple[int, float], frozenset[str]] = {}
+    chosen_by_size: dict[tuple[Needs, float], frozenset[str]] = {}
     taken: set[tuple[frozenset[str], float]] = set()  # who has no slot left; several lines may come to the same agents
     decisions: list[Decision] = []
     while heads and len(called) < supply.slots and len(decisions) < OPENINGS_MAX:
-        place, index, places, line = heads[0]
-        units = memory.tasks[place[2]].units
-        chosen = chosen_by_size.get((id(line), units))
+        (*_, name), index, places, line = heads[0]
+        units = memory.tasks[name].units
+        chosen = chosen_by_size.get((line.asks, units))
         if chosen is None:
-            chosen = chosen_by_size[id(line), units] = _chosen(memory, line, units)
+            chosen = chosen_by_size[line.asks, units] = _chosen(memory, line, units)
         if (chosen, units) in taken or not _has_room(supply, chosen, called, units):
             taken.add((chosen, units))
             if len(line.sizes) == 1:
@@ -56,12 +59,18 @@ def openings(memory: OpenTasks, at: float) -> list[Decision]:
                 continue
         else:
             called.append(chosen)
-            decisions.append((tasks.stream(place[2]), _call(memory, memory.tasks[place[2]], chosen)))
+            decisions.append((tasks.stream(name), _call(memory, memory.tasks[name], chosen)))
         if index + 1 < len(places):
-            heapreplace(heads, (places[index + 1], index + 1, places, line))
+            heapreplace(heads, _head(line, places, index + 1, aging))
         else:
             heappop(heads)
     return decisions
+
+
+def _head(line: Line, places: list[Place], index: int, aging: Aging) -> Head:
+    """Where the line's task of this number stands among those of all lines."""
+    since, position, name = places[index]
+    return (aging.order(line.priority, since), position, name), index, places, line
 
 
 def _may_be_served(supply: Supply, line: Line) -> bool:

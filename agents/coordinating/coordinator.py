@@ -142,7 +142,7 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
         FindOpenWork,
     )
     hears = (*agents.EVENTS, *tasks.EVENTS, *coordinations.EVENTS)
-    FOLD = 5
+    FOLD = 6
 
     def __init__(self, here: Surroundings, terms: Terms = DEFAULT_TERMS) -> None:
         super().__init__(here)
@@ -193,7 +193,7 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
             case FindReputation():
                 return self._find_reputation(message)
             case FindOpenWork():
-                return reply(message, open_work(self.memory, message.at, self.terms.weights))
+                return reply(message, open_work(self.memory, message.at, self.terms.weights, self.terms.aging))
 
     def _stop_or_start(self, command: StopCoordination | StartCoordination) -> Effect:
         stood = self._stands()
@@ -291,7 +291,7 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
         """The books to open, unless a look after the last change, and after what fell `due`, has found none."""
         if self.memory.stopped_at or (self.memory.moved_position <= self.looked_position and due <= self.looked_at):
             return []
-        found = openings(self.memory, at)
+        found = openings(self.memory, at, self.terms.aging)
         if not found:
             self.looked_position, self.looked_at = self.memory.moved_position, at
         return found

@@ -11,7 +11,7 @@ from aggregates.values.capacity import room, total
 from aggregates.values.skill_terms import SkillNeed, SkillOffer, serve
 
 Place = tuple[float, int, str]
-"""Where a task stands among the waiting: small is urgent or long waited for; the task's id is last."""
+"""Where a task stands among those of its priority: since when it waits; the task's id is last."""
 
 
 class Offer(NamedTuple):
@@ -83,12 +83,12 @@ class Taken(Struct, kw_only=True):
 
 
 class TaskEntry(Struct, kw_only=True):
-    """An open task. `order` sorts the waiting: small is urgent or long waited for."""
+    """An open task. It waits since then, but for what was done about it meanwhile."""
 
     task_id: str
     stage: Stage
     position: int
-    order: float
+    waits_since: float
     submitted_position: int
     task_type: TaskType
     capabilities: tuple[str, ...]
@@ -124,8 +124,8 @@ class TaskEntry(Struct, kw_only=True):
 
     @property
     def place(self) -> Place:
-        """Where it stands among the waiting."""
-        return (self.order, self.submitted_position, self.task_id)
+        """Where it stands among those of its priority."""
+        return (self.waits_since, self.submitted_position, self.task_id)
 
 
 class EndedTask(Struct, kw_only=True):

@@ -62,10 +62,6 @@ PAST_MAX = 10_000
 SKILLS_MAX = 10_000
 RETRY_SECONDS_FIRST = 1.0
 RETRY_SECONDS_MAX = 60.0
-AGING_FACTOR = 0.1
-AGING_SECONDS = 30.0
-"""A waiting task gains AGING_FACTOR of a priority step every AGING_SECONDS, so that none starves."""
-
 
 QUIET = (AgentSuspected, LateReported, BidPlaced, BidRefused, BidWithdrawn, TaskStarted, TaskStalled, DependencyMet)
 """After these no book can be opened that could not be opened before."""
@@ -249,17 +245,13 @@ def _forget_idle(memory: OpenTasks, agent: AgentEntry) -> None:
             del memory.departed[memory.departed_order.pop(0)]
 
 
-def _order(waits_since: float, priority: int) -> float:
-    return waits_since * AGING_FACTOR / AGING_SECONDS - priority
-
-
 def _waiting(event: TaskSubmitted | TaskRequeued, since: float, position: int) -> TaskEntry:
     """A task that waits since then, and for nothing but an agent."""
     return TaskEntry(
         task_id=event.task_id,
         stage=Stage.SUBMITTED,
         position=position,
-        order=_order(since, event.priority),
+        waits_since=since,
         submitted_position=position,
         task_type=event.task_type,
         capabilities=event.capabilities,
@@ -300,7 +292,6 @@ def _requeue(memory: OpenTasks, event: TaskRequeued, position: int) -> None:
 
 
 def _amend(memory: OpenTasks, task: TaskEntry, event: TaskAmended) -> None:
-    task.order += task.priority - event.priority
     task.priority, task.deadline = event.priority, event.deadline
     memory.waiting.update(task)
 

@@ -3,7 +3,9 @@
 from heapq import nsmallest
 
 from agents.coordinating.calls import facts_of
-from agents.coordinating.open_tasks import AGING_FACTOR, AGING_SECONDS, OpenTasks
+from agents.coordinating.entries import TaskEntry
+from agents.coordinating.open_tasks import OpenTasks
+from agents.coordinating.terms import AGING, Aging
 from aggregates import agent as agents
 from aggregates.coordination import ActiveAgent, OpenWork, WaitingTask
 from aggregates.task import SPECIALISTS, Stage
@@ -13,25 +15,28 @@ TASKS_TOLD_MAX = 1000
 AGENTS_TOLD_MAX = 1000
 
 
-def open_work(memory: OpenTasks, at: float, weights: Weights | None = None) -> OpenWork:
+def open_work(memory: OpenTasks, at: float, weights: Weights | None = None, aging: Aging = AGING) -> OpenWork:
     """The most urgent tasks that wait, and the active agents with most free slots; ties by place and by name."""
+
+    def place(task: TaskEntry) -> tuple[float, int, str]:
+        return (aging.order(task.priority, task.waits_since), task.submitted_position, task.task_id)
+
     waiting = [task for task in memory.tasks.values() if task.stage is Stage.SUBMITTED]
     active = [agent for agent in memory.agents.values() if agent.stage is agents.Stage.ACTIVE]
-    aged = at * AGING_FACTOR / AGING_SECONDS
     tasks = tuple(
         WaitingTask(
             task_id=task.task_id,
             needs=task.capabilities,
             topics=(task.task_type.value, *task.capabilities),
             excluded=tuple(sorted({doer.agent_id for doer in task.doers})),
-            urgency=aged - task.order,
+            urgency=aging.urgency(task.priority, task.waits_since, at),
             position=task.position,
             units=task.units,
             skills=task.skills,
             regions=task.regions,
             specialist_type=SPECIALISTS[task.task_type],
         )
-        for task in nsmallest(TASKS_TOLD_MAX, waiting, key=lambda task: task.place)
+        for task in nsmallest(TASKS_TOLD_MAX, waiting, key=place)
     )
     told = tuple(
         ActiveAgent(

@@ -6,6 +6,33 @@ from aggregates import agent as agents
 from aggregates.values.weights import Weights
 
 
+class Aging(NamedTuple):
+    """How a waiting task gains on others: `factor` of a priority step every `seconds`, so that none starves.
+
+    Two tasks gain alike, so which of them comes first never changes while they wait: it follows from priority and the time since when
+    each waits, whenever it is asked.
+    """
+
+    factor: float = 0.1
+    seconds: float = 30.0
+
+    @property
+    def rate(self) -> float:
+        """Priority steps a second."""
+        return self.factor / self.seconds
+
+    def urgency(self, priority: int, waits_since: float, at: float) -> float:
+        """A task's priority with what it has gained by then."""
+        return priority + (at - waits_since) * self.rate
+
+    def order(self, priority: int, waits_since: float) -> float:
+        """Where it stands among the waiting: small comes first."""
+        return waits_since * self.rate - priority
+
+
+AGING = Aging()
+
+
 class Terms(NamedTuple):
     """What the operator may set."""
 
@@ -15,12 +42,18 @@ class Terms(NamedTuple):
     budget_seconds_max: float = 3600.0
     bidding_seconds_max: float = 60.0
     attempts_max: int = 4
-    cycle_seconds: float = 30.0
+    cycle_seconds: float = AGING.seconds
+    aging_factor: float = AGING.factor
     max_capacity: float = agents.MAX_CAPACITY
     lease_seconds_min: float = agents.LEASE_SECONDS_MIN
     lease_seconds_max: float = agents.LEASE_SECONDS_MAX
     weights: Weights | None = None
     """Of what a score is made; None: the usual ones."""
+
+    @property
+    def aging(self) -> Aging:
+        """How waiting tasks gain, by the cycle."""
+        return Aging(self.aging_factor, self.cycle_seconds)
 
 
 DEFAULT_TERMS = Terms()

@@ -1,6 +1,7 @@
 """The tasks that wait for a book, in lines of those that need the same: a line that nobody can serve is passed over whole.
 
-Within a line the ready ones stand in order; those whose last book found no winner rest until their pause is over.
+Within a line all have one priority, and the ready ones stand in the order in which they came, whatever waiting is worth: how lines
+are merged is for those to say who know that. Those whose last book found no winner rest until their pause is over.
 """
 
 from bisect import bisect_left, bisect_right, insort
@@ -15,9 +16,11 @@ from aggregates.values.capacity import fits
 from aggregates.values.document import encoded
 from aggregates.values.skill_terms import SkillNeed
 
-LineKey = tuple[tuple[str, ...], tuple[str, ...], float, bytes]
+Needs = tuple[tuple[str, ...], tuple[str, ...], float, bytes]
 """The skills that are needed, the agents that are excluded, about how many units are taken (`grade`), and the terms beyond: versions,
 attributes, regions."""
+LineKey = tuple[Needs, int]
+"""What is needed, and the priority."""
 
 GRADE_DIGITS = 2
 
@@ -35,10 +38,11 @@ class Line:
 
     def __init__(self, key: LineKey, skills: tuple[SkillNeed, ...] = (), regions: tuple[str, ...] = ()) -> None:
         self.skills, self.regions = skills, regions
-        self.terms = key[3]
-        self.needs = frozenset(key[0])
-        self.excluded = frozenset(key[1])
-        self.has_units = key[2] > 0
+        self.asks, self.priority = key
+        needs, excluded, size, self.terms = self.asks
+        self.needs = frozenset(needs)
+        self.excluded = frozenset(excluded)
+        self.has_units = size > 0
         self.sizes: Counter[float] = Counter()
         """The units that its tasks take, all of one grade, with the number of tasks of each."""
         self.ready: list[Place] = []
@@ -74,7 +78,8 @@ class Waiting:
         if task.stage is not Stage.SUBMITTED:
             return
         shared = (task.capabilities, tuple(sorted({doer.agent_id for doer in task.doers})), grade(task.units))
-        key = (*shared, encoded((task.skills, task.regions)) if task.skills or task.regions else b"")
+        terms = encoded((task.skills, task.regions)) if task.skills or task.regions else b""
+        key = ((*shared, terms), task.priority)
         line = self.lines.get(key)
         if line is None:
             line = self.lines[key] = Line(key, task.skills, task.regions)
@@ -124,7 +129,7 @@ class Waiting:
         ]
 
     def ready(self, at: float) -> list[tuple[Line, list[Place]]]:
-        """The lines with the tasks that a book may be opened for at that time, in order."""
+        """The lines with the tasks that a book may be opened for at that time, each in order."""
         late: dict[LineKey, list[Place]] = {}
         for name in self.due(at):
             late.setdefault(self._key_by_task[name], []).append(self._place_by_task[name])

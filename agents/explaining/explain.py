@@ -4,7 +4,6 @@ Eligibility is asked of the same predicates that `decide` asks, an award is told
 journal: the story and the facts are all there is.
 """
 
-from agents.coordinating.open_tasks import AGING_FACTOR, AGING_SECONDS
 from agents.explaining.explanation import (
     AgentFacts,
     AttemptTold,
@@ -204,7 +203,7 @@ def _named(names: tuple[str, ...]) -> str:
 
 def _line(story: Story, facts: Facts) -> PlaceInLine:
     waited = max(0.0, facts.at - story.waits_since)
-    gained = waited * AGING_FACTOR / AGING_SECONDS
+    gained = waited * facts.aging.rate
     return PlaceInLine(
         priority=story.priority,
         waited_seconds=waited,

@@ -5,6 +5,7 @@ from enum import StrEnum
 
 from msgspec import Struct, field
 
+from agents.coordinating.terms import AGING, Aging
 from agents.explaining.story import Outcome
 from aggregates.agent import Agent
 from aggregates.agent import Stage as AgentStage
@@ -120,6 +121,7 @@ class Facts(Struct, kw_only=True):
     open_books: int = 0
     stopped_at: float = 0.0
     stop_reason: str = ""
+    aging: Aging = AGING
 
 
 # ---- what is said

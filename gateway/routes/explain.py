@@ -7,7 +7,7 @@ import msgspec
 from sqlalchemy import Connection
 from starlette.responses import Response
 
-from agents.coordinating.open_tasks import AGING_FACTOR, AGING_SECONDS
+from agents.coordinating.terms import Aging
 from agents.explaining.explain import explain
 from agents.explaining.explanation import AgentFacts, DependencyFacts, Explanation, Facts, HeldTask
 from agents.explaining.story import Story, story_of
@@ -35,7 +35,6 @@ HELD_MAX = 100
 ASKED_OF_HELD_MAX = 500
 """Of how many agents it is asked what they hold."""
 
-ORDER = tasks.Order(AGING_FACTOR, AGING_SECONDS)
 
 OPEN_BOOK = "task.OpenBook"
 
@@ -74,11 +73,13 @@ async def find(call: Call) -> Response:
     """
     task_id = call.path["task_id"]
     page = {"only": call.asked(OF_AGENT), "before": call.cursor, "limit": call.limit}
-    rows = found(await call.read(_rows, call.tenant, task_id, **page), "task", task_id)
+    settings = call.node.settings
+    aging = Aging(settings.priority_aging_factor, settings.coordination_interval_seconds)
+    rows = found(await call.read(_rows, call.tenant, task_id, aging=aging, **page), "task", task_id)
     journal, position = call.node.system.journal, call.read_position
     names = [row["agent_id"] for row in rows.page]
     past = await journal.read_with(_past, journal, call.tenant, task_id, names, position)
-    facts = _facts(rows, past, past.at if call.is_of_the_past else call.node.system.clock.now())
+    facts = _facts(rows, past, past.at if call.is_of_the_past else call.node.system.clock.now(), aging)
     following = rows.page[-1]["first_position"] if len(rows.page) == call.limit else None
     told = explain(found(past.story, "task", task_id), facts, following)
     return call.reply(told, headers=call.link_to(following))
@@ -88,7 +89,7 @@ async def find(call: Call) -> Response:
 
 
 def _rows(
-    connection: Connection, tenant: str, task_id: str, *, only: str | None, before: int | None, limit: int
+    connection: Connection, tenant: str, task_id: str, *, aging: Aging, only: str | None, before: int | None, limit: int
 ) -> _Rows | None:
     row = tasks.find(connection, tenant, task_id)
     if row is None:
@@ -107,14 +108,15 @@ def _rows(
         able,
         agents.offered(connection, tenant, row["capabilities"]) if is_waiting else frozenset(),
         tasks.held_by(connection, tenant, active[:ASKED_OF_HELD_MAX], limit=HELD_MAX) if active else [],
-        tasks.ahead(connection, tenant, row, ORDER) if is_waiting else (0, 0),
+        tasks.ahead(connection, tenant, row, tasks.Order(*aging)) if is_waiting else (0, 0),
         tasks.count(connection, tenant, stage=TaskStage.BIDDING.value) if is_waiting else 0,
     )
 
 
-def _facts(rows: _Rows, past: _Past, at: float) -> Facts:
+def _facts(rows: _Rows, past: _Past, at: float, aging: Aging) -> Facts:
     return Facts(
         at=at,
+        aging=aging,
         dependencies={row["task_id"]: _dependency(row) for row in rows.dependencies},
         agents=[_agent(row) for row in rows.page],
         then=past.then,

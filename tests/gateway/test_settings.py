@@ -28,6 +28,7 @@ ENVIRONMENT = {
     "COORDINATION_INTERVAL": ("31", "coordination_interval_seconds", 31.0),
     "MAX_TASK_RETRIES": ("4", "task_retries_max", 4),
     "TASK_TIMEOUT": ("60", "task_timeout_seconds", 60.0),
+    "GAVEL_TASKS_AGING_FACTOR": ("0.2", "priority_aging_factor", 0.2),
     "LEARNING_RATE": ("0.2", "learning_rate", 0.2),
     "ADAPTATION_THRESHOLD": ("0.9", "adaptation_threshold", 0.9),
     "RETRAINING_INTERVAL": ("12", "retraining_interval_hours", 12.0),

@@ -39,6 +39,7 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     bidding_seconds_max: float | None = None
     attempts_max: int | None = None
     cycle_seconds: float | None = None
+    aging_factor: float | None = None
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

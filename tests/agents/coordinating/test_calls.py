@@ -42,7 +42,7 @@ def task(name: str, number: int, capabilities: tuple[str, ...], stage: Stage, el
         task_id=name,
         stage=stage,
         position=1,
-        order=0.0,
+        waits_since=0.0,
         submitted_position=number,
         task_type=TaskType.ANALYSIS,
         capabilities=capabilities,
@@ -82,7 +82,7 @@ def plain_openings(memory: OpenTasks, at: float) -> list[str]:
     free = sorted((one for one in memory.agents.values() if one.free), key=lambda one: (len(one.held), one.agent_id))
     called = [set(memory.tasks[name].eligible) for name in memory.books]
     opened: list[str] = []
-    for waiting in sorted(memory.tasks.values(), key=lambda one: one.place):
+    for waiting in sorted(memory.tasks.values(), key=lambda one: (-one.priority, one.place)):
         if waiting.stage is not Stage.SUBMITTED:
             continue
         doers = {doer.agent_id for doer in waiting.doers}

@@ -12,7 +12,9 @@ from msgspec.structs import replace
 
 from agents.coordinating import open_tasks
 from agents.coordinating.open_tasks import RETRY_SECONDS_MAX, OpenTasks, remember
+from agents.coordinating.open_work import open_work
 from agents.coordinating.supply import Supply
+from agents.coordinating.terms import Aging
 from agents.coordinating.waiting import Waiting
 from aggregates import agent, task
 from aggregates.values.ranking import Ranked
@@ -234,8 +236,11 @@ def test_only_the_newest_ended_tasks_are_kept(monkeypatch: pytest.MonkeyPatch) -
 def test_waiting_tasks_stand_by_priority_and_then_by_age() -> None:
     steps = [("old", 3, 0.0), ("urgent", 5, 10.0), ("new", 3, 20.0), ("aged", 1, -6000.0)]
     events = [replace(SUBMITTED, task_id=n, priority=p, submitted_at=AT + age) for n, p, age in steps]
-    ((_, places),) = told(events).waiting.ready(AT)
-    assert [name for _, _, name in places] == ["aged", "urgent", "old", "new"]
+    memory = told(events)
+    lines = {line.priority: [name for _, _, name in places] for line, places in memory.waiting.ready(AT)}
+    assert lines == {1: ["aged"], 3: ["old", "new"], 5: ["urgent"]}
+    assert [task.task_id for task in open_work(memory, AT).tasks] == ["aged", "urgent", "old", "new"]
+    assert [task.task_id for task in open_work(memory, AT, aging=Aging(0.0)).tasks] == ["urgent", "old", "new", "aged"]
 
 
 @pytest.mark.parametrize("seed", range(6))
