@@ -33,6 +33,29 @@ class CoordinationStands(Struct, frozen=True, kw_only=True):
     reason: str = ""
 
 
+class Scores(Struct, frozen=True, kw_only=True):
+    """What `agents` of the active agents are worth before they bid, from 0 to the agent's share of a score."""
+
+    agents: int
+    least: float
+    median: float
+    most: float
+
+
+class CoordinationFigures(Struct, frozen=True, kw_only=True):
+    """How many agents are there by where they stand, how many open tasks, and how many have ended by their end since the journal began.
+
+    Of open tasks, `waiting` are the queue: they wait for an agent alone. `completion_rate` is the completed among the ended; None while
+    none has ended. `scores` are of at most a thousand agents; None while none is active.
+    """
+
+    agents: dict[str, int]
+    tasks: dict[str, int]
+    ended: dict[str, int]
+    completion_rate: float | None
+    scores: Scores | None
+
+
 class WaitingTask(Struct, frozen=True, kw_only=True):
     """A task that waits for a book, as it stood at `position`. `urgency` is its priority with what it gained by waiting, `units`
     what it takes of an agent's capacity."""
@@ -86,6 +109,10 @@ class FindOpenWork(Command[OpenWork], frozen=True, kw_only=True):
 
 class FindCoordination(Command[CoordinationStands], frozen=True, kw_only=True):
     """How it stands. Answered by the coordinator; records nothing."""
+
+
+class FindFigures(Command[CoordinationFigures], frozen=True, kw_only=True):
+    """The tenant's work in numbers. Answered by the coordinator; records nothing."""
 
 
 class CoordinationStopped(Event, frozen=True, kw_only=True):

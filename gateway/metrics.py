@@ -3,6 +3,9 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import accumulate
 
+from agents.coordinating.coordinator import Coordinator
+from agents.coordinating.overview import SCORED_MAX, overview
+from aggregates.coordination import CoordinationFigures
 from aggregates.webhook import Stage
 from gateway.compartments import Berth
 from gateway.door.bounds import Counts
@@ -26,8 +29,9 @@ SUMS = "sums are reckoned from buckets that double: at most half too great, a qu
 PLAIN: Labels = {}
 
 
-def lines(node: Compartment, whole: Node | None = None) -> Iterator[str]:
-    """All metrics of a compartment; where it is the `whole` node, also those of its named journals and of its door."""
+def lines(node: Compartment, whole: Node | None = None, *, tenant: str = "") -> Iterator[str]:
+    """All metrics of a compartment, and of the work of `tenant`; where it is the `whole` node, also those of its named journals, of its
+    door, and of the work of all tenants."""
     yield from metric("gavel_ready", "gauge", "Whether the node is ready.", [(PLAIN, float(not node.faults()))])
     yield from of_journals(node, list(whole.isolated) if whole is not None else [])
     yield from metric(
@@ -41,6 +45,7 @@ def lines(node: Compartment, whole: Node | None = None) -> Iterator[str]:
     yield from metric("gavel_feed_readers", "gauge", "Readers of the feed.", [(PLAIN, node.fanout.readers)])
     yield from metric("gavel_agent_sockets", "gauge", "Agents' websockets.", [(PLAIN, len(node.sockets))])
     yield from of_webhooks(node)
+    yield from of_work(node, None if whole is not None else tenant)
     yield from of_kinds(node.system)
     yield from metric(
         "gavel_actor_reactions",
@@ -115,6 +120,50 @@ def of_webhooks(node: Compartment) -> Iterator[str]:
     yield from metric("gavel_webhook_lag", "gauge", lag, [(PLAIN, webhooks.lag)])
     ended: Samples = [({"outcome": "taken"}, webhooks.succeeded), ({"outcome": "failed"}, webhooks.failures)]
     yield from metric("gavel_webhook_attempts_total", "counter", "Attempts to deliver.", ended)
+
+
+def of_work(node: Compartment, only: str | None = None) -> Iterator[str]:
+    """What each tenant's coordinator has at hand, or that of one alone: how much work others have is theirs to know."""
+    now = node.system.clock.now()
+    coordinators = (cell.actor for cell in node.system.cells.values() if isinstance(cell.actor, Coordinator))
+    found = [
+        (one.here.key, overview(one.memory, now, one.terms.weights))
+        for one in sorted(coordinators, key=lambda one: one.here.key)
+        if only in (None, one.here.key)
+    ]
+    for name, meaning, value in OF_WORK:
+        samples: Samples = [
+            ({"tenant": tenant, **labels}, one) for tenant, figures in found for labels, one in value(figures)
+        ]
+        yield from metric(f"gavel_{name}", "gauge", meaning, samples)
+
+
+def _labelled(label: str, numbers: Mapping[str, float]) -> Samples:
+    return [({label: name}, number) for name, number in numbers.items()]
+
+
+def _scores(figures: CoordinationFigures) -> Samples:
+    scores = figures.scores
+    if scores is None:
+        return []
+    return _labelled("quantile", {"0": scores.least, "0.5": scores.median, "1": scores.most})
+
+
+OF_WORK: tuple[tuple[str, str, Callable[[CoordinationFigures], Samples]], ...] = (
+    ("agents", "Agents, by where they stand.", lambda told: _labelled("status", told.agents)),
+    (
+        "tasks_open",
+        "Tasks that have not ended; those that wait are the queue.",
+        lambda told: _labelled("state", told.tasks),
+    ),
+    ("tasks_ended", "Tasks that have ended, by their end.", lambda told: _labelled("stage", told.ended)),
+    (
+        "task_completion_rate",
+        "The completed among the ended tasks.",
+        lambda told: [] if told.completion_rate is None else [(PLAIN, told.completion_rate)],
+    ),
+    ("agent_scores", f"What active agents are worth before they bid: of {SCORED_MAX} at most.", _scores),
+)
 
 
 def of_kinds(actors: Actors) -> Iterator[str]:

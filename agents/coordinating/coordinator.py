@@ -18,6 +18,7 @@ from agents.coordinating.leases import leases_of, standing
 from agents.coordinating.membership import change
 from agents.coordinating.open_tasks import OpenTasks, remember
 from agents.coordinating.open_work import open_work
+from agents.coordinating.overview import overview
 from agents.coordinating.submissions import again, submission, submissions
 from agents.coordinating.terms import DEFAULT_TERMS, Terms
 from agents.coordinating.timetable import all_due, due_at, falls_due
@@ -44,6 +45,7 @@ from aggregates.agent import (
 from aggregates.coordination import (
     CoordinationStands,
     FindCoordination,
+    FindFigures,
     FindOpenWork,
     StartCoordination,
     StopCoordination,
@@ -111,6 +113,7 @@ CoordinatorCommand = (
     | CheckLease
     | FindReputation
     | FindOpenWork
+    | FindFigures
 )
 
 
@@ -140,6 +143,7 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
         CheckLease,
         FindReputation,
         FindOpenWork,
+        FindFigures,
     )
     hears = (*agents.EVENTS, *tasks.EVENTS, *coordinations.EVENTS)
     FOLD = 6
@@ -194,6 +198,8 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
                 return self._find_reputation(message)
             case FindOpenWork():
                 return reply(message, open_work(self.memory, message.at, self.terms.weights, self.terms.aging))
+            case FindFigures():
+                return reply(message, overview(self.memory, message.at, self.terms.weights))
 
     def _stop_or_start(self, command: StopCoordination | StartCoordination) -> Effect:
         stood = self._stands()

@@ -81,6 +81,8 @@ class OpenTasks(Struct, kw_only=True, dict=True):
     """The ended tasks of which some dependents have not been told yet."""
     ended: dict[str, EndedTask] = field(default_factory=dict)
     ended_order: list[str] = field(default_factory=list)
+    ended_by_stage: dict[str, int] = field(default_factory=dict)
+    """How many tasks have ended so, all together; a dead letter that was offered again has not ended."""
     departed: dict[str, Figures] = field(default_factory=dict)
     """The figures of agents that left, so that none comes back as a newcomer; the last PAST_MAX to leave."""
     departed_order: list[str] = field(default_factory=list)
@@ -287,6 +289,7 @@ def _requeue(memory: OpenTasks, event: TaskRequeued, position: int) -> None:
     memory.tasks[event.task_id] = task
     if (ended := memory.ended.pop(event.task_id, None)) is not None:
         memory.ended_order.remove(event.task_id)
+        memory.ended_by_stage[ended.stage.value] -= 1
         task.taken, task.token = ended.taken, ended.token
     memory.waiting.update(task)
 
@@ -453,6 +456,7 @@ def _end(memory: OpenTasks, task: TaskEntry, stage: Stage, recorded: Recorded, *
         token=task.token,
         taken=task.taken,
     )
+    memory.ended_by_stage[stage.value] = memory.ended_by_stage.get(stage.value, 0) + 1
     if task.task_id in memory.dependents:
         memory.owing[task.task_id] = ended
     memory.ended_order.append(task.task_id)

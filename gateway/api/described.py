@@ -180,6 +180,7 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "assignments.preview": Operation("preview_assignments"),
     "coordination.find": Operation("get_coordination"),
+    "coordination.figures": Operation("get_coordination_figures"),
     "coordination.start": Operation("start_coordination"),
     "coordination.stop": Operation("stop_coordination"),
     "tasks.report": Operation(

@@ -5,8 +5,10 @@ from typing import Any
 from starlette.responses import Response
 
 from aggregates.coordination import (
+    CoordinationFigures,
     CoordinationStands,
     FindCoordination,
+    FindFigures,
     StartCoordination,
     StopCoordination,
     stream,
@@ -21,6 +23,11 @@ Stop = body_type(StopCoordination)
 async def find(call: Call) -> Response:
     """Whether work is given out, since when, and why not."""
     return call.reply(await call.ask(FindCoordination()))
+
+
+async def figures(call: Call) -> Response:
+    """The tenant's work in numbers: agents, the queue, how tasks ended, and the scores of active agents."""
+    return call.reply(await call.ask(FindFigures()))
 
 
 async def start(call: Call) -> Response:
@@ -39,6 +46,7 @@ async def stop(call: Call) -> Response:
 COORDINATION = "/v1/coordination"
 routes = (
     Endpoint("GET", COORDINATION, find, Permission.STATUS_READ, reply=CoordinationStands),
+    Endpoint("GET", f"{COORDINATION}/figures", figures, Permission.STATUS_READ, reply=CoordinationFigures),
     Endpoint(
         "POST",
         f"{COORDINATION}/start",

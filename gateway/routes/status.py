@@ -154,7 +154,7 @@ def _seal(note: str) -> Seal:
 async def metrics(call: Call) -> Response:
     """The Prometheus text format."""
     return Response(
-        "".join(metrics_of(call.node, whole_node(call.node, call.principal))),
+        "".join(metrics_of(call.node, whole_node(call.node, call.principal), tenant=call.tenant)),
         media_type="text/plain; version=0.0.4; charset=utf-8",
     )
 

@@ -14,7 +14,7 @@ from runtime.actor import Actor, Reply, reply
 from runtime.actors import Here, Props, open_actors
 from runtime.errors import Crashed, Overloaded
 from runtime.records import Command
-from tests.gateway.clients import open_client, settings_of
+from tests.gateway.clients import Socket, open_client, settings_of
 from tests.gateway.prometheus import parsed
 from tests.gateway.raw import read_all
 
@@ -124,3 +124,42 @@ async def test_what_clients_do_at_the_door_is_counted(tmp_path: Path) -> None:
         other = await admin.with_role(Role.AUDITOR, tenant="other")
         answer = await other.ask("GET", "/metrics")
         assert "gavel_connections" not in answer.text
+
+
+async def won(socket: Socket) -> dict[str, Any]:
+    """The award of the task that is called for next."""
+    call = await socket.next("call")
+    await socket.ask(type="bid", task_id=call["task_id"], eta_seconds=1)
+    return await socket.next("award")
+
+
+async def test_a_tenants_work_is_told_to_those_who_look_after_it(tmp_path: Path) -> None:
+    async with open_client(settings_of(tmp_path)) as admin:
+        agent = await admin.register("ann", slots=1)
+        async with agent.socket() as socket:
+            await socket.next("welcome")
+            done = await admin.submit()
+            award = await won(socket)
+            await socket.ask(type="complete", task_id=done, token=award["token"])
+            held = await admin.submit()
+            await won(socket)
+        blocked = await admin.submit(dependencies=[held])
+        unwanted = await admin.submit(dependencies=[held])
+        await admin.submit()
+        await admin.ask("DELETE", f"/v1/tasks/{unwanted}")
+        figures = (await admin.ask("GET", "/v1/coordination/figures")).json()
+        assert figures["agents"] == {"active": 1}
+        assert figures["tasks"] == {"blocked": 1, "waiting": 1, "bidding": 0, "held": 1}
+        assert figures["ended"] == {"cancelled": 1, "completed": 1}
+        assert figures["completion_rate"] == 0.5
+        scores = figures["scores"]
+        assert scores["agents"] == 1
+        assert scores["least"] == scores["most"] > 0
+        other = await admin.with_role(Role.AUDITOR, tenant="other")
+        await (await admin.with_role(Role.OPERATOR, tenant="other")).submit()
+        values = parsed((await admin.ask("GET", "/metrics")).text)
+        assert values["gavel_tasks_open default held"] == values["gavel_tasks_ended default completed"] == 1
+        theirs = parsed((await other.ask("GET", "/metrics")).text)
+        assert {name for name in theirs if "default" in name} == set()
+        assert {name for name in values if "other" in name} >= {name for name in theirs if "other" in name} != set()
+        assert blocked in {row["task_id"] for row in (await admin.get("/v1/tasks?stage=blocked"))["tasks"]}
