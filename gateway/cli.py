@@ -30,6 +30,7 @@ COMMANDS = {
     "projections": "show the read models, make them anew, take them past an event that stops them",
     "query": "ask the read models in SQL, as they stand or as they stood",
     "actors": "show the actors of the running node",
+    "requeue": "have dead letters offered again",
     "settings": "list every setting with its type, default, meaning and value",
     "simulate": "run a whole node from a seed, with faults, and check that everything holds",
     "bench": "measure this program against others, in the same run",

@@ -52,10 +52,10 @@ class BidWeight(_Weights, frozen=True, kw_only=True, forbid_unknown_fields=True)
 class DecisionWeight(_Weights, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How much each objective counts when the learner decides."""
 
-    performance: Share = 0.3
-    cost: Share = 0.2
-    reliability: Share = 0.25
-    risk: Share = 0.25
+    performance: Weight = 0.3
+    cost: Weight = 0.2
+    reliability: Weight = 0.25
+    risk: Weight = 0.25
 
 
 class RedundancyLevels(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -568,10 +568,14 @@ class GavelSettings(Struct, frozen=True, kw_only=True):
 def resolved(
     environ: Mapping[str, str], toml_path: Path | None = None, config_paths: Sequence[Path] = ()
 ) -> Resolved[GavelSettings]:
-    """Read all sources; `SettingsFaulty` names every fault. With no TOML file given, GAVEL_SETTINGS may name one."""
+    """Read all sources; `SettingsFaulty` names every fault. With no TOML file given, GAVEL_SETTINGS may name one; GAVEL_COORDINATION_CONFIG
+    names one more file, as `--config` does."""
     if toml_path is None and environ.get(f"{PREFIX}SETTINGS"):
         toml_path = Path(environ[f"{PREFIX}SETTINGS"])
-    files = [path for path in (toml_path, *config_paths) if path is not None]
+    coordination = environ.get(f"{PREFIX}COORDINATION_CONFIG")
+    files = [
+        path for path in (toml_path, Path(coordination) if coordination else None, *config_paths) if path is not None
+    ]
     sources = [file_source(GavelSettings, path) for path in files]
     return resolve(GavelSettings, [*sources, environment_source(GavelSettings, environ, PREFIX)])
 
@@ -596,10 +600,14 @@ PAGE_HEAD = """\
 
 Written by `python -m gateway.settings`; a test compares. `gavel settings` shows the same with the values that hold.
 
-Later sources win: the defaults below, the TOML file that `GAVEL_SETTINGS` names, each `--config FILE` (YAML or TOML) in
-order, the environment. Files know a setting by its own name (`lease_seconds`) or by the dotted key in the last column.
-An environment name in the last column is taken where the one in the first column is not set. An empty environment
-value counts as not set. Unknown keys in files, wrong types and values out of bounds are refused, all at once.
+Later sources win: the defaults below, the TOML file that `GAVEL_SETTINGS` names, the file (YAML or TOML) that
+`GAVEL_COORDINATION_CONFIG` names, each `--config FILE` in order, the environment. A node says at its start which
+source won over which, and what it was told that no part acts on yet; `gavel settings` says so of each setting.
+
+Files know a setting by its own name (`lease_seconds`) or by the dotted key in the last column. An environment name in
+the last column is taken where the one in the first column is not set. An empty environment value counts as not set.
+Unknown keys in files, wrong types and values out of bounds are refused, all at once, each with its file and, in YAML,
+its line.
 """
 
 if __name__ == "__main__":

@@ -8,15 +8,15 @@ An environment name that nobody knows is no fault, although an unknown key in a 
 """
 
 import difflib
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
-import yaml
 from msgspec import Meta, Struct, structs
+
+from runtime.settings_files import FileFaulty, read_file
 
 T = TypeVar("T", bound=Struct)
 
@@ -30,10 +30,13 @@ class SettingsFaulty(Exception):
 
 
 class Given(Struct, frozen=True):
-    """A value as it was given, under the name that was written."""
+    """A value as it was given, under the name that was written, and in which line of a file, where that is known. `lines` are those of what
+    stands within it."""
 
     label: str
     value: Any
+    line: int = 0
+    lines: dict[str, int] = {}
 
 
 class Source(Struct, frozen=True, kw_only=True):
@@ -57,13 +60,16 @@ class Row(Struct, frozen=True, kw_only=True):
     used: bool
     value: str
     source: str
+    over: tuple[str, ...] = ()
+    """Who had said something else, the last first."""
 
 
 class Resolved(Struct, Generic[T], frozen=True, kw_only=True):
-    """The settings, and for each field that is not at its default the source that set it."""
+    """The settings, and for each field that is not at its default the source that set it, and those that it won over."""
 
     settings: T
     source_by_name: dict[str, str]
+    over_by_name: dict[str, tuple[str, ...]] = {}
 
 
 def about(
@@ -133,23 +139,31 @@ def environment_source(table: type[T], environ: Mapping[str, str], prefix: str) 
 def file_source(table: type[T], path: Path) -> Source:
     """Read a TOML or YAML file: own names, or the dotted keys that settings answer to."""
     try:
-        text = path.read_text(encoding="utf-8")
-        content = tomllib.loads(text) if path.suffix == ".toml" else yaml.safe_load(text)
-    except OSError as error:
-        return Source(name=str(path), faults=(f"{path}: {error.strerror}",))
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, yaml.YAMLError) as error:
-        return Source(name=str(path), faults=(f"{path}: {' '.join(str(error).split())}",))
-    if not isinstance(content, dict | None):
-        return Source(name=str(path), faults=(f"{path}: a mapping is expected, not a {type(content).__name__}",))
+        content, lines, faults = read_file(path)
+    except FileFaulty as error:
+        return Source(name=str(path), faults=(f"{path}: {error}",))
     name_by_key = {key: field.name for field in fields_of(table) for key in (field.name, *field.keys)}
-    leaves = dict(_leaves(content or {}, name_by_key))
+    leaves = dict(_leaves(content, name_by_key))
     return Source(
         name=str(path),
-        given_by_name={name_by_key[key]: Given(key, value) for key, value in leaves.items() if key in name_by_key},
-        faults=tuple(
-            f"{path}: {key}: no such setting{_meant(key, name_by_key)}" for key in leaves if key not in name_by_key
+        given_by_name={
+            name_by_key[key]: Given(key, value, lines.get(key, 0), lines)
+            for key, value in leaves.items()
+            if key in name_by_key
+        },
+        faults=(
+            *(f"{path}: {fault}" for fault in faults),
+            *(
+                f"{_place(str(path), lines.get(key, 0))}: {key}: no such setting{_meant(key, name_by_key)}"
+                for key in leaves
+                if key not in name_by_key
+            ),
         ),
     )
+
+
+def _place(source: str, line: int) -> str:
+    return f"{source}, line {line}" if line else source
 
 
 def _leaves(content: Mapping[Any, Any], known: Mapping[str, str], above: str = "") -> Iterator[tuple[str, Any]]:
@@ -162,7 +176,7 @@ def _leaves(content: Mapping[Any, Any], known: Mapping[str, str], above: str = "
             yield dotted, value
 
 
-def _meant(key: str, known: Mapping[str, str]) -> str:
+def _meant(key: str, known: Mapping[str, Any]) -> str:
     close = difflib.get_close_matches(key, known, n=1)
     return f" (did you mean {close[0]}?)" if close else ""
 
@@ -170,19 +184,47 @@ def _meant(key: str, known: Mapping[str, str]) -> str:
 def resolve(table: type[T], sources: Sequence[Source]) -> Resolved[T]:
     """Lay the sources on top of each other; the last that names a setting wins. `SettingsFaulty` names every fault."""
     values: dict[str, Any] = {}
-    source_by_name: dict[str, str] = {}
+    said_by_name: dict[str, list[str]] = {}
     faults = [fault for source in sources for fault in source.faults]
     annotation_by_name = {field.name: field.annotation for field in fields_of(table)}
     for source in sources:
         for name, given in source.given_by_name.items():
+            annotation = annotation_by_name[name]
+            if found := _member_faults(source, given, annotation):
+                faults += found
+                continue
             try:
-                values[name] = _convert(given.value, annotation_by_name[name], source.text)
-                source_by_name[name] = f"{source.name} ({given.label})"
+                values[name] = _convert(given.value, annotation, source.text)
             except (msgspec.ValidationError, msgspec.DecodeError) as error:
-                faults.append(f"{source.name}: {given.label}: {_shown_fault(error)}")
+                faults.append(f"{_place(source.name, given.line)}: {given.label}: {_shown_fault(error)}")
+            else:
+                said_by_name.setdefault(name, []).insert(0, f"{source.name} ({given.label})")
     if faults:
         raise SettingsFaulty(faults)
-    return Resolved(settings=table(**values), source_by_name=source_by_name)
+    return Resolved(
+        settings=table(**values),
+        source_by_name={name: said[0] for name, said in said_by_name.items()},
+        over_by_name={name: tuple(said[1:]) for name, said in said_by_name.items() if len(said) > 1},
+    )
+
+
+def _member_faults(source: Source, given: Given, annotation: Any) -> list[str]:
+    """What is wrong with each member of a mapping by itself."""
+    plain = get_args(annotation)[0]
+    if not (isinstance(plain, type) and issubclass(plain, Struct) and isinstance(given.value, Mapping)):
+        return []
+    hints, found = get_type_hints(plain, include_extras=True), []
+    for key, value in given.value.items():
+        dotted = f"{given.label}.{key}"
+        where = f"{_place(source.name, given.lines.get(dotted, 0))}: {dotted}"
+        if key not in hints:
+            found.append(f"{where}: no such setting{_meant(str(key), hints)}")
+            continue
+        try:
+            msgspec.convert(value, hints[key])
+        except msgspec.ValidationError as error:
+            found.append(f"{where}: {_shown_fault(error)}")
+    return found
 
 
 def _convert(value: Any, annotation: Any, text: bool) -> Any:
@@ -228,6 +270,7 @@ def _row(field: _Field, resolved: Resolved[T], prefix: str) -> Row:
         used=field.extra["used"],
         value=("set" if value else "not set") if field.extra["secret"] else _shown(value),
         source=resolved.source_by_name.get(field.name, "default"),
+        over=resolved.over_by_name.get(field.name, ()),
     )
 
 

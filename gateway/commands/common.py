@@ -11,10 +11,10 @@ from msgspec.structs import replace
 
 from aggregates.journal import SHARED
 from aggregates.values.ids import TENANT_NAME
-from gateway.settings import PREFIX, GavelSettings, load
+from gateway.settings import PREFIX, GavelSettings, resolved
 from gateway.storage.folder import DataFolder
 from gateway.verdicts import Wrong
-from runtime.settings import SettingsFaulty
+from runtime.settings import Resolved, SettingsFaulty
 from runtime.telemetry import configure
 
 
@@ -63,14 +63,19 @@ def named_folder(settings: GavelSettings, journal: str) -> DataFolder:
 
 def read_settings(options: argparse.Namespace, **given: object) -> GavelSettings:
     """The settings that hold, those `given` (None: not given) over all others; logs go to stderr from here on."""
+    return read_resolved(options, **given).settings
+
+
+def read_resolved(options: argparse.Namespace, **given: object) -> Resolved[GavelSettings]:
+    """The same, with who has said them."""
     named = {name: value for name, value in {"data": options.data, **given}.items() if value is not None}
     environment = dict(os.environ) | {f"{PREFIX}{name.upper()}": _text(value) for name, value in named.items()}
     try:
-        settings = load(environment, config_paths=options.config)
+        found = resolved(environment, config_paths=options.config)
     except (SettingsFaulty, OSError) as error:
         raise Wrong(f"settings: {error}") from error
-    configure(settings.log_format, settings.log_level)
-    return settings
+    configure(found.settings.log_format, found.settings.log_level)
+    return found
 
 
 def _text(value: object) -> str:

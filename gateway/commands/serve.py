@@ -14,13 +14,14 @@ import structlog
 import trio
 
 from gateway.api import faults
-from gateway.commands.common import add_settings, read_settings, say
+from gateway.commands.common import add_settings, read_resolved, say
 from gateway.door.notify import Notifier
 from gateway.node import Exposed, FolderUnusable, Node, NotBound, NotInstalled, open_node
-from gateway.settings import GavelSettings
+from gateway.settings import PREFIX, GavelSettings
 from gateway.verdicts import CRASHED, FINE, Wrong
 from runtime.evidence import Unreadable
 from runtime.garbage import collect_seldom
+from runtime.settings import Resolved, rows
 from runtime.store.sqlite import Locked
 from runtime.threads import run_blocking
 
@@ -41,7 +42,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    settings = read_settings(options, bind=options.bind, insecure=options.insecure)
+    found = read_resolved(options, bind=options.bind, insecure=options.insecure)
+    settings = found.settings
+    _tell_sources(found)
     try:
         trio.run(partial(_serve, settings))
     except Exposed as error:
@@ -54,6 +57,15 @@ def run(options: argparse.Namespace) -> int:
         return CRASHED
     log.info("node_stopped", reason="asked to")
     return FINE
+
+
+def _tell_sources(found: Resolved[GavelSettings]) -> None:
+    """What was said twice, and what was said in vain: either is easily taken for something that holds."""
+    for row in rows(found, PREFIX):
+        if row.over:
+            log.info("setting_overridden", setting=row.name, value=row.value, by=row.source, over=list(row.over))
+        if row.source != "default" and not row.used:
+            log.info("setting_without_effect", setting=row.name, by=row.source, reason="no part acts on it yet")
 
 
 @dataclass

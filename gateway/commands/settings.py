@@ -33,6 +33,7 @@ def run(options: argparse.Namespace) -> int:
 def _print_table(listing: Sequence[Row]) -> None:
     for row in listing:
         idle = "" if row.used else "; no part acts on it yet"
-        print(f"{row.name} = {row.value}  ({row.source})")
+        over = f", over {', '.join(row.over)}" if row.over else ""
+        print(f"{row.name} = {row.value}  ({row.source}{over})")
         print(f"    {row.meaning}{idle}")
         print(f"    {row.type}, default {row.default}; {', '.join((*row.environment, *row.keys))}")

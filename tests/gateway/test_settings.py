@@ -98,6 +98,39 @@ def test_the_weights_of_a_bid_are_set_together_and_lie_between_0_and_1():
         load({"GAVEL_BID_WEIGHT": '{"price": 1.5, "speed": -0.7}'})
 
 
+def test_all_that_is_wrong_with_a_file_is_named_in_one_error_with_key_and_line(tmp_path: Path):
+    path = tmp_path / "multi-agent.yaml"
+    path.write_text(
+        "coordination:\n"
+        "  interval_seconds: 0\n"
+        "  consensus_treshold: 0.7\n"
+        "agents:\n"
+        "  performance_weight:\n"
+        "    current_load: -0.3\n"
+        "    charm: 0.2\n"
+        "tasks:\n"
+        "  max_retries: many\n",
+        encoding="utf-8",
+    )
+    with pytest.raises(SettingsFaulty) as caught:
+        load({}, config_paths=[path])
+    assert set(caught.value.faults) == {
+        f"{path}, line 2: coordination.interval_seconds: Expected `float` > 0.0",
+        f"{path}, line 3: coordination.consensus_treshold: no such setting (did you mean coordination.consensus_threshold?)",
+        f"{path}, line 6: agents.performance_weight.current_load: Expected `float` >= 0.0",
+        f"{path}, line 7: agents.performance_weight.charm: no such setting",
+        f"{path}, line 9: tasks.max_retries: Expected `int`, got `str`",
+    }
+
+
+def test_the_environment_may_name_the_coordination_file_which_comes_before_those_of_the_command_line(tmp_path: Path):
+    named, given = tmp_path / "named.yaml", tmp_path / "given.yaml"
+    named.write_text("tasks: {max_retries: 5, default_timeout: 7}\n", encoding="utf-8")
+    given.write_text("tasks: {max_retries: 6}\n", encoding="utf-8")
+    found = load({"GAVEL_COORDINATION_CONFIG": str(named)}, config_paths=[given])
+    assert (found.task_retries_max, found.task_timeout_seconds) == (6, 7.0)
+
+
 def test_the_environment_may_name_the_toml_file(tmp_path: Path):
     path = tmp_path / "gavel.toml"
     path.write_text("mailbox_max = 8\n", encoding="utf-8")

@@ -118,19 +118,45 @@ def test_all_faults_of_all_sources_are_named_at_once_with_their_source(tmp_path:
     toml = written(tmp_path, "a.toml", 'doors_mx = 3\nrate = "2"\n')
     yaml = written(tmp_path, "b.yaml", "shop:\n  doors: 12\n  share: {left: 0.5, right: 0.6}\n  share2: 1\n")
     named = faults({"LIT": "maybe", "SHOP_KIND": "huge", "SHOP_SHARE": "{", "SHOP_FOLDER": "x"}, toml, yaml)
-    assert {fault.split(": ")[0] for fault in named} == {str(toml), str(yaml), "environment"}
+    places = {str(toml), f"{yaml}, line 2", f"{yaml}, line 3", f"{yaml}, line 4", "environment"}
+    assert {fault.split(": ")[0] for fault in named} == places
     for expected in (
         f"{toml}: doors_mx: no such setting (did you mean doors_max?)",
         f"{toml}: rate: Expected `float`, got `str`",
-        f"{yaml}: shop.share2: no such setting (did you mean shop.share?)",
-        f"{yaml}: shop.doors: Expected `int` <= 9",
-        f"{yaml}: shop.share: left and right have to add up to 1",
+        f"{yaml}, line 4: shop.share2: no such setting (did you mean shop.share?)",
+        f"{yaml}, line 2: shop.doors: Expected `int` <= 9",
+        f"{yaml}, line 3: shop.share: left and right have to add up to 1",
         "environment: LIT: Expected `bool`, got `str`",
         "environment: SHOP_KIND: Invalid enum value 'huge'",
     ):
         assert expected in named
     assert any(fault.startswith("environment: SHOP_SHARE: ") for fault in named)
     assert len(named) == 8
+
+
+def test_each_member_of_a_mapping_is_checked_by_itself_and_named_with_its_line(tmp_path: Path):
+    text = "shop:\n  share:\n    left: many\n    middle: 0.1\n    right: 1\n"
+    path = written(tmp_path, "a.yaml", text)
+    assert faults(None, path) == (
+        f"{path}, line 3: shop.share.left: Expected `float`, got `str`",
+        f"{path}, line 4: shop.share.middle: no such setting",
+    )
+
+
+def test_a_key_that_stands_twice_in_a_yaml_file_is_a_fault_with_both_lines(tmp_path: Path):
+    path = written(tmp_path, "a.yaml", "shop:\n  doors: 3\n  doors: 4\n")
+    assert faults(None, path) == (f"{path}: line 3: shop.doors: stands in line 2 too",)
+
+
+def test_it_is_known_which_source_won_over_which(tmp_path: Path):
+    first = written(tmp_path, "a.yaml", "shop:\n  doors: 3\n  limits: {rate: 2}\n")
+    second = written(tmp_path, "b.yaml", "doors_max: 4\n")
+    sources = [file_source(Shop, path) for path in (first, second)]
+    found = resolve(Shop, [*sources, environment_source(Shop, {"MAX_DOORS": "5"}, PREFIX)])
+    row = next(row for row in rows(found, PREFIX) if row.name == "doors_max")
+    assert (row.value, row.source) == ("5", "environment (MAX_DOORS)")
+    assert row.over == (f"{second} (doors_max)", f"{first} (shop.doors)")
+    assert [row.name for row in rows(found, PREFIX) if row.over] == ["doors_max"]
 
 
 @pytest.mark.parametrize(

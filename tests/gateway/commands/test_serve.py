@@ -13,10 +13,12 @@ from pathlib import Path
 
 import pytest
 import trio
+from structlog.testing import capture_logs
 
 from gateway.api import faults
 from gateway.commands import serve as serving
 from gateway.commands.serve import is_closed, is_collected
+from gateway.settings import resolved
 from gateway.verdicts import CRASHED, WRONG
 from runtime.verification import verify
 from runtime.watchdog import STUCK
@@ -107,6 +109,22 @@ async def test_what_tells_faults_is_loaded_by_a_thread_once_the_node_is_ready(
     with trio.fail_after(SECONDS_MAX):
         await serving._run(run)
     assert loaded == [(False, True)]
+
+
+def test_the_log_says_which_source_won_and_what_was_said_in_vain(tmp_path: Path) -> None:
+    file = tmp_path / "multi-agent.yaml"
+    file.write_text("coordination: {interval_seconds: 30, consensus_threshold: 0.7}\n", encoding="utf-8")
+    with capture_logs() as lines:
+        serving._tell_sources(resolved({"COORDINATION_INTERVAL": "15"}, config_paths=[file]))
+    won, vain = lines
+    assert (won["event"], won["setting"], won["value"]) == (
+        "setting_overridden",
+        "coordination_interval_seconds",
+        "15.0",
+    )
+    assert won["by"] == "environment (COORDINATION_INTERVAL)"
+    assert won["over"] == [f"{file} (coordination.interval_seconds)"]
+    assert (vain["event"], vain["setting"]) == ("setting_without_effect", "consensus_threshold")
 
 
 # ---- what the service manager sees
