@@ -18,6 +18,7 @@ from projections import (
     audit,
     bids,
     keys,
+    learning_experiences,
     personal,
     problems,
     sessions,
@@ -60,7 +61,7 @@ def asked(engine, question, *arguments, **named):
 
 @pytest.fixture(scope="module")
 def read():
-    engine = filled(story(1).records)
+    engine = filled(story(1, 2 * STEPS).records)
     yield functools.partial(asked, engine)
     engine.dispose()
 
@@ -202,6 +203,7 @@ FINDS = {
     audit: (audit.find, ("position",)),
     bids: (bids.find, ("task_id", "round", "agent_id")),
     keys: (keys.find, ("key_id",)),
+    learning_experiences: (learning_experiences.find, ("task_id", "token")),
     personal: (personal.find, ("position",)),
     problems: (problems.find, ("problem_id",)),
     sessions: (sessions.find, ("session_id",)),
@@ -226,7 +228,9 @@ def test_what_is_found_is_what_the_page_shows(read, projection):
 @everywhere
 def test_an_unknown_id_finds_none(read, projection):
     find, names = FINDS[projection]
-    assert read(find, "ours", *(10**6 if name in ("round", "position") else "nobody" for name in names)) is None
+    assert (
+        read(find, "ours", *(10**6 if name in ("round", "position", "token") else "nobody" for name in names)) is None
+    )
 
 
 @everywhere
@@ -326,7 +330,7 @@ QUERIES = {
 
 
 @pytest.mark.parametrize("query", QUERIES)
-def test_the_first_designs_queries_run_unchanged(query):
+def test_the_first_designs_queries_of_rows_run_unchanged(query):
     engine = filled(story(1).records)
     with engine.begin() as connection:
         named = connection.exec_driver_sql(query).all()
@@ -334,3 +338,18 @@ def test_the_first_designs_queries_run_unchanged(query):
         assert sorted(named) == sorted(connection.exec_driver_sql(QUERIES[query]).all())
         assert all(row[3] for row in named) or "tasks" in query
     engine.dispose()
+
+
+def test_the_first_designs_query_of_experiences_runs_unchanged():
+    records = story(1, 4 * STEPS).records
+    events = [record.event for record in records]
+    engine = filled(records)
+    with engine.begin() as connection:
+        named = connection.exec_driver_sql("SELECT COUNT(*), success FROM learning_experiences GROUP BY success").all()
+    engine.dispose()
+    succeeded = sum(isinstance(event, TaskCompleted) for event in events)
+    ended = [event for event in events if isinstance(event, TaskFailed) and not event.final]
+    failed = len(ended) + sum(isinstance(event, LeaseExpired) for event in events)
+    assert succeeded
+    assert failed
+    assert sorted(named) == sorted([(failed, 0), (succeeded, 1)])
