@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Table, and_, func, or_, select
+from sqlalchemy import Connection, Table, and_, case, func, or_, select
 
 from aggregates.subject import SubjectErased
 from aggregates.task import (
@@ -32,7 +32,7 @@ from projections import schema
 from projections.schema import BY_AGE, Only, Row, Sortable, SortKey, also, document, encoded, key, number, text, whole
 from runtime.records import Add, Change, Insert, Recorded, Update
 
-NAME = "tasks/7"
+NAME = "tasks/8"
 
 tasks = schema.table(
     "tasks",
@@ -53,6 +53,7 @@ tasks = schema.table(
     number("budget_seconds"),
     number("bidding_seconds"),
     number("deadline"),
+    number("not_before"),
     number("estimated_duration"),
     document("payload"),
     whole("attempts_max"),
@@ -87,7 +88,8 @@ tasks = schema.table(
     paged_by=("stage", "agent_id", "priority"),
 )
 """`waiting` counts the dependencies that are not complete. `agent_id` and `token` tell who holds the task, or held it when it
-ended. Its place in line counts from `waits_since`, when it was submitted or offered again as a dead letter. `reason` says why it last
+ended. Its place in line counts from `waits_since`, when it was submitted or offered again as a dead letter, or from `not_before` where
+that is later. `reason` says why it last
 ended, failed, found no winner or nobody to call; `award_reason` and `ranking` why the holder won."""
 
 TABLES: tuple[Table, ...] = (tasks,)
@@ -137,7 +139,7 @@ def apply(recorded: Recorded) -> Sequence[Change]:
         case TaskReopened():
             return [_changed(recorded, event.task_id, stage=Stage.SUBMITTED.value, reason=event.reason)]
         case TaskAmended():
-            return [_changed(recorded, event.task_id, priority=event.priority, deadline=event.deadline)]
+            return [_amended(recorded, event)]
         case TaskRequeued():
             return [_requeued(recorded, event)]
         case TaskDeadLettered():
@@ -170,6 +172,7 @@ def _submitted(recorded: Recorded, event: TaskSubmitted) -> Change:
         "budget_seconds": event.budget_seconds,
         "bidding_seconds": event.bidding_seconds,
         "deadline": event.deadline,
+        "not_before": event.not_before,
         "estimated_duration": event.estimated_duration,
         "payload": encoded(event.payload),
         "attempts_max": event.attempts_max,
@@ -246,6 +249,12 @@ def _requeued(recorded: Recorded, event: TaskRequeued) -> Change:
     )
 
 
+def _amended(recorded: Recorded, event: TaskAmended) -> Change:
+    told = {name: getattr(event, name) for name in ("not_before", "estimated_duration", "budget_seconds")}
+    told = {name: value for name, value in told.items() if value is not None}
+    return _changed(recorded, event.task_id, priority=event.priority, deadline=event.deadline, **told)
+
+
 def _key(recorded: Recorded, task_id: str) -> dict[str, Any]:
     return {"tenant_id": recorded.meta.tenant, "task_id": task_id}
 
@@ -318,13 +327,19 @@ class Order(NamedTuple):
     seconds: float
 
 
-def ahead(connection: Connection, tenant_id: str, task: Row, order: Order) -> tuple[int, int]:
-    """How many of the tasks that wait to be offered come before this one; and how many of them need the same skills."""
-    mine = task["waits_since"] * order.factor / order.seconds - task["priority"]
-    theirs = tasks.c.waits_since * order.factor / order.seconds - tasks.c.priority
+def ahead(connection: Connection, tenant_id: str, task: Row, order: Order, at: float | None) -> tuple[int, int]:
+    """How many of the tasks that wait to be offered come before this one; and how many of them need the same skills.
+
+    At that time; None: when anything last happened to any of the tenant's tasks.
+    """
+    newest = select(func.max(tasks.c.last_event_at)).where(tasks.c.tenant_id == tenant_id).scalar_subquery()
+    begun = or_(tasks.c.not_before.is_(None), tasks.c.not_before <= (newest if at is None else at))
+    since = case((tasks.c.not_before > tasks.c.waits_since, tasks.c.not_before), else_=tasks.c.waits_since)
+    mine = max(task["waits_since"], task["not_before"] or 0.0) * order.factor / order.seconds - task["priority"]
+    theirs = since * order.factor / order.seconds - tasks.c.priority
     alike = func.count().filter(tasks.c.capabilities == encoded(task["capabilities"]))
     first = or_(theirs < mine, and_(theirs == mine, tasks.c.first_position < task["first_position"]))
-    waiting = (tasks.c.tenant_id == tenant_id, tasks.c.stage == Stage.SUBMITTED.value)
+    waiting = (tasks.c.tenant_id == tenant_id, tasks.c.stage == Stage.SUBMITTED.value, begun)
     counted = connection.execute(select(func.count(), alike).select_from(tasks).where(*waiting, first)).one()
     return counted[0], counted[1]
 

@@ -17,6 +17,7 @@ class Due(StrEnum):
     BUDGET = "budget"
     DEADLINE = "deadline"
     RETRY = "retry"
+    START = "start"
     CYCLE = "cycle"
 
 

@@ -140,7 +140,7 @@ def expire_lease(task: TaskEntry, heard_at: float, gone_position: int = 0) -> De
     return (tasks.stream(task.task_id), command)
 
 
-def stalls(memory: OpenTasks) -> list[Decision]:
+def stalls(memory: OpenTasks, at: float) -> list[Decision]:
     """Notes of tasks that nobody could be called for, busy or not: some at a time, and each once."""
     decisions: list[Decision] = []
     for _, line in sorted(memory.waiting.lines.items()):
@@ -153,7 +153,7 @@ def stalls(memory: OpenTasks) -> list[Decision]:
         reason = "capacity_missing"
         if largest < 0:
             reason = "all_excluded" if able else _unfit(memory, line, skilled)
-        stalled = (task for task in map(memory.tasks.__getitem__, line.names()) if task.units > largest)
+        stalled = (task for task in map(memory.tasks.__getitem__, line.names(at)) if task.units > largest)
         unsaid = [task for task in stalled if task.stalled != reason]
         for task in unsaid[: STALLS_MAX - len(decisions)]:
             candidates = _candidates(memory, task, _nearest(memory, skilled, able, line))

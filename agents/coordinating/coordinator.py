@@ -184,7 +184,9 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
             case StartTask() | CompleteTask() | FailTask():
                 self._hear(message.agent_id, message.at)
                 return self.late.answer(self.memory, message, self.began_at) or self._on_task(message)
-            case CancelTask() | AmendTask():
+            case AmendTask():
+                return self._on_task(replace(message, budget_seconds_max=self.terms.budget_seconds_max))
+            case CancelTask():
                 return self._on_task(message)
             case RequeueTask():
                 return self._on_task(again(self.memory, self.terms, message))
@@ -347,7 +349,7 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
         """What is to be done about it now. One whose time has moved is set again; one whose subject has ended is dropped."""
         if alarm.due is Due.CYCLE:
             self.alarms.set(at + self.terms.cycle_seconds, Due.CYCLE, "")
-            return [*tell_dependents(self.memory), *self._openings(at, due=at), *stalls(self.memory)]
+            return [*tell_dependents(self.memory), *self._openings(at, due=at), *stalls(self.memory, at)]
         if alarm.due is Due.SILENCE:
             agent = self.memory.agents.get(alarm.name)
             return self._on_silence(agent, at) if agent is not None else []

@@ -108,6 +108,10 @@ class TaskEntry(Struct, kw_only=True):
     closes_at: float = 0.0
     bidders: list[str] = field(default_factory=list)
     answered: list[str] = field(default_factory=list)
+    not_before: float = 0.0
+    """Nobody is called before then; 0 once that has passed."""
+    asked_at: float = 0.0
+    """When it was submitted, or offered again as a dead letter."""
     retry_at: float = 0.0
     """When the pause after a book without winner ends; 0 when there is none."""
     wants_slot: bool = False
@@ -121,6 +125,11 @@ class TaskEntry(Struct, kw_only=True):
     confidence: float = 1.0
     """As the holder stated it."""
     taken: list[Taken] = field(default_factory=list)
+
+    @property
+    def rests_until(self) -> float:
+        """Until when no book is opened, 0 when one may be at once."""
+        return max(self.not_before, self.retry_at)
 
     @property
     def place(self) -> Place:

@@ -151,7 +151,7 @@ def remember(memory: OpenTasks, recorded: Recorded) -> OpenTasks:
 def _end_pauses(memory: OpenTasks, names: Iterable[str], position: int) -> None:
     for name in names:
         task = memory.tasks[name]
-        task.retry_at = 0.0
+        task.retry_at = task.not_before = 0.0
         memory.waiting.update(task)
         memory.moved_position = position
 
@@ -247,13 +247,14 @@ def _forget_idle(memory: OpenTasks, agent: AgentEntry) -> None:
             del memory.departed[memory.departed_order.pop(0)]
 
 
-def _waiting(event: TaskSubmitted | TaskRequeued, since: float, position: int) -> TaskEntry:
-    """A task that waits since then, and for nothing but an agent."""
+def _waiting(event: TaskSubmitted | TaskRequeued, asked_at: float, position: int) -> TaskEntry:
+    """A task that waits since then, or from when it may begin, and for nothing but an agent."""
+    not_before = event.not_before or 0.0
     return TaskEntry(
         task_id=event.task_id,
         stage=Stage.SUBMITTED,
         position=position,
-        waits_since=since,
+        waits_since=max(asked_at, not_before),
         submitted_position=position,
         task_type=event.task_type,
         capabilities=event.capabilities,
@@ -266,6 +267,8 @@ def _waiting(event: TaskSubmitted | TaskRequeued, since: float, position: int) -
         units=event.units,
         skills=event.skills,
         regions=event.regions,
+        not_before=not_before if not_before > asked_at else 0.0,
+        asked_at=asked_at,
     )
 
 
@@ -294,8 +297,12 @@ def _requeue(memory: OpenTasks, event: TaskRequeued, position: int) -> None:
     memory.waiting.update(task)
 
 
-def _amend(memory: OpenTasks, task: TaskEntry, event: TaskAmended) -> None:
+def _amend(memory: OpenTasks, task: TaskEntry, event: TaskAmended, at: float) -> None:
     task.priority, task.deadline = event.priority, event.deadline
+    if event.not_before is not None:
+        task.waits_since = max(task.asked_at, event.not_before)
+        task.not_before = event.not_before if event.not_before > at else 0.0
+    task.budget_seconds = event.budget_seconds or task.budget_seconds
     memory.waiting.update(task)
 
 
@@ -343,7 +350,7 @@ def _change_task(memory: OpenTasks, task: TaskEntry, event: Any, recorded: Recor
         case TaskStarted():
             task.stage = Stage.RUNNING
         case TaskAmended():
-            _amend(memory, task, event)
+            _amend(memory, task, event, recorded.meta.at)
         case LeaseExpired() | TaskFailed(final=False):
             if is_taken(event):
                 task.taken = [*task.taken, Taken(token=event.token, agent_id=event.agent_id)][-TAKEN_MAX:]

@@ -21,7 +21,7 @@ def open_work(memory: OpenTasks, at: float, weights: Weights | None = None, agin
     def place(task: TaskEntry) -> tuple[float, int, str]:
         return (aging.order(task.priority, task.waits_since), task.submitted_position, task.task_id)
 
-    waiting = [task for task in memory.tasks.values() if task.stage is Stage.SUBMITTED]
+    waiting = [task for task in memory.tasks.values() if task.stage is Stage.SUBMITTED and task.not_before <= at]
     active = [agent for agent in memory.agents.values() if agent.stage is agents.Stage.ACTIVE]
     tasks = tuple(
         WaitingTask(

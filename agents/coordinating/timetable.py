@@ -9,7 +9,7 @@ from agents.coordinating.open_tasks import OpenTasks
 from agents.coordinating.terms import Terms
 from aggregates.task import BUDGET_GRACE_SECONDS, HELD, EndOverrun, ExpireTask, Stage, stream
 
-OF_TASKS = (Due.BOOK, Due.BUDGET, Due.DEADLINE, Due.RETRY)
+OF_TASKS = (Due.BOOK, Due.BUDGET, Due.DEADLINE, Due.RETRY, Due.START)
 
 
 def due_at(task: TaskEntry, due: Due, floor: float) -> float | None:
@@ -24,6 +24,8 @@ def due_at(task: TaskEntry, due: Due, floor: float) -> float | None:
             return task.deadline
         case Due.RETRY:
             return task.retry_at if task.stage is Stage.SUBMITTED else None
+        case Due.START:
+            return task.not_before if task.stage in (Stage.SUBMITTED, Stage.BLOCKED) else None
         case _:
             return None
 

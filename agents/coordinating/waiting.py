@@ -1,7 +1,8 @@
 """The tasks that wait for a book, in lines of those that need the same: a line that nobody can serve is passed over whole.
 
 Within a line all have one priority, and the ready ones stand in the order in which they came, whatever waiting is worth: how lines
-are merged is for those to say who know that. Those whose last book found no winner rest until their pause is over.
+are merged is for those to say who know that. Those whose last book found no winner rest until their pause is over, or somebody comes;
+those that may not begin yet stand aside until then, whoever comes.
 """
 
 from bisect import bisect_left, bisect_right, insort
@@ -47,14 +48,17 @@ class Line:
         """The units that its tasks take, all of one grade, with the number of tasks of each."""
         self.ready: list[Place] = []
         self.resting: dict[str, tuple[float, Place]] = {}
+        self.later: dict[str, tuple[float, Place]] = {}
+        """Those that may not begin before some time."""
 
     def is_served_by(self, offer: Offer) -> bool:
         """Whether this is what its tasks need, but for the units."""
         return self.needs <= offer.capabilities and offer.meets(self.skills, self.regions)
 
-    def names(self) -> list[str]:
-        """All its tasks."""
-        return [*(name for _, _, name in self.ready), *sorted(self.resting)]
+    def names(self, at: float) -> list[str]:
+        """All its tasks that may be begun by then."""
+        begun = (name for name, (begins, _) in self.later.items() if begins <= at)
+        return [*(name for _, _, name in self.ready), *sorted([*self.resting, *begun])]
 
 
 class Waiting:
@@ -86,9 +90,10 @@ class Waiting:
         line.sizes[task.units] += 1
         self._units_by_task[task.task_id] = task.units
         self._key_by_task[task.task_id], self._place_by_task[task.task_id] = key, task.place
-        if task.retry_at:
-            line.resting[task.task_id] = (task.retry_at, task.place)
-            insort(self._pauses, (task.retry_at, task.task_id))
+        if until := task.rests_until:
+            aside = line.later if task.not_before else line.resting
+            aside[task.task_id] = (until, task.place)
+            insort(self._pauses, (until, task.task_id))
         else:
             insort(line.ready, task.place)
 
@@ -101,16 +106,16 @@ class Waiting:
         line.sizes[units] -= 1
         if not line.sizes[units]:
             del line.sizes[units]
-        paused = line.resting.pop(task_id, None)
+        paused = line.resting.pop(task_id, None) or line.later.pop(task_id, None)
         if paused is None:
             del line.ready[bisect_left(line.ready, place)]
         else:
             del self._pauses[bisect_left(self._pauses, (paused[0], task_id))]
-        if not line.ready and not line.resting:
+        if not line.ready and not line.resting and not line.later:
             del self.lines[key]
 
     def due(self, at: float) -> list[str]:
-        """The resting tasks whose pause is over by `at`."""
+        """The tasks that rest no more by `at`: their pause is over, or they may begin."""
         if not self._pauses or self._pauses[0][0] > at:
             return []
         return [name for _, name in self._pauses[: bisect_right(self._pauses, at, key=itemgetter(0))]]

@@ -61,7 +61,9 @@ def _summary(story: Story, waits: tuple[Wait, ...]) -> str:
 def _waits(story: Story, facts: Facts) -> tuple[Wait, ...]:
     match story.stage:
         case Stage.BLOCKED:
-            return tuple(_dependency(story, facts, name) for name in story.waiting_for)
+            return (*_not_yet(story, facts), *(_dependency(story, facts, name) for name in story.waiting_for))
+        case Stage.SUBMITTED if story.not_before > facts.at:
+            return (*_not_yet(story, facts), *_stop(story, facts))
         case Stage.SUBMITTED:
             return (*_stop(story, facts), *_pause(story, facts), _somebody(story, facts))
         case Stage.BIDDING if story.book is not None:
@@ -69,6 +71,13 @@ def _waits(story: Story, facts: Facts) -> tuple[Wait, ...]:
         case Stage.AWARDED | Stage.RUNNING if story.attempt is not None:
             return (_holder(story, story.attempt),)
     return ()
+
+
+def _not_yet(story: Story, facts: Facts) -> tuple[Wait, ...]:
+    if story.not_before <= facts.at:
+        return ()
+    detail = "nobody is called for it before its time"
+    return (Wait(reason=WaitReason.NOT_YET, detail=detail, since=story.ready_at, until=story.not_before),)
 
 
 def _dependency(story: Story, facts: Facts, name: str) -> Wait:
@@ -191,7 +200,7 @@ def _holder(story: Story, attempt: Attempt) -> Wait:
         reason=WaitReason.RESULT if is_running else WaitReason.START,
         detail=f"{event.agent_id} has it and {'works' if is_running else 'has not said that it began'}",
         since=story.since,
-        until=event.awarded_at + event.budget_seconds + BUDGET_GRACE_SECONDS,
+        until=event.awarded_at + story.budget_seconds + BUDGET_GRACE_SECONDS,
         agents=(event.agent_id,),
     )
 
@@ -202,7 +211,7 @@ def _named(names: tuple[str, ...]) -> str:
 
 
 def _line(story: Story, facts: Facts) -> PlaceInLine:
-    waited = max(0.0, facts.at - story.waits_since)
+    waited = max(0.0, facts.at - max(story.waits_since, story.not_before))
     gained = waited * facts.aging.rate
     return PlaceInLine(
         priority=story.priority,

@@ -18,6 +18,7 @@ class WaitReason(StrEnum):
     """What a task can wait for."""
 
     DEPENDENCY = "dependency"
+    NOT_YET = "not_yet"
     STOPPED = "stopped"
     PAUSE = "pause"
     SKILLS_MISSING = "skills_missing"

@@ -95,13 +95,16 @@ class Attempt(Struct, kw_only=True):
 class Story(Struct, kw_only=True):
     """A task as it stands, `since` when it stands so; `ready_at` is since when it could be offered, `retry_at` when a pause ends.
 
-    `priority` and `attempts_max` are as amended; its place in line counts from `waits_since`.
+    `priority`, `attempts_max`, `budget_seconds` and `not_before` are as amended; its place in line counts from `waits_since`, or from
+    `not_before` where that is later.
     """
 
     asked: TaskSubmitted
     priority: int
     attempts_max: int
     waits_since: float
+    budget_seconds: float
+    not_before: float = 0.0
     stage: Stage
     since: float
     ready_at: float = 0.0
@@ -133,6 +136,8 @@ def _submitted(event: TaskSubmitted, record: Recorded) -> Story:
         priority=event.priority,
         attempts_max=event.attempts_max,
         waits_since=event.submitted_at,
+        budget_seconds=event.budget_seconds,
+        not_before=event.not_before or 0.0,
         stage=stage,
         since=record.meta.at,
         ready_at=record.meta.at,
@@ -153,6 +158,8 @@ def _goes_on(story: Story, record: Recorded, command: Command[Any] | None) -> No
             story.reason = event.reason
         case TaskAmended():
             story.priority = event.priority
+            story.not_before = story.not_before if event.not_before is None else event.not_before
+            story.budget_seconds = event.budget_seconds or story.budget_seconds
         case TaskRequeued():
             _ready(story, at)
             story.reason, story.attempts_max, story.waits_since = event.reason, event.attempts_max, event.requeued_at

@@ -205,7 +205,7 @@ __all__ = [
     "submission_faults",
 ]
 
-RULES = 3
+RULES = 4
 
 
 def stream(task_id: str) -> str:

@@ -24,6 +24,8 @@ from runtime.errors import FieldFault, Refused
 
 
 def open_book(task: Task, command: OpenBook) -> Sequence[TaskEvent]:
+    if command.at < (task.not_before or 0.0):
+        raise Refused("not_yet", f"{command.task_id} begins {task.not_before or 0.0:.3f}")
     asked = _wanted(task, command)
     eligible = sorted([one.agent_id for one in fit(command.candidates, asked)])
     if not eligible:
@@ -46,6 +48,8 @@ def open_book(task: Task, command: OpenBook) -> Sequence[TaskEvent]:
 
 
 def note_stall(task: Task, command: NoteStall) -> Sequence[TaskEvent]:
+    if command.at < (task.not_before or 0.0):
+        return []
     asked = _wanted(task, command)
     against = {unfit(one, asked, LASTING) for one in command.candidates}
     if None in against:

@@ -1,23 +1,61 @@
 """What becomes of a task after it was submitted: another priority or deadline, and a new chance for a dead letter."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
 
 from aggregates.task.commands import AmendTask, RequeueTask
 from aggregates.task.events import TaskAmended, TaskEvent, TaskRequeued
 from aggregates.task.state import Task
+from aggregates.task.submission import window_faults
 from aggregates.task.terms import Stage
 from aggregates.values.skills import missing
 from runtime.errors import FieldFault, Refused
 
+T = TypeVar("T")
+
+AMENDABLE = ("priority", "deadline", "not_before", "estimated_duration", "budget_seconds")
+WAITING = (Stage.BLOCKED, Stage.SUBMITTED, Stage.BIDDING)
+"""Where the whole of a task is still to be done."""
+
 
 def amend(task: Task, command: AmendTask) -> Sequence[TaskEvent]:
-    if command.deadline is not None and command.deadline <= command.at:
-        raise Refused.of([FieldFault("/deadline", "deadline_passed", f"{command.at - command.deadline:.0f} s ago")])
-    priority = task.priority if command.priority is None else command.priority
-    deadline = task.deadline if command.deadline is None else command.deadline
-    if (priority, deadline) == (task.priority, task.deadline):
+    if found := list(_amendment_faults(task, command)):
+        raise Refused.of(found)
+    if all(getattr(command, name) in (None, getattr(task, name)) for name in AMENDABLE):
         return []
-    return [TaskAmended(task_id=command.task_id, priority=priority, deadline=deadline)]
+    return [
+        TaskAmended(
+            task_id=command.task_id,
+            priority=_given(command.priority, task.priority),
+            deadline=_given(command.deadline, task.deadline),
+            not_before=command.not_before,
+            estimated_duration=command.estimated_duration,
+            budget_seconds=command.budget_seconds,
+        )
+    ]
+
+
+def _given(asked: T | None, stands: T) -> T:
+    return stands if asked is None else asked
+
+
+def _amendment_faults(task: Task, command: AmendTask) -> Iterator[FieldFault]:
+    """Of the times that a task has, those are looked at that this changes: what has become infeasible by waiting keeps nobody from
+    giving it another priority."""
+    if command.deadline is not None or command.not_before is not None or command.estimated_duration is not None:
+        found = window_faults(
+            command.at,
+            _given(command.deadline, task.deadline),
+            _given(command.not_before, task.not_before),
+            command.estimated_duration or (task.estimated_duration if task.stage in WAITING else None),
+        )
+        given = [
+            name for name in ("deadline", "not_before", "estimated_duration") if getattr(command, name) is not None
+        ]
+        for fault in found:
+            yield fault if fault.pointer[1:] in given else fault._replace(pointer=f"/{given[0]}")
+    if (command.budget_seconds or 0) > command.budget_seconds_max:
+        yield FieldFault("/budget_seconds", "budget_too_long", f"{command.budget_seconds_max:g} s is the most")
 
 
 def requeue(task: Task, command: RequeueTask) -> Sequence[TaskEvent]:
@@ -48,15 +86,15 @@ def requeue(task: Task, command: RequeueTask) -> Sequence[TaskEvent]:
             units=task.units,
             skills=task.skills,
             regions=task.regions,
+            not_before=task.not_before,
         )
     ]
 
 
 def _requeue_faults(task: Task, command: RequeueTask, deadline: float | None) -> list[FieldFault]:
     """Everything that keeps a dead letter from being offered again; who did what is no field of the request."""
-    found: list[FieldFault] = []
-    if deadline is not None and deadline <= command.at:
-        found.append(FieldFault("/deadline", "deadline_passed", f"{command.at - deadline:.0f} s ago; give a new one"))
+    window = window_faults(command.at, deadline, task.not_before, task.estimated_duration)
+    found = [FieldFault("/deadline", fault.code, f"{fault.detail}; give a new one") for fault in window]
     if (command.attempts or 0) > command.attempts_allowed:
         found.append(FieldFault("/attempts", "attempts_too_many", f"{command.attempts_allowed} is the most"))
     if unclear := missing(task.independent_of, [doer.task_id for doer in command.doers]):

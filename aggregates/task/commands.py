@@ -39,7 +39,8 @@ class SubmitTask(Command[TaskAccepted], frozen=True, kw_only=True):
     """Somebody wants work done. Sent by an enrolment, operator or admin key.
 
     `skills` asks for some in a version or with attributes, and their names are needed as those in `capabilities` are; with
-    `regions`, only an agent in one of these may do it. `award_policy` says by what its bids are ordered first.
+    `regions`, only an agent in one of these may do it. `award_policy` says by what its bids are ordered first. Nobody
+    is called for it before `not_before`.
     `independent_of` names dependencies whose doers may not do this task. Budget and attempts are as much as the node allows where none
     are asked for, and its book is open for `BIDDING_SECONDS`. With a `data_subject`, description, payload, result and reasons are that
     person's data: they are encrypted, and can be erased.
@@ -68,6 +69,7 @@ class SubmitTask(Command[TaskAccepted], frozen=True, kw_only=True):
     skills: SkillNeeds = ()
     regions: Regions = ()
     award_policy: AwardPolicy = AwardPolicy.WEIGHTED_SCORE
+    not_before: Instant | None = None
     submitted_by: House[str] = ""
     dependency_facts: House[tuple[DependencyFact, ...]] = ()
     submitted_with: House[Links] = ()
@@ -235,11 +237,16 @@ class CancelTask(Command[TaskAccepted], frozen=True, kw_only=True):
 
 class AmendTask(Command[TaskAccepted], frozen=True, kw_only=True):
     """Changes what is given of a task that has not ended, and leaves the rest. Sent by an operator or admin, or by the key that submitted
-    the task."""
+    the task. A `not_before` holds for calls to come, and one that has passed lets it begin at once; a budget holds for the attempt
+    under way, too. The coordinator sets how long a budget may be."""
 
     task_id: House[TaskId]
     priority: Priority | None = None
     deadline: Instant | None = None
+    not_before: Instant | None = None
+    estimated_duration: Positive | None = None
+    budget_seconds: Seconds | None = None
+    budget_seconds_max: House[float] = SECONDS_MAX
 
 
 class RequeueTask(Command[TaskAccepted], frozen=True, kw_only=True):

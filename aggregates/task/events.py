@@ -39,6 +39,8 @@ class TaskSubmitted(Event, frozen=True, kw_only=True):
     """What it needs beyond the names, which are among the capabilities."""
     regions: tuple[str, ...] = ()
     award_policy: AwardPolicy = AwardPolicy.WEIGHTED_SCORE
+    not_before: float | None = None
+    """Nobody is called for it before then."""
 
 
 class DependencyMet(Event, frozen=True, kw_only=True):
@@ -207,11 +209,14 @@ class TaskCancelled(Event, frozen=True, kw_only=True):
 
 
 class TaskAmended(Event, frozen=True, kw_only=True):
-    """Both values as they are now, changed or not."""
+    """Priority and deadline as they are now, changed or not; of the rest, what is None is as it was."""
 
     task_id: TaskId
     priority: int
     deadline: float | None
+    not_before: float | None = None
+    estimated_duration: float | None = None
+    budget_seconds: float | None = None
 
 
 class TaskRequeued(Event, frozen=True, kw_only=True):
@@ -237,6 +242,7 @@ class TaskRequeued(Event, frozen=True, kw_only=True):
     units: float = 0.0
     skills: tuple[SkillNeed, ...] = ()
     regions: tuple[str, ...] = ()
+    not_before: float | None = None
 
 
 class TaskExpired(Event, frozen=True, kw_only=True):

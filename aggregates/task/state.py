@@ -54,6 +54,8 @@ class Task(State, frozen=True, kw_only=True):
     budget_seconds: float = 0.0
     bidding_seconds: float = 0.0
     deadline: float | None = None
+    not_before: float | None = None
+    estimated_duration: float | None = None
     units: float = 0.0
     skills: tuple[SkillNeed, ...] = ()
     regions: tuple[str, ...] = ()
@@ -148,7 +150,7 @@ def evolve(task: Task, event: TaskEvent) -> Task:
         case TaskDeadLettered() | TaskCancelled() | TaskExpired():
             return replace(_closed(task), stage=STAGE_BY_END[type(event)])
         case TaskAmended():
-            return replace(task, priority=event.priority, deadline=event.deadline)
+            return _amended(task, event)
         case TaskRequeued():
             return _requeued(task, event)
 
@@ -165,12 +167,25 @@ def _submitted(event: TaskSubmitted) -> Task:
         budget_seconds=event.budget_seconds,
         bidding_seconds=event.bidding_seconds,
         deadline=event.deadline,
+        not_before=event.not_before,
+        estimated_duration=event.estimated_duration,
         units=event.units,
         skills=event.skills,
         regions=event.regions,
         award_policy=event.award_policy,
         attempts_max=event.attempts_max,
         data_subject=event.data_subject,
+    )
+
+
+def _amended(task: Task, event: TaskAmended) -> Task:
+    return replace(
+        task,
+        priority=event.priority,
+        deadline=event.deadline,
+        not_before=task.not_before if event.not_before is None else event.not_before,
+        estimated_duration=event.estimated_duration or task.estimated_duration,
+        budget_seconds=event.budget_seconds or task.budget_seconds,
     )
 
 

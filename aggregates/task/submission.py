@@ -30,6 +30,8 @@ def asked_digest(command: SubmitTask) -> bytes:
             del asked[name]
     if command.award_policy is AwardPolicy.WEIGHTED_SCORE:
         del asked["award_policy"]
+    if command.not_before is None:
+        del asked["not_before"]
     return sha256(encoded(asked)).digest()
 
 
@@ -73,6 +75,7 @@ def submit(command: SubmitTask) -> Sequence[TaskEvent]:
             skills=needs_in_order(command.skills),
             regions=tuple(sorted(set(command.regions))),
             award_policy=command.award_policy,
+            not_before=command.not_before,
         )
     ]
 
@@ -117,14 +120,29 @@ def _skill_faults(command: SubmitTask) -> Iterator[FieldFault]:
 
 
 def _bound_faults(command: SubmitTask) -> Iterator[FieldFault]:
-    if command.deadline is not None and command.deadline <= command.at:
-        yield FieldFault("/deadline", "deadline_passed", f"{command.at - command.deadline:.0f} s ago")
+    yield from window_faults(command.at, command.deadline, command.not_before, command.estimated_duration)
     if (command.budget_seconds or 0) > command.budget_seconds_max:
         yield FieldFault("/budget_seconds", "budget_too_long", f"{command.budget_seconds_max:g} s is the most")
     if (command.bidding_seconds or 0) > command.bidding_seconds_max:
         yield FieldFault("/bidding_seconds", "bidding_too_long", f"{command.bidding_seconds_max:g} s is the most")
     if (command.attempts_max or 0) > command.attempts_allowed:
         yield FieldFault("/attempts_max", "attempts_too_many", f"{command.attempts_allowed} is the most")
+
+
+def window_faults(
+    at: float, deadline: float | None, not_before: float | None, estimated_duration: float | None
+) -> Iterator[FieldFault]:
+    """Why what is asked for can't be done between its earliest start, or now, and its deadline."""
+    if deadline is None:
+        return
+    begins = max(at, not_before or 0.0)
+    if deadline <= at:
+        yield FieldFault("/deadline", "deadline_passed", f"{at - deadline:.0f} s ago")
+    elif deadline <= begins:
+        yield FieldFault("/not_before", "not_before_late", f"the deadline is {begins - deadline:.0f} s earlier")
+    elif estimated_duration is not None and begins + estimated_duration > deadline:
+        text = f"it can begin {deadline - begins:.0f} s before its deadline, and takes {estimated_duration:g} s"
+        yield FieldFault("/estimated_duration", "deadline_infeasible", text)
 
 
 def unblock(task: Task, command: UnblockTask) -> Sequence[TaskEvent]:

@@ -163,6 +163,7 @@ OPERATIONS: dict[str, Operation] = {
         "submit_task",
         (
             "task_exists", "dependency_unknown", "dependency_failed", "independence_unclear", "skill_unknown", "422 deadline_passed",
+            "not_before_late", "deadline_infeasible",
             "budget_too_long", "bidding_too_long", "attempts_too_many", "requirements_unfit", "resources_unfit",
             "range_unfit",            "payload_unfit",
         ),
@@ -173,10 +174,16 @@ OPERATIONS: dict[str, Operation] = {
     "explain.find": Operation("explain_task"),
     "leases.check": Operation("check_lease"),
     "tasks.cancel": Operation("cancel_task", ("task_unknown", *TASK_ENDED)),
-    "tasks.amend": Operation("amend_task", ("task_unknown", "422 deadline_passed", *TASK_ENDED)),
+    "tasks.amend": Operation(
+        "amend_task",
+        ("task_unknown", "422 deadline_passed", "not_before_late", "deadline_infeasible", "budget_too_long", *TASK_ENDED),
+    ),
     "tasks.requeue": Operation(
         "requeue_task",
-        ("task_unknown", "not_a_dead_letter", "422 deadline_passed", "attempts_too_many", "independence_unclear"),
+        (
+            "task_unknown", "not_a_dead_letter", "422 deadline_passed", "not_before_late", "deadline_infeasible", "attempts_too_many",
+            "independence_unclear",
+        ),
     ),
     "assignments.preview": Operation("preview_assignments"),
     "coordination.find": Operation("get_coordination"),

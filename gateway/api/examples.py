@@ -175,6 +175,12 @@ BODIES: dict[str, Named] = {
             "budget_seconds": 60,
         },
         "deadline": {"task_type": "analysis", "capabilities": ["spelling"], "deadline": "2999-12-31T12:00:00Z"},
+        "window": {
+            "task_type": "deployment",
+            "not_before": "2999-12-31T02:00:00Z",
+            "estimated_duration": 1800,
+            "deadline": "2999-12-31T04:00:00Z",
+        },
         "cheapest": {"task_type": "analysis", "capabilities": ["spelling"], "award_policy": "lowest_cost"},
         "least": {"task_type": "monitoring"},
     },
@@ -188,7 +194,10 @@ BODIES: dict[str, Named] = {
         }
     },
     "StopCoordinationBody": {"maintenance": {"reason": "The machines are being moved."}},
-    "AmendTaskBody": {"sooner": {"priority": 5, "deadline": "2999-12-31T12:00:00Z"}},
+    "AmendTaskBody": {
+        "sooner": {"priority": 5, "deadline": "2999-12-31T12:00:00Z"},
+        "later": {"not_before": "2999-12-31T02:00:00Z", "deadline": "2999-12-31T12:00:00Z", "budget_seconds": 60},
+    },
     "RequeueTaskBody": {"again": {"attempts": 2, "reason": "the disk is mended"}},
     "SubmitTasksBody": {
         "in turn": {

@@ -238,6 +238,11 @@ TASKS = Part(
             "deadline_passed", (409, 422), "The deadline has passed.",
             "Submit with a later one; a result that comes too late is not taken.",
         ),
+        Code("not_before_late", (422,), "`not_before` is no earlier than the deadline.", "Let it begin earlier, or end later."),
+        Code(
+            "deadline_infeasible", (422,), "Begun at once, or at `not_before`, it would take until after the deadline.",
+            "Give a later deadline, or a shorter `estimated_duration`.",
+        ),
         Code("budget_too_long", (422,), "`budget_seconds` is more than the node allows.", "`detail` says what is allowed."),
         Code("bidding_too_long", (422,), "`bidding_seconds` is more than the node allows.", "`detail` says what is allowed."),
         Code("attempts_too_many", (422,), "`attempts_max` is more than the node allows.", "`detail` says what is allowed."),
@@ -404,7 +409,7 @@ UNSEEN = frozenset(
     {
         "agent_not_heard", "agent_was_heard", "archive_out_of_turn", "book_open", "deadline_ahead", "key_expired", "key_is_the_same",
         "key_not_current", "lease_held", "nobody_eligible", "not_for_a_group", "refusals_missing", "somebody_fits", "token_exists",
-        "too_many_archives", "no_email_address", "no_role", "session_over", "token_revoked", "user_disabled", "within_budget",
+        "too_many_archives", "no_email_address", "no_role", "not_yet", "session_over", "token_revoked", "user_disabled", "within_budget",
     }
 )  # fmt: skip
 """What commands of the house are refused with, or a call of the actors' own: no client meets these."""

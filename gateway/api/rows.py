@@ -119,6 +119,7 @@ class Task(Row, frozen=True, kw_only=True):
     budget_seconds: float
     bidding_seconds: float
     deadline: float | None
+    not_before: float | None
     estimated_duration: float | None
     attempts_max: int
     submitted_by: str

@@ -72,14 +72,15 @@ async def find(call: Call) -> Response:
     decided; what a task waits for, by the figures of that position.
     """
     task_id = call.path["task_id"]
-    page = {"only": call.asked(OF_AGENT), "before": call.cursor, "limit": call.limit}
+    now = None if call.is_of_the_past else call.node.system.clock.now()
+    page = {"only": call.asked(OF_AGENT), "before": call.cursor, "limit": call.limit, "at": now}
     settings = call.node.settings
     aging = Aging(settings.priority_aging_factor, settings.coordination_interval_seconds)
     rows = found(await call.read(_rows, call.tenant, task_id, aging=aging, **page), "task", task_id)
     journal, position = call.node.system.journal, call.read_position
     names = [row["agent_id"] for row in rows.page]
     past = await journal.read_with(_past, journal, call.tenant, task_id, names, position)
-    facts = _facts(rows, past, past.at if call.is_of_the_past else call.node.system.clock.now(), aging)
+    facts = _facts(rows, past, past.at if now is None else now, aging)
     following = rows.page[-1]["first_position"] if len(rows.page) == call.limit else None
     told = explain(found(past.story, "task", task_id), facts, following)
     return call.reply(told, headers=call.link_to(following))
@@ -89,7 +90,15 @@ async def find(call: Call) -> Response:
 
 
 def _rows(
-    connection: Connection, tenant: str, task_id: str, *, aging: Aging, only: str | None, before: int | None, limit: int
+    connection: Connection,
+    tenant: str,
+    task_id: str,
+    *,
+    aging: Aging,
+    only: str | None,
+    before: int | None,
+    limit: int,
+    at: float | None,
 ) -> _Rows | None:
     row = tasks.find(connection, tenant, task_id)
     if row is None:
@@ -108,7 +117,7 @@ def _rows(
         able,
         agents.offered(connection, tenant, row["capabilities"]) if is_waiting else frozenset(),
         tasks.held_by(connection, tenant, active[:ASKED_OF_HELD_MAX], limit=HELD_MAX) if active else [],
-        tasks.ahead(connection, tenant, row, tasks.Order(*aging)) if is_waiting else (0, 0),
+        tasks.ahead(connection, tenant, row, tasks.Order(*aging), at) if is_waiting else (0, 0),
         tasks.count(connection, tenant, stage=TaskStage.BIDDING.value) if is_waiting else 0,
     )
 

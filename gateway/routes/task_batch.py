@@ -12,7 +12,7 @@ from gateway.api.calls import Call, Endpoint
 from gateway.api.problems import BadRequest, Fault
 from gateway.api.readable import rest_of
 from gateway.api.references import circle_in, doubled, order_of
-from gateway.routes.tasks import COMPANIONS, STAND_INS, SubmitTaskBody, with_moment
+from gateway.routes.tasks import COMPANIONS, STAND_INS, SubmitTaskBody, in_seconds
 
 TASKS_MAX = 1_000
 FAULTS_MAX = 100
@@ -97,7 +97,7 @@ def _within(number: int, task: Any, number_by_ref: Mapping[str, int]) -> list[in
 
 
 def _command(call: Call, task: Any, task_id: str, id_by_ref: Mapping[str, str]) -> SubmitTask:
-    fields = with_moment(msgspec.structs.asdict(task))
+    fields = in_seconds(msgspec.structs.asdict(task))
     del fields["ref"]
     for name in ("dependencies", "independent_of"):
         fields[name] = tuple(id_by_ref.get(one, one) for one in fields[name])

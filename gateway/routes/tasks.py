@@ -75,11 +75,14 @@ class TaskStatus(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     reason: Annotated[Note, NO_NUL] = ""
 
 
-def _with_deadline(command: type[Command[Any]], meaning: str) -> type[msgspec.Struct]:
-    """The body of a command, whose deadline may be a moment, too."""
+MOMENTS = ("deadline", "not_before")
+
+
+def _with_moments(command: type[Command[Any]], meaning: str) -> type[msgspec.Struct]:
+    """The body of a command, whose times may be moments, too."""
     return msgspec.defstruct(
         f"{command.__name__}Body",
-        [("deadline", Instant | Moment | None, None)],
+        [(name, Instant | Moment | None, None) for name in MOMENTS if name in command.__struct_fields__],
         bases=(body_type(command),),
         namespace={"__doc__": meaning},
         module=__name__,
@@ -89,19 +92,24 @@ def _with_deadline(command: type[Command[Any]], meaning: str) -> type[msgspec.St
     )
 
 
-SubmitTaskBody = _with_deadline(
-    SubmitTask, "Work to be done. A deadline is seconds since the epoch, or a moment as RFC 3339 writes it."
+SubmitTaskBody = _with_moments(
+    SubmitTask,
+    "Work to be done. `deadline` and `not_before` are seconds since the epoch, or a moment as RFC 3339 writes it.",
 )
-AmendTaskBody = _with_deadline(AmendTask, "What changes; the rest is left. A deadline as at submission.")
-RequeueTaskBody = _with_deadline(
+AmendTaskBody = _with_moments(
+    AmendTask,
+    "What changes; the rest is left. Times as at submission: `not_before` is for calls to come, and one that has passed lets the task "
+    "begin at once; a budget holds for the attempt under way, too.",
+)
+RequeueTaskBody = _with_moments(
     RequeueTask, "A new chance for a dead letter: as many attempts as the node allows, where none are named."
 )
 
 
-def with_moment(fields: dict[str, Any]) -> dict[str, Any]:
-    """The fields with a deadline in seconds since the epoch."""
-    deadline = fields["deadline"]
-    return fields | {"deadline": deadline.timestamp()} if isinstance(deadline, datetime) else fields
+def in_seconds(fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields with all times in seconds since the epoch."""
+    moments = {name: fields[name] for name in MOMENTS if isinstance(fields.get(name), datetime)}
+    return fields | {name: moment.timestamp() for name, moment in moments.items()}
 
 
 async def submit(call: Call) -> Response:
@@ -121,7 +129,7 @@ async def submit(call: Call) -> Response:
 
 
 def _submission(call: Call, task_id: str, body: Any) -> SubmitTask:
-    fields = with_moment(msgspec.structs.asdict(body))
+    fields = in_seconds(msgspec.structs.asdict(body))
     return SubmitTask(task_id=task_id, submitted_by=call.principal.name, **fields)
 
 
@@ -181,7 +189,7 @@ async def amend(call: Call) -> Response:
     """Gives the task another priority or deadline. Who may only submit may amend what they have submitted."""
     body: Any = await call.body(AmendTaskBody)
     task_id = await _own(call)
-    fields = with_moment(msgspec.structs.asdict(body))
+    fields = in_seconds(msgspec.structs.asdict(body))
     await call.begin(stream(task_id))
     return await call.written(await call.ask(AmendTask(task_id=task_id, **fields)), _row(call))
 
@@ -191,7 +199,7 @@ async def requeue(call: Call) -> Response:
     body: Any = await call.body_or(RequeueTaskBody)
     task_id = call.path["task_id"]
     await call.begin(stream(task_id))
-    fields = with_moment(msgspec.structs.asdict(body))
+    fields = in_seconds(msgspec.structs.asdict(body))
     return await call.written(await call.ask(RequeueTask(task_id=task_id, **fields)), _row(call))
 
 

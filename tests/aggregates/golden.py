@@ -192,8 +192,8 @@ def _tasks() -> Iterator[tuple[str, Life]]:
     yield (
         "task-amended",
         [
-            submit,
-            _example(task.AmendTask),
+            _example(task.SubmitTask, not_before=AT + 10),
+            _example(task.AmendTask, not_before=AT + 20, estimated_duration=30.0, budget_seconds=90.0),
             *_without_winner(),
             _example(task.RequeueTask, deadline=AT + 9900, at=AT + 9000),
         ],

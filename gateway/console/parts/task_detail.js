@@ -33,6 +33,7 @@ export function TaskDetail({ detail, state }) {
         ["Awarded by", task.award_policy === "weighted_score" ? "" : words(task.award_policy)],
         ["Waits for", task.dependencies.length ? task.dependencies.map((id) => html`<${To} kind="tasks" id=${id} />${" "}`) : ""],
         ["Independent of", task.independent_of.length ? task.independent_of.map((id) => html`<${To} kind="tasks" id=${id} />${" "}`) : ""],
+        ["Not before", task.not_before && html`<${Moment} at=${task.not_before} />`],
         ["Deadline", task.deadline && html`<${Moment} at=${task.deadline} />`],
         ["Submitted", html`<${Moment} at=${task.submitted_at} />`],
         ["By", html`<span title=${task.submitted_by}><bdi>${principal(task.submitted_by)}</bdi></span>`],

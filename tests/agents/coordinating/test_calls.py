@@ -194,14 +194,14 @@ def test_a_stall_for_want_of_capacity_names_those_who_could_hold_most_and_is_tol
     for name, units in (("fits", 300.0), ("huge", 300.5), ("vast", 4e6)):
         memory.tasks[name] = task(name, len(memory.tasks), LONG, Stage.SUBMITTED, ())
         memory.tasks[name].units = units
-    found = calls.stalls(memory)
+    found = calls.stalls(memory, AT)
     assert [stream for stream, _ in found] == ["task-huge", "task-vast"]
     for _, note in found:
         assert isinstance(note, NoteStall)
         assert [one.max_capacity for one in note.candidates] == [float(size) for size in range(285, 301)]
     for name in ("huge", "vast"):
         memory.tasks[name].stalled = "capacity_missing"
-    assert calls.stalls(memory) == []
+    assert calls.stalls(memory, AT) == []
 
 
 def test_who_serves_what_is_needed_is_found_once_and_kept_as_agents_change(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -246,12 +246,12 @@ def test_a_stall_for_want_of_a_version_names_so_many_of_the_skilled_as_fit_in_a_
         entry.skills = (SkillOffer(name="cutting", version="1.9"),)
     memory.tasks["t1"] = task("t1", 0, ("cutting",), Stage.SUBMITTED, ())
     memory.tasks["t1"].skills = (SkillNeed(name="cutting", version=">=2"),)
-    ((_, note),) = calls.stalls(memory)
+    ((_, note),) = calls.stalls(memory, AT)
     assert isinstance(note, NoteStall)
     assert (len(note.candidates), {one.skills for one in note.candidates}) == (calls.CANDIDATES_MAX, {()})
     memory.agents["a299"].skills = (SkillOffer(name="cutting", version="2"),)
     memory.supply.update(memory.agents["a299"])
-    assert calls.stalls(memory) == []
+    assert calls.stalls(memory, AT) == []
 
 
 def test_only_who_is_in_the_region_is_called_and_whoever_has_the_skills_elsewhere_stands_in_the_stall() -> None:
@@ -264,12 +264,12 @@ def test_only_who_is_in_the_region_is_called_and_whoever_has_the_skills_elsewher
     ((stream, call),) = calls.openings(memory, AT)
     assert isinstance(call, OpenBook)
     assert (stream, [one.agent_id for one in call.candidates]) == ("task-here", ["ann"])
-    ((stream, note),) = calls.stalls(memory)
+    ((stream, note),) = calls.stalls(memory, AT)
     assert isinstance(note, NoteStall)
     assert (stream, [one.region for one in note.candidates]) == ("task-there", ["eu", "us", ""])
     memory.agents["eve"].region = "mars"
     memory.supply.update(memory.agents["eve"])
-    assert calls.stalls(memory) == []
+    assert calls.stalls(memory, AT) == []
     assert [stream for stream, _ in calls.openings(memory, AT)] == ["task-here", "task-there"]
 
 

@@ -53,7 +53,7 @@ from aggregates.task import (
 from runtime.delivery import Context
 from runtime.errors import Refused, Unreachable
 from tests.agents.crew import BRISK, CALM, Crew, kinds, open_crew
-from tests.examples import TENANT, command_by_type
+from tests.examples import AT, TENANT, command_by_type
 
 
 async def test_a_task_is_called_bid_for_awarded_and_done(tmp_path: Path) -> None:
@@ -294,7 +294,7 @@ async def test_a_task_whose_every_agent_is_excluded_says_so_once(tmp_path: Path)
         await crew.ask(DeregisterAgent(agent_id="ann"))
         assert (await crew.next(TaskStalled)).reason == "skills_missing"
         coordinator = the_coordinator(crew)
-        assert stalls(coordinator.memory) == []
+        assert stalls(coordinator.memory, AT) == []
         await crew.register("bob")
         assert (await crew.next(BookOpened)).eligible == ("bob",)
         assert coordinator.memory.tasks["t2"].stalled == ""

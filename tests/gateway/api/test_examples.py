@@ -144,6 +144,7 @@ async def _agents_and_tasks(story: Story) -> None:
     ivy = await admin.register("ivy", capabilities=["spelling"])
     await story.send("POST", "/v1/tasks", "deadline")
     await story.send("POST", "/v1/tasks", "cheapest")
+    await story.send("POST", "/v1/tasks", "window")
     await story.send("POST", "/v1/tasks", "least")
     for reports in (("started", "completed"), ("failed",)):
         task_id = (await story.send("POST", "/v1/tasks", "task"))["task_id"]

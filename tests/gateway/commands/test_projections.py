@@ -8,6 +8,7 @@ import pytest
 import trio
 
 from gateway import cli
+from projections import tasks
 from tests.gateway.clients import open_client, settings_of
 from tests.gateway.routes.test_projections import poison
 
@@ -26,7 +27,7 @@ async def test_the_command_line_lists_rebuilds_tries_again_and_skips(
     async with open_client(settings_of(tmp_path)) as admin:
         task_id = await admin.submit()
         code, told = await run("rebuild", "tasks")
-        assert (code, [one["name"] for one in told["projections"]]) == (0, ["tasks/7"])
+        assert (code, [one["name"] for one in told["projections"]]) == (0, [tasks.NAME])
         poison(monkeypatch, task_id)
         await admin.ask("DELETE", f"/v1/tasks/{task_id}")
         await admin.node.projector.wait_for(admin.node.system.journal.position)
@@ -38,4 +39,4 @@ async def test_the_command_line_lists_rebuilds_tries_again_and_skips(
         assert f"STOPPED at {at}: task.TaskCancelled: ValueError: it can't be read" in text
         code, told = await run("skip", "tasks", str(at), "--reason", "a faulty release wrote it")
         assert code == 0
-        assert [one["skipped"] for one in told["projections"] if one["name"] == "tasks/7"] == [[at]]
+        assert [one["skipped"] for one in told["projections"] if one["name"] == tasks.NAME] == [[at]]

@@ -32,7 +32,7 @@ def poison(monkeypatch: pytest.MonkeyPatch, task_id: str) -> None:
     monkeypatch.setattr(tasks, "apply", failing)
 
 
-async def shown(client: Client, name: str = "tasks/7") -> Any:
+async def shown(client: Client, name: str = tasks.NAME) -> Any:
     listed = await client.get("/v1/projections")
     return next(one for one in listed["projections"] if one["name"] == name)
 
@@ -59,7 +59,7 @@ async def test_a_poisoned_event_stops_its_projection_alone_and_is_skipped_on_rec
     assert stopped["position"] == at - 1
     assert stopped["reason"] == "task.TaskCancelled: ValueError: it can't be read"
     assert (await shown(admin, "audit/2"))["reason"] == ""
-    assert "tasks/7 stopped" in (await admin.ask("GET", "/readyz")).text
+    assert f"{tasks.NAME} stopped" in (await admin.ask("GET", "/readyz")).text
 
     why = {"position": at, "reason": "written by a faulty release"}
     elsewhere = await admin.ask("POST", "/v1/projections/tasks/skips", why | {"position": at + 1})
@@ -72,13 +72,13 @@ async def test_a_poisoned_event_stops_its_projection_alone_and_is_skipped_on_rec
     await admin.node.projector.wait_for(admin.node.system.journal.position, tasks)
     assert ((await shown(admin))["skipped"], (await shown(admin))["reason"]) == ([at], "")
     assert (await admin.get(f"/v1/tasks/{other}"))["task_id"] == other
-    records = (await admin.get("/v1/log?limit=500&stream=projection-tasks/7"))["records"]
+    records = (await admin.get(f"/v1/log?limit=500&stream=projection-{tasks.NAME}"))["records"]
     assert [(one["kind"], one["data"]["position"], one["data"]["reason"]) for one in records] == [
         ("projection.EventSkipped", at, "written by a faulty release")
     ]
     assert records[0]["principal"].startswith("admin:")
 
-    ended = admin.node.projector.rebuild("tasks/7")
+    ended = admin.node.projector.rebuild(tasks.NAME)
     await ended.wait()
     assert ((await shown(admin))["rebuild"]["reason"], (await shown(admin))["skipped"]) == ("", [at])
 
@@ -102,7 +102,7 @@ async def test_read_models_are_made_anew_while_the_node_serves(admin: Client) ->
     before = (await admin.node.projector.digests())["tasks"]
     answer = await admin.ask("POST", "/v1/projections/rebuild", {"projections": ["tasks", "audit/2"]})
     assert answer.status_code == 202
-    assert sorted(one["name"] for one in answer.json()["projections"] if one["rebuild"]) == ["audit/2", "tasks/7"]
+    assert sorted(one["name"] for one in answer.json()["projections"] if one["rebuild"]) == ["audit/2", tasks.NAME]
     assert (await admin.ask("POST", "/v1/projections/rebuild", {"projections": ["nothing"]})).status_code == 404
     while not (await shown(admin))["rebuild"]["ended"]:
         assert await admin.get("/v1/tasks")

@@ -1,0 +1,104 @@
+"""The terms on which a task is to be done: when it may begin."""
+
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from aggregates import task
+from aggregates.task import AmendTask, EndOverrun, NoteStall, OpenBook, RequeueTask, Stage, SubmitTask, TaskAmended
+from aggregates.task.submission import asked_digest
+from runtime.errors import Refused
+from runtime.records import Command
+from tests.aggregates.outcomes import state
+from tests.aggregates.test_task import AWARDED, DEAD, refusal
+from tests.examples import AT, command_by_type
+
+SUBMIT: SubmitTask = command_by_type[SubmitTask]
+OPEN: OpenBook = command_by_type[OpenBook]
+STALL: NoteStall = command_by_type[NoteStall]
+AMEND = AmendTask(task_id="t1", at=AT, tenant=SUBMIT.tenant)
+REQUEUE: RequeueTask = command_by_type[RequeueTask]
+LATER = replace(SUBMIT, not_before=AT + 50, deadline=AT + 100)
+
+
+def faults(command: Command[Any], *before: Command[Any]) -> list[tuple[str, str]]:
+    return [(fault.pointer, fault.code) for fault in refusal(command, *before).faults]
+
+
+def test_nobody_is_called_before_a_task_may_begin_and_nothing_is_said_of_it() -> None:
+    assert refusal(replace(OPEN, at=AT + 49.9), LATER).code == "not_yet"
+    assert task.decide(state(task, LATER), replace(STALL, at=AT + 49.9)) == []
+    assert state(task, LATER, replace(OPEN, at=AT + 50)).stage is Stage.BIDDING
+    assert state(task, LATER, replace(STALL, at=AT + 50)).stalled == "skills_missing"
+
+
+@pytest.mark.parametrize(
+    "terms,wrong",
+    [
+        ({"not_before": AT + 100}, [("/not_before", "not_before_late")]),
+        ({"not_before": AT + 99, "estimated_duration": 2.0}, [("/estimated_duration", "deadline_infeasible")]),
+        ({"estimated_duration": 101.0}, [("/estimated_duration", "deadline_infeasible")]),
+        ({"not_before": AT + 10, "deadline": AT - 1, "attempts_max": 9, "attempts_allowed": 5},
+         [("/deadline", "deadline_passed"), ("/attempts_max", "attempts_too_many")]),
+    ],
+)  # fmt: skip
+def test_a_task_that_can_never_be_done_in_time_is_refused(terms: dict[str, Any], wrong: list[tuple[str, str]]) -> None:
+    assert faults(replace(SUBMIT, **({"deadline": AT + 100} | terms))) == wrong
+
+
+def test_a_task_that_just_fits_or_has_no_deadline_is_taken() -> None:
+    for terms in ({"deadline": AT + 100, "not_before": AT + 90, "estimated_duration": 10.0}, {"not_before": AT + 9e9}):
+        assert state(task, replace(SUBMIT, **terms)).stage is Stage.SUBMITTED
+
+
+def test_a_submission_without_an_earliest_start_is_known_by_the_digest_that_it_had() -> None:
+    assert asked_digest(replace(SUBMIT, not_before=None)) == asked_digest(SUBMIT)
+    assert asked_digest(LATER) != asked_digest(replace(LATER, not_before=None))
+
+
+def amended(*before: Command[Any], **changes: Any) -> TaskAmended:
+    (event,) = task.decide(state(task, *before), replace(AMEND, **changes))
+    assert isinstance(event, TaskAmended)
+    return event
+
+
+def test_an_amendment_moves_the_start_the_duration_and_the_budget_and_leaves_the_rest() -> None:
+    event = amended(LATER, not_before=AT + 20, estimated_duration=30.0, budget_seconds=40.0)
+    assert (event.not_before, event.estimated_duration, event.budget_seconds) == (AT + 20, 30.0, 40.0)
+    assert (event.priority, event.deadline) == (LATER.priority, LATER.deadline)
+    after = task.evolve(state(task, LATER), event)
+    assert (after.not_before, after.estimated_duration, after.budget_seconds) == (AT + 20, 30.0, 40.0)
+    assert task.decide(after, replace(AMEND, not_before=AT + 20, budget_seconds=40.0)) == []
+    assert amended(LATER, not_before=0.0).not_before == 0.0
+
+
+def test_an_amendment_is_held_to_what_a_submission_is_held_to_and_told_of_what_it_names() -> None:
+    assert faults(replace(AMEND, not_before=AT + 100), LATER) == [("/not_before", "not_before_late")]
+    assert faults(replace(AMEND, deadline=AT + 40), LATER) == [("/deadline", "not_before_late")]
+    assert faults(replace(AMEND, estimated_duration=51.0), LATER) == [("/estimated_duration", "deadline_infeasible")]
+    long = replace(LATER, estimated_duration=45.0)
+    assert faults(replace(AMEND, not_before=AT + 60), long) == [("/not_before", "deadline_infeasible")]
+    assert faults(replace(AMEND, budget_seconds=9.0, budget_seconds_max=8.0), LATER) == [
+        ("/budget_seconds", "budget_too_long")
+    ]
+    assert amended(long, at=AT + 90, priority=5).priority == 5  # it is too late, and that is not what this is about
+    begun = (replace(SUBMIT, estimated_duration=45.0), *AWARDED[1:])
+    assert amended(*begun, at=AT + 40, deadline=AT + 60).deadline == AT + 60  # of its 45 s, some are over
+
+
+def test_a_longer_budget_holds_for_the_attempt_under_way() -> None:
+    over = EndOverrun(task_id="t1", token=1, at=AT + 67.0, tenant=SUBMIT.tenant)
+    assert len(task.decide(state(task, *AWARDED), over)) == 2
+    with pytest.raises(Refused, match="within_budget"):
+        task.decide(state(task, *AWARDED, replace(AMEND, budget_seconds=90.0)), over)
+
+
+def test_a_dead_letter_keeps_its_earliest_start() -> None:
+    dead = (*DEAD[:-1], replace(AMEND, not_before=AT + 950), DEAD[-1])
+    assert faults(REQUEUE, *dead) == [("/deadline", "not_before_late")]
+    again = replace(REQUEUE, deadline=AT + 1000)
+    (event,) = task.decide(state(task, *dead), again)
+    assert isinstance(event, task.TaskRequeued)
+    assert event.not_before == AT + 950
+    assert refusal(replace(OPEN, round=2, at=AT + 900), *dead, again).code == "not_yet"

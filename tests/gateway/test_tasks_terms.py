@@ -1,0 +1,59 @@
+"""The terms of tasks over real sockets: what is asked for, what is refused, and what is shown of it."""
+
+from typing import Any
+
+from aggregates.values.roles import Role
+from tests.gateway.clients import TASK, Client
+
+
+def pointers(answer: Any) -> list[tuple[str, str]]:
+    assert answer.status_code == 422, answer.text
+    return [(fault["pointer"], fault.get("code", "")) for fault in answer.json()["errors"]]
+
+
+async def waits(client: Client, task_id: str) -> list[str]:
+    return [wait["reason"] for wait in (await client.get(f"/v1/tasks/{task_id}/explain"))["waits_for"]]
+
+
+async def test_a_task_waits_for_its_time_and_is_called_for_when_that_is_moved(admin: Client) -> None:
+    agent = await admin.register("a1")
+    later = {"not_before": "2999-01-01T00:00:00Z", "estimated_duration": 60}
+    task_id = await admin.submit(**later, deadline="2999-01-02T00:00:00Z")
+    path = f"/v1/tasks/{task_id}"
+    row = await admin.get(path)
+    assert (row["stage"], row["not_before"]) == ("submitted", 32472144000.0)
+    told = await admin.get(f"{path}/explain")
+    [wait] = told["waits_for"]
+    assert (wait["reason"], wait["until"], told["line"]["gained"]) == ("not_yet", 32472144000.0, 0.0)
+    await admin.register("a2", capabilities=["sewing"], slots=1)
+    await admin.ask("POST", "/v1/agents/a2/drain")
+    now = await admin.submit(capabilities=["sewing"])
+    assert (await admin.get(f"/v1/tasks/{now}/explain"))["line"]["ahead"] == 0
+    assert pointers(await admin.ask("PATCH", path, {"deadline": "2999-01-01T00:00:30Z"})) == [
+        ("/deadline", "deadline_infeasible")
+    ]
+    async with agent.socket() as socket:
+        await socket.next("welcome")
+        assert (await admin.ask("PATCH", path, {"not_before": 1.0, "budget_seconds": 90})).status_code == 200
+        assert (await socket.next("call"))["budget_seconds"] == 90.0
+    assert await waits(admin, task_id) == ["book_open"]
+    row = await admin.get(path)
+    assert (row["not_before"], row["budget_seconds"], row["estimated_duration"]) == (1.0, 90.0, 60.0)
+
+
+async def test_all_that_is_infeasible_about_a_task_is_told_in_one_answer_singly_and_in_many(admin: Client) -> None:
+    client = await admin.with_role(Role.DEVELOPER)
+    window = {"not_before": "2999-01-02T00:00:00Z", "deadline": "2999-01-01T00:00:00Z"}
+    late = TASK | window | {"capabilities": [], "dependencies": ["none"], "priority": 9}
+    assert pointers(await client.ask("POST", "/v1/tasks", late)) == [
+        ("/priority", ""),
+        ("/dependencies/0", "dependency_unknown"),
+        ("/not_before", "not_before_late"),
+    ]
+    long = {"task_type": "analysis", "deadline": "2999-01-01T00:00:00Z", "estimated_duration": 1e12}
+    answer = await client.ask("POST", "/v1/tasks:batch", {"tasks": [{"task_type": "analysis", **window}, long]})
+    assert pointers(answer) == [
+        ("/tasks/0/not_before", "not_before_late"),
+        ("/tasks/1/estimated_duration", "deadline_infeasible"),
+    ]
+    assert (await admin.get("/v1/tasks"))["tasks"] == []
