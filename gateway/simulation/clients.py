@@ -11,16 +11,27 @@ from typing import Any, TypeVar
 import msgspec
 import trio
 
-from aggregates.agent import AgentType, Heartbeat, RegisterAgent
-from aggregates.task import CancelTask, CompleteTask, FailTask, PlaceBid, RefuseBid, StartTask, SubmitTask, TaskType
+from aggregates.agent import AgentType, Heartbeat, RegisterAgent, UpdateAgent
+from aggregates.task import (
+    CancelTask,
+    CompleteTask,
+    FailTask,
+    PlaceBid,
+    RefuseBid,
+    RequeueTask,
+    StartTask,
+    SubmitTask,
+    TaskType,
+)
 from gateway.feeds.translator import Frame, Translator
 from gateway.parts import Node
-from gateway.simulation.told import Told
+from gateway.simulation.told import UNITS_MAX, Told
 from gateway.upkeep.erasure import erase
 from runtime.delivery import Context
 from runtime.errors import Failure, Overloaded, Refused
 from runtime.records import Command
 from runtime.simulation import Gone, Kind, Machine, NoAnswer, World
+from runtime.simulation.world import STARTED_AT
 
 R = TypeVar("R")
 
@@ -30,7 +41,11 @@ PERSONS = ("p1", "p2")
 SLOTS = 2
 UNITS = (20.0, 50.0, 70.0)
 """What tasks take of an agent, which has the 100 of one that names no capacity: some pairs are too much."""
-"""How many tasks an agent may hold at a time."""
+ATTEMPTS = (1, 2, 4)
+NEWEST = 3
+IMPOSSIBLE_SHARE, DEADLINE_SHARE, LONG_SHARE, REQUEUE_SHARE = 0.04, 0.1, 0.1, 0.5
+DAWDLE_SECONDS = 200.0
+"""Longer than any budget."""
 FEED_SECONDS = 8.0
 FEED_EVENTS_MAX = 100
 RETRY_SECONDS = (0.05, 1.5)
@@ -39,7 +54,10 @@ AGENT_DIES = Kind("agent_dies", "an agent falls silent, for a while or for ever"
 AGENT_LIES = Kind(
     "agent_lies", "an agent says what is not so: results of others' tasks, old tokens, bids out of turn", 5.0
 )
-KINDS = (AGENT_DIES, AGENT_LIES)
+AGENT_DAWDLES = Kind("agent_dawdles", "an agent goes on with its work long after the budget", 3.0, seconds_max=40.0)
+AGENT_FORGETS = Kind("agent_forgets", "an agent never begins what it has won", 2.0, seconds_max=20.0)
+AGENT_BOASTS = Kind("agent_boasts", "an agent says that it has more room than it has, or less", 3.0)
+KINDS = (AGENT_DIES, AGENT_LIES, AGENT_DAWDLES, AGENT_FORGETS, AGENT_BOASTS)
 
 
 class Client:
@@ -58,7 +76,7 @@ class Client:
         context = Context(tenant=TENANT, principal=principal or self.name, key=key, digest=digest)
         while True:
             try:
-                answer = await self._call(command, context)
+                answer, position = await self._call(command, context)
             except Refused as refused:
                 if refused.code != "request_erased":  # that tells that it was done
                     self.told.refused(context, refused)
@@ -70,14 +88,17 @@ class Client:
             except Failure:
                 await self._wait()
             else:
-                self.told.answered(context, command, answer)
+                self.told.answered(context, command, answer, position)
                 return answer
 
-    async def _call(self, command: Command[R], context: Context) -> R:
-        async def work(node: Node) -> R:
+    async def _call(self, command: Command[R], context: Context) -> tuple[R, int]:
+        """The answer, and where the journal stood when it was asked for."""
+
+        async def work(node: Node) -> tuple[R, int]:
+            position = node.system.journal.position
             if context.key:
-                return await self.told.ledger.ask(node.system, command, context)
-            return await node.system.ask(command, context)
+                return await self.told.ledger.ask(node.system, command, context), position
+            return await node.system.ask(command, context), position
 
         return await self.machine.call(self.name, type(command).__name__, work)
 
@@ -100,6 +121,8 @@ class Submitter(Client):
             await self._submit()
             if self._names and self.chance.random() < 0.1:
                 await self._cancel(self.chance.choice(self._names))
+            if self._names and self.chance.random() < REQUEUE_SHARE:
+                await self._requeue(self.chance.choice(self._names))
 
     async def _submit(self) -> None:
         chance, before, number = self.chance, self._names, self._count
@@ -107,23 +130,31 @@ class Submitter(Client):
         task_id = f"{self.name}-{number}"
         links = tuple(sorted({chance.choice(before)})) if before and chance.random() < 0.25 else ()
         person = chance.choice(("", "", *PERSONS))
+        is_far, is_huge = (chance.random() < IMPOSSIBLE_SHARE for _ in range(2))
+        has_deadline = chance.random() < DEADLINE_SHARE
         command = SubmitTask(
             task_id=task_id,
             task_type=chance.choice(list(TaskType)),
             description=planted(task_id) if person else f"{self.name}'s {number}",
             data_subject=person,
             capabilities=(chance.choice(SKILLS),),
-            requirements={"resources": {"memory": UNITS[number % len(UNITS)]}},
+            requirements={"resources": {"memory": UNITS_MAX + 1 if is_huge else UNITS[number % len(UNITS)]}},
+            regions=("nowhere",) if is_far else (),
             priority=chance.randint(1, 5),
             dependencies=links,
-            bidding_seconds=round(chance.uniform(0.5, 5.0), 3),
+            independent_of=links if chance.random() < 0.3 else (),
+            attempts_max=chance.choice(ATTEMPTS),
+            deadline=round(STARTED_AT + self.world.now + chance.uniform(5, 90), 3) if has_deadline else None,
+            # In some books a bidder can fall silent, and be suspected, before they close.
+            bidding_seconds=50.0 if chance.random() < LONG_SHARE else round(chance.uniform(0.5, 5.0), 3),
             payload={"seconds": round(chance.uniform(0.2, 15.0), 3)},
             submitted_by=self.name,
         )
         try:
             await self.ask(command, key=f"submit-{task_id}")
         except Refused as refused:
-            may_be = refused.code == "dependency_failed" or (person and refused.code == "request_erased")
+            known = {"dependency_failed", "request_erased" if person else "", "deadline_passed" if has_deadline else ""}
+            may_be = {fault.code for fault in refused.faults} <= known and refused.code in known
             self.world.holds("submissions_stand", bool(may_be), f"{task_id}: {refused}")
         else:
             before.append(task_id)
@@ -133,6 +164,13 @@ class Submitter(Client):
             await self.ask(CancelTask(task_id=task_id, reason="no more"), key=f"cancel-{task_id}")
         except Refused:
             return  # it has ended, or was cancelled before
+
+    async def _requeue(self, task_id: str) -> None:
+        self._count += 1
+        try:
+            await self.ask(RequeueTask(task_id=task_id, attempts=1), key=f"requeue-{task_id}-{self._count}")
+        except Refused:
+            return  # it is no dead letter
 
 
 class Officer(Client):
@@ -188,6 +226,7 @@ class Agent(Client):
                 self._nursery.start_soon(self._beat)
                 self._nursery.start_soon(self._listen)
                 self._nursery.start_soon(self._lie)
+                self._nursery.start_soon(self._boast)
                 seconds = await self._until_it_dies()
                 self._nursery.cancel_scope.cancel()
             if not self.is_over.is_set():
@@ -297,8 +336,12 @@ class Agent(Client):
 
     async def _do(self, task_id: str, token: int, payload: dict[str, Any]) -> None:
         dice = self.world.dice(self.name, task_id, token)
+        if self._is_struck_by(AGENT_FORGETS):
+            return
         await self._say(StartTask(task_id=task_id, agent_id=self.name, token=token))
         await trio.sleep(payload.get("seconds", 1.0) * dice.uniform(0.5, 2.0))
+        if self._is_struck_by(AGENT_DAWDLES):
+            await trio.sleep(DAWDLE_SECONDS)
         if dice.random() < 0.1:
             await self._say(FailTask(task_id=task_id, agent_id=self.name, token=token, reason="too hard"))
         else:
@@ -312,6 +355,21 @@ class Agent(Client):
         except Refused:
             return
 
+    def _is_struck_by(self, kind: Kind) -> bool:
+        fault = self.world.faults.lasts(kind, self.world.now)
+        return fault is not None and self.world.faults.chance(fault).choice(self.told.agents) == self.name
+
+    async def _boast(self) -> None:
+        for fault in self.world.faults.of(AGENT_BOASTS):
+            dice = self.world.faults.chance(fault)
+            if dice.choice(self.told.agents) != self.name or fault.at < self.world.now:
+                continue
+            await trio.sleep_until(fault.at)
+            self.world.faults.strikes(AGENT_BOASTS, self.world.now)
+            slots, capacity = dice.randint(1, 4), dice.choice((UNITS[-1], UNITS_MAX))
+            self.world.note("fault", AGENT_BOASTS.name, agent=self.name, slots=slots, max_capacity=capacity)
+            await self._say(UpdateAgent(agent_id=self.name, slots=slots, max_capacity=capacity))
+
     async def _lie(self) -> None:
         for fault in self.world.faults.of(AGENT_LIES):
             dice = self.world.faults.chance(fault)
@@ -319,10 +377,11 @@ class Agent(Client):
                 continue
             await trio.sleep_until(fault.at)
             self.world.faults.strikes(AGENT_LIES, self.world.now)
-            tasks = sorted(self.told.submitted)
+            tasks = list(self.told.submitted)
             if not tasks:
                 continue
-            task_id, token = dice.choice(tasks), dice.randint(1, 3)
+            # Of the newest there is most to be had: their books are open, their work is under way.
+            task_id, token = dice.choice(tasks[-NEWEST:] if dice.random() < 0.5 else tasks), dice.randint(1, 3)
             lies = (
                 CompleteTask(task_id=task_id, agent_id=self.name, token=token, result={"by": self.name, "lie": True}),
                 FailTask(task_id=task_id, agent_id=self.name, token=token, reason="a lie"),

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Sequence
 
-from aggregates.agent import MAX_CAPACITY, AgentCleared, AgentLost, AgentRegistered, AgentReturned, AgentSuspected
+from aggregates.agent import AgentCleared, AgentLost, AgentRegistered, AgentReturned, AgentSuspected, AgentUpdated
 from aggregates.task import (
     BidPlaced,
     CancelTask,
@@ -22,7 +22,6 @@ from aggregates.task import (
     TaskStarted,
     TaskSubmitted,
 )
-from gateway.simulation.clients import SLOTS
 from gateway.simulation.told import Told
 from runtime.records import Recorded
 from runtime.simulation import World
@@ -36,20 +35,24 @@ def check_leases(world: World, records: Sequence[Recorded], told: Told) -> None:
     _check_suspicions(world, records, told)
     holder_by_task: dict[str, tuple[str, int]] = {}
     units_by_task: dict[str, float] = {}
+    said_by_agent: dict[str, AgentRegistered | AgentUpdated] = {}
     token_by_task: defaultdict[str, int] = defaultdict(int)
     for record in records:
         event = record.event
         where = f"at {record.position}"
         match event:
+            case AgentRegistered() | AgentUpdated():
+                said_by_agent[event.agent_id] = event
             case TaskAwarded(task_id=task_id, agent_id=agent_id, token=token):
                 world.holds("one_holder", task_id not in holder_by_task, f"{task_id} {where} is held already")
                 world.holds("token_once", token == token_by_task[task_id] + 1, f"{task_id} {where}: token {token}")
                 holder_by_task[task_id], token_by_task[task_id] = (agent_id, token), token
                 held = sum(holder == agent_id for holder, _ in holder_by_task.values())
-                world.holds("slots_kept", held <= SLOTS, f"{agent_id} {where} holds {held}")
+                world.holds("slots_kept", held <= said_by_agent[agent_id].slots, f"{agent_id} {where} holds {held}")
                 units_by_task[task_id] = event.units
                 units = sum(units_by_task[name] for name, (holder, _) in holder_by_task.items() if holder == agent_id)
-                world.holds("capacity_kept", units <= MAX_CAPACITY, f"{agent_id} {where} holds {units:g} units")
+                capacity = said_by_agent[agent_id].max_capacity
+                world.holds("capacity_kept", units <= capacity, f"{agent_id} {where} holds {units:g} units")
             case TaskStarted() | TaskCompleted() | LeaseExpired() | TaskFailed(final=False):
                 _expect(world, holder_by_task.get(event.task_id), (event.agent_id, event.token), where)
         if isinstance(event, ENDS_A_LEASE):

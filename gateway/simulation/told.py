@@ -4,11 +4,20 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from aggregates.task import SubmitTask
+from aggregates.task import CompleteTask, FailTask, StartTask, SubmitTask
+from aggregates.values.capacity import units_of
 from runtime.delivery import Context
 from runtime.errors import Refused
 from runtime.records import Command
 from runtime.simulation.ledger import Ledger
+
+UNITS_MAX = 200.0
+"""How much an agent says at most that it can hold."""
+
+
+def is_impossible(task: SubmitTask) -> bool:
+    """Whether nobody is where the task may be done, or could hold as much."""
+    return bool(task.regions) or units_of(task.requirements) > UNITS_MAX
 
 
 class Hearing(NamedTuple):
@@ -40,18 +49,27 @@ class Told:
         """The tasks that were acknowledged."""
         self.answers: list[Command[Any]] = []
         """The commands that were acknowledged."""
+        self.reports: list[tuple[StartTask | CompleteTask | FailTask, int]] = []
+        """What agents have said of their tasks and was taken, and where the journal stood before."""
         self.erased: set[str] = set()
         """The tasks whose person was erased after they were acknowledged."""
         self.hearings: list[Hearing] = []
         """One for each life of the node."""
 
-    def answered(self, context: Context, command: Command[Any], answer: Any) -> None:
-        """Somebody has an answer."""
+    def answered(self, context: Context, command: Command[Any], answer: Any, position: int) -> None:
+        """Somebody has an answer to what it asked when the journal had come to this position, or later."""
         self.answers.append(command)
+        if isinstance(command, StartTask | CompleteTask | FailTask):
+            self.reports.append((command, position))
         if context.key:
             self.ledger.acknowledged(context, answer)
         if isinstance(command, SubmitTask):
             self.submitted[command.task_id] = command
+
+    def may_wait(self, task_id: str) -> bool:
+        """Whether nobody can ever do this task, or one that it waits for."""
+        asked = self.submitted[task_id]
+        return is_impossible(asked) or any(self.may_wait(name) for name in asked.dependencies)
 
     def refused(self, context: Context, refusal: Refused) -> None:
         """Somebody knows that it is not to be."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import trio
 
+from agents.coordinating.entries import TaskEntry
 from agents.coordinating.terms import DEFAULT_TERMS
 from aggregates.agent import suspect_after
 from aggregates.task import ENDED, TaskSubmitted
@@ -16,6 +17,7 @@ from gateway.simulation.clients import KINDS as CLIENT_KINDS
 from gateway.simulation.clients import SKILLS, TENANT, Agent, Officer, Submitter, planted
 from gateway.simulation.hindsight import auditor_of, check_facts
 from gateway.simulation.leases import check_leases, check_told
+from gateway.simulation.promises import check_promises
 from gateway.simulation.told import Told
 from runtime.records import Recorded
 from runtime.simulation import KINDS as MACHINE_KINDS
@@ -42,6 +44,8 @@ TASKS_MAX = 200
 STEPS_MIN, EVENTS_MIN = 1000, 100
 NOTICED_SECONDS = PAUSE_SECONDS_MIN + BEAT_SECONDS
 """A pause that the node can't overlook, wherever in its round it falls."""
+NOTED_SECONDS = 2 * LEASE_SECONDS
+"""Several rounds, in which the coordinator notes what nobody can do."""
 CALM_SECONDS = 1800.0
 """How long after the last submission every task must have ended."""
 
@@ -102,23 +106,29 @@ class NodeWorkload:
             told.paused(node.system.clock.now())
 
     async def _until_ended(self, world: World, machine: Machine[Node], told: Told) -> None:
-        """Everything that goes wrong has gone wrong, and every task has ended."""
+        """Everything that goes wrong has gone wrong, and every task has ended that somebody can do."""
         await machine.peace()
         while True:
             node = await machine.up()
             cell = node.system.cells.get(("coordinator", TENANT))
             memory = cell.actor.memory if cell is not None and cell.actor is not None else None
             if memory is not None and all(
-                name not in memory.tasks or memory.tasks[name].stage in ENDED for name in told.submitted
+                self._is_settled(memory.tasks[name], told) for name in told.submitted if name in memory.tasks
             ):
-                return
+                break
             await trio.sleep(1.0)
+        await trio.sleep(NOTED_SECONDS)
+
+    def _is_settled(self, task: TaskEntry, told: Told) -> bool:
+        """It has ended, or waits for what nobody can do."""
+        return task.stage in ENDED or told.may_wait(task.task_id)
 
     async def _check(self, world: World, machine: Machine[Node], told: Told) -> None:
         node = await machine.up()
         auditor = auditor_of(node.store)
         await check(world, node.system, told.ledger, node.projector, auditor)
         records = node.store.read(0, node.system.journal.position)
+        check_promises(world, records, told)
         check_facts(world, auditor)
         check_leases(world, records, told)
         check_told(world, records, told)

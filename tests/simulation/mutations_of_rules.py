@@ -1,0 +1,130 @@
+"""Bugs that are planted in the rules of tasks and in who keeps them, to see whether a promise to agents and submitters notices."""
+
+from typing import Any
+
+from msgspec.structs import replace
+
+import aggregates.task
+import aggregates.task.bidding
+import aggregates.task.lease
+from agents.coordinating.late import LateReports
+from agents.coordinating.supply import Supply
+from aggregates.task import TaskAccepted
+from gateway.simulation.clients import AGENT_DAWDLES, AGENT_DIES, AGENT_LIES
+from runtime.actor import reply
+from runtime.errors import Refused
+from runtime.simulation import Kind
+from tests.simulation.mutations import Mutation
+
+Planted = tuple[tuple[Mutation, ...], tuple[Kind, ...]]
+"""Bugs that hide each other, planted together, and under which faults they show."""
+
+
+def any_token_is_good(check_lease: Any) -> Any:
+    def wrong(task: Any, command: Any) -> None:
+        """Takes everybody's word."""
+
+    return wrong
+
+
+def who_ends_a_task_may_end_it_again(check_open: Any) -> Any:
+    def wrong(stage: Any, task_id: str) -> None:
+        """Takes a cancellation of what has ended."""
+
+    return wrong
+
+
+def late_reports_are_thanked_for(answer: Any) -> Any:
+    def wrong(late: LateReports, memory: Any, command: Any, since: float) -> Any:
+        try:
+            found = answer(late, memory, command, since)
+        except Refused:
+            found = True
+        return reply(command, TaskAccepted(task_id=command.task_id)) if found is not None else None
+
+    return wrong
+
+
+def everybody_is_able(able: Any) -> Any:
+    def wrong(supply: Supply, needs: frozenset[str], **terms: Any) -> Any:
+        return able(supply, frozenset(), **terms)
+
+    return wrong
+
+
+def everybody_is_fit(fit: Any) -> Any:
+    def wrong(candidates: Any, asked: Any) -> Any:
+        return list(candidates)
+
+    return wrong
+
+
+def one_attempt_too_many(again: Any) -> Any:
+    def wrong(task: Any, *about: Any) -> Any:
+        return again(replace(task, attempts_max=task.attempts_max + 1), *about)
+
+    return wrong
+
+
+def one_attempt_too_few(again: Any) -> Any:
+    def wrong(task: Any, *about: Any) -> Any:
+        return again(replace(task, attempts_max=task.attempts_max - 1), *about)
+
+    return wrong
+
+
+def nobody_waits_for_dependencies(submit: Any) -> Any:
+    def wrong(command: Any) -> Any:
+        return [replace(event, waiting_for=()) for event in submit(command)]
+
+    return wrong
+
+
+def the_deadline_is_no_end(complete: Any) -> Any:
+    def wrong(task: Any, command: Any) -> Any:
+        return complete(replace(task, deadline=None), command)
+
+    return wrong
+
+
+def expiry_comes_late(expire: Any) -> Any:
+    def wrong(task: Any, command: Any) -> Any:
+        return expire(task, command) if command.at > task.deadline + LATE_SECONDS else []
+
+    return wrong
+
+
+def stalls_are_not_noted(note_stall: Any) -> Any:
+    def wrong(task: Any, command: Any) -> Any:
+        return []
+
+    return wrong
+
+
+LATE_SECONDS = 60.0
+LYING = (AGENT_LIES._replace(often=40.0),)
+DYING = (AGENT_DIES._replace(often=12.0), AGENT_DAWDLES._replace(often=6.0))
+
+OF_THE_RULES: tuple[Planted, ...] = (
+    ((Mutation(aggregates.task, "check_lease", any_token_is_good, ("done_once", "end_is_final")),), LYING),
+    ((Mutation(aggregates.task, "check_open", who_ends_a_task_may_end_it_again, ("end_is_final",)),), ()),
+    ((Mutation(LateReports, "answer", late_reports_are_thanked_for, ("stale_token_refused",)),), DYING),
+    (
+        (
+            Mutation(Supply, "able", everybody_is_able, ("only_the_eligible_are_called",)),
+            Mutation(aggregates.task.bidding, "fit", everybody_is_fit, ("only_the_eligible_are_called",)),
+        ),
+        (),
+    ),
+    ((Mutation(aggregates.task.lease, "_again", one_attempt_too_many, ("dead_after_attempts_max",)),), DYING),
+    ((Mutation(aggregates.task.lease, "_again", one_attempt_too_few, ("dead_after_attempts_max",)),), DYING),
+    ((Mutation(aggregates.task, "submit", nobody_waits_for_dependencies, ("dependencies_first",)),), ()),
+    (
+        (
+            Mutation(aggregates.task, "complete", the_deadline_is_no_end, ("deadline_kept",)),
+            Mutation(aggregates.task, "expire", expiry_comes_late, ("deadline_kept",)),
+        ),
+        (),
+    ),
+    ((Mutation(aggregates.task, "note_stall", stalls_are_not_noted, ("none_lost",)),), ()),
+)
