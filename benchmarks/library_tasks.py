@@ -43,6 +43,7 @@ class Submitted(AggregateEvent):
     skills: list[dict[str, Any]]
     regions: list[str]
     award_policy: str
+    queue: str
 
 
 class Opened(AggregateEvent):
@@ -209,6 +210,7 @@ class Tasks(Projection[Any]):
                 "skills": _text(event.skills),
                 "regions": _text(event.regions),
                 "award_policy": event.award_policy,
+                "queue": event.queue,
                 "requirements": _text(event.requirements),
                 "priority": event.priority,
                 "dependencies": "[]",

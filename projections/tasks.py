@@ -28,11 +28,12 @@ from aggregates.task import (
     TaskSubmitted,
     TaskUnblocked,
 )
+from aggregates.values.queues import queue_of
 from projections import schema
 from projections.schema import BY_AGE, Only, Row, Sortable, SortKey, also, document, encoded, key, number, text, whole
 from runtime.records import Add, Change, Insert, Recorded, Update
 
-NAME = "tasks/8"
+NAME = "tasks/9"
 
 tasks = schema.table(
     "tasks",
@@ -46,6 +47,7 @@ tasks = schema.table(
     document("skills"),
     document("regions"),
     text("award_policy"),
+    text("queue"),
     whole("priority"),
     document("dependencies"),
     document("independent_of"),
@@ -165,6 +167,7 @@ def _submitted(recorded: Recorded, event: TaskSubmitted) -> Change:
         "skills": encoded(event.skills),
         "regions": encoded(event.regions),
         "award_policy": event.award_policy.value,
+        "queue": queue_of(event.queue, event.task_type),
         "priority": event.priority,
         "dependencies": encoded(event.dependencies),
         "independent_of": encoded(event.independent_of),

@@ -14,6 +14,7 @@ from aggregates import (
     lockout,
     projection,
     qubo_problem,
+    queue,
     revocation,
     session,
     solve_job,
@@ -164,6 +165,8 @@ COMMANDS = (
     user.RemoveUser(user_id="u1", reason="left", at=AT, tenant=TENANT),
     coordination.StopCoordination(reason="maintenance", at=AT, tenant=TENANT),
     coordination.StartCoordination(at=AT + 60, tenant=TENANT),
+    queue.PauseQueue(queue="reports", reason="their source is down", paused_by="operator:k1", at=AT, tenant=TENANT),
+    queue.ResumeQueue(queue="reports", at=AT + 60, tenant=TENANT),
     projection.SkipEvent(
         projection="tasks/1",
         position=4711,
@@ -352,6 +355,8 @@ EVENTS = (
     user.UserRemoved(user_id="u1", reason="left"),
     coordination.CoordinationStopped(reason="maintenance"),
     coordination.CoordinationStarted(),
+    queue.QueuePaused(queue="reports", reason="their source is down", paused_by="operator:k1"),
+    queue.QueueResumed(queue="reports"),
     projection.EventSkipped(
         projection="tasks/1", position=4711, reason="written by a faulty release", failure="no digest"
     ),

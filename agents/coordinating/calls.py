@@ -40,7 +40,7 @@ def openings(memory: OpenTasks, at: float, aging: Aging = AGING) -> list[Decisio
     """Calls for the waiting tasks, most urgent first: as many books as those whom they call have slots for."""
     supply = memory.supply
     ready = memory.waiting.ready(at)
-    heads = [_head(line, places, 0, aging) for line, places in ready if _may_be_served(supply, line)]
+    heads = [_head(line, places, 0, aging) for line, places in ready if _may_be_served(memory, line)]
     heapify(heads)
     called = [memory.tasks[name].eligible for name in memory.books]
     chosen_by_size: dict[tuple[Needs, float], frozenset[str]] = {}
@@ -73,8 +73,11 @@ def _head(line: Line, places: list[Place], index: int, aging: Aging) -> Head:
     return (aging.order(line.priority, since), position, name), index, places, line
 
 
-def _may_be_served(supply: Supply, line: Line) -> bool:
-    """Whether it is worth a look: its skills are about, and so is room for the smallest of its tasks."""
+def _may_be_served(memory: OpenTasks, line: Line) -> bool:
+    """Whether it is worth a look: its skills are about, and so is room for the smallest of its tasks; and its queue is not held back."""
+    supply = memory.supply
+    if line.queue in memory.paused:
+        return False
     return line.needs <= supply.free.keys() and (not line.has_units or min(line.sizes) <= supply.most_room)
 
 

@@ -19,11 +19,13 @@ from agents.coordinating.membership import change
 from agents.coordinating.open_tasks import OpenTasks, remember
 from agents.coordinating.open_work import open_work
 from agents.coordinating.overview import overview
+from agents.coordinating.queues import all_queues, pause_or_resume
 from agents.coordinating.submissions import again, submission, submissions
 from agents.coordinating.terms import DEFAULT_TERMS, Terms
 from agents.coordinating.timetable import all_due, due_at, falls_due
 from aggregates import agent as agents
 from aggregates import coordination as coordinations
+from aggregates import queue as queues
 from aggregates import task as tasks
 from aggregates.agent import (
     AgentCleared,
@@ -50,6 +52,7 @@ from aggregates.coordination import (
     StartCoordination,
     StopCoordination,
 )
+from aggregates.queue import FindQueues, PauseQueue, ResumeQueue
 from aggregates.task import (
     AmendTask,
     BidAccepted,
@@ -114,6 +117,9 @@ CoordinatorCommand = (
     | FindReputation
     | FindOpenWork
     | FindFigures
+    | PauseQueue
+    | ResumeQueue
+    | FindQueues
 )
 
 
@@ -144,9 +150,12 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
         FindReputation,
         FindOpenWork,
         FindFigures,
+        PauseQueue,
+        ResumeQueue,
+        FindQueues,
     )
-    hears = (*agents.EVENTS, *tasks.EVENTS, *coordinations.EVENTS)
-    FOLD = 6
+    hears = (*agents.EVENTS, *tasks.EVENTS, *coordinations.EVENTS, *queues.EVENTS)
+    FOLD = 7
 
     def __init__(self, here: Surroundings, terms: Terms = DEFAULT_TERMS) -> None:
         super().__init__(here)
@@ -200,6 +209,10 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
                 return self._find_reputation(message)
             case FindOpenWork():
                 return reply(message, open_work(self.memory, message.at, self.terms.weights, self.terms.aging))
+            case PauseQueue() | ResumeQueue():
+                return pause_or_resume(self.memory, self.here.key, message)
+            case FindQueues():
+                return reply(message, all_queues(self.memory))
             case FindFigures():
                 return reply(message, overview(self.memory, message.at, self.terms.weights))
 

@@ -14,6 +14,14 @@ Place = tuple[float, int, str]
 """Where a task stands among those of its priority: since when it waits; the task's id is last."""
 
 
+class Pause(NamedTuple):
+    """Since when an operator holds a queue back, why, and who that is."""
+
+    since: float
+    reason: str
+    paused_by: str
+
+
 class Offer(NamedTuple):
     """What decides which tasks an agent could do at all, however busy it is."""
 
@@ -98,6 +106,7 @@ class TaskEntry(Struct, kw_only=True):
     bidding_seconds: float
     waiting_for: tuple[str, ...]
     priority: int = 3
+    queue: str = ""
     units: float = 0.0
     skills: tuple[SkillNeed, ...] = ()
     regions: tuple[str, ...] = ()

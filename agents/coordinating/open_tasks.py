@@ -10,7 +10,7 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from agents.coordinating.entries import AgentEntry, EndedTask, Offer, Taken, TaskEntry
+from agents.coordinating.entries import AgentEntry, EndedTask, Offer, Pause, Taken, TaskEntry
 from agents.coordinating.figures import Figures
 from agents.coordinating.supply import Supply
 from agents.coordinating.waiting import Waiting
@@ -26,6 +26,7 @@ from aggregates.agent import (
     AgentUpdated,
 )
 from aggregates.coordination import CoordinationStarted, CoordinationStopped
+from aggregates.queue import QueuePaused, QueueResumed
 from aggregates.task import (
     ENDED,
     TAKEN_MAX,
@@ -54,6 +55,7 @@ from aggregates.task import (
     TaskUnblocked,
     is_taken,
 )
+from aggregates.values.queues import queue_of
 from aggregates.values.ranking import FULL
 from runtime.records import Recorded
 
@@ -93,6 +95,8 @@ class OpenTasks(Struct, kw_only=True, dict=True):
     started_at: float = 0.0
     """Since when it is given out again, where it was stopped before."""
     stop_reason: str = ""
+    paused: dict[str, Pause] = field(default_factory=dict)
+    """The queues that are held back."""
     moved_position: int = 0
     """The last event after which a book might be opened that could not be opened before."""
 
@@ -122,6 +126,10 @@ def remember(memory: OpenTasks, recorded: Recorded) -> OpenTasks:
             memory.stopped_at, memory.stop_reason = recorded.meta.at, event.reason
         case CoordinationStarted():
             memory.started_at, memory.stopped_at, memory.stop_reason = recorded.meta.at, 0.0, ""
+        case QueuePaused():
+            memory.paused[event.queue] = Pause(recorded.meta.at, event.reason, event.paused_by)
+        case QueueResumed():
+            memory.paused.pop(event.queue, None)
         case AgentRegistered():
             _register(memory, event, recorded)
         case (
@@ -269,6 +277,7 @@ def _waiting(event: TaskSubmitted | TaskRequeued, asked_at: float, position: int
         regions=event.regions,
         not_before=not_before if not_before > asked_at else 0.0,
         asked_at=asked_at,
+        queue=queue_of(event.queue, event.task_type),
     )
 
 

@@ -1,8 +1,8 @@
 """The tasks that wait for a book, in lines of those that need the same: a line that nobody can serve is passed over whole.
 
-Within a line all have one priority, and the ready ones stand in the order in which they came, whatever waiting is worth: how lines
-are merged is for those to say who know that. Those whose last book found no winner rest until their pause is over, or somebody comes;
-those that may not begin yet stand aside until then, whoever comes.
+Within a line all have one priority and one queue, and the ready ones stand in the order in which they came, whatever waiting is worth:
+how lines are merged is for those to say who know that. Those whose last book found no winner rest until their pause is over, or somebody
+comes; those that may not begin yet stand aside until then, whoever comes.
 """
 
 from bisect import bisect_left, bisect_right, insort
@@ -20,8 +20,8 @@ from aggregates.values.skill_terms import SkillNeed
 Needs = tuple[tuple[str, ...], tuple[str, ...], float, bytes]
 """The skills that are needed, the agents that are excluded, about how many units are taken (`grade`), and the terms beyond: versions,
 attributes, regions."""
-LineKey = tuple[Needs, int]
-"""What is needed, and the priority."""
+LineKey = tuple[Needs, int, str]
+"""What is needed, the priority, and the queue."""
 
 GRADE_DIGITS = 2
 
@@ -39,7 +39,7 @@ class Line:
 
     def __init__(self, key: LineKey, skills: tuple[SkillNeed, ...] = (), regions: tuple[str, ...] = ()) -> None:
         self.skills, self.regions = skills, regions
-        self.asks, self.priority = key
+        self.asks, self.priority, self.queue = key
         needs, excluded, size, self.terms = self.asks
         self.needs = frozenset(needs)
         self.excluded = frozenset(excluded)
@@ -83,7 +83,7 @@ class Waiting:
             return
         shared = (task.capabilities, tuple(sorted({doer.agent_id for doer in task.doers})), grade(task.units))
         terms = encoded((task.skills, task.regions)) if task.skills or task.regions else b""
-        key = ((*shared, terms), task.priority)
+        key = ((*shared, terms), task.priority, task.queue)
         line = self.lines.get(key)
         if line is None:
             line = self.lines[key] = Line(key, task.skills, task.regions)

@@ -20,6 +20,7 @@ from agents.explaining.verdicts import doers_of, verdict
 from aggregates import agent as agents
 from aggregates.task import BUDGET_GRACE_SECONDS, ENDED, Stage
 from aggregates.values.capacity import fits
+from aggregates.values.queues import queue_of
 from aggregates.values.skill_terms import serve
 from aggregates.values.skills import missing
 
@@ -65,7 +66,7 @@ def _waits(story: Story, facts: Facts) -> tuple[Wait, ...]:
         case Stage.SUBMITTED if story.not_before > facts.at:
             return (*_not_yet(story, facts), *_stop(story, facts))
         case Stage.SUBMITTED:
-            return (*_stop(story, facts), *_pause(story, facts), _somebody(story, facts))
+            return (*_stop(story, facts), *_queue_pause(story, facts), *_pause(story, facts), _somebody(story, facts))
         case Stage.BIDDING if story.book is not None:
             return (_open_book(story.book),)
         case Stage.AWARDED | Stage.RUNNING if story.attempt is not None:
@@ -100,6 +101,15 @@ def _stop(story: Story, facts: Facts) -> tuple[Wait, ...]:
     why = f": {facts.stop_reason}" if facts.stop_reason else ""
     detail = f"an operator has stopped giving work out{why}"
     return (Wait(reason=WaitReason.STOPPED, detail=detail, since=max(story.ready_at, facts.stopped_at)),)
+
+
+def _queue_pause(story: Story, facts: Facts) -> tuple[Wait, ...]:
+    if not facts.queue_paused_at:
+        return ()
+    why = f": {facts.queue_pause_reason}" if facts.queue_pause_reason else ""
+    queue = queue_of(story.asked.queue, story.asked.task_type)
+    detail = f"{facts.queue_paused_by or 'an operator'} has paused the queue {queue}{why}"
+    return (Wait(reason=WaitReason.QUEUE_PAUSED, detail=detail, since=max(story.ready_at, facts.queue_paused_at)),)
 
 
 def _pause(story: Story, facts: Facts) -> tuple[Wait, ...]:

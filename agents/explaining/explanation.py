@@ -20,6 +20,7 @@ class WaitReason(StrEnum):
     DEPENDENCY = "dependency"
     NOT_YET = "not_yet"
     STOPPED = "stopped"
+    QUEUE_PAUSED = "queue_paused"
     PAUSE = "pause"
     SKILLS_MISSING = "skills_missing"
     SKILLS_UNFIT = "skills_unfit"
@@ -107,7 +108,7 @@ class Facts(Struct, kw_only=True):
     unknown), `able` those who have all the skills, whatever else speaks against them; `skills_offered` are the needed skills that some
     active agent has. `ahead` counts the waiting tasks that come first, `ahead_alike` those of them with the same skills;
     `open_books` counts those that may take the free slots before it does. `stopped_at` is since when no work of the tenant is given
-    out, for that reason; 0 while it is.
+    out, for that reason; 0 while it is. So is `queue_paused_at` of the task's queue alone.
     """
 
     at: float
@@ -122,6 +123,9 @@ class Facts(Struct, kw_only=True):
     open_books: int = 0
     stopped_at: float = 0.0
     stop_reason: str = ""
+    queue_paused_at: float = 0.0
+    queue_paused_by: str = ""
+    queue_pause_reason: str = ""
     aging: Aging = AGING
 
 

@@ -87,6 +87,7 @@ def requeue(task: Task, command: RequeueTask) -> Sequence[TaskEvent]:
             skills=task.skills,
             regions=task.regions,
             not_before=task.not_before,
+            queue=task.queue,
         )
     ]
 

@@ -27,6 +27,7 @@ from aggregates.values.document import Document
 from aggregates.values.ids import AgentId, DataSubject, TaskId
 from aggregates.values.numbers import Count, Instant, NonNegative, Positive, Priority, Share, Token
 from aggregates.values.price_list import ListedPrices
+from aggregates.values.queues import SomeQueue
 from aggregates.values.ranking import AwardPolicy, BidderFacts
 from aggregates.values.skill_terms import SkillNeeds
 from aggregates.values.skills import Regions, Skills
@@ -40,7 +41,7 @@ class SubmitTask(Command[TaskAccepted], frozen=True, kw_only=True):
 
     `skills` asks for some in a version or with attributes, and their names are needed as those in `capabilities` are; with
     `regions`, only an agent in one of these may do it. `award_policy` says by what its bids are ordered first. Nobody
-    is called for it before `not_before`.
+    is called for it before `not_before`. Its `queue` is that of its type where none is named.
     `independent_of` names dependencies whose doers may not do this task. Budget and attempts are as much as the node allows where none
     are asked for, and its book is open for `BIDDING_SECONDS`. With a `data_subject`, description, payload, result and reasons are that
     person's data: they are encrypted, and can be erased.
@@ -70,6 +71,7 @@ class SubmitTask(Command[TaskAccepted], frozen=True, kw_only=True):
     regions: Regions = ()
     award_policy: AwardPolicy = AwardPolicy.WEIGHTED_SCORE
     not_before: Instant | None = None
+    queue: SomeQueue = ""
     submitted_by: House[str] = ""
     dependency_facts: House[tuple[DependencyFact, ...]] = ()
     submitted_with: House[Links] = ()

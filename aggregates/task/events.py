@@ -41,6 +41,8 @@ class TaskSubmitted(Event, frozen=True, kw_only=True):
     award_policy: AwardPolicy = AwardPolicy.WEIGHTED_SCORE
     not_before: float | None = None
     """Nobody is called for it before then."""
+    queue: str = ""
+    """Empty: that of its type."""
 
 
 class DependencyMet(Event, frozen=True, kw_only=True):
@@ -243,6 +245,7 @@ class TaskRequeued(Event, frozen=True, kw_only=True):
     skills: tuple[SkillNeed, ...] = ()
     regions: tuple[str, ...] = ()
     not_before: float | None = None
+    queue: str = ""
 
 
 class TaskExpired(Event, frozen=True, kw_only=True):

@@ -60,6 +60,7 @@ class Task(State, frozen=True, kw_only=True):
     skills: tuple[SkillNeed, ...] = ()
     regions: tuple[str, ...] = ()
     award_policy: AwardPolicy = AwardPolicy.WEIGHTED_SCORE
+    queue: str = ""
     attempts_max: int = 1
     attempt: int = 0
     """Awards so far; the last award's token is the same number."""
@@ -173,6 +174,7 @@ def _submitted(event: TaskSubmitted) -> Task:
         skills=event.skills,
         regions=event.regions,
         award_policy=event.award_policy,
+        queue=event.queue,
         attempts_max=event.attempts_max,
         data_subject=event.data_subject,
     )

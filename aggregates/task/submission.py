@@ -25,7 +25,7 @@ def asked_digest(command: SubmitTask) -> bytes:
     asked = {name: getattr(command, name) for name in ASKED}
     if not command.data_subject:
         del asked["data_subject"]  # there was no such field in earlier submissions
-    for name in ("skills", "regions"):
+    for name in ("skills", "regions", "queue"):
         if not asked[name]:
             del asked[name]
     if command.award_policy is AwardPolicy.WEIGHTED_SCORE:
@@ -76,6 +76,7 @@ def submit(command: SubmitTask) -> Sequence[TaskEvent]:
             regions=tuple(sorted(set(command.regions))),
             award_policy=command.award_policy,
             not_before=command.not_before,
+            queue=command.queue,
         )
     ]
 

@@ -26,7 +26,7 @@ class Tag(NamedTuple):
 TAGS = (
     Tag(
         "tasks", "Work to be done: submitted, offered for bids, awarded, reported, or cancelled.",
-        ("tasks", "task_batch", "explain", "leases", "coordination", "assignments"),
+        ("tasks", "task_batch", "explain", "leases", "coordination", "queues", "assignments"),
     ),
     Tag("bids", "What agents answer to a task's calls.", ("bids",)),
     Tag("agents", "Who does the work: registers, gets a key of its own, is heard from, drains, leaves.", ("agents", "standing")),
@@ -190,6 +190,9 @@ OPERATIONS: dict[str, Operation] = {
     "coordination.figures": Operation("get_coordination_figures"),
     "coordination.start": Operation("start_coordination"),
     "coordination.stop": Operation("stop_coordination"),
+    "queues.find": Operation("list_queues"),
+    "queues.pause": Operation("pause_queue", ("queues_too_many",)),
+    "queues.resume": Operation("resume_queue"),
     "tasks.report": Operation(
         "report_task",
         ("task_unknown", "token_unknown", "token_stale", "not_the_holder", "result_unfit", "409 deadline_passed", *TASK_NOT_HELD),

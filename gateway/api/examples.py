@@ -182,6 +182,7 @@ BODIES: dict[str, Named] = {
             "deadline": "2999-12-31T04:00:00Z",
         },
         "cheapest": {"task_type": "analysis", "capabilities": ["spelling"], "award_policy": "lowest_cost"},
+        "queued": {"task_type": "analysis", "capabilities": ["spelling"], "queue": "reports"},
         "least": {"task_type": "monitoring"},
     },
     "AssignmentMatrix": {
@@ -193,6 +194,7 @@ BODIES: dict[str, Named] = {
             "outside": 0.1,
         }
     },
+    "PauseQueueBody": {"upstream": {"reason": "The service that they ask is down."}},
     "StopCoordinationBody": {"maintenance": {"reason": "The machines are being moved."}},
     "AmendTaskBody": {
         "sooner": {"priority": 5, "deadline": "2999-12-31T12:00:00Z"},

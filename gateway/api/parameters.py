@@ -57,6 +57,9 @@ PATH_PARTS: dict[str, PathPart] = {
     "path": PathPart("The rest of the path.", ANY_WORD),
     "position": PathPart("A position of the log.", {"type": "integer", "minimum": 1, "maximum": POSITION_MAX}),
     "problem_id": _id("The problem's id."),
+    "queue": PathPart(
+        "The queue's name.", {"type": "string", "minLength": 1, "maxLength": 64, "pattern": NAME_PATTERN}
+    ),
     "sha256": PathPart(
         "The SHA-256 of the blob's bytes, in hexadecimal digits.", {"type": "string", "pattern": "^[0-9a-f]{64}$"}
     ),

@@ -220,6 +220,7 @@ TASKS = Part(
             "task_is_dead_lettered", (409,), "No agent could be found for the task, or all attempts are used up.",
             "Read its `reason`, then have it offered again: `POST /v1/tasks/{task_id}/requeue`.",
         ),
+        Code("queues_too_many", (409,), "As many queues of the tenant are paused as may be.", "Resume some."),
         Code("not_a_dead_letter", (409,), "Only a dead letter can be offered again.", "Read its `stage`."),
         Code(
             "tasks_unfit", (422,), "Something is wrong with some of many tasks, or with how they depend on each other.",

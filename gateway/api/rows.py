@@ -112,6 +112,7 @@ class Task(Row, frozen=True, kw_only=True):
     skills: list[SkillNeed]
     regions: list[str]
     award_policy: AwardPolicy
+    queue: str
     priority: int
     dependencies: list[str]
     independent_of: list[str]

@@ -11,7 +11,7 @@ from agents.coordinating.terms import Aging
 from agents.explaining.explain import explain
 from agents.explaining.explanation import AgentFacts, DependencyFacts, Explanation, Facts, HeldTask
 from agents.explaining.story import Story, story_of
-from aggregates import coordination
+from aggregates import coordination, queue
 from aggregates.agent import Agent, Stage
 from aggregates.agent import stream as stream_of_agent
 from aggregates.task import Stage as TaskStage
@@ -50,11 +50,15 @@ class _Past(NamedTuple):
     at: float
     stopped_at: float
     stop_reason: str
+    queue_paused_at: float
+    queue_paused_by: str
+    queue_pause_reason: str
 
 
 class _Rows(NamedTuple):
     """What the read models know."""
 
+    queue: str
     page: Sequence[dict[str, Any]]
     dependencies: Sequence[dict[str, Any]]
     able: Sequence[dict[str, Any]]
@@ -79,7 +83,7 @@ async def find(call: Call) -> Response:
     rows = found(await call.read(_rows, call.tenant, task_id, aging=aging, **page), "task", task_id)
     journal, position = call.node.system.journal, call.read_position
     names = [row["agent_id"] for row in rows.page]
-    past = await journal.read_with(_past, journal, call.tenant, task_id, names, position)
+    past = await journal.read_with(_past, journal, call.tenant, task_id, rows.queue, names, position)
     facts = _facts(rows, past, past.at if now is None else now, aging)
     following = rows.page[-1]["first_position"] if len(rows.page) == call.limit else None
     told = explain(found(past.story, "task", task_id), facts, following)
@@ -112,6 +116,7 @@ def _rows(
     able = agents.with_skills(connection, tenant, row["capabilities"]) if is_waiting else []
     active = [one["agent_id"] for one in able if one["status"] == Stage.ACTIVE]
     return _Rows(
+        row["queue"],
         page,
         [one for one in linked if one is not None],
         able,
@@ -137,6 +142,9 @@ def _facts(rows: _Rows, past: _Past, at: float, aging: Aging) -> Facts:
         open_books=rows.open_books,
         stopped_at=past.stopped_at,
         stop_reason=past.stop_reason,
+        queue_paused_at=past.queue_paused_at,
+        queue_paused_by=past.queue_paused_by,
+        queue_pause_reason=past.queue_pause_reason,
     )
 
 
@@ -176,7 +184,7 @@ def _dependency(row: dict[str, Any]) -> DependencyFacts:
 # ---- out of the journal
 
 
-def _past(journal: Journal, tenant: str, task_id: str, names: Sequence[str], position: int) -> _Past:
+def _past(journal: Journal, tenant: str, task_id: str, queue_name: str, names: Sequence[str], position: int) -> _Past:
     """Blocks."""
     records = _records(journal, stream(task_id), position)
     story = story_of(records, _calls(journal, records))
@@ -184,7 +192,9 @@ def _past(journal: Journal, tenant: str, task_id: str, names: Sequence[str], pos
     if story is not None and story.book is not None:
         then = {name: _agent_at(journal, stream_of_agent(tenant, name), story.book.position) for name in names}
     last = journal.store.read(position - 1, 1)
-    return _Past(story, then, last[0].meta.at if last else 0.0, *_stopped(journal, tenant, position))
+    at = last[0].meta.at if last else 0.0
+    stopped_at, stop_reason = _stopped(journal, tenant, position)
+    return _Past(story, then, at, stopped_at, stop_reason, *_queue_paused(journal, tenant, queue_name, position))
 
 
 def _stopped(journal: Journal, tenant: str, position: int) -> tuple[float, str]:
@@ -194,6 +204,17 @@ def _stopped(journal: Journal, tenant: str, position: int) -> tuple[float, str]:
         return 0.0, ""
     (record,) = journal.store.read_stream(coordination.stream(tenant), after=past.position - 1, limit=1)
     return past.at, getattr(record.event, "reason", "")
+
+
+def _queue_paused(journal: Journal, tenant: str, name: str, position: int) -> tuple[float, str, str]:
+    """Since when the queue is held back, by whom and why; 0 where it is not."""
+    past = state_at(journal.store, journal.folder, queue.stream(tenant, name), position)
+    if past is None or not past.state.is_paused:
+        return 0.0, "", ""
+    (record,) = journal.store.read_stream(queue.stream(tenant, name), after=past.position - 1, limit=1)
+    event = record.event
+    assert isinstance(event, queue.QueuePaused)
+    return past.at, event.paused_by, event.reason
 
 
 def _records(journal: Journal, name: str, position: int) -> list[Recorded]:

@@ -247,6 +247,7 @@ SHOWN = (stream(""), "subject-")
 FILTERS: tuple[Parameter[Any], ...] = (
     choice("stage", "Only tasks that stand here.", Stage),
     words("agent_id", "Only tasks that this agent holds or has done.", None),
+    words("queue", "Only tasks of this queue.", None),
     choice("task_type", "Only tasks of this type.", TaskType),
     words("submitted_by", "Only tasks that this principal has submitted, as the row names it.", None),
     words("skill", "Only tasks that need this skill.", None),

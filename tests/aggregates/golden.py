@@ -24,6 +24,7 @@ from aggregates import (
     lockout,
     projection,
     qubo_problem,
+    queue,
     revocation,
     session,
     solve_job,
@@ -144,6 +145,7 @@ def _lives() -> Iterator[tuple[str, Life]]:
         ],
     )
     yield "coordination-acme", [_example(coordination.StopCoordination), _example(coordination.StartCoordination)]
+    yield "queue-acme:reports", [_example(queue.PauseQueue), _example(queue.ResumeQueue)]
     yield "projection-tasks/1", [_example(projection.SkipEvent), _example(projection.SkipEvent, position=4712)]
     yield "subject-acme:p17", [_example(subject.EraseSubject)]
     yield "qubo_problem-p1", [_example(qubo_problem.RegisterProblem)]

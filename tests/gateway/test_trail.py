@@ -136,6 +136,8 @@ async def scenes(admin: Client, spare: AgentClient) -> list[tuple[str, str, Any]
         ("DELETE /v1/tasks/{task_id}", f"/v1/tasks/{task_id}", None),
         ("POST /v1/coordination/stop", "/v1/coordination/stop", {"reason": "maintenance"}),
         ("POST /v1/coordination/start", "/v1/coordination/start", None),
+        ("POST /v1/queues/{queue}/pause", "/v1/queues/reports/pause", {"reason": "their source is down"}),
+        ("POST /v1/queues/{queue}/resume", "/v1/queues/reports/resume", None),
         ("DELETE /v1/solves/{job_id}", f"/v1/solves/{job['job_id']}", None),
         ("POST /v1/blobs/collection", "/v1/blobs/collection?dry_run=true", None),
         ("PUT /v1/actors/{path:path}/log-level", "/v1/actors/coordinator/log-level", {"level": "info"}),

@@ -18,6 +18,7 @@ from aggregates import (
     lockout,
     projection,
     qubo_problem,
+    queue,
     revocation,
     session,
     solve_job,
@@ -356,6 +357,13 @@ def _coordination(story: Story, random: Random, tenant: str, step: int) -> None:
     story.tell(coordination, coordination.stream(tenant), command)
 
 
+def _queue(story: Story, random: Random, tenant: str, step: int) -> None:
+    name = random.choice(("reports", "analysis"))
+    common: dict[str, Any] = {"at": story.at, "tenant": tenant, "queue": name}
+    command = random.choice((queue.PauseQueue(**common, paused_by="ann"), queue.ResumeQueue(**common)))
+    story.tell(queue, queue.stream(tenant, name), command)
+
+
 def _subject(story: Story, random: Random, tenant: str, step: int) -> None:
     name = random.choice(PERSONS)
     command = subject.EraseSubject(
@@ -464,9 +472,9 @@ def _webhook(story: Story, random: Random, tenant: str, step: int) -> None:
 
 TELLERS: tuple[Callable[[Story, Random, str, int], None], ...] = (
     *(_agent, _submit, _task, _solve, _problem, _key, _projection, _journal, _journal_key, _subject, _action, _trail),
-    *(_archive, _user, _session, _lockout, _webhook, _revocation, _coordination),
+    *(_archive, _user, _session, _lockout, _webhook, _revocation, _coordination, _queue),
 )
-WEIGHTS = (8, 2, 16, 8, 1, 4, 1, 1, 1, 1, 1, 2, 1, 5, 4, 2, 5, 1, 1)
+WEIGHTS = (8, 2, 16, 8, 1, 4, 1, 1, 1, 1, 1, 2, 1, 5, 4, 2, 5, 1, 1, 1)
 
 
 def from_disk(record: Recorded) -> Recorded:

@@ -19,6 +19,7 @@ from aggregates.coordination import StartCoordination, StopCoordination
 from aggregates.journal import OpenJournal
 from aggregates.projection import SkipEvent
 from aggregates.qubo_problem import RegisterProblem
+from aggregates.queue import PauseQueue, ResumeQueue
 from aggregates.solve_job import CancelSolve, QueueSolve
 from aggregates.values.qubo import Format, Sense
 from aggregates.values.roles import Role
@@ -235,6 +236,10 @@ async def _end_otherwise(party: Party) -> None:
     await party.ask(task.CancelTask(task_id="pressing", reason="too dark after all"))
     await party.ask(StopCoordination(reason="the lamps are changed"))
     await party.ask(StartCoordination())
+    await party.ask(PauseQueue(queue="sewing", reason="no thread", paused_by="the tailor"))
+    await party.submit("seam", capabilities=("cutting",), queue="sewing")
+    await party.ask(ResumeQueue(queue="sewing"))
+    await party.ask(task.CancelTask(task_id="seam", reason="no thread after all"))
     await party.submit("late", capabilities=("cutting",), deadline=party.node.system.clock.now() + 2.0)
     await party.seen("task.TaskExpired", "late")
 

@@ -21,6 +21,7 @@ export function TaskDetail({ detail, state }) {
       pairs=${[
         ["Stage", html`<${Stage} stage=${task.stage} />`],
         ["Type", words(task.task_type)],
+        ["Queue", task.queue === task.task_type ? "" : task.queue],
         ["Priority", task.priority],
         ["Winner", task.agent_id && agent(task.agent_id)],
         ["Attempt", task.attempt ? `${task.attempt} of ${task.attempts_max}` : ""],

@@ -57,7 +57,7 @@ class Story:
 
     def _filled(self, path: str) -> str:
         paths = {"agent_id": "ann", "task_id": TASK_ID, "action_id": ACTION_ID, "name": "keys", "path": "coordinator"}
-        paths |= {"key_id": KEY_ID, "user_id": USER_ID, "webhook_id": WEBHOOK_ID}
+        paths |= {"key_id": KEY_ID, "user_id": USER_ID, "webhook_id": WEBHOOK_ID, "queue": "reports"}
         for name, value in paths.items():
             path = path.replace(f"{{{name}}}", value)
         return path
@@ -145,6 +145,7 @@ async def _agents_and_tasks(story: Story) -> None:
     await story.send("POST", "/v1/tasks", "deadline")
     await story.send("POST", "/v1/tasks", "cheapest")
     await story.send("POST", "/v1/tasks", "window")
+    await story.send("POST", "/v1/tasks", "queued")
     await story.send("POST", "/v1/tasks", "least")
     for reports in (("started", "completed"), ("failed",)):
         task_id = (await story.send("POST", "/v1/tasks", "task"))["task_id"]
@@ -159,6 +160,8 @@ async def _agents_and_tasks(story: Story) -> None:
     await story.send("POST", "/v1/assignments:preview")
     await story.send("POST", "/v1/coordination/stop")
     await admin.ask("POST", "/v1/coordination/start")
+    await story.send("POST", "/v1/queues/{queue}/pause")
+    await admin.ask("POST", "/v1/queues/reports/resume")
     await story.send("POST", "/v1/tasks:batch")
     story.instead[TASK_ID] = await admin.dead_letter()
     await story.send("POST", "/v1/tasks/{task_id}/requeue")

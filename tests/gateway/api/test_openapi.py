@@ -308,6 +308,8 @@ async def _work_with_tasks(admin: Client) -> None:
     await _do(admin, ("POST", f"/v1/tasks/{await admin.dead_letter()}/requeue", None))
     await _do(admin, ("POST", "/v1/coordination/stop", None), ("POST", "/v1/coordination/start", None))
     await _do(admin, ("GET", "/v1/coordination", None), ("GET", "/v1/coordination/figures", None))
+    await _do(admin, ("POST", "/v1/queues/analysis/pause", None), ("GET", "/v1/queues", None))
+    await _do(admin, ("POST", "/v1/queues/analysis/resume", None))
     await _do(admin, ("POST", "/v1/assignments:preview", None))
     await _do(admin, ("GET", "/v1/tasks?stage=completed&agent_id=a1", None), ("GET", task, None))
     await _do(admin, ("GET", f"{task}/bids", None), ("GET", "/v1/tasks", None), ("GET", f"{task}/explain", None))
