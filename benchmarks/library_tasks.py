@@ -37,6 +37,7 @@ class Submitted(AggregateEvent):
     budget_seconds: float
     bidding_seconds: float
     payload: dict[str, Any]
+    blobs: dict[str, str]
     attempts_max: int
     submitted_by: str
     units: float
@@ -219,6 +220,7 @@ class Tasks(Projection[Any]):
                 "budget_seconds": event.budget_seconds,
                 "bidding_seconds": event.bidding_seconds,
                 "payload": _text(event.payload),
+                "blobs": _text(event.blobs),
                 "attempts_max": event.attempts_max,
                 "submitted_by": event.submitted_by,
                 "data_subject": "",

@@ -63,6 +63,7 @@ class Rounds:
                 closes_in=self.task["bidding_seconds"],
                 description=self.task["description"],
                 payload=self.task["payload"],
+                blobs={},
             )
         )
         for socket in self.sockets.values():
@@ -103,6 +104,7 @@ class Rounds:
             task_type=TaskType(self.task["task_type"]),
             description=self.task["description"],
             payload=self.task["payload"],
+            blobs={},
             inputs={},
         )
         for name, socket in self.sockets.items():

@@ -58,6 +58,7 @@ tasks = schema.table(
     number("not_before"),
     number("estimated_duration"),
     document("payload"),
+    document("blobs"),
     whole("attempts_max"),
     text("submitted_by"),
     text("data_subject"),
@@ -98,7 +99,7 @@ TABLES: tuple[Table, ...] = (tasks,)
 
 ERASED = {"description": "", "payload": encoded({}), "result": None, "reason": "erased"}
 
-LONG = ("requirements", "payload", "ranking", "result")
+LONG = ("requirements", "payload", "blobs", "ranking", "result")
 """Columns that may hold much, left out of pages; `find` shows them."""
 
 
@@ -178,6 +179,7 @@ def _submitted(recorded: Recorded, event: TaskSubmitted) -> Change:
         "not_before": event.not_before,
         "estimated_duration": event.estimated_duration,
         "payload": encoded(event.payload),
+        "blobs": encoded(event.blobs),
         "attempts_max": event.attempts_max,
         "submitted_by": event.submitted_by,
         "data_subject": event.data_subject,

@@ -227,6 +227,7 @@ COMMANDS = (
         budget_seconds=60.0,
         bidding_seconds=2.0,
         payload={"problem_id": "p1", "seconds": 1.0},
+        blobs={"photo": "9f" * 32},
         attempts_max=2,
         submitted_by="operator:k0",
         at=AT,

@@ -23,6 +23,7 @@ from aggregates.task.terms import (
     TasksAnswered,
     TaskType,
 )
+from aggregates.values.blobs import Blobs
 from aggregates.values.document import Document
 from aggregates.values.ids import AgentId, DataSubject, TaskId
 from aggregates.values.numbers import Count, Instant, NonNegative, Positive, Priority, Share, Token
@@ -45,9 +46,11 @@ class SubmitTask(Command[TaskAccepted], frozen=True, kw_only=True):
     `independent_of` names dependencies whose doers may not do this task. Budget and attempts are as much as the node allows where none
     are asked for, and its book is open for `BIDDING_SECONDS`. With a `data_subject`, description, payload, result and reasons are that
     person's data: they are encrypted, and can be erased.
+    `blobs` are large values that stand beside the payload, each by a name of its own; the names and digests are no secret.
     The coordinator sets the facts: where the dependencies stand, which of the capabilities no agent of the tenant has ever offered,
     and what this node allows at most; a record from before it did stands for a node that set no bound. `submitted_with` names those
-    dependencies that are submitted before it in the same commit: no position of the log could tell of them yet.
+    dependencies that are submitted before it in the same commit: no position of the log could tell of them yet. `blobs_missing` names
+    those of the blobs that the tenant does not have, as the door has found.
     """
 
     is_new_work = True
@@ -72,10 +75,12 @@ class SubmitTask(Command[TaskAccepted], frozen=True, kw_only=True):
     award_policy: AwardPolicy = AwardPolicy.WEIGHTED_SCORE
     not_before: Instant | None = None
     queue: SomeQueue = ""
+    blobs: Blobs = field(default_factory=dict)
     submitted_by: House[str] = ""
     dependency_facts: House[tuple[DependencyFact, ...]] = ()
     submitted_with: House[Links] = ()
     skills_never_offered: House[tuple[str, ...]] = ()
+    blobs_missing: House[tuple[str, ...]] = ()
     budget_seconds_max: House[float] = SECONDS_MAX
     bidding_seconds_max: House[float] = BIDDING_SECONDS_MAX
     attempts_allowed: House[int] = ATTEMPTS_MAX

@@ -2,6 +2,8 @@
 
 from typing import get_args
 
+from msgspec import field
+
 from aggregates.task.terms import Doer, StallReason, TaskType, VoidReason
 from aggregates.values.document import Document
 from aggregates.values.ids import AgentId, TaskId
@@ -43,6 +45,7 @@ class TaskSubmitted(Event, frozen=True, kw_only=True):
     """Nobody is called for it before then."""
     queue: str = ""
     """Empty: that of its type."""
+    blobs: dict[str, str] = field(default_factory=dict)
 
 
 class DependencyMet(Event, frozen=True, kw_only=True):

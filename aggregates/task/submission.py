@@ -6,10 +6,10 @@ from hashlib import sha256
 from aggregates.task.commands import SubmitTask, UnblockTask
 from aggregates.task.events import DependencyMet, TaskEvent, TaskSubmitted, TaskUnblocked
 from aggregates.task.state import Task
-from aggregates.task.terms import BIDDING_SECONDS, ENDED, Stage
+from aggregates.task.terms import BIDDING_SECONDS, ENDED, Stage, TaskType
 from aggregates.values.capacity import resource_faults, units_of
 from aggregates.values.document import encoded, faults
-from aggregates.values.ranking import AwardPolicy
+from aggregates.values.pointers import child
 from aggregates.values.skill_terms import need_faults, needs_in_order
 from runtime.errors import FieldFault, Refused
 from runtime.records import HOUSE, marked
@@ -19,20 +19,27 @@ HOUSE_KNOWS = frozenset(marked(SubmitTask, HOUSE))
 
 ASKED = tuple(name for name in SubmitTask.__struct_fields__ if name not in HOUSE_KNOWS)
 
+AT_FIRST = frozenset(
+    {
+        *("task_type", "description", "capabilities", "requirements", "priority", "dependencies", "independent_of"),
+        *("budget_seconds", "bidding_seconds", "deadline", "estimated_duration", "payload", "attempts_max"),
+    }
+)
+"""What could be asked for from the first."""
+
+_UNASKED = SubmitTask(task_id="none", task_type=TaskType.ANALYSIS)
+LATER = {name: getattr(_UNASKED, name) for name in ASKED if name not in AT_FIRST}
+"""What came later, as it is where nobody asks for it."""
+
 
 def asked_digest(command: SubmitTask) -> bytes:
-    """The sha256 of what was asked for, without what the house knew at the time."""
+    """The sha256 of what was asked for, without what the house knew at the time.
+
+    What could not be asked for from the first is left out while it is as it would be unasked: the same submission has one digest for ever.
+    """
     asked = {name: getattr(command, name) for name in ASKED}
-    if not command.data_subject:
-        del asked["data_subject"]  # there was no such field in earlier submissions
-    for name in ("skills", "regions", "queue"):
-        if not asked[name]:
-            del asked[name]
-    if command.award_policy is AwardPolicy.WEIGHTED_SCORE:
-        del asked["award_policy"]
-    if command.not_before is None:
-        del asked["not_before"]
-    return sha256(encoded(asked)).digest()
+    unasked = {name for name, default in LATER.items() if asked[name] == default}
+    return sha256(encoded({name: value for name, value in asked.items() if name not in unasked})).digest()
 
 
 def skills_needed(command: SubmitTask) -> tuple[str, ...]:
@@ -77,6 +84,7 @@ def submit(command: SubmitTask) -> Sequence[TaskEvent]:
             award_policy=command.award_policy,
             not_before=command.not_before,
             queue=command.queue,
+            blobs=command.blobs,
         )
     ]
 
@@ -87,6 +95,10 @@ def submission_faults(command: SubmitTask) -> list[FieldFault]:
         *_dependency_faults(command),
         *_skill_faults(command),
         *_bound_faults(command),
+        *(
+            FieldFault(child("/blobs", name), "blob_unknown", f"there is no blob {command.blobs[name]}; bring it first")
+            for name in command.blobs_missing
+        ),
     ]
     for field, document in (("requirements", command.requirements), ("payload", command.payload)):
         found += [FieldFault(flaw.pointer, f"{field}_unfit", str(flaw)) for flaw in faults(field, document)]

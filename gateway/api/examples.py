@@ -37,6 +37,7 @@ VALUES: dict[str, tuple[Any, ...]] = {
     "award_reason": ("outscored",),
     "began_by": ("operator:" + KEY_ID,),
     "blob": (TRIANGLE_DIGEST,),
+    "blobs": ({"photo": TRIANGLE_DIGEST},),
     "body": ("gqR0eXBl",),
     "capabilities": ("spelling",),
     "cause": ("@4711",),

@@ -257,6 +257,7 @@ TASKS = Part(
             "`detail` names each fault.",
         ),
         Code("payload_unfit", (422,), "`payload` is too long or nested too deeply.", "Bring large values as blobs and name them."),
+        Code("blob_unknown", (422,), "`blobs` names one that the tenant does not have.", "`PUT /v1/blobs/{sha256}` first."),
         Code("result_unfit", (422,), "The result is too long or nested too deeply.", "Bring large values as blobs and name them."),
         Code("book_closed", (409,), "The round that the bid is for is over.", "Wait for the next call."),
         Code("agent_not_eligible", (403,), "The agent was not called for this task.", "Answer calls that were made to you."),

@@ -153,6 +153,7 @@ class WholeTask(Task, frozen=True, kw_only=True):
 
     requirements: Document
     payload: Document
+    blobs: dict[str, str]
     ranking: list[Ranked] | None
     result: Document | None
     bids: list[Bid]

@@ -11,6 +11,7 @@ import msgspec
 from aggregates.agent import LeaseLeft
 from aggregates.task import TaskType
 from aggregates.values.document import Document
+from aggregates.values.ids import Digest
 from aggregates.values.ranking import AwardPolicy
 from aggregates.values.skill_terms import SkillNeed
 from gateway.api.problems import Fault
@@ -49,6 +50,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="cal
     closes_in: float
     description: str
     payload: Document
+    blobs: dict[str, Digest]
     traceparent: str | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -67,6 +69,7 @@ class Award(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="aw
     task_type: TaskType
     description: str
     payload: Document
+    blobs: dict[str, Digest]
     inputs: dict[str, Any]
     inputs_left_out: list[str] | msgspec.UnsetType = msgspec.UNSET
     traceparent: str | msgspec.UnsetType = msgspec.UNSET

@@ -106,6 +106,7 @@ class Translator:
             "task_type": task.task_type,
             "description": task.description,
             "payload": task.payload,
+            "blobs": task.blobs,
             "inputs": inputs,
         }
         return frame | ({"inputs_left_out": left_out} if left_out else {}) | _traced(recorded)
@@ -129,6 +130,7 @@ class Translator:
             "closes_in": max(0.0, round(event.closes_at - self._journal.clock.now(), 3)),
             "description": task.description,
             "payload": task.payload,
+            "blobs": task.blobs,
         } | _traced(recorded)
 
     async def _inputs(self, task: TaskSubmitted) -> tuple[dict[str, Any], list[str]]:

@@ -12,7 +12,7 @@ from gateway.api.calls import Call, Endpoint
 from gateway.api.problems import BadRequest, Fault
 from gateway.api.readable import rest_of
 from gateway.api.references import circle_in, doubled, order_of
-from gateway.routes.tasks import COMPANIONS, STAND_INS, SubmitTaskBody, in_seconds
+from gateway.routes.tasks import COMPANIONS, STAND_INS, SubmitTaskBody, in_seconds, looked_up
 
 TASKS_MAX = 1_000
 FAULTS_MAX = 100
@@ -70,7 +70,8 @@ async def submit(call: Call) -> Response:
         for task_id in ids:
             call.node.system.journal.is_new(stream(task_id))
     id_by_ref = {ref: ids[number] for ref, number in number_by_ref.items()}
-    commands = [_command(call, body.tasks[number], ids[number], id_by_ref) for number in order]
+    told = [_command(call, body.tasks[number], ids[number], id_by_ref) for number in order]
+    commands = await looked_up(call, told)
     answer: TasksAnswered = await call.ask(SubmitTasks(tasks=tuple(commands), only_asks=bool(faults)))
     ref_by_id = {ids[number]: ref for ref, number in number_by_ref.items()}
     if faults := [*faults, *(_told(fault, order, ref_by_id) for fault in answer.faults[:FAULTS_MAX])]:

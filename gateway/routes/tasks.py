@@ -1,11 +1,12 @@
 """Tasks: submitted, looked at, cancelled; the winner says that it has begun, is done, or gives up."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Annotated, Any, Literal
 
 import msgspec
+from msgspec.structs import replace
 from sqlalchemy import Connection
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
@@ -44,8 +45,10 @@ from gateway.api.readable import rest_of
 from gateway.api.sorting import listing
 from gateway.feeds.waiting import awaited
 from projections import bids, tasks
+from runtime.blobs import Blobs
 from runtime.errors import Failure
 from runtime.records import Command, Recorded
+from runtime.threads import run_blocking
 
 BIDS_SHOWN_MAX = 100
 
@@ -120,7 +123,8 @@ async def submit(call: Call) -> Response:
     except BadRequest as bad:
         raise BadRequest([*bad.faults, *await _faults_beside(call, task_id, bad)], status=bad.status) from bad
     call.node.system.journal.is_new(stream(task_id))
-    accepted = await call.ask(_submission(call, task_id, body))
+    [command] = await looked_up(call, [_submission(call, task_id, body)])
+    accepted = await call.ask(command)
     location = {"Location": f"/v1/tasks/{accepted.task_id}"}
     row = await awaited(call, stream(accepted.task_id), _ends, partial(_ended, call, accepted.task_id))
     if row is not None:
@@ -133,13 +137,33 @@ def _submission(call: Call, task_id: str, body: Any) -> SubmitTask:
     return SubmitTask(task_id=task_id, submitted_by=call.principal.name, **fields)
 
 
+async def looked_up(call: Call, commands: Sequence[SubmitTask]) -> list[SubmitTask]:
+    """The submissions, with those of their blobs that the tenant does not have; those that it has are kept from collection."""
+    wanted = {digest for command in commands for digest in command.blobs.values()}
+    if not wanted:
+        return list(commands)
+    missing = await run_blocking(_unknown, call.node.blobs, call.tenant, wanted)
+    return [
+        replace(
+            command,
+            blobs_missing=tuple(name for name, digest in sorted(command.blobs.items()) if digest in missing),
+        )
+        for command in commands
+    ]
+
+
+def _unknown(blobs: Blobs, tenant: str, digests: set[str]) -> set[str]:
+    return {digest for digest in digests if not blobs.use(tenant, digest)}
+
+
 async def _faults_beside(call: Call, task_id: str, bad: BadRequest) -> list[Fault]:
     """What the house finds wrong with those fields that have no fault as such."""
     rest = rest_of(bad, SubmitTaskBody, levels=1, stand_ins=STAND_INS, companions=COMPANIONS)
     if rest is None:
         return []
     try:
-        answer = await call.ask(SubmitTasks(tasks=(_submission(call, task_id, rest),), only_asks=True))
+        commands = await looked_up(call, [_submission(call, task_id, rest)])
+        answer = await call.ask(SubmitTasks(tasks=tuple(commands), only_asks=True))
     except Failure:
         return []  # nobody can say now; who mends what is known asks again
     return [Fault(pointer=one.pointer, code=one.code, detail=one.detail) for one in answer.faults]

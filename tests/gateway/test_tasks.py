@@ -358,3 +358,30 @@ async def test_a_bid_over_http_or_a_socket_without_a_price_has_that_of_the_agent
     (bid,) = (await admin.get(f"/v1/tasks/{second}/bids"))["bids"]
     assert bid["price"] == 2.0
     assert await code(admin, "PATCH", "/v1/agents/a1", {"prices": {"juggling": 1.0}}) == (422, "prices_unlisted")
+
+
+async def test_what_is_larger_than_a_document_is_a_blob_that_has_to_be_there(admin: Client) -> None:
+    photo = b"light" * 40_000
+    digest = (await admin.upload(photo)).json()["sha256"]
+    other = await admin.with_role(Role.OPERATOR, tenant="other")
+    theirs = (await other.upload(b"a secret of others")).json()["sha256"]
+    body = TASK | {"blobs": {"photo": digest, "a/b": theirs, "none": "0" * 64}, "deadline": 1.0}
+    refused = await admin.ask("POST", "/v1/tasks", body)
+    assert [(fault["pointer"], fault["code"]) for fault in refused.json()["errors"]] == [
+        ("/deadline", "deadline_passed"),
+        ("/blobs/a~1b", "blob_unknown"),
+        ("/blobs/none", "blob_unknown"),
+    ]
+    many = {"tasks": [TASK, TASK | {"blobs": {"photo": digest, "none": "0" * 64}}]}
+    [fault] = (await admin.ask("POST", "/v1/tasks:batch", many)).json()["errors"]
+    assert (fault["pointer"], fault["code"]) == ("/tasks/1/blobs/none", "blob_unknown")
+    agent = await admin.register("ann")
+    async with agent.socket() as socket:
+        await socket.next("welcome")
+        await admin.submit(blobs={"photo": digest})
+        call = await socket.next("call")
+        await socket.ask(type="bid", task_id=call["task_id"], eta_seconds=1)
+        award = await socket.next("award")
+        assert call["blobs"] == award["blobs"] == {"photo": digest}
+        assert (await agent.ask("GET", f"/v1/blobs/{award['blobs']['photo']}")).content == photo
+    assert (await admin.get(f"/v1/tasks/{award['task_id']}"))["blobs"] == {"photo": digest}

@@ -48,6 +48,7 @@ export function TaskDetail({ detail, state }) {
     <${Timeline} records=${detail.records} />
     <${Document} title="Result" value=${task.result} open=${true} />
     <${Document} title="Payload" value=${task.payload} />
+    <${Document} title="Blobs" value=${task.blobs} />
     <${Document} title="Requirements" value=${task.requirements} />
   `;
 }
