@@ -155,7 +155,7 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
         FindQueues,
     )
     hears = (*agents.EVENTS, *tasks.EVENTS, *coordinations.EVENTS, *queues.EVENTS)
-    FOLD = 7
+    FOLD = 8
 
     def __init__(self, here: Surroundings, terms: Terms = DEFAULT_TERMS) -> None:
         super().__init__(here)

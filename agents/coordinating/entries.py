@@ -115,8 +115,8 @@ class TaskEntry(Struct, kw_only=True):
     eligible: frozenset[str] = frozenset()
     opened_at: float = 0.0
     closes_at: float = 0.0
-    bidders: list[str] = field(default_factory=list)
-    answered: list[str] = field(default_factory=list)
+    bidders: set[str] = field(default_factory=set)
+    answered: set[str] = field(default_factory=set)
     not_before: float = 0.0
     """Nobody is called before then; 0 once that has passed."""
     asked_at: float = 0.0

@@ -112,7 +112,7 @@ class OpenTasks(Struct, kw_only=True, dict=True):
 
     def complete(self, task: TaskEntry) -> bool:
         """Whether all that were called have answered."""
-        return task.stage is Stage.BIDDING and task.eligible == set(task.answered)
+        return task.stage is Stage.BIDDING and task.eligible == task.answered
 
 
 def remember(memory: OpenTasks, recorded: Recorded) -> OpenTasks:
@@ -348,10 +348,8 @@ def _change_task(memory: OpenTasks, task: TaskEntry, event: Any, recorded: Recor
         case BidRefused() | BidWithdrawn():
             if isinstance(event, BidRefused) and (agent := memory.agents.get(event.agent_id)) is not None:
                 agent.figures.gain_aside(recorded.meta.at, recorded.position, refusals=1)
-            if event.agent_id in task.bidders:
-                task.bidders.remove(event.agent_id)
-            if event.agent_id not in task.answered:
-                task.answered.append(event.agent_id)
+            task.bidders.discard(event.agent_id)
+            task.answered.add(event.agent_id)
         case BookVoided():
             _void(memory, task, event, recorded)
         case TaskAwarded():
@@ -383,7 +381,7 @@ def _open(memory: OpenTasks, task: TaskEntry, event: BookOpened) -> None:
     task.retry_at, task.stalled = 0.0, ""
     memory.waiting.update(task)
     task.opened_at, task.closes_at = event.closes_at - task.bidding_seconds, event.closes_at
-    task.bidders, task.answered = [], []
+    task.bidders, task.answered = set(), set()
 
 
 def _bid(memory: OpenTasks, task: TaskEntry, event: BidPlaced, recorded: Recorded) -> None:
@@ -392,9 +390,8 @@ def _bid(memory: OpenTasks, task: TaskEntry, event: BidPlaced, recorded: Recorde
         seconds = max(0.0, event.placed_at - task.opened_at)
         agent.figures.gain(recorded.meta.at, recorded.position, answers=1, answer_seconds=seconds)
         agent.position = recorded.position
-    for names in (task.bidders, task.answered):
-        if event.agent_id not in names:
-            names.append(event.agent_id)
+    task.bidders.add(event.agent_id)
+    task.answered.add(event.agent_id)
 
 
 def _void(memory: OpenTasks, task: TaskEntry, event: BookVoided, recorded: Recorded) -> None:

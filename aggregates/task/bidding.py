@@ -15,7 +15,7 @@ from aggregates.task.events import (
     TaskEvent,
     TaskStalled,
 )
-from aggregates.task.state import Task, standing_bid
+from aggregates.task.state import Task, bid_of, is_among, standing_bid
 from aggregates.task.terms import SPECIALISTS, VOID_SECONDS_MIN, VOIDS_MAX, VoidReason
 from aggregates.values.price_list import price_of
 from aggregates.values.ranking import FULL, Ranked, measured, rank
@@ -71,7 +71,7 @@ def _wanted(task: Task, command: OpenBook | NoteStall) -> Wanted:
 
 
 def answer(task: Task, command: PlaceBid | WithdrawBid | RefuseBid) -> Sequence[TaskEvent]:
-    if command.agent_id not in task.eligible:
+    if not is_among(task.eligible, command.agent_id):
         raise Refused("agent_not_eligible", f"{command.agent_id} was not called for {command.task_id}", status=403)
     if command.round not in (0, task.round) or command.at > task.closes_at:
         raise Refused("book_closed", f"round {command.round or task.round} of {command.task_id} is over")
@@ -79,9 +79,9 @@ def answer(task: Task, command: PlaceBid | WithdrawBid | RefuseBid) -> Sequence[
         case PlaceBid():
             return _place_bid(task, command)
         case WithdrawBid():
-            if any(bid.agent_id == command.agent_id for bid in task.bids):
+            if bid_of(task, command.agent_id) is not None:
                 return [BidWithdrawn(task_id=command.task_id, round=task.round, agent_id=command.agent_id)]
-            if command.agent_id in task.refused:
+            if is_among(task.refused, command.agent_id):
                 return []
             raise Refused("bid_unknown", f"{command.agent_id} has no bid for {command.task_id}", status=404)
         case RefuseBid():
@@ -92,7 +92,7 @@ def answer(task: Task, command: PlaceBid | WithdrawBid | RefuseBid) -> Sequence[
                 reason=command.reason,
                 data_subject=task.data_subject,
             )
-            return [] if command.agent_id in task.refused else [refused]
+            return [] if is_among(task.refused, command.agent_id) else [refused]
 
 
 def _place_bid(task: Task, command: PlaceBid) -> Sequence[TaskEvent]:
@@ -109,7 +109,7 @@ def _place_bid(task: Task, command: PlaceBid) -> Sequence[TaskEvent]:
         expires_at=command.expires_at,
         placed_at=command.at,
     )
-    return [] if standing_bid(placed) in task.bids else [placed]
+    return [] if standing_bid(placed) == bid_of(task, command.agent_id) else [placed]
 
 
 def _bid_faults(task: Task, command: PlaceBid) -> Iterator[FieldFault]:
@@ -147,7 +147,8 @@ def award(task: Task, command: AwardTask) -> Sequence[TaskEvent]:
     if not ranking or ranking[0].lost:
         return _void(task, command, ranking)
     best = ranking[0]
-    bid = next(bid for bid in task.bids if bid.agent_id == best.agent_id)
+    bid = bid_of(task, best.agent_id)
+    assert bid is not None, "who is ranked has a bid"
     facts = next(facts for facts in command.bidders if facts.agent_id == best.agent_id)
     return [
         TaskAwarded(

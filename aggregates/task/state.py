@@ -1,5 +1,10 @@
 """What decisions about a task need to know, and how events change it."""
 
+from bisect import bisect_left
+from collections.abc import Callable
+from operator import attrgetter
+from typing import TypeVar
+
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -31,6 +36,10 @@ from aggregates.task.terms import OVER_BUDGET, TAKEN_MAX, Stage, TaskType
 from aggregates.values.ranking import AwardPolicy, Bid
 from aggregates.values.skill_terms import SkillNeed
 from runtime.records import State
+
+T = TypeVar("T")
+
+AGENT: Callable[[Bid], str] = attrgetter("agent_id")
 
 
 class Taken(Struct, frozen=True, kw_only=True):
@@ -108,7 +117,7 @@ def evolve(task: Task, event: TaskEvent) -> Task:
                 stage=Stage.BIDDING,
                 round=event.round,
                 stalled="",
-                eligible=event.eligible,
+                eligible=tuple(sorted(event.eligible)),
                 closes_at=event.closes_at,
                 bids=(),
                 refused=(),
@@ -116,12 +125,11 @@ def evolve(task: Task, event: TaskEvent) -> Task:
         case TaskStalled():
             return replace(task, stalled=event.reason)
         case BidPlaced():
-            bids = (*_without(task.bids, event.agent_id), standing_bid(event))
-            refused = tuple(name for name in task.refused if name != event.agent_id)
-            return replace(task, bids=tuple(sorted(bids, key=lambda bid: bid.agent_id)), refused=refused)
+            bid = standing_bid(event)
+            return replace(task, bids=_with(task.bids, bid, AGENT), refused=_without(task.refused, bid.agent_id, str))
         case BidWithdrawn() | BidRefused():
-            refused = tuple(sorted({*task.refused, event.agent_id}))
-            return replace(task, bids=_without(task.bids, event.agent_id), refused=refused)
+            bids = _without(task.bids, event.agent_id, AGENT)
+            return replace(task, bids=bids, refused=_with(task.refused, event.agent_id, str))
         case BookVoided():
             return replace(_closed(task), stage=Stage.SUBMITTED, voids=event.voids, voids_since=event.since)
         case TaskAwarded():
@@ -231,5 +239,29 @@ def standing_bid(event: BidPlaced) -> Bid:
     )
 
 
-def _without(bids: tuple[Bid, ...], agent_id: str) -> tuple[Bid, ...]:
-    return tuple(bid for bid in bids if bid.agent_id != agent_id)
+def bid_of(task: Task, agent_id: str) -> Bid | None:
+    """What an agent offers, if it does."""
+    place, found = _place(task.bids, agent_id, AGENT)
+    return task.bids[place] if found else None
+
+
+def is_among(names: tuple[str, ...], name: str) -> bool:
+    """Whether a name is one of these, which are sorted: who looks at hundreds one by one, at each bid, takes longer than the bid."""
+    place = bisect_left(names, name)
+    return place < len(names) and names[place] == name
+
+
+def _place(ones: tuple[T, ...], name: str, name_of: Callable[[T], str]) -> tuple[int, bool]:
+    """Where in the order of names the one of this name stands or would stand, and whether it is there."""
+    place = bisect_left(ones, name, key=name_of)
+    return place, place < len(ones) and name_of(ones[place]) == name
+
+
+def _with(ones: tuple[T, ...], one: T, name_of: Callable[[T], str]) -> tuple[T, ...]:
+    place, found = _place(ones, name_of(one), name_of)
+    return (*ones[:place], one, *ones[place + found :])
+
+
+def _without(ones: tuple[T, ...], name: str, name_of: Callable[[T], str]) -> tuple[T, ...]:
+    place, found = _place(ones, name, name_of)
+    return (*ones[:place], *ones[place + 1 :]) if found else ones

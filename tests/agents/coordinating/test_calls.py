@@ -150,7 +150,7 @@ def test_a_call_and_an_award_carry_only_what_the_task_needs_to_know_of_the_agent
     for entry in memory.agents.values():
         entry.specializations = (*LONG[:62], "analysis", "cutting")
     memory.tasks["t1"] = task("t1", 0, ("cutting",), Stage.SUBMITTED, ())
-    memory.tasks["t1"].bidders = names[: calls.CANDIDATES_MAX]
+    memory.tasks["t1"].bidders = set(names[: calls.CANDIDATES_MAX])
     ((_, call),) = calls.openings(memory, AT)
     assert isinstance(call, OpenBook)
     assert {one.capabilities for one in call.candidates} == {("cutting",)}
