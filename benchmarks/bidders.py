@@ -25,7 +25,7 @@ class Said(msgspec.Struct):
 
     type: str
     task_id: str = ""
-    winner: str = ""
+    position: int | None = None
 
 
 def masked(payload: bytes) -> bytes:
@@ -60,7 +60,6 @@ class Bidders:
         self.rests: dict[int, bytes] = {}
         self.random = random.Random(seed)
         self.read = msgspec.msgpack.Decoder(Said)
-        self.task_id = ""
         self.acks = self.losses = self.awards = 0
         for request in requests:
             stream, heard = open_socket(port, request)
@@ -70,7 +69,7 @@ class Bidders:
 
     def run(self, poster: Client, posted: bytes) -> None:
         """One round: until everybody has the acknowledgement of its bid, and has heard who won. Raises where it goes otherwise."""
-        self.task_id, self.acks, self.losses, self.awards = "", 0, 0, 0
+        self.acks = self.losses = self.awards = 0
         count, until = len(self.sockets), time.perf_counter() + ROUND_SECONDS_MAX
         poster.ask(posted, time.perf_counter())
         while self.acks < count or self.losses + self.awards < count:
@@ -98,7 +97,7 @@ class Bidders:
                     self.acks += 1
                 case "lost":
                     self.losses += 1
-                case "award":
+                case "award" if said.position is not None:  # one without is told again, to who has come back
                     self.awards += 1
                 case "problem":
                     raise RuntimeError(payload)
