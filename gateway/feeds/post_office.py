@@ -15,21 +15,38 @@ from runtime.journal import Journal
 from runtime.records import Recorded
 
 BOX_RECORDS_MAX = 1000
+TOLD_IN_ROW = 64
+"""After a record that so many were told at once, others get their turn."""
 
 Addressees = Callable[[Recorded], Iterable[str] | None]
 """The agents that a record may concern; None: any of its tenant."""
 
+TellNow = Callable[[Recorded], bool]
+"""Tells a socket's client what a record has to say, where that takes no wait; whether it was done."""
+
 
 class Box:
-    """What waits for one socket."""
+    """What waits for one socket, all past `after`."""
 
-    def __init__(self) -> None:
+    def __init__(self, after: int, tell_now: TellNow) -> None:
+        self.after = after
+        self._tell_now = tell_now
+        self._is_awaited = False
         self.records: list[Recorded] = []
         self.arrived = trio.Event()
         self.is_lost = False
 
     def put(self, recorded: Recorded) -> None:
-        """Adds a record; a full box is lost with all that is in it."""
+        """Has a record told at once where nothing is to be told before it, else adds it; a full box is lost with all that is in it.
+
+        To wake a task for each of hundreds takes several times as long as what it has to say.
+        """
+        if self._is_awaited and not self.records:
+            if recorded.position <= self.after:
+                return
+            if self._tell_now(recorded):
+                self.after = recorded.position
+                return
         if len(self.records) >= BOX_RECORDS_MAX:
             self.is_lost = True
         else:
@@ -39,7 +56,9 @@ class Box:
     async def empty(self, seconds: float) -> list[Recorded]:
         """What has arrived; nothing, when nothing does for so long."""
         with trio.move_on_after(seconds):
+            self._is_awaited = True
             await self.arrived.wait()
+        self._is_awaited = False
         taken, self.records = self.records, []
         self.arrived = trio.Event()
         return taken
@@ -59,22 +78,28 @@ class PostOffice:
         async with aclosing(follow(self._journal, self.position)) as pages:
             async for position, records in pages:
                 for recorded in records:
-                    self._deliver(recorded)
+                    count = self._deliver(recorded)
+                    self.position = recorded.position
+                    if count >= TOLD_IN_ROW:
+                        await trio.lowlevel.checkpoint()
                 self.position = position
 
-    def _deliver(self, recorded: Recorded) -> None:
+    def _deliver(self, recorded: Recorded) -> int:
+        """Puts a record into all boxes that it is for; into how many."""
         addressees = self._addressees(recorded)
         boxes = self._boxes_by_tenant.get(recorded.meta.tenant)
         if not boxes:
-            return
-        for name in boxes if addressees is None else addressees:
-            if (box := boxes.get(name)) is not None:
-                box.put(recorded)
+            return 0
+        found = list(boxes.values() if addressees is None else filter(None, map(boxes.get, addressees)))
+        for box in found:
+            box.put(recorded)
+        return len(found)
 
     async def collect(
-        self, principal: Principal, after: int, beat_seconds: float
+        self, principal: Principal, after: int, beat_seconds: float, tell_now: TellNow = lambda recorded: False
     ) -> AsyncGenerator[tuple[int, list[Recorded]], None]:
-        """What may concern an agent past a position, for ever, each time with the position that this reaches."""
+        """What may concern an agent past a position, for ever, each time with the position that this reaches; but not what was told at
+        once, while somebody waited here for more."""
         while True:
             page = await self._journal.read(after, PAGE)
             if page:
@@ -82,19 +107,19 @@ class PostOffice:
                 yield after, [record for record in page if record.meta.tenant == principal.tenant]
             elif self.position <= after:
                 # From here to the box no other task runs: whatever is delivered past `after` finds the box.
-                box = self._open(principal)
+                box = self._open(principal, Box(after, tell_now))
                 try:
                     while not box.is_lost:
                         records = await box.empty(beat_seconds)
                         if not box.is_lost:
-                            fresh = [record for record in records if record.position > after]
-                            after = max(after, self.position)
+                            fresh = [record for record in records if record.position > box.after]
+                            after = box.after = max(box.after, self.position)
                             yield after, fresh
+                    after = box.after
                 finally:
                     self._close(principal, box)
 
-    def _open(self, principal: Principal) -> Box:
-        box = Box()
+    def _open(self, principal: Principal, box: Box) -> Box:
         self._boxes_by_tenant.setdefault(principal.tenant, {})[principal.agent_id] = box
         return box
 

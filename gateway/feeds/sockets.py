@@ -26,11 +26,13 @@ from aggregates.values.roles import Principal
 from gateway.api.problems import BadRequest, Fault, document_of
 from gateway.api.queries import is_number
 from gateway.door.handlers import Line
+from gateway.feeds.announcer import Announcer
 from gateway.feeds.frames import PROTOCOLS, FrameId, Protocol, command_of
 from gateway.feeds.post_office import PostOffice
 from gateway.feeds.translator import Frame, Translator
 from runtime.delivery import Context, Delivery
 from runtime.errors import Conflict, Failure, NotAnswered, Overloaded, Refused, Unreachable
+from runtime.records import Recorded
 from runtime.system import System
 from runtime.trace import parsed
 
@@ -88,6 +90,7 @@ class Sockets:
         self.pace = pace
         self._position_in = position_in
         self.translator = Translator(system.journal)
+        self.announcer = Announcer(self.translator)
         self.office = PostOffice(system.journal, self.translator.addressees)
         self._socket_by_agent: dict[tuple[str, str], AgentSocket] = {}
 
@@ -250,7 +253,7 @@ class AgentSocket:
                 await self._send(self._timed(award))
 
     async def _tell(self) -> None:
-        collected = self.sockets.office.collect(self.principal, self.position, POSITION_SECONDS)
+        collected = self.sockets.office.collect(self.principal, self.position, POSITION_SECONDS, self._tell_now)
         async with aclosing(collected) as pages:
             async for position, records in pages:
                 for recorded in records:
@@ -262,6 +265,17 @@ class AgentSocket:
                 self.position = position
                 if trio.current_time() >= self._told_at + POSITION_SECONDS:
                     await self._send({"type": "position", "position": position})
+
+    def _tell_now(self, recorded: Recorded) -> bool:
+        """Sends what others are told too, without a step of this socket's task; whether that was possible."""
+        if self._line is None or self._is_gone or recorded.position <= self._opened_at:
+            return False
+        said = self.sockets.announcer.said(recorded, self.principal.agent_id, self.protocol)
+        if said is None or not self._line.send_now(said, self.protocol.is_text):
+            return False
+        self.position = recorded.position
+        self._told_at = trio.current_time()
+        return True
 
     def _left(self, beat: HeartbeatAck) -> HeartbeatAck:
         """What the agent was told last when it was heard, as much later as it is."""

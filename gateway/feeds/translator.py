@@ -111,8 +111,15 @@ class Translator:
         }
         return frame | ({"inputs_left_out": left_out} if left_out else {}) | _traced(recorded)
 
+    def call_at_hand(self, recorded: Recorded, event: BookOpened) -> Frame | None:
+        """The frame of a call for a task that was submitted lately; None where that has to be read first."""
+        task = self._submitted.get(event.task_id)
+        return None if task is None else self._called(recorded, event, task)
+
     async def _call(self, recorded: Recorded, event: BookOpened) -> Frame:
-        task = await self._task(event.task_id)
+        return self._called(recorded, event, await self._task(event.task_id))
+
+    def _called(self, recorded: Recorded, event: BookOpened, task: TaskSubmitted) -> Frame:
         return {
             "type": "call",
             "position": recorded.position,
@@ -191,13 +198,21 @@ def _traced(recorded: Recorded) -> Frame:
     return {"traceparent": traceparent} if traceparent else {}
 
 
+def reasons_lost(event: TaskAwarded | BookVoided) -> dict[str, str]:
+    """Why each bid did not win; those who made none are not in it."""
+    winner = event.agent_id if isinstance(event, TaskAwarded) else ""
+    return {ranked.agent_id: ranked.lost or "outscored" for ranked in event.ranking if ranked.agent_id != winner}
+
+
+def told_lost(recorded: Recorded, event: TaskAwarded | BookVoided, reason: str) -> Frame:
+    """That a bid did not win, for this reason."""
+    lost = _no_winner(recorded, event.task_id, reason)
+    return lost | {"winner": event.agent_id} if isinstance(event, TaskAwarded) else lost
+
+
 def _lost(recorded: Recorded, event: TaskAwarded | BookVoided, agent_id: str) -> list[Frame]:
-    """Why a bid did not win; nothing for those who made none."""
-    ranked = next((ranked for ranked in event.ranking if ranked.agent_id == agent_id), None)
-    if ranked is None:
-        return []
-    lost = _no_winner(recorded, event.task_id, ranked.lost or "outscored")
-    return [lost | {"winner": event.agent_id} if isinstance(event, TaskAwarded) else lost]
+    reason = reasons_lost(event).get(agent_id)
+    return [told_lost(recorded, event, reason)] if reason else []
 
 
 def _no_winner(recorded: Recorded, task_id: str, reason: str) -> Frame:

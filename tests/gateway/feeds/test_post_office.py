@@ -11,6 +11,7 @@ from gateway.feeds import post_office
 from gateway.feeds.post_office import PostOffice
 from gateway.node import Node, open_node
 from runtime.delivery import Context
+from runtime.records import Recorded
 from tests.gateway.clients import GUARD_SECONDS, settings_of
 
 ANN = Principal(name="agent:ann", tenant="t1", role=Role.AGENT_OWN, key_id="k", agent_id="ann")
@@ -24,14 +25,21 @@ async def submit(node: Node, tenant: str = "t1") -> None:
 
 @pytest.mark.parametrize("box_max", [1, 3, 1000])
 @pytest.mark.parametrize("start", [0, 5])
+@pytest.mark.parametrize("told_row", [1, 64])
 async def test_every_record_of_the_tenant_arrives_once_and_in_order(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, box_max: int, start: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, box_max: int, start: int, told_row: int
 ) -> None:
     monkeypatch.setattr(post_office, "BOX_RECORDS_MAX", box_max)
+    monkeypatch.setattr(post_office, "TOLD_IN_ROW", told_row)
     seen: list[int] = []
 
+    def tell_now(recorded: Recorded) -> bool:
+        can = bool(recorded.position % 3)
+        seen.extend([recorded.position] if can else [])
+        return can
+
     async def collect(office: PostOffice) -> None:
-        collected = office.collect(ANN, 0, GUARD_SECONDS)
+        collected = office.collect(ANN, 0, 0.01, tell_now)
         async for position, records in collected:
             seen.extend(record.position for record in records)
             assert all(number <= position for number in seen)
