@@ -321,6 +321,7 @@ def _hired(role: Role, settings: GavelSettings, blobs: Blobs, threads: trio.Capa
             lease_seconds_min=settings.lease_seconds_min,
             lease_seconds_max=settings.lease_seconds_max,
             weights=score_weights(settings),
+            tasks_open_max=settings.tasks_open_max,
         )
         return role._replace(make=lambda here: Coordinator(here, terms))
     if role.actor is Solver:

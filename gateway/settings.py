@@ -277,6 +277,9 @@ class GavelSettings(Struct, frozen=True, kw_only=True):
         float, about("longest time budget that a task may ask for", "TASK_TIMEOUT", "tasks.default_timeout", gt=0)
     ] = 3600.0
     house_solver: Annotated[bool, about("let the node's own solver bid for optimization tasks")] = True
+    tasks_open_max: Annotated[
+        int, about("tasks of one tenant that wait or are worked at; each takes some 3 KB of memory", ge=1)
+    ] = 100_000
     tasks_running_max: Annotated[
         int, about("tasks of one tenant that run at a time", "coordination.max_concurrent_tasks", used=False, ge=1)
     ] = 100

@@ -6,8 +6,8 @@ from typing import Any
 
 from agents.coordinating.entries import AgentEntry, Place, TaskEntry
 from agents.coordinating.open_tasks import OpenTasks
-from agents.coordinating.supply import Supply
 from agents.coordinating.terms import AGING, Aging
+from agents.coordinating.turns import WHOLE, Walk
 from agents.coordinating.waiting import Line, Needs
 from aggregates import agent as agents
 from aggregates import task as tasks
@@ -19,10 +19,16 @@ from aggregates.values.weights import Weights
 from runtime.records import Command
 
 CANDIDATES_MAX = 512
-"""How many agents are called for one task; the least loaded first. As many as a tenant has websockets, and some; a call to all of them,
-with a bid of each, is half a megabyte of records."""
+"""How many agents are called for one task; those first whose turn it is (`turns`). As many as a tenant has websockets, and some; a call
+to all of them, with a bid of each, is half a megabyte of records."""
 CANDIDATES_MAX_EARLIER = 256
 """Called in books that stand in older journals."""
+CALLED_MIN = 8
+"""So many are called at least, if there are so many: of eight bids the best is nearly that of all, and each bid more costs as much as the
+first."""
+CALLED_AT_ONCE = 4096
+"""So many are called by all open books together, as far as each may call CALLED_MIN: while few tasks wait each calls everybody, and the
+more wait, the fewer each calls. Else what a task costs would grow with the agents that there are."""
 CALL_CHARACTERS_MAX = 64 * 1024
 """Fewer are called where the skills that the task needs would be longer than this for all of them together."""
 OPENINGS_MAX = 32
@@ -36,30 +42,25 @@ Decision = tuple[str, Command[Any]]
 Head = tuple[tuple[float, int, str], int, list[Place], Line]
 
 
-def openings(memory: OpenTasks, at: float, aging: Aging = AGING) -> list[Decision]:
+def openings(memory: OpenTasks, at: float, aging: Aging = AGING) -> list[tuple[str, OpenBook]]:
     """Calls for the waiting tasks, most urgent first: as many books as those whom they call have slots for."""
     supply = memory.supply
-    ready = memory.waiting.ready(at)
-    heads = [_head(line, places, 0, aging) for line, places in ready if _may_be_served(memory, line)]
+    most = min(OPENINGS_MAX, supply.slots - len(memory.books))
+    if most <= 0:
+        return []
+    ready = [(line, places) for line, places in memory.waiting.ready(at) if _may_be_served(memory, line)]
+    heads = [_head(line, places, 0, aging) for line, places in ready]
     heapify(heads)
-    called = [memory.tasks[name].eligible for name in memory.books]
-    chosen_by_size: dict[tuple[Needs, float], frozenset[str]] = {}
-    taken: set[tuple[frozenset[str], float]] = set()  # who has no slot left; several lines may come to the same agents
-    decisions: list[Decision] = []
-    while heads and len(called) < supply.slots and len(decisions) < OPENINGS_MAX:
+    to_come = min(supply.slots, len(memory.books) + sum(len(places) for _, places in ready))
+    calling = _Calling(memory, CALLED_AT_ONCE // max(1, to_come))
+    decisions: list[tuple[str, OpenBook]] = []
+    while heads and len(decisions) < most:
         (*_, name), index, places, line = heads[0]
-        units = memory.tasks[name].units
-        chosen = chosen_by_size.get((line.asks, units))
-        if chosen is None:
-            chosen = chosen_by_size[line.asks, units] = _chosen(memory, line, units)
-        if (chosen, units) in taken or not _has_room(supply, chosen, called, units):
-            taken.add((chosen, units))
-            if len(line.sizes) == 1:
-                heappop(heads)
-                continue
-        else:
-            called.append(chosen)
-            decisions.append((tasks.stream(name), _call(memory, memory.tasks[name], chosen)))
+        if (call := calling.call(line, memory.tasks[name])) is not None:
+            decisions.append((tasks.stream(name), call))
+        elif len(line.sizes) == 1:
+            heappop(heads)
+            continue
         if index + 1 < len(places):
             heapreplace(heads, _head(line, places, index + 1, aging))
         else:
@@ -81,31 +82,37 @@ def _may_be_served(memory: OpenTasks, line: Line) -> bool:
     return line.needs <= supply.free.keys() and (not line.has_units or min(line.sizes) <= supply.most_room)
 
 
-def _chosen(memory: OpenTasks, line: Line, units: float) -> frozenset[str]:
-    able = memory.supply.able(line.needs, units=units, fitting=_fitting(memory.supply, line)) - line.excluded
-    most = called_max(line.needs, line.skills)
-    if len(able) <= most:
-        return frozenset(able)
-    return frozenset(nsmallest(most, able, key=lambda name: (len(memory.agents[name].held), name)))
+class _Calling:
+    """The calls of one step: what earlier ones ask of the agents counts for those that follow."""
 
+    def __init__(self, memory: OpenTasks, many: int) -> None:
+        self._memory = memory
+        self._many = max(CALLED_MIN, many)
+        self._round = memory.supply.round()
+        self._walks: dict[tuple[Needs, float], Walk | None] = {}
+        """For what is needed and each size; None where nobody is left for it."""
 
-def _fitting(supply: Supply, line: Line) -> set[str] | None:
-    return supply.fitting(line.terms, line.skills, line.regions) if line.terms else None
+    def call(self, line: Line, task: TaskEntry) -> OpenBook | None:
+        """Calls those whose turn it is, if they have a slot left beside the books that call them already."""
+        key = (line.asks, task.units)
+        if key not in self._walks:
+            self._walks[key] = self._memory.supply.walk(line, task.units, self._round)
+        walk = self._walks[key]
+        if walk is None:
+            return None
+        chosen = walk.take(min(self._many, called_max(line.needs, line.skills)))
+        if not self._has_room(chosen, task.units):
+            self._walks[key] = None
+            return None
+        found = _call(self._memory, task, chosen, passed_over=walk.has_more())
+        self._round.call(chosen)
+        walk.put_back(chosen)
+        return found
 
-
-def _has_room(supply: Supply, chosen: frozenset[str], called: Sequence[frozenset[str]], units: float) -> bool:
-    """Whether the chosen could take more tasks of this size than there are books open for any of them."""
-    if units:
-        room = sum(supply.takes(name, units) for name in chosen)
-    else:
-        room = sum(map(supply.slots_by_agent.__getitem__, chosen))
-    if len(called) < room:
-        return True
-    for others in called:
-        if room <= 0:
-            return False
-        room -= not chosen.isdisjoint(others)
-    return room > 0
+    def _has_room(self, chosen: Iterable[str], units: float) -> bool:
+        """Whether one more book finds a slot among the chosen, and the room for what it takes."""
+        supply, more = self._memory.supply, self._round.more
+        return sum(supply.spare(name, units) - more.get(name, 0) for name in chosen) >= WHOLE
 
 
 def award(memory: OpenTasks, task: TaskEntry, weights: Weights | None = None) -> Decision:
@@ -147,11 +154,11 @@ def stalls(memory: OpenTasks, at: float) -> list[Decision]:
     """Notes of tasks that nobody could be called for, busy or not: some at a time, and each once."""
     decisions: list[Decision] = []
     for _, line in sorted(memory.waiting.lines.items()):
-        supply, fitting = memory.supply, _fitting(memory.supply, line)
+        supply, fitting = memory.supply, memory.supply.fitting(line)
         largest = supply.largest(line.needs, line.excluded, fitting)
         if largest >= max(line.sizes):
             continue
-        skilled = supply.able(line.needs, free=False)
+        skilled = supply.skilled(line.needs)
         able = skilled if fitting is None else skilled & fitting
         reason = "capacity_missing"
         if largest < 0:
@@ -178,8 +185,13 @@ def called_max(needs: Iterable[str], skills: Iterable[SkillNeed]) -> int:
     return min(CANDIDATES_MAX, CALL_CHARACTERS_MAX // max(1, sum(map(len, needs)) + weight(skills)))
 
 
+def called_min(needs: Iterable[str], skills: Iterable[SkillNeed]) -> int:
+    """How many agents are called at least, where there are so many."""
+    return min(CALLED_MIN, called_max(needs, skills))
+
+
 def are_all_that_may_be_called(count: int, needs: Iterable[str], skills: Iterable[SkillNeed]) -> bool:
-    """Whether no more agents would have been named in a command with so many, however many there were."""
+    """Whether no more agents would have been named in a command with so many, however many there were: of calls that don't say so."""
     most = called_max(needs, skills)
     return count >= most or count == min(CANDIDATES_MAX_EARLIER, most)
 
@@ -205,9 +217,14 @@ def distance(meets: bool, serves: bool, excluded: bool, max_capacity: float) -> 
     return (not meets, not serves, excluded, -max_capacity)
 
 
-def _call(memory: OpenTasks, task: TaskEntry, chosen: frozenset[str]) -> OpenBook:
-    candidates = _candidates(memory, task, chosen)
-    return OpenBook(task_id=task.task_id, round=task.round + 1, candidates=candidates, doers=tuple(task.doers))
+def _call(memory: OpenTasks, task: TaskEntry, chosen: Iterable[str], *, passed_over: bool) -> OpenBook:
+    return OpenBook(
+        task_id=task.task_id,
+        round=task.round + 1,
+        candidates=_candidates(memory, task, chosen),
+        doers=tuple(task.doers),
+        passed_over=passed_over,
+    )
 
 
 def _candidates(memory: OpenTasks, task: TaskEntry, names: Iterable[str]) -> tuple[Candidate, ...]:

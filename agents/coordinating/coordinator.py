@@ -9,7 +9,16 @@ from collections.abc import Iterable, Sequence
 from msgspec.structs import replace
 
 from agents.coordinating.alarms import Alarm, Alarms, Due
-from agents.coordinating.calls import Decision, award, expire_lease, listed_prices, openings, stalls, tell_dependents
+from agents.coordinating.calls import (
+    OPENINGS_MAX,
+    Decision,
+    award,
+    expire_lease,
+    listed_prices,
+    openings,
+    stalls,
+    tell_dependents,
+)
 from agents.coordinating.entries import AgentEntry, TaskEntry
 from agents.coordinating.figures import Figures, told
 from agents.coordinating.hearing import WATCHED, Hearing
@@ -167,6 +176,9 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
         self.looked_position = -1
         self.looked_at = 0.0
         """Until where and when it is known that no book can be opened."""
+        self.opening = ""
+        """The last task of a step that opened as many books as it may: the next step follows when that is committed, so that what
+        agents say meanwhile is heard in between."""
 
     @staticmethod
     def fresh() -> OpenTasks:
@@ -298,24 +310,36 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
     def concerns(self, recorded: Recorded) -> bool:
         """A bid that is not the last one awaited is what comes most, and nothing follows from it."""
         event, memory = recorded.event, self.memory
-        if type(event) is not BidPlaced or (memory.moved_position > self.looked_position and not memory.stopped_at):
+        if type(event) is not BidPlaced or self._may_open():
             return True
         task = memory.tasks.get(event.task_id)
         return task is not None and memory.complete(task)
 
     def react(self, recorded: Recorded) -> Effect | None:
+        event = recorded.event
+        if isinstance(event, BookOpened) and event.task_id == self.opening:
+            self.opening = ""
         self._set_alarms(recorded)
         decisions = [*self._consequences(recorded), *self._openings(recorded.meta.at)]
         return Effect(decisions) if decisions else None
 
     def _openings(self, at: float, due: float = 0.0) -> list[Decision]:
         """The books to open, unless a look after the last change, and after what fell `due`, has found none."""
-        if self.memory.stopped_at or (self.memory.moved_position <= self.looked_position and due <= self.looked_at):
+        if not self._may_open(due):
             return []
         found = openings(self.memory, at, self.terms.aging)
         if not found:
             self.looked_position, self.looked_at = self.memory.moved_position, at
-        return found
+        elif len(found) >= OPENINGS_MAX:
+            self.opening = found[-1][1].task_id
+        return [*found]
+
+    def _may_open(self, due: float = 0.0) -> bool:
+        memory = self.memory
+        if memory.stopped_at or (memory.moved_position <= self.looked_position and due <= self.looked_at):
+            return False
+        # Where the step was refused, the book that it ended with is not open.
+        return self.opening not in memory.books
 
     def _consequences(self, recorded: Recorded) -> list[Decision]:
         event = recorded.event

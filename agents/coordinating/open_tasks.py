@@ -65,7 +65,17 @@ SKILLS_MAX = 10_000
 RETRY_SECONDS_FIRST = 1.0
 RETRY_SECONDS_MAX = 60.0
 
-QUIET = (AgentSuspected, LateReported, BidPlaced, BidRefused, BidWithdrawn, TaskStarted, TaskStalled, DependencyMet)
+QUIET = (
+    AgentSuspected,
+    LateReported,
+    BookOpened,
+    BidPlaced,
+    BidRefused,
+    BidWithdrawn,
+    TaskStarted,
+    TaskStalled,
+    DependencyMet,
+)
 """After these no book can be opened that could not be opened before."""
 
 
@@ -77,7 +87,8 @@ class OpenTasks(Struct, kw_only=True, dict=True):
 
     agents: dict[str, AgentEntry] = field(default_factory=dict)
     tasks: dict[str, TaskEntry] = field(default_factory=dict)
-    books: list[str] = field(default_factory=list)
+    books: dict[str, None] = field(default_factory=dict)
+    """The open ones, in the order in which they were opened."""
     dependents: dict[str, list[str]] = field(default_factory=dict)
     owing: dict[str, EndedTask] = field(default_factory=dict)
     """The ended tasks of which some dependents have not been told yet."""
@@ -103,12 +114,16 @@ class OpenTasks(Struct, kw_only=True, dict=True):
     @cached_property
     def supply(self) -> Supply:
         """The agents by skill."""
-        return Supply(self.agents.values())
+        return Supply(self.agents.values(), (self.tasks[name].eligible for name in self.books))
 
     @cached_property
     def waiting(self) -> Waiting:
         """The tasks that wait for a book, by what they need."""
         return Waiting(self.tasks.values())
+
+    def is_wanted(self, task: TaskEntry) -> bool:
+        """Whether somebody could take a waiting task now."""
+        return self.supply.walk(self.waiting.line_of(task.task_id), task.units, self.supply.round()).has_more()
 
     def complete(self, task: TaskEntry) -> bool:
         """Whether all that were called have answered."""
@@ -376,12 +391,20 @@ def _change_task(memory: OpenTasks, task: TaskEntry, event: Any, recorded: Recor
 
 
 def _open(memory: OpenTasks, task: TaskEntry, event: BookOpened) -> None:
-    memory.books.append(task.task_id)
+    memory.supply.open(event.eligible)
+    memory.books[task.task_id] = None
     task.stage, task.round, task.eligible = Stage.BIDDING, event.round, frozenset(event.eligible)
     task.retry_at, task.stalled = 0.0, ""
     memory.waiting.update(task)
     task.opened_at, task.closes_at = event.closes_at - task.bidding_seconds, event.closes_at
     task.bidders, task.answered = set(), set()
+
+
+def _close(memory: OpenTasks, task: TaskEntry) -> None:
+    """The task's book has ended, where one is open."""
+    if task.task_id in memory.books:
+        memory.supply.close(task.eligible)  # while it still stands in the memory that a supply is made from
+        del memory.books[task.task_id]
 
 
 def _bid(memory: OpenTasks, task: TaskEntry, event: BidPlaced, recorded: Recorded) -> None:
@@ -395,11 +418,14 @@ def _bid(memory: OpenTasks, task: TaskEntry, event: BidPlaced, recorded: Recorde
 
 
 def _void(memory: OpenTasks, task: TaskEntry, event: BookVoided, recorded: Recorded) -> None:
-    memory.books.remove(task.task_id)
+    _close(memory, task)
     task.stage = Stage.SUBMITTED
     task.retry_at = recorded.meta.at + pause_seconds(event.voids)
-    task.wants_slot = any(ranked.lost in FULL for ranked in event.ranking)
+    busy = [ranked.lost in FULL for ranked in event.ranking]
+    task.wants_slot = any(busy)
     memory.waiting.update(task)
+    if busy and all(busy) and memory.is_wanted(task):  # other books were quicker, and others than those are free
+        _end_pauses(memory, [task.task_id], recorded.position)
 
 
 def pause_seconds(voids: int) -> float:
@@ -408,7 +434,7 @@ def pause_seconds(voids: int) -> float:
 
 
 def _award(memory: OpenTasks, task: TaskEntry, event: TaskAwarded, recorded: Recorded) -> None:
-    memory.books.remove(task.task_id)
+    _close(memory, task)
     task.stage, task.assignee, task.token = Stage.AWARDED, event.agent_id, event.token
     task.awarded_at, task.lease_seconds, task.eta_seconds = event.awarded_at, event.lease_seconds, event.eta_seconds
     task.confidence = event.stated_confidence
@@ -454,8 +480,7 @@ def _end(memory: OpenTasks, task: TaskEntry, stage: Stage, recorded: Recorded, *
     position = recorded.position
     _release(memory, task, position)
     memory.waiting.forget(task.task_id)
-    if task.task_id in memory.books:
-        memory.books.remove(task.task_id)
+    _close(memory, task)
     for name in task.waiting_for:
         _drop_dependent(memory, name, task.task_id, position)
     del memory.tasks[task.task_id]

@@ -19,8 +19,6 @@ from aggregates.task import (
 from aggregates.values.skills import missing
 from runtime.errors import Overloaded
 
-TASKS_OPEN_MAX = 10_000
-
 
 def submission(memory: OpenTasks, terms: Terms, command: SubmitTask) -> SubmitTask:
     """With its facts. Raises Overloaded where there is no place for it."""
@@ -30,8 +28,8 @@ def submission(memory: OpenTasks, terms: Terms, command: SubmitTask) -> SubmitTa
 
 def submissions(memory: OpenTasks, terms: Terms, command: SubmitTasks) -> tuple[list[SubmitTask], list[TaskFault]]:
     """All with their facts, and all that is wrong with them. Raises Overloaded where there is no place for them."""
-    if not command.only_asks and len(memory.tasks) + len(command.tasks) > TASKS_OPEN_MAX:
-        raise Overloaded(f"{TASKS_OPEN_MAX} tasks may be open", retry_seconds=terms.cycle_seconds)
+    if not command.only_asks and len(memory.tasks) + len(command.tasks) > terms.tasks_open_max:
+        raise Overloaded(f"{terms.tasks_open_max} tasks may be open", retry_seconds=terms.cycle_seconds)
     told = [replace(_told(memory, terms, one), at=command.at, tenant=command.tenant) for one in command.tasks]
     return told, _faults(told)
 
@@ -74,5 +72,5 @@ def _dependency(memory: OpenTasks, task_id: str) -> DependencyFact:
 
 
 def _check_places(memory: OpenTasks, terms: Terms, task_id: str) -> None:
-    if task_id not in memory.tasks and len(memory.tasks) >= TASKS_OPEN_MAX:
-        raise Overloaded(f"{TASKS_OPEN_MAX} tasks are open", retry_seconds=terms.cycle_seconds)
+    if task_id not in memory.tasks and len(memory.tasks) >= terms.tasks_open_max:
+        raise Overloaded(f"{terms.tasks_open_max} tasks are open", retry_seconds=terms.cycle_seconds)

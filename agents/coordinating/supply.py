@@ -1,10 +1,12 @@
 """Which agents have which skill, who of them a free slot, and who how many units: so that a call need not look at every agent there is."""
 
 from bisect import bisect_left, insort
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from agents.coordinating.entries import AgentEntry, Offer
+from agents.coordinating.turns import WHOLE, Awaited, Queue, Round, Walk, degree
+from agents.coordinating.waiting import Line
 from aggregates import agent as agents
 from aggregates.values.skill_terms import SkillNeed
 
@@ -19,15 +21,21 @@ TAKES_SLACK = 1e-9
 
 AgentsBySkill = dict[str, set[str]]
 
+NOBODY = Queue()
+
 
 class Supply:
-    """The active agents by skill, and those with a free slot; told of each agent that has changed."""
+    """The active agents by skill, and those with a free slot; told of each agent that has changed, and of each book that begins or ends."""
 
-    def __init__(self, entries: Iterable[AgentEntry] = ()) -> None:
+    def __init__(self, entries: Iterable[AgentEntry] = (), books: Iterable[Collection[str]] = ()) -> None:
+        """`books`: whom each of the open ones calls."""
         self.slots = 0
         self.slots_by_agent: dict[str, int] = {}
         self.active: AgentsBySkill = {}
-        self.free: AgentsBySkill = {}
+        self.free: dict[str, Queue] = {}
+        self._awaited = Awaited()
+        self._load_by_agent: dict[str, tuple[int, int]] = {}
+        """The tasks and slots of those with a free slot."""
         self._skills_by_agent: dict[str, tuple[str, ...]] = {}
         self._offers_by_agent: dict[str, Offer] = {}
         """What the active agents offer."""
@@ -37,6 +45,8 @@ class Supply:
         """The units that are left to each agent with a free slot."""
         self._capacities = Sizes()
         """The units that each active agent could ever hold."""
+        for called in books:
+            self._awaited.add(sorted(called))
         for agent in entries:
             self.update(agent)
 
@@ -47,20 +57,23 @@ class Supply:
         before = self._skills_by_agent.get(name)
         free = agent.free
         if skills != before:
-            self._set_free(name, 0, before or ())
+            self._set_free(agent, 0, before or ())
             _remove(self.active, name, before)
             _add(self.active, name, skills)
             if skills is None:
                 del self._skills_by_agent[name]
             else:
                 self._skills_by_agent[name] = skills
-        self._set_free(name, free, skills or ())
+        self._set_free(agent, free, skills or ())
         self._set_offer(name, agent.offer if skills is not None else None)
         self._rooms.set(name, agent.room if free else None)
         self._capacities.set(name, None if skills is None else agent.max_capacity)
 
-    def fitting(self, terms: bytes, needs: tuple[SkillNeed, ...], regions: tuple[str, ...]) -> set[str]:
-        """The active agents whose skills serve these needs, in these regions; `terms` stands for both."""
+    def fitting(self, line: Line) -> set[str] | None:
+        """The active agents whose skills serve what a line needs, in its regions; None where names of skills are all that it needs."""
+        terms, needs, regions = line.terms, line.skills, line.regions
+        if not terms:
+            return None
         found = self._fitting.get(terms)
         if found is None:
             offering = self._offers_by_agent.items()
@@ -87,21 +100,42 @@ class Supply:
         """The most units that anybody with a free slot has left."""
         return self._rooms.most
 
-    def able(
-        self, needs: frozenset[str], *, free: bool = True, units: float = 0.0, fitting: set[str] | None = None
-    ) -> set[str]:
-        """Who has all of these skills, of those who are `fitting`; and, of those with a free slot, as many units left."""
-        index = self.free if free else self.active
-        found = [index.get(skill) for skill in needs] or [index.get(EVERYBODY)]
-        found += [] if fitting is None else [fitting]
-        known = sorted((names for names in found if names is not None), key=len)
-        if len(known) < len(found):
-            return set()
-        if not units or not free:
-            return known[0].intersection(*known[1:])
-        if self._rooms.count(units) < len(known[0]):
-            return set(self._rooms.holding(units)).intersection(*known)
-        return {name for name in known[0].intersection(*known[1:]) if self._rooms.of(name) >= units}
+    def skilled(self, needs: frozenset[str]) -> set[str]:
+        """The active agents that have all of these skills, busy or not."""
+        found = sorted((self.active.get(skill, set()) for skill in needs or (EVERYBODY,)), key=len)
+        return found[0].intersection(*found[1:])
+
+    def walk(self, line: Line, units: float, round_: Round) -> Walk:
+        """Those who could take a task of a line that takes so many units now, as it is their turn."""
+        needs, excluded, fitting = line.needs, line.excluded, self.fitting(line)
+        first, *others = sorted((self.free.get(skill, NOBODY) for skill in sorted(needs or (EVERYBODY,))), key=len)
+        tests: list[Callable[[str], bool]] = [other.__contains__ for other in others]
+        tests += [] if fitting is None else [fitting.__contains__]
+        tests += [lambda name: name not in excluded] if excluded else []
+        tests += [lambda name: self._rooms.of(name) >= units] if units else []
+        return Walk(first, lambda name: all(test(name) for test in tests), round_)
+
+    def round(self) -> Round:
+        """For the calls of one step."""
+        return Round(self._degree)
+
+    def spare(self, name: str, units: float) -> int:
+        """What is left of an agent with a free slot for tasks of so many units, beside the books that call it: in parts of a WHOLE."""
+        return self.takes(name, units) * WHOLE - self._awaited.of(name)
+
+    def open(self, called: Collection[str]) -> None:
+        """A book calls these."""
+        names = sorted(called)
+        self._awaited.add(names)
+        for name in names:
+            self._place(name, last=True)
+
+    def close(self, called: Collection[str]) -> None:
+        """It has ended."""
+        names = sorted(called)
+        self._awaited.drop(names)
+        for name in names:
+            self._place(name)
 
     def takes(self, name: str, units: float) -> int:
         """How many tasks of so many units an agent with a free slot could take now."""
@@ -117,15 +151,34 @@ class Supply:
                 return capacity
         return -1.0
 
-    def _set_free(self, name: str, slots: int, skills: tuple[str, ...]) -> None:
+    def _set_free(self, agent: AgentEntry, slots: int, skills: tuple[str, ...]) -> None:
+        name = agent.agent_id
         before = self.slots_by_agent.pop(name, 0)
         self.slots += slots - before
         if slots:
             self.slots_by_agent[name] = slots
-        if slots and not before:
-            _add(self.free, name, skills)
-        elif before and not slots:
-            _remove(self.free, name, skills)
+            self._load_by_agent[name] = (len(agent.held), agent.slots)
+            for skill in () if before else (EVERYBODY, *skills):
+                self.free.setdefault(skill, Queue())
+            self._place(name, skills)
+        elif before:
+            del self._load_by_agent[name]
+            for skill in (EVERYBODY, *skills):
+                self.free[skill].drop(name)
+                if not self.free[skill]:
+                    del self.free[skill]
+
+    def _degree(self, name: str, more: int = 0) -> int:
+        held, slots = self._load_by_agent[name]
+        return degree(held, slots, self._awaited.of(name) + more)
+
+    def _place(self, name: str, skills: tuple[str, ...] | None = None, *, last: bool = False) -> None:
+        """In all queues that an agent with a free slot stands in."""
+        if name not in self._load_by_agent:
+            return
+        number = self._degree(name)
+        for skill in (EVERYBODY, *(self._skills_by_agent[name] if skills is None else skills)):
+            self.free[skill].put(name, number, last=last)
 
 
 @dataclass
@@ -151,14 +204,6 @@ class Sizes:
     def of(self, name: str) -> float:
         """The number of an agent that is in here."""
         return self._by_agent[name]
-
-    def count(self, units: float) -> int:
-        """How many have as many or more."""
-        return len(self._sorted) - bisect_left(self._sorted, (units, ""))
-
-    def holding(self, units: float) -> list[str]:
-        """Who has as many or more."""
-        return [name for _, name in self._sorted[bisect_left(self._sorted, (units, "")) :]]
 
     def descending(self) -> Iterator[tuple[float, str]]:
         """All of them, the most first."""

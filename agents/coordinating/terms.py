@@ -47,6 +47,8 @@ class Terms(NamedTuple):
     max_capacity: float = agents.MAX_CAPACITY
     lease_seconds_min: float = agents.LEASE_SECONDS_MIN
     lease_seconds_max: float = agents.LEASE_SECONDS_MAX
+    tasks_open_max: int = 100_000
+    """How many tasks of a tenant may be open: each takes some memory of the coordinator, and of what is saved of that."""
     weights: Weights | None = None
     """Of what a score is made; None: the usual ones."""
 

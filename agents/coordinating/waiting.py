@@ -114,6 +114,10 @@ class Waiting:
         if not line.ready and not line.resting and not line.later:
             del self.lines[key]
 
+    def line_of(self, task_id: str) -> Line:
+        """The line of a task that waits."""
+        return self.lines[self._key_by_task[task_id]]
+
     def due(self, at: float) -> list[str]:
         """The tasks that rest no more by `at`: their pause is over, or they may begin."""
         if not self._pauses or self._pauses[0][0] > at:

@@ -70,6 +70,8 @@ class Book(Struct, kw_only=True):
     eligible: tuple[str, ...]
     candidates: dict[str, Candidate] | None = None
     doers: tuple[Doer, ...] = ()
+    passed_over: bool | None = None
+    """Whether others could have been called too; None where that is not known."""
     answers: dict[str, Answer] = field(default_factory=dict)
     outcome: Outcome = Outcome.OPEN
     reason: str = ""
@@ -219,6 +221,7 @@ def _opened(story: Story, event: BookOpened, record: Recorded, command: Command[
     )
     if isinstance(command, OpenBook):
         book.candidates, book.doers = {one.agent_id: one for one in command.candidates}, command.doers
+        book.passed_over = command.passed_over
     return book
 
 

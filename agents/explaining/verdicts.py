@@ -206,11 +206,13 @@ def _not_called(story: Story, facts: Facts, book: Book, agent: AgentFacts) -> _F
     )
     if found := _unfit(story, offered, doers, LASTING):
         return found
-    # Whoever was active, able and free was called, up to so many: what is left is that it was not free, or came after those.
-    called = len(candidates or book.eligible)
-    if not are_all_that_may_be_called(called, story.asked.capabilities, story.asked.skills):
+    # What is left is that it was not free, where all were called who were; or that it was not its turn.
+    passed_over, called = book.passed_over, len(candidates or book.eligible)
+    if passed_over is None:
+        passed_over = are_all_that_may_be_called(called, story.asked.capabilities, story.asked.skills)
+    if not passed_over:
         return _Found(
             VerdictReason.SLOTS_FULL,
             f"had no free slot ({then.slots} in all) or units when round {book.round} was opened",
         )
-    return _Found(VerdictReason.OTHERS_LESS_LOADED, f"{len(book.eligible)} others were called, who held fewer tasks")
+    return _Found(VerdictReason.OTHERS_LESS_LOADED, f"{len(book.eligible)} others were called, who were less taken")

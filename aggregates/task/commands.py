@@ -117,12 +117,16 @@ class FailDependent(Command[None], frozen=True, kw_only=True):
 
 
 class OpenBook(Command[None], frozen=True, kw_only=True):
-    """Calls for proposals. Sent by the coordinator alone; who of the candidates is eligible is computed here."""
+    """Calls for proposals. Sent by the coordinator alone; who of the candidates is eligible is computed here.
+
+    `passed_over` says whether others could have been called too, whose turn it was not; None in records from before it was said.
+    """
 
     task_id: House[TaskId]
     round: House[Round]
     candidates: House[tuple[Candidate, ...]]
     doers: House[tuple[Doer, ...]] = ()
+    passed_over: House[bool | None] = None
 
 
 class NoteStall(Command[None], frozen=True, kw_only=True):

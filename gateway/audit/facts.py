@@ -9,8 +9,9 @@ from typing import Any
 
 import msgspec
 
-from agents.coordinating.calls import are_all_that_may_be_called, distance
+from agents.coordinating.calls import are_all_that_may_be_called, called_min, distance
 from agents.coordinating.open_tasks import ENDED_MAX, SKILLS_MAX
+from agents.coordinating.turns import degree
 from aggregates import qubo_problem as problems
 from aggregates import task as tasks
 from aggregates.agent import ClearAgent, LoseAgent, SuspectAgent
@@ -246,10 +247,18 @@ class Facts:
         }
         called = {candidate.agent_id for candidate in command.candidates}
         left_out = sorted(free.keys() - called)
-        if are_all_that_may_be_called(len(called), task.capabilities, task.skills):
-            # The least loaded are called where there are too many: nobody who is left out may be less loaded than one who is called.
-            busiest = max((candidate.running for candidate in command.candidates), default=0)
-            left_out = [name for name in left_out if free[name].running < busiest]
+        if command.passed_over is not None:
+            self._check("passed_over", command.passed_over, bool(left_out))
+        if command.passed_over is None:
+            if are_all_that_may_be_called(len(called), task.capabilities, task.skills):
+                # The least loaded were called where there were too many: nobody who is left out may be less loaded than one who is called.
+                busiest = max((candidate.running for candidate in command.candidates), default=0)
+                left_out = [name for name in left_out if free[name].running < busiest]
+        elif command.passed_over and len(called) >= called_min(task.capabilities, task.skills):
+            # Some are called, more or less by how much waits: nobody who is left out may be less taken than one who is called.
+            taken = {name: degree(one.running, one.profile.slots, books.awaited(name)) for name, one in free.items()}
+            most = max((taken[name] for name in called if name in taken), default=0)
+            left_out = [name for name in left_out if taken[name] < most]
         self._check("candidates left out", [], left_out)
 
     def _stall(self, command: NoteStall, books: Books) -> None:

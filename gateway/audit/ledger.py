@@ -7,6 +7,7 @@ All decisions of a step were made upon what stood before its first one, so the b
 from collections import OrderedDict
 from typing import Any, NamedTuple
 
+from agents.coordinating.turns import Awaited
 from aggregates import agent as agents
 from aggregates.agent import (
     Agent,
@@ -24,6 +25,7 @@ from aggregates.task import (
     BidRefused,
     BidWithdrawn,
     BookOpened,
+    BookVoided,
     LeaseExpired,
     TaskAwarded,
     TaskCancelled,
@@ -120,6 +122,7 @@ class Work:
         "answered",
         "assignee",
         "bidding_seconds",
+        "called",
         "confidence",
         "eta_seconds",
         "is_begun",
@@ -131,6 +134,8 @@ class Work:
         self.bidding_seconds = bidding_seconds
         self.units = units
         self.opened_at = 0.0
+        self.called: tuple[str, ...] = ()
+        """By the book that is open."""
         self.answered: set[str] = set()
         self.assignee = ""
         self.eta_seconds = 0.0
@@ -150,6 +155,9 @@ class Books:
         self._step: StepKey | None = None
         self._before: dict[str, Standing | None] = {}
         """How the agents stood that the step under way has changed."""
+        self._awaited = Awaited()
+        self._closed: list[tuple[str, ...]] = []
+        """Whom the books called that the step under way has ended."""
 
     # ---- looking
 
@@ -159,6 +167,9 @@ class Books:
         if step != self._step:
             self._step = step
             self._before.clear()
+            for called in self._closed:
+                self._awaited.drop(called)
+            self._closed.clear()
 
     def standing(self, agent_id: str) -> Standing | None:
         """How an agent stood before the step under way; None where there was none."""
@@ -166,6 +177,10 @@ class Books:
             return self._before[agent_id]
         account = self.accounts.get(agent_id)
         return account.standing() if account is not None else None
+
+    def awaited(self, agent_id: str) -> int:
+        """What an agent awaited of the books that were open before the step under way, and of those that it has opened so far."""
+        return self._awaited.of(agent_id)
 
     def now(self, agent_id: str) -> Standing | None:
         """How an agent stands after the records so far."""
@@ -281,12 +296,16 @@ class Books:
         match event:
             case BookOpened():
                 work.opened_at = event.closes_at - work.bidding_seconds
-                work.answered = set()
+                work.answered, work.called = set(), event.eligible
+                self._awaited.add(event.eligible)
+            case BookVoided():
+                self._close(work)
             case BidPlaced():
                 self._count_answer(position, event, work, at)
             case BidRefused() | BidWithdrawn():
                 work.answered.add(event.agent_id)
             case TaskAwarded():
+                self._close(work)
                 work.assignee, work.eta_seconds = event.agent_id, event.eta_seconds
                 work.confidence, work.is_begun = event.stated_confidence, False
                 if (account := self._touch(event.agent_id, position)) is not None:
@@ -299,8 +318,15 @@ class Books:
             case TaskCompleted():
                 self._complete(position, event, work, at)
             case TaskFailed() | TaskCancelled() | TaskExpired() | TaskDeadLettered():
+                self._close(work)
                 self._release(position, event.task_id, work)
                 del self.work[event.task_id]
+
+    def _close(self, work: Work) -> None:
+        """Its book has ended, where one was open: for what follows from the step after this one."""
+        if work.called:
+            self._closed.append(work.called)
+            work.called = ()
 
     def _count_answer(self, position: int, event: BidPlaced, work: Work, at: float) -> None:
         """Only the first answer to a call counts."""

@@ -1,24 +1,34 @@
 """Calls for proposals: a long queue is passed over quickly, and nobody is called who would not have been."""
 
 import random
+from collections import Counter
 from collections.abc import Iterable, Sequence
+from fractions import Fraction
+from typing import Any
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from agents.coordinating import calls, entries
 from agents.coordinating.entries import AgentEntry, TaskEntry
-from agents.coordinating.open_tasks import OpenTasks
+from agents.coordinating.membership import AGENTS_MAX
+from agents.coordinating.open_tasks import OpenTasks, remember
+from agents.coordinating.supply import Supply
+from agents.coordinating.turns import Awaited, Round, Walk, degree
 from aggregates import agent as agents
 from aggregates import task as tasks
-from aggregates.task import AwardTask, Doer, NoteStall, OpenBook, Stage, TaskType
+from aggregates.task import AwardTask, BookOpened, Doer, NoteStall, OpenBook, Stage, TaskType
 from aggregates.values.capacity import fits
 from aggregates.values.skill_terms import SkillNeed, SkillOffer, serve
 from aggregates.values.skills import missing
+from runtime.records import Meta, Recorded
+from tests.examples import event_by_type
 
 AT = 10.0
+META = Meta(id="m", cause="", correlation="m", tenant="acme", principal="test", at=AT)
 SKILLS = ("cutting", "drawing", "writing")
 
 
@@ -68,7 +78,7 @@ def crowd(chance: random.Random) -> OpenTasks:
         if chance.random() < 0.1:
             eligible = tuple(one.agent_id for one in memory.agents.values() if not missing(skills, one.capabilities))
             memory.tasks[name] = task(name, number, skills, Stage.BIDDING, eligible)
-            memory.books.append(name)
+            memory.books[name] = None
         else:
             memory.tasks[name] = task(name, number, skills, Stage.SUBMITTED, ())
             if chance.random() < 0.2:
@@ -78,9 +88,9 @@ def crowd(chance: random.Random) -> OpenTasks:
 
 
 def plain_openings(memory: OpenTasks, at: float) -> list[str]:
-    """The slow twin: asks of each waiting task anew whether those whom it would call have a slot left."""
-    free = sorted((one for one in memory.agents.values() if one.free), key=lambda one: (len(one.held), one.agent_id))
-    called = [set(memory.tasks[name].eligible) for name in memory.books]
+    """The slow twin: asks of each waiting task anew whether those whom it would call, which is all, have a slot left."""
+    free = [one for one in memory.agents.values() if one.free]
+    called = [sorted(memory.tasks[name].eligible) for name in memory.books]
     opened: list[str] = []
     for waiting in sorted(memory.tasks.values(), key=lambda one: (-one.priority, one.place)):
         if waiting.stage is not Stage.SUBMITTED:
@@ -88,14 +98,12 @@ def plain_openings(memory: OpenTasks, at: float) -> list[str]:
         doers = {doer.agent_id for doer in waiting.doers}
         able = [one for one in free if not missing(waiting.capabilities, one.capabilities)]
         units = waiting.units
-        fitting = [one for one in able if fits(units, one.max_capacity, one.used) and one.agent_id not in doers]
-        chosen = fitting[: calls.CANDIDATES_MAX]
-        names = {one.agent_id for one in chosen}
-        rivals = sum(bool(names & others) for others in called)
-        room = len(called) < sum(one.free for one in free) and len(opened) < calls.OPENINGS_MAX
+        chosen = [one for one in able if fits(units, one.max_capacity, one.used) and one.agent_id not in doers]
+        awaited = sum(Fraction(1, len(names)) for one in chosen for names in called if one.agent_id in names)
+        places = len(called) < sum(one.free for one in free) and len(opened) < calls.OPENINGS_MAX
         takes = [min(one.free, int(one.room / units + 1e-9)) if units else one.free for one in chosen]
-        if room and waiting.retry_at <= at and rivals < sum(takes):
-            called.append(names)
+        if places and waiting.retry_at <= at and sum(takes) - awaited >= 1:
+            called.append([one.agent_id for one in chosen])
             opened.append(tasks.stream(waiting.task_id))
     return opened
 
@@ -111,10 +119,10 @@ def test_a_queue_behind_taken_slots_is_looked_at_once(waiting: int, monkeypatch:
     memory = OpenTasks(agents={"a": agent("a", ("cutting",), 8), "b": agent("b", ("drawing",), 1)})
     for number in range(8):
         memory.tasks[f"b{number}"] = task(f"b{number}", number, ("cutting",), Stage.BIDDING, ("a",))
-        memory.books.append(f"b{number}")
+        memory.books[f"b{number}"] = None
     for number in range(waiting):
         memory.tasks[f"w{number}"] = task(f"w{number}", number, ("cutting",), Stage.SUBMITTED, ())
-    looks = count(monkeypatch, "_chosen")
+    looks = walks(monkeypatch)
     assert calls.openings(memory, AT) == []
     assert len(looks) == 1
 
@@ -125,20 +133,88 @@ def test_tasks_that_no_free_agent_could_do_are_not_looked_at_at_all(monkeypatch:
     for number in range(1000):
         needs = (SKILLS[:2], SKILLS[:1], SKILLS)[number % 3]
         memory.tasks[f"w{number}"] = task(f"w{number}", number, needs, Stage.SUBMITTED, ())
-    looks = count(monkeypatch, "_chosen")
+    looks = walks(monkeypatch)
     assert calls.openings(memory, AT) == []
     assert looks == []
 
 
-def test_lines_that_come_to_the_same_agents_are_compared_with_the_books_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    memory = OpenTasks(agents={"a": agent("a", SKILLS, 1), "b": agent("b", ("painting",), 5)})
-    memory.tasks["book"] = task("book", 0, (), Stage.BIDDING, ("a",))
-    memory.books.append("book")
-    for number, needs in enumerate([SKILLS[:1], SKILLS[1:2], SKILLS[2:], SKILLS]):
-        memory.tasks[f"w{number}"] = task(f"w{number}", number, needs, Stage.SUBMITTED, ())
-    looks = count(monkeypatch, "_has_room")
-    assert calls.openings(memory, AT) == []
-    assert len(looks) == 1
+def crowded(agents_: int, tasks_: int, slots: int = 1) -> OpenTasks:
+    """So many free agents of one skill, and so many tasks that need it."""
+    memory = OpenTasks()
+    for name in (f"a{number:05}" for number in range(agents_)):
+        memory.agents[name] = agent(name, ("cutting",), slots)
+    for number in range(tasks_):
+        memory.tasks[f"t{number:05}"] = task(f"t{number:05}", number, ("cutting",), Stage.SUBMITTED, ())
+        memory.tasks[f"t{number:05}"].retry_at = 0.0
+    return memory
+
+
+def open_all(memory: OpenTasks) -> list[OpenBook]:
+    """Opens books, step by step, until no more can be."""
+    opened: list[OpenBook] = []
+    while found := calls.openings(memory, AT):
+        for _, call in found:
+            eligible = tuple(one.agent_id for one in call.candidates)
+            event: BookOpened = replace(event_by_type[BookOpened], task_id=call.task_id, round=1, eligible=eligible)
+            remember(memory, Recorded(position=2, stream="s", version=1, kind="k", event=event, meta=META))
+            opened.append(call)
+    return opened
+
+
+def test_books_for_alike_tasks_call_different_agents_and_as_many_are_open_as_there_are_slots() -> None:
+    opened = open_all(crowded(agents_=1000, tasks_=1500))
+    assert len(opened) == 1000
+    assert {len(call.candidates) for call in opened} == {calls.CALLED_MIN}
+    times = Counter(one.agent_id for call in opened for one in call.candidates)
+    assert (len(times), min(times.values()), max(times.values())) == (1000, 8, 8)
+    assert {call.passed_over for call in opened} == {True}
+
+
+def test_the_more_tasks_wait_the_fewer_agents_each_calls() -> None:
+    def called(waiting: int) -> int:
+        (_, first), *_ = calls.openings(crowded(agents_=300, tasks_=waiting, slots=9), AT)
+        return len(first.candidates)
+
+    assert [called(waiting) for waiting in (1, 40, 300, 2000)] == [min(300, calls.CANDIDATES_MAX), 102, 13, 8]
+    ((_, lonely),) = calls.openings(crowded(agents_=3, tasks_=1), AT)
+    assert (len(lonely.candidates), lonely.passed_over) == (3, False)
+
+
+@given(st.integers(0, 2**32))
+def test_nobody_is_passed_over_who_is_less_taken_than_one_who_is_called(seed: int) -> None:
+    chance = random.Random(seed)
+    memory = crowded(agents_=chance.randrange(9, 40), tasks_=chance.randrange(1, 60), slots=3)
+    for entry in memory.agents.values():
+        entry.slots, entry.held = chance.randrange(1, 5), ["t"] * chance.randrange(5)
+    awaited = Awaited()
+    for call in open_all(memory):
+        names = {one.agent_id for one in call.candidates}
+        taken = {
+            name: degree(len(one.held), one.slots, awaited.of(name)) for name, one in memory.agents.items() if one.free
+        }
+        most = max(taken[name] for name in names)
+        left = [name for name in taken if name not in names]
+        assert all(taken[name] >= most for name in left)
+        assert bool(left) == call.passed_over
+        awaited.add(sorted(names))
+
+
+@pytest.mark.parametrize("agents_", [1_000, AGENTS_MAX])
+def test_a_step_of_calls_looks_at_no_more_agents_than_it_calls(agents_: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = crowded(agents_=agents_, tasks_=2_000)
+    memory.supply, memory.waiting  # noqa: B018 - made before anything is counted
+    looked: list[str] = []
+    look = Round.degree
+
+    def counted(self: Round, name: str) -> int:
+        looked.append(name)
+        return look(self, name)
+
+    monkeypatch.setattr(Round, "degree", counted)
+    found = calls.openings(memory, AT)
+    assert len(found) == calls.OPENINGS_MAX
+    assert len(set(looked)) == calls.OPENINGS_MAX * calls.CALLED_MIN + 1  # and one who is passed over
+    assert len(looked) < 4 * len(set(looked))
 
 
 LONG = tuple(f"{number:02}{'x' * 62}" for number in range(64))
@@ -182,7 +258,7 @@ def test_a_long_queue_of_what_nobody_has_room_for_is_passed_over_and_a_smaller_t
         memory.tasks[f"w{number}"].units = (60.5, 61.25, 99.0, 1000.0)[number % 4]
     memory.tasks["small"] = task("small", 9999, ("cutting",), Stage.SUBMITTED, ())
     memory.tasks["small"].units = 60.0
-    looks = count(monkeypatch, "_chosen")
+    looks = walks(monkeypatch)
     assert [stream for stream, _ in calls.openings(memory, AT)] == ["task-small"]
     assert len(looks) == 1
 
@@ -273,14 +349,14 @@ def test_only_who_is_in_the_region_is_called_and_whoever_has_the_skills_elsewher
     assert [stream for stream, _ in calls.openings(memory, AT)] == ["task-here", "task-there"]
 
 
-def count(monkeypatch: pytest.MonkeyPatch, name: str) -> list[object]:
-    """A list that grows with each call of this function of `calls`."""
-    function = getattr(calls, name)
-    called: list[object] = []
+def walks(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """A list that grows with each line and size for which agents are looked for."""
+    walk = Supply.walk
+    walked: list[object] = []
 
-    def counted(*arguments: object) -> object:
-        called.append(arguments)
-        return function(*arguments)
+    def counted(self: Supply, *arguments: Any) -> Walk:
+        walked.append(arguments)
+        return walk(self, *arguments)
 
-    monkeypatch.setattr(calls, name, counted)
-    return called
+    monkeypatch.setattr(Supply, "walk", counted)
+    return walked

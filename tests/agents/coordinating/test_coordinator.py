@@ -1,6 +1,7 @@
 """The contract net at work: calls, bids, awards, leases, dependencies, and what a restart leaves of them."""
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -481,7 +482,7 @@ async def test_nothing_is_looked_for_where_nothing_could_have_come_of_it(
 ) -> None:
     looks: list[float] = []
 
-    def counted(memory: OpenTasks, at: float, aging: Aging) -> list[calls.Decision]:
+    def counted(memory: OpenTasks, at: float, aging: Aging) -> Sequence[calls.Decision]:
         looks.append(at)
         return calls.openings(memory, at, aging)
 

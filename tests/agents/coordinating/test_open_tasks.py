@@ -126,6 +126,15 @@ def test_who_found_all_busy_is_ready_when_a_slot_is_free() -> None:
     assert resting(told([one, *won, SUBMITTED, OPENED, VOIDED, replace(COMPLETED, task_id="t2")]))
 
 
+def test_who_found_those_busy_whom_it_called_is_called_for_at_once_where_others_are_free() -> None:
+    two = [replace(REGISTERED, slots=1), replace(REGISTERED, agent_id="bob", slots=1)]
+    won = [replace(SUBMITTED, task_id="t2"), replace(OPENED, task_id="t2"), replace(AWARDED, task_id="t2")]
+    full, other = Ranked(agent_id="ann", lost="slots_full"), Ranked(agent_id="bob", lost="bid_expired")
+    for ranking, rests in (((full,), False), ((full, other), True), ((), True)):
+        memory = told([*two, *won, SUBMITTED, OPENED, replace(VOIDED, ranking=ranking)])
+        assert resting(memory) is rests
+
+
 def test_who_found_no_room_is_ready_when_as_many_units_are_free_and_no_sooner() -> None:
     held = [
         event
@@ -163,11 +172,18 @@ def test_the_indexes_are_what_they_would_be_if_they_were_made_anew(seed: int) ->
     chance, memory = random.Random(seed), OpenTasks()
     for number in range(60):
         told([some_event(chance, memory, number)], memory, number / 4, number + 1)
-        assert vars(memory.supply) == vars(Supply(memory.agents.values()))
+        books = (memory.tasks[name].eligible for name in memory.books)
+        assert contents(memory.supply) == contents(Supply(memory.agents.values(), books))
         anew = Waiting(memory.tasks.values())
         assert vars(memory.waiting) | {"lines": 0} == vars(anew) | {"lines": 0}
         lines = [{key: vars(line) for key, line in one.lines.items()} for one in (memory.waiting, anew)]
         assert lines[0] == lines[1]
+
+
+def contents(supply: Supply) -> dict[str, Any]:
+    """All that it knows, but for the order in which those were called who are equally taken."""
+    queues = {skill: sorted(queue) for skill, queue in supply.free.items()}
+    return vars(supply) | {"free": queues, "_awaited": vars(supply._awaited)}
 
 
 def some_event(chance: random.Random, memory: OpenTasks, number: int) -> Event:

@@ -176,6 +176,13 @@ def test_where_as_many_were_called_as_may_be_the_others_were_more_loaded(most: i
     assert reason(story, agent("a007"), then={"a007": then}) == "awaited"
 
 
+@pytest.mark.parametrize("passed_over, expected", [(True, "others_less_loaded"), (False, "slots_full")])
+def test_whether_others_could_have_been_called_too_tells_why_one_was_not(passed_over: bool, expected: str) -> None:
+    story = told(SUBMITTED, OPENED, by=replace(call("ann", "bob"), passed_over=passed_over))
+    then = agents.Agent(stage=agents.Stage.ACTIVE, capabilities=("cutting",), slots=1, max_capacity=9.0)
+    assert reason(story, agent("zoe"), then={"zoe": then}) == expected
+
+
 def test_a_loser_is_told_by_whom_and_in_which_terms_and_equal_scores_by_what_they_were_told_apart() -> None:
     bids = (bid("ann", price=2.0), bid("bob"), bid("cat", eta_seconds=5.0), bid("dan", expires_at=AT - 1))
     story = told(SUBMITTED, replace(OPENED, eligible=("ann", "bob", "cat", "dan")), *bids, awarded(*bids))

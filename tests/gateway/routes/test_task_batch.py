@@ -4,7 +4,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,7 +13,7 @@ from gateway.audit.look_ups import LookUps
 from gateway.routes.task_batch import TASKS_MAX
 from gateway.storage.journal_file import JournalFile, open_journal
 from runtime.replay import Replay
-from tests.gateway.clients import BID, TASK, Client, recorded
+from tests.gateway.clients import BID, TASK, Client, open_client, recorded, settings_of
 
 PATH = "/v1/tasks:batch"
 
@@ -95,16 +94,15 @@ async def test_all_that_is_wrong_with_any_is_told_at_once_by_its_place_and_nothi
     assert (await admin.get("/v1/tasks"))["tasks"] == []
 
 
-async def test_a_thousand_are_taken_in_one_call_and_none_where_there_is_not_room_for_all(
-    admin: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    chain = [task(f"t{number}", dependencies=[f"t{number - 1}"] if number else []) for number in range(TASKS_MAX)]
-    assert (await admin.ask("POST", PATH, {"tasks": chain[::-1]})).status_code == 202
-    status = await admin.get("/v1/status")
-    assert (status["tasks"]["blocked"], sum(status["tasks"].values())) == (TASKS_MAX - 1, TASKS_MAX)
-    monkeypatch.setattr("agents.coordinating.submissions.TASKS_OPEN_MAX", TASKS_MAX + 1)
-    assert (await admin.ask("POST", PATH, {"tasks": [task(), task()]})).status_code == 503
-    assert (await admin.ask("POST", PATH, {"tasks": [task()]})).status_code == 202
+async def test_a_thousand_are_taken_in_one_call_and_none_where_there_is_not_room_for_all(tmp_path: Path) -> None:
+    async with open_client(settings_of(tmp_path, tasks_open_max=TASKS_MAX + 1)) as admin:
+        chain = [task(f"t{number}", dependencies=[f"t{number - 1}"] if number else []) for number in range(TASKS_MAX)]
+        assert (await admin.ask("POST", PATH, {"tasks": chain[::-1]})).status_code == 202
+        status = await admin.get("/v1/status")
+        assert (status["tasks"]["blocked"], sum(status["tasks"].values())) == (TASKS_MAX - 1, TASKS_MAX)
+        assert (await admin.ask("POST", PATH, {"tasks": [task(), task()]})).status_code == 503
+        assert (await admin.ask("POST", PATH, {"tasks": [task()]})).status_code == 202
+        assert (await admin.ask("POST", "/v1/tasks", TASK)).status_code == 503
 
 
 needs = st.dictionaries(st.integers(0, 7), st.lists(st.integers(0, 7), max_size=3), max_size=8)
