@@ -216,6 +216,8 @@ class Tasks(Projection[Any]):
                 "priority": event.priority,
                 "dependencies": "[]",
                 "independent_of": "[]",
+                "dependency_policy": task.DependencyPolicy.FAIL.value,
+                "unmet": "[]",
                 "waiting": 0,
                 "budget_seconds": event.budget_seconds,
                 "bidding_seconds": event.bidding_seconds,

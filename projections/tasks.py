@@ -11,6 +11,7 @@ from aggregates.task import (
     BookOpened,
     BookVoided,
     DependencyMet,
+    DependencyUnmet,
     LateReported,
     LeaseExpired,
     Stage,
@@ -51,6 +52,8 @@ tasks = schema.table(
     whole("priority"),
     document("dependencies"),
     document("independent_of"),
+    text("dependency_policy"),
+    document("unmet"),
     whole("waiting"),
     number("budget_seconds"),
     number("bidding_seconds"),
@@ -90,10 +93,10 @@ tasks = schema.table(
     also("assigned_agent", "agent_id"),
     paged_by=("stage", "agent_id", "priority"),
 )
-"""`waiting` counts the dependencies that are not complete. `agent_id` and `token` tell who holds the task, or held it when it
-ended. Its place in line counts from `waits_since`, when it was submitted or offered again as a dead letter, or from `not_before` where
-that is later. `reason` says why it last
-ended, failed, found no winner or nobody to call; `award_reason` and `ranking` why the holder won."""
+"""`waiting` counts the dependencies that are not complete, but for the `unmet`, which ended without a result. `agent_id` and `token`
+tell who holds the task, or held it when it ended. Its place in line counts from `waits_since`, when it was submitted or offered again as
+a dead letter, or from `not_before` where that is later. `reason` says why it last ended, failed, found no winner or nobody to call;
+`award_reason` and `ranking` why the holder won."""
 
 TABLES: tuple[Table, ...] = (tasks,)
 
@@ -115,6 +118,11 @@ def apply(recorded: Recorded) -> Sequence[Change]:
         case DependencyMet():
             where = _key(recorded, event.task_id)
             return [Add(table=tasks, values={"waiting": -1}, where=where), _changed(recorded, event.task_id)]
+        case DependencyUnmet():
+            return [
+                Add(table=tasks, values={"waiting": -1}, where=_key(recorded, event.task_id)),
+                _changed(recorded, event.task_id, unmet=encoded(event.unmet)),
+            ]
         case TaskUnblocked():
             return [_changed(recorded, event.task_id, stage=Stage.SUBMITTED.value, unblocked_at=at)]
         case BookOpened():
@@ -172,6 +180,8 @@ def _submitted(recorded: Recorded, event: TaskSubmitted) -> Change:
         "priority": event.priority,
         "dependencies": encoded(event.dependencies),
         "independent_of": encoded(event.independent_of),
+        "dependency_policy": event.dependency_policy.value,
+        "unmet": encoded(event.unmet),
         "waiting": len(event.waiting_for),
         "budget_seconds": event.budget_seconds,
         "bidding_seconds": event.bidding_seconds,

@@ -424,6 +424,7 @@ EVENTS = (
         units=2.0,
     ),
     task.DependencyMet(task_id="t1", dependency="t0"),
+    task.DependencyUnmet(task_id="t1", dependency="t0", stage=Stage.CANCELLED, unmet=("t0",)),
     task.TaskUnblocked(task_id="t1"),
     task.BookOpened(
         task_id="t1",

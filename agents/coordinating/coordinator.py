@@ -74,6 +74,7 @@ from aggregates.task import (
     CheckLease,
     CompleteTask,
     DependencyMet,
+    DependencyUnmet,
     FailTask,
     PlaceBid,
     RefuseBid,
@@ -351,7 +352,13 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
                 complete = task is not None and task.round == event.round and self.memory.complete(task)
                 return [award(self.memory, task, self.terms.weights)] if task is not None and complete else []
             case (
-                DependencyMet() | TaskCompleted() | TaskFailed() | TaskCancelled() | TaskExpired() | TaskDeadLettered()
+                DependencyMet()
+                | DependencyUnmet()
+                | TaskCompleted()
+                | TaskFailed()
+                | TaskCancelled()
+                | TaskExpired()
+                | TaskDeadLettered()
             ):
                 return tell_dependents(self.memory, recorded.position)
         return []

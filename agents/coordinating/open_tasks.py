@@ -36,6 +36,7 @@ from aggregates.task import (
     BookOpened,
     BookVoided,
     DependencyMet,
+    DependencyUnmet,
     Doer,
     LateReported,
     LeaseExpired,
@@ -75,6 +76,7 @@ QUIET = (
     TaskStarted,
     TaskStalled,
     DependencyMet,
+    DependencyUnmet,
 )
 """After these no book can be opened that could not be opened before."""
 
@@ -332,7 +334,7 @@ def _amend(memory: OpenTasks, task: TaskEntry, event: TaskAmended, at: float) ->
 
 def _note_doer(memory: OpenTasks, task: TaskEntry, dependency: str) -> None:
     ended = memory.ended.get(dependency)
-    if ended is not None and dependency in task.independent_of:
+    if ended is not None and ended.stage is Stage.COMPLETED and dependency in task.independent_of:
         task.doers.append(Doer(task_id=dependency, agent_id=ended.agent_id, position=ended.position))
 
 
@@ -351,6 +353,9 @@ def _change_task(memory: OpenTasks, task: TaskEntry, event: Any, recorded: Recor
             task.waiting_for = tuple(name for name in task.waiting_for if name != event.dependency)
             _drop_dependent(memory, event.dependency, task.task_id, recorded.position)
             _note_doer(memory, task, event.dependency)
+        case DependencyUnmet():
+            task.waiting_for = tuple(name for name in task.waiting_for if name != event.dependency)
+            _drop_dependent(memory, event.dependency, task.task_id, recorded.position)
         case TaskUnblocked() | TaskReopened():
             task.stage = Stage.SUBMITTED
             memory.waiting.update(task)

@@ -18,6 +18,7 @@ from aggregates.task import (
     BookVoided,
     Candidate,
     DependencyMet,
+    DependencyUnmet,
     Doer,
     LeaseExpired,
     OpenBook,
@@ -150,7 +151,7 @@ def _submitted(event: TaskSubmitted, record: Recorded) -> Story:
 def _goes_on(story: Story, record: Recorded, command: Command[Any] | None) -> None:
     event, at = record.event, record.meta.at
     match event:
-        case DependencyMet():
+        case DependencyMet() | DependencyUnmet():
             story.waiting_for = tuple(name for name in story.waiting_for if name != event.dependency)
         case TaskUnblocked():
             _ready(story, at)

@@ -49,6 +49,7 @@ from aggregates.task.events import (
     BookOpened,
     BookVoided,
     DependencyMet,
+    DependencyUnmet,
     LateReported,
     LeaseExpired,
     TaskAmended,
@@ -86,6 +87,7 @@ from aggregates.task.state import (
 from aggregates.task.submission import (
     asked_digest,
     documents_fit,
+    fail_dependent,
     skills_needed,
     submission_faults,
     submit,
@@ -105,6 +107,7 @@ from aggregates.task.terms import (
     BiddingSeconds,
     Candidate,
     DependencyFact,
+    DependencyPolicy,
     Doer,
     LeaseStanding,
     Links,
@@ -148,6 +151,8 @@ __all__ = [
     "CompleteTask",
     "DependencyFact",
     "DependencyMet",
+    "DependencyPolicy",
+    "DependencyUnmet",
     "Doer",
     "EndOverrun",
     "ExpireLease",
@@ -253,11 +258,8 @@ def decide(task: Task, command: TaskCommand) -> Sequence[TaskEvent]:
             return fail(task, command, command.reason or "failed")
         case UnblockTask():
             return unblock(task, command)
-        case FailDependent() if stage is Stage.BLOCKED and command.dependency in task.waiting_for:
-            reason = f"dependency_failed: {command.dependency} is {command.stage.value}"
-            return [TaskFailed(task_id=command.task_id, agent_id="", token=0, reason=reason, final=True)]
         case FailDependent():
-            return []
+            return fail_dependent(task, command)
         case NoteStall():
             return note_stall(task, command) if stage is Stage.SUBMITTED else []
         case NoteLateReport():

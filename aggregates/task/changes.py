@@ -98,7 +98,7 @@ def _requeue_faults(task: Task, command: RequeueTask, deadline: float | None) ->
     found = [FieldFault("/deadline", fault.code, f"{fault.detail}; give a new one") for fault in window]
     if (command.attempts or 0) > command.attempts_allowed:
         found.append(FieldFault("/attempts", "attempts_too_many", f"{command.attempts_allowed} is the most"))
-    if unclear := missing(task.independent_of, [doer.task_id for doer in command.doers]):
+    if unclear := missing(task.independent_of, [*(doer.task_id for doer in command.doers), *task.unmet]):
         text = f"it is not at hand any more who did {', '.join(unclear)}"
         found.append(FieldFault("", "independence_unclear", text))
     return found

@@ -13,6 +13,7 @@ from aggregates.task.terms import (
     BiddingSeconds,
     Candidate,
     DependencyFact,
+    DependencyPolicy,
     Doer,
     LeaseStanding,
     Links,
@@ -42,7 +43,8 @@ class SubmitTask(Command[TaskAccepted], frozen=True, kw_only=True):
 
     `skills` asks for some in a version or with attributes, and their names are needed as those in `capabilities` are; with
     `regions`, only an agent in one of these may do it. `award_policy` says by what its bids are ordered first. Nobody
-    is called for it before `not_before`. Its `queue` is that of its type where none is named.
+    is called for it before `not_before`. Its `queue` is that of its type where none is named. `dependency_policy` says what becomes of
+    it when a dependency ends without a result.
     `independent_of` names dependencies whose doers may not do this task. Budget and attempts are as much as the node allows where none
     are asked for, and its book is open for `BIDDING_SECONDS`. With a `data_subject`, description, payload, result and reasons are that
     person's data: they are encrypted, and can be erased.
@@ -76,6 +78,7 @@ class SubmitTask(Command[TaskAccepted], frozen=True, kw_only=True):
     not_before: Instant | None = None
     queue: SomeQueue = ""
     blobs: Blobs = field(default_factory=dict)
+    dependency_policy: DependencyPolicy = DependencyPolicy.FAIL
     submitted_by: House[str] = ""
     dependency_facts: House[tuple[DependencyFact, ...]] = ()
     submitted_with: House[Links] = ()

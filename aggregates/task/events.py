@@ -4,7 +4,7 @@ from typing import get_args
 
 from msgspec import field
 
-from aggregates.task.terms import Doer, StallReason, TaskType, VoidReason
+from aggregates.task.terms import DependencyPolicy, Doer, Stage, StallReason, TaskType, VoidReason
 from aggregates.values.document import Document
 from aggregates.values.ids import AgentId, TaskId
 from aggregates.values.ranking import AwardPolicy, Ranked
@@ -46,6 +46,9 @@ class TaskSubmitted(Event, frozen=True, kw_only=True):
     queue: str = ""
     """Empty: that of its type."""
     blobs: dict[str, str] = field(default_factory=dict)
+    dependency_policy: DependencyPolicy = DependencyPolicy.FAIL
+    unmet: tuple[str, ...] = ()
+    """The dependencies that had ended without a result, without which it runs."""
 
 
 class DependencyMet(Event, frozen=True, kw_only=True):
@@ -53,8 +56,17 @@ class DependencyMet(Event, frozen=True, kw_only=True):
     dependency: TaskId
 
 
+class DependencyUnmet(Event, frozen=True, kw_only=True):
+    """A dependency ended without a result, at this stage, and the task runs without it. `unmet` are all of these, this one too."""
+
+    task_id: TaskId
+    dependency: TaskId
+    stage: Stage
+    unmet: tuple[str, ...]
+
+
 class TaskUnblocked(Event, frozen=True, kw_only=True):
-    """The last dependency was met."""
+    """It waits for no dependency any more."""
 
     task_id: TaskId
 
@@ -259,6 +271,7 @@ class TaskExpired(Event, frozen=True, kw_only=True):
 TaskEvent = (
     TaskSubmitted
     | DependencyMet
+    | DependencyUnmet
     | TaskUnblocked
     | BookOpened
     | TaskStalled

@@ -15,6 +15,7 @@ from aggregates.task.events import (
     BookOpened,
     BookVoided,
     DependencyMet,
+    DependencyUnmet,
     LateReported,
     LeaseExpired,
     TaskAmended,
@@ -32,7 +33,7 @@ from aggregates.task.events import (
     TaskSubmitted,
     TaskUnblocked,
 )
-from aggregates.task.terms import OVER_BUDGET, TAKEN_MAX, Stage, TaskType
+from aggregates.task.terms import OVER_BUDGET, TAKEN_MAX, DependencyPolicy, Stage, TaskType
 from aggregates.values.ranking import AwardPolicy, Bid
 from aggregates.values.skill_terms import SkillNeed
 from runtime.records import State
@@ -60,6 +61,9 @@ class Task(State, frozen=True, kw_only=True):
     priority: int = 3
     independent_of: tuple[str, ...] = ()
     waiting_for: tuple[str, ...] = ()
+    unmet: tuple[str, ...] = ()
+    """The dependencies that ended without a result, without which it runs."""
+    dependency_policy: DependencyPolicy = DependencyPolicy.FAIL
     budget_seconds: float = 0.0
     bidding_seconds: float = 0.0
     deadline: float | None = None
@@ -109,6 +113,9 @@ def evolve(task: Task, event: TaskEvent) -> Task:
             return _submitted(event)
         case DependencyMet():
             return replace(task, waiting_for=tuple(name for name in task.waiting_for if name != event.dependency))
+        case DependencyUnmet():
+            waiting_for = tuple(name for name in task.waiting_for if name != event.dependency)
+            return replace(task, waiting_for=waiting_for, unmet=event.unmet)
         case TaskUnblocked():
             return replace(task, stage=Stage.SUBMITTED, waiting_for=())
         case BookOpened():
@@ -173,6 +180,8 @@ def _submitted(event: TaskSubmitted) -> Task:
         priority=event.priority,
         independent_of=event.independent_of,
         waiting_for=event.waiting_for,
+        unmet=event.unmet,
+        dependency_policy=event.dependency_policy,
         budget_seconds=event.budget_seconds,
         bidding_seconds=event.bidding_seconds,
         deadline=event.deadline,

@@ -3,10 +3,18 @@
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
 
-from aggregates.task.commands import SubmitTask, UnblockTask
-from aggregates.task.events import DependencyMet, TaskEvent, TaskSubmitted, TaskUnblocked
+from aggregates.task.commands import FailDependent, SubmitTask, UnblockTask
+from aggregates.task.events import (
+    DependencyMet,
+    DependencyUnmet,
+    TaskCancelled,
+    TaskEvent,
+    TaskFailed,
+    TaskSubmitted,
+    TaskUnblocked,
+)
 from aggregates.task.state import Task
-from aggregates.task.terms import BIDDING_SECONDS, ENDED, Stage, TaskType
+from aggregates.task.terms import BIDDING_SECONDS, ENDED, DependencyPolicy, Stage, TaskType
 from aggregates.values.capacity import resource_faults, units_of
 from aggregates.values.document import encoded, faults
 from aggregates.values.pointers import child
@@ -55,8 +63,9 @@ def submit(command: SubmitTask) -> Sequence[TaskEvent]:
     found = submission_faults(command)
     if found:
         raise Refused.of(found)
-    unmet = {fact.task_id for fact in command.dependency_facts if fact.stage is not Stage.COMPLETED}
-    waiting_for = sorted(unmet | set(command.submitted_with))
+    pending = {fact.task_id for fact in command.dependency_facts if fact.stage not in ENDED}
+    waiting_for = sorted(pending | set(command.submitted_with))
+    unmet = sorted({fact.task_id for fact in command.dependency_facts if _is_unmet(fact.stage)})
     return [
         TaskSubmitted(
             task_id=command.task_id,
@@ -85,6 +94,8 @@ def submit(command: SubmitTask) -> Sequence[TaskEvent]:
             not_before=command.not_before,
             queue=command.queue,
             blobs=command.blobs,
+            dependency_policy=command.dependency_policy,
+            unmet=tuple(unmet),
         )
     ]
 
@@ -115,12 +126,16 @@ def _dependency_faults(command: SubmitTask) -> Iterator[FieldFault]:
             yield FieldFault(pointer, "dependency_cycle", f"{name} → {name}")
         elif stage is Stage.UNKNOWN:
             yield FieldFault(pointer, "dependency_unknown", name)
-        elif stage in ENDED and stage is not Stage.COMPLETED:
+        elif _is_unmet(stage) and command.dependency_policy is not DependencyPolicy.RUN:
             yield FieldFault(pointer, "dependency_failed", f"{name} is {stage.value}")
     for index, name in enumerate(command.independent_of):
         if name not in command.dependencies:
             text = f"independent_of must name dependencies, since nobody knows yet who does {name}"
             yield FieldFault(f"/independent_of/{index}", "independence_unclear", text)
+
+
+def _is_unmet(stage: Stage) -> bool:
+    return stage in ENDED and stage is not Stage.COMPLETED
 
 
 def _skill_faults(command: SubmitTask) -> Iterator[FieldFault]:
@@ -163,3 +178,23 @@ def unblock(task: Task, command: UnblockTask) -> Sequence[TaskEvent]:
         return []
     met = DependencyMet(task_id=command.task_id, dependency=command.dependency)
     return [met] if len(task.waiting_for) > 1 else [met, TaskUnblocked(task_id=command.task_id)]
+
+
+def fail_dependent(task: Task, command: FailDependent) -> Sequence[TaskEvent]:
+    """A dependency has ended without a result: the task ends too, or goes on without."""
+    if command.dependency not in task.waiting_for or task.stage is not Stage.BLOCKED:
+        return []
+    reason = f"dependency_failed: {command.dependency} is {command.stage.value}"
+    match task.dependency_policy:
+        case DependencyPolicy.FAIL:
+            return [TaskFailed(task_id=command.task_id, agent_id="", token=0, reason=reason, final=True)]
+        case DependencyPolicy.SKIP:
+            return [TaskCancelled(task_id=command.task_id, reason=reason)]
+        case DependencyPolicy.RUN:
+            unmet = DependencyUnmet(
+                task_id=command.task_id,
+                dependency=command.dependency,
+                stage=command.stage,
+                unmet=tuple(sorted({*task.unmet, command.dependency})),
+            )
+            return [unmet] if len(task.waiting_for) > 1 else [unmet, TaskUnblocked(task_id=command.task_id)]

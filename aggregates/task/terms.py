@@ -74,6 +74,15 @@ HELD = (Stage.AWARDED, Stage.RUNNING)
 ENDED = (Stage.COMPLETED, Stage.FAILED, Stage.CANCELLED, Stage.EXPIRED, Stage.DEAD_LETTERED)
 """Nothing follows any more."""
 
+
+class DependencyPolicy(StrEnum):
+    """What becomes of a task when one that it depends on ends without a result: it fails, is cancelled, or runs without that input."""
+
+    FAIL = "fail"
+    SKIP = "skip"
+    RUN = "run"
+
+
 VoidReason = Literal["no_bids", "all_refused", "none_fit"]
 StallReason = Literal["skills_missing", "all_excluded", "capacity_missing", "skills_unfit", "region_missing"]
 """Nobody has the skills, or none in such a version or with such attributes, or none in the regions; or all who have them did what the task

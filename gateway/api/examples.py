@@ -182,6 +182,7 @@ BODIES: dict[str, Named] = {
             "estimated_duration": 1800,
             "deadline": "2999-12-31T04:00:00Z",
         },
+        "regardless": {"task_type": "monitoring", "dependency_policy": "run"},
         "cheapest": {"task_type": "analysis", "capabilities": ["spelling"], "award_policy": "lowest_cost"},
         "queued": {"task_type": "analysis", "capabilities": ["spelling"], "queue": "reports"},
         "least": {"task_type": "monitoring"},

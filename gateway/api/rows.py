@@ -116,6 +116,8 @@ class Task(Row, frozen=True, kw_only=True):
     priority: int
     dependencies: list[str]
     independent_of: list[str]
+    dependency_policy: task.DependencyPolicy
+    unmet: list[str]
     waiting: int
     budget_seconds: float
     bidding_seconds: float

@@ -325,7 +325,7 @@ class Facts:
         if stood is None or self._told.position - stood[0] >= ENDED_MAX:
             self.counts.unknown += 1
         else:
-            self._check("doers left out", [], [task_id])
+            self._check("doers left out", [], [task_id] if stood[1].stage is Stage.COMPLETED else [])
 
     def _award(self, command: AwardTask, books: Books) -> None:
         task = self._told.before

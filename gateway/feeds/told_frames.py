@@ -55,9 +55,9 @@ class Call(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="cal
 
 
 class Award(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="award"):
-    """The task is the agent's: report with this token. `inputs` are the results of the tasks that it depends on, by their ids;
-    what was too long for a frame is named in `inputs_left_out`. `seconds_left` counts from when the agent was heard last. Told again after
-    a welcome, it has no position."""
+    """The task is the agent's: report with this token. `inputs` are the results of the tasks that it depends on, by their ids; those that
+    have none are named in `inputs_missing`, what was too long for a frame in `inputs_left_out`. `seconds_left` counts from when the agent
+    was heard last. Told again after a welcome, it has no position."""
 
     position: int | msgspec.UnsetType = msgspec.UNSET
     task_id: str
@@ -71,6 +71,7 @@ class Award(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="aw
     payload: Document
     blobs: dict[str, Digest]
     inputs: dict[str, Any]
+    inputs_missing: list[str] | msgspec.UnsetType = msgspec.UNSET
     inputs_left_out: list[str] | msgspec.UnsetType = msgspec.UNSET
     traceparent: str | msgspec.UnsetType = msgspec.UNSET
 

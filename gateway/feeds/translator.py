@@ -94,7 +94,7 @@ class Translator:
     async def award(self, recorded: Recorded, event: TaskAwarded) -> Frame:
         """The frame that tells the winner."""
         task = await self._task(event.task_id)
-        inputs, left_out = await self._inputs(task)
+        inputs, missing, left_out = await self._inputs(task)
         frame = {
             "type": "award",
             "position": recorded.position,
@@ -109,7 +109,8 @@ class Translator:
             "blobs": task.blobs,
             "inputs": inputs,
         }
-        return frame | ({"inputs_left_out": left_out} if left_out else {}) | _traced(recorded)
+        odd = {"inputs_missing": missing, "inputs_left_out": left_out}
+        return frame | {name: names for name, names in odd.items() if names} | _traced(recorded)
 
     def call_at_hand(self, recorded: Recorded, event: BookOpened) -> Frame | None:
         """The frame of a call for a task that was submitted lately; None where that has to be read first."""
@@ -140,19 +141,23 @@ class Translator:
             "blobs": task.blobs,
         } | _traced(recorded)
 
-    async def _inputs(self, task: TaskSubmitted) -> tuple[dict[str, Any], list[str]]:
-        """The results of the dependencies, and the names of those that would have made the frame too long."""
+    async def _inputs(self, task: TaskSubmitted) -> tuple[dict[str, Any], list[str], list[str]]:
+        """The results of the dependencies, the names of those that have none, and of those that would have made the frame too long."""
         inputs: dict[str, Any] = {}
+        missing: list[str] = []
         left_out: list[str] = []
         size = 0
         for name in task.dependencies:
             result = await self._result(name)
+            if result is None:
+                missing.append(name)
+                continue
             size += len(msgspec.json.encode(result))
             if size <= INPUT_BYTES_MAX:
                 inputs[name] = result
             else:
                 left_out.append(name)
-        return inputs, left_out
+        return inputs, missing, left_out
 
     async def _result(self, task_id: str) -> Any:
         completed = [record.event for record in await self._read(task_id) if isinstance(record.event, TaskCompleted)]

@@ -185,6 +185,8 @@ def _tasks() -> Iterator[tuple[str, Life]]:
     yield "task-done", [*won, start, _example(task.CompleteTask)]
     yield "task-waits", [waits, _example(task.UnblockTask), _example(task.NoteStall), call]
     yield "task-forsaken", [waits, _example(task.FailDependent)]
+    for policy in (task.DependencyPolicy.SKIP, task.DependencyPolicy.RUN):
+        yield f"task-{policy.value}", [replace(waits, dependency_policy=policy), _example(task.FailDependent)]
     yield "task-open", [_example(task.SubmitTask, budget_seconds=None, bidding_seconds=None, attempts_max=None)]
     yield "task-failed", [*won, _example(task.FailTask), *anew, _example(task.AwardTask, round=2), _failed_again()]
     yield "task-expired", [*won, _example(task.ExpireLease), *[_example(task.NoteLateReport)] * 2]

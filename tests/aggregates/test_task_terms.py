@@ -1,4 +1,4 @@
-"""The terms on which a task is to be done: when it may begin."""
+"""The terms on which a task is to be done: when it may begin, and what it can do without."""
 
 from typing import Any
 
@@ -6,7 +6,20 @@ import pytest
 from msgspec.structs import replace
 
 from aggregates import task
-from aggregates.task import AmendTask, EndOverrun, NoteStall, OpenBook, RequeueTask, Stage, SubmitTask, TaskAmended
+from aggregates.task import (
+    AmendTask,
+    DependencyFact,
+    DependencyPolicy,
+    EndOverrun,
+    FailDependent,
+    NoteStall,
+    OpenBook,
+    RequeueTask,
+    Stage,
+    SubmitTask,
+    TaskAmended,
+    UnblockTask,
+)
 from aggregates.task.submission import asked_digest
 from runtime.errors import Refused
 from runtime.records import Command
@@ -102,3 +115,54 @@ def test_a_dead_letter_keeps_its_earliest_start() -> None:
     assert isinstance(event, task.TaskRequeued)
     assert event.not_before == AT + 950
     assert refusal(replace(OPEN, round=2, at=AT + 900), *dead, again).code == "not_yet"
+
+
+WAITS = replace(
+    SUBMIT,
+    dependencies=("t0", "t9"),
+    independent_of=("t0",),
+    dependency_facts=tuple(DependencyFact(task_id=name, stage=Stage.RUNNING, position=5) for name in ("t0", "t9")),
+)
+ENDS: FailDependent = command_by_type[FailDependent]
+MET: UnblockTask = command_by_type[UnblockTask]
+
+
+def under(policy: DependencyPolicy, *more: Command[Any]) -> task.Task:
+    found: task.Task = state(task, replace(WAITS, dependency_policy=policy), *more)
+    return found
+
+
+def test_a_dependency_that_ends_without_a_result_ends_the_task_or_is_done_without() -> None:
+    assert under(DependencyPolicy.FAIL, ENDS).stage is Stage.FAILED
+    (skipped,) = task.decide(under(DependencyPolicy.SKIP), ENDS)
+    assert isinstance(skipped, task.TaskCancelled)
+    assert skipped.reason == "dependency_failed: t0 is cancelled"
+    waits = under(DependencyPolicy.RUN, ENDS)
+    assert (waits.stage, waits.waiting_for, waits.unmet) == (Stage.BLOCKED, ("t9",), ("t0",))
+    assert task.decide(waits, ENDS) == []
+    assert under(DependencyPolicy.RUN, ENDS, replace(MET, dependency="t9")).stage is Stage.SUBMITTED
+    both = under(DependencyPolicy.RUN, ENDS, replace(ENDS, dependency="t9", stage=Stage.EXPIRED))
+    assert (both.stage, both.unmet) == (Stage.SUBMITTED, ("t0", "t9"))
+
+
+def test_what_has_failed_before_is_no_fault_only_for_those_that_run_without_it() -> None:
+    facts = (replace(WAITS.dependency_facts[0], stage=Stage.DEAD_LETTERED), WAITS.dependency_facts[1])
+    late = replace(WAITS, dependency_facts=facts)
+    for policy in (DependencyPolicy.FAIL, DependencyPolicy.SKIP):
+        assert faults(replace(late, dependency_policy=policy)) == [("/dependencies/0", "dependency_failed")]
+    waits = state(task, replace(late, dependency_policy=DependencyPolicy.RUN))
+    assert (waits.stage, waits.waiting_for, waits.unmet) == (Stage.BLOCKED, ("t9",), ("t0",))
+    unknown = replace(late, dependency_policy=DependencyPolicy.RUN, dependency_facts=())
+    assert [code for _, code in faults(unknown)] == ["dependency_unknown", "dependency_unknown"]
+
+
+def test_nobody_has_done_what_had_no_result_so_a_dead_letter_needs_no_doer_of_it() -> None:
+    alone = replace(WAITS, dependencies=("t0",), dependency_facts=WAITS.dependency_facts[:1], attempts_max=1)
+    dead: tuple[Command[Any], ...] = (replace(alone, dependency_policy=DependencyPolicy.RUN), ENDS, *DEAD[1:])
+    assert state(task, *dead).stage is Stage.DEAD_LETTERED
+    assert state(task, *dead, REQUEUE).stage is Stage.SUBMITTED
+    assert faults(REQUEUE, replace(alone, attempts_max=1), MET, *DEAD[1:]) == [("", "independence_unclear")]
+
+
+def test_a_submission_is_known_by_its_policy() -> None:
+    assert asked_digest(replace(WAITS, dependency_policy=DependencyPolicy.RUN)) != asked_digest(WAITS)

@@ -3,7 +3,7 @@
 from typing import Any
 
 from aggregates.values.roles import Role
-from tests.gateway.clients import TASK, Client
+from tests.gateway.clients import BID, TASK, Client
 
 
 def pointers(answer: Any) -> list[tuple[str, str]]:
@@ -57,3 +57,32 @@ async def test_all_that_is_infeasible_about_a_task_is_told_in_one_answer_singly_
         ("/tasks/1/estimated_duration", "deadline_infeasible"),
     ]
     assert (await admin.get("/v1/tasks"))["tasks"] == []
+
+
+async def test_a_task_that_runs_without_a_result_says_so_to_whoever_wins_it(admin: Client) -> None:
+    agent = await admin.register("a1", slots=3)
+    done = await admin.submit()
+    async with agent.socket(after=0) as socket:
+        await socket.next("welcome")
+        await socket.next("call")
+        await socket.ask(type="bid", task_id=done, **BID)
+        await socket.next("award")
+        await socket.ask(type="complete", task_id=done, token=1, result={"value": 1})
+        dropped = await admin.submit(not_before="2999-01-01T00:00:00Z")
+        after = {"dependencies": [done, dropped], "dependency_policy": "run"}
+        runs = await admin.submit(**after)
+        skips = await admin.submit(**after | {"dependency_policy": "skip"})
+        assert (await admin.get(f"/v1/tasks/{runs}"))["stage"] == "blocked"
+        assert (await admin.ask("DELETE", f"/v1/tasks/{dropped}")).status_code == 200
+        await socket.next("call")
+        await socket.ask(type="bid", task_id=runs, **BID)
+        award = await socket.next("award")
+    assert (award["inputs"], award["inputs_missing"]) == ({done: {"value": 1}}, [dropped])
+    row = await admin.get(f"/v1/tasks/{runs}")
+    assert (row["dependency_policy"], row["unmet"], row["stage"]) == ("run", [dropped], "awarded")
+    row = await admin.get(f"/v1/tasks/{skips}")
+    assert (row["stage"], row["reason"]) == ("cancelled", f"dependency_failed: {dropped} is cancelled")
+    late = await admin.submit(**after)
+    assert (await admin.get(f"/v1/tasks/{late}"))["unmet"] == [dropped]
+    refused = await admin.ask("POST", "/v1/tasks", TASK | after | {"dependency_policy": "skip"})
+    assert pointers(refused) == [("/dependencies/1", "dependency_failed")]

@@ -155,6 +155,7 @@ def _submit(story: Story, random: Random, tenant: str, step: int) -> None:
         submitted_by="agent:ada",
         data_subject=random.choice(("", *PERSONS)),
         dependency_facts=facts,
+        dependency_policy=task.DependencyPolicy.FAIL if step % 5 else tuple(task.DependencyPolicy)[step % 3],
     )
     story.tell(task, task.stream(task_id), command)
 

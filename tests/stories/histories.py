@@ -15,9 +15,14 @@ from tests.stories.life import live
 FOLDER = Path(__file__).parent / "histories"
 
 
+def lives() -> list[Path]:
+    """The histories of lives, the newest last."""
+    return sorted(FOLDER.glob("*.db.xz"), key=lambda path: int(path.name.removesuffix(".db.xz").rpartition("-")[2]))
+
+
 def kept() -> list[Path]:
     """All histories: those of lives, and those that earlier layouts have written."""
-    return [*sorted(FOLDER.glob("*.db.xz")), *sorted(LAYOUTS.glob("*.db.xz"))]
+    return [*lives(), *sorted(LAYOUTS.glob("*.db.xz"))]
 
 
 def unpack(history: Path, folder: Path) -> Path:
@@ -30,7 +35,7 @@ def unpack(history: Path, folder: Path) -> Path:
 def main() -> int:
     """Keeps the journal of one more life."""
     FOLDER.mkdir(exist_ok=True)
-    target = FOLDER / f"life-{len(list(FOLDER.glob('*.db.xz'))) + 1}.db.xz"
+    target = FOLDER / f"life-{len(lives()) + 1}.db.xz"
     with TemporaryDirectory() as name:
         live(Path(name) / "journal.db")
         target.write_bytes(lzma.compress((Path(name) / "journal.db").read_bytes(), preset=9 | lzma.PRESET_EXTREME))

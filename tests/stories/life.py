@@ -105,6 +105,7 @@ async def _live(node: Node, beating: "Beating") -> None:
     await _lose_and_fail(acme, beating)
     await _end_otherwise(acme)
     await _ask_for_more(acme)
+    await _set_terms(acme)
     await _solve(acme)
     await acme.ask(agent.DrainAgent(agent_id="bob", reason="enough"))
     await acme.ask(agent.DeregisterAgent(agent_id="bob", reason="gone"))
@@ -261,7 +262,23 @@ async def _ask_for_more(party: Party) -> None:
     await party.ask(agent.UpdateAgent(agent_id="ann", region="eu", prices={"cutting": 2.5, "testing": 9.0}))
     await party.seen("task.BookOpened", "near")
     await party.ask(task.PlaceBid(task_id="near", agent_id="ann", eta_seconds=1.5))
+    await party.seen("task.TaskAwarded", "near")
+    await trio.sleep(0.5)  # what is told at one moment may come in another order when it is played again
     await party.ask(task.CancelTask(task_id="near", reason="moved away"))
+
+
+async def _set_terms(party: Party) -> None:
+    """Tasks that begin later, and that skip or run without what never came."""
+    now = party.node.system.clock.now()
+    await party.submit("nightly", not_before=now + 3600.0, deadline=now + 9000.0, estimated_duration=60.0)
+    for name, policy in (("skipped", task.DependencyPolicy.SKIP), ("regardless", task.DependencyPolicy.RUN)):
+        await party.submit(name, dependencies=("nightly",), independent_of=("nightly",), dependency_policy=policy)
+    await party.ask(task.AmendTask(task_id="nightly", not_before=now + 1.0, budget_seconds=6.0))
+    await party.seen("task.BookOpened", "nightly")
+    await party.ask(task.CancelTask(task_id="nightly", reason="not tonight"))
+    await party.seen("task.TaskCancelled", "skipped")
+    await party.seen("task.BookOpened", "regardless")
+    await party.ask(task.CancelTask(task_id="regardless", reason="nothing to do"))
 
 
 async def _solve(party: Party) -> None:

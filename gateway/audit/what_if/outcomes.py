@@ -176,7 +176,7 @@ def _alike(one: TaskOutcome | None, other: TaskOutcome | None) -> bool:
 
 
 def outcomes(records: Sequence[Recorded], began: float) -> dict[str, TaskOutcome]:
-    """How each task that something was recorded of stands at the end."""
+    """How each task stands at the end to which something happened; that it waits for somebody is no more than a note."""
     found: dict[str, TaskOutcome] = {}
     for record in records:
         event = record.event
@@ -194,7 +194,7 @@ def outcomes(records: Sequence[Recorded], began: float) -> dict[str, TaskOutcome
         outcome.stage = stage or outcome.stage
         is_end = outcome.stage in ("completed", "failed", "cancelled", "expired", "dead_lettered")
         outcome.ended_after = seconds if is_end else None
-    return found
+    return {name: outcome for name, outcome in found.items() if outcome.stage}
 
 
 def _streams_changed(without: Sequence[Recorded], changed: Sequence[Recorded]) -> Iterator[str]:

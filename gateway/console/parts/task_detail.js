@@ -33,6 +33,8 @@ export function TaskDetail({ detail, state }) {
         ["Takes", task.units ? `${number(task.units)} units` : ""],
         ["Awarded by", task.award_policy === "weighted_score" ? "" : words(task.award_policy)],
         ["Waits for", task.dependencies.length ? task.dependencies.map((id) => html`<${To} kind="tasks" id=${id} />${" "}`) : ""],
+        ["If one fails", task.dependencies.length ? words(task.dependency_policy) : ""],
+        ["Without", task.unmet.length ? task.unmet.map((id) => html`<${To} kind="tasks" id=${id} />${" "}`) : ""],
         ["Independent of", task.independent_of.length ? task.independent_of.map((id) => html`<${To} kind="tasks" id=${id} />${" "}`) : ""],
         ["Not before", task.not_before && html`<${Moment} at=${task.not_before} />`],
         ["Deadline", task.deadline && html`<${Moment} at=${task.deadline} />`],

@@ -146,6 +146,7 @@ async def _agents_and_tasks(story: Story) -> None:
     await story.send("POST", "/v1/tasks", "cheapest")
     await story.send("POST", "/v1/tasks", "window")
     await story.send("POST", "/v1/tasks", "queued")
+    await story.send("POST", "/v1/tasks", "regardless")
     await story.send("POST", "/v1/tasks", "least")
     for reports in (("started", "completed"), ("failed",)):
         task_id = (await story.send("POST", "/v1/tasks", "task"))["task_id"]

@@ -8,14 +8,14 @@ from typing import Any
 
 import msgspec
 
-from tests.stories.histories import FOLDER, unpack
+from tests.stories.histories import lives, unpack
 
 Plain = dict[str, Any]
 
 
 def history(folder: Path) -> Path:
     """The newest kept life."""
-    return unpack(max(FOLDER.glob("*.db.xz")), folder)
+    return unpack(lives()[-1], folder)
 
 
 def find(journal: Path, command: str, where: Callable[[Plain], bool] = lambda said: True) -> int:
