@@ -223,6 +223,7 @@ class Tasks(Projection[Any]):
                 "bidding_seconds": event.bidding_seconds,
                 "payload": _text(event.payload),
                 "blobs": _text(event.blobs),
+                "schema_version": 0,
                 "attempts_max": event.attempts_max,
                 "submitted_by": event.submitted_by,
                 "data_subject": "",

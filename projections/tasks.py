@@ -34,7 +34,7 @@ from projections import schema
 from projections.schema import BY_AGE, Only, Row, Sortable, SortKey, also, document, encoded, key, number, text, whole
 from runtime.records import Add, Change, Insert, Recorded, Update
 
-NAME = "tasks/9"
+NAME = "tasks/10"
 
 tasks = schema.table(
     "tasks",
@@ -62,6 +62,7 @@ tasks = schema.table(
     number("estimated_duration"),
     document("payload"),
     document("blobs"),
+    whole("schema_version"),
     whole("attempts_max"),
     text("submitted_by"),
     text("data_subject"),
@@ -190,6 +191,7 @@ def _submitted(recorded: Recorded, event: TaskSubmitted) -> Change:
         "estimated_duration": event.estimated_duration,
         "payload": encoded(event.payload),
         "blobs": encoded(event.blobs),
+        "schema_version": event.schema_version,
         "attempts_max": event.attempts_max,
         "submitted_by": event.submitted_by,
         "data_subject": event.data_subject,

@@ -20,6 +20,7 @@ from aggregates import (
     solve_job,
     subject,
     task,
+    task_type,
     trail,
     user,
     webhook,
@@ -34,6 +35,8 @@ AT = 1_700_000_000.0
 TENANT = "acme"
 BLOB = sha256(b"3 2\n1 2 1\n2 3 -1\n").hexdigest()
 HASH = "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ$aGFzaGhhc2g"
+TEXT_SCHEMA = {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]}
+MISTAKES_SCHEMA = {"properties": {"mistakes": {"type": "integer", "minimum": 0}}, "required": ["mistakes"]}
 DIGEST = sha256(b"gvl_k1_secret").digest()
 
 CANDIDATES = (
@@ -167,6 +170,10 @@ COMMANDS = (
     coordination.StartCoordination(at=AT + 60, tenant=TENANT),
     queue.PauseQueue(queue="reports", reason="their source is down", paused_by="operator:k1", at=AT, tenant=TENANT),
     queue.ResumeQueue(queue="reports", at=AT + 60, tenant=TENANT),
+    task_type.SetSchemas(
+        task_type=TaskType.ANALYSIS, payload=TEXT_SCHEMA, result=MISTAKES_SCHEMA, at=AT, tenant=TENANT
+    ),
+    task_type.DropSchemas(task_type=TaskType.ANALYSIS, reason="anything goes", at=AT + 60, tenant=TENANT),
     projection.SkipEvent(
         projection="tasks/1",
         position=4711,
@@ -358,6 +365,8 @@ EVENTS = (
     coordination.CoordinationStarted(),
     queue.QueuePaused(queue="reports", reason="their source is down", paused_by="operator:k1"),
     queue.QueueResumed(queue="reports"),
+    task_type.SchemasSet(task_type=TaskType.ANALYSIS, version=1, payload=TEXT_SCHEMA, result=MISTAKES_SCHEMA),
+    task_type.SchemasDropped(task_type=TaskType.ANALYSIS, version=1, reason="anything goes"),
     projection.EventSkipped(
         projection="tasks/1", position=4711, reason="written by a faulty release", failure="no digest"
     ),

@@ -29,6 +29,8 @@ from agents.coordinating.open_tasks import OpenTasks, remember
 from agents.coordinating.open_work import open_work
 from agents.coordinating.overview import overview
 from agents.coordinating.queues import all_queues, pause_or_resume
+from agents.coordinating.schemas import change as change_schemas
+from agents.coordinating.schemas import check_result
 from agents.coordinating.submissions import again, submission, submissions
 from agents.coordinating.terms import DEFAULT_TERMS, Terms
 from agents.coordinating.timetable import all_due, due_at, falls_due
@@ -36,6 +38,7 @@ from aggregates import agent as agents
 from aggregates import coordination as coordinations
 from aggregates import queue as queues
 from aggregates import task as tasks
+from aggregates import task_type as task_types
 from aggregates.agent import (
     AgentCleared,
     AgentDeregistered,
@@ -95,6 +98,7 @@ from aggregates.task import (
     TaskSubmitted,
     WithdrawBid,
 )
+from aggregates.task_type import DropSchemas, SetSchemas
 from runtime.actor import Actor, Effect, Reply, Surroundings, reply
 from runtime.errors import Refused
 from runtime.records import Recorded
@@ -130,6 +134,8 @@ CoordinatorCommand = (
     | PauseQueue
     | ResumeQueue
     | FindQueues
+    | SetSchemas
+    | DropSchemas
 )
 
 
@@ -163,9 +169,11 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
         PauseQueue,
         ResumeQueue,
         FindQueues,
+        SetSchemas,
+        DropSchemas,
     )
-    hears = (*agents.EVENTS, *tasks.EVENTS, *coordinations.EVENTS, *queues.EVENTS)
-    FOLD = 8
+    hears = (*agents.EVENTS, *tasks.EVENTS, *coordinations.EVENTS, *queues.EVENTS, *task_types.EVENTS)
+    FOLD = 9
 
     def __init__(self, here: Surroundings, terms: Terms = DEFAULT_TERMS) -> None:
         super().__init__(here)
@@ -205,6 +213,8 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
                 return self._answer_call(message)
             case StartTask() | CompleteTask() | FailTask():
                 self._hear(message.agent_id, message.at)
+                if isinstance(message, CompleteTask):
+                    check_result(self.memory, message)
                 return self.late.answer(self.memory, message, self.began_at) or self._on_task(message)
             case AmendTask():
                 return self._on_task(replace(message, budget_seconds_max=self.terms.budget_seconds_max))
@@ -228,6 +238,8 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
                 return reply(message, all_queues(self.memory))
             case FindFigures():
                 return reply(message, overview(self.memory, message.at, self.terms.weights))
+            case SetSchemas() | DropSchemas():
+                return change_schemas(self.memory, self.here.key, message)
 
     def _stop_or_start(self, command: StopCoordination | StartCoordination) -> Effect:
         stood = self._stands()

@@ -7,7 +7,9 @@ from msgspec import Struct, field
 from agents.coordinating.figures import Figures
 from aggregates import agent as agents
 from aggregates.task import Doer, Stage, TaskType
+from aggregates.task_type import SchemasDropped, SchemasSet
 from aggregates.values.capacity import room, total
+from aggregates.values.document import Document
 from aggregates.values.skill_terms import SkillNeed, SkillOffer, serve
 
 Place = tuple[float, int, str]
@@ -20,6 +22,34 @@ class Pause(NamedTuple):
     since: float
     reason: str
     paused_by: str
+
+
+VERSIONS_KEPT_MAX = 32
+"""How many versions of a task type's schemas are at hand."""
+
+
+class SchemaVersion(Struct, kw_only=True):
+    """What a version of a task type's schemas asks for; it was set at `position`."""
+
+    version: int
+    position: int
+    payload: Document | None
+    result: Document | None
+
+
+class TypeSchemas(Struct, kw_only=True):
+    """The last versions of a task type's schemas, the oldest first, and which is in force; 0 where none is."""
+
+    in_force: int = 0
+    kept: list[SchemaVersion] = field(default_factory=list)
+
+    def take(self, event: SchemasSet | SchemasDropped, position: int) -> None:
+        """Takes in a change."""
+        if isinstance(event, SchemasDropped):
+            self.in_force = 0
+            return
+        made = SchemaVersion(version=event.version, position=position, payload=event.payload, result=event.result)
+        self.in_force, self.kept = event.version, [*self.kept, made][-VERSIONS_KEPT_MAX:]
 
 
 class Offer(NamedTuple):
@@ -110,6 +140,7 @@ class TaskEntry(Struct, kw_only=True):
     units: float = 0.0
     skills: tuple[SkillNeed, ...] = ()
     regions: tuple[str, ...] = ()
+    schema_version: int = 0
     doers: list[Doer] = field(default_factory=list)
     round: int = 0
     eligible: frozenset[str] = frozenset()

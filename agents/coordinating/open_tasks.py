@@ -10,7 +10,7 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from agents.coordinating.entries import AgentEntry, EndedTask, Offer, Pause, Taken, TaskEntry
+from agents.coordinating.entries import AgentEntry, EndedTask, Offer, Pause, Taken, TaskEntry, TypeSchemas
 from agents.coordinating.figures import Figures
 from agents.coordinating.supply import Supply
 from agents.coordinating.waiting import Waiting
@@ -56,6 +56,7 @@ from aggregates.task import (
     TaskUnblocked,
     is_taken,
 )
+from aggregates.task_type import SchemasDropped, SchemasSet
 from aggregates.values.queues import queue_of
 from aggregates.values.ranking import FULL
 from runtime.records import Recorded
@@ -77,6 +78,8 @@ QUIET = (
     TaskStalled,
     DependencyMet,
     DependencyUnmet,
+    SchemasSet,
+    SchemasDropped,
 )
 """After these no book can be opened that could not be opened before."""
 
@@ -110,6 +113,8 @@ class OpenTasks(Struct, kw_only=True, dict=True):
     stop_reason: str = ""
     paused: dict[str, Pause] = field(default_factory=dict)
     """The queues that are held back."""
+    schemas: dict[str, TypeSchemas] = field(default_factory=dict)
+    """What payloads and results have to fit, by task type."""
     moved_position: int = 0
     """The last event after which a book might be opened that could not be opened before."""
 
@@ -147,6 +152,8 @@ def remember(memory: OpenTasks, recorded: Recorded) -> OpenTasks:
             memory.paused[event.queue] = Pause(recorded.meta.at, event.reason, event.paused_by)
         case QueueResumed():
             memory.paused.pop(event.queue, None)
+        case SchemasSet() | SchemasDropped():
+            memory.schemas.setdefault(event.task_type, TypeSchemas()).take(event, position)
         case AgentRegistered():
             _register(memory, event, recorded)
         case (
@@ -295,6 +302,7 @@ def _waiting(event: TaskSubmitted | TaskRequeued, asked_at: float, position: int
         not_before=not_before if not_before > asked_at else 0.0,
         asked_at=asked_at,
         queue=queue_of(event.queue, event.task_type),
+        schema_version=event.schema_version,
     )
 
 

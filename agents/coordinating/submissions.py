@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from agents.coordinating.open_tasks import SKILLS_MAX, OpenTasks
+from agents.coordinating.schemas import payload_faults, schema_in_force, schemas_from
 from agents.coordinating.terms import Terms
 from aggregates.task import (
     DependencyFact,
@@ -17,13 +18,16 @@ from aggregates.task import (
     submission_faults,
 )
 from aggregates.values.skills import missing
-from runtime.errors import Overloaded
+from runtime.errors import Overloaded, Refused
 
 
 def submission(memory: OpenTasks, terms: Terms, command: SubmitTask) -> SubmitTask:
-    """With its facts. Raises Overloaded where there is no place for it."""
+    """With its facts. Raises Overloaded where there is no place for it, Refused where its payload does not fit its schema."""
     _check_places(memory, terms, command.task_id)
-    return _told(memory, terms, command)
+    told = _told(memory, terms, command)
+    if unfit := payload_faults(memory, told):
+        raise Refused.of([*submission_faults(told), *unfit])
+    return told
 
 
 def submissions(memory: OpenTasks, terms: Terms, command: SubmitTasks) -> tuple[list[SubmitTask], list[TaskFault]]:
@@ -31,14 +35,14 @@ def submissions(memory: OpenTasks, terms: Terms, command: SubmitTasks) -> tuple[
     if not command.only_asks and len(memory.tasks) + len(command.tasks) > terms.tasks_open_max:
         raise Overloaded(f"{terms.tasks_open_max} tasks may be open", retry_seconds=terms.cycle_seconds)
     told = [replace(_told(memory, terms, one), at=command.at, tenant=command.tenant) for one in command.tasks]
-    return told, _faults(told)
+    return told, _faults(memory, told)
 
 
-def _faults(told: Sequence[SubmitTask]) -> list[TaskFault]:
+def _faults(memory: OpenTasks, told: Sequence[SubmitTask]) -> list[TaskFault]:
     return [
         TaskFault(number=number, pointer=fault.pointer, code=fault.code, detail=fault.detail)
         for number, one in enumerate(told)
-        for fault in submission_faults(one)
+        for fault in (*submission_faults(one), *payload_faults(memory, one))
     ]
 
 
@@ -47,7 +51,7 @@ def again(memory: OpenTasks, terms: Terms, command: RequeueTask) -> RequeueTask:
     _check_places(memory, terms, command.task_id)
     ended = memory.ended.get(command.task_id)
     doers = tuple(ended.doers) if ended is not None else ()
-    return replace(command, doers=doers, attempts_allowed=terms.attempts_max)
+    return replace(command, doers=doers, attempts_allowed=terms.attempts_max, schemas_from=schemas_from(memory))
 
 
 def _told(memory: OpenTasks, terms: Terms, command: SubmitTask) -> SubmitTask:
@@ -61,6 +65,7 @@ def _told(memory: OpenTasks, terms: Terms, command: SubmitTask) -> SubmitTask:
         budget_seconds_max=terms.budget_seconds_max,
         bidding_seconds_max=terms.bidding_seconds_max,
         attempts_allowed=terms.attempts_max,
+        schema=schema_in_force(memory, command.task_type),
     )
 
 

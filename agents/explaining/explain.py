@@ -40,6 +40,7 @@ def explain(story: Story, facts: Facts, following: int | None = None) -> Explana
         waits_for=waits,
         line=_line(story, facts) if story.stage is Stage.SUBMITTED else None,
         award_policy=story.asked.award_policy,
+        schema_version=story.asked.schema_version,
         book=_book(story.book) if story.book is not None else None,
         attempt=_attempt(story.attempt, story.attempts_max) if story.attempt is not None else None,
         ended_reason=story.reason if story.stage in ENDED else "",

@@ -243,7 +243,8 @@ class Explanation(Struct, frozen=True, kw_only=True):
     """Why a task is where it is, as of the position that the answer names; `at` is the moment from which ages are counted.
 
     `summary` says it in a sentence. A task that has not ended tells what it `waits_for`, and its place in the `line` while it could be
-    offered; `agents` is a page of all of the tenant, the last registered first.
+    offered; payload and result go by that version of the schemas of its type (0: by none); `agents` is a page of all of the tenant, the
+    last registered first.
     """
 
     task_id: str
@@ -254,6 +255,7 @@ class Explanation(Struct, frozen=True, kw_only=True):
     waits_for: tuple[Wait, ...]
     line: PlaceInLine | None
     award_policy: AwardPolicy
+    schema_version: int
     book: BookTold | None
     attempt: AttemptTold | None
     ended_reason: str

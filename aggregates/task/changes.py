@@ -88,6 +88,7 @@ def requeue(task: Task, command: RequeueTask) -> Sequence[TaskEvent]:
             regions=task.regions,
             not_before=task.not_before,
             queue=task.queue,
+            schema_version=task.schema_version,
         )
     ]
 
@@ -101,4 +102,7 @@ def _requeue_faults(task: Task, command: RequeueTask, deadline: float | None) ->
     if unclear := missing(task.independent_of, [*(doer.task_id for doer in command.doers), *task.unmet]):
         text = f"it is not at hand any more who did {', '.join(unclear)}"
         found.append(FieldFault("", "independence_unclear", text))
+    if task.schema_version and task.schema_version < command.schemas_from.get(task.task_type, task.schema_version + 1):
+        text = f"version {task.schema_version} of the schemas of {task.task_type.value} is not at hand any more"
+        found.append(FieldFault("", "schema_gone", text))
     return found

@@ -18,6 +18,7 @@ from aggregates.task.terms import (
     LeaseStanding,
     Links,
     Round,
+    SchemaFact,
     Seconds,
     Stage,
     TaskAccepted,
@@ -50,9 +51,10 @@ class SubmitTask(Command[TaskAccepted], frozen=True, kw_only=True):
     person's data: they are encrypted, and can be erased.
     `blobs` are large values that stand beside the payload, each by a name of its own; the names and digests are no secret.
     The coordinator sets the facts: where the dependencies stand, which of the capabilities no agent of the tenant has ever offered,
-    and what this node allows at most; a record from before it did stands for a node that set no bound. `submitted_with` names those
-    dependencies that are submitted before it in the same commit: no position of the log could tell of them yet. `blobs_missing` names
-    those of the blobs that the tenant does not have, as the door has found.
+    what this node allows at most, and which version of the schemas of its type the payload was found to fit; a record from before it
+    did stands for a node that set no bound. `submitted_with` names those dependencies that are submitted before it in the same commit: no
+    position of the log could tell of them yet. `blobs_missing` names those of the blobs that the tenant does not have, as the door has
+    found.
     """
 
     is_new_work = True
@@ -82,6 +84,7 @@ class SubmitTask(Command[TaskAccepted], frozen=True, kw_only=True):
     submitted_by: House[str] = ""
     dependency_facts: House[tuple[DependencyFact, ...]] = ()
     submitted_with: House[Links] = ()
+    schema: House[SchemaFact | None] = None
     skills_never_offered: House[tuple[str, ...]] = ()
     blobs_missing: House[tuple[str, ...]] = ()
     budget_seconds_max: House[float] = SECONDS_MAX
@@ -275,6 +278,8 @@ class RequeueTask(Command[TaskAccepted], frozen=True, kw_only=True):
     reason: Personal[Note] = ""
     doers: House[tuple[Doer, ...]] = ()
     attempts_allowed: House[int] = ATTEMPTS_MAX
+    schemas_from: House[dict[str, int]] = field(default_factory=dict)
+    """The oldest version of schemas that is at hand, by task type."""
 
 
 class ExpireTask(Command[None], frozen=True, kw_only=True):

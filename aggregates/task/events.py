@@ -49,6 +49,8 @@ class TaskSubmitted(Event, frozen=True, kw_only=True):
     dependency_policy: DependencyPolicy = DependencyPolicy.FAIL
     unmet: tuple[str, ...] = ()
     """The dependencies that had ended without a result, without which it runs."""
+    schema_version: int = 0
+    """By which version of the schemas of its type payload and result go; 0: by none."""
 
 
 class DependencyMet(Event, frozen=True, kw_only=True):
@@ -261,6 +263,7 @@ class TaskRequeued(Event, frozen=True, kw_only=True):
     regions: tuple[str, ...] = ()
     not_before: float | None = None
     queue: str = ""
+    schema_version: int = 0
 
 
 class TaskExpired(Event, frozen=True, kw_only=True):

@@ -96,6 +96,7 @@ class Task(State, frozen=True, kw_only=True):
     taken: tuple[Taken, ...] = ()
     result_digest: bytes = b""
     data_subject: str = ""
+    schema_version: int = 0
 
 
 initial = Task()
@@ -194,6 +195,7 @@ def _submitted(event: TaskSubmitted) -> Task:
         queue=event.queue,
         attempts_max=event.attempts_max,
         data_subject=event.data_subject,
+        schema_version=event.schema_version,
     )
 
 

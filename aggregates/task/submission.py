@@ -96,6 +96,7 @@ def submit(command: SubmitTask) -> Sequence[TaskEvent]:
             blobs=command.blobs,
             dependency_policy=command.dependency_policy,
             unmet=tuple(unmet),
+            schema_version=command.schema.version if command.schema is not None else 0,
         )
     ]
 

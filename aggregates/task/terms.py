@@ -141,6 +141,13 @@ class DependencyFact(Struct, frozen=True, kw_only=True):
     position: int
 
 
+class SchemaFact(Struct, frozen=True, kw_only=True):
+    """The version of the task type's schemas that was in force; it was set at `position` of the log."""
+
+    version: int
+    position: int
+
+
 class Candidate(Struct, frozen=True, kw_only=True):
     """An active agent that may be offered a task, as it stood at `position` of the log."""
 

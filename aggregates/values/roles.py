@@ -46,6 +46,8 @@ class Permission(StrEnum):
     """Submit, and cancel what one has submitted."""
     TASKS_MANAGE = "tasks:manage"
     """Amend, cancel and offer again whatever anybody has submitted; stop giving work out, and start."""
+    SCHEMAS_MANAGE = "schemas:manage"
+    """Set what payloads and results of a task type have to fit."""
     SOLVES_READ = "solves:read"
     SOLVES_SUBMIT = "solves:submit"
     BLOBS_READ = "blobs:read"
@@ -103,6 +105,7 @@ _OPERATOR = (
         P.AGENTS_ENROLL,
         P.AGENTS_MANAGE,
         P.TASKS_MANAGE,
+        P.SCHEMAS_MANAGE,
         P.BLOBS_COLLECT,
         P.AUDIT_NOTE,
         P.WEBHOOKS_MANAGE,
@@ -117,7 +120,7 @@ PERMISSIONS_BY_ROLE: dict[Role, frozenset[Permission]] = {
     Role.ADMIN: frozenset(Permission) - {P.AGENTS_ACT},
     Role.TENANT_ADMIN: _OPERATOR | _ENROLLER | _IDENTITIES,
     Role.OPERATOR: _OPERATOR,
-    Role.DEVELOPER: _PEOPLE | _SUBMITTER | _ENROLLER | {P.WEBHOOKS_READ},
+    Role.DEVELOPER: _PEOPLE | _SUBMITTER | _ENROLLER | {P.WEBHOOKS_READ, P.SCHEMAS_MANAGE},
     Role.AUDITOR: _AUDITOR,
     Role.READ_ONLY: _PEOPLE,
     Role.AGENT: _SUBMITTER | _ENROLLER,

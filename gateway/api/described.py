@@ -26,7 +26,7 @@ class Tag(NamedTuple):
 TAGS = (
     Tag(
         "tasks", "Work to be done: submitted, offered for bids, awarded, reported, or cancelled.",
-        ("tasks", "task_batch", "explain", "leases", "coordination", "queues", "assignments"),
+        ("tasks", "task_batch", "explain", "leases", "coordination", "queues", "assignments", "task_types"),
     ),
     Tag("bids", "What agents answer to a task's calls.", ("bids",)),
     Tag("agents", "Who does the work: registers, gets a key of its own, is heard from, drains, leaves.", ("agents", "standing")),
@@ -182,10 +182,16 @@ OPERATIONS: dict[str, Operation] = {
         "requeue_task",
         (
             "task_unknown", "not_a_dead_letter", "422 deadline_passed", "not_before_late", "deadline_infeasible", "attempts_too_many",
-            "independence_unclear",
+            "independence_unclear", "schema_gone",
         ),
     ),
     "assignments.preview": Operation("preview_assignments"),
+    "task_types.put": Operation(
+        "set_task_type_schemas", ("not_found", "schemas_missing", "schema_unfit", "schema_versions_too_many")
+    ),
+    "task_types.find": Operation("get_task_type_schemas"),
+    "task_types.drop": Operation("drop_task_type_schemas", ("not_found",)),
+    "task_types.page": Operation("list_task_type_schemas"),
     "coordination.find": Operation("get_coordination"),
     "coordination.figures": Operation("get_coordination_figures"),
     "coordination.start": Operation("start_coordination"),

@@ -124,6 +124,7 @@ VALUES: dict[str, tuple[Any, ...]] = {
     "token": (1,),
     "traceparent": (TRACE,),
     "type": ("urn:gavel:problem:token_stale",),
+    "schemas": ("/v1/task-types/analysis/schemas?version=3",),
     "session_id": (KEY_ID,),
     "url": ("https://example.org/gavel",),
     "user_id": (USER_ID,),
@@ -197,6 +198,12 @@ BODIES: dict[str, Named] = {
         }
     },
     "PauseQueueBody": {"upstream": {"reason": "The service that they ask is down."}},
+    "SetSchemasBody": {
+        "spelling": {
+            "payload": {"type": "object", "properties": {"text": {"type": "string", "minLength": 1}}, "required": ["text"]},
+            "result": {"type": "object", "properties": {"mistakes": {"type": "integer", "minimum": 0}}, "required": ["mistakes"]},
+        },
+    },
     "StopCoordinationBody": {"maintenance": {"reason": "The machines are being moved."}},
     "AmendTaskBody": {
         "sooner": {"priority": 5, "deadline": "2999-12-31T12:00:00Z"},

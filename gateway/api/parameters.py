@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from starlette.datastructures import Headers
 from starlette.requests import Request
 
+from aggregates.values.task_types import TaskType
 from gateway.api.problems import BadRequest, Fault
 from gateway.api.queries import DIGITS_MAX, ONE_LINE, POSITION_MAX, Header, Parameter, is_number
 from runtime.errors import Refused
@@ -65,6 +66,7 @@ PATH_PARTS: dict[str, PathPart] = {
     ),
     "session_id": _id("The session's id."),
     "task_id": _id("The task's id."),
+    "task_type": PathPart("The task type.", {"type": "string", "enum": list(TaskType)}),
     "upload_id": _id("The upload's id."),
     "user_id": _id("The user's id."),
     "webhook_id": _id("The webhook's id."),
@@ -157,6 +159,8 @@ def _fault(text: str, schema: Mapping[str, Any]) -> str:
         return "" if is_number(text) and least <= int(text) <= most else f"must be an integer from {least} to {most}"
     if len(text) > schema.get("maxLength", len(text)):
         return f"must have at most {schema['maxLength']} characters"
+    if "enum" in schema and text not in schema["enum"]:
+        return f"must be one of {', '.join(schema['enum'])}"
     pattern = schema.get("pattern")
     return "" if pattern is None or _compiled(pattern).fullmatch(text) else f"must match {pattern}"
 

@@ -256,9 +256,29 @@ TASKS = Part(
             "resources_unfit", (422,), "`requirements.resources` is no object of numbers of 0 or more, or takes too much.",
             "`detail` names each fault.",
         ),
-        Code("payload_unfit", (422,), "`payload` is too long or nested too deeply.", "Bring large values as blobs and name them."),
         Code("blob_unknown", (422,), "`blobs` names one that the tenant does not have.", "`PUT /v1/blobs/{sha256}` first."),
-        Code("result_unfit", (422,), "The result is too long or nested too deeply.", "Bring large values as blobs and name them."),
+        Code(
+            "payload_unfit", (422,), "`payload` is too long or nested too deeply, or does not fit the schema of its task type.",
+            "`errors` names each fault. Bring large values as blobs; `GET /v1/task-types/TYPE/schemas` tells what fits.",
+        ),
+        Code(
+            "result_unfit", (422,),
+            "The result is too long or nested too deeply, or does not fit the schema by which the task goes.",
+            "`errors` names each fault. Mend it and report again: the lease is still yours.",
+        ),
+        Code(
+            "schema_unfit", (422,), "What is to be a schema is none, or asks for what is not taken here.",
+            "`errors` names each fault in it; `docs/bidding.md` says what is taken.",
+        ),
+        Code("schemas_missing", (422,), "Neither a schema of payloads nor one of results is given.", "Give one of them, or both."),
+        Code(
+            "schema_versions_too_many", (409,), "Open tasks still go by the oldest of as many versions of the schemas as are kept.",
+            "Wait until those tasks have ended, or cancel them.",
+        ),
+        Code(
+            "schema_gone", (422,), "The schemas by which the dead letter goes are not at hand any more.",
+            "Submit it anew, by those in force.",
+        ),
         Code("book_closed", (409,), "The round that the bid is for is over.", "Wait for the next call."),
         Code("agent_not_eligible", (403,), "The agent was not called for this task.", "Answer calls that were made to you."),
         Code("bid_unknown", (404,), "The agent has no bid for this task.", "Nothing: there is none to withdraw."),

@@ -14,7 +14,7 @@ from aggregates.values.qubo import Format, Sense
 from aggregates.values.ranking import AwardPolicy, Ranked
 from aggregates.values.roles import Permission, Role
 from aggregates.values.skill_terms import SkillNeed, SkillOffer
-from projections import agent_timeline
+from projections import agent_timeline, task_types
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,8 +99,24 @@ class Bid(Row, frozen=True, kw_only=True):
     last_event_at: float
 
 
+class TaskTypeSchemas(Row, frozen=True, kw_only=True):
+    """A version of the JSON schemas that a task type's payloads and results have to fit; null: anything does. `ended_at` and `reason` tell
+    when and why it was in force no longer."""
+
+    task_type: task.TaskType
+    version: int
+    status: task_types.Status
+    payload: Document | None
+    result: Document | None
+    set_by: str
+    set_at: float
+    ended_at: float | None
+    reason: str
+
+
 class Task(Row, frozen=True, kw_only=True):
-    """A task without its long fields. `agent_id` and `token` tell who holds it, or held it when it ended; `waiting` counts the
+    """A task without its long fields. `schema_version` is that of the schemas of its type by which it goes, 0 where it goes by none.
+    `agent_id` and `token` tell who holds it, or held it when it ended; `waiting` counts the
     dependencies that are not complete, the place in line counts from `waits_since`; `units` is how much of an agent's capacity it takes."""
 
     task_id: str
@@ -124,6 +140,7 @@ class Task(Row, frozen=True, kw_only=True):
     deadline: float | None
     not_before: float | None
     estimated_duration: float | None
+    schema_version: int
     attempts_max: int
     submitted_by: str
     data_subject: str

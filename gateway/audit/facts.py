@@ -102,6 +102,7 @@ class Facts:
             OpenBook: self._call,
             NoteStall: self._stall,
             RequeueTask: self._offer_again,
+            CompleteTask: self._result,
             AwardTask: self._award,
             PlaceBid: self._priced,
             ExpireLease: self._silence_of_holder,
@@ -193,6 +194,18 @@ class Facts:
         if offered and len(offered) < SKILLS_MAX:
             never = tuple(skill for skill in skills_needed(command) if skill not in offered)
             self._check("skills_never_offered", tuple(sorted(command.skills_never_offered)), never)
+        in_force = books.schemas.in_force(command.task_type)
+        if in_force is not None or command.schema is not None:
+            self._check("schema", command.schema, in_force)
+        if command.schema is not None:
+            unfit = books.schemas.unfit(command.task_type, command.schema.version, payload=command.payload)
+            self._check("payload fits its schema", [], unfit)
+
+    def _result(self, command: CompleteTask, books: Books) -> None:
+        task = self._told.before
+        if isinstance(task, Task) and task.schema_version:
+            unfit = books.schemas.unfit(task.task_type, task.schema_version, result=command.result)
+            self._check("result fits its schema", [], unfit)
 
     def _dependency(self, task_id: str, stage: Stage, position: int) -> None:
         fact, told = f"dependency {task_id}", self._told

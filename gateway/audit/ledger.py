@@ -38,8 +38,10 @@ from aggregates.task import (
     TaskSubmitted,
     is_taken,
 )
+from aggregates.task_type import SchemasDropped, SchemasSet
 from aggregates.values.capacity import total
 from aggregates.values.reputation import Recent, gained
+from gateway.audit.schemas import SchemaBooks
 from runtime.records import Event, Meta
 
 DEPARTED_MAX = 10_000
@@ -150,6 +152,7 @@ class Books:
         self.accounts: dict[str, Account] = {}
         self.departed: OrderedDict[str, Account] = OrderedDict()
         self.work: dict[str, Work] = {}
+        self.schemas = SchemaBooks()
         self.names_by_skill: dict[str, set[str]] = {}
         """Every skill that was ever offered, and the active agents that offer it now."""
         self._step: StepKey | None = None
@@ -220,6 +223,8 @@ class Books:
                 self._change(position, event, meta)
             case TaskSubmitted() | TaskRequeued():
                 self.work[event.task_id] = Work(event.bidding_seconds, event.units)
+            case SchemasSet() | SchemasDropped():
+                self.schemas.take(position, event)
             case _:
                 work = self.work.get(getattr(event, "task_id", ""))
                 if work is not None:

@@ -24,6 +24,8 @@ const SENTENCE_BY_KIND = {
   "revocation.TokensRevoked": (d) => `${d.kind === "token" ? "one token" : "all tokens"} of ${short(d.target)} revoked${because(d.reason)}`,
   "journal_key.KeyRotated": (d) => `another key signs the journal${because(d.reason)}`,
   "task.TaskSubmitted": (d) => `${words(d.task_type)}, priority ${d.priority}${d.description ? `: ${d.description}` : ""}`,
+  "task_type.SchemasSet": (d) => `${words(d.task_type)} goes by version ${d.version} of its schemas`,
+  "task_type.SchemasDropped": (d) => `${words(d.task_type)} goes by no schemas any more${because(d.reason)}`,
   "task.DependencyMet": (d) => `${short(d.dependency)} is complete`,
   "task.DependencyUnmet": (d) => `${short(d.dependency)} is ${words(d.stage)}; it runs without that`,
   "task.TaskUnblocked": () => "it waits for no dependency any more",

@@ -33,7 +33,8 @@ class Welcome(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="call"):
-    """A call for proposals: answer by a bid or a refusal before it closes."""
+    """A call for proposals: answer by a bid or a refusal before it closes. `schemas` leads to what the payload fits and the result has to,
+    where the task's type asks for something."""
 
     position: int
     task_id: str
@@ -51,6 +52,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="cal
     description: str
     payload: Document
     blobs: dict[str, Digest]
+    schemas: str | msgspec.UnsetType = msgspec.UNSET
     traceparent: str | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -73,6 +75,7 @@ class Award(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="aw
     inputs: dict[str, Any]
     inputs_missing: list[str] | msgspec.UnsetType = msgspec.UNSET
     inputs_left_out: list[str] | msgspec.UnsetType = msgspec.UNSET
+    schemas: str | msgspec.UnsetType = msgspec.UNSET
     traceparent: str | msgspec.UnsetType = msgspec.UNSET
 
 

@@ -110,7 +110,7 @@ class Translator:
             "inputs": inputs,
         }
         odd = {"inputs_missing": missing, "inputs_left_out": left_out}
-        return frame | {name: names for name, names in odd.items() if names} | _traced(recorded)
+        return frame | {name: names for name, names in odd.items() if names} | _schemas(task) | _traced(recorded)
 
     def call_at_hand(self, recorded: Recorded, event: BookOpened) -> Frame | None:
         """The frame of a call for a task that was submitted lately; None where that has to be read first."""
@@ -139,6 +139,7 @@ class Translator:
             "description": task.description,
             "payload": task.payload,
             "blobs": task.blobs,
+            **_schemas(task),
         } | _traced(recorded)
 
     async def _inputs(self, task: TaskSubmitted) -> tuple[dict[str, Any], list[str], list[str]]:
@@ -213,6 +214,13 @@ def told_lost(recorded: Recorded, event: TaskAwarded | BookVoided, reason: str) 
     """That a bid did not win, for this reason."""
     lost = _no_winner(recorded, event.task_id, reason)
     return lost | {"winner": event.agent_id} if isinstance(event, TaskAwarded) else lost
+
+
+def _schemas(task: TaskSubmitted) -> Frame:
+    """Where the schemas stand by which the task goes."""
+    if not task.schema_version:
+        return {}
+    return {"schemas": f"/v1/task-types/{task.task_type.value}/schemas?version={task.schema_version}"}
 
 
 def _lost(recorded: Recorded, event: TaskAwarded | BookVoided, agent_id: str) -> list[Frame]:

@@ -63,9 +63,12 @@ class Crew:
         fields = {"agent_id": agent_id, "key_id": f"key-{agent_id}", "key_digest": digest, "slots": 1} | changes
         return await self.ask(replace(command, **fields))
 
-    async def submit(self, task_id: str, **changes: Any) -> None:
+    def submission(self, task_id: str, **changes: Any) -> SubmitTask:
         command: SubmitTask = command_by_type[SubmitTask]
-        await self.ask(replace(command, task_id=task_id, **({"payload": {}} | changes)))
+        return replace(command, task_id=task_id, **({"payload": {}} | changes))
+
+    async def submit(self, task_id: str, **changes: Any) -> None:
+        await self.ask(self.submission(task_id, **changes))
 
     async def bid(self, call: BookOpened, agent_id: str, **changes: Any) -> None:
         command: PlaceBid = command_by_type[PlaceBid]

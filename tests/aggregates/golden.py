@@ -30,6 +30,7 @@ from aggregates import (
     solve_job,
     subject,
     task,
+    task_type,
     trail,
     user,
     webhook,
@@ -146,6 +147,7 @@ def _lives() -> Iterator[tuple[str, Life]]:
     )
     yield "coordination-acme", [_example(coordination.StopCoordination), _example(coordination.StartCoordination)]
     yield "queue-acme:reports", [_example(queue.PauseQueue), _example(queue.ResumeQueue)]
+    yield "task_type-acme:analysis", [_example(task_type.SetSchemas), _example(task_type.DropSchemas)]
     yield "projection-tasks/1", [_example(projection.SkipEvent), _example(projection.SkipEvent, position=4712)]
     yield "subject-acme:p17", [_example(subject.EraseSubject)]
     yield "qubo_problem-p1", [_example(qubo_problem.RegisterProblem)]

@@ -134,6 +134,8 @@ async def scenes(admin: Client, spare: AgentClient) -> list[tuple[str, str, Any]
         ("PATCH /v1/tasks/{task_id}", f"/v1/tasks/{task_id}", {"priority": 5}),
         ("POST /v1/tasks/{task_id}/requeue", f"/v1/tasks/{await admin.dead_letter()}/requeue", None),
         ("DELETE /v1/tasks/{task_id}", f"/v1/tasks/{task_id}", None),
+        ("PUT /v1/task-types/{task_type}/schemas", "/v1/task-types/analysis/schemas", {"payload": {}}),
+        ("DELETE /v1/task-types/{task_type}/schemas", "/v1/task-types/analysis/schemas", None),
         ("POST /v1/coordination/stop", "/v1/coordination/stop", {"reason": "maintenance"}),
         ("POST /v1/coordination/start", "/v1/coordination/start", None),
         ("POST /v1/queues/{queue}/pause", "/v1/queues/reports/pause", {"reason": "their source is down"}),

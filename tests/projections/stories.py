@@ -24,6 +24,7 @@ from aggregates import (
     solve_job,
     subject,
     task,
+    task_type,
     trail,
     user,
     webhook,
@@ -365,6 +366,14 @@ def _queue(story: Story, random: Random, tenant: str, step: int) -> None:
     story.tell(queue, queue.stream(tenant, name), command)
 
 
+def _task_type(story: Story, random: Random, tenant: str, step: int) -> None:
+    kind = random.choice((task.TaskType.ANALYSIS, task.TaskType.TESTING))
+    common: dict[str, Any] = {"task_type": kind, "at": story.at, "tenant": tenant}
+    wanted = {"required": [random.choice(("text", "words", "pages"))]}
+    command = random.choice((task_type.SetSchemas(payload=wanted, **common), task_type.DropSchemas(**common)))
+    story.tell(task_type, task_type.stream(tenant, kind), command)
+
+
 def _subject(story: Story, random: Random, tenant: str, step: int) -> None:
     name = random.choice(PERSONS)
     command = subject.EraseSubject(
@@ -473,9 +482,9 @@ def _webhook(story: Story, random: Random, tenant: str, step: int) -> None:
 
 TELLERS: tuple[Callable[[Story, Random, str, int], None], ...] = (
     *(_agent, _submit, _task, _solve, _problem, _key, _projection, _journal, _journal_key, _subject, _action, _trail),
-    *(_archive, _user, _session, _lockout, _webhook, _revocation, _coordination, _queue),
+    *(_archive, _user, _session, _lockout, _webhook, _revocation, _coordination, _queue, _task_type),
 )
-WEIGHTS = (8, 2, 16, 8, 1, 4, 1, 1, 1, 1, 1, 2, 1, 5, 4, 2, 5, 1, 1, 1)
+WEIGHTS = (8, 2, 16, 8, 1, 4, 1, 1, 1, 1, 1, 2, 1, 5, 4, 2, 5, 1, 1, 1, 1)
 
 
 def from_disk(record: Recorded) -> Recorded:

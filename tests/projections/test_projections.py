@@ -23,6 +23,7 @@ from projections import (
     problems,
     sessions,
     solves,
+    task_types,
     tasks,
     users,
     webhooks,
@@ -208,6 +209,7 @@ FINDS = {
     problems: (problems.find, ("problem_id",)),
     sessions: (sessions.find, ("session_id",)),
     solves: (solves.find, ("job_id",)),
+    task_types: (task_types.find, ("task_type", "version")),
     tasks: (tasks.find, ("task_id",)),
     users: (users.find, ("user_id",)),
     webhooks: (webhooks.find, ("webhook_id",)),
@@ -228,9 +230,8 @@ def test_what_is_found_is_what_the_page_shows(read, projection):
 @everywhere
 def test_an_unknown_id_finds_none(read, projection):
     find, names = FINDS[projection]
-    assert (
-        read(find, "ours", *(10**6 if name in ("round", "position", "token") else "nobody" for name in names)) is None
-    )
+    numbers = ("round", "position", "token", "version")
+    assert read(find, "ours", *(10**6 if name in numbers else "nobody" for name in names)) is None
 
 
 @everywhere

@@ -21,6 +21,7 @@ from aggregates.projection import SkipEvent
 from aggregates.qubo_problem import RegisterProblem
 from aggregates.queue import PauseQueue, ResumeQueue
 from aggregates.solve_job import CancelSolve, QueueSolve
+from aggregates.task_type import DropSchemas, SetSchemas, TaskType
 from aggregates.values.qubo import Format, Sense
 from aggregates.values.roles import Role
 from aggregates.values.skill_terms import SkillNeed, SkillOffer
@@ -241,8 +242,18 @@ async def _end_otherwise(party: Party) -> None:
     await party.submit("seam", capabilities=("cutting",), queue="sewing")
     await party.ask(ResumeQueue(queue="sewing"))
     await party.ask(task.CancelTask(task_id="seam", reason="no thread after all"))
+    await _ask_for_a_form(party)
     await party.submit("late", capabilities=("cutting",), deadline=party.node.system.clock.now() + 2.0)
     await party.seen("task.TaskExpired", "late")
+
+
+async def _ask_for_a_form(party: Party) -> None:
+    """A task goes by the schemas that were in force when it came."""
+    hem = {"properties": {"hem": {"enum": ["flat", "felled"]}}}
+    await party.ask(SetSchemas(task_type=TaskType.TESTING, payload=hem, result={"required": ["stitches"]}))
+    await party.submit("hem", task_type=TaskType.TESTING, payload={"hem": "flat"})
+    await party.ask(DropSchemas(task_type=TaskType.TESTING, reason="any hem will do"))
+    await party.ask(task.CancelTask(task_id="hem", reason="it was a test"))
 
 
 async def _ask_for_more(party: Party) -> None:

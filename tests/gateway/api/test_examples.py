@@ -57,7 +57,13 @@ class Story:
 
     def _filled(self, path: str) -> str:
         paths = {"agent_id": "ann", "task_id": TASK_ID, "action_id": ACTION_ID, "name": "keys", "path": "coordinator"}
-        paths |= {"key_id": KEY_ID, "user_id": USER_ID, "webhook_id": WEBHOOK_ID, "queue": "reports"}
+        paths |= {
+            "key_id": KEY_ID,
+            "user_id": USER_ID,
+            "webhook_id": WEBHOOK_ID,
+            "queue": "reports",
+            "task_type": "analysis",
+        }
         for name, value in paths.items():
             path = path.replace(f"{{{name}}}", value)
         return path
@@ -142,6 +148,8 @@ async def _agents_and_tasks(story: Story) -> None:
     ann = AgentClient(admin.node, admin.http, registered["key"], "ann")
     await story.send("PATCH", "/v1/agents/{agent_id}", by=ann)
     ivy = await admin.register("ivy", capabilities=["spelling"])
+    await story.send("PUT", "/v1/task-types/{task_type}/schemas")
+    await admin.ask("DELETE", "/v1/task-types/analysis/schemas")
     await story.send("POST", "/v1/tasks", "deadline")
     await story.send("POST", "/v1/tasks", "cheapest")
     await story.send("POST", "/v1/tasks", "window")

@@ -311,6 +311,9 @@ async def _work_with_tasks(admin: Client) -> None:
     await _do(admin, ("POST", "/v1/queues/analysis/pause", None), ("GET", "/v1/queues", None))
     await _do(admin, ("POST", "/v1/queues/analysis/resume", None))
     await _do(admin, ("POST", "/v1/assignments:preview", None))
+    schemas = "/v1/task-types/security_scan/schemas"
+    await _do(admin, ("PUT", schemas, {"payload": {"required": ["host"]}}), ("GET", schemas, None))
+    await _do(admin, ("GET", "/v1/task-types", None), ("DELETE", schemas, None))
     await _do(admin, ("GET", "/v1/tasks?stage=completed&agent_id=a1", None), ("GET", task, None))
     await _do(admin, ("GET", f"{task}/bids", None), ("GET", "/v1/tasks", None), ("GET", f"{task}/explain", None))
     await _do(admin, ("POST", "/v1/tasks:batch", {"tasks": [{"task_type": "monitoring"}]}))
