@@ -35,6 +35,7 @@ from aggregates.solve_job import (
     StartSolve,
 )
 from aggregates.task import (
+    SEALED,
     BookOpened,
     CompleteTask,
     FailTask,
@@ -223,6 +224,8 @@ class Solver(Actor[SolverCommand, Desk]):
     def _answer_call(self, event: BookOpened) -> PlaceBid | RefuseBid:
         wanted = self.memory.wanted.get(event.task_id)
         refusal = RefuseBid(task_id=event.task_id, agent_id=HOUSE_SOLVER, round=event.round)
+        if event.award_policy in SEALED:
+            return replace(refusal, reason="its price is public: there is nothing to seal")
         if wanted is None or wanted.problem_id not in self.memory.problems:
             return replace(refusal, reason="no registered problem that this solver can solve")
         variables = self.memory.problems[wanted.problem_id].variables

@@ -45,6 +45,7 @@ class Submitted(AggregateEvent):
     regions: list[str]
     award_policy: str
     queue: str
+    price_max: float | None
 
 
 class Opened(AggregateEvent):
@@ -212,6 +213,7 @@ class Tasks(Projection[Any]):
                 "regions": _text(event.regions),
                 "award_policy": event.award_policy,
                 "queue": event.queue,
+                "price_max": event.price_max,
                 "requirements": _text(event.requirements),
                 "priority": event.priority,
                 "dependencies": "[]",

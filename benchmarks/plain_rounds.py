@@ -59,6 +59,7 @@ class Rounds:
                 budget_seconds=SECONDS_MAX,
                 units=0.0,
                 award_policy=AwardPolicy.WEIGHTED_SCORE,
+                price_max=None,
                 closes_at=time.time() + self.task["bidding_seconds"],
                 closes_in=self.task["bidding_seconds"],
                 description=self.task["description"],

@@ -20,6 +20,7 @@ from aggregates.agent import (
 )
 from aggregates.subject import SubjectErased
 from aggregates.task import (
+    BidCommitted,
     BidPlaced,
     LateReported,
     LeaseExpired,
@@ -133,7 +134,7 @@ def apply(recorded: Recorded) -> Sequence[Change]:
             back = {"status": Stage.ACTIVE.value, "reason": "", "generation": event.generation}
             back["last_heard_at"] = recorded.meta.at
             return [_changed(recorded, event.agent_id, back)]
-        case BidPlaced():
+        case BidPlaced() | BidCommitted():
             return [_counted(recorded, event.agent_id, "bids")]
         case TaskAwarded():
             return [_held(recorded, event), _counted(recorded, event.agent_id, "won")]

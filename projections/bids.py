@@ -7,8 +7,10 @@ from sqlalchemy import Column, Connection, Integer, Table
 
 from aggregates.subject import SubjectErased
 from aggregates.task import (
+    BidCommitted,
     BidPlaced,
     BidRefused,
+    BidRevealed,
     BidWithdrawn,
     BookVoided,
     TaskAwarded,
@@ -18,13 +20,15 @@ from aggregates.task import (
     TaskFailed,
 )
 from aggregates.values.ranking import Ranked
+from aggregates.values.sealed_bids import OpenedBid
 from projections import schema
 from projections.schema import BY_AGE, Row, Sortable, document, encoded, key, number, text, whole
 from runtime.records import Change, Insert, Recorded, Update
 
-NAME = "bids/2"
+NAME = "bids/3"
 
-PLACED, WITHDRAWN, REFUSED, WON, LOST = "placed", "withdrawn", "refused", "won", "lost"
+PLACED, SEALED, OPENED = "placed", "sealed", "opened"
+WITHDRAWN, REFUSED, WON, LOST = "withdrawn", "refused", "won", "lost"
 
 bids = schema.table(
     "bids",
@@ -38,6 +42,7 @@ bids = schema.table(
     number("capacity_offer"),
     number("expires_at"),
     number("placed_at"),
+    text("commitment"),
     whole("rank"),
     number("score"),
     document("terms"),
@@ -46,7 +51,8 @@ bids = schema.table(
     number("last_event_at"),
     paged_by=("task_id", "agent_id"),
 )
-"""One row for each agent that answered in a round; its last answer holds. `rank` counts from 1; `terms` are what makes the score."""
+"""One row for each agent that answered in a round; its last answer holds. `rank` counts from 1; `terms` are what makes the score.
+A sealed bid has its `commitment` alone until the book has closed."""
 
 TABLES: tuple[Table, ...] = (bids,)
 
@@ -59,6 +65,11 @@ def apply(recorded: Recorded) -> Sequence[Change]:
     match event:
         case BidPlaced():
             return [_placed(recorded, event)]
+        case BidCommitted():
+            return [_committed(recorded, event)]
+        case BidRevealed():
+            where = _key(recorded, event.task_id, event.round, event.agent_id)
+            return [Update(table=bids, values=_moved(recorded, OPENED, ""), where=where)]
         case BidWithdrawn():
             where = _key(recorded, event.task_id, event.round, event.agent_id)
             return [Update(table=bids, values=_moved(recorded, WITHDRAWN, ""), where=where)]
@@ -66,18 +77,17 @@ def apply(recorded: Recorded) -> Sequence[Change]:
             where = _key(recorded, event.task_id, event.round, event.agent_id)
             made = {"first_position": recorded.position, **_moved(recorded, REFUSED, event.reason)}
             return [Insert(table=bids, values={**where, **made, "data_subject": event.data_subject})]
-        case TaskAwarded():
-            return [_ranked(recorded, event, rank, ranked) for rank, ranked in enumerate(event.ranking, 1)]
-        case BookVoided():
-            return [_ranked(recorded, event, rank, ranked) for rank, ranked in enumerate(event.ranking, 1)]
+        case TaskAwarded() | BookVoided():
+            ranked = [_ranked(recorded, event, rank, ranked) for rank, ranked in enumerate(event.ranking, 1)]
+            return [*(_told(recorded, event, opened) for opened in event.opened), *ranked]
         case TaskFailed() if event.final:
-            return [_closed(recorded, event.task_id, "task_failed")]
+            return _closed(recorded, event.task_id, "task_failed")
         case TaskDeadLettered():
-            return [_closed(recorded, event.task_id, "task_dead_lettered")]
+            return _closed(recorded, event.task_id, "task_dead_lettered")
         case TaskCancelled():
-            return [_closed(recorded, event.task_id, "task_cancelled")]
+            return _closed(recorded, event.task_id, "task_cancelled")
         case TaskExpired():
-            return [_closed(recorded, event.task_id, "task_expired")]
+            return _closed(recorded, event.task_id, "task_expired")
         case SubjectErased():
             return [Update(table=bids, values={"reason": "erased"}, where=schema.of_subject(recorded))]
     return ()
@@ -111,10 +121,36 @@ def _ranked(recorded: Recorded, event: TaskAwarded | BookVoided, rank: int, rank
     return Update(table=bids, values={**moved, **judged}, where=where)
 
 
-def _closed(recorded: Recorded, task_id: str, reason: str) -> Change:
+def _committed(recorded: Recorded, event: BidCommitted) -> Change:
+    values = {
+        **_key(recorded, event.task_id, event.round, event.agent_id),
+        **_moved(recorded, SEALED, ""),
+        "commitment": event.commitment,
+        "placed_at": event.committed_at,
+        "data_subject": "",
+        "first_position": recorded.position,
+    }
+    return Insert(table=bids, values=values)
+
+
+def _told(recorded: Recorded, event: TaskAwarded | BookVoided, opened: OpenedBid) -> Change:
+    """What a sealed bid was; nobody is told before the book has closed."""
+    where = _key(recorded, event.task_id, event.round, opened.agent_id)
+    values = {
+        "price": opened.price,
+        "eta_seconds": opened.eta_seconds,
+        "confidence": opened.confidence,
+        "capacity_offer": opened.capacity_offer,
+        "last_position": recorded.position,
+    }
+    return Update(table=bids, values=values, where=where)
+
+
+def _closed(recorded: Recorded, task_id: str, reason: str) -> Sequence[Change]:
     """A task that ends takes the bids of its open book with it."""
-    open_ones = {"tenant_id": recorded.meta.tenant, "task_id": task_id, "state": PLACED}
-    return Update(table=bids, values=_moved(recorded, LOST, reason), where=open_ones)
+    of_task = {"tenant_id": recorded.meta.tenant, "task_id": task_id}
+    lost = _moved(recorded, LOST, reason)
+    return [Update(table=bids, values=lost, where={**of_task, "state": state}) for state in (PLACED, SEALED, OPENED)]
 
 
 def _key(recorded: Recorded, task_id: str, round_number: int, agent_id: str) -> dict[str, Any]:

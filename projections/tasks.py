@@ -14,6 +14,7 @@ from aggregates.task import (
     DependencyUnmet,
     LateReported,
     LeaseExpired,
+    RevealOpened,
     Stage,
     TaskAmended,
     TaskAwarded,
@@ -49,6 +50,7 @@ tasks = schema.table(
     document("regions"),
     text("award_policy"),
     text("queue"),
+    number("price_max"),
     whole("priority"),
     document("dependencies"),
     document("independent_of"),
@@ -74,6 +76,7 @@ tasks = schema.table(
     whole("token"),
     number("lease_seconds"),
     number("price"),
+    number("price_asked"),
     number("eta_seconds"),
     text("award_reason"),
     document("ranking"),
@@ -84,6 +87,7 @@ tasks = schema.table(
     number("waits_since"),
     number("unblocked_at"),
     number("opened_at"),
+    number("reveal_opened_at"),
     number("awarded_at"),
     number("started_at"),
     number("ended_at"),
@@ -97,7 +101,7 @@ tasks = schema.table(
 """`waiting` counts the dependencies that are not complete, but for the `unmet`, which ended without a result. `agent_id` and `token`
 tell who holds the task, or held it when it ended. Its place in line counts from `waits_since`, when it was submitted or offered again as
 a dead letter, or from `not_before` where that is later. `reason` says why it last ended, failed, found no winner or nobody to call;
-`award_reason` and `ranking` why the holder won."""
+`award_reason` and `ranking` why the holder won. `price` is what was agreed to pay, `price_asked` what the holder asked."""
 
 TABLES: tuple[Table, ...] = (tasks,)
 
@@ -128,6 +132,8 @@ def apply(recorded: Recorded) -> Sequence[Change]:
             return [_changed(recorded, event.task_id, stage=Stage.SUBMITTED.value, unblocked_at=at)]
         case BookOpened():
             return [_opened(recorded, event)]
+        case RevealOpened():
+            return [_changed(recorded, event.task_id, closes_at=event.closes_at, reveal_opened_at=at)]
         case TaskStalled():
             return [_changed(recorded, event.task_id, reason=event.reason)]
         case BookVoided():
@@ -178,6 +184,7 @@ def _submitted(recorded: Recorded, event: TaskSubmitted) -> Change:
         "regions": encoded(event.regions),
         "award_policy": event.award_policy.value,
         "queue": queue_of(event.queue, event.task_type),
+        "price_max": event.price_max,
         "priority": event.priority,
         "dependencies": encoded(event.dependencies),
         "independent_of": encoded(event.independent_of),
@@ -213,6 +220,7 @@ def _opened(recorded: Recorded, event: BookOpened) -> Change:
         eligible=encoded(event.eligible),
         closes_at=event.closes_at,
         opened_at=recorded.meta.at,
+        reveal_opened_at=None,
     )
 
 
@@ -226,6 +234,7 @@ def _awarded(recorded: Recorded, event: TaskAwarded) -> Change:
         token=event.token,
         lease_seconds=event.lease_seconds,
         price=event.price,
+        price_asked=event.price if event.price_asked is None else event.price_asked,
         eta_seconds=event.eta_seconds,
         award_reason=event.reason,
         ranking=encoded(event.ranking),

@@ -33,7 +33,7 @@ UNTOLD = "x-untold"
 """The key in a field's JSON schema that marks it as nobody's to read."""
 
 Untold = Annotated[T, msgspec.Meta(extra_json_schema={UNTOLD: True})]
-"""A text of a command or event that decisions need and readers do not, as the hash of a password: wherever the log is told, it is blank."""
+"""A value of a command or event that decisions need and readers do not, as a password's hash: wherever the log is told, it is blank."""
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True, gc=False):

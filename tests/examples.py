@@ -30,6 +30,7 @@ from aggregates.task import Candidate, Doer, Stage, TaskType
 from aggregates.values.qubo import Format, Sense
 from aggregates.values.ranking import BidderFacts, Ranked
 from aggregates.values.roles import Role
+from aggregates.values.sealed_bids import commitment_of, sealed_text
 
 AT = 1_700_000_000.0
 TENANT = "acme"
@@ -38,6 +39,13 @@ HASH = "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ$aGFzaGhhc2g"
 TEXT_SCHEMA = {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]}
 MISTAKES_SCHEMA = {"properties": {"mistakes": {"type": "integer", "minimum": 0}}, "required": ["mistakes"]}
 DIGEST = sha256(b"gvl_k1_secret").digest()
+
+SALT = "5a" * 16
+COMMITMENT = commitment_of(
+    sealed_text(
+        task_id="t1", round=1, agent_id="ann", price=1.0, eta_seconds=5.0, confidence=0.9, capacity_offer=0.0, salt=SALT
+    )
+)
 
 CANDIDATES = (
     Candidate(agent_id="ann", capabilities=("analysis", "qubo"), slots=2, running=0, max_capacity=100.0, position=3),
@@ -255,6 +263,19 @@ COMMANDS = (
     task.PlaceBid(
         task_id="t1", agent_id="ann", round=1, price=1.0, eta_seconds=5.0, confidence=0.9, at=AT, tenant=TENANT
     ),
+    task.CommitBid(task_id="t1", agent_id="ann", round=1, commitment=COMMITMENT, at=AT, tenant=TENANT),
+    task.OpenReveal(task_id="t1", round=1, at=AT + 2, tenant=TENANT),
+    task.RevealBid(
+        task_id="t1",
+        agent_id="ann",
+        round=1,
+        price=1.0,
+        eta_seconds=5.0,
+        confidence=0.9,
+        salt=SALT,
+        at=AT + 3,
+        tenant=TENANT,
+    ),
     task.WithdrawBid(task_id="t1", agent_id="ann", at=AT, tenant=TENANT),
     task.RefuseBid(task_id="t1", agent_id="bob", reason="busy", at=AT, tenant=TENANT),
     task.AwardTask(task_id="t1", round=1, bidders=BIDDERS, at=AT + 2, tenant=TENANT),
@@ -458,6 +479,20 @@ EVENTS = (
         capacity_offer=0.0,
         expires_at=None,
         placed_at=AT,
+    ),
+    task.BidCommitted(task_id="t1", round=1, agent_id="ann", commitment=COMMITMENT, committed_at=AT),
+    task.RevealOpened(task_id="t1", round=1, committed=("ann",), closes_at=AT + 4),
+    task.BidRevealed(
+        task_id="t1",
+        round=1,
+        agent_id="ann",
+        price=1.0,
+        eta_seconds=5.0,
+        confidence=0.9,
+        capacity_offer=0.0,
+        salt=SALT,
+        matches=True,
+        revealed_at=AT + 3,
     ),
     task.BidWithdrawn(task_id="t1", round=1, agent_id="ann"),
     task.BidRefused(task_id="t1", round=1, agent_id="bob", reason="busy"),

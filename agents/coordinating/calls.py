@@ -11,7 +11,17 @@ from agents.coordinating.turns import WHOLE, Walk
 from agents.coordinating.waiting import Line, Needs
 from aggregates import agent as agents
 from aggregates import task as tasks
-from aggregates.task import AwardTask, Candidate, ExpireLease, FailDependent, NoteStall, OpenBook, Stage, UnblockTask
+from aggregates.task import (
+    AwardTask,
+    Candidate,
+    ExpireLease,
+    FailDependent,
+    NoteStall,
+    OpenBook,
+    OpenReveal,
+    Stage,
+    UnblockTask,
+)
 from aggregates.values.price_list import ListedPrices, about
 from aggregates.values.ranking import BidderFacts
 from aggregates.values.skill_terms import SkillNeed, evidence, serve, weight
@@ -113,6 +123,13 @@ class _Calling:
         """Whether one more book finds a slot among the chosen, and the room for what it takes."""
         supply, more = self._memory.supply, self._round.more
         return sum(supply.spare(name, units) - more.get(name, 0) for name in chosen) >= WHOLE
+
+
+def close_book(memory: OpenTasks, task: TaskEntry, weights: Weights | None = None) -> Decision:
+    """What follows where all have answered, or the time is up: sealed bids are to be opened first."""
+    if task.is_sealed and task.bidders and not task.is_revealing:
+        return (tasks.stream(task.task_id), OpenReveal(task_id=task.task_id, round=task.round))
+    return award(memory, task, weights)
 
 
 def award(memory: OpenTasks, task: TaskEntry, weights: Weights | None = None) -> Decision:

@@ -12,7 +12,7 @@ from agents.coordinating.alarms import Alarm, Alarms, Due
 from agents.coordinating.calls import (
     OPENINGS_MAX,
     Decision,
-    award,
+    close_book,
     expire_lease,
     listed_prices,
     openings,
@@ -68,13 +68,16 @@ from aggregates.queue import FindQueues, PauseQueue, ResumeQueue
 from aggregates.task import (
     AmendTask,
     BidAccepted,
+    BidCommitted,
     BidPlaced,
     BidRefused,
+    BidRevealed,
     BidWithdrawn,
     BookOpened,
     BookVoided,
     CancelTask,
     CheckLease,
+    CommitBid,
     CompleteTask,
     DependencyMet,
     DependencyUnmet,
@@ -82,6 +85,8 @@ from aggregates.task import (
     PlaceBid,
     RefuseBid,
     RequeueTask,
+    RevealBid,
+    RevealOpened,
     StartTask,
     SubmitTask,
     SubmitTasks,
@@ -116,6 +121,8 @@ CoordinatorCommand = (
     | SubmitTask
     | SubmitTasks
     | PlaceBid
+    | CommitBid
+    | RevealBid
     | WithdrawBid
     | RefuseBid
     | StartTask
@@ -151,6 +158,8 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
         SubmitTask,
         SubmitTasks,
         PlaceBid,
+        CommitBid,
+        RevealBid,
         WithdrawBid,
         RefuseBid,
         StartTask,
@@ -173,7 +182,7 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
         DropSchemas,
     )
     hears = (*agents.EVENTS, *tasks.EVENTS, *coordinations.EVENTS, *queues.EVENTS, *task_types.EVENTS)
-    FOLD = 9
+    FOLD = 10
 
     def __init__(self, here: Surroundings, terms: Terms = DEFAULT_TERMS) -> None:
         super().__init__(here)
@@ -209,7 +218,7 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
                 return self._on_task(submission(self.memory, self.terms, message))
             case SubmitTasks():
                 return self._submit_many(message)
-            case PlaceBid() | WithdrawBid() | RefuseBid():
+            case PlaceBid() | CommitBid() | RevealBid() | WithdrawBid() | RefuseBid():
                 return self._answer_call(message)
             case StartTask() | CompleteTask() | FailTask():
                 self._hear(message.agent_id, message.at)
@@ -301,7 +310,7 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
         accepted = TaskAccepted(task_id=command.task_id)
         return Effect([(tasks.stream(command.task_id), command)], lambda recorded: reply(command, accepted))
 
-    def _answer_call(self, command: PlaceBid | WithdrawBid | RefuseBid) -> Effect:
+    def _answer_call(self, command: PlaceBid | CommitBid | RevealBid | WithdrawBid | RefuseBid) -> Effect:
         self._hear(command.agent_id, command.at)
         task = self.memory.tasks.get(command.task_id)
         number = command.round or (task.round if task is not None else 0)
@@ -359,10 +368,10 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
         match event:
             case AgentLost() | AgentDeregistered():
                 return self._take_back(event.agent_id, recorded.position)
-            case BidPlaced() | BidRefused() | BidWithdrawn():
+            case BidPlaced() | BidCommitted() | BidRevealed() | BidRefused() | BidWithdrawn():
                 task = self.memory.tasks.get(event.task_id)
                 complete = task is not None and task.round == event.round and self.memory.complete(task)
-                return [award(self.memory, task, self.terms.weights)] if task is not None and complete else []
+                return [close_book(self.memory, task, self.terms.weights)] if task is not None and complete else []
             case (
                 DependencyMet()
                 | DependencyUnmet()
@@ -430,7 +439,15 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
         match event:
             case AgentRegistered() | AgentReturned() | AgentSuspected() | AgentCleared():
                 self._watch_agents([self.memory.agents.get(event.agent_id)])
-            case TaskSubmitted() | BookOpened() | TaskAwarded() | BookVoided() | TaskAmended() | TaskRequeued():
+            case (
+                TaskSubmitted()
+                | BookOpened()
+                | RevealOpened()
+                | TaskAwarded()
+                | BookVoided()
+                | TaskAmended()
+                | TaskRequeued()
+            ):
                 self._watch_tasks([self.memory.tasks.get(event.task_id)])
             case AgentDeregistered():
                 self.hearing.forget(event.agent_id)

@@ -152,6 +152,10 @@ class TaskEntry(Struct, kw_only=True):
     """Nobody is called before then; 0 once that has passed."""
     asked_at: float = 0.0
     """When it was submitted, or offered again as a dead letter."""
+    is_sealed: bool = False
+    is_revealing: bool = False
+    """Of a book with sealed bids: they are to be opened now."""
+    revealed: set[str] = field(default_factory=set)
     retry_at: float = 0.0
     """When the pause after a book without winner ends; 0 when there is none."""
     wants_slot: bool = False

@@ -29,9 +29,12 @@ from aggregates.coordination import CoordinationStarted, CoordinationStopped
 from aggregates.queue import QueuePaused, QueueResumed
 from aggregates.task import (
     ENDED,
+    SEALED,
     TAKEN_MAX,
+    BidCommitted,
     BidPlaced,
     BidRefused,
+    BidRevealed,
     BidWithdrawn,
     BookOpened,
     BookVoided,
@@ -40,6 +43,7 @@ from aggregates.task import (
     Doer,
     LateReported,
     LeaseExpired,
+    RevealOpened,
     Stage,
     TaskAmended,
     TaskAwarded,
@@ -80,6 +84,9 @@ QUIET = (
     DependencyUnmet,
     SchemasSet,
     SchemasDropped,
+    BidCommitted,
+    RevealOpened,
+    BidRevealed,
 )
 """After these no book can be opened that could not be opened before."""
 
@@ -134,6 +141,8 @@ class OpenTasks(Struct, kw_only=True, dict=True):
 
     def complete(self, task: TaskEntry) -> bool:
         """Whether all that were called have answered."""
+        if task.is_revealing:
+            return task.stage is Stage.BIDDING and task.bidders == task.revealed
         return task.stage is Stage.BIDDING and task.eligible == task.answered
 
 
@@ -372,7 +381,13 @@ def _change_task(memory: OpenTasks, task: TaskEntry, event: Any, recorded: Recor
         case TaskStalled():
             task.stalled = event.reason
         case BidPlaced():
-            _bid(memory, task, event, recorded)
+            _bid(memory, task, event, event.placed_at, recorded)
+        case BidCommitted():
+            _bid(memory, task, event, event.committed_at, recorded)
+        case RevealOpened():
+            task.is_revealing, task.closes_at = True, event.closes_at
+        case BidRevealed():
+            task.revealed.add(event.agent_id)
         case BidRefused() | BidWithdrawn():
             if isinstance(event, BidRefused) and (agent := memory.agents.get(event.agent_id)) is not None:
                 agent.figures.gain_aside(recorded.meta.at, recorded.position, refusals=1)
@@ -410,7 +425,8 @@ def _open(memory: OpenTasks, task: TaskEntry, event: BookOpened) -> None:
     task.retry_at, task.stalled = 0.0, ""
     memory.waiting.update(task)
     task.opened_at, task.closes_at = event.closes_at - task.bidding_seconds, event.closes_at
-    task.bidders, task.answered = set(), set()
+    task.bidders, task.answered, task.revealed = set(), set(), set()
+    task.is_sealed, task.is_revealing = event.award_policy in SEALED, False
 
 
 def _close(memory: OpenTasks, task: TaskEntry) -> None:
@@ -420,10 +436,10 @@ def _close(memory: OpenTasks, task: TaskEntry) -> None:
         del memory.books[task.task_id]
 
 
-def _bid(memory: OpenTasks, task: TaskEntry, event: BidPlaced, recorded: Recorded) -> None:
+def _bid(memory: OpenTasks, task: TaskEntry, event: BidPlaced | BidCommitted, at: float, recorded: Recorded) -> None:
     agent = memory.agents.get(event.agent_id)
     if agent is not None and event.agent_id not in task.answered:
-        seconds = max(0.0, event.placed_at - task.opened_at)
+        seconds = max(0.0, at - task.opened_at)
         agent.figures.gain(recorded.meta.at, recorded.position, answers=1, answer_seconds=seconds)
         agent.position = recorded.position
     task.bidders.add(event.agent_id)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from agents.coordinating.alarms import Due
-from agents.coordinating.calls import Decision, award
+from agents.coordinating.calls import Decision, close_book
 from agents.coordinating.entries import TaskEntry
 from agents.coordinating.open_tasks import OpenTasks
 from agents.coordinating.terms import Terms
@@ -41,7 +41,7 @@ def falls_due(memory: OpenTasks, terms: Terms, task: TaskEntry, due: Due) -> lis
     """What is decided of the task itself; nothing where it is only ready to be offered again."""
     match due:
         case Due.BOOK:
-            return [award(memory, task, terms.weights)]
+            return [close_book(memory, task, terms.weights)]
         case Due.BUDGET:
             return [(stream(task.task_id), EndOverrun(task_id=task.task_id, token=task.token))]
         case Due.DEADLINE:

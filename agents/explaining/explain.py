@@ -199,6 +199,8 @@ def _all_busy(story: Story, facts: Facts, allowed: list[AgentFacts]) -> Wait:
 
 def _open_book(book: Book) -> Wait:
     detail = f"round {book.round} is open, answers not in yet: {len(book.awaited)} of {len(book.eligible)}"
+    if book.is_revealing:
+        detail = f"round {book.round}: sealed bids are being opened, not yet: {len(book.awaited)} of {len(book.sealed)}"
     return Wait(
         reason=WaitReason.BOOK_OPEN, detail=detail, since=book.opened_at, until=book.closes_at, agents=book.awaited
     )
@@ -261,6 +263,7 @@ def _attempt(attempt: Attempt, attempts_max: int) -> AttemptTold:
         awarded_at=event.awarded_at,
         started_at=attempt.started_at or None,
         price=event.price,
+        price_asked=event.price if event.price_asked is None else event.price_asked,
         eta_seconds=event.eta_seconds,
         reason=event.reason,
         over_at=attempt.over_at or None,

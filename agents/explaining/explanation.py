@@ -52,11 +52,15 @@ class VerdictReason(StrEnum):
     AWAITED = "awaited"
     NO_BID = "no_bid"
     BID_PLACED = "bid_placed"
+    BID_SEALED = "bid_sealed"
     REFUSED = "refused"
     WITHDRAWN = "withdrawn"
     AGENT_GONE = "agent_gone"
     BID_EXPIRED = "bid_expired"
     ETA_OVER_BUDGET = "eta_over_budget"
+    PRICE_OVER_BUDGET = "price_over_budget"
+    NOT_REVEALED = "not_revealed"
+    COMMITMENT_MISMATCH = "commitment_mismatch"
     OUTSCORED = "outscored"
     OUTRANKED = "outranked"
     BOOK_ENDED = "book_ended"
@@ -212,7 +216,7 @@ class BookTold(Struct, frozen=True, kw_only=True):
 
 
 class AttemptTold(Struct, frozen=True, kw_only=True):
-    """The last award, and how it went: `over_reason` says why its holder lost it."""
+    """The last award, and how it went: `over_reason` says why its holder lost it. It is paid `price`, and asked `price_asked`."""
 
     agent_id: str
     attempt: int
@@ -220,6 +224,7 @@ class AttemptTold(Struct, frozen=True, kw_only=True):
     awarded_at: float
     started_at: float | None
     price: float
+    price_asked: float
     eta_seconds: float
     reason: str
     over_at: float | None

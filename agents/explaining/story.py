@@ -11,8 +11,10 @@ from msgspec import Struct, field
 
 from agents.coordinating.open_tasks import pause_seconds
 from aggregates.task import (
+    BidCommitted,
     BidPlaced,
     BidRefused,
+    BidRevealed,
     BidWithdrawn,
     BookOpened,
     BookVoided,
@@ -22,6 +24,7 @@ from aggregates.task import (
     Doer,
     LeaseExpired,
     OpenBook,
+    RevealOpened,
     Stage,
     TaskAmended,
     TaskAwarded,
@@ -37,7 +40,7 @@ from aggregates.task import (
     TaskSubmitted,
     TaskUnblocked,
 )
-from aggregates.task.state import standing_bid
+from aggregates.task.state import opened_bid, standing_bid
 from aggregates.values.ranking import Bid, Ranked
 from aggregates.values.weights import Weights
 from runtime.records import Command, Recorded
@@ -55,7 +58,7 @@ class Outcome(StrEnum):
 class Answer(Struct, kw_only=True):
     """An agent's last answer to a call."""
 
-    state: Literal["placed", "withdrawn", "refused"]
+    state: Literal["placed", "sealed", "opened", "withdrawn", "refused"]
     at: float
     reason: str = ""
     bid: Bid | None = None
@@ -79,11 +82,20 @@ class Book(Struct, kw_only=True):
     ended_at: float = 0.0
     ranking: tuple[Ranked, ...] = ()
     weights: Weights | None = None
+    is_revealing: bool = False
+    """Its bids are sealed, and are being opened."""
 
     @property
     def awaited(self) -> tuple[str, ...]:
         """Who was called and has not answered."""
+        if self.is_revealing:
+            return tuple(name for name, answer in sorted(self.answers.items()) if answer.state == "sealed")
         return tuple(name for name in self.eligible if name not in self.answers)
+
+    @property
+    def sealed(self) -> tuple[str, ...]:
+        """Whose sealed bids are in, opened or not."""
+        return tuple(name for name, answer in sorted(self.answers.items()) if answer.state in ("sealed", "opened"))
 
 
 class Attempt(Struct, kw_only=True):
@@ -171,7 +183,9 @@ def _goes_on(story: Story, record: Recorded, command: Command[Any] | None) -> No
         case BookOpened():
             _moved(story, Stage.BIDDING, at)
             story.book, story.stalled = _opened(story, event, record, command), ""
-        case BidPlaced() | BidWithdrawn() | BidRefused():
+        case RevealOpened() if story.book is not None and story.book.round == event.round:
+            story.book.is_revealing, story.book.closes_at = True, event.closes_at
+        case BidPlaced() | BidCommitted() | BidRevealed() | BidWithdrawn() | BidRefused():
             _answered(story.book, event, at)
         case BookVoided():
             _closed(_book_of(story, event, record), Outcome.VOIDED, event.reason, at, event.ranking)
@@ -234,12 +248,18 @@ def _book_of(story: Story, event: BookVoided | TaskAwarded, record: Recorded) ->
     return story.book
 
 
-def _answered(book: Book | None, event: BidPlaced | BidWithdrawn | BidRefused, at: float) -> None:
+def _answered(
+    book: Book | None, event: BidPlaced | BidCommitted | BidRevealed | BidWithdrawn | BidRefused, at: float
+) -> None:
     if book is None or book.round != event.round:
         return
     match event:
         case BidPlaced():
             answer = Answer(state="placed", at=at, bid=standing_bid(event))
+        case BidCommitted():
+            answer = Answer(state="sealed", at=at)
+        case BidRevealed():
+            answer = Answer(state="opened", at=at, bid=opened_bid(event))
         case BidWithdrawn():
             answer = Answer(state="withdrawn", at=at)
         case BidRefused():

@@ -179,7 +179,10 @@ def _answered(book: Book, agent_id: str) -> _Found:
             return _Found(VerdictReason.WITHDRAWN, "took its bid back")
         case "placed" if book.outcome is Outcome.OPEN:
             return _Found(VerdictReason.BID_PLACED, "its bid is in the book")
-        case "placed":
+        case "sealed" | "opened" if book.outcome is Outcome.OPEN:
+            is_awaited = book.is_revealing and answer.state == "sealed"
+            return _Found(VerdictReason.BID_SEALED, "has yet to open its bid" if is_awaited else "its sealed bid is in")
+        case _:
             return _Found(VerdictReason.BOOK_ENDED, "the task ended while its bid was in the book")
 
 

@@ -22,6 +22,7 @@ from aggregates.task.commands import (
     AwardTask,
     CancelTask,
     CheckLease,
+    CommitBid,
     CompleteTask,
     EndOverrun,
     ExpireLease,
@@ -31,9 +32,11 @@ from aggregates.task.commands import (
     NoteLateReport,
     NoteStall,
     OpenBook,
+    OpenReveal,
     PlaceBid,
     RefuseBid,
     RequeueTask,
+    RevealBid,
     StartTask,
     SubmitTask,
     SubmitTasks,
@@ -43,8 +46,10 @@ from aggregates.task.commands import (
 )
 from aggregates.task.events import (
     EVENTS,
+    BidCommitted,
     BidPlaced,
     BidRefused,
+    BidRevealed,
     BidWithdrawn,
     BookOpened,
     BookVoided,
@@ -52,6 +57,7 @@ from aggregates.task.events import (
     DependencyUnmet,
     LateReported,
     LeaseExpired,
+    RevealOpened,
     TaskAmended,
     TaskAwarded,
     TaskCancelled,
@@ -78,6 +84,7 @@ from aggregates.task.lease import (
     expire_lease,
     fail,
 )
+from aggregates.task.sealing import SEALED, open_reveal
 from aggregates.task.state import (
     Task,
     evolve,
@@ -132,6 +139,7 @@ __all__ = [
     "EVENTS",
     "HELD",
     "RULES",
+    "SEALED",
     "SPECIALISTS",
     "TAKEN_MAX",
     "VOIDS_MAX",
@@ -140,8 +148,10 @@ __all__ = [
     "Attempts",
     "AwardTask",
     "BidAccepted",
+    "BidCommitted",
     "BidPlaced",
     "BidRefused",
+    "BidRevealed",
     "BidWithdrawn",
     "BiddingSeconds",
     "BookOpened",
@@ -149,6 +159,7 @@ __all__ = [
     "CancelTask",
     "Candidate",
     "CheckLease",
+    "CommitBid",
     "CompleteTask",
     "DependencyFact",
     "DependencyMet",
@@ -167,9 +178,12 @@ __all__ = [
     "NoteLateReport",
     "NoteStall",
     "OpenBook",
+    "OpenReveal",
     "PlaceBid",
     "RefuseBid",
     "RequeueTask",
+    "RevealBid",
+    "RevealOpened",
     "Round",
     "SchemaFact",
     "Seconds",
@@ -236,12 +250,14 @@ def decide(task: Task, command: TaskCommand) -> Sequence[TaskEvent]:
             raise Refused("task_exists", f"{command.task_id} is another task, {stage.value}")
         case _ if stage is Stage.UNKNOWN:
             raise Refused("task_unknown", command.task_id, status=404)
-        case PlaceBid() | WithdrawBid() | RefuseBid():
+        case PlaceBid() | CommitBid() | RevealBid() | WithdrawBid() | RefuseBid():
             if stage is Stage.BIDDING:
                 return answer(task, command)
             raise Refused("book_closed", f"{command.task_id} is {stage.value}")
         case OpenBook():
             return open_book(task, command) if stage is Stage.SUBMITTED and command.round == task.round + 1 else []
+        case OpenReveal():
+            return open_reveal(task, command) if stage is Stage.BIDDING and command.round == task.round else []
         case AwardTask():
             return award(task, command) if stage is Stage.BIDDING and command.round == task.round else []
         case StartTask():

@@ -2,7 +2,16 @@
 
 from collections.abc import Iterator, Sequence
 
-from aggregates.task.commands import AwardTask, NoteStall, OpenBook, PlaceBid, RefuseBid, WithdrawBid
+from aggregates.task.commands import (
+    AwardTask,
+    CommitBid,
+    NoteStall,
+    OpenBook,
+    PlaceBid,
+    RefuseBid,
+    RevealBid,
+    WithdrawBid,
+)
 from aggregates.task.eligibility import LASTING, STALLS, Wanted, fit, unfit, wanted
 from aggregates.task.events import (
     BidPlaced,
@@ -15,7 +24,17 @@ from aggregates.task.events import (
     TaskEvent,
     TaskStalled,
 )
-from aggregates.task.state import Task, bid_of, is_among, standing_bid
+from aggregates.task.sealing import (
+    awaited,
+    check_not_revealing,
+    check_open_bids,
+    commit,
+    forfeits,
+    opened_bids,
+    payment,
+    reveal,
+)
+from aggregates.task.state import Task, bid_of, is_among, sealed_by, standing_bid
 from aggregates.task.terms import SPECIALISTS, VOID_SECONDS_MIN, VOIDS_MAX, VoidReason
 from aggregates.values.price_list import price_of
 from aggregates.values.ranking import FULL, Ranked, measured, rank
@@ -70,21 +89,28 @@ def _wanted(task: Task, command: OpenBook | NoteStall) -> Wanted:
     )
 
 
-def answer(task: Task, command: PlaceBid | WithdrawBid | RefuseBid) -> Sequence[TaskEvent]:
+def answer(task: Task, command: PlaceBid | CommitBid | RevealBid | WithdrawBid | RefuseBid) -> Sequence[TaskEvent]:
     if not is_among(task.eligible, command.agent_id):
         raise Refused("agent_not_eligible", f"{command.agent_id} was not called for {command.task_id}", status=403)
     if command.round not in (0, task.round) or command.at > task.closes_at:
         raise Refused("book_closed", f"round {command.round or task.round} of {command.task_id} is over")
     match command:
         case PlaceBid():
+            check_open_bids(task, command.task_id)
             return _place_bid(task, command)
+        case CommitBid():
+            return commit(task, command)
+        case RevealBid():
+            return reveal(task, command)
         case WithdrawBid():
-            if bid_of(task, command.agent_id) is not None:
+            check_not_revealing(task, command.task_id)
+            if bid_of(task, command.agent_id) is not None or sealed_by(task, command.agent_id) is not None:
                 return [BidWithdrawn(task_id=command.task_id, round=task.round, agent_id=command.agent_id)]
             if is_among(task.refused, command.agent_id):
                 return []
             raise Refused("bid_unknown", f"{command.agent_id} has no bid for {command.task_id}", status=404)
         case RefuseBid():
+            check_not_revealing(task, command.task_id)
             refused = BidRefused(
                 task_id=command.task_id,
                 round=task.round,
@@ -129,8 +155,9 @@ def _price(task: Task, command: PlaceBid) -> float:
 
 
 def award(task: Task, command: AwardTask) -> Sequence[TaskEvent]:
-    answered = {bid.agent_id for bid in task.bids} | set(task.refused)
-    if command.at < task.closes_at and missing(task.eligible, answered):
+    if task.sealed and not task.is_revealing:
+        raise Refused("bids_are_sealed", f"commitments for {command.task_id} have yet to be opened")
+    if command.at < task.closes_at and awaited(task):
         raise Refused("book_open", f"not all eligible agents of {command.task_id} have answered")
     topics = (task.task_type.value, *task.capabilities)
     ranking = rank(
@@ -143,12 +170,15 @@ def award(task: Task, command: AwardTask) -> Sequence[TaskEvent]:
         specialist_type=SPECIALISTS[task.task_type],
         policy=task.award_policy,
         weights=command.weights,
+        price_max=task.price_max,
+        forfeits=forfeits(task),
     )
     if not ranking or ranking[0].lost:
         return _void(task, command, ranking)
     best = ranking[0]
     bid = bid_of(task, best.agent_id)
     assert bid is not None, "who is ranked has a bid"
+    paid = payment(task, ranking)
     facts = next(facts for facts in command.bidders if facts.agent_id == best.agent_id)
     return [
         TaskAwarded(
@@ -160,13 +190,15 @@ def award(task: Task, command: AwardTask) -> Sequence[TaskEvent]:
             lease_seconds=facts.lease_seconds,
             budget_seconds=task.budget_seconds,
             awarded_at=command.at,
-            price=bid.price,
+            price=paid,
             eta_seconds=bid.eta_seconds,
             ranking=ranking,
-            reason=_why(task, ranking),
+            reason=_why(task, ranking) + (f"; it is paid {paid:g}" if paid != bid.price else ""),
             confidence=bid.confidence if facts.recent is not None else None,
             units=task.units,
             weights=command.weights,
+            price_asked=bid.price if paid != bid.price else None,
+            opened=opened_bids(task),
         )
     ]
 
@@ -193,7 +225,13 @@ def _void(task: Task, command: AwardTask, ranking: tuple[Ranked, ...]) -> Sequen
     voids = task.voids + (not any(ranked.lost in FULL for ranked in ranking))
     since = task.voids_since if task.voids else command.at
     voided = BookVoided(
-        task_id=command.task_id, round=task.round, reason=reason, voids=voids, since=since, ranking=ranking
+        task_id=command.task_id,
+        round=task.round,
+        reason=reason,
+        voids=voids,
+        since=since,
+        ranking=ranking,
+        opened=opened_bids(task),
     )
     if voids < VOIDS_MAX or command.at - since < VOID_SECONDS_MIN:
         return [voided]

@@ -32,20 +32,21 @@ from aggregates.values.numbers import Count, Instant, NonNegative, Positive, Pri
 from aggregates.values.price_list import ListedPrices
 from aggregates.values.queues import SomeQueue
 from aggregates.values.ranking import AwardPolicy, BidderFacts
+from aggregates.values.sealed_bids import Commitment, Salt
 from aggregates.values.skill_terms import SkillNeeds
 from aggregates.values.skills import Regions, Skills
 from aggregates.values.text import Note
 from aggregates.values.weights import Weights
-from runtime.records import Command, House, Personal
+from runtime.records import Command, House, Personal, Untold
 
 
 class SubmitTask(Command[TaskAccepted], frozen=True, kw_only=True):
     """Somebody wants work done. Sent by an enrolment, operator or admin key.
 
     `skills` asks for some in a version or with attributes, and their names are needed as those in `capabilities` are; with
-    `regions`, only an agent in one of these may do it. `award_policy` says by what its bids are ordered first. Nobody
-    is called for it before `not_before`. Its `queue` is that of its type where none is named. `dependency_policy` says what becomes of
-    it when a dependency ends without a result.
+    `regions`, only an agent in one of these may do it. `award_policy` says by what its bids are ordered first; no bid that
+    asks more than `price_max` wins. Nobody is called for it before `not_before`. Its `queue` is that of its type where none is named.
+    `dependency_policy` says what becomes of it when a dependency ends without a result.
     `independent_of` names dependencies whose doers may not do this task. Budget and attempts are as much as the node allows where none
     are asked for, and its book is open for `BIDDING_SECONDS`. With a `data_subject`, description, payload, result and reasons are that
     person's data: they are encrypted, and can be erased.
@@ -81,6 +82,7 @@ class SubmitTask(Command[TaskAccepted], frozen=True, kw_only=True):
     queue: SomeQueue = ""
     blobs: Blobs = field(default_factory=dict)
     dependency_policy: DependencyPolicy = DependencyPolicy.FAIL
+    price_max: NonNegative | None = None
     submitted_by: House[str] = ""
     dependency_facts: House[tuple[DependencyFact, ...]] = ()
     submitted_with: House[Links] = ()
@@ -158,6 +160,35 @@ class PlaceBid(Command[BidAccepted], frozen=True, kw_only=True):
     capacity_offer: NonNegative = 0.0
     expires_at: Instant | None = None
     listed: House[ListedPrices | None] = None
+
+
+class CommitBid(Command[BidAccepted], frozen=True, kw_only=True):
+    """An agent commits to a sealed bid without telling it; a second commitment replaces its first. Sent by the agent itself."""
+
+    task_id: TaskId
+    agent_id: House[AgentId]
+    round: Round = 0
+    commitment: Commitment
+
+
+class OpenReveal(Command[None], frozen=True, kw_only=True):
+    """All commitments are in, or their time is up: they are to be opened. Sent by the coordinator alone."""
+
+    task_id: House[TaskId]
+    round: House[Round]
+
+
+class RevealBid(Command[BidAccepted], frozen=True, kw_only=True):
+    """An agent opens the sealed bid that it has committed to. Sent by the agent itself."""
+
+    task_id: TaskId
+    agent_id: House[AgentId]
+    round: Round = 0
+    price: Untold[NonNegative]
+    eta_seconds: Untold[Positive]
+    confidence: Untold[Share] = 1.0
+    capacity_offer: Untold[NonNegative] = 0.0
+    salt: Untold[Salt]
 
 
 class WithdrawBid(Command[BidAccepted], frozen=True, kw_only=True):
@@ -295,6 +326,9 @@ TaskCommand = (
     | OpenBook
     | NoteStall
     | PlaceBid
+    | CommitBid
+    | OpenReveal
+    | RevealBid
     | WithdrawBid
     | RefuseBid
     | AwardTask

@@ -8,9 +8,10 @@ from aggregates.task.terms import DependencyPolicy, Doer, Stage, StallReason, Ta
 from aggregates.values.document import Document
 from aggregates.values.ids import AgentId, TaskId
 from aggregates.values.ranking import AwardPolicy, Ranked
+from aggregates.values.sealed_bids import OpenedBid
 from aggregates.values.skill_terms import SkillNeed
 from aggregates.values.weights import Weights
-from runtime.records import Event, Personal
+from runtime.records import Event, Personal, Untold
 
 
 class TaskSubmitted(Event, frozen=True, kw_only=True):
@@ -51,6 +52,7 @@ class TaskSubmitted(Event, frozen=True, kw_only=True):
     """The dependencies that had ended without a result, without which it runs."""
     schema_version: int = 0
     """By which version of the schemas of its type payload and result go; 0: by none."""
+    price_max: float | None = None
 
 
 class DependencyMet(Event, frozen=True, kw_only=True):
@@ -106,6 +108,40 @@ class BidPlaced(Event, frozen=True, kw_only=True):
     placed_at: float
 
 
+class BidCommitted(Event, frozen=True, kw_only=True):
+    """A sealed bid: nobody but the agent knows what it is."""
+
+    task_id: TaskId
+    round: int
+    agent_id: AgentId
+    commitment: str
+    committed_at: float
+
+
+class RevealOpened(Event, frozen=True, kw_only=True):
+    """Those who have committed to a bid are to open it until then."""
+
+    task_id: TaskId
+    round: int
+    committed: tuple[str, ...]
+    closes_at: float
+
+
+class BidRevealed(Event, frozen=True, kw_only=True):
+    """A sealed bid was opened, and is what was committed to or not. What it is, nobody is told before the book closes."""
+
+    task_id: TaskId
+    round: int
+    agent_id: AgentId
+    price: Untold[float]
+    eta_seconds: Untold[float]
+    confidence: Untold[float]
+    capacity_offer: Untold[float]
+    salt: Untold[str]
+    matches: bool
+    revealed_at: float
+
+
 class BidWithdrawn(Event, frozen=True, kw_only=True):
     task_id: TaskId
     round: int
@@ -129,6 +165,7 @@ class BookVoided(Event, frozen=True, kw_only=True):
     voids: int
     since: float = 0.0
     ranking: tuple[Ranked, ...] = ()
+    opened: tuple[OpenedBid, ...] = ()
 
 
 class TaskAwarded(Event, frozen=True, kw_only=True):
@@ -151,6 +188,10 @@ class TaskAwarded(Event, frozen=True, kw_only=True):
     units: float = 0.0
     weights: Weights | None = None
     """By what the ranking was made; None: the usual ones."""
+    price_asked: float | None = None
+    """What the winner asked, where it is paid something else."""
+    opened: tuple[OpenedBid, ...] = ()
+    """The sealed bids, as they were opened."""
 
     @property
     def stated_confidence(self) -> float:
@@ -279,6 +320,9 @@ TaskEvent = (
     | BookOpened
     | TaskStalled
     | BidPlaced
+    | BidCommitted
+    | RevealOpened
+    | BidRevealed
     | BidWithdrawn
     | BidRefused
     | BookVoided

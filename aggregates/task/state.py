@@ -9,8 +9,10 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from aggregates.task.events import (
+    BidCommitted,
     BidPlaced,
     BidRefused,
+    BidRevealed,
     BidWithdrawn,
     BookOpened,
     BookVoided,
@@ -18,6 +20,7 @@ from aggregates.task.events import (
     DependencyUnmet,
     LateReported,
     LeaseExpired,
+    RevealOpened,
     TaskAmended,
     TaskAwarded,
     TaskCancelled,
@@ -35,12 +38,14 @@ from aggregates.task.events import (
 )
 from aggregates.task.terms import OVER_BUDGET, TAKEN_MAX, DependencyPolicy, Stage, TaskType
 from aggregates.values.ranking import AwardPolicy, Bid
+from aggregates.values.sealed_bids import SealedBid
 from aggregates.values.skill_terms import SkillNeed
 from runtime.records import State
 
 T = TypeVar("T")
 
 AGENT: Callable[[Bid], str] = attrgetter("agent_id")
+SEALER: Callable[[SealedBid], str] = attrgetter("agent_id")
 
 
 class Taken(Struct, frozen=True, kw_only=True):
@@ -74,6 +79,7 @@ class Task(State, frozen=True, kw_only=True):
     regions: tuple[str, ...] = ()
     award_policy: AwardPolicy = AwardPolicy.WEIGHTED_SCORE
     queue: str = ""
+    price_max: float | None = None
     attempts_max: int = 1
     attempt: int = 0
     """Awards so far; the last award's token is the same number."""
@@ -88,6 +94,9 @@ class Task(State, frozen=True, kw_only=True):
     eligible: tuple[str, ...] = ()
     closes_at: float = 0.0
     bids: tuple[Bid, ...] = ()
+    sealed: tuple[SealedBid, ...] = ()
+    is_revealing: bool = False
+    """The commitments are in, and are being opened."""
     refused: tuple[str, ...] = ()
     """The eligible agents that answered without a bid, or took theirs back."""
     assignee: str = ""
@@ -120,24 +129,21 @@ def evolve(task: Task, event: TaskEvent) -> Task:
         case TaskUnblocked():
             return replace(task, stage=Stage.SUBMITTED, waiting_for=())
         case BookOpened():
-            return replace(
-                task,
-                stage=Stage.BIDDING,
-                round=event.round,
-                stalled="",
-                eligible=tuple(sorted(event.eligible)),
-                closes_at=event.closes_at,
-                bids=(),
-                refused=(),
-            )
+            return _opened(task, event)
         case TaskStalled():
             return replace(task, stalled=event.reason)
         case BidPlaced():
             bid = standing_bid(event)
             return replace(task, bids=_with(task.bids, bid, AGENT), refused=_without(task.refused, bid.agent_id, str))
         case BidWithdrawn() | BidRefused():
-            bids = _without(task.bids, event.agent_id, AGENT)
-            return replace(task, bids=bids, refused=_with(task.refused, event.agent_id, str))
+            bids, sealed = _without(task.bids, event.agent_id, AGENT), _without(task.sealed, event.agent_id, SEALER)
+            return replace(task, bids=bids, sealed=sealed, refused=_with(task.refused, event.agent_id, str))
+        case BidCommitted():
+            return _committed(task, event)
+        case RevealOpened():
+            return replace(task, is_revealing=True, closes_at=event.closes_at)
+        case BidRevealed():
+            return _revealed(task, event)
         case BookVoided():
             return replace(_closed(task), stage=Stage.SUBMITTED, voids=event.voids, voids_since=event.since)
         case TaskAwarded():
@@ -193,6 +199,7 @@ def _submitted(event: TaskSubmitted) -> Task:
         regions=event.regions,
         award_policy=event.award_policy,
         queue=event.queue,
+        price_max=event.price_max,
         attempts_max=event.attempts_max,
         data_subject=event.data_subject,
         schema_version=event.schema_version,
@@ -236,7 +243,30 @@ def _and_taken(task: Task, event: TaskFailed | LeaseExpired) -> tuple[Taken, ...
 
 
 def _closed(task: Task) -> Task:
-    return replace(task, eligible=(), closes_at=0.0, bids=(), refused=())
+    return replace(task, eligible=(), closes_at=0.0, bids=(), sealed=(), is_revealing=False, refused=())
+
+
+def _opened(task: Task, event: BookOpened) -> Task:
+    return replace(
+        _closed(task),
+        stage=Stage.BIDDING,
+        round=event.round,
+        stalled="",
+        eligible=tuple(sorted(event.eligible)),
+        closes_at=event.closes_at,
+    )
+
+
+def _committed(task: Task, event: BidCommitted) -> Task:
+    made = SealedBid(agent_id=event.agent_id, commitment=event.commitment)
+    refused = _without(task.refused, event.agent_id, str)
+    return replace(task, sealed=_with(task.sealed, made, SEALER), refused=refused)
+
+
+def _revealed(task: Task, event: BidRevealed) -> Task:
+    sealed = sealed_by(task, event.agent_id) or SealedBid(agent_id=event.agent_id, commitment="")
+    opened = replace(sealed, is_opened=True, matches=event.matches, salt=event.salt)
+    return replace(task, bids=_with(task.bids, opened_bid(event), AGENT), sealed=_with(task.sealed, opened, SEALER))
 
 
 def standing_bid(event: BidPlaced) -> Bid:
@@ -250,10 +280,28 @@ def standing_bid(event: BidPlaced) -> Bid:
     )
 
 
+def opened_bid(event: BidRevealed) -> Bid:
+    """A sealed bid, once it was opened; it stands until the book closes."""
+    return Bid(
+        agent_id=event.agent_id,
+        price=event.price,
+        eta_seconds=event.eta_seconds,
+        confidence=event.confidence,
+        capacity_offer=event.capacity_offer,
+        expires_at=None,
+    )
+
+
 def bid_of(task: Task, agent_id: str) -> Bid | None:
     """What an agent offers, if it does."""
     place, found = _place(task.bids, agent_id, AGENT)
     return task.bids[place] if found else None
+
+
+def sealed_by(task: Task, agent_id: str) -> SealedBid | None:
+    """What an agent has committed to, if it has."""
+    place, found = _place(task.sealed, agent_id, SEALER)
+    return task.sealed[place] if found else None
 
 
 def is_among(names: tuple[str, ...], name: str) -> bool:

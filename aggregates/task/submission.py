@@ -97,6 +97,7 @@ def submit(command: SubmitTask) -> Sequence[TaskEvent]:
             dependency_policy=command.dependency_policy,
             unmet=tuple(unmet),
             schema_version=command.schema.version if command.schema is not None else 0,
+            price_max=command.price_max,
         )
     ]
 

@@ -7,7 +7,7 @@ asks for first, where it is another than the score; then score, lower price, soo
 id; the order in which bids came plays no part.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Literal, NamedTuple
 
@@ -39,8 +39,18 @@ def in_force(told: Weights | None) -> Weights:
     )
 
 
-Fault = Literal["", "agent_gone", "slots_full", "capacity_full", "bid_expired", "eta_over_budget"]
-"""Why a bid cannot win; empty when it can."""
+Fault = Literal[
+    "",
+    "agent_gone",
+    "slots_full",
+    "capacity_full",
+    "bid_expired",
+    "eta_over_budget",
+    "price_over_budget",
+    "not_revealed",
+    "commitment_mismatch",
+]
+"""Why a bid cannot win; empty when it can. A sealed one was not opened in time, or is another than was committed to."""
 
 FULL = ("slots_full", "capacity_full")
 """The agent could have done it at another time."""
@@ -53,6 +63,8 @@ class AwardPolicy(StrEnum):
     LOWEST_COST = "lowest_cost"
     QUICKEST_FINISH = "quickest_finish"
     LEAST_LOAD = "least_load"
+    SECOND_PRICE = "second_price"
+    """The lowest price wins and is paid the second lowest; bids are sealed."""
 
 
 class Bid(Struct, frozen=True, kw_only=True):
@@ -150,6 +162,9 @@ def agent_terms(facts: BidderFacts, at: float) -> AgentTerms:
     )
 
 
+NO_FORFEITS: Mapping[str, Fault] = {}
+
+
 def rank(
     bids: Sequence[Bid],
     bidders: Iterable[BidderFacts],
@@ -161,18 +176,24 @@ def rank(
     specialist_type: AgentType | None = None,
     policy: AwardPolicy = AwardPolicy.WEIGHTED_SCORE,
     weights: Weights | None = None,
+    price_max: float | None = None,
+    forfeits: Mapping[str, Fault] = NO_FORFEITS,
 ) -> tuple[Ranked, ...]:
     """The bids from best to worst, those that cannot win last; `topics` are the task's type and skills, `units` what it takes.
 
-    Specialists are those that name one of the topics among their specializations, and agents of the `specialist_type`.
+    `forfeits` names agents whose bids can't win whatever they are. Specialists are those that name one of the topics among their
+    specializations, and agents of the `specialist_type`.
     """
     facts_by_agent = {facts.agent_id: facts for facts in bidders}
     subjects = frozenset(topics)
     fit: list[tuple[Bid, BidderFacts]] = []
-    losers: list[Ranked] = []
+    losers = [Ranked(agent_id=name, lost=fault) for name, fault in forfeits.items()]
+    asked = Asked(at, budget_seconds, units, price_max)
     for bid in bids:
+        if bid.agent_id in forfeits:
+            continue
         facts = facts_by_agent.get(bid.agent_id)
-        fault = _fault(bid, facts, at, budget_seconds, units)
+        fault = _fault(bid, facts, asked)
         if fault or facts is None:
             losers.append(Ranked(agent_id=bid.agent_id, lost=fault))
         else:
@@ -204,6 +225,7 @@ FIRST: dict[AwardPolicy, Callable[[Bid, Ranked], float]] = {
     AwardPolicy.LOWEST_COST: lambda bid, ranked: bid.price,
     AwardPolicy.QUICKEST_FINISH: lambda bid, ranked: bid.eta_seconds,
     AwardPolicy.LEAST_LOAD: lambda bid, ranked: 1 - ranked.load_term,
+    AwardPolicy.SECOND_PRICE: lambda bid, ranked: bid.price,
 }
 """What a policy asks for before the score: less of it is better."""
 
@@ -211,6 +233,7 @@ ASKS = {
     AwardPolicy.LOWEST_COST: "a price of {:g}",
     AwardPolicy.QUICKEST_FINISH: "{:g} s",
     AwardPolicy.LEAST_LOAD: "a load of {:.0%}",
+    AwardPolicy.SECOND_PRICE: "a price of {:g}",
 }
 
 
@@ -221,40 +244,54 @@ def measured(policy: AwardPolicy, bid: Bid, ranked: Ranked) -> str:
     return f"offered {ASKS[policy]}".format(FIRST[policy](bid, ranked))
 
 
-def _agent_gone(_: Bid, facts: BidderFacts | None, at: float, budget_seconds: float, units: float) -> bool:
+class Asked(NamedTuple):
+    """What is held against a bid, when the book closes."""
+
+    at: float
+    budget_seconds: float
+    units: float = 0.0
+    price_max: float | None = None
+
+
+def _agent_gone(_: Bid, facts: BidderFacts | None, asked: Asked) -> bool:
     return facts is None
 
 
-def _slots_full(_: Bid, facts: BidderFacts | None, at: float, budget_seconds: float, units: float) -> bool:
+def _slots_full(_: Bid, facts: BidderFacts | None, asked: Asked) -> bool:
     return facts is not None and facts.running >= facts.slots
 
 
-def _capacity_full(_: Bid, facts: BidderFacts | None, at: float, budget_seconds: float, units: float) -> bool:
-    return facts is not None and not fits(units, facts.max_capacity, facts.used)
+def _capacity_full(_: Bid, facts: BidderFacts | None, asked: Asked) -> bool:
+    return facts is not None and not fits(asked.units, facts.max_capacity, facts.used)
 
 
-def _bid_expired(bid: Bid, _: BidderFacts | None, at: float, budget_seconds: float, units: float) -> bool:
-    return bid.expires_at is not None and bid.expires_at < at
+def _bid_expired(bid: Bid, _: BidderFacts | None, asked: Asked) -> bool:
+    return bid.expires_at is not None and bid.expires_at < asked.at
 
 
-def _eta_over_budget(bid: Bid, _: BidderFacts | None, at: float, budget_seconds: float, units: float) -> bool:
-    return bid.eta_seconds > budget_seconds
+def _eta_over_budget(bid: Bid, _: BidderFacts | None, asked: Asked) -> bool:
+    return bid.eta_seconds > asked.budget_seconds
 
 
-FAULTS: Sequence[tuple[Fault, Callable[[Bid, BidderFacts | None, float, float, float], bool]]] = (
+def _price_over_budget(bid: Bid, _: BidderFacts | None, asked: Asked) -> bool:
+    return asked.price_max is not None and bid.price > asked.price_max
+
+
+FAULTS: Sequence[tuple[Fault, Callable[[Bid, BidderFacts | None, Asked], bool]]] = (
     ("agent_gone", _agent_gone),
     ("slots_full", _slots_full),
     ("capacity_full", _capacity_full),
     ("bid_expired", _bid_expired),
     ("eta_over_budget", _eta_over_budget),
+    ("price_over_budget", _price_over_budget),
 )
 """Why a bid cannot win, in the order in which it is asked."""
 
 
-def _fault(bid: Bid, facts: BidderFacts | None, at: float, budget_seconds: float, units: float) -> Fault:
+def _fault(bid: Bid, facts: BidderFacts | None, asked: Asked) -> Fault:
     """The first fault that a bid has; empty where it has none."""
     for fault, holds in FAULTS:
-        if holds(bid, facts, at, budget_seconds, units):
+        if holds(bid, facts, asked):
             return fault
     return ""
 

@@ -205,10 +205,26 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "bids.page": Operation("list_bids"),
     "bids.place": Operation(
-        "place_bid", ("task_unknown", "agent_not_eligible", "book_closed", "bid_expired", "price_missing", "eta_past_deadline", *AGENT_GONE)
+        "place_bid",
+        (
+            "task_unknown", "agent_not_eligible", "book_closed", "bids_are_sealed", "bid_expired", "price_missing", "eta_past_deadline",
+            *AGENT_GONE,
+        ),
     ),
-    "bids.withdraw": Operation("withdraw_bid", ("task_unknown", "agent_not_eligible", "bid_unknown", "book_closed")),
-    "bids.refuse": Operation("refuse_bid", ("task_unknown", "agent_not_eligible", "book_closed")),
+    "bids.commit": Operation(
+        "commit_bid", ("task_unknown", "agent_not_eligible", "book_closed", "bids_are_open", "bids_are_opened", *AGENT_GONE)
+    ),
+    "bids.reveal": Operation(
+        "reveal_bid",
+        (
+            "task_unknown", "agent_not_eligible", "book_closed", "bids_are_sealed", "commitment_unknown", "bid_is_opened",
+            "eta_past_deadline", *AGENT_GONE,
+        ),
+    ),
+    "bids.withdraw": Operation(
+        "withdraw_bid", ("task_unknown", "agent_not_eligible", "bid_unknown", "book_closed", "bids_are_opened")
+    ),
+    "bids.refuse": Operation("refuse_bid", ("task_unknown", "agent_not_eligible", "book_closed", "bids_are_opened")),
     "problems.register": Operation("register_problem", ("problem_exists", "problems_too_many")),
     "problems.page": Operation("list_problems"),
     "problems.find": Operation("get_problem"),

@@ -7,10 +7,25 @@ story: Ann's agent spells, and the node solves a triangle.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from aggregates.values.sealed_bids import commitment_of, sealed_text
+
 Schema = Mapping[str, Any]
 
 MOMENT = 1_795_262_400.0
 TASK_ID = "01a0b2c4-8d1e-7c3a-9f00-3b5d7f9a1c2e"
+SALT = "000102030405060708090a0b0c0d0e0f"
+SEALED = commitment_of(
+    sealed_text(
+        task_id=TASK_ID,
+        round=1,
+        agent_id="ann",
+        price=0.5,
+        eta_seconds=20.0,
+        confidence=0.9,
+        capacity_offer=0.0,
+        salt=SALT,
+    )
+)
 KEY_ID = "01a0b2c4-8d1e-7c3a-9f00-3b5d7f9a1c2f"
 PROBLEM_ID = "01a0b2c4-8d1e-7c3a-9f00-3b5d7f9a1c30"
 JOB_ID = "01a0b2c4-8d1e-7c3a-9f00-3b5d7f9a1c31"
@@ -45,6 +60,8 @@ VALUES: dict[str, tuple[Any, ...]] = {
     "code": ("token_stale",),
     "command": ("task.SubmitTask",),
     "command_id": (ACTION_ID,),
+    "commitment": (SEALED,),
+    "salt": (SALT,),
     "correlation": (ACTION_ID,),
     "counts": ({"stopped": 1},),
     "data": ({"task_id": TASK_ID},),
@@ -186,6 +203,12 @@ BODIES: dict[str, Named] = {
         "regardless": {"task_type": "monitoring", "dependency_policy": "run"},
         "cheapest": {"task_type": "analysis", "capabilities": ["spelling"], "award_policy": "lowest_cost"},
         "queued": {"task_type": "analysis", "capabilities": ["spelling"], "queue": "reports"},
+        "sealed": {
+            "task_type": "analysis",
+            "capabilities": ["spelling"],
+            "award_policy": "second_price",
+            "price_max": 5,
+        },
         "least": {"task_type": "monitoring"},
     },
     "AssignmentMatrix": {
@@ -225,6 +248,10 @@ BODIES: dict[str, Named] = {
         "failed": {"status": "failed", "token": 1, "reason": "the text is in Latin"},
     },
     "PlaceBidBody": {"bid": {"price": 0.5, "eta_seconds": 20, "confidence": 0.9}, "least": {"price": 0.5, "eta_seconds": 20}},
+    "CommitBidBody": {"sealed": {"commitment": SEALED}},
+    "RevealBidBody": {
+        "opened": {"price": 0.5, "eta_seconds": 20, "confidence": 0.9, "salt": SALT}
+    },
     "RefuseBidBody": {"why": {"reason": "no Latin"}},
     "ProblemBody": {"triangle": {"name": "triangle", "blob": TRIANGLE_DIGEST, "best_known": 2}},
     "QueueSolveBody": {"seeded": {"problem_id": PROBLEM_ID, "seconds": 2, "seed": 7}},

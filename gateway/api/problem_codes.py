@@ -281,6 +281,21 @@ TASKS = Part(
         ),
         Code("book_closed", (409,), "The round that the bid is for is over.", "Wait for the next call."),
         Code("agent_not_eligible", (403,), "The agent was not called for this task.", "Answer calls that were made to you."),
+        Code(
+            "bids_are_sealed",
+            (409,),
+            "The task takes sealed bids, and commitments are still being taken.",
+            "Commit to a bid, and open it once the node calls for it.",
+        ),
+        Code("bids_are_open", (409,), "The task takes open bids.", "Send the bid itself."),
+        Code(
+            "bids_are_opened",
+            (409,),
+            "Sealed bids are being opened: commitments stand as they are.",
+            "Open the bid that was committed to.",
+        ),
+        Code("commitment_unknown", (404,), "The agent has not committed to a bid.", "Wait for the next call."),
+        Code("bid_is_opened", (409,), "The agent has opened its sealed bid otherwise.", "Nothing: what was said first stands."),
         Code("bid_unknown", (404,), "The agent has no bid for this task.", "Nothing: there is none to withdraw."),
         Code("price_missing", (422,), "The bid names no price, and there is no list to take it from.", "Bid with a price."),
         Code("bid_expired", (422,), "The bid's `expires_at` has passed.", "Bid with a later one, or none."),
@@ -432,6 +447,7 @@ UNSEEN = frozenset(
         "agent_not_heard", "agent_was_heard", "archive_out_of_turn", "book_open", "deadline_ahead", "key_expired", "key_is_the_same",
         "key_not_current", "lease_held", "nobody_eligible", "not_for_a_group", "refusals_missing", "somebody_fits", "token_exists",
         "too_many_archives", "no_email_address", "no_role", "not_yet", "session_over", "token_revoked", "user_disabled", "within_budget",
+        "nothing_sealed",
     }
 )  # fmt: skip
 """What commands of the house are refused with, or a call of the actors' own: no client meets these."""

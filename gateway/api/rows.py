@@ -79,18 +79,20 @@ class AgentMoment(Row, frozen=True, kw_only=True):
 
 
 class Bid(Row, frozen=True, kw_only=True):
-    """An agent's last answer in a round, and what became of it; `terms` are what makes the score, `rank` counts from 1."""
+    """An agent's last answer in a round, and what became of it; `terms` are what makes the score, `rank` counts from 1. Of a sealed bid
+    there is its `commitment` alone until the book has closed."""
 
     task_id: str
     round: int
     agent_id: str
-    state: Literal["placed", "withdrawn", "refused", "won", "lost"]
+    state: Literal["placed", "sealed", "opened", "withdrawn", "refused", "won", "lost"]
     price: float | None
     eta_seconds: float | None
     confidence: float | None
     capacity_offer: float | None
     expires_at: float | None
     placed_at: float | None
+    commitment: str | None
     rank: int | None
     score: float | None
     terms: Ranked | None
@@ -129,6 +131,7 @@ class Task(Row, frozen=True, kw_only=True):
     regions: list[str]
     award_policy: AwardPolicy
     queue: str
+    price_max: float | None
     priority: int
     dependencies: list[str]
     independent_of: list[str]
@@ -152,6 +155,7 @@ class Task(Row, frozen=True, kw_only=True):
     token: int | None
     lease_seconds: float | None
     price: float | None
+    price_asked: float | None
     eta_seconds: float | None
     award_reason: str | None
     reason: str | None
@@ -160,6 +164,7 @@ class Task(Row, frozen=True, kw_only=True):
     waits_since: float
     unblocked_at: float | None
     opened_at: float | None
+    reveal_opened_at: float | None
     awarded_at: float | None
     started_at: float | None
     ended_at: float | None

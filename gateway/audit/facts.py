@@ -20,6 +20,7 @@ from aggregates.solve_job import CompleteSolve, QueueSolve, SolveJob
 from aggregates.task import (
     AwardTask,
     Candidate,
+    CommitBid,
     CompleteTask,
     Doer,
     ExpireLease,
@@ -30,6 +31,7 @@ from aggregates.task import (
     PlaceBid,
     RefuseBid,
     RequeueTask,
+    RevealBid,
     Stage,
     StartTask,
     SubmitTask,
@@ -54,7 +56,7 @@ from runtime.replay import Told
 FALSE_FACTS_MAX = 1000
 """False facts that are named; those beyond are counted."""
 
-WORDS = (PlaceBid, WithdrawBid, RefuseBid, StartTask, CompleteTask, FailTask)
+WORDS = (PlaceBid, CommitBid, RevealBid, WithdrawBid, RefuseBid, StartTask, CompleteTask, FailTask)
 """What an agent says itself: whoever says it is heard from."""
 
 RULES_WITH_UNITS = 3

@@ -21,6 +21,7 @@ from aggregates.agent import (
     AgentUpdated,
 )
 from aggregates.task import (
+    BidCommitted,
     BidPlaced,
     BidRefused,
     BidWithdrawn,
@@ -306,7 +307,9 @@ class Books:
             case BookVoided():
                 self._close(work)
             case BidPlaced():
-                self._count_answer(position, event, work, at)
+                self._count_answer(position, event, event.placed_at, work, at)
+            case BidCommitted():
+                self._count_answer(position, event, event.committed_at, work, at)
             case BidRefused() | BidWithdrawn():
                 work.answered.add(event.agent_id)
             case TaskAwarded():
@@ -333,12 +336,14 @@ class Books:
             self._closed.append(work.called)
             work.called = ()
 
-    def _count_answer(self, position: int, event: BidPlaced, work: Work, at: float) -> None:
+    def _count_answer(
+        self, position: int, event: BidPlaced | BidCommitted, answered_at: float, work: Work, at: float
+    ) -> None:
         """Only the first answer to a call counts."""
         if event.agent_id not in work.answered:
             work.answered.add(event.agent_id)
             if (account := self._touch(event.agent_id, position)) is not None:
-                account.gain(at, answers=1, answer_seconds=max(0.0, event.placed_at - work.opened_at))
+                account.gain(at, answers=1, answer_seconds=max(0.0, answered_at - work.opened_at))
 
     def _complete(self, position: int, event: TaskCompleted, work: Work, at: float) -> None:
         if (account := self._touch(event.agent_id, position)) is not None:

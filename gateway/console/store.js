@@ -19,7 +19,7 @@ const STREAM_RECORDS_MAX = 500;
 const WAITING = new Set(["submitted", "blocked"]);
 const MOMENTS_MAX = 50;
 const AGENTS_HEARD_MAX = 2000;
-const BID_KINDS = new Set(["task.BidPlaced", "task.BidWithdrawn", "task.BidRefused", "task.BookVoided", "task.TaskAwarded"]);
+const BID_KINDS = new Set(["task.BidPlaced", "task.BidCommitted", "task.RevealOpened", "task.BidRevealed", "task.BidWithdrawn", "task.BidRefused", "task.BookVoided", "task.TaskAwarded"]);
 const LISTS_BY_AGGREGATE = {
   agent: ["agents"],
   task: ["tasks", "agents"],

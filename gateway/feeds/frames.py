@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, cast
 import msgspec
 
 from aggregates.agent import Heartbeat
-from aggregates.task import CompleteTask, FailTask, PlaceBid, RefuseBid, StartTask, WithdrawBid
+from aggregates.task import CommitBid, CompleteTask, FailTask, PlaceBid, RefuseBid, RevealBid, StartTask, WithdrawBid
 from aggregates.values.document import faults
 from aggregates.values.ids import TaskId
 from aggregates.values.numbers import Token
@@ -20,6 +20,8 @@ REASON_CHARACTERS_MAX = 2000
 
 COMMAND_BY_TYPE: dict[str, type[Command[Any]]] = {
     "bid": PlaceBid,
+    "commit": CommitBid,
+    "reveal": RevealBid,
     "withdraw": WithdrawBid,
     "refuse": RefuseBid,
     "start": StartTask,

@@ -47,6 +47,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="cal
     budget_seconds: float
     units: float
     award_policy: AwardPolicy
+    price_max: float | None
     closes_at: float
     closes_in: float
     description: str
@@ -54,6 +55,16 @@ class Call(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="cal
     blobs: dict[str, Digest]
     schemas: str | msgspec.UnsetType = msgspec.UNSET
     traceparent: str | msgspec.UnsetType = msgspec.UNSET
+
+
+class CallReveal(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="call_reveal"):
+    """All commitments are in: open the sealed bid that the agent has committed to before this closes, or it is lost."""
+
+    position: int
+    task_id: str
+    round: int
+    closes_at: float
+    closes_in: float
 
 
 class Award(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="award"):
@@ -124,4 +135,4 @@ class Position(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=
     position: int
 
 
-Told = Welcome | Call | Award | Lost | Revoked | Ack | ProblemFrame | Position
+Told = Welcome | Call | CallReveal | Award | Lost | Revoked | Ack | ProblemFrame | Position

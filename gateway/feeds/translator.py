@@ -17,6 +17,7 @@ from aggregates.task import (
     BookOpened,
     BookVoided,
     LeaseExpired,
+    RevealOpened,
     Task,
     TaskAwarded,
     TaskCancelled,
@@ -26,6 +27,7 @@ from aggregates.task import (
     TaskFailed,
     TaskSubmitted,
 )
+from aggregates.task.sealing import bidders
 from runtime.journal import Journal
 from runtime.records import Recorded, evolved
 from runtime.trace import of_record
@@ -56,6 +58,8 @@ class Translator:
                 return [await self.award(recorded, event)]
             case TaskAwarded() | BookVoided():
                 return _lost(recorded, event, agent_id)
+            case RevealOpened() if agent_id in event.committed:
+                return [self._call_reveal(recorded, event)]
             case LeaseExpired() if event.agent_id == agent_id:
                 return [_revoked(recorded, event.task_id, event.token, "lease_expired")]
             case TaskFailed() if event.agent_id == agent_id and recorded.meta.principal != f"agent:{agent_id}":
@@ -76,6 +80,8 @@ class Translator:
                 _keep(self._submitted, event.task_id, event, TASKS_KEPT_MAX)
             case BookOpened():
                 return event.eligible
+            case RevealOpened():
+                return event.committed
             case TaskAwarded() | BookVoided():
                 return [ranked.agent_id for ranked in event.ranking]
             case LeaseExpired() | TaskFailed():
@@ -134,13 +140,27 @@ class Translator:
             "budget_seconds": event.budget_seconds,
             "units": event.units,
             "award_policy": event.award_policy.value,
+            "price_max": task.price_max,
             "closes_at": event.closes_at,
-            "closes_in": max(0.0, round(event.closes_at - self._journal.clock.now(), 3)),
+            "closes_in": self._left(event.closes_at),
             "description": task.description,
             "payload": task.payload,
             "blobs": task.blobs,
             **_schemas(task),
         } | _traced(recorded)
+
+    def _call_reveal(self, recorded: Recorded, event: RevealOpened) -> Frame:
+        return {
+            "type": "call_reveal",
+            "position": recorded.position,
+            "task_id": event.task_id,
+            "round": event.round,
+            "closes_at": event.closes_at,
+            "closes_in": self._left(event.closes_at),
+        }
+
+    def _left(self, closes_at: float) -> float:
+        return max(0.0, round(closes_at - self._journal.clock.now(), 3))
 
     async def _inputs(self, task: TaskSubmitted) -> tuple[dict[str, Any], list[str], list[str]]:
         """The results of the dependencies, the names of those that have none, and of those that would have made the frame too long."""
@@ -169,7 +189,7 @@ class Translator:
         state = await self._before(recorded, task_id)
         if state.stage in HELD and state.assignee == agent_id:
             return [_revoked(recorded, task_id, state.attempt, reason)]
-        if any(bid.agent_id == agent_id for bid in state.bids):
+        if agent_id in bidders(state):
             return [_no_winner(recorded, task_id, reason)]
         return []
 

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 from starlette.responses import Response
 
-from aggregates.task import BidAccepted, PlaceBid, RefuseBid, WithdrawBid, stream
+from aggregates.task import BidAccepted, CommitBid, PlaceBid, RefuseBid, RevealBid, WithdrawBid, stream
 from aggregates.values.roles import Permission
 from gateway.api import rows
 from gateway.api.bodies import body_type, to_command
@@ -17,6 +17,8 @@ from gateway.api.sorting import listing
 from projections import bids, tasks
 
 IN_PATH = ("task_id",)
+CommitBidBody = body_type(CommitBid, path=IN_PATH)
+RevealBidBody = body_type(RevealBid, path=IN_PATH)
 RefuseBidBody = body_type(RefuseBid, path=IN_PATH)
 
 
@@ -43,6 +45,20 @@ async def place(call: Call) -> Response:
     return call.reply(await call.ask(bid), 201)
 
 
+async def commit(call: Call) -> Response:
+    """The caller commits to a sealed bid; its later commitment replaces the earlier one."""
+    body: Any = await call.body(CommitBidBody)
+    sealed = to_command(CommitBid, body, task_id=call.path["task_id"], agent_id=call.principal.agent_id)
+    return call.reply(await call.ask(sealed), 201)
+
+
+async def reveal(call: Call) -> Response:
+    """The caller opens the bid that it has committed to, once all commitments are in."""
+    body: Any = await call.body(RevealBidBody)
+    opened = to_command(RevealBid, body, task_id=call.path["task_id"], agent_id=call.principal.agent_id)
+    return call.reply(await call.ask(opened), 201)
+
+
 async def withdraw(call: Call) -> Response:
     """The caller takes its bid back while the book is open."""
     return call.reply(await call.ask(WithdrawBid(task_id=call.path["task_id"], agent_id=call.path["agent_id"])))
@@ -59,6 +75,8 @@ class State(StrEnum):
     """What became of an answer."""
 
     PLACED = "placed"
+    SEALED = "sealed"
+    OPENED = "opened"
     WITHDRAWN = "withdrawn"
     REFUSED = "refused"
     WON = "won"
@@ -85,6 +103,26 @@ routes = (
     ),
     Endpoint(
         "POST", BIDS, place, Permission.AGENTS_ACT, body_type(PlaceBid, path=IN_PATH), BidAccepted, 201, asks_once=True
+    ),
+    Endpoint(
+        "POST",
+        "/v1/tasks/{task_id}/commitments",
+        commit,
+        Permission.AGENTS_ACT,
+        CommitBidBody,
+        BidAccepted,
+        201,
+        asks_once=True,
+    ),
+    Endpoint(
+        "POST",
+        "/v1/tasks/{task_id}/reveals",
+        reveal,
+        Permission.AGENTS_ACT,
+        RevealBidBody,
+        BidAccepted,
+        201,
+        asks_once=True,
     ),
     Endpoint("DELETE", f"{BIDS}/{{agent_id}}", withdraw, Permission.AGENTS_ACT, reply=BidAccepted, asks_once=True),
     Endpoint(

@@ -15,7 +15,8 @@ from agents.roster import ROSTER
 from agents.solver import House, Solver
 from aggregates.agent import AgentAccepted, RegisterAgent
 from aggregates.catalog import AGGREGATES
-from aggregates.task import BookOpened, PlaceBid, RefuseBid, SubmitTask, TaskAwarded
+from aggregates.task import BookOpened, CommitBid, PlaceBid, RefuseBid, RevealBid, SubmitTask, TaskAwarded
+from aggregates.values.sealed_bids import commitment_of, sealed_text
 from runtime.clock import SystemClock
 from runtime.codec import Codec
 from runtime.delivery import Context
@@ -77,6 +78,19 @@ class Crew:
 
     async def refuse(self, call: BookOpened, agent_id: str) -> None:
         await self.ask(RefuseBid(task_id=call.task_id, agent_id=agent_id, round=call.round))
+
+    async def commit(self, call: BookOpened, agent_id: str, **changes: Any) -> RevealBid:
+        """Commits to a sealed bid; what opens it."""
+        said: dict[str, Any] = {
+            "price": 1.0,
+            "eta_seconds": 5.0,
+            "confidence": 0.9,
+            "capacity_offer": 0.0,
+            "salt": "5a" * 16,
+        } | changes
+        text = sealed_text(task_id=call.task_id, round=call.round, agent_id=agent_id, **said)
+        await self.ask(CommitBid(task_id=call.task_id, agent_id=agent_id, commitment=commitment_of(text)))
+        return RevealBid(task_id=call.task_id, agent_id=agent_id, round=call.round, **said)
 
     async def awarded(self, task_id: str, agent_id: str) -> TaskAwarded:
         """The task's next award, once this agent, which is called alone, has bid for it."""

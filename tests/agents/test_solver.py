@@ -29,6 +29,7 @@ from aggregates.solve_job import (
 )
 from aggregates.task import BidRefused, CancelTask, CompleteTask, TaskAwarded, TaskCompleted, TaskFailed
 from aggregates.values.qubo import Format, Sense
+from aggregates.values.ranking import AwardPolicy
 from runtime.actor import Effect, Reply
 from runtime.blobs import WrongDigest
 from runtime.errors import Conflict, Failure, NotAnswered, NotCommitted, Overloaded, Refused
@@ -187,6 +188,15 @@ async def test_better_values_are_reported_while_the_job_runs(tmp_path: Path) -> 
         await crew.ask(LONG)
         assert (await crew.next(SolveProgressed)).value == 3.0
         await crew.ask(CancelSolve(job_id="j2"))
+
+
+async def test_the_house_solver_has_nothing_to_seal(tmp_path: Path) -> None:
+    async with open_crew(tmp_path, read_blob=blobs, house=HOUSE) as crew:
+        await with_problem(crew)
+        await crew.next(AgentRegistered)
+        payload = {"problem_id": "p1", "seconds": 0.05, "seed": 3}
+        await crew.submit("t1", capabilities=("optimization",), payload=payload, award_policy=AwardPolicy.SECOND_PRICE)
+        assert "price is public" in (await crew.next(BidRefused)).reason
 
 
 async def test_the_house_solver_wins_a_task_and_completes_it(tmp_path: Path) -> None:

@@ -36,6 +36,7 @@ from aggregates import (
     webhook,
 )
 from aggregates.catalog import AGGREGATES
+from aggregates.values.ranking import AwardPolicy
 from runtime.codec import Codec
 from runtime.errors import Failure
 from runtime.records import Aggregate, Command, CommandRecord, Event
@@ -194,6 +195,9 @@ def _tasks() -> Iterator[tuple[str, Life]]:
     yield "task-expired", [*won, _example(task.ExpireLease), *[_example(task.NoteLateReport)] * 2]
     yield "task-overrun", [*won, start, _example(task.EndOverrun)]
     yield "task-withdrawn", [submit, call, bid, _example(task.WithdrawBid), refuse, award]
+    sealed = _example(task.SubmitTask, award_policy=AwardPolicy.SECOND_PRICE, price_max=4.0)
+    shut = [_example(task.CommitBid), _example(task.RefuseBid), _example(task.OpenReveal)]
+    yield "task-sealed", [sealed, call, *shut, _example(task.RevealBid), _example(task.AwardTask, at=AT + 4)]
     yield "task-cancelled", [submit, _example(task.CancelTask)]
     yield (
         "task-amended",

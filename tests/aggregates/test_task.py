@@ -13,6 +13,7 @@ from aggregates.task import (
     AmendTask,
     AwardTask,
     CancelTask,
+    CommitBid,
     CompleteTask,
     DependencyFact,
     Doer,
@@ -25,9 +26,11 @@ from aggregates.task import (
     NoteLateReport,
     NoteStall,
     OpenBook,
+    OpenReveal,
     PlaceBid,
     RefuseBid,
     RequeueTask,
+    RevealBid,
     Stage,
     StartTask,
     SubmitTask,
@@ -77,6 +80,8 @@ AWARDED: tuple[Command[Any], ...] = (*BIDDING, AWARD)
 REOPENED: tuple[Command[Any], ...] = (*AWARDED, FAIL)
 EARLY = replace(AWARD, at=AT + 1)
 DEAD: tuple[Command[Any], ...] = (replace(SUBMIT, attempts_max=1), OPEN, BID, REFUSE, AWARD, FAIL)
+COMMIT, REVEAL, OPENING = command_by_type[CommitBid], command_by_type[OpenReveal], command_by_type[RevealBid]
+SEALED: tuple[Command[Any], ...] = (replace(SUBMIT, award_policy=AwardPolicy.SECOND_PRICE), OPEN, COMMIT, REFUSE)
 
 OUTCOMES = (
     Outcome(SUBMIT, ["TaskSubmitted"], [], [SUBMIT], "task_exists", [WAITS]),
@@ -86,6 +91,9 @@ OUTCOMES = (
     Outcome(STALL, ["TaskStalled"], [SUBMIT], [SUBMIT, STALL], "task_unknown", []),
     Outcome(BID, ["BidPlaced"], [SUBMIT, OPEN], [SUBMIT, OPEN, BID], "book_closed", AWARDED),
     Outcome(WITHDRAW, ["BidWithdrawn"], BIDDING, [*BIDDING, WITHDRAW], "bid_unknown", [SUBMIT, OPEN]),
+    Outcome(COMMIT, ["BidCommitted"], SEALED[:2], SEALED[:3], "bids_are_open", [SUBMIT, OPEN]),
+    Outcome(REVEAL, ["RevealOpened"], SEALED, [*SEALED, REVEAL], "nothing_sealed", SEALED[:2]),
+    Outcome(OPENING, ["BidRevealed"], [*SEALED, REVEAL], [*SEALED, REVEAL, OPENING], "book_closed", SEALED),
     Outcome(REFUSE, ["BidRefused"], [SUBMIT, OPEN], [SUBMIT, OPEN, REFUSE], "book_closed", [SUBMIT]),
     Outcome(EARLY, ["TaskAwarded"], BIDDING, [*BIDDING, EARLY], "book_open", [SUBMIT, OPEN, BID]),
     Outcome(AMEND, ["TaskAmended"], [SUBMIT], [SUBMIT, AMEND], "task_is_cancelled", [SUBMIT, CANCEL]),

@@ -59,6 +59,8 @@ OWN = {
     "PUT /v1/tasks/{task_id}/status": "task.TaskStarted",
     "POST /v1/tasks/{task_id}/bids": "task.BidPlaced",
     "DELETE /v1/tasks/{task_id}/bids/{agent_id}": "task.BidWithdrawn",
+    "POST /v1/tasks/{task_id}/commitments": "task.BidCommitted",
+    "POST /v1/tasks/{task_id}/reveals": "task.BidRevealed",
     "POST /v1/tasks/{task_id}/refusals": "task.BidRefused",
     "POST /v1/problems": "qubo_problem.ProblemRegistered",
     "POST /v1/solves": "solve_job.SolveQueued",

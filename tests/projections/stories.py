@@ -31,8 +31,9 @@ from aggregates import (
 )
 from aggregates.catalog import AGGREGATES
 from aggregates.values.qubo import Format, Sense
-from aggregates.values.ranking import BidderFacts
+from aggregates.values.ranking import AwardPolicy, BidderFacts
 from aggregates.values.roles import Role
+from aggregates.values.sealed_bids import commitment_of, sealed_text
 from runtime.codec import Codec
 from runtime.errors import Refused
 from runtime.records import Command, Meta, Recorded
@@ -155,6 +156,8 @@ def _submit(story: Story, random: Random, tenant: str, step: int) -> None:
         attempts_max=random.randint(1, 3),
         submitted_by="agent:ada",
         data_subject=random.choice(("", *PERSONS)),
+        award_policy=random.choice((*AwardPolicy, AwardPolicy.LOWEST_COST)),
+        price_max=random.choice((None, None, None, 3.0)),
         dependency_facts=facts,
         dependency_policy=task.DependencyPolicy.FAIL if step % 5 else tuple(task.DependencyPolicy)[step % 3],
     )
@@ -209,6 +212,7 @@ def _following(state: task.Task, random: Random, common: dict[str, Any]) -> list
         ((stage.SUBMITTED,), task.OpenBook(**common, round=state.round + 1, candidates=candidates)),
         ((stage.BIDDING,), place),
         ((stage.BIDDING,), place),
+        *_sealed(state, random, common, agent_id),
         ((stage.BIDDING,), task.RefuseBid(**common, agent_id=agent_id, reason="busy")),
         ((stage.BIDDING,), task.WithdrawBid(**common, agent_id=agent_id)),
         ((stage.BIDDING,), task.AwardTask(**{**common, "at": at + 3.0}, round=state.round, bidders=bidders)),
@@ -223,6 +227,25 @@ def _following(state: task.Task, random: Random, common: dict[str, Any]) -> list
         (rarely(any_stage), task.CancelTask(**common, reason="no longer needed")),
         (rarely(any_stage), task.AmendTask(**common, priority=random.randint(1, 5))),
         ((stage.DEAD_LETTERED,), task.RequeueTask(**common, attempts=1, reason="once more")),
+    ]
+
+
+def _sealed(state: task.Task, random: Random, common: dict[str, Any], agent_id: str) -> list[tuple[Any, Command[Any]]]:
+    """What is said in a book of sealed bids; now and then something else is opened than was committed to."""
+    if state.award_policy not in task.SEALED:
+        return []
+    stages = (task.Stage.BIDDING,)
+    name = random.choice([one.agent_id for one in state.sealed] or [agent_id]) if state.is_revealing else agent_id
+    terms: dict[str, Any] = {"agent_id": name, "salt": "5a" * 16}
+    terms |= {"price": 2.0, "eta_seconds": 0.5, "confidence": 1.0, "capacity_offer": 0.0}
+    commitment = commitment_of(sealed_text(task_id=common["task_id"], round=state.round, **terms))
+    if state.is_revealing:
+        terms["price"] = random.choice((2.0, 2.0, 1.0))
+        return [(stages, task.RevealBid(**common, **terms))] * 6
+    opening = task.OpenReveal(**{**common, "at": common["at"] + 3.0}, round=state.round)
+    return [
+        *[(stages, task.CommitBid(**common, agent_id=name, commitment=commitment))] * 4,
+        *[(stages, opening)] * (4 if state.sealed else 0),
     ]
 
 

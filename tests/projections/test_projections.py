@@ -11,7 +11,7 @@ from sqlalchemy import create_engine
 
 from aggregates import task
 from aggregates.catalog import AGGREGATES
-from aggregates.task import BidPlaced, LeaseExpired, TaskAwarded, TaskCompleted, TaskFailed
+from aggregates.task import BidCommitted, BidPlaced, LeaseExpired, TaskAwarded, TaskCompleted, TaskFailed
 from projections import (
     agent_timeline,
     agents,
@@ -103,6 +103,7 @@ def test_what_an_agent_did_is_counted(seed):
                 for record in since
                 if record.meta.tenant == tenant and getattr(record.event, "agent_id", "") == agent_id
             )
+            happened[BidPlaced] += happened[BidCommitted]
             counted = [happened[kind] for kind in (BidPlaced, TaskAwarded, TaskCompleted, TaskFailed, LeaseExpired)]
             assert [row[name] for name in ("bids", "won", "completed", "failed", "leases_lost")] == counted
     engine.dispose()
@@ -117,13 +118,16 @@ def states_of_answers(records):
             case task.BidPlaced() | task.BidWithdrawn() | task.BidRefused():
                 name = type(event).__name__.removeprefix("Bid").lower()
                 states[tenant, event.task_id, event.round, event.agent_id] = name
+            case task.BidCommitted() | task.BidRevealed():
+                name = "sealed" if isinstance(event, task.BidCommitted) else "opened"
+                states[tenant, event.task_id, event.round, event.agent_id] = name
             case task.BookVoided() | task.TaskAwarded():
                 for ranked in event.ranking:
                     won = isinstance(event, task.TaskAwarded) and ranked.agent_id == event.agent_id
                     states[tenant, event.task_id, event.round, ranked.agent_id] = "won" if won else "lost"
             case task.TaskCancelled() | task.TaskExpired() | task.TaskDeadLettered():
                 lost = [answer for answer in states if answer[:2] == (tenant, event.task_id)]
-                states |= {answer: "lost" for answer in lost if states[answer] == "placed"}
+                states |= {answer: "lost" for answer in lost if states[answer] in ("placed", "sealed", "opened")}
     return states
 
 
@@ -171,8 +175,10 @@ def test_rows_say_what_the_aggregates_states_say(seed):
                     assert row["waiting"] == len(state.waiting_for) or state.stage is not task.Stage.BLOCKED
                     assert row["closes_at"] == (state.closes_at or None)
                     placed = bids.newest(connection, tenant, task_id=name)
-                    open_bids = sorted(row["agent_id"] for row in placed if row["state"] == bids.PLACED)
+                    open_bids = sorted(row["agent_id"] for row in placed if row["state"] in (bids.PLACED, bids.OPENED))
                     assert open_bids == [bid.agent_id for bid in state.bids]
+                    shut = sorted(row["agent_id"] for row in placed if row["state"] == bids.SEALED)
+                    assert shut == [sealed.agent_id for sealed in state.sealed if not sealed.is_opened]
                 case "key":
                     row = keys.find(connection, tenant, name)
                     assert row is not None

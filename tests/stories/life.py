@@ -23,7 +23,9 @@ from aggregates.queue import PauseQueue, ResumeQueue
 from aggregates.solve_job import CancelSolve, QueueSolve
 from aggregates.task_type import DropSchemas, SetSchemas, TaskType
 from aggregates.values.qubo import Format, Sense
+from aggregates.values.ranking import AwardPolicy
 from aggregates.values.roles import Role
+from aggregates.values.sealed_bids import commitment_of, sealed_text
 from aggregates.values.skill_terms import SkillNeed, SkillOffer
 from gateway.node import Elements, open_node
 from gateway.parts import Node
@@ -107,6 +109,7 @@ async def _live(node: Node, beating: "Beating") -> None:
     await _end_otherwise(acme)
     await _ask_for_more(acme)
     await _set_terms(acme)
+    await _seal(acme)
     await _solve(acme)
     await acme.ask(agent.DrainAgent(agent_id="bob", reason="enough"))
     await acme.ask(agent.DeregisterAgent(agent_id="bob", reason="gone"))
@@ -290,6 +293,28 @@ async def _set_terms(party: Party) -> None:
     await party.seen("task.TaskCancelled", "skipped")
     await party.seen("task.BookOpened", "regardless")
     await party.ask(task.CancelTask(task_id="regardless", reason="nothing to do"))
+
+
+async def _seal(party: Party) -> None:
+    """A book of sealed bids: one is opened as it was committed to, one otherwise."""
+    await party.submit("sealed", award_policy=AwardPolicy.SECOND_PRICE, price_max=9.0, bidding_seconds=5.0)
+    await party.seen("task.BookOpened", "sealed")
+    said: dict[str, Any] = {
+        "price": 2.0,
+        "eta_seconds": 1.5,
+        "confidence": 0.75,
+        "capacity_offer": 0.0,
+        "salt": "5a" * 16,
+    }
+    for name in ("ann", "bob"):
+        text = sealed_text(task_id="sealed", round=1, agent_id=name, **said)
+        await party.ask(task.CommitBid(task_id="sealed", agent_id=name, commitment=commitment_of(text)))
+    await party.ask(task.RefuseBid(task_id="sealed", agent_id="cid", reason="busy"))
+    await party.seen("task.RevealOpened", "sealed")
+    await party.ask(task.RevealBid(task_id="sealed", agent_id="bob", **{**said, "price": 1.0}))
+    await party.ask(task.RevealBid(task_id="sealed", agent_id="ann", **said))
+    await party.seen("task.TaskAwarded", "sealed")
+    await party.ask(task.CompleteTask(task_id="sealed", agent_id="ann", token=1))
 
 
 async def _solve(party: Party) -> None:

@@ -23,10 +23,13 @@ from aggregates.agent import (
 )
 from aggregates.task import (
     BookOpened,
+    CommitBid,
     CompleteTask,
     FailTask,
     PlaceBid,
     RefuseBid,
+    RevealBid,
+    RevealOpened,
     StartTask,
     SubmitTask,
     TaskAwarded,
@@ -50,7 +53,7 @@ RECORDED = ("actor:solver",)
 
 TAKEN = frozenset(kind for role in ROSTER for kind in role.actor.takes)
 Trigger = tuple[str, str, int]
-"""`book` or `award`, the task, and the round or token."""
+"""`book`, `reveal` or `award`, the task, and the round or token."""
 
 
 class Line(NamedTuple):
@@ -135,6 +138,8 @@ def _lines(codec: Codec, records: Sequence[Recorded]) -> Iterator[Line]:
         if isinstance(event, BookOpened):
             began["book", event.task_id, event.round] = meta.at
             rounds[event.task_id] = event.round
+        elif isinstance(event, RevealOpened):
+            began["reveal", event.task_id, event.round] = meta.at
         elif isinstance(event, TaskAwarded):
             began["award", event.task_id, event.token] = meta.at
         if meta.command is None or (meta.principal.startswith("actor:") and meta.principal not in RECORDED):
@@ -159,9 +164,13 @@ def _line(
 ) -> Line:
     context = Context(tenant=meta.tenant, principal=meta.principal, correlation=meta.correlation)
     match command:
-        case PlaceBid() | WithdrawBid() | RefuseBid():
+        case RevealBid():
             number = command.round or rounds.get(command.task_id, 0)
-            trigger: Trigger | None = ("book", command.task_id, number)
+            trigger: Trigger | None = ("reveal", command.task_id, number)
+            command = replace(command, round=number)
+        case PlaceBid() | CommitBid() | WithdrawBid() | RefuseBid():
+            number = command.round or rounds.get(command.task_id, 0)
+            trigger = ("book", command.task_id, number)
             command = replace(command, round=number)
         case StartTask() | CompleteTask() | FailTask():
             trigger = ("award", command.task_id, command.token)

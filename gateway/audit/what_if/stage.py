@@ -14,7 +14,7 @@ from agents.coordinating.terms import Terms
 from agents.roster import ROSTER
 from agents.solver import Solver
 from aggregates.agent import Heartbeat
-from aggregates.task import BookOpened, TaskAwarded
+from aggregates.task import BookOpened, RevealOpened, TaskAwarded
 from gateway.audit.what_if.changes import Change, codec_with, weighed
 from gateway.audit.what_if.fork import fork
 from gateway.audit.what_if.script import Line, Presence, Script
@@ -149,6 +149,9 @@ class Play:
                 event = record.event
                 if isinstance(event, BookOpened):
                     for line in self.script.answers.get(("book", event.task_id, event.round), ()):
+                        nursery.start_soon(self._answer, system, record.meta.at, line, "")
+                elif isinstance(event, RevealOpened):
+                    for line in self.script.answers.get(("reveal", event.task_id, event.round), ()):
                         nursery.start_soon(self._answer, system, record.meta.at, line, "")
                 elif isinstance(event, TaskAwarded):
                     for line in self.script.answers.get(("award", event.task_id, event.token), ()):

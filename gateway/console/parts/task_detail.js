@@ -32,6 +32,8 @@ export function TaskDetail({ detail, state }) {
         ["Regions", task.regions.join(", ")],
         ["Takes", task.units ? `${number(task.units)} units` : ""],
         ["Awarded by", task.award_policy === "weighted_score" ? "" : words(task.award_policy)],
+        ["Pays at most", task.price_max === null ? "" : number(task.price_max)],
+        ["Price", task.price === null ? "" : paid(task)],
         ["Waits for", task.dependencies.length ? task.dependencies.map((id) => html`<${To} kind="tasks" id=${id} />${" "}`) : ""],
         ["If one fails", task.dependencies.length ? words(task.dependency_policy) : ""],
         ["Without", task.unmet.length ? task.unmet.map((id) => html`<${To} kind="tasks" id=${id} />${" "}`) : ""],
@@ -55,6 +57,10 @@ export function TaskDetail({ detail, state }) {
   `;
 }
 
+function paid(task) {
+  return task.price === task.price_asked ? number(task.price) : `${number(task.price)}, asked ${number(task.price_asked)}`;
+}
+
 /** The answers of each round, the last round first. */
 function Books({ bids, agent }) {
   const rounds = [...new Set(bids.map((bid) => bid.round))].sort((one, other) => other - one);
@@ -72,7 +78,7 @@ function byRank(one, other) {
   return (one.rank ?? Infinity) - (other.rank ?? Infinity) || one.first_position - other.first_position;
 }
 
-const TONE_BY_STATE = { won: "good", placed: "bid", lost: "plain", withdrawn: "warn", refused: "warn" };
+const TONE_BY_STATE = { won: "good", placed: "bid", sealed: "bid", opened: "bid", lost: "plain", withdrawn: "warn", refused: "warn" };
 
 function Bid({ bid, agent }) {
   const outcome = bid.state !== "won" && bid.reason ? `${bid.state}: ${words(bid.reason)}` : bid.state;

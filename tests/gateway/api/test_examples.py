@@ -156,6 +156,7 @@ async def _agents_and_tasks(story: Story) -> None:
     await story.send("POST", "/v1/tasks", "queued")
     await story.send("POST", "/v1/tasks", "regardless")
     await story.send("POST", "/v1/tasks", "least")
+    await _sealed_bids(story, ann, ivy)
     for reports in (("started", "completed"), ("failed",)):
         task_id = (await story.send("POST", "/v1/tasks", "task"))["task_id"]
         await recorded(admin, "task.BookOpened", f"task-{task_id}")
@@ -176,6 +177,15 @@ async def _agents_and_tasks(story: Story) -> None:
     await story.send("POST", "/v1/tasks/{task_id}/requeue")
     await story.send("POST", "/v1/agents", "least")
     await story.send("POST", "/v1/agents/{agent_id}/drain", by=ann)
+
+
+async def _sealed_bids(story: Story, ann: AgentClient, ivy: AgentClient) -> None:
+    task_id = story.instead[TASK_ID] = (await story.send("POST", "/v1/tasks", "sealed"))["task_id"]
+    await recorded(story.admin, "task.BookOpened", f"task-{task_id}")
+    await story.send("POST", "/v1/tasks/{task_id}/commitments", by=ann)
+    await ivy.ask("POST", f"/v1/tasks/{task_id}/refusals")
+    await recorded(story.admin, "task.RevealOpened", f"task-{task_id}")
+    await story.send("POST", "/v1/tasks/{task_id}/reveals", by=ann)
 
 
 async def _read_models(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:

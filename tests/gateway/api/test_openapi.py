@@ -303,6 +303,7 @@ async def _work_with_tasks(admin: Client) -> None:
     await recorded(admin, "task.TaskAwarded")
     done = {"status": "completed", "token": 1, "result": {"value": 3}}
     await _do(winner, ("PUT", f"{task}/status", {"status": "started", "token": 1}), ("PUT", f"{task}/status", done))
+    await _bid_in_secret(admin, winner, loser)
     other = await admin.submit(capabilities=[])
     await _do(admin, ("PATCH", f"/v1/tasks/{other}", {"priority": 5}), ("DELETE", f"/v1/tasks/{other}", None))
     await _do(admin, ("POST", f"/v1/tasks/{await admin.dead_letter()}/requeue", None))
@@ -317,6 +318,15 @@ async def _work_with_tasks(admin: Client) -> None:
     await _do(admin, ("GET", "/v1/tasks?stage=completed&agent_id=a1", None), ("GET", task, None))
     await _do(admin, ("GET", f"{task}/bids", None), ("GET", "/v1/tasks", None), ("GET", f"{task}/explain", None))
     await _do(admin, ("POST", "/v1/tasks:batch", {"tasks": [{"task_type": "monitoring"}]}))
+
+
+async def _bid_in_secret(admin: Client, winner: Client, loser: Client) -> None:
+    task_id = await admin.submit(award_policy="second_price")
+    await recorded(admin, "task.BookOpened", f"task-{task_id}")
+    await _do(winner, ("POST", f"/v1/tasks/{task_id}/commitments", {"commitment": "0" * 64}))
+    await _do(loser, ("POST", f"/v1/tasks/{task_id}/refusals", None))
+    await recorded(admin, "task.RevealOpened", f"task-{task_id}")
+    await _do(winner, ("POST", f"/v1/tasks/{task_id}/reveals", {"price": 1.0, "eta_seconds": 1.0, "salt": "00" * 16}))
 
 
 async def _work_with_solves(admin: Client) -> None:
