@@ -7,11 +7,12 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from aggregates.values.agent_types import AgentType
+from aggregates.values.ids import TaskId
 from aggregates.values.ranking import BidderFacts
 from aggregates.values.skill_terms import SkillNeed, SkillOffer
 from aggregates.values.text import Note
 from aggregates.values.weights import Weights
-from runtime.records import Command, Event, State
+from runtime.records import Command, Event, House, State
 
 RULES = 1
 
@@ -92,6 +93,29 @@ class OpenWork(Struct, frozen=True, kw_only=True):
     weights: Weights | None = None
 
 
+class PlacesStand(Struct, frozen=True, kw_only=True):
+    """How many tasks are called for or held on the node, of all tenants, and of this one; and how many may be at most (0: no bound)."""
+
+    taken: int = 0
+    places: int = 0
+    mine: int = 0
+    own: int = 0
+
+    @property
+    def node_is_full(self) -> bool:
+        return 0 < self.places <= self.taken
+
+    @property
+    def tenant_is_full(self) -> bool:
+        return 0 < self.own <= self.mine
+
+
+class Obstacles(Struct, frozen=True, kw_only=True):
+    """What keeps a task from being offered now, beside agents."""
+
+    places: PlacesStand = PlacesStand()
+
+
 class StopCoordination(Command[CoordinationStands], frozen=True, kw_only=True):
     """Nobody is called any more: books that are open are still awarded, and who holds a task keeps it. Tasks are taken, and wait. Sent by
     an operator or admin."""
@@ -105,6 +129,12 @@ class StartCoordination(Command[CoordinationStands], frozen=True, kw_only=True):
 
 class FindOpenWork(Command[OpenWork], frozen=True, kw_only=True):
     """What could be given to whom now. Answered by the coordinator; records nothing."""
+
+
+class FindObstacles(Command[Obstacles], frozen=True, kw_only=True):
+    """What stands between a task and a call for it now. Answered by the coordinator; records nothing."""
+
+    task_id: House[TaskId]
 
 
 class FindCoordination(Command[CoordinationStands], frozen=True, kw_only=True):

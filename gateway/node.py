@@ -17,7 +17,9 @@ import structlog
 import trio
 from msgspec.structs import replace
 
+from agents.coordinating.allotment import Allotment
 from agents.coordinating.coordinator import Coordinator
+from agents.coordinating.places import seats
 from agents.coordinating.terms import Terms
 from agents.roster import ROSTER
 from agents.solver import House, Solver
@@ -104,9 +106,8 @@ async def open_node(
     fetcher = Fetcher(ca_file=settings.identity_ca_file, allow_http=settings.identity_insecure)
     bearers = _bearers(settings, fetcher, elements.clock)
     sign_ins = _sign_ins(settings, fetcher, elements.clock)
-    machine = Machine(
-        elements, Ids(elements.clock, elements.entropy), trio.CapacityLimiter(max(1, (os.cpu_count() or 2) - 1))
-    )
+    threads = trio.CapacityLimiter(max(1, (os.cpu_count() or 2) - 1))
+    machine = Machine(elements, Ids(elements.clock, elements.entropy), threads, _allotment(settings))
     try:
         store = open_store(settings, folder, elements.entropy)
         async with _open_parts(settings, folder, store, machine) as parts:
@@ -145,11 +146,12 @@ def _opened(node: Node) -> None:
 
 
 class Machine(NamedTuple):
-    """What all journals of a node share: its clock and chance, the ids made of them, and the threads for kernels."""
+    """What all journals of a node share: its clock and chance, the ids made of them, the threads for kernels, and the places for tasks."""
 
     elements: Elements
     ids: Ids
     threads: trio.CapacityLimiter
+    allotment: Allotment
 
 
 @asynccontextmanager
@@ -227,7 +229,7 @@ async def _open_parts(
         )
         uploads = Uploads(blobs, elements.clock.now)
         await uploads.load()
-        roster = [_hired(role, settings, blobs, machine.threads) for role in ROSTER]
+        roster = [_hired(role, settings, blobs, machine) for role in ROSTER]
         room = Room(folder.path, settings.disk_free_bytes_min, measure=elements.free_bytes)
         with keeper.at_stop():
             async with open_system(
@@ -306,7 +308,7 @@ def _open_history(settings: GavelSettings, folder: DataFolder, journal: Journal,
     return History(copies, folder.moments, PROJECTIONS, journal.read, origin=origin, skipped=projector.skips)
 
 
-def _hired(role: Role, settings: GavelSettings, blobs: Blobs, threads: trio.CapacityLimiter) -> Role:
+def _hired(role: Role, settings: GavelSettings, blobs: Blobs, machine: Machine) -> Role:
     """A line of the roster, with what its actor is told of this node."""
     if role.actor is Coordinator:
         terms = Terms(
@@ -323,13 +325,21 @@ def _hired(role: Role, settings: GavelSettings, blobs: Blobs, threads: trio.Capa
             weights=score_weights(settings),
             tasks_open_max=settings.tasks_open_max,
         )
-        return role._replace(make=lambda here: Coordinator(here, terms))
+        places = seats(machine.allotment)
+        return role._replace(make=lambda here: Coordinator(here, terms, places(here.key)))
     if role.actor is Solver:
         house = House(bids=settings.house_solver)
         return role._replace(
-            make=lambda here: Solver(here, partial(blobs.read, tenant=here.key), house=house, threads=threads)
+            make=lambda here: Solver(here, partial(blobs.read, tenant=here.key), house=house, threads=machine.threads)
         )
     return role
+
+
+def _allotment(settings: GavelSettings) -> Allotment:
+    """The places for tasks, shared by all journals."""
+    named = (one.rpartition("=") for one in settings.tenant_weights)
+    weights = {tenant: float(weight) for tenant, _, weight in named}
+    return Allotment(settings.tasks_running_max, settings.tasks_running_per_tenant_max, weights)
 
 
 def _bounds(settings: GavelSettings) -> Bounds:

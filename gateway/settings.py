@@ -19,6 +19,7 @@ from runtime.settings import rows as rows_of
 PREFIX = "GAVEL_"
 SHARES_TOLERANCE = 1e-9  # of the sum of weights: 0.1 and its like have no exact binary form
 
+TENANT_WEIGHT = r"^[A-Za-z0-9][A-Za-z0-9._-]*=(?=[\d.]*[1-9])\d{1,3}(?:\.\d{1,3})?$(?!\n)"  # from 0.001 to 999.999
 Share = float  # a part of one, from 0 to 1
 Weight = Annotated[float, Meta(ge=0, le=1)]
 
@@ -281,8 +282,28 @@ class GavelSettings(Struct, frozen=True, kw_only=True):
         int, about("tasks of one tenant that wait or are worked at; each takes some 3 KB of memory", ge=1)
     ] = 100_000
     tasks_running_max: Annotated[
-        int, about("tasks of one tenant that run at a time", "coordination.max_concurrent_tasks", used=False, ge=1)
-    ] = 100
+        int,
+        about(
+            "tasks of all tenants that are called for or held at a time, shared fairly among them; 0: no bound",
+            "GAVEL_MAX_CONCURRENT_TASKS",
+            "coordination.max_concurrent_tasks",
+            ge=0,
+        ),
+    ] = 0
+    tasks_running_per_tenant_max: Annotated[
+        int,
+        about(
+            "tasks of one tenant that are called for or held at a time; 0: no bound",
+            "GAVEL_TENANT_CONCURRENT_TASKS_MAX",
+            ge=0,
+        ),
+    ] = 0
+    tenant_weights: Annotated[
+        tuple[Annotated[str, Meta(pattern=TENANT_WEIGHT)], ...],
+        about(
+            "by how much a tenant's turn at these places is longer than another's, each `TENANT=WEIGHT`, 1 by default"
+        ),
+    ] = ()
     priority_aging_factor: Annotated[
         float,
         about(

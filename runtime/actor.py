@@ -96,6 +96,10 @@ class Surroundings:
         """Asks whoever takes this type of message; for use in `run`s, since handlers never wait."""
         raise NotImplementedError
 
+    def rearm(self) -> None:
+        """Has the runtime ask when this actor is due: something has changed that beside its own steps, after which it is asked anyway."""
+        raise NotImplementedError
+
     def run(self, work: Callable[..., Awaitable[None]], *args: object) -> None:
         """Starts work beside the actor; it ends with the actor, and its failure is the actor's failure."""
         raise NotImplementedError

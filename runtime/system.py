@@ -117,6 +117,9 @@ class Here(Surroundings):
     async def ask(self, message: Command[R]) -> R:
         return await self._system.ask(message, self._context())
 
+    def rearm(self) -> None:
+        self._system.timers.refresh(self._cell)
+
     def run(self, work: Callable[..., Awaitable[None]], *args: object) -> None:
         self._cell._start_work(work, Work(self._cell, None, self._context()), args)
 

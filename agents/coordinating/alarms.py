@@ -19,6 +19,7 @@ class Due(StrEnum):
     RETRY = "retry"
     START = "start"
     CYCLE = "cycle"
+    PLACES = "places"
 
 
 class Alarm(NamedTuple):

@@ -52,13 +52,20 @@ Decision = tuple[str, Command[Any]]
 Head = tuple[tuple[float, int, str], int, list[Place], Line]
 
 
-def openings(memory: OpenTasks, at: float, aging: Aging = AGING) -> list[tuple[str, OpenBook]]:
-    """Calls for the waiting tasks, most urgent first: as many books as those whom they call have slots for."""
+def servable(memory: OpenTasks, at: float) -> list[tuple[Line, list[Place]]]:
+    """The lines with ready tasks that it is worth a look at."""
+    return [(line, places) for line, places in memory.waiting.ready(at) if _may_be_served(memory, line)]
+
+
+def openings(
+    memory: OpenTasks, at: float, aging: Aging = AGING, most: int = OPENINGS_MAX
+) -> list[tuple[str, OpenBook]]:
+    """Calls for the waiting tasks, most urgent first: as many books as those whom they call have slots for, and no more than `most`."""
     supply = memory.supply
-    most = min(OPENINGS_MAX, supply.slots - len(memory.books))
+    most = min(most, supply.slots - len(memory.books))
     if most <= 0:
         return []
-    ready = [(line, places) for line, places in memory.waiting.ready(at) if _may_be_served(memory, line)]
+    ready = servable(memory, at)
     heads = [_head(line, places, 0, aging) for line, places in ready]
     heapify(heads)
     to_come = min(supply.slots, len(memory.books) + sum(len(places) for _, places in ready))

@@ -5,6 +5,7 @@ alone follows by `wake`. What is asked for is worked out beside this module, eac
 """
 
 from collections.abc import Iterable, Sequence
+from math import inf
 
 from msgspec.structs import replace
 
@@ -28,6 +29,7 @@ from agents.coordinating.membership import change
 from agents.coordinating.open_tasks import OpenTasks, remember
 from agents.coordinating.open_work import open_work
 from agents.coordinating.overview import overview
+from agents.coordinating.places import Places
 from agents.coordinating.queues import all_queues, pause_or_resume
 from agents.coordinating.schemas import change as change_schemas
 from agents.coordinating.schemas import check_result
@@ -60,7 +62,9 @@ from aggregates.coordination import (
     CoordinationStands,
     FindCoordination,
     FindFigures,
+    FindObstacles,
     FindOpenWork,
+    Obstacles,
     StartCoordination,
     StopCoordination,
 )
@@ -143,6 +147,7 @@ CoordinatorCommand = (
     | FindQueues
     | SetSchemas
     | DropSchemas
+    | FindObstacles
 )
 
 
@@ -180,13 +185,16 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
         FindQueues,
         SetSchemas,
         DropSchemas,
+        FindObstacles,
     )
     hears = (*agents.EVENTS, *tasks.EVENTS, *coordinations.EVENTS, *queues.EVENTS, *task_types.EVENTS)
     FOLD = 10
 
-    def __init__(self, here: Surroundings, terms: Terms = DEFAULT_TERMS) -> None:
+    def __init__(self, here: Surroundings, terms: Terms = DEFAULT_TERMS, places: Places | None = None) -> None:
         super().__init__(here)
         self.terms = terms
+        self.places = places or Places()
+        self.second_look_at = 0.0
         self.hearing = Hearing(terms.grace_share)
         self.began_at = 0.0
         self.late = LateReports()
@@ -245,6 +253,8 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
                 return pause_or_resume(self.memory, self.here.key, message)
             case FindQueues():
                 return reply(message, all_queues(self.memory))
+            case FindObstacles():
+                return reply(message, Obstacles(places=self.places.stands()))
             case FindFigures():
                 return reply(message, overview(self.memory, message.at, self.terms.weights))
             case SetSchemas() | DropSchemas():
@@ -342,14 +352,21 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
         if isinstance(event, BookOpened) and event.task_id == self.opening:
             self.opening = ""
         self._set_alarms(recorded)
+        self.places.report(self.memory)
         decisions = [*self._consequences(recorded), *self._openings(recorded.meta.at)]
         return Effect(decisions) if decisions else None
 
     def _openings(self, at: float, due: float = 0.0) -> list[Decision]:
         """The books to open, unless a look after the last change, and after what fell `due`, has found none."""
+        if self.memory.stopped_at:
+            self.places.rest()
         if not self._may_open(due):
             return []
-        found = openings(self.memory, at, self.terms.aging)
+        most = self.places.claim(self.memory, at, self.terms.aging)
+        found = openings(self.memory, at, self.terms.aging, most) if most else []
+        if self.places.settle(len(found)) and at >= self.second_look_at:
+            self.second_look_at = at + SECOND_LOOK_SECONDS
+            self.alarms.set(self.second_look_at, Due.PLACES, "")
         if not found:
             self.looked_position, self.looked_at = self.memory.moved_position, at
         elif len(found) >= OPENINGS_MAX:
@@ -395,6 +412,14 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
     def started(self, at: float) -> None:
         self.hearing.floor = self.began_at = at
         self._reset_alarms(at)
+        self.places.seated(self.memory, self._roused)
+        if self.places.are_bounded:
+            self.alarms.set(at, Due.PLACES, "")  # what it waited for before is not known any more
+
+    def _roused(self) -> None:
+        """There are places that were waited for."""
+        self.alarms.set(self.here.clock.now(), Due.PLACES, "")
+        self.here.rearm()
 
     def paused(self, at: float, seconds: float) -> None:
         self.hearing.floor = at
@@ -403,6 +428,7 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
         return self.alarms.soonest()
 
     def wake(self, at: float) -> Effect | None:
+        self.places.report(self.memory)
         while (alarm := self.alarms.take(at)) is not None:
             if decisions := self._on_alarm(alarm, at):
                 if alarm.due is not Due.CYCLE:  # a cycle comes again by itself
@@ -415,6 +441,8 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
         if alarm.due is Due.CYCLE:
             self.alarms.set(at + self.terms.cycle_seconds, Due.CYCLE, "")
             return [*tell_dependents(self.memory), *self._openings(at, due=at), *stalls(self.memory, at)]
+        if alarm.due is Due.PLACES:
+            return self._openings(at, due=inf)
         if alarm.due is Due.SILENCE:
             agent = self.memory.agents.get(alarm.name)
             return self._on_silence(agent, at) if agent is not None else []
@@ -453,6 +481,8 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
                 self.hearing.forget(event.agent_id)
         if len(self.alarms) > 4 * (len(self.memory.tasks) + len(self.memory.agents)) + ALARMS_SLACK:
             self._reset_alarms(recorded.meta.at)
+            if self.places.are_bounded:
+                self.alarms.set(recorded.meta.at, Due.PLACES, "")  # one that has come may be lost here
 
     def _reset_alarms(self, at: float) -> None:
         self.alarms.clear()

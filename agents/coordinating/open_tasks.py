@@ -12,6 +12,7 @@ from msgspec import Struct, field
 
 from agents.coordinating.entries import AgentEntry, EndedTask, Offer, Pause, Taken, TaskEntry, TypeSchemas
 from agents.coordinating.figures import Figures
+from agents.coordinating.occupied import Occupied
 from agents.coordinating.supply import Supply
 from agents.coordinating.waiting import Waiting
 from aggregates import agent as agents
@@ -139,6 +140,16 @@ class OpenTasks(Struct, kw_only=True, dict=True):
         """Whether somebody could take a waiting task now."""
         return self.supply.walk(self.waiting.line_of(task.task_id), task.units, self.supply.round()).has_more()
 
+    @cached_property
+    def occupied(self) -> Occupied:
+        """The tasks that are called for or held."""
+        return Occupied(self.tasks.values())
+
+    def note(self, task: TaskEntry) -> None:
+        """Takes in for all look-ups that a task waits now, or waits no longer."""
+        self.waiting.update(task)
+        self.occupied.update(task)
+
     def complete(self, task: TaskEntry) -> bool:
         """Whether all that were called have answered."""
         if task.is_revealing:
@@ -193,7 +204,7 @@ def _end_pauses(memory: OpenTasks, names: Iterable[str], position: int) -> None:
     for name in names:
         task = memory.tasks[name]
         task.retry_at = task.not_before = 0.0
-        memory.waiting.update(task)
+        memory.note(task)
         memory.moved_position = position
 
 
@@ -325,7 +336,7 @@ def _submit(memory: OpenTasks, event: TaskSubmitted, position: int) -> None:
             memory.dependents.setdefault(name, []).append(event.task_id)
         else:
             _note_doer(memory, task, name)
-    memory.waiting.update(task)
+    memory.note(task)
 
 
 def _requeue(memory: OpenTasks, event: TaskRequeued, position: int) -> None:
@@ -337,7 +348,7 @@ def _requeue(memory: OpenTasks, event: TaskRequeued, position: int) -> None:
         memory.ended_order.remove(event.task_id)
         memory.ended_by_stage[ended.stage.value] -= 1
         task.taken, task.token = ended.taken, ended.token
-    memory.waiting.update(task)
+    memory.note(task)
 
 
 def _amend(memory: OpenTasks, task: TaskEntry, event: TaskAmended, at: float) -> None:
@@ -346,7 +357,7 @@ def _amend(memory: OpenTasks, task: TaskEntry, event: TaskAmended, at: float) ->
         task.waits_since = max(task.asked_at, event.not_before)
         task.not_before = event.not_before if event.not_before > at else 0.0
     task.budget_seconds = event.budget_seconds or task.budget_seconds
-    memory.waiting.update(task)
+    memory.note(task)
 
 
 def _note_doer(memory: OpenTasks, task: TaskEntry, dependency: str) -> None:
@@ -375,7 +386,7 @@ def _change_task(memory: OpenTasks, task: TaskEntry, event: Any, recorded: Recor
             _drop_dependent(memory, event.dependency, task.task_id, recorded.position)
         case TaskUnblocked() | TaskReopened():
             task.stage = Stage.SUBMITTED
-            memory.waiting.update(task)
+            memory.note(task)
         case BookOpened():
             _open(memory, task, event)
         case TaskStalled():
@@ -423,7 +434,7 @@ def _open(memory: OpenTasks, task: TaskEntry, event: BookOpened) -> None:
     memory.books[task.task_id] = None
     task.stage, task.round, task.eligible = Stage.BIDDING, event.round, frozenset(event.eligible)
     task.retry_at, task.stalled = 0.0, ""
-    memory.waiting.update(task)
+    memory.note(task)
     task.opened_at, task.closes_at = event.closes_at - task.bidding_seconds, event.closes_at
     task.bidders, task.answered, task.revealed = set(), set(), set()
     task.is_sealed, task.is_revealing = event.award_policy in SEALED, False
@@ -452,7 +463,7 @@ def _void(memory: OpenTasks, task: TaskEntry, event: BookVoided, recorded: Recor
     task.retry_at = recorded.meta.at + pause_seconds(event.voids)
     busy = [ranked.lost in FULL for ranked in event.ranking]
     task.wants_slot = any(busy)
-    memory.waiting.update(task)
+    memory.note(task)
     if busy and all(busy) and memory.is_wanted(task):  # other books were quicker, and others than those are free
         _end_pauses(memory, [task.task_id], recorded.position)
 
@@ -509,6 +520,7 @@ def _end(memory: OpenTasks, task: TaskEntry, stage: Stage, recorded: Recorded, *
     position = recorded.position
     _release(memory, task, position)
     memory.waiting.forget(task.task_id)
+    memory.occupied.forget(task.task_id)
     _close(memory, task)
     for name in task.waiting_for:
         _drop_dependent(memory, name, task.task_id, position)

@@ -67,7 +67,13 @@ def _waits(story: Story, facts: Facts) -> tuple[Wait, ...]:
         case Stage.SUBMITTED if story.not_before > facts.at:
             return (*_not_yet(story, facts), *_stop(story, facts))
         case Stage.SUBMITTED:
-            return (*_stop(story, facts), *_queue_pause(story, facts), *_pause(story, facts), _somebody(story, facts))
+            return (
+                *_stop(story, facts),
+                *_queue_pause(story, facts),
+                *_pause(story, facts),
+                *_full(story, facts),
+                _somebody(story, facts),
+            )
         case Stage.BIDDING if story.book is not None:
             return (_open_book(story.book),)
         case Stage.AWARDED | Stage.RUNNING if story.attempt is not None:
@@ -119,6 +125,17 @@ def _pause(story: Story, facts: Facts) -> tuple[Wait, ...]:
         return ()
     detail = f"round {story.book.round} found no winner ({story.book.reason}), it is offered again after a pause"
     return (Wait(reason=WaitReason.PAUSE, detail=detail, since=story.ready_at, until=story.retry_at),)
+
+
+def _full(story: Story, facts: Facts) -> tuple[Wait, ...]:
+    places = facts.obstacles.places
+    if places.node_is_full:
+        detail = f"tasks that are called for or held: {places.taken} of {places.places} on the node, {places.mine} of them yours"
+        return (Wait(reason=WaitReason.NODE_FULL, detail=detail, since=story.ready_at),)
+    if places.tenant_is_full:
+        detail = f"tasks that are called for or held: {places.mine} of the {places.own} that you may have at a time"
+        return (Wait(reason=WaitReason.TENANT_FULL, detail=detail, since=story.ready_at),)
+    return ()
 
 
 def _somebody(story: Story, facts: Facts) -> Wait:

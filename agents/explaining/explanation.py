@@ -9,6 +9,7 @@ from agents.coordinating.terms import AGING, Aging
 from agents.explaining.story import Outcome
 from aggregates.agent import Agent
 from aggregates.agent import Stage as AgentStage
+from aggregates.coordination import Obstacles
 from aggregates.task import Stage
 from aggregates.values.ranking import AwardPolicy, Bid
 from aggregates.values.skill_terms import SkillOffer
@@ -22,6 +23,8 @@ class WaitReason(StrEnum):
     STOPPED = "stopped"
     QUEUE_PAUSED = "queue_paused"
     PAUSE = "pause"
+    NODE_FULL = "node_full"
+    TENANT_FULL = "tenant_full"
     SKILLS_MISSING = "skills_missing"
     SKILLS_UNFIT = "skills_unfit"
     REGION_MISSING = "region_missing"
@@ -112,7 +115,8 @@ class Facts(Struct, kw_only=True):
     unknown), `able` those who have all the skills, whatever else speaks against them; `skills_offered` are the needed skills that some
     active agent has. `ahead` counts the waiting tasks that come first, `ahead_alike` those of them with the same skills;
     `open_books` counts those that may take the free slots before it does. `stopped_at` is since when no work of the tenant is given
-    out, for that reason; 0 while it is. So is `queue_paused_at` of the task's queue alone.
+    out, for that reason; 0 while it is. So is `queue_paused_at` of the task's queue alone. `obstacles` are
+    those of now.
     """
 
     at: float
@@ -127,6 +131,7 @@ class Facts(Struct, kw_only=True):
     open_books: int = 0
     stopped_at: float = 0.0
     stop_reason: str = ""
+    obstacles: Obstacles = Obstacles()
     queue_paused_at: float = 0.0
     queue_paused_by: str = ""
     queue_pause_reason: str = ""

@@ -14,6 +14,7 @@ from agents.explaining.story import Story, story_of
 from aggregates import coordination, queue
 from aggregates.agent import Agent, Stage
 from aggregates.agent import stream as stream_of_agent
+from aggregates.coordination import FindObstacles, Obstacles
 from aggregates.task import Stage as TaskStage
 from aggregates.task import stream
 from aggregates.values.roles import Permission
@@ -73,7 +74,7 @@ async def find(call: Call) -> Response:
     ended; and of each agent, page by page, the first reason why it was not called or did not win.
 
     It tells of the position that the answer names, or of the past (`as_of`). Awards are told from their records, with the figures that
-    decided; what a task waits for, by the figures of that position.
+    decided; what a task waits for, by the figures of that position, but for the places of the node, which are told of now alone.
     """
     task_id = call.path["task_id"]
     now = None if call.is_of_the_past else call.node.system.clock.now()
@@ -84,7 +85,8 @@ async def find(call: Call) -> Response:
     journal, position = call.node.system.journal, call.read_position
     names = [row["agent_id"] for row in rows.page]
     past = await journal.read_with(_past, journal, call.tenant, task_id, rows.queue, names, position)
-    facts = _facts(rows, past, past.at if now is None else now, aging)
+    obstacles = Obstacles() if now is None else await call.ask(FindObstacles(task_id=task_id))
+    facts = _facts(rows, past, past.at if now is None else now, aging, obstacles)
     following = rows.page[-1]["first_position"] if len(rows.page) == call.limit else None
     told = explain(found(past.story, "task", task_id), facts, following)
     return call.reply(told, headers=call.link_to(following))
@@ -127,10 +129,11 @@ def _rows(
     )
 
 
-def _facts(rows: _Rows, past: _Past, at: float, aging: Aging) -> Facts:
+def _facts(rows: _Rows, past: _Past, at: float, aging: Aging, obstacles: Obstacles) -> Facts:
     return Facts(
         at=at,
         aging=aging,
+        obstacles=obstacles,
         dependencies={row["task_id"]: _dependency(row) for row in rows.dependencies},
         agents=[_agent(row) for row in rows.page],
         then=past.then,

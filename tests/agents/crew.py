@@ -9,7 +9,9 @@ from typing import Any, TypeVar
 import trio
 from msgspec.structs import replace
 
+from agents.coordinating.allotment import Allotment
 from agents.coordinating.coordinator import Coordinator
+from agents.coordinating.places import seats
 from agents.coordinating.terms import Terms
 from agents.roster import ROSTER
 from agents.solver import House, Solver
@@ -35,10 +37,13 @@ CALM = Terms(lease_seconds=60.0, budget_seconds_max=100.0, cycle_seconds=30.0)
 IDLE_HOUSE = House(bids=False)
 
 
-def roster(terms: Terms, read_blob: Callable[[str], bytes], house: House) -> tuple[Role, ...]:
-    """The roster with these terms, and with blobs from there."""
+def roster(
+    terms: Terms, read_blob: Callable[[str], bytes], house: House, allotment: Allotment | None = None
+) -> tuple[Role, ...]:
+    """The roster with these terms and places, and with blobs from there."""
+    places = seats(allotment or Allotment())
     made: dict[type[Any], Any] = {
-        Coordinator: lambda here: Coordinator(here, terms),
+        Coordinator: lambda here: Coordinator(here, terms, places(here.key)),
         Solver: lambda here: Solver(here, read_blob, house=house, threads=trio.CapacityLimiter(2)),
     }
     return tuple(role._replace(make=made.get(role.actor)) for role in ROSTER)
@@ -130,12 +135,15 @@ async def open_crew(
     *,
     read_blob: Callable[[str], bytes] = no_blobs,
     house: House = IDLE_HOUSE,
+    allotment: Allotment | None = None,
 ) -> AsyncIterator[Crew]:
     """A node without a door."""
     clock = SystemClock()
     store = SqliteStore(folder / "journal.db", Codec(AGGREGATES), Signer.load_or_make(folder / "journal-key"))
     try:
-        async with open_system(store, roster(terms, read_blob, house), clock=clock, ids=Ids(clock)) as system:
+        async with open_system(
+            store, roster(terms, read_blob, house, allotment), clock=clock, ids=Ids(clock)
+        ) as system:
             yield Crew(system)
     finally:
         store.close()

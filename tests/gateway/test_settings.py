@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from gateway.scoring import score_weights
 from gateway.settings import GavelSettings, load, page, rows
@@ -29,6 +30,8 @@ ENVIRONMENT = {
     "MAX_TASK_RETRIES": ("4", "task_retries_max", 4),
     "TASK_TIMEOUT": ("60", "task_timeout_seconds", 60.0),
     "GAVEL_TASKS_AGING_FACTOR": ("0.2", "priority_aging_factor", 0.2),
+    "GAVEL_MAX_CONCURRENT_TASKS": ("7", "tasks_running_max", 7),
+    "GAVEL_TENANT_CONCURRENT_TASKS_MAX": ("5", "tasks_running_per_tenant_max", 5),
     "LEARNING_RATE": ("0.2", "learning_rate", 0.2),
     "ADAPTATION_THRESHOLD": ("0.9", "adaptation_threshold", 0.9),
     "RETRAINING_INTERVAL": ("12", "retraining_interval_hours", 12.0),
@@ -62,8 +65,17 @@ def test_no_environment_alias_is_left_untested():
     assert {alias for row in rows({}) for alias in row.environment[1:]} == set(ENVIRONMENT)
 
 
-def test_the_three_yaml_files_are_read_as_they_stand_and_hold_the_defaults():
-    assert load({}, config_paths=CONFIG_PATHS) == load({})
+def test_the_three_yaml_files_are_read_as_they_stand_and_hold_the_defaults_but_for_the_bound_of_running_tasks():
+    found = load({}, config_paths=CONFIG_PATHS)
+    assert (found.tasks_running_max, load({}).tasks_running_max) == (100, 0)
+    assert replace(found, tasks_running_max=0) == load({})
+
+
+@pytest.mark.parametrize("text", ["acme", "acme=", "acme=0", "acme=0.000", "acme=-1", "=1", "acme=1000", "acme=1e3"])
+def test_what_is_no_weight_of_a_tenant_is_refused(text: str):
+    with pytest.raises(SettingsFaulty, match="GAVEL_TENANT_WEIGHTS"):
+        load({"GAVEL_TENANT_WEIGHTS": text})
+    assert load({"GAVEL_TENANT_WEIGHTS": "acme=2.5, b=0.01"}).tenant_weights == ("acme=2.5", "b=0.01")
 
 
 def test_each_key_of_the_yaml_files_is_in_the_listing():

@@ -146,3 +146,32 @@ def test_a_stopped_process_tells_its_actors_that_it_stood_still(tmp_path: Path) 
         seconds, woken = process.stdout.readline().split(" ", 1)
         assert float(seconds) >= 1.0
         assert woken == "[]\n"
+
+
+class Sleeper(Teller):
+    """Is due when somebody outside says so."""
+
+    due_at: float | None = None
+
+    def due(self) -> float | None:
+        return self.due_at
+
+    def wake(self, at: float) -> Effect | None:
+        self.due_at = None
+        return Effect([(stream("a"), Greet(account="a"))])
+
+
+async def test_an_actor_is_woken_for_what_has_changed_beside_its_steps(tmp_path: Path) -> None:
+    clock = SystemClock()
+    store = SqliteStore(tmp_path / "journal.db", Codec([BANK]), Signer.load_or_make(tmp_path / "journal-key"))
+    async with open_system(store, [Role(Sleeper)], clock=clock, ids=Ids(clock)) as system:
+        await system.ask(Deposit(account="a", cents=1), ANN)
+        (cell,) = system.cells.values()
+        sleeper = cell.actor
+        assert isinstance(sleeper, Sleeper)
+        sleeper.due_at = clock.now()
+        sleeper.here.rearm()
+        with trio.fail_after(30):
+            await system.journal.wait_past(1)
+        assert [record.kind for record in await system.journal.read(1)] == ["bank.Greeted"]
+    store.close()

@@ -469,7 +469,9 @@ async def test_there_is_one_alarm_for_the_next_cycle_however_much_there_is_to_do
     async with open_crew(tmp_path) as crew:
         await crew.register("ann")
         actor = the_coordinator(crew)
-        monkeypatch.setattr(coordinator, "openings", lambda memory, at, aging: [("task-t1", CancelTask(task_id="t1"))])
+        monkeypatch.setattr(
+            coordinator, "openings", lambda memory, at, aging, most: [("task-t1", CancelTask(task_id="t1"))]
+        )
         at = actor.here.clock.now()
         for cycle in range(1, 5):
             while (due := actor.due()) is not None and due <= at + cycle * CALM.cycle_seconds:
@@ -482,9 +484,9 @@ async def test_nothing_is_looked_for_where_nothing_could_have_come_of_it(
 ) -> None:
     looks: list[float] = []
 
-    def counted(memory: OpenTasks, at: float, aging: Aging) -> Sequence[calls.Decision]:
+    def counted(memory: OpenTasks, at: float, aging: Aging, most: int) -> Sequence[calls.Decision]:
         looks.append(at)
-        return calls.openings(memory, at, aging)
+        return calls.openings(memory, at, aging, most)
 
     monkeypatch.setattr(coordinator, "openings", counted)
     async with open_crew(tmp_path) as crew:

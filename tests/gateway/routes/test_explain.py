@@ -1,11 +1,12 @@
 """Why a task is where it is, asked over HTTP: of open, waiting, awarded, ended and past tasks, page by page."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from aggregates.values.roles import Role
-from tests.gateway.clients import BID, AgentClient, Client, recorded
+from tests.gateway.clients import BID, AgentClient, Client, open_client, recorded, settings_of
 
 
 async def explained(client: Client, task_id: str, query: str = "") -> Any:
@@ -164,3 +165,17 @@ async def test_the_place_in_line_is_the_order_in_which_tasks_are_offered(admin: 
     records = await admin.node.system.journal.read(position)
     offered = [one.stream for one in records if one.kind == "task.BookOpened"]
     assert offered == [f"task-{task_ids[place]}" for place in (1, 2, 0, 3, 4)]
+
+
+async def test_a_task_that_waits_for_a_place_of_the_node_says_how_many_are_taken(tmp_path: Path) -> None:
+    async with open_client(settings_of(tmp_path, tasks_running_max=1)) as admin:
+        await admin.register("ann", slots=9)
+        first = await admin.submit()
+        await recorded(admin, "task.BookOpened", f"task-{first}")
+        second = await admin.submit()
+        told = await explained(admin, second)
+        assert [one["reason"] for one in told["waits_for"]] == ["node_full", "in_line"]
+        expected = "waits: tasks that are called for or held: 1 of 1 on the node, 1 of them yours, and 1 more"
+        assert told["summary"] == expected
+        await admin.ask("DELETE", f"/v1/tasks/{first}")
+        await recorded(admin, "task.BookOpened", f"task-{second}")

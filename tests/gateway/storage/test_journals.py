@@ -25,7 +25,18 @@ from gateway.storage.folder import DataFolder, FolderUnusable
 from runtime.delivery import Context
 from runtime.errors import Fenced
 from runtime.verification import verify
-from tests.gateway.clients import BID, TASK, Client, Closed, Denied, Socket, open_client, open_socket, settings_of
+from tests.gateway.clients import (
+    BID,
+    TASK,
+    Client,
+    Closed,
+    Denied,
+    Socket,
+    open_client,
+    open_socket,
+    recorded,
+    settings_of,
+)
 from tests.gateway.feed_clients import open_feed
 
 SECRET = "the-recipe-of-acme"
@@ -112,6 +123,22 @@ async def test_each_journal_counts_its_own_positions(admin: Client, acme: Client
     assert log["position"] >= theirs + 3
     assert (await admin.get("/v1/log"))["position"] == before
     assert {record["tenant"] for record in log["records"]} == {"acme"}
+
+
+async def test_an_isolated_tenant_takes_its_turn_for_the_places_of_the_node(tmp_path: Path):
+    async with open_client(settings_of(tmp_path, tasks_running_max=1, tenant_weights=("acme=2",))) as admin:
+        acme = await isolated(admin)
+        for client in (admin, acme):
+            await client.register("ann")
+        first = await admin.submit()
+        await recorded(admin, "task.BookOpened", f"task-{first}")
+        theirs = await acme.submit()
+        (wait, *_) = (await acme.get(f"/v1/tasks/{theirs}/explain"))["waits_for"]
+        assert (wait["reason"], "1 of 1 on the node, 0 of them yours" in wait["detail"]) == ("node_full", True)
+        await admin.ask("DELETE", f"/v1/tasks/{first}")
+        position = 0
+        while (await acme.get(f"/v1/tasks/{theirs}"))["stage"] != "bidding":
+            position = await admin.node.compartment("acme").system.journal.wait_past(position)
 
 
 PATHS = (
