@@ -26,6 +26,7 @@ from aggregates.task import (
     ExpireLease,
     FailDependent,
     FailTask,
+    LateReported,
     NoteStall,
     OpenBook,
     PlaceBid,
@@ -234,7 +235,7 @@ class Facts:
         self._check(f"dependency {task_id}", "submitted with it", was)
 
     def _stood(self, task_id: str) -> tuple[int, Task] | None:
-        found = self._look_ups.stood_at(tasks.stream(task_id), self._told.position)
+        found = self._look_ups.stood_at(tasks.stream(task_id), self._told.position, aside=(LateReported,))
         if found is None or found[2] != self._told.meta.tenant:
             return None
         return found[0], found[1]

@@ -42,8 +42,11 @@ class LookUps:
             self._records.popitem(last=False)
         return found
 
-    def stood_at(self, stream: str, before: int) -> tuple[int, Any, str] | None:
-        """Newest position, state and tenant of a stream before a position; None where there is none, or it can't be folded."""
+    def stood_at(self, stream: str, before: int, aside: tuple[type[Any], ...] = ()) -> tuple[int, Any, str] | None:
+        """Newest position, state and tenant of a stream before a position; None where there is none, or it can't be folded.
+
+        Events that are `aside` only note something on the stream: it stands since the one before.
+        """
         codec, version, newest, tenant = self._journal.codec, 0, 0, ""
         try:
             aggregate = codec.aggregate_of(stream)
@@ -53,12 +56,8 @@ class LookUps:
                     if found != version + 1:
                         return None
                     meta, event = codec.open(kind, body)
-                    state, version, newest, tenant = (
-                        evolved(aggregate.evolve, state, event),
-                        found,
-                        position,
-                        meta.tenant,
-                    )
+                    state, version, tenant = evolved(aggregate.evolve, state, event), found, meta.tenant
+                    newest = newest if isinstance(event, aside) else position
         except UNDECIDABLE:
             return None
         return (newest, state, tenant) if version else None
