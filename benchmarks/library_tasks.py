@@ -39,6 +39,7 @@ class Submitted(AggregateEvent):
     payload: dict[str, Any]
     blobs: dict[str, str]
     attempts_max: int
+    retry: dict[str, Any]
     submitted_by: str
     units: float
     skills: list[dict[str, Any]]
@@ -227,6 +228,7 @@ class Tasks(Projection[Any]):
                 "blobs": _text(event.blobs),
                 "schema_version": 0,
                 "attempts_max": event.attempts_max,
+                "retry": _text(event.retry),
                 "submitted_by": event.submitted_by,
                 "data_subject": "",
                 "attempt": 0,

@@ -35,7 +35,7 @@ from projections import schema
 from projections.schema import BY_AGE, Only, Row, Sortable, SortKey, also, document, encoded, key, number, text, whole
 from runtime.records import Add, Change, Insert, Recorded, Update
 
-NAME = "tasks/10"
+NAME = "tasks/11"
 
 tasks = schema.table(
     "tasks",
@@ -66,6 +66,7 @@ tasks = schema.table(
     document("blobs"),
     whole("schema_version"),
     whole("attempts_max"),
+    document("retry"),
     text("submitted_by"),
     text("data_subject"),
     whole("attempt", default=0),
@@ -155,7 +156,7 @@ def apply(recorded: Recorded) -> Sequence[Change]:
             late = {"late_reports": event.more}
             return [Add(table=tasks, values=late, where=where), _changed(recorded, event.task_id)]
         case TaskReopened():
-            return [_changed(recorded, event.task_id, stage=Stage.SUBMITTED.value, reason=event.reason)]
+            return [_reopened(recorded, event)]
         case TaskAmended():
             return [_amended(recorded, event)]
         case TaskRequeued():
@@ -200,6 +201,7 @@ def _submitted(recorded: Recorded, event: TaskSubmitted) -> Change:
         "blobs": encoded(event.blobs),
         "schema_version": event.schema_version,
         "attempts_max": event.attempts_max,
+        "retry": encoded(event.retry),
         "submitted_by": event.submitted_by,
         "data_subject": event.data_subject,
         "submitted_at": event.submitted_at,
@@ -209,6 +211,11 @@ def _submitted(recorded: Recorded, event: TaskSubmitted) -> Change:
         "last_event_at": recorded.meta.at,
     }
     return Insert(table=tasks, values=values)
+
+
+def _reopened(recorded: Recorded, event: TaskReopened) -> Change:
+    begins = {} if event.not_before is None else {"not_before": event.not_before}
+    return _changed(recorded, event.task_id, stage=Stage.SUBMITTED.value, reason=event.reason, **begins)
 
 
 def _opened(recorded: Recorded, event: BookOpened) -> Change:

@@ -29,6 +29,7 @@ from aggregates.agent import AgentType
 from aggregates.task import Candidate, Doer, Stage, TaskType
 from aggregates.values.qubo import Format, Sense
 from aggregates.values.ranking import BidderFacts, Ranked
+from aggregates.values.retrying import RetryPolicy
 from aggregates.values.roles import Role
 from aggregates.values.sealed_bids import commitment_of, sealed_text
 
@@ -243,6 +244,7 @@ COMMANDS = (
         bidding_seconds=2.0,
         payload={"problem_id": "p1", "seconds": 1.0},
         blobs={"photo": "9f" * 32},
+        retry=RetryPolicy(factor=3.0, delay_seconds_max=9.0),
         attempts_max=2,
         submitted_by="operator:k0",
         at=AT,

@@ -102,6 +102,7 @@ from aggregates.task import (
     TaskDeadLettered,
     TaskExpired,
     TaskFailed,
+    TaskReopened,
     TaskRequeued,
     TasksAnswered,
     TaskSubmitted,
@@ -473,6 +474,7 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
                 | RevealOpened()
                 | TaskAwarded()
                 | BookVoided()
+                | TaskReopened()
                 | TaskAmended()
                 | TaskRequeued()
             ):

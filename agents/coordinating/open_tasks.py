@@ -386,6 +386,8 @@ def _change_task(memory: OpenTasks, task: TaskEntry, event: Any, recorded: Recor
             _drop_dependent(memory, event.dependency, task.task_id, recorded.position)
         case TaskUnblocked() | TaskReopened():
             task.stage = Stage.SUBMITTED
+            if isinstance(event, TaskReopened):
+                task.not_before = event.not_before or task.not_before
             memory.note(task)
         case BookOpened():
             _open(memory, task, event)

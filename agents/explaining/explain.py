@@ -64,7 +64,7 @@ def _waits(story: Story, facts: Facts) -> tuple[Wait, ...]:
     match story.stage:
         case Stage.BLOCKED:
             return (*_not_yet(story, facts), *(_dependency(story, facts, name) for name in story.waiting_for))
-        case Stage.SUBMITTED if story.not_before > facts.at:
+        case Stage.SUBMITTED if max(story.not_before, story.resumes_at) > facts.at:
             return (*_not_yet(story, facts), *_stop(story, facts))
         case Stage.SUBMITTED:
             return (
@@ -82,6 +82,9 @@ def _waits(story: Story, facts: Facts) -> tuple[Wait, ...]:
 
 
 def _not_yet(story: Story, facts: Facts) -> tuple[Wait, ...]:
+    if story.resumes_at > facts.at:
+        detail = f"it is tried again after a delay: {story.reason}"
+        return (Wait(reason=WaitReason.RETRY_DELAY, detail=detail, since=story.ready_at, until=story.resumes_at),)
     if story.not_before <= facts.at:
         return ()
     detail = "nobody is called for it before its time"

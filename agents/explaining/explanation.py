@@ -20,6 +20,7 @@ class WaitReason(StrEnum):
 
     DEPENDENCY = "dependency"
     NOT_YET = "not_yet"
+    RETRY_DELAY = "retry_delay"
     STOPPED = "stopped"
     QUEUE_PAUSED = "queue_paused"
     PAUSE = "pause"

@@ -124,6 +124,8 @@ class Story(Struct, kw_only=True):
     since: float
     ready_at: float = 0.0
     retry_at: float = 0.0
+    resumes_at: float = 0.0
+    """Before when it is not tried again after an attempt that failed."""
     stalled: str = ""
     waiting_for: tuple[str, ...] = ()
     book: Book | None = None
@@ -170,10 +172,11 @@ def _goes_on(story: Story, record: Recorded, command: Command[Any] | None) -> No
             story.waiting_for = ()
         case TaskReopened():
             _ready(story, at)
-            story.reason = event.reason
+            story.reason, story.resumes_at = event.reason, event.not_before or 0.0
         case TaskAmended():
             story.priority = event.priority
-            story.not_before = story.not_before if event.not_before is None else event.not_before
+            if event.not_before is not None:
+                story.not_before, story.resumes_at = event.not_before, 0.0
             story.budget_seconds = event.budget_seconds or story.budget_seconds
         case TaskRequeued():
             _ready(story, at)

@@ -32,6 +32,7 @@ from aggregates.values.numbers import Count, Instant, NonNegative, Positive, Pri
 from aggregates.values.price_list import ListedPrices
 from aggregates.values.queues import SomeQueue
 from aggregates.values.ranking import AwardPolicy, BidderFacts
+from aggregates.values.retrying import AT_ONCE, RetryPolicy
 from aggregates.values.sealed_bids import Commitment, Salt
 from aggregates.values.skill_terms import SkillNeeds
 from aggregates.values.skills import Regions, Skills
@@ -74,6 +75,7 @@ class SubmitTask(Command[TaskAccepted], frozen=True, kw_only=True):
     estimated_duration: Positive | None = None
     payload: Personal[Document] = field(default_factory=dict)
     attempts_max: Attempts | None = None
+    retry: RetryPolicy = AT_ONCE
     data_subject: DataSubject = ""
     skills: SkillNeeds = ()
     regions: Regions = ()
@@ -236,12 +238,14 @@ class CompleteTask(Command[TaskAccepted], frozen=True, kw_only=True):
 
 
 class FailTask(Command[TaskAccepted], frozen=True, kw_only=True):
-    """The agent gives up; the task is offered again while it has attempts left. Sent by the agent itself, with its token."""
+    """The agent gives up; the task is offered again while it has attempts left, unless the agent knows that nobody can do it, whoever
+    tries. Sent by the agent itself, with its token."""
 
     task_id: TaskId
     agent_id: House[AgentId]
     token: Token
     reason: Personal[Note] = ""
+    retryable: bool = True
 
 
 class ExpireLease(Command[None], frozen=True, kw_only=True):

@@ -8,6 +8,7 @@ from aggregates.task.terms import DependencyPolicy, Doer, Stage, StallReason, Ta
 from aggregates.values.document import Document
 from aggregates.values.ids import AgentId, TaskId
 from aggregates.values.ranking import AwardPolicy, Ranked
+from aggregates.values.retrying import AT_ONCE, RetryPolicy
 from aggregates.values.sealed_bids import OpenedBid
 from aggregates.values.skill_terms import SkillNeed
 from aggregates.values.weights import Weights
@@ -41,6 +42,7 @@ class TaskSubmitted(Event, frozen=True, kw_only=True):
     skills: tuple[SkillNeed, ...] = ()
     """What it needs beyond the names, which are among the capabilities."""
     regions: tuple[str, ...] = ()
+    retry: RetryPolicy = AT_ONCE
     award_policy: AwardPolicy = AwardPolicy.WEIGHTED_SCORE
     not_before: float | None = None
     """Nobody is called for it before then."""
@@ -248,12 +250,13 @@ class LateReported(Event, frozen=True, kw_only=True):
 
 
 class TaskReopened(Event, frozen=True, kw_only=True):
-    """`attempt` is the number of the attempt to come."""
+    """`attempt` is the number of the attempt to come. Nobody is called for it before `not_before`, where its task asks for a delay."""
 
     task_id: TaskId
     attempt: int
     reason: Personal[str]
     data_subject: str = ""
+    not_before: float | None = None
 
 
 class TaskDeadLettered(Event, frozen=True, kw_only=True):

@@ -74,15 +74,27 @@ def fail(task: Task, command: FailTask | EndOverrun, reason: str) -> Sequence[Ta
         final=False,
         data_subject=subject,
     )
-    return [failed, _again(task, command.task_id, reason, subject)]
+    if isinstance(command, FailTask) and not command.retryable:
+        told = f"attempt {task.attempt}, not retryable: {reason}"
+        return [failed, TaskDeadLettered(task_id=command.task_id, reason=told, data_subject=subject)]
+    return [failed, _again(task, command, reason, subject)]
 
 
-def _again(task: Task, task_id: str, reason: str, subject: str = "") -> TaskReopened | TaskDeadLettered:
+def _again(
+    task: Task, command: FailTask | EndOverrun | ExpireLease, reason: str, subject: str = ""
+) -> TaskReopened | TaskDeadLettered:
     """`subject` is given where the reason was told by somebody who knows the data."""
     if task.attempt < task.attempts_max:
-        return TaskReopened(task_id=task_id, attempt=task.attempt + 1, reason=reason, data_subject=subject)
+        delay = task.retry.seconds_after(task.attempt)
+        return TaskReopened(
+            task_id=command.task_id,
+            attempt=task.attempt + 1,
+            reason=reason,
+            data_subject=subject,
+            not_before=command.at + delay if delay else None,
+        )
     reason = f"attempt {task.attempt} of {task.attempts_max}: {reason}"
-    return TaskDeadLettered(task_id=task_id, reason=reason, data_subject=subject)
+    return TaskDeadLettered(task_id=command.task_id, reason=reason, data_subject=subject)
 
 
 def expire_lease(task: Task, command: ExpireLease) -> Sequence[TaskEvent]:
@@ -91,7 +103,7 @@ def expire_lease(task: Task, command: ExpireLease) -> Sequence[TaskEvent]:
     expired = LeaseExpired(
         task_id=command.task_id, agent_id=task.assignee, token=task.attempt, last_heard_at=command.last_heard_at
     )
-    return [expired, _again(task, command.task_id, "lease_expired")]
+    return [expired, _again(task, command, "lease_expired")]
 
 
 def end_overrun(task: Task, command: EndOverrun) -> Sequence[TaskEvent]:

@@ -38,6 +38,7 @@ from aggregates.task.events import (
 )
 from aggregates.task.terms import OVER_BUDGET, TAKEN_MAX, DependencyPolicy, Stage, TaskType
 from aggregates.values.ranking import AwardPolicy, Bid
+from aggregates.values.retrying import AT_ONCE, RetryPolicy
 from aggregates.values.sealed_bids import SealedBid
 from aggregates.values.skill_terms import SkillNeed
 from runtime.records import State
@@ -77,6 +78,7 @@ class Task(State, frozen=True, kw_only=True):
     units: float = 0.0
     skills: tuple[SkillNeed, ...] = ()
     regions: tuple[str, ...] = ()
+    retry: RetryPolicy = AT_ONCE
     award_policy: AwardPolicy = AwardPolicy.WEIGHTED_SCORE
     queue: str = ""
     price_max: float | None = None
@@ -169,7 +171,8 @@ def evolve(task: Task, event: TaskEvent) -> Task:
             late = Taken(token=event.token, agent_id=event.agent_id, late=event.count)
             return replace(task, taken=tuple(late if one.token == event.token else one for one in task.taken))
         case TaskReopened():
-            return replace(task, stage=Stage.SUBMITTED)
+            begins = task.not_before if event.not_before is None else event.not_before
+            return replace(task, stage=Stage.SUBMITTED, not_before=begins)
         case TaskDeadLettered() | TaskCancelled() | TaskExpired():
             return replace(_closed(task), stage=STAGE_BY_END[type(event)])
         case TaskAmended():
@@ -197,6 +200,7 @@ def _submitted(event: TaskSubmitted) -> Task:
         units=event.units,
         skills=event.skills,
         regions=event.regions,
+        retry=event.retry,
         award_policy=event.award_policy,
         queue=event.queue,
         price_max=event.price_max,

@@ -90,6 +90,7 @@ def submit(command: SubmitTask) -> Sequence[TaskEvent]:
             units=units_of(command.requirements),
             skills=needs_in_order(command.skills),
             regions=tuple(sorted(set(command.regions))),
+            retry=command.retry,
             award_policy=command.award_policy,
             not_before=command.not_before,
             queue=command.queue,

@@ -12,6 +12,7 @@ from aggregates import agent, key, session, solve_job, task, user, webhook
 from aggregates.values.document import Document
 from aggregates.values.qubo import Format, Sense
 from aggregates.values.ranking import AwardPolicy, Ranked
+from aggregates.values.retrying import RetryPolicy
 from aggregates.values.roles import Permission, Role
 from aggregates.values.skill_terms import SkillNeed, SkillOffer
 from projections import agent_timeline, task_types
@@ -145,6 +146,7 @@ class Task(Row, frozen=True, kw_only=True):
     estimated_duration: float | None
     schema_version: int
     attempts_max: int
+    retry: RetryPolicy
     submitted_by: str
     data_subject: str
     attempt: int

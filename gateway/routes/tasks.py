@@ -76,6 +76,7 @@ class TaskStatus(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     token: Token
     result: Document = {}
     reason: Annotated[Note, NO_NUL] = ""
+    retryable: bool = True
 
 
 MOMENTS = ("deadline", "not_before")
@@ -262,7 +263,13 @@ def _command(call: Call, status: TaskStatus) -> Command[TaskAccepted]:
         case "completed":
             return CompleteTask(task_id=task_id, agent_id=agent_id, token=status.token, result=status.result)
         case "failed":
-            return FailTask(task_id=task_id, agent_id=agent_id, token=status.token, reason=status.reason)
+            return FailTask(
+                task_id=task_id,
+                agent_id=agent_id,
+                token=status.token,
+                reason=status.reason,
+                retryable=status.retryable,
+            )
 
 
 TASK = "/v1/tasks/{task_id}"

@@ -51,6 +51,7 @@ from aggregates.task import (
     TaskSubmitted,
     TaskUnblocked,
 )
+from aggregates.values.retrying import RetryPolicy
 from runtime.delivery import Context
 from runtime.errors import Refused, Unreachable
 from tests.agents.crew import BRISK, CALM, Crew, kinds, open_crew
@@ -562,3 +563,15 @@ async def test_tenants_do_not_meet(tmp_path: Path) -> None:
 
 def test_the_coordinator_hears_all_that_it_must_remember() -> None:
     assert {TaskSubmitted, TaskCompleted, BidPlaced, AgentLost} <= set(Coordinator.hears)
+
+
+async def test_a_task_that_failed_rests_as_it_asks_even_where_somebody_new_comes(tmp_path: Path) -> None:
+    async with open_crew(tmp_path) as crew:
+        await crew.register("ann")
+        await crew.submit("t1", retry=RetryPolicy(delay_seconds=0.4))
+        await crew.awarded("t1", "ann")
+        await crew.ask(FailTask(task_id="t1", agent_id="ann", token=1))
+        reopened = await crew.next(TaskReopened, task_id="t1")
+        await crew.register("bob")
+        opened = await crew.next_record(BookOpened, task_id="t1")
+        assert opened.meta.at >= (reopened.not_before or 0.0) > 0.0
