@@ -47,6 +47,7 @@ class Submitted(AggregateEvent):
     award_policy: str
     queue: str
     price_max: float | None
+    surcharge: bool
 
 
 class Opened(AggregateEvent):
@@ -215,6 +216,7 @@ class Tasks(Projection[Any]):
                 "award_policy": event.award_policy,
                 "queue": event.queue,
                 "price_max": event.price_max,
+                "surcharge": int(event.surcharge),
                 "requirements": _text(event.requirements),
                 "priority": event.priority,
                 "dependencies": "[]",

@@ -21,6 +21,7 @@ class Outcome(StrEnum):
 
     COMPLETED = "completed"
     GIVEN_UP = "given_up"
+    DECLINED = "declined"
     LEASE_EXPIRED = "lease_expired"
     OVER_BUDGET = "over_budget"
 
@@ -47,7 +48,8 @@ def apply(recorded: Recorded) -> Sequence[Change]:
         case TaskCompleted():
             return [_experience(recorded, event, Outcome.COMPLETED, event.seconds)]
         case TaskFailed(final=False):
-            return [_experience(recorded, event, Outcome.OVER_BUDGET if is_taken(event) else Outcome.GIVEN_UP)]
+            given_up = Outcome.DECLINED if event.declined else Outcome.GIVEN_UP
+            return [_experience(recorded, event, Outcome.OVER_BUDGET if is_taken(event) else given_up)]
         case LeaseExpired():
             return [_experience(recorded, event, Outcome.LEASE_EXPIRED)]
     return ()

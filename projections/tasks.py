@@ -35,7 +35,7 @@ from projections import schema
 from projections.schema import BY_AGE, Only, Row, Sortable, SortKey, also, document, encoded, key, number, text, whole
 from runtime.records import Add, Change, Insert, Recorded, Update
 
-NAME = "tasks/11"
+NAME = "tasks/12"
 
 tasks = schema.table(
     "tasks",
@@ -51,6 +51,7 @@ tasks = schema.table(
     text("award_policy"),
     text("queue"),
     number("price_max"),
+    whole("surcharge", default=0),
     whole("priority"),
     document("dependencies"),
     document("independent_of"),
@@ -78,6 +79,7 @@ tasks = schema.table(
     number("lease_seconds"),
     number("price"),
     number("price_asked"),
+    number("charged"),
     number("eta_seconds"),
     text("award_reason"),
     document("ranking"),
@@ -102,7 +104,8 @@ tasks = schema.table(
 """`waiting` counts the dependencies that are not complete, but for the `unmet`, which ended without a result. `agent_id` and `token`
 tell who holds the task, or held it when it ended. Its place in line counts from `waits_since`, when it was submitted or offered again as
 a dead letter, or from `not_before` where that is later. `reason` says why it last ended, failed, found no winner or nobody to call;
-`award_reason` and `ranking` why the holder won. `price` is what was agreed to pay, `price_asked` what the holder asked."""
+`award_reason` and `ranking` why the holder won. `price` is what was agreed to pay, `price_asked` what the holder asked,
+`charged` what it charged in the end where that is something else."""
 
 TABLES: tuple[Table, ...] = (tasks,)
 
@@ -186,6 +189,7 @@ def _submitted(recorded: Recorded, event: TaskSubmitted) -> Change:
         "award_policy": event.award_policy.value,
         "queue": queue_of(event.queue, event.task_type),
         "price_max": event.price_max,
+        "surcharge": int(event.surcharge),
         "priority": event.priority,
         "dependencies": encoded(event.dependencies),
         "independent_of": encoded(event.independent_of),
@@ -259,6 +263,7 @@ def _completed(recorded: Recorded, event: TaskCompleted) -> Change:
         stage=Stage.COMPLETED.value,
         result=encoded(event.result),
         seconds=event.seconds,
+        charged=event.charged,
         ended_at=recorded.meta.at,
     )
 

@@ -282,7 +282,9 @@ COMMANDS = (
     task.RefuseBid(task_id="t1", agent_id="bob", reason="busy", at=AT, tenant=TENANT),
     task.AwardTask(task_id="t1", round=1, bidders=BIDDERS, at=AT + 2, tenant=TENANT),
     task.StartTask(task_id="t1", agent_id="ann", token=1, at=AT + 3, tenant=TENANT),
-    task.CompleteTask(task_id="t1", agent_id="ann", token=1, result={"value": 1}, at=AT + 4, tenant=TENANT),
+    task.CompleteTask(
+        task_id="t1", agent_id="ann", token=1, result={"value": 1}, charged=0.75, at=AT + 4, tenant=TENANT
+    ),
     task.FailTask(task_id="t1", agent_id="ann", token=1, reason="out of memory", at=AT + 4, tenant=TENANT),
     task.ExpireLease(task_id="t1", token=1, last_heard_at=AT + 2, at=AT + 32, tenant=TENANT),
     task.EndOverrun(task_id="t1", token=1, at=AT + 67, tenant=TENANT),

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Sequence
 from heapq import heapify, heappop, heapreplace, nsmallest
 from typing import Any
 
+from msgspec.structs import replace
+
 from agents.coordinating.entries import AgentEntry, Place, TaskEntry
 from agents.coordinating.open_tasks import OpenTasks
 from agents.coordinating.terms import AGING, Aging
@@ -23,7 +25,7 @@ from aggregates.task import (
     UnblockTask,
 )
 from aggregates.values.price_list import ListedPrices, about
-from aggregates.values.ranking import BidderFacts
+from aggregates.values.ranking import BidderFacts, Offered
 from aggregates.values.skill_terms import SkillNeed, evidence, serve, weight
 from aggregates.values.weights import Weights
 from runtime.records import Command
@@ -282,7 +284,16 @@ def listed_prices(task: TaskEntry, agent: AgentEntry) -> ListedPrices:
 
 def _facts(task: TaskEntry, agent: AgentEntry) -> BidderFacts:
     # One topic in which it is a specialist says as much as all of them.
-    return facts_of(agent, _needed((task.task_type.value, *task.capabilities), agent.specializations)[:1])
+    facts = facts_of(agent, _needed((task.task_type.value, *task.capabilities), agent.specializations)[:1])
+    return replace(facts, changed=_offered(task, agent)) if agent.offered_position > task.opened_position else facts
+
+
+def _offered(task: TaskEntry, agent: AgentEntry) -> Offered:
+    return Offered(
+        capabilities=_needed(task.capabilities, agent.capabilities),
+        skills=evidence(task.skills, agent.skills),
+        region=agent.region if task.regions else "",
+    )
 
 
 def facts_of(agent: AgentEntry, specializations: tuple[str, ...]) -> BidderFacts:

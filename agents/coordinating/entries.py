@@ -84,6 +84,8 @@ class AgentEntry(Struct, kw_only=True):
     skills: tuple[SkillOffer, ...] = ()
     agent_type: agents.AgentType | None = None
     region: str = ""
+    offered_position: int = 0
+    """Where what it offers was recorded last."""
     price: float = 0.0
     prices: dict[str, float] = field(default_factory=dict)
     held: list[str] = field(default_factory=list)
@@ -145,6 +147,7 @@ class TaskEntry(Struct, kw_only=True):
     round: int = 0
     eligible: frozenset[str] = frozenset()
     opened_at: float = 0.0
+    opened_position: int = 0
     closes_at: float = 0.0
     bidders: set[str] = field(default_factory=set)
     answered: set[str] = field(default_factory=set)
@@ -168,6 +171,8 @@ class TaskEntry(Struct, kw_only=True):
     eta_seconds: float = 0.0
     confidence: float = 1.0
     """As the holder stated it."""
+    price: float = 0.0
+    """What was agreed with the holder."""
     taken: list[Taken] = field(default_factory=list)
 
     @property

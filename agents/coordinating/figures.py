@@ -64,6 +64,8 @@ LINES = (
     Line("no_shows", "no_shows", _nothing, ("no_shows", "awards")),
     Line("brier_score", "brier_score", _nothing, ("squares", "judged")),
     Line("refusals", "refusals", _nothing, ("refusals", "answers")),
+    Line("price_accuracy", "price_accuracy", _nothing, ("held", "charges")),
+    Line("declines", "declines", _nothing, ("declines", "awards")),
     Line("late_reports", "late_reports", _nothing, ("late_reports",)),
 )
 

@@ -64,6 +64,7 @@ from aggregates.task import (
 from aggregates.task_type import SchemasDropped, SchemasSet
 from aggregates.values.queues import queue_of
 from aggregates.values.ranking import FULL
+from aggregates.values.reputation import price_held
 from runtime.records import Recorded
 
 ENDED_MAX = 20_000
@@ -239,6 +240,7 @@ def _register(memory: OpenTasks, event: AgentRegistered, recorded: Recorded) -> 
 
 def _offer(memory: OpenTasks, agent: AgentEntry, position: int, before: Offer | None = None) -> None:
     """An agent appears, or offers something else than `before`: pauses end for the tasks that it could do now and could not then."""
+    agent.offered_position = position
     memory.supply.update(agent)
     for skill in agent.capabilities:
         if len(memory.skills) < SKILLS_MAX:
@@ -390,7 +392,7 @@ def _change_task(memory: OpenTasks, task: TaskEntry, event: Any, recorded: Recor
                 task.not_before = event.not_before or task.not_before
             memory.note(task)
         case BookOpened():
-            _open(memory, task, event)
+            _open(memory, task, event, position=recorded.position)
         case TaskStalled():
             task.stalled = event.reason
         case BidPlaced():
@@ -431,12 +433,13 @@ def _change_task(memory: OpenTasks, task: TaskEntry, event: Any, recorded: Recor
             _end(memory, task, Stage.EXPIRED, recorded)
 
 
-def _open(memory: OpenTasks, task: TaskEntry, event: BookOpened) -> None:
+def _open(memory: OpenTasks, task: TaskEntry, event: BookOpened, *, position: int) -> None:
     memory.supply.open(event.eligible)
     memory.books[task.task_id] = None
     task.stage, task.round, task.eligible = Stage.BIDDING, event.round, frozenset(event.eligible)
     task.retry_at, task.stalled = 0.0, ""
     memory.note(task)
+    task.opened_position = position
     task.opened_at, task.closes_at = event.closes_at - task.bidding_seconds, event.closes_at
     task.bidders, task.answered, task.revealed = set(), set(), set()
     task.is_sealed, task.is_revealing = event.award_policy in SEALED, False
@@ -479,7 +482,7 @@ def _award(memory: OpenTasks, task: TaskEntry, event: TaskAwarded, recorded: Rec
     _close(memory, task)
     task.stage, task.assignee, task.token = Stage.AWARDED, event.agent_id, event.token
     task.awarded_at, task.lease_seconds, task.eta_seconds = event.awarded_at, event.lease_seconds, event.eta_seconds
-    task.confidence = event.stated_confidence
+    task.confidence, task.price = event.stated_confidence, event.price
     if (agent := memory.agents.get(event.agent_id)) is not None:
         agent.held.append(task.task_id)
         if task.units:
@@ -495,6 +498,8 @@ def _judge_failure(memory: OpenTasks, task: TaskEntry, recorded: Recorded, *, wa
     if agent is not None and task.task_id in agent.held:
         no_shows = 0.0 if was_begun else 1.0
         agent.figures.judge(recorded.meta.at, recorded.position, task.confidence, failed=1, no_shows=no_shows)
+        if isinstance(recorded.event, TaskFailed) and recorded.event.declined:
+            agent.figures.gain_aside(recorded.meta.at, recorded.position, declines=1)
 
 
 def _release(memory: OpenTasks, task: TaskEntry, position: int) -> None:
@@ -514,6 +519,8 @@ def _complete(memory: OpenTasks, task: TaskEntry, event: TaskCompleted, recorded
     if (agent := memory.agents.get(event.agent_id)) is not None:
         kept = min(1.0, task.eta_seconds / event.seconds) if event.seconds > 0 else 1.0
         agent.figures.judge(recorded.meta.at, recorded.position, task.confidence, succeeded=1, kept=kept)
+        held = price_held(task.price, task.price if event.charged is None else event.charged)
+        agent.figures.gain_aside(recorded.meta.at, recorded.position, charges=1, held=held)
     _end(memory, task, Stage.COMPLETED, recorded, doer=event.agent_id)
 
 

@@ -79,6 +79,7 @@ from aggregates.task.lease import (
     check_open,
     complete,
     completed_so,
+    decline,
     end_overrun,
     expire,
     expire_lease,
@@ -226,7 +227,7 @@ __all__ = [
     "submission_faults",
 ]
 
-RULES = 4
+RULES = 5
 
 
 def stream(task_id: str) -> str:
@@ -273,7 +274,7 @@ def decide(task: Task, command: TaskCommand) -> Sequence[TaskEvent]:
             return complete(task, command)
         case FailTask():
             check_lease(task, command)
-            return fail(task, command, command.reason or "failed")
+            return decline(task, command) if command.declined else fail(task, command, command.reason or "failed")
         case UnblockTask():
             return unblock(task, command)
         case FailDependent():

@@ -37,7 +37,7 @@ from aggregates.task.sealing import (
 from aggregates.task.state import Task, bid_of, is_among, sealed_by, standing_bid
 from aggregates.task.terms import SPECIALISTS, VOID_SECONDS_MIN, VOIDS_MAX, VoidReason
 from aggregates.values.price_list import price_of
-from aggregates.values.ranking import FULL, Ranked, measured, rank
+from aggregates.values.ranking import FULL, Needs, Ranked, measured, rank
 from aggregates.values.skills import missing
 from runtime.errors import FieldFault, Refused
 
@@ -172,6 +172,7 @@ def award(task: Task, command: AwardTask) -> Sequence[TaskEvent]:
         weights=command.weights,
         price_max=task.price_max,
         forfeits=forfeits(task),
+        needs=Needs(frozenset(task.capabilities), task.skills, task.regions),
     )
     if not ranking or ranking[0].lost:
         return _void(task, command, ranking)

@@ -46,8 +46,9 @@ class SubmitTask(Command[TaskAccepted], frozen=True, kw_only=True):
 
     `skills` asks for some in a version or with attributes, and their names are needed as those in `capabilities` are; with
     `regions`, only an agent in one of these may do it. `award_policy` says by what its bids are ordered first; no bid that
-    asks more than `price_max` wins. Nobody is called for it before `not_before`. Its `queue` is that of its type where none is named.
-    `dependency_policy` says what becomes of it when a dependency ends without a result.
+    asks more than `price_max` wins, and with `surcharge` more may be charged than was agreed, up to that. Nobody is called for it
+    before `not_before`. Its `queue` is that of its type where none is named. `dependency_policy` says what becomes of it when a dependency
+    ends without a result.
     `independent_of` names dependencies whose doers may not do this task. Budget and attempts are as much as the node allows where none
     are asked for, and its book is open for `BIDDING_SECONDS`. With a `data_subject`, description, payload, result and reasons are that
     person's data: they are encrypted, and can be erased.
@@ -85,6 +86,7 @@ class SubmitTask(Command[TaskAccepted], frozen=True, kw_only=True):
     blobs: Blobs = field(default_factory=dict)
     dependency_policy: DependencyPolicy = DependencyPolicy.FAIL
     price_max: NonNegative | None = None
+    surcharge: bool = False
     submitted_by: House[str] = ""
     dependency_facts: House[tuple[DependencyFact, ...]] = ()
     submitted_with: House[Links] = ()
@@ -235,17 +237,20 @@ class CompleteTask(Command[TaskAccepted], frozen=True, kw_only=True):
     agent_id: House[AgentId]
     token: Token
     result: Personal[Document] = field(default_factory=dict)
+    charged: NonNegative | None = None
+    """What it costs in the end; None: what was agreed. More is refused unless the task allows it."""
 
 
 class FailTask(Command[TaskAccepted], frozen=True, kw_only=True):
-    """The agent gives up; the task is offered again while it has attempts left, unless the agent knows that nobody can do it, whoever
-    tries. Sent by the agent itself, with its token."""
+    """The agent gives up, or declines what it has not begun; the task is offered again while it has attempts left, unless the agent knows
+    that nobody can do it, whoever tries. Sent by the agent itself, with its token."""
 
     task_id: TaskId
     agent_id: House[AgentId]
     token: Token
     reason: Personal[Note] = ""
     retryable: bool = True
+    declined: House[bool] = False
 
 
 class ExpireLease(Command[None], frozen=True, kw_only=True):

@@ -55,6 +55,8 @@ class TaskSubmitted(Event, frozen=True, kw_only=True):
     schema_version: int = 0
     """By which version of the schemas of its type payload and result go; 0: by none."""
     price_max: float | None = None
+    surcharge: bool = False
+    """More may be charged in the end than was agreed, up to `price_max` where there is one."""
 
 
 class DependencyMet(Event, frozen=True, kw_only=True):
@@ -217,6 +219,8 @@ class TaskCompleted(Event, frozen=True, kw_only=True):
     result_digest: Personal[bytes]
     seconds: float
     data_subject: str = ""
+    charged: float | None = None
+    """None: the price that was agreed."""
 
 
 class TaskFailed(Event, frozen=True, kw_only=True):
@@ -228,6 +232,8 @@ class TaskFailed(Event, frozen=True, kw_only=True):
     reason: Personal[str]
     final: bool
     data_subject: str = ""
+    declined: bool = False
+    """The agent would not begin what it had won."""
 
 
 class LeaseExpired(Event, frozen=True, kw_only=True):

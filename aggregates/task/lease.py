@@ -38,7 +38,7 @@ def check_open(stage: Stage, task_id: str) -> None:
 
 
 def completed_so(task: Task, command: CompleteTask) -> bool:
-    same = command.token == task.attempt and command.agent_id == task.assignee
+    same = command.token == task.attempt and command.agent_id == task.assignee and command.charged == task.charged
     return same and not faults("result", command.result) and _result_digest(command) == task.result_digest
 
 
@@ -51,6 +51,7 @@ def complete(task: Task, command: CompleteTask) -> Sequence[TaskEvent]:
         raise Refused.of([FieldFault(flaw.pointer, "result_unfit", str(flaw)) for flaw in found])
     if task.deadline is not None and command.at > task.deadline:
         raise Refused("deadline_passed", f"{command.at - task.deadline:.1f} s ago")
+    _check_charge(task, command)
     return [
         TaskCompleted(
             task_id=command.task_id,
@@ -60,8 +61,23 @@ def complete(task: Task, command: CompleteTask) -> Sequence[TaskEvent]:
             result_digest=_result_digest(command),
             seconds=command.at - task.awarded_at,
             data_subject=task.data_subject,
+            charged=command.charged,
         )
     ]
+
+
+def _check_charge(task: Task, command: CompleteTask) -> None:
+    most = task.price if not task.surcharge else task.price_max
+    if command.charged is not None and most is not None and command.charged > most:
+        agreed = "was agreed" if not task.surcharge else "is the most that the task pays"
+        raise Refused.of([FieldFault("/charged", "charge_too_high", f"{most:g} {agreed}")])
+
+
+def decline(task: Task, command: FailTask) -> Sequence[TaskEvent]:
+    """Who has won gives the task back before it has begun."""
+    if task.stage is Stage.RUNNING:
+        raise Refused("task_is_running", f"{command.task_id} was begun; what was begun fails")
+    return fail(task, command, command.reason or "declined")
 
 
 def fail(task: Task, command: FailTask | EndOverrun, reason: str) -> Sequence[TaskEvent]:
@@ -73,6 +89,7 @@ def fail(task: Task, command: FailTask | EndOverrun, reason: str) -> Sequence[Ta
         reason=reason,
         final=False,
         data_subject=subject,
+        declined=isinstance(command, FailTask) and command.declined,
     )
     if isinstance(command, FailTask) and not command.retryable:
         told = f"attempt {task.attempt}, not retryable: {reason}"

@@ -82,6 +82,7 @@ class Task(State, frozen=True, kw_only=True):
     award_policy: AwardPolicy = AwardPolicy.WEIGHTED_SCORE
     queue: str = ""
     price_max: float | None = None
+    surcharge: bool = False
     attempts_max: int = 1
     attempt: int = 0
     """Awards so far; the last award's token is the same number."""
@@ -104,6 +105,9 @@ class Task(State, frozen=True, kw_only=True):
     assignee: str = ""
     awarded_at: float = 0.0
     lease_seconds: float = 0.0
+    price: float = 0.0
+    """What was agreed with the holder."""
+    charged: float | None = None
     taken: tuple[Taken, ...] = ()
     result_digest: bytes = b""
     data_subject: str = ""
@@ -158,11 +162,12 @@ def evolve(task: Task, event: TaskEvent) -> Task:
                 assignee=event.agent_id,
                 awarded_at=event.awarded_at,
                 lease_seconds=event.lease_seconds,
+                price=event.price,
             )
         case TaskStarted():
             return replace(task, stage=Stage.RUNNING)
         case TaskCompleted():
-            return replace(task, stage=Stage.COMPLETED, result_digest=event.result_digest)
+            return replace(task, stage=Stage.COMPLETED, result_digest=event.result_digest, charged=event.charged)
         case TaskFailed() if event.final:
             return replace(_closed(task), stage=Stage.FAILED)
         case TaskFailed() | LeaseExpired():
@@ -204,6 +209,7 @@ def _submitted(event: TaskSubmitted) -> Task:
         award_policy=event.award_policy,
         queue=event.queue,
         price_max=event.price_max,
+        surcharge=event.surcharge,
         attempts_max=event.attempts_max,
         data_subject=event.data_subject,
         schema_version=event.schema_version,

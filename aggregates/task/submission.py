@@ -99,6 +99,7 @@ def submit(command: SubmitTask) -> Sequence[TaskEvent]:
             unmet=tuple(unmet),
             schema_version=command.schema.version if command.schema is not None else 0,
             price_max=command.price_max,
+            surcharge=command.surcharge,
         )
     ]
 

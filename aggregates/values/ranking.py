@@ -16,6 +16,7 @@ from msgspec import Struct
 from aggregates.values.agent_types import AgentType
 from aggregates.values.capacity import fits
 from aggregates.values.reputation import Recent, faded, tick_of
+from aggregates.values.skill_terms import SkillNeed, SkillOffer, serve
 from aggregates.values.weights import Weights
 
 LOAD_WEIGHT, PERFORMANCE_WEIGHT, SUCCESS_WEIGHT, RESPONSE_WEIGHT = 0.3, 0.25, 0.25, 0.2
@@ -42,6 +43,9 @@ def in_force(told: Weights | None) -> Weights:
 Fault = Literal[
     "",
     "agent_gone",
+    "skill_missing",
+    "skill_unfit",
+    "region_elsewhere",
     "slots_full",
     "capacity_full",
     "bid_expired",
@@ -50,7 +54,8 @@ Fault = Literal[
     "not_revealed",
     "commitment_mismatch",
 ]
-"""Why a bid cannot win; empty when it can. A sealed one was not opened in time, or is another than was committed to."""
+"""Why a bid cannot win; empty when it can. What an agent offers may have changed since it was called; a sealed bid was not opened in
+time, or is another than was committed to."""
 
 FULL = ("slots_full", "capacity_full")
 """The agent could have done it at another time."""
@@ -78,6 +83,14 @@ class Bid(Struct, frozen=True, kw_only=True):
     expires_at: float | None
 
 
+class Offered(Struct, frozen=True, kw_only=True):
+    """What of an agent's offer matters for a task: those of the skills that it needs, what shows that it has them as asked, its region."""
+
+    capabilities: tuple[str, ...]
+    skills: tuple[SkillOffer, ...] = ()
+    region: str = ""
+
+
 class BidderFacts(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """An active agent as it stood at `position` of the log: its load, its lease term, and what its past adds up to.
 
@@ -102,6 +115,8 @@ class BidderFacts(Struct, frozen=True, kw_only=True, omit_defaults=True):
     max_capacity: float | None = None
     """None in records from before units were counted."""
     used: float = 0.0
+    changed: Offered | None = None
+    """What it offers now, where that was changed after the call."""
     position: int
 
 
@@ -178,6 +193,7 @@ def rank(
     weights: Weights | None = None,
     price_max: float | None = None,
     forfeits: Mapping[str, Fault] = NO_FORFEITS,
+    needs: "Needs | None" = None,
 ) -> tuple[Ranked, ...]:
     """The bids from best to worst, those that cannot win last; `topics` are the task's type and skills, `units` what it takes.
 
@@ -188,7 +204,7 @@ def rank(
     subjects = frozenset(topics)
     fit: list[tuple[Bid, BidderFacts]] = []
     losers = [Ranked(agent_id=name, lost=fault) for name, fault in forfeits.items()]
-    asked = Asked(at, budget_seconds, units, price_max)
+    asked = Asked(at, budget_seconds, units, price_max, needs or NO_NEEDS)
     for bid in bids:
         if bid.agent_id in forfeits:
             continue
@@ -244,6 +260,17 @@ def measured(policy: AwardPolicy, bid: Bid, ranked: Ranked) -> str:
     return f"offered {ASKS[policy]}".format(FIRST[policy](bid, ranked))
 
 
+class Needs(NamedTuple):
+    """What a task asks of whoever does it."""
+
+    capabilities: frozenset[str] = frozenset()
+    skills: tuple[SkillNeed, ...] = ()
+    regions: tuple[str, ...] = ()
+
+
+NO_NEEDS = Needs()
+
+
 class Asked(NamedTuple):
     """What is held against a bid, when the book closes."""
 
@@ -251,6 +278,26 @@ class Asked(NamedTuple):
     budget_seconds: float
     units: float = 0.0
     price_max: float | None = None
+    needs: Needs = NO_NEEDS
+
+
+def _offers(facts: BidderFacts | None) -> Offered | None:
+    return facts.changed if facts is not None else None
+
+
+def _skill_missing(_: Bid, facts: BidderFacts | None, asked: Asked) -> bool:
+    offered = _offers(facts)
+    return offered is not None and not asked.needs.capabilities.issubset(offered.capabilities)
+
+
+def _skill_unfit(_: Bid, facts: BidderFacts | None, asked: Asked) -> bool:
+    offered = _offers(facts)
+    return offered is not None and not serve(offered.skills, asked.needs.skills)
+
+
+def _region_elsewhere(_: Bid, facts: BidderFacts | None, asked: Asked) -> bool:
+    offered = _offers(facts)
+    return offered is not None and bool(asked.needs.regions) and offered.region not in asked.needs.regions
 
 
 def _agent_gone(_: Bid, facts: BidderFacts | None, asked: Asked) -> bool:
@@ -279,6 +326,9 @@ def _price_over_budget(bid: Bid, _: BidderFacts | None, asked: Asked) -> bool:
 
 FAULTS: Sequence[tuple[Fault, Callable[[Bid, BidderFacts | None, Asked], bool]]] = (
     ("agent_gone", _agent_gone),
+    ("skill_missing", _skill_missing),
+    ("skill_unfit", _skill_unfit),
+    ("region_elsewhere", _region_elsewhere),
     ("slots_full", _slots_full),
     ("capacity_full", _capacity_full),
     ("bid_expired", _bid_expired),

@@ -59,7 +59,8 @@ class Recent(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Aside(Struct, frozen=True, kw_only=True):
-    """What is told of an agent and decides nothing: `squares` adds (stated confidence - outcome)² over `judged` attempts."""
+    """What is told of an agent and decides nothing: `squares` adds (stated confidence - outcome)² over `judged` attempts; `held` adds how
+    near the `charges` came to what was agreed (the smaller part of the larger); `declines` are awards that it gave back."""
 
     tick: int = 0
     awards: float = 0.0
@@ -67,11 +68,24 @@ class Aside(Struct, frozen=True, kw_only=True):
     squares: float = 0.0
     refusals: float = 0.0
     late_reports: float = 0.0
+    charges: float = 0.0
+    held: float = 0.0
+    declines: float = 0.0
 
     @property
     def brier_score(self) -> float | None:
         """0 for who always knew, 0.25 for who always said a half, 1 for who was always sure and wrong; None before the first attempt."""
         return self.squares / self.judged if self.judged else None
+
+    @property
+    def price_accuracy(self) -> float | None:
+        """1 for who always charged what was agreed; None before the first charge."""
+        return self.held / self.charges if self.charges else None
+
+
+def price_held(agreed: float, charged: float) -> float:
+    """How near a charge came to what was agreed: the smaller part of the larger, 1 where both are the same."""
+    return 1.0 if agreed == charged else min(agreed, charged) / max(agreed, charged)
 
 
 def tick_of(at: float) -> int:

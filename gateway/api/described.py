@@ -201,7 +201,10 @@ OPERATIONS: dict[str, Operation] = {
     "queues.resume": Operation("resume_queue"),
     "tasks.report": Operation(
         "report_task",
-        ("task_unknown", "token_unknown", "token_stale", "not_the_holder", "result_unfit", "409 deadline_passed", *TASK_NOT_HELD),
+        (
+            "task_unknown", "token_unknown", "token_stale", "not_the_holder", "result_unfit", "charge_too_high",
+            "409 deadline_passed", *TASK_NOT_HELD,
+        ),
     ),
     "bids.page": Operation("list_bids"),
     "bids.place": Operation(

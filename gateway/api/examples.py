@@ -244,8 +244,9 @@ BODIES: dict[str, Named] = {
     },
     "TaskStatus": {
         "started": {"status": "started", "token": 1},
-        "completed": {"status": "completed", "token": 1, "result": {"mistakes": 3}},
+        "completed": {"status": "completed", "token": 1, "result": {"mistakes": 3}, "charged": 0.25},
         "failed": {"status": "failed", "token": 1, "reason": "the text is in Latin"},
+        "declined": {"status": "declined", "token": 1, "reason": "the text is in Latin"},
     },
     "PlaceBidBody": {"bid": {"price": 0.5, "eta_seconds": 20, "confidence": 0.9}, "least": {"price": 0.5, "eta_seconds": 20}},
     "CommitBidBody": {"sealed": {"commitment": SEALED}},

@@ -296,6 +296,12 @@ TASKS = Part(
         ),
         Code("commitment_unknown", (404,), "The agent has not committed to a bid.", "Wait for the next call."),
         Code("bid_is_opened", (409,), "The agent has opened its sealed bid otherwise.", "Nothing: what was said first stands."),
+        Code(
+            "charge_too_high",
+            (422,),
+            "More is charged than was agreed, or than the task pays at most.",
+            "Charge what was agreed, or less.",
+        ),
         Code("bid_unknown", (404,), "The agent has no bid for this task.", "Nothing: there is none to withdraw."),
         Code("price_missing", (422,), "The bid names no price, and there is no list to take it from.", "Bid with a price."),
         Code("bid_expired", (422,), "The bid's `expires_at` has passed.", "Bid with a later one, or none."),

@@ -133,6 +133,7 @@ class Task(Row, frozen=True, kw_only=True):
     award_policy: AwardPolicy
     queue: str
     price_max: float | None
+    surcharge: int
     priority: int
     dependencies: list[str]
     independent_of: list[str]
@@ -158,6 +159,7 @@ class Task(Row, frozen=True, kw_only=True):
     lease_seconds: float | None
     price: float | None
     price_asked: float | None
+    charged: float | None
     eta_seconds: float | None
     award_reason: str | None
     reason: str | None

@@ -62,6 +62,8 @@ WORDS = (PlaceBid, CommitBid, RevealBid, WithdrawBid, RefuseBid, StartTask, Comp
 
 RULES_WITH_UNITS = 3
 """The rules of tasks from which on commands tell the capacity of agents."""
+RULES_WITH_OFFERS = 5
+"""From which on they tell what a bidder offers, where that was changed after the call."""
 
 NOBODY = "nobody by that name"
 
@@ -315,6 +317,21 @@ class Facts:
             were = [_as_candidate(one, task, self._counts_units()) for one in _views(books, said.agent_id)]
             self._check_one_of(f"candidate {said.agent_id}", told, were)
 
+    def _offer_now(self, said: BidderFacts, task: Task, books: Books) -> None:
+        """Where nothing is said to have changed since the call, the agent still offers what the task needs."""
+        record = self._told.meta.command
+        if record is None or record.rules < RULES_WITH_OFFERS:
+            return
+        views, fact = _views(books, said.agent_id), f"offer of {said.agent_id}"
+        if said.changed is None:
+            needs = frozenset(task.capabilities)
+            served = [needs <= {*one.profile.capabilities} and _meets(one, task) for one in views]
+            self._check_one_of(fact, True, served)
+        else:
+            now = said.changed
+            told = (frozenset(now.capabilities).intersection(task.capabilities), now.skills, now.region)
+            self._check_one_of(fact, told, [_as_offer(one, task) for one in views])
+
     def _counts_units(self) -> bool:
         """Whether the command was decided by rules that know of capacity."""
         record = self._told.meta.command
@@ -363,6 +380,7 @@ class Facts:
                 for one in _views(books, said.agent_id)
             ]
             self._check_one_of(f"bidder {said.agent_id}", told, were)
+            self._offer_now(said, task, books)
         named = {one.agent_id for one in command.bidders}
         standings = [(bid.agent_id, books.standing(bid.agent_id)) for bid in task.bids if bid.agent_id not in named]
         left_out = [name for name, one in standings if one is not None and one.is_active]
@@ -453,6 +471,11 @@ def _as_candidate(one: Standing, task: Task, counts_units: bool) -> tuple[Any, .
     needed = sorted(frozenset(one.profile.capabilities).intersection(task.capabilities))
     shown = (*_capacity(one, counts_units), evidence(task.skills, one.profile.skills), _region(one, task))
     return (one.position, needed, one.profile.slots, one.running, *shown, one.is_active)
+
+
+def _as_offer(one: Standing, task: Task) -> tuple[Any, ...]:
+    needed = frozenset(one.profile.capabilities).intersection(task.capabilities)
+    return (needed, evidence(task.skills, one.profile.skills), _region(one, task))
 
 
 def _kind(one: Standing, counts_units: bool) -> tuple[Any, ...]:

@@ -11,6 +11,7 @@ from aggregates.task import CommitBid, CompleteTask, FailTask, PlaceBid, RefuseB
 from aggregates.values.document import faults
 from aggregates.values.ids import TaskId
 from aggregates.values.numbers import Token
+from aggregates.values.text import Note
 from gateway.api.bodies import JSON, MSGPACK, body_type, parse
 from gateway.api.problems import BadRequest, Fault
 from runtime.records import Command
@@ -58,9 +59,20 @@ class Finish(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="f
     traceparent: str = ""
 
 
+class Decline(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="decline", forbid_unknown_fields=True):
+    """The agent gives back what it has won and not begun; the task is offered again while it has attempts left."""
+
+    id: FrameId = None
+    task_id: TaskId
+    token: Token
+    reason: Note = ""
+    traceparent: str = ""
+
+
 FRAME_BY_TYPE: dict[str, type[msgspec.Struct]] = {
     **{name: _frame(name, command) for name, command in COMMAND_BY_TYPE.items()},
     "finish": Finish,
+    "decline": Decline,
 }
 ANY_FRAME: Any = reduce(or_, FRAME_BY_TYPE.values())
 _COMMAND_BY_FRAME = {FRAME_BY_TYPE[name]: command for name, command in COMMAND_BY_TYPE.items()}
@@ -120,6 +132,8 @@ def command_of(frame: msgspec.Struct, agent_id: str) -> Command[Any]:
     """The command that a frame is."""
     if isinstance(frame, Finish):
         return _outcome(frame, agent_id)
+    if isinstance(frame, Decline):
+        return FailTask(task_id=frame.task_id, agent_id=agent_id, token=frame.token, reason=frame.reason, declined=True)
     fields = msgspec.structs.asdict(frame)
     del fields["id"], fields["traceparent"]
     command: Any = _COMMAND_BY_FRAME[type(frame)]

@@ -31,7 +31,7 @@ from aggregates.task import (
     stream,
 )
 from aggregates.values.document import Document
-from aggregates.values.numbers import Instant, Token
+from aggregates.values.numbers import Instant, NonNegative, Token
 from aggregates.values.roles import Permission
 from aggregates.values.text import Note
 from gateway.api import rows
@@ -72,9 +72,10 @@ class TaskPage(msgspec.Struct, frozen=True):
 class TaskStatus(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the winner says of its task, with the token of its award."""
 
-    status: Literal["started", "completed", "failed"]
+    status: Literal["started", "completed", "failed", "declined"]
     token: Token
     result: Document = {}
+    charged: NonNegative | None = None
     reason: Annotated[Note, NO_NUL] = ""
     retryable: bool = True
 
@@ -261,14 +262,17 @@ def _command(call: Call, status: TaskStatus) -> Command[TaskAccepted]:
         case "started":
             return StartTask(task_id=task_id, agent_id=agent_id, token=status.token)
         case "completed":
-            return CompleteTask(task_id=task_id, agent_id=agent_id, token=status.token, result=status.result)
-        case "failed":
+            return CompleteTask(
+                task_id=task_id, agent_id=agent_id, token=status.token, result=status.result, charged=status.charged
+            )
+        case "failed" | "declined":
             return FailTask(
                 task_id=task_id,
                 agent_id=agent_id,
                 token=status.token,
                 reason=status.reason,
                 retryable=status.retryable,
+                declined=status.status == "declined",
             )
 
 

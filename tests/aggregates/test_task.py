@@ -35,6 +35,8 @@ from aggregates.task import (
     StartTask,
     SubmitTask,
     TaskAwarded,
+    TaskCompleted,
+    TaskFailed,
     TaskSubmitted,
     TaskType,
     UnblockTask,
@@ -42,12 +44,12 @@ from aggregates.task import (
 )
 from aggregates.values.agent_types import AgentType
 from aggregates.values.price_list import ListedPrices
-from aggregates.values.ranking import AwardPolicy, in_force, terms_of
+from aggregates.values.ranking import AwardPolicy, Offered, in_force, terms_of
 from aggregates.values.skill_terms import SkillNeed, SkillOffer
 from runtime.errors import Refused
 from runtime.records import Command
 from tests.aggregates.outcomes import Outcome, check, named, state
-from tests.examples import AT, command_by_type
+from tests.examples import AT, CANDIDATES, command_by_type
 
 SUBMIT: SubmitTask = command_by_type[SubmitTask]
 UNBLOCK: UnblockTask = command_by_type[UnblockTask]
@@ -547,3 +549,51 @@ def test_a_bid_without_a_price_takes_that_of_the_list_at_the_time() -> None:
     assert state(task, SUBMIT, OPEN, named).bids[0].price == 1.0
     found = refusal(replace(BID, price=None), SUBMIT, OPEN)
     assert (found.code, found.status) == ("price_missing", 422)
+
+
+def test_who_was_called_and_offers_something_else_by_then_can_not_win() -> None:
+    need = SkillNeed(name="qubo", version=">=2")
+    asked = replace(SUBMIT, skills=(need,), regions=("eu",))
+    had = SkillOffer(name="qubo", version="2.1")
+    candidates = tuple(replace(one, capabilities=("qubo",), skills=(had,), region="eu") for one in CANDIDATES)
+    before = state(task, asked, replace(OPEN, candidates=candidates), BID, replace(BID, agent_id="bob", price=9.0))
+    same = Offered(capabilities=("qubo",), skills=(had,), region="eu")
+    for changed, fault in (
+        (replace(same, capabilities=()), "skill_missing"),
+        (replace(same, skills=()), "skill_unfit"),
+        (replace(same, region="us"), "region_elsewhere"),
+        (same, ""),
+        (None, ""),
+    ):
+        ann, bob = AWARD.bidders
+        (event,) = task.decide(before, replace(AWARD, bidders=(replace(ann, changed=changed), bob)))
+        assert isinstance(event, TaskAwarded)
+        assert {one.agent_id: one.lost for one in event.ranking} == {"ann": fault, "bob": ""}
+        assert event.agent_id == ("bob" if fault else "ann")
+
+
+def test_no_more_is_charged_than_was_agreed_unless_the_task_allows_it() -> None:
+    def charged(amount: float | None, **terms: Any) -> float | None:
+        before = state(task, replace(SUBMIT, **terms), OPEN, replace(BID, price=1.0), REFUSE, AWARD)
+        (event,) = task.decide(before, replace(COMPLETE, charged=amount))
+        assert isinstance(event, TaskCompleted)
+        return event.charged
+
+    assert (charged(None), charged(0.0), charged(1.0)) == (None, 0.0, 1.0)
+    assert (charged(3.0, surcharge=True, price_max=3.0), charged(99.0, surcharge=True)) == (3.0, 99.0)
+    unpaid: tuple[dict[str, Any], ...] = ({}, {"price_max": 9.0}, {"surcharge": True, "price_max": 1.25})
+    for terms in unpaid:
+        with pytest.raises(Refused) as caught:
+            charged(1.5, **terms)
+        assert (caught.value.code, caught.value.faults[0].pointer) == ("charge_too_high", "/charged")
+    assert list(task.decide(state(task, *AWARDED, COMPLETE), COMPLETE)) == []
+    assert refusal(replace(COMPLETE, charged=0.5), *AWARDED, COMPLETE).code == "task_is_completed"
+
+
+def test_who_has_won_declines_before_it_begins() -> None:
+    declined = replace(FAIL, declined=True)
+    failed, reopened = task.decide(state(task, *AWARDED), declined)
+    assert isinstance(failed, TaskFailed)
+    assert (failed.declined, type(reopened).__name__) == (True, "TaskReopened")
+    assert refusal(declined, *AWARDED, START).code == "task_is_running"
+    assert refusal(declined, *AWARDED, declined).code == "token_stale"

@@ -385,3 +385,37 @@ async def test_what_is_larger_than_a_document_is_a_blob_that_has_to_be_there(adm
         assert call["blobs"] == award["blobs"] == {"photo": digest}
         assert (await agent.ask("GET", f"/v1/blobs/{award['blobs']['photo']}")).content == photo
     assert (await admin.get(f"/v1/tasks/{award['task_id']}"))["blobs"] == {"photo": digest}
+
+
+async def test_a_winner_declines_and_the_next_one_charges_less_than_was_agreed(admin: Client) -> None:
+    ann, bob = await admin.register("ann"), await admin.register("bob")
+    async with ann.socket() as first, bob.socket() as second:
+        await first.next("welcome")
+        await second.next("welcome")
+        task_id = await admin.submit(award_policy="lowest_cost")
+        for socket, price in ((first, 2.0), (second, 4.0)):
+            await socket.next("call")
+            await socket.ask(type="bid", task_id=task_id, price=price, eta_seconds=5.0)
+        await first.next("award")
+        assert (await first.ask(type="decline", task_id=task_id, token=1, reason="no Latin"))["type"] == "ack"
+        await first.next("call")
+        assert (await second.next("lost"))["winner"] == "ann"
+        await second.next("call")
+        await first.ask(type="refuse", task_id=task_id)
+        await second.ask(type="bid", task_id=task_id, price=4.0, eta_seconds=5.0)
+        await second.next("award")
+        dear = await second.ask(type="complete", task_id=task_id, token=2, charged=4.5)
+        assert (dear["code"], dear["errors"][0]["pointer"]) == ("charge_too_high", "/charged")
+        done = await second.ask(type="complete", task_id=task_id, token=2, charged=3.0)
+        assert done["type"] == "ack"
+    task = await admin.get(f"/v1/tasks/{task_id}")
+    assert (task["stage"], task["price"], task["charged"]) == ("completed", 4.0, 3.0)
+    assert await figure(admin, "bob", "price_accuracy") == (0.75, {"held": 0.75, "charges": 1.0})
+    assert await figure(admin, "ann", "declines") == (1.0, {"declines": 1.0, "awards": 1.0})
+    assert (await figure(admin, "ann", "success_rate"))[1]["failed"] == 1.0
+
+
+async def figure(admin: Client, agent_id: str, name: str) -> tuple[float, dict[str, float]]:
+    told = await admin.get(f"/v1/agents/{agent_id}/reputation")
+    found = next(one for one in told["figures"] if one["name"] == name)
+    return found["value"], found["counts"]

@@ -34,6 +34,7 @@ export function TaskDetail({ detail, state }) {
         ["Awarded by", task.award_policy === "weighted_score" ? "" : words(task.award_policy)],
         ["Pays at most", task.price_max === null ? "" : number(task.price_max)],
         ["Price", task.price === null ? "" : paid(task)],
+        ["Charged", task.charged === null ? "" : number(task.charged)],
         ["Waits for", task.dependencies.length ? task.dependencies.map((id) => html`<${To} kind="tasks" id=${id} />${" "}`) : ""],
         ["If one fails", task.dependencies.length ? words(task.dependency_policy) : ""],
         ["Without", task.unmet.length ? task.unmet.map((id) => html`<${To} kind="tasks" id=${id} />${" "}`) : ""],

@@ -23,6 +23,7 @@ from aggregates.agent import (
     DrainAgent,
     Heartbeat,
     ReturnAgent,
+    UpdateAgent,
 )
 from aggregates.coordination import FindCoordination, StartCoordination, StopCoordination
 from aggregates.key import Authenticate, KeyRevoked
@@ -575,3 +576,16 @@ async def test_a_task_that_failed_rests_as_it_asks_even_where_somebody_new_comes
         await crew.register("bob")
         opened = await crew.next_record(BookOpened, task_id="t1")
         assert opened.meta.at >= (reopened.not_before or 0.0) > 0.0
+
+
+async def test_who_gives_up_a_skill_after_its_bid_does_not_win(tmp_path: Path) -> None:
+    async with open_crew(tmp_path) as crew:
+        await crew.register("ann")
+        await crew.register("bob")
+        await crew.submit("t1")
+        call = await crew.next(BookOpened)
+        await crew.bid(call, "ann", price=0.1)
+        await crew.ask(UpdateAgent(agent_id="ann", capabilities=("analysis",)))
+        await crew.bid(call, "bob", price=9.0)
+        award = await crew.next(TaskAwarded)
+        assert [(one.agent_id, one.lost) for one in award.ranking] == [("bob", ""), ("ann", "skill_missing")]

@@ -157,7 +157,7 @@ async def _agents_and_tasks(story: Story) -> None:
     await story.send("POST", "/v1/tasks", "regardless")
     await story.send("POST", "/v1/tasks", "least")
     await _sealed_bids(story, ann, ivy)
-    for reports in (("started", "completed"), ("failed",)):
+    for reports in (("started", "completed"), ("failed",), ("declined",)):
         task_id = (await story.send("POST", "/v1/tasks", "task"))["task_id"]
         await recorded(admin, "task.BookOpened", f"task-{task_id}")
         story.instead[TASK_ID] = task_id
