@@ -1,7 +1,6 @@
 """What can be read of a body that has faults, so that the house tells in the same answer what else is wrong with it."""
 
 from collections.abc import Mapping, Sequence
-from copy import deepcopy
 from typing import Any, TypeVar
 
 import msgspec
@@ -24,11 +23,11 @@ def rest_of(
     A member that has to be there is replaced by its stand-in, about which nothing may be asked. `companions` go with a member: without it
     they would seem to be wrong.
     """
-    rest = deepcopy(bad.said)
-    for fault in bad.faults:
-        steps = [step.replace("~1", "/").replace("~0", "~") for step in fault["pointer"].split("/")[1:]]
-        if len(steps) < levels:
-            return None
+    places = [_steps(fault["pointer"]) for fault in bad.faults]
+    if any(len(steps) < levels for steps in places):
+        return None
+    rest = _copied(bad.said, levels)
+    for steps in places:
         holder: dict[str, Any] = _at(rest, steps[: levels - 1])
         for name in (steps[levels - 1], *companions.get(steps[levels - 1], ())):
             holder.pop(name, None)
@@ -36,8 +35,21 @@ def rest_of(
         holder.update({name: value for name, value in stand_ins.items() if name not in holder})
     try:
         return msgspec.convert(rest, kind, str_keys=True)
-    except msgspec.ValidationError:
+    except (msgspec.ValidationError, TypeError, RecursionError):
         return None
+
+
+def _steps(pointer: str) -> list[str]:
+    return [step.replace("~1", "/").replace("~0", "~") for step in pointer.split("/")[1:]]
+
+
+def _copied(tree: Any, levels: int) -> Any:
+    """A copy so many levels down; what lies below, which may be of any size and depth, is the same."""
+    if not levels or not isinstance(tree, (dict, list)):
+        return tree
+    if isinstance(tree, dict):
+        return {name: _copied(value, levels - 1) for name, value in tree.items()}
+    return [_copied(value, levels - 1) for value in tree]
 
 
 def _at(tree: Any, steps: Sequence[str]) -> Any:
