@@ -37,6 +37,7 @@ from aggregates.solve_job import (
 from aggregates.task import (
     SEALED,
     BookOpened,
+    CancelRequested,
     CompleteTask,
     FailTask,
     LeaseExpired,
@@ -97,6 +98,7 @@ class Solver(Actor[SolverCommand, Desk]):
         TaskSubmitted,
         BookOpened,
         TaskAwarded,
+        CancelRequested,
         LeaseExpired,
         TaskCompleted,
         TaskFailed,
@@ -164,7 +166,7 @@ class Solver(Actor[SolverCommand, Desk]):
                 return False
             case BookOpened():
                 return self.house.bids and HOUSE_SOLVER in event.eligible
-            case TaskAwarded():
+            case TaskAwarded() | CancelRequested():
                 return event.agent_id == HOUSE_SOLVER
         return True
 
@@ -187,6 +189,8 @@ class Solver(Actor[SolverCommand, Desk]):
                 return self._telling(self._answer_call(event))
             case TaskAwarded():
                 return self._begin(event)
+            case CancelRequested():
+                return self._give_up(event.task_id)  # that its job was cancelled is what it will say of the task
             case LeaseExpired() | TaskFailed() | TaskCancelled() | TaskExpired() | TaskDeadLettered():
                 return self._give_up(event.task_id)
         return None

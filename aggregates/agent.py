@@ -85,6 +85,8 @@ class LeaseLeft(Struct, frozen=True, kw_only=True):
     token: int
     seconds_left: float
     budget_seconds_left: float = 0.0
+    cancel_seconds_left: float | None = None
+    """How long until the task is cancelled, where the agent is to stop."""
 
 
 class HeartbeatAck(Struct, frozen=True, kw_only=True):

@@ -10,6 +10,7 @@ from aggregates.task import (
     HELD,
     BookOpened,
     BookVoided,
+    CancelRequested,
     DependencyMet,
     DependencyUnmet,
     LateReported,
@@ -77,6 +78,8 @@ tasks = schema.table(
     text("agent_id"),
     whole("token"),
     number("lease_seconds"),
+    number("canceling_until"),
+    text("canceling_reason"),
     number("price"),
     number("price_asked"),
     number("charged"),
@@ -109,7 +112,7 @@ a dead letter, or from `not_before` where that is later. `reason` says why it la
 
 TABLES: tuple[Table, ...] = (tasks,)
 
-ERASED = {"description": "", "payload": encoded({}), "result": None, "reason": "erased"}
+ERASED = {"description": "", "canceling_reason": None, "payload": encoded({}), "result": None, "reason": "erased"}
 
 LONG = ("requirements", "payload", "blobs", "ranking", "result")
 """Columns that may hold much, left out of pages; `find` shows them."""
@@ -148,6 +151,9 @@ def apply(recorded: Recorded) -> Sequence[Change]:
             return [_changed(recorded, event.task_id, stage=Stage.RUNNING.value, started_at=at)]
         case TaskCompleted():
             return [_completed(recorded, event)]
+        case CancelRequested():
+            told = {"canceling_until": event.cancel_by, "canceling_reason": event.reason}
+            return [_changed(recorded, event.task_id, **told)]
         case TaskFailed() if event.final:
             return [_ended(recorded, event.task_id, Stage.FAILED, event.reason)]
         case TaskFailed():
@@ -261,6 +267,7 @@ def _completed(recorded: Recorded, event: TaskCompleted) -> Change:
         recorded,
         event.task_id,
         stage=Stage.COMPLETED.value,
+        canceling_until=None,
         result=encoded(event.result),
         seconds=event.seconds,
         charged=event.charged,
@@ -270,6 +277,7 @@ def _completed(recorded: Recorded, event: TaskCompleted) -> Change:
 
 def _ended(recorded: Recorded, task_id: str, stage: Stage, reason: str) -> Change:
     ended = {"stage": stage.value, "reason": reason, "closes_at": None, "ended_at": recorded.meta.at}
+    ended["canceling_until"] = None
     return _changed(recorded, task_id, **ended)
 
 

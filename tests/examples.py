@@ -289,6 +289,7 @@ COMMANDS = (
     task.ExpireLease(task_id="t1", token=1, last_heard_at=AT + 2, at=AT + 32, tenant=TENANT),
     task.EndOverrun(task_id="t1", token=1, at=AT + 67, tenant=TENANT),
     task.CancelTask(task_id="t1", reason="not needed", at=AT, tenant=TENANT),
+    task.EndGrace(task_id="t1", token=1, at=AT + 40, tenant=TENANT),
     task.AmendTask(task_id="t1", priority=5, deadline=AT + 90, at=AT, tenant=TENANT),
     task.RequeueTask(
         task_id="t1", attempts=2, deadline=AT + 900, reason="the disk is mended", at=AT + 200, tenant=TENANT
@@ -529,6 +530,7 @@ EVENTS = (
     task.LeaseExpired(task_id="t1", agent_id="ann", token=1, last_heard_at=AT + 2),
     task.TaskReopened(task_id="t1", attempt=2, reason="lease_expired"),
     task.TaskDeadLettered(task_id="t1", reason="attempt 2 of 2: failed"),
+    task.CancelRequested(task_id="t1", agent_id="ann", token=1, cancel_by=AT + 30, reason="not needed"),
     task.TaskCancelled(task_id="t1", reason="not needed"),
     task.TaskAmended(task_id="t1", priority=5, deadline=AT + 90),
     task.TaskRequeued(

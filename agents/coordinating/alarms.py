@@ -15,6 +15,7 @@ class Due(StrEnum):
     BOOK = "book"
     SILENCE = "silence"
     BUDGET = "budget"
+    GRACE = "grace"
     DEADLINE = "deadline"
     RETRY = "retry"
     START = "start"

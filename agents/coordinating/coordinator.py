@@ -79,6 +79,7 @@ from aggregates.task import (
     BidWithdrawn,
     BookOpened,
     BookVoided,
+    CancelRequested,
     CancelTask,
     CheckLease,
     CommitBid,
@@ -475,6 +476,7 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
                 | TaskAwarded()
                 | BookVoided()
                 | TaskReopened()
+                | CancelRequested()
                 | TaskAmended()
                 | TaskRequeued()
             ):

@@ -164,6 +164,8 @@ class TaskEntry(Struct, kw_only=True):
     wants_slot: bool = False
     """Its last book found somebody busy: without a slot, or without the units."""
     stalled: str = ""
+    cancel_by: float = 0.0
+    """When it is cancelled, whoever holds it; 0 where nobody has asked for that."""
     assignee: str = ""
     token: int = 0
     awarded_at: float = 0.0

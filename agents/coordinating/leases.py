@@ -14,6 +14,7 @@ def lease_left(task: TaskEntry, heard_at: float, now: float) -> LeaseLeft:
         token=task.token,
         seconds_left=_until(heard_at + task.lease_seconds, now),
         budget_seconds_left=_until(over_at, now),
+        cancel_seconds_left=_until(task.cancel_by, now) if task.cancel_by else None,
     )
 
 

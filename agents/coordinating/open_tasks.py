@@ -39,6 +39,7 @@ from aggregates.task import (
     BidWithdrawn,
     BookOpened,
     BookVoided,
+    CancelRequested,
     DependencyMet,
     DependencyUnmet,
     Doer,
@@ -84,6 +85,7 @@ QUIET = (
     TaskStalled,
     DependencyMet,
     DependencyUnmet,
+    CancelRequested,
     SchemasSet,
     SchemasDropped,
     BidCommitted,
@@ -414,6 +416,8 @@ def _change_task(memory: OpenTasks, task: TaskEntry, event: Any, recorded: Recor
             _award(memory, task, event, recorded)
         case TaskStarted():
             task.stage = Stage.RUNNING
+        case CancelRequested():
+            task.cancel_by = event.cancel_by
         case TaskAmended():
             _amend(memory, task, event, recorded.meta.at)
         case LeaseExpired() | TaskFailed(final=False):

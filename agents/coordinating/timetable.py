@@ -7,9 +7,9 @@ from agents.coordinating.calls import Decision, close_book
 from agents.coordinating.entries import TaskEntry
 from agents.coordinating.open_tasks import OpenTasks
 from agents.coordinating.terms import Terms
-from aggregates.task import BUDGET_GRACE_SECONDS, HELD, EndOverrun, ExpireTask, Stage, stream
+from aggregates.task import BUDGET_GRACE_SECONDS, HELD, EndGrace, EndOverrun, ExpireTask, Stage, stream
 
-OF_TASKS = (Due.BOOK, Due.BUDGET, Due.DEADLINE, Due.RETRY, Due.START)
+OF_TASKS = (Due.BOOK, Due.BUDGET, Due.GRACE, Due.DEADLINE, Due.RETRY, Due.START)
 
 
 def due_at(task: TaskEntry, due: Due, floor: float) -> float | None:
@@ -20,6 +20,8 @@ def due_at(task: TaskEntry, due: Due, floor: float) -> float | None:
         case Due.BUDGET if task.stage in HELD:
             over = task.awarded_at + task.budget_seconds + BUDGET_GRACE_SECONDS
             return max(over, floor + task.lease_seconds)
+        case Due.GRACE:
+            return task.cancel_by if task.stage in HELD else None
         case Due.DEADLINE:
             return task.deadline
         case Due.RETRY:
@@ -44,6 +46,8 @@ def falls_due(memory: OpenTasks, terms: Terms, task: TaskEntry, due: Due) -> lis
             return [close_book(memory, task, terms.weights)]
         case Due.BUDGET:
             return [(stream(task.task_id), EndOverrun(task_id=task.task_id, token=task.token))]
+        case Due.GRACE:
+            return [(stream(task.task_id), EndGrace(task_id=task.task_id, token=task.token))]
         case Due.DEADLINE:
             return [(stream(task.task_id), ExpireTask(task_id=task.task_id))]
         case _:

@@ -77,7 +77,7 @@ def _waits(story: Story, facts: Facts) -> tuple[Wait, ...]:
         case Stage.BIDDING if story.book is not None:
             return (_open_book(story.book),)
         case Stage.AWARDED | Stage.RUNNING if story.attempt is not None:
-            return (_holder(story, story.attempt),)
+            return (*_cancel(story.attempt), _holder(story, story.attempt))
     return ()
 
 
@@ -224,6 +224,16 @@ def _open_book(book: Book) -> Wait:
     return Wait(
         reason=WaitReason.BOOK_OPEN, detail=detail, since=book.opened_at, until=book.closes_at, agents=book.awaited
     )
+
+
+def _cancel(attempt: Attempt) -> tuple[Wait, ...]:
+    event = attempt.cancel
+    if event is None:
+        return ()
+    why = f": {event.reason}" if event.reason else ""
+    detail = f"{event.agent_id} is to stop, and may still finish until then{why}"
+    since, names = attempt.cancel_at, (event.agent_id,)
+    return (Wait(reason=WaitReason.CANCEL, detail=detail, since=since, until=event.cancel_by, agents=names),)
 
 
 def _holder(story: Story, attempt: Attempt) -> Wait:

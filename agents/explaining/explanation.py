@@ -34,6 +34,7 @@ class WaitReason(StrEnum):
     ALL_BUSY = "all_busy"
     IN_LINE = "in_line"
     BOOK_OPEN = "book_open"
+    CANCEL = "cancel"
     START = "start"
     RESULT = "result"
 

@@ -18,6 +18,7 @@ from aggregates.task import (
     BidWithdrawn,
     BookOpened,
     BookVoided,
+    CancelRequested,
     Candidate,
     DependencyMet,
     DependencyUnmet,
@@ -103,6 +104,9 @@ class Attempt(Struct, kw_only=True):
 
     event: TaskAwarded
     started_at: float = 0.0
+    cancel: CancelRequested | None = None
+    """It is to be stopped, as its holder was told at `cancel_at`."""
+    cancel_at: float = 0.0
     over_at: float = 0.0
     over_reason: str = ""
 
@@ -204,6 +208,9 @@ def _goes_on(story: Story, record: Recorded, command: Command[Any] | None) -> No
             _moved(story, Stage.RUNNING, at)
             if story.attempt is not None:
                 story.attempt.started_at = at
+        case CancelRequested():
+            if story.attempt is not None:
+                story.attempt.cancel, story.attempt.cancel_at = event, at
         case LeaseExpired():
             _over(story, "lease_expired", at)
         case TaskFailed() if not event.final:

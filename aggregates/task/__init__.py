@@ -12,6 +12,7 @@ from aggregates.task.bidding import (
     note_stall,
     open_book,
 )
+from aggregates.task.canceling import cancel, end_grace
 from aggregates.task.changes import (
     amend,
     requeue,
@@ -24,6 +25,7 @@ from aggregates.task.commands import (
     CheckLease,
     CommitBid,
     CompleteTask,
+    EndGrace,
     EndOverrun,
     ExpireLease,
     ExpireTask,
@@ -53,6 +55,7 @@ from aggregates.task.events import (
     BidWithdrawn,
     BookOpened,
     BookVoided,
+    CancelRequested,
     DependencyMet,
     DependencyUnmet,
     LateReported,
@@ -157,6 +160,7 @@ __all__ = [
     "BiddingSeconds",
     "BookOpened",
     "BookVoided",
+    "CancelRequested",
     "CancelTask",
     "Candidate",
     "CheckLease",
@@ -167,6 +171,7 @@ __all__ = [
     "DependencyPolicy",
     "DependencyUnmet",
     "Doer",
+    "EndGrace",
     "EndOverrun",
     "ExpireLease",
     "ExpireTask",
@@ -283,12 +288,14 @@ def decide(task: Task, command: TaskCommand) -> Sequence[TaskEvent]:
             return note_stall(task, command) if stage is Stage.SUBMITTED else []
         case NoteLateReport():
             return note_late_report(task, command)
-        case ExpireLease() | EndOverrun() if stage not in HELD or command.token != task.attempt:
+        case ExpireLease() | EndOverrun() | EndGrace() if stage not in HELD or command.token != task.attempt:
             return []
         case ExpireLease():
             return expire_lease(task, command)
         case EndOverrun():
             return end_overrun(task, command)
+        case EndGrace():
+            return end_grace(task, command)
         case RequeueTask():
             return requeue(task, command)
         case AmendTask():
@@ -300,7 +307,7 @@ def decide(task: Task, command: TaskCommand) -> Sequence[TaskEvent]:
             return []
         case CancelTask():
             check_open(stage, command.task_id)
-            return [TaskCancelled(task_id=command.task_id, reason=command.reason, data_subject=task.data_subject)]
+            return cancel(task, command)
         case ExpireTask():
             check_open(stage, command.task_id)
             return expire(task, command)

@@ -15,6 +15,7 @@ from aggregates.task.terms import (
     DependencyFact,
     DependencyPolicy,
     Doer,
+    Grace,
     LeaseStanding,
     Links,
     Round,
@@ -286,10 +287,19 @@ class EndOverrun(Command[None], frozen=True, kw_only=True):
 
 
 class CancelTask(Command[TaskAccepted], frozen=True, kw_only=True):
-    """Nobody needs the work any more. Sent by an operator or admin, or by the key that submitted the task."""
+    """Nobody needs the work any more. Whoever holds it is told, and may go on for `grace_seconds`; without, it loses it at once. Sent by an
+    operator or admin, or by the key that submitted the task."""
 
     task_id: House[TaskId]
     reason: Personal[Note] = ""
+    grace_seconds: Grace = 0.0
+
+
+class EndGrace(Command[None], frozen=True, kw_only=True):
+    """The time is over that was left to the holder of a task that is cancelled. Sent by the coordinator alone."""
+
+    task_id: House[TaskId]
+    token: House[Token]
 
 
 class AmendTask(Command[TaskAccepted], frozen=True, kw_only=True):
@@ -348,6 +358,7 @@ TaskCommand = (
     | NoteLateReport
     | EndOverrun
     | CancelTask
+    | EndGrace
     | AmendTask
     | RequeueTask
     | ExpireTask

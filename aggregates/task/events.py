@@ -271,6 +271,17 @@ class TaskDeadLettered(Event, frozen=True, kw_only=True):
     data_subject: str = ""
 
 
+class CancelRequested(Event, frozen=True, kw_only=True):
+    """The holder of this token is to stop; it may still end the task itself until `cancel_by`."""
+
+    task_id: TaskId
+    agent_id: AgentId
+    token: int
+    cancel_by: float
+    reason: Personal[str]
+    data_subject: str = ""
+
+
 class TaskCancelled(Event, frozen=True, kw_only=True):
     task_id: TaskId
     reason: Personal[str]
@@ -343,6 +354,7 @@ TaskEvent = (
     | LateReported
     | TaskReopened
     | TaskDeadLettered
+    | CancelRequested
     | TaskCancelled
     | TaskAmended
     | TaskRequeued

@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from hashlib import sha256
 
+from aggregates.task.canceling import ACKNOWLEDGED
 from aggregates.task.commands import CompleteTask, EndOverrun, ExpireLease, ExpireTask, FailTask, StartTask
 from aggregates.task.events import (
     LeaseExpired,
+    TaskCancelled,
     TaskCompleted,
     TaskDeadLettered,
     TaskEvent,
@@ -51,6 +53,8 @@ def complete(task: Task, command: CompleteTask) -> Sequence[TaskEvent]:
         raise Refused.of([FieldFault(flaw.pointer, "result_unfit", str(flaw)) for flaw in found])
     if task.deadline is not None and command.at > task.deadline:
         raise Refused("deadline_passed", f"{command.at - task.deadline:.1f} s ago")
+    if task.cancel_by and command.at > task.cancel_by:
+        raise Refused("deadline_passed", f"it was to be cancelled {command.at - task.cancel_by:.1f} s ago")
     _check_charge(task, command)
     return [
         TaskCompleted(
@@ -81,6 +85,10 @@ def decline(task: Task, command: FailTask) -> Sequence[TaskEvent]:
 
 
 def fail(task: Task, command: FailTask | EndOverrun, reason: str) -> Sequence[TaskEvent]:
+    """An attempt has failed; while the task is being cancelled, its holder acknowledges that."""
+    if task.cancel_by:
+        how = ACKNOWLEDGED if isinstance(command, FailTask) else reason
+        return [TaskCancelled(task_id=command.task_id, reason=how)]
     subject = task.data_subject if isinstance(command, FailTask) else ""
     failed = TaskFailed(
         task_id=command.task_id,
@@ -120,6 +128,8 @@ def expire_lease(task: Task, command: ExpireLease) -> Sequence[TaskEvent]:
     expired = LeaseExpired(
         task_id=command.task_id, agent_id=task.assignee, token=task.attempt, last_heard_at=command.last_heard_at
     )
+    if task.cancel_by:
+        return [expired, TaskCancelled(task_id=command.task_id, reason="lease_expired")]
     return [expired, _again(task, command, "lease_expired")]
 
 

@@ -16,6 +16,7 @@ from aggregates.task.events import (
     BidWithdrawn,
     BookOpened,
     BookVoided,
+    CancelRequested,
     DependencyMet,
     DependencyUnmet,
     LateReported,
@@ -108,6 +109,8 @@ class Task(State, frozen=True, kw_only=True):
     price: float = 0.0
     """What was agreed with the holder."""
     charged: float | None = None
+    cancel_by: float = 0.0
+    """When it is cancelled, whoever holds it; 0 where nobody has asked for that."""
     taken: tuple[Taken, ...] = ()
     result_digest: bytes = b""
     data_subject: str = ""
@@ -168,6 +171,8 @@ def evolve(task: Task, event: TaskEvent) -> Task:
             return replace(task, stage=Stage.RUNNING)
         case TaskCompleted():
             return replace(task, stage=Stage.COMPLETED, result_digest=event.result_digest, charged=event.charged)
+        case CancelRequested():
+            return replace(task, cancel_by=event.cancel_by)
         case TaskFailed() if event.final:
             return replace(_closed(task), stage=Stage.FAILED)
         case TaskFailed() | LeaseExpired():
@@ -253,7 +258,7 @@ def _and_taken(task: Task, event: TaskFailed | LeaseExpired) -> tuple[Taken, ...
 
 
 def _closed(task: Task) -> Task:
-    return replace(task, eligible=(), closes_at=0.0, bids=(), sealed=(), is_revealing=False, refused=())
+    return replace(task, eligible=(), closes_at=0.0, bids=(), sealed=(), is_revealing=False, refused=(), cancel_by=0.0)
 
 
 def _opened(task: Task, event: BookOpened) -> Task:

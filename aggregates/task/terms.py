@@ -24,6 +24,7 @@ BUDGET_GRACE_SECONDS = 5.0
 
 SECONDS_MAX = 86400.0 * 7
 Seconds = Annotated[float, Meta(gt=0, le=SECONDS_MAX)]
+Grace = Annotated[float, Meta(ge=0, le=SECONDS_MAX)]
 BIDDING_SECONDS_MAX = 60.0
 BiddingSeconds = Annotated[float, Meta(ge=0.05, le=BIDDING_SECONDS_MAX)]
 ATTEMPTS_MAX = 100

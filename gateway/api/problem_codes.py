@@ -450,10 +450,10 @@ CODES = {code.name: code for part in PARTS for code in part.codes}
 
 UNSEEN = frozenset(
     {
-        "agent_not_heard", "agent_was_heard", "archive_out_of_turn", "book_open", "deadline_ahead", "key_expired", "key_is_the_same",
-        "key_not_current", "lease_held", "nobody_eligible", "not_for_a_group", "refusals_missing", "somebody_fits", "token_exists",
-        "too_many_archives", "no_email_address", "no_role", "not_yet", "session_over", "token_revoked", "user_disabled", "within_budget",
-        "nothing_sealed",
+        "agent_not_heard", "agent_was_heard", "archive_out_of_turn", "book_open", "deadline_ahead", "grace_ahead", "key_expired",
+        "key_is_the_same", "key_not_current", "lease_held", "no_email_address", "no_role", "nobody_eligible", "not_for_a_group",
+        "not_yet", "nothing_sealed", "refusals_missing", "session_over", "somebody_fits", "token_exists", "token_revoked",
+        "too_many_archives", "user_disabled", "within_budget",
     }
 )  # fmt: skip
 """What commands of the house are refused with, or a call of the actors' own: no client meets these."""

@@ -157,6 +157,8 @@ class Task(Row, frozen=True, kw_only=True):
     agent_id: str | None
     token: int | None
     lease_seconds: float | None
+    canceling_until: float | None
+    canceling_reason: str | None
     price: float | None
     price_asked: float | None
     charged: float | None

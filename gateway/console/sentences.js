@@ -45,6 +45,7 @@ const SENTENCE_BY_KIND = {
   "task.LateReported": (d) => `${short(d.agent_id)} reported too late, token ${d.token}${d.count > 1 ? `, ${d.count} times` : ""}`,
   "task.TaskReopened": (d) => `attempt ${d.attempt}${because(d.reason)}`,
   "task.TaskDeadLettered": (d) => `given up${because(d.reason)}`,
+  "task.CancelRequested": (d) => `${short(d.agent_id)} is to stop, token ${d.token}${because(d.reason)}`,
   "task.TaskCancelled": (d) => `cancelled${because(d.reason)}`,
   "task.TaskExpired": () => "its deadline has passed",
   "queue.QueuePaused": (d) => `nobody is called for tasks of ${d.queue}${because(d.reason)}`,
@@ -86,7 +87,7 @@ export function tone(kind) {
   const name = kind.slice(kind.indexOf(".") + 1);
   if (/Completed|Returned|Cleared/.test(name)) return "good";
   if (/Failed|Late|Lost|Expired|DeadLettered|Revoked|Voided/.test(name)) return "bad";
-  if (/Cancelled|Reopened|Suspected|Draining|Deregistered|Withdrawn|Refused/.test(name)) return "warn";
+  if (/Cancel|Reopened|Suspected|Draining|Deregistered|Withdrawn|Refused/.test(name)) return "warn";
   if (/Awarded|Started|Progressed/.test(name)) return "work";
   if (/Bid|Book/.test(name)) return "bid";
   return "plain";

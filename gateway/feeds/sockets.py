@@ -251,6 +251,11 @@ class AgentSocket:
                 self._told_again.add((lease.task_id, lease.token))
                 del award["position"]  # which may be past what the client has yet to be told
                 await self._send(self._timed(award))
+            if lease.cancel_seconds_left is not None:
+                cancel = await self.sockets.translator.cancel(lease.task_id, lease.token)
+                if cancel is not None:
+                    del cancel["position"]
+                    await self._send(cancel)
 
     async def _tell(self) -> None:
         collected = self.sockets.office.collect(self.principal, self.position, POSITION_SECONDS, self._tell_now)
@@ -285,6 +290,7 @@ class AgentSocket:
                 lease,
                 seconds_left=_less(lease.seconds_left, ago),
                 budget_seconds_left=_less(lease.budget_seconds_left, ago),
+                cancel_seconds_left=lease.cancel_seconds_left and _less(lease.cancel_seconds_left, ago),
             )
             for lease in beat.leases
         )
@@ -297,12 +303,14 @@ class AgentSocket:
         return frame | {"seconds_left": _less(frame["lease_seconds"], trio.current_time() - self._beat_at)}
 
     def _is_idle(self, frame: Frame) -> bool:
-        """Whether it is an award that was told with the welcome, or was over by then; or a call that nobody can answer any more:
-        who reads slowly would only fall further behind."""
-        is_old = frame["position"] <= self._opened_at
+        """Whether it is an award or a cancel that was told with the welcome, or was over by then; or a call that nobody can answer any
+        more: who reads slowly would only fall further behind."""
+        is_old: bool = frame["position"] <= self._opened_at
         match frame["type"]:
             case "award":
                 return is_old or (frame["task_id"], frame["token"]) in self._told_again
+            case "cancel":
+                return is_old
             case "call":
                 return not is_old and not frame["closes_in"]
             case _:

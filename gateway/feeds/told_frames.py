@@ -99,6 +99,17 @@ class Lost(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="los
     reason: str
 
 
+class Cancel(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="cancel"):
+    """Nobody needs the task any more. The agent may still complete it in the seconds that are left, or acknowledge by `fail`, which is not
+    held against it; then it is revoked. Told again after a welcome, it has no position."""
+
+    position: int | msgspec.UnsetType = msgspec.UNSET
+    task_id: str
+    token: int
+    seconds_left: float
+    reason: str
+
+
 class Revoked(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="revoked"):
     """The task is the agent's no more: stop working on it."""
 
@@ -135,4 +146,4 @@ class Position(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=
     position: int
 
 
-Told = Welcome | Call | CallReveal | Award | Lost | Revoked | Ack | ProblemFrame | Position
+Told = Welcome | Call | CallReveal | Award | Lost | Cancel | Revoked | Ack | ProblemFrame | Position

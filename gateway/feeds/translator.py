@@ -16,6 +16,7 @@ from aggregates.task import (
     HELD,
     BookOpened,
     BookVoided,
+    CancelRequested,
     LeaseExpired,
     RevealOpened,
     Task,
@@ -64,6 +65,10 @@ class Translator:
                 return [_revoked(recorded, event.task_id, event.token, "lease_expired")]
             case TaskFailed() if event.agent_id == agent_id and recorded.meta.principal != f"agent:{agent_id}":
                 return [_revoked(recorded, event.task_id, event.token, event.reason)]
+            case CancelRequested() if event.agent_id == agent_id:
+                return [self._cancel(recorded, event)]
+            case TaskCancelled() if recorded.meta.principal == f"agent:{agent_id}":
+                return []
             case TaskCancelled():
                 return await self._ended(recorded, event.task_id, agent_id, "task_cancelled")
             case TaskExpired():
@@ -84,7 +89,7 @@ class Translator:
                 return event.committed
             case TaskAwarded() | BookVoided():
                 return [ranked.agent_id for ranked in event.ranking]
-            case LeaseExpired() | TaskFailed():
+            case LeaseExpired() | TaskFailed() | CancelRequested():
                 return (event.agent_id,)
             case TaskCancelled() | TaskExpired() | TaskDeadLettered() | KeyRevoked():
                 return None
@@ -96,6 +101,23 @@ class Translator:
             if isinstance(recorded.event, TaskAwarded) and recorded.event.token == token:
                 return await self.award(recorded, recorded.event)
         return None
+
+    async def cancel(self, task_id: str, token: int) -> Frame | None:
+        """That the holder of a lease is to stop, as it was told last; None where it was not."""
+        told = [one for one in await self._read(task_id) if isinstance(one.event, CancelRequested)]
+        if not told or not isinstance(event := told[-1].event, CancelRequested) or event.token != token:
+            return None
+        return self._cancel(told[-1], event)
+
+    def _cancel(self, recorded: Recorded, event: CancelRequested) -> Frame:
+        return {
+            "type": "cancel",
+            "position": recorded.position,
+            "task_id": event.task_id,
+            "token": event.token,
+            "seconds_left": max(0.0, round(event.cancel_by - self._journal.clock.now(), 3)),
+            "reason": event.reason,
+        }
 
     async def award(self, recorded: Recorded, event: TaskAwarded) -> Frame:
         """The frame that tells the winner."""

@@ -30,6 +30,7 @@ from aggregates.task import (
     TaskType,
     stream,
 )
+from aggregates.task.terms import SECONDS_MAX
 from aggregates.values.document import Document
 from aggregates.values.numbers import Instant, NonNegative, Token
 from aggregates.values.roles import Permission
@@ -40,7 +41,7 @@ from gateway.api.calls import Call, Endpoint, found
 from gateway.api.fields import choosing, some_of, some_page
 from gateway.api.preferences import RETURN, WAIT
 from gateway.api.problems import BadRequest, Fault
-from gateway.api.queries import READ, REASON, Parameter, choice, instant, integer, words
+from gateway.api.queries import READ, REASON, Parameter, choice, instant, integer, number, words
 from gateway.api.readable import rest_of
 from gateway.api.sorting import listing
 from gateway.feeds.waiting import awaited
@@ -240,10 +241,12 @@ async def _own(call: Call) -> str:
 
 
 async def cancel(call: Call) -> Response:
-    """Nobody needs the task any more. Who may only submit may cancel what they have submitted."""
+    """Nobody needs the task any more: it ends at once, or when whoever holds it has had so much time to stop. Who may only submit may
+    cancel what they have submitted."""
     task_id = await _own(call)
     await call.begin(stream(task_id))
-    return await call.written(await call.ask(CancelTask(task_id=task_id, reason=call.reason)), _row(call))
+    command = CancelTask(task_id=task_id, reason=call.reason, grace_seconds=call.asked(GRACE))
+    return await call.written(await call.ask(command), _row(call))
 
 
 async def report(call: Call) -> Response:
@@ -291,6 +294,12 @@ FILTERS: tuple[Parameter[Any], ...] = (
     instant("submitted_after", "Only tasks that were submitted after this time."),
     instant("submitted_before", "Only tasks that were submitted before this time."),
 )
+GRACE = number(
+    "grace_seconds",
+    "So long may whoever holds the task still complete it, or acknowledge by giving up; 0: it is taken away at once.",
+    0.0,
+    SECONDS_MAX,
+)
 PAGE = listing(tasks.SORTS, rows.Task)
 SOME_PAGE = some_page(TaskPage, "tasks", rows.Task)
 routes = (
@@ -335,7 +344,7 @@ routes = (
         cancel,
         Permission.TASKS_SUBMIT,
         reply=TaskAccepted,
-        query=(REASON,),
+        query=(REASON, GRACE),
         acts=True,
         guards=STREAM,
         others=(204,),

@@ -199,6 +199,9 @@ def _tasks() -> Iterator[tuple[str, Life]]:
     shut = [_example(task.CommitBid), _example(task.RefuseBid), _example(task.OpenReveal)]
     yield "task-sealed", [sealed, call, *shut, _example(task.RevealBid), _example(task.AwardTask, at=AT + 4)]
     yield "task-cancelled", [submit, _example(task.CancelTask)]
+    stop = _example(task.CancelTask, grace_seconds=30.0)
+    yield "task-stopped", [*won, start, stop, _example(task.EndGrace)]
+    yield "task-acknowledged", [*won, stop, _example(task.FailTask)]
     yield (
         "task-amended",
         [

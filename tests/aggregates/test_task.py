@@ -17,6 +17,7 @@ from aggregates.task import (
     CompleteTask,
     DependencyFact,
     Doer,
+    EndGrace,
     EndOverrun,
     ExpireLease,
     ExpireTask,
@@ -66,6 +67,8 @@ FAIL: FailTask = command_by_type[FailTask]
 EXPIRE_LEASE: ExpireLease = command_by_type[ExpireLease]
 OVERRUN: EndOverrun = command_by_type[EndOverrun]
 CANCEL: CancelTask = command_by_type[CancelTask]
+STOP = replace(CANCEL, grace_seconds=30.0)
+END_GRACE: EndGrace = command_by_type[EndGrace]
 EXPIRE: ExpireTask = command_by_type[ExpireTask]
 AMEND: AmendTask = command_by_type[AmendTask]
 REQUEUE: RequeueTask = command_by_type[RequeueTask]
@@ -105,6 +108,7 @@ OUTCOMES = (
     Outcome(EXPIRE_LEASE, ["LeaseExpired", "TaskReopened"], AWARDED, REOPENED, "task_unknown", []),
     Outcome(OVERRUN, ["TaskFailed", "TaskReopened"], AWARDED, REOPENED, "task_unknown", []),
     Outcome(CANCEL, ["TaskCancelled"], AWARDED, [SUBMIT, CANCEL], "task_is_completed", [*AWARDED, COMPLETE]),
+    Outcome(END_GRACE, ["TaskCancelled"], [*AWARDED, STOP], AWARDED, "task_unknown", []),
     Outcome(EXPIRE, ["TaskExpired"], [DEADLINE], [DEADLINE, EXPIRE], "deadline_ahead", [SUBMIT]),
 )
 

@@ -1,4 +1,4 @@
-"""The terms on which a task is to be done: when it may begin, and what it can do without."""
+"""The terms on which a task is to be done: when it may begin, what it can do without, and how it may be cancelled."""
 
 from typing import Any
 
@@ -24,7 +24,19 @@ from aggregates.task.submission import asked_digest
 from runtime.errors import Refused
 from runtime.records import Command
 from tests.aggregates.outcomes import state
-from tests.aggregates.test_task import AWARDED, DEAD, refusal
+from tests.aggregates.test_task import (
+    AWARDED,
+    CANCEL,
+    COMPLETE,
+    DEAD,
+    END_GRACE,
+    EXPIRE_LEASE,
+    FAIL,
+    OVERRUN,
+    START,
+    STOP,
+    refusal,
+)
 from tests.examples import AT, command_by_type
 
 SUBMIT: SubmitTask = command_by_type[SubmitTask]
@@ -166,3 +178,43 @@ def test_nobody_has_done_what_had_no_result_so_a_dead_letter_needs_no_doer_of_it
 
 def test_a_submission_is_known_by_its_policy() -> None:
     assert asked_digest(replace(WAITS, dependency_policy=DependencyPolicy.RUN)) != asked_digest(WAITS)
+
+
+def decided(command: Command[Any], *before: Command[Any]) -> list[tuple[str, str]]:
+    events = task.decide(state(task, *before), command)  # type: ignore[arg-type]
+    return [(type(event).__name__, getattr(event, "reason", "")) for event in events]
+
+
+STOPPING: tuple[Command[Any], ...] = (*AWARDED, STOP)
+
+
+def test_a_holder_that_is_given_grace_keeps_the_task_until_it_is_over() -> None:
+    (asked,) = task.decide(state(task, *AWARDED), STOP)
+    assert isinstance(asked, task.CancelRequested)
+    assert (asked.agent_id, asked.token, asked.cancel_by, asked.reason) == ("ann", 1, AT + 30, "not needed")
+    assert state(task, *STOPPING).stage is Stage.AWARDED
+    assert state(task, *STOPPING, START).stage is Stage.RUNNING
+    assert refusal(replace(END_GRACE, at=AT + 29), *STOPPING).code == "grace_ahead"
+    assert decided(replace(END_GRACE, at=AT + 30), *STOPPING) == [("TaskCancelled", "cancel_grace_over")]
+    assert decided(replace(END_GRACE, token=2, at=AT + 30), *STOPPING) == []
+
+
+def test_what_nobody_holds_and_what_has_no_grace_is_cancelled_at_once() -> None:
+    for before in ([SUBMIT], [SUBMIT, OPEN], [WAITS]):
+        assert decided(STOP, *before) == [("TaskCancelled", "not needed")]
+    assert decided(CANCEL, *STOPPING) == [("TaskCancelled", "not needed")]
+
+
+def test_grace_can_be_made_shorter_and_never_longer() -> None:
+    assert decided(replace(STOP, at=AT + 1), *STOPPING) == []
+    (sooner,) = task.decide(state(task, *STOPPING), replace(STOP, at=AT + 1, grace_seconds=2.0))
+    assert isinstance(sooner, task.CancelRequested)
+    assert sooner.cancel_by == AT + 3
+
+
+def test_the_holder_may_finish_in_time_or_give_up_without_another_attempt() -> None:
+    assert decided(replace(COMPLETE, at=AT + 30), *STOPPING) == [("TaskCompleted", "")]
+    assert refusal(replace(COMPLETE, at=AT + 30.1), *STOPPING).code == "deadline_passed"
+    assert decided(FAIL, *STOPPING) == [("TaskCancelled", "cancel_acknowledged")]
+    assert decided(EXPIRE_LEASE, *STOPPING) == [("LeaseExpired", ""), ("TaskCancelled", "lease_expired")]
+    assert decided(OVERRUN, *STOPPING) == [("TaskCancelled", "over_budget")]

@@ -86,3 +86,48 @@ async def test_a_task_that_runs_without_a_result_says_so_to_whoever_wins_it(admi
     assert (await admin.get(f"/v1/tasks/{late}"))["unmet"] == [dropped]
     refused = await admin.ask("POST", "/v1/tasks", TASK | after | {"dependency_policy": "skip"})
     assert pointers(refused) == [("/dependencies/1", "dependency_failed")]
+
+
+async def test_an_agent_is_told_to_stop_and_may_finish_or_acknowledge(admin: Client) -> None:
+    agent = await admin.register("a1")
+    first, second = await admin.submit(), await admin.submit()
+    async with agent.socket(after=0) as socket:
+        await socket.next("welcome")
+        await socket.next("call")
+        await socket.ask(type="bid", task_id=first, **BID)
+        await socket.next("award")
+        path = f"/v1/tasks/{first}?reason=moved+on&grace_seconds="
+        assert (await admin.ask("DELETE", f"{path}-1")).status_code == 422
+        assert (await admin.ask("DELETE", f"{path}900")).status_code == 200
+        cancel = await socket.next("cancel")
+        assert (cancel["task_id"], cancel["token"], cancel["reason"]) == (first, 1, "moved on")
+        assert 0 < cancel["seconds_left"] <= 900
+        row = await admin.get(f"/v1/tasks/{first}")
+        assert (row["stage"], row["canceling_reason"], row["canceling_until"] is not None) == (
+            "awarded",
+            "moved on",
+            True,
+        )
+        assert await waits(admin, first) == ["cancel", "start"]
+    [lease] = (await agent.ask("POST", "/v1/agents/a1/heartbeat")).json()["leases"]
+    assert 0 < lease["cancel_seconds_left"] <= 900
+    async with agent.socket(after=admin.node.system.journal.position) as socket:
+        [lease] = (await socket.next("welcome"))["leases"]
+        assert lease["cancel_seconds_left"] > 0
+        await socket.next("award")
+        assert (await socket.next("cancel"))["task_id"] == first
+        await socket.ask(type="fail", task_id=first, token=1, reason="stopped")
+        assert (await socket.next("call"))[
+            "task_id"
+        ] == second  # and no word that it was taken away: it has said so itself
+        await socket.ask(type="bid", task_id=second, **BID)
+        await socket.next("award")
+        assert (await admin.ask("DELETE", f"/v1/tasks/{second}?grace_seconds=0.1")).status_code == 200
+        await socket.next("cancel")
+        assert (await socket.next("revoked"))["reason"] == "task_cancelled"
+    rows = [await admin.get(f"/v1/tasks/{name}") for name in (first, second)]
+    assert [(row["stage"], row["reason"], row["canceling_until"]) for row in rows] == [
+        ("cancelled", "cancel_acknowledged", None),
+        ("cancelled", "cancel_grace_over", None),
+    ]
+    assert (await admin.get("/v1/agents/a1"))["failed"] == 0

@@ -225,6 +225,11 @@ def _following(state: task.Task, random: Random, common: dict[str, Any]) -> list
         (rarely(any_stage), task.ExpireTask(**{**common, "at": at + 9.0})),
         ((stage.SUBMITTED,), task.NoteStall(**common)),
         (rarely(any_stage), task.CancelTask(**common, reason="no longer needed")),
+        (task.HELD if state.round == 1 else (), task.CancelTask(**common, grace_seconds=8.0)),
+        (
+            task.HELD if state.cancel_by else (),
+            task.EndGrace(**{**common, "at": state.cancel_by}, token=holder["token"]),
+        ),
         (rarely(any_stage), task.AmendTask(**common, priority=random.randint(1, 5))),
         ((stage.DEAD_LETTERED,), task.RequeueTask(**common, attempts=1, reason="once more")),
     ]

@@ -293,6 +293,13 @@ async def _set_terms(party: Party) -> None:
     await party.seen("task.TaskCancelled", "skipped")
     await party.seen("task.BookOpened", "regardless")
     await party.ask(task.CancelTask(task_id="regardless", reason="nothing to do"))
+    for name, grace_seconds in (("stopped", 1.0), ("yielded", 60.0)):
+        await party.submit(name)
+        await _award_to(party, name, "ann", 1)
+        await party.ask(task.CancelTask(task_id=name, reason="no guests", grace_seconds=grace_seconds))
+        if name == "yielded":
+            await party.ask(task.FailTask(task_id=name, agent_id="ann", token=1, reason="stopped"))
+        await party.seen("task.TaskCancelled", name)
 
 
 async def _seal(party: Party) -> None:

@@ -20,6 +20,7 @@ export function TaskDetail({ detail, state }) {
     <${Fields}
       pairs=${[
         ["Stage", html`<${Stage} stage=${task.stage} />`],
+        ["Canceling", task.canceling_until && html`by <${Moment} at=${task.canceling_until} />${task.canceling_reason ? `: ${task.canceling_reason}` : ""}`],
         ["Type", words(task.task_type)],
         ["Queue", task.queue === task.task_type ? "" : task.queue],
         ["Priority", task.priority],
