@@ -31,6 +31,7 @@ keys = schema.table(
 
 TABLES: tuple[Table, ...] = (keys,)
 
+HEARS = ("key", "subject")
 
 SORTS = {"issued_at": BY_AGE, "expires_at": Sortable("expires_at", may_be_empty=True)}
 

@@ -27,6 +27,7 @@ problems = schema.table(
 
 TABLES: tuple[Table, ...] = (problems,)
 
+HEARS = ("qubo_problem",)
 
 SORTS = {"registered_at": BY_AGE, "name": Sortable("name", is_text=True)}
 

@@ -26,6 +26,7 @@ sessions = schema.table(
 
 TABLES: tuple[Table, ...] = (sessions,)
 
+HEARS = ("session",)
 
 SORTS = {"opened_at": BY_AGE, "ends_at": Sortable("ends_at")}
 

@@ -56,6 +56,7 @@ TABLES: tuple[Table, ...] = (solves,)
 LONG = ("assignment",)
 """Columns that may hold much, left out of pages; `find` shows them."""
 
+HEARS = ("solve_job",)
 
 SORTS = {"queued_at": BY_AGE}
 

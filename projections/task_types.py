@@ -39,6 +39,8 @@ task_types = schema.table(
 
 TABLES: tuple[Table, ...] = (task_types,)
 
+HEARS = ("task_type",)
+
 SORTS = {"set_at": BY_AGE}
 
 

@@ -39,6 +39,7 @@ users = schema.table(
 
 TABLES: tuple[Table, ...] = (users,)
 
+HEARS = ("user", "subject")
 
 SORTS = {"registered_at": BY_AGE, "username": Sortable("username", is_text=True)}
 

@@ -47,6 +47,9 @@ webhooks = schema.table(
 """`error` and `failing_since` say how the last attempts failed, where they do; `reason` why it was paused or deleted."""
 
 TABLES: tuple[Table, ...] = (webhooks,)
+
+HEARS = ("webhook",)
+
 SORTS = {"created_at": BY_AGE, "delivered_at": Sortable("delivered_at", may_be_empty=True)}
 
 WELL: dict[str, Any] = {"error": None, "failing_since": None}

@@ -95,7 +95,14 @@ class _Rows(NamedTuple):
     defaults: Row
 
 
-def merge(changes: Sequence[Change]) -> list[Change]:
+class Merged(NamedTuple):
+    """Changes of which those to one row became one; in `tangled` tables some are left that may touch the same row."""
+
+    changes: list[Change]
+    tangled: set[Table]
+
+
+def merge(changes: Sequence[Change]) -> Merged:
     """Changes that do the same with fewer: those that name the same row by its whole key become one, at the place of the first.
 
     A row is written once for what a batch does to it, not once for each event. A change that may touch other rows of a table ends
@@ -103,6 +110,7 @@ def merge(changes: Sequence[Change]) -> list[Change]:
     """
     merged: list[Change] = []
     open_rows: dict[Table, dict[Any, int]] = {}
+    tangled: set[Table] = set()
     for change in changes:
         table = change.table
         rows = open_rows.get(table)
@@ -110,16 +118,19 @@ def merge(changes: Sequence[Change]) -> list[Change]:
             rows = open_rows[table] = {}
         key = _whole_key(change, _rows_of(table))
         if key is None:
+            tangled.add(table)
             rows.clear()
         else:
             at = rows.get(key)
-            both = None if at is None else _both(merged[at], change)
-            if at is not None and both is not None:
-                merged[at] = both
-                continue
+            if at is not None:
+                both = _both(merged[at], change)
+                if both is not None:
+                    merged[at] = both
+                    continue
+                tangled.add(table)
             rows[key] = len(merged)
         merged.append(change)
-    return merged
+    return Merged(merged, tangled)
 
 
 @lru_cache(TABLES_MAX)
@@ -183,8 +194,24 @@ def _added(first: Change, second: Change) -> Change | None:
     return Insert(table=first.table, values=values)
 
 
-def plan(changes: Sequence[Change]) -> list[Group]:
-    """Puts changes into groups that, carried out one after the other, do what the changes would one by one."""
+def plan(changes: Sequence[Change], tangled: set[Table] | None = None) -> list[Group]:
+    """Puts changes into groups that, carried out one after the other, do what the changes would one by one.
+
+    Of a table that is not `tangled` each change is of another row, so that their order does not matter.
+    """
+    if tangled is not None:
+        groups_by_shape: dict[Shape, Group] = {}
+        rest: list[Change] = []
+        for change in changes:
+            if change.table in tangled:
+                rest.append(change)
+                continue
+            shape = _shape(change)
+            group = groups_by_shape.get(shape)
+            if group is None:
+                group = groups_by_shape[shape] = Group(shape, [])
+            group.changes.append(change)
+        return [*groups_by_shape.values(), *(plan(rest) if rest else ())]
     shapes = [_shape(change) for change in changes]
     key_by_shape = _keys(set(shapes))
     places = {shape.table: _Place() for shape in key_by_shape}
@@ -244,7 +271,7 @@ def write(connection: Connection, changes: Sequence[Change]) -> None:
     """
     dialect: Any = type(connection.dialect)
     is_postgres = connection.dialect.name == "postgresql"
-    for group in plan(merge(changes)):
+    for group in plan(*merge(changes)):
         text, parameters = _compiled(group.shape, dialect)
         if not (is_postgres and _write_at_once(connection, group)):
             rows = _inserted(group) if group.shape.kind is Insert else map(_matched, group.changes)

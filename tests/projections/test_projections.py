@@ -87,6 +87,19 @@ def test_the_example_of_every_event_is_applied_by_every_projection_in_any_place(
     ).dispose()
 
 
+def test_nothing_comes_of_events_of_aggregates_that_a_projection_does_not_hear():
+    meta = Meta(id="c1", cause="", correlation="c1", tenant=examples.TENANT, principal="admin:k1", at=examples.AT)
+    for projection in PROJECTIONS:
+        for event in examples.EVENTS:
+            kind = codec.kind(event)
+            heard = getattr(projection, "HEARS", (kind.partition(".")[0],))
+            recorded = Recorded(position=1, stream="s", version=1, kind=kind, event=event, meta=meta)
+            if kind.partition(".")[0] not in heard:
+                assert not projection.apply(recorded), (projection.NAME, kind)
+    aggregates = {module.__name__.rpartition(".")[2] for module in AGGREGATES}
+    assert all(aggregates.issuperset(getattr(projection, "HEARS", ())) for projection in PROJECTIONS)
+
+
 @settings(max_examples=25, deadline=None)
 @given(seeds)
 def test_what_an_agent_did_is_counted(seed):

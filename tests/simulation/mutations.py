@@ -77,8 +77,9 @@ def memories_kept_after_a_failed_commit(fail: Any) -> Any:
 
 def projection_position_outside_the_commit(write: Any) -> Any:
     def wrong(models: ReadModels, batch: Sequence[Any]) -> None:
+        aggregates = {recorded.kind.partition(".")[0] for recorded in batch}
         with models.engine.begin() as connection:
-            moved = [models._advance(connection, projection, batch) for projection in models.projections]
+            moved = [models._advance(connection, projection, batch, aggregates) for projection in models.projections]
         with models.engine.begin() as connection:
             write_changes(connection, [_moved(standing) for standing in moved])
         models.standings = {standing.name: standing for standing in moved}
