@@ -1,5 +1,6 @@
 """The node in numbers, in Prometheus' text format: door, journal, read models, actors by kind, and what became of messages."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import accumulate
 
@@ -91,6 +92,13 @@ def of_door(node: Node) -> Iterator[str]:
     yield from metric("gavel_requests_total", "counter", "Answers that were begun.", answers)
     yield from metric(
         "gavel_request_faults_total", "counter", "Handlers that failed.", [(PLAIN, counts.handler_faults)]
+    )
+    told = Counter(node.trail.refused)
+    for berth in node.isolated:
+        told.update(berth.compartment.trail.refused if berth.compartment is not None else {})
+    meaning = "Requests and frames that were refused, by problem code."
+    yield from metric(
+        "gavel_refusals_total", "counter", meaning, [({"code": code}, told[code]) for code in sorted(told)]
     )
     refused: Samples = [({"rate": rate}, count) for rate, count in sorted(node.visitors.rates.refused.items())]
     yield from metric("gavel_rate_refusals_total", "counter", "Requests beyond a rate.", refused)

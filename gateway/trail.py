@@ -6,7 +6,7 @@ A node that is killed loses what it had not yet recorded of these: refusals of t
 """
 
 import hmac
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 from functools import partial
 from hashlib import sha256
@@ -25,12 +25,13 @@ from gateway.api.problems import code_of
 from gateway.door.proxies import UNIX
 from gateway.identity.auth import SAFE_METHODS, key_id_of, pseudonym
 from gateway.origins import NOBODY, WORDS_MAX, address_of, origin_of
-from gateway.refusals import OTHERS, Batch, Refusals, Who
+from gateway.refusals import OTHER_CODES, OTHERS, Batch, Refusals, Who
 from runtime.delivery import Context
 from runtime.errors import Crashed, Failure, NotAnswered, Overloaded, Refused, Unreachable
 from runtime.system import System
 
 SUBJECT_CHARACTERS_MAX = 300
+CODES_COUNTED_MAX = 512
 ENDINGS_MAX = 1_000
 """Actions of which it is not yet on record how they ended."""
 RETRY_SECONDS = 2.0
@@ -70,6 +71,8 @@ class Trail:
         self._secret = secret
         self._strangers_tenant = strangers_tenant
         self._refusals = Refusals(refusals_max, strangers_tenant)
+        self.refused: Counter[str] = Counter()
+        """How often each code was told, since the start."""
         self._endings: deque[Ending] = deque()
         self._batches: deque[tuple[str, Batch]] = deque()
         self._is_closing = False
@@ -140,6 +143,7 @@ class Trail:
         known = code_of(error)
         if known is None or not (400 <= known[0] < 500 or known[0] == 507):
             return
+        self._count(known[1])
         is_read = connection.scope.get("method") in SAFE_METHODS
         if is_read and known[0] not in KNOWN_STATUSES:
             return
@@ -152,10 +156,15 @@ class Trail:
         """Takes down that somebody without a good key was turned away."""
         known = code_of(error)
         assert known is not None
+        self._count(known[1])
         token = connection.headers.get("authorization", "").partition(" ")[2].strip()
         who = Who(self._strangers_tenant, address_of(connection), is_stranger=True)
         self._refusals.note_stranger(who, self._refusal(connection, route, known), key_id_of(token) or "")
         self._wake()
+
+    def _count(self, code: str) -> None:
+        """Codes are the program's own; should one ever hold what a client has said, their number stays bounded."""
+        self.refused[code if code in self.refused or len(self.refused) < CODES_COUNTED_MAX else OTHER_CODES] += 1
 
     def _wake(self) -> None:
         """A flood of what is only counted wakes nobody: the first window that is over does."""

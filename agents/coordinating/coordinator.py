@@ -10,6 +10,7 @@ from math import inf
 from msgspec.structs import replace
 
 from agents.coordinating.alarms import Alarm, Alarms, Due
+from agents.coordinating.answers import Answers
 from agents.coordinating.calls import (
     OPENINGS_MAX,
     Decision,
@@ -200,6 +201,7 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
         self.hearing = Hearing(terms.grace_share)
         self.began_at = 0.0
         self.late = LateReports()
+        self.answers = Answers()
         self.alarms = Alarms()
         self.looked_position = -1
         self.looked_at = 0.0
@@ -324,6 +326,7 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
 
     def _answer_call(self, command: PlaceBid | CommitBid | RevealBid | WithdrawBid | RefuseBid) -> Effect:
         self._hear(command.agent_id, command.at)
+        self.answers.count(self.memory, command)
         task = self.memory.tasks.get(command.task_id)
         number = command.round or (task.round if task is not None else 0)
         accepted = BidAccepted(task_id=command.task_id, agent_id=command.agent_id, round=number)

@@ -280,6 +280,7 @@ TASKS = Part(
             "Submit it anew, by those in force.",
         ),
         Code("book_closed", (409,), "The round that the bid is for is over.", "Wait for the next call."),
+        Code("answers_too_many", (409,), "The agent has changed its answer to this call too often.", "Wait for the next call."),
         Code("agent_not_eligible", (403,), "The agent was not called for this task.", "Answer calls that were made to you."),
         Code(
             "bids_are_sealed",

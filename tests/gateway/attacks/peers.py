@@ -31,6 +31,9 @@ CHUNKED = "Transfer-Encoding: chunked"
 INNOCENTS = ("innocent-1", "innocent-2")
 MALLORY = "mallory"
 SLOW = ("slow-1", "slow-2", "slow-3")
+LEASE_SECONDS = 10.0
+ROGUE, IDLER = "rogue", "idler"
+"""Each is called alone for what needs a skill of its name."""
 
 
 # ---- attackers
@@ -350,6 +353,10 @@ async def furnish(house: House) -> None:
         admin = clients.Client(node, http, house.admin_key)
         for name in (*INNOCENTS, MALLORY, *SLOW):
             house.agent_keys[name] = (await admin.register(name)).key
+        for name in (ROGUE, IDLER):
+            # No lease is judged before the node could have heard of its holder for a whole term: a short one here.
+            agent = await admin.register(name, capabilities=[name], heartbeat_timeout=LEASE_SECONDS)
+            house.agent_keys[name] = agent.key
         stored = await admin.upload(content)
         house.digest = stored.json()["sha256"]
         await admin.register("hermit", capabilities=["patience"])  # who alone is called for these, and is not here

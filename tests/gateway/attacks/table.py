@@ -31,6 +31,7 @@ CHAPTERS = {
     "slow": "Slow, greedy and gone",
     "bombs": "Bombs in bodies",
     "api": "Well-formed, and meant ill",
+    "agents": "Agents that mean ill",
 }
 """The modules that hold attacks, and what each is called on the page."""
 
