@@ -36,7 +36,7 @@ from projections import schema
 from projections.schema import BY_AGE, Only, Row, Sortable, SortKey, also, document, encoded, key, number, text, whole
 from runtime.records import Add, Change, Insert, Recorded, Update
 
-NAME = "tasks/12"
+NAME = "tasks/13"
 
 tasks = schema.table(
     "tasks",
@@ -85,6 +85,7 @@ tasks = schema.table(
     number("charged"),
     number("eta_seconds"),
     text("award_reason"),
+    text("assigned_by"),
     document("ranking"),
     text("reason"),
     document("result"),
@@ -254,6 +255,7 @@ def _awarded(recorded: Recorded, event: TaskAwarded) -> Change:
         price_asked=event.price if event.price_asked is None else event.price_asked,
         eta_seconds=event.eta_seconds,
         award_reason=event.reason,
+        assigned_by=event.assigned_by or None,
         ranking=encoded(event.ranking),
         closes_at=None,
         reason=None,

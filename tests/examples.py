@@ -27,6 +27,7 @@ from aggregates import (
 )
 from aggregates.agent import AgentType
 from aggregates.task import Candidate, Doer, Stage, TaskType
+from aggregates.values.price_list import ListedPrices
 from aggregates.values.qubo import Format, Sense
 from aggregates.values.ranking import BidderFacts, Ranked
 from aggregates.values.retrying import RetryPolicy
@@ -281,6 +282,17 @@ COMMANDS = (
     task.WithdrawBid(task_id="t1", agent_id="ann", at=AT, tenant=TENANT),
     task.RefuseBid(task_id="t1", agent_id="bob", reason="busy", at=AT, tenant=TENANT),
     task.AwardTask(task_id="t1", round=1, bidders=BIDDERS, at=AT + 2, tenant=TENANT),
+    task.AssignTask(
+        task_id="t1",
+        agent_id="ann",
+        reason="she knows the book",
+        assigned_by="operator:k0",
+        candidate=CANDIDATES[0],
+        listed=ListedPrices(base=1.5, position=3),
+        lease_seconds=30.0,
+        at=AT,
+        tenant=TENANT,
+    ),
     task.StartTask(task_id="t1", agent_id="ann", token=1, at=AT + 3, tenant=TENANT),
     task.CompleteTask(
         task_id="t1", agent_id="ann", token=1, result={"value": 1}, charged=0.75, at=AT + 4, tenant=TENANT

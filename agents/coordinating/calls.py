@@ -14,6 +14,7 @@ from agents.coordinating.waiting import Line, Needs
 from aggregates import agent as agents
 from aggregates import task as tasks
 from aggregates.task import (
+    AssignTask,
     AwardTask,
     Candidate,
     ExpireLease,
@@ -147,6 +148,21 @@ def award(memory: OpenTasks, task: TaskEntry, weights: Weights | None = None) ->
     bidders = tuple(_facts(task, agent) for agent in found if agent is not None and agent.stage is agents.Stage.ACTIVE)
     command = AwardTask(task_id=task.task_id, round=task.round, bidders=bidders, weights=weights)
     return (tasks.stream(task.task_id), command)
+
+
+def assignment(memory: OpenTasks, command: AssignTask) -> AssignTask:
+    """With what the agent is and asks, where it is active."""
+    task, agent = memory.tasks.get(command.task_id), memory.agents.get(command.agent_id)
+    if task is None or agent is None or agent.stage is not agents.Stage.ACTIVE:
+        return command
+    (candidate,) = _candidates(memory, task, [agent.agent_id])
+    return replace(
+        command,
+        candidate=candidate,
+        listed=listed_prices(task, agent),
+        lease_seconds=agent.lease_seconds,
+        doers=tuple(task.doers),
+    )
 
 
 def tell_dependents(memory: OpenTasks, position: int | None = None) -> list[Decision]:

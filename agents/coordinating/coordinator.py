@@ -14,6 +14,7 @@ from agents.coordinating.answers import Answers
 from agents.coordinating.calls import (
     OPENINGS_MAX,
     Decision,
+    assignment,
     close_book,
     expire_lease,
     listed_prices,
@@ -72,6 +73,7 @@ from aggregates.coordination import (
 from aggregates.queue import FindQueues, PauseQueue, ResumeQueue
 from aggregates.task import (
     AmendTask,
+    AssignTask,
     BidAccepted,
     BidCommitted,
     BidPlaced,
@@ -138,6 +140,7 @@ CoordinatorCommand = (
     | CancelTask
     | AmendTask
     | RequeueTask
+    | AssignTask
     | StopCoordination
     | StartCoordination
     | FindCoordination
@@ -176,6 +179,7 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
         CancelTask,
         AmendTask,
         RequeueTask,
+        AssignTask,
         StopCoordination,
         StartCoordination,
         FindCoordination,
@@ -191,7 +195,7 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
         FindObstacles,
     )
     hears = (*agents.EVENTS, *tasks.EVENTS, *coordinations.EVENTS, *queues.EVENTS, *task_types.EVENTS)
-    FOLD = 11
+    FOLD = 12
 
     def __init__(self, here: Surroundings, terms: Terms = DEFAULT_TERMS, places: Places | None = None) -> None:
         super().__init__(here)
@@ -241,6 +245,8 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
                 return self._on_task(replace(message, budget_seconds_max=self.terms.budget_seconds_max))
             case CancelTask():
                 return self._on_task(message)
+            case AssignTask():
+                return self._on_task(assignment(self.memory, message))
             case RequeueTask():
                 return self._on_task(again(self.memory, self.terms, message))
             case StopCoordination() | StartCoordination():
@@ -319,7 +325,8 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
         return Effect([(tasks.stream(one.task_id), one) for one in told], lambda recorded: reply(command, accepted))
 
     def _on_task(
-        self, command: SubmitTask | StartTask | CompleteTask | FailTask | CancelTask | AmendTask | RequeueTask
+        self,
+        command: SubmitTask | StartTask | CompleteTask | FailTask | CancelTask | AmendTask | RequeueTask | AssignTask,
     ) -> Effect:
         accepted = TaskAccepted(task_id=command.task_id)
         return Effect([(tasks.stream(command.task_id), command)], lambda recorded: reply(command, accepted))

@@ -175,6 +175,8 @@ class TaskEntry(Struct, kw_only=True):
     """As the holder stated it."""
     price: float = 0.0
     """What was agreed with the holder."""
+    is_assigned: bool = False
+    """The holder has not bid for it, and has stated nothing."""
     taken: list[Taken] = field(default_factory=list)
 
     @property

@@ -487,6 +487,8 @@ def _award(memory: OpenTasks, task: TaskEntry, event: TaskAwarded, recorded: Rec
     task.stage, task.assignee, task.token = Stage.AWARDED, event.agent_id, event.token
     task.awarded_at, task.lease_seconds, task.eta_seconds = event.awarded_at, event.lease_seconds, event.eta_seconds
     task.confidence, task.price = event.stated_confidence, event.price
+    task.is_assigned, task.retry_at, task.stalled = bool(event.assigned_by), 0.0, ""
+    memory.note(task)
     if (agent := memory.agents.get(event.agent_id)) is not None:
         agent.held.append(task.task_id)
         if task.units:
@@ -501,9 +503,17 @@ def _judge_failure(memory: OpenTasks, task: TaskEntry, recorded: Recorded, *, wa
     agent = memory.agents.get(task.assignee)
     if agent is not None and task.task_id in agent.held:
         no_shows = 0.0 if was_begun else 1.0
-        agent.figures.judge(recorded.meta.at, recorded.position, task.confidence, failed=1, no_shows=no_shows)
+        _judge(agent, task, recorded, failed=1, no_shows=no_shows)
         if isinstance(recorded.event, TaskFailed) and recorded.event.declined:
             agent.figures.gain_aside(recorded.meta.at, recorded.position, declines=1)
+
+
+def _judge(agent: AgentEntry, task: TaskEntry, recorded: Recorded, **gains: float) -> None:
+    """An attempt has ended; of one that was not bid for, no confidence was stated that could be held against the agent."""
+    if task.is_assigned:
+        agent.figures.gain(recorded.meta.at, recorded.position, **gains)
+    else:
+        agent.figures.judge(recorded.meta.at, recorded.position, task.confidence, **gains)
 
 
 def _release(memory: OpenTasks, task: TaskEntry, position: int) -> None:
@@ -522,7 +532,7 @@ def _release(memory: OpenTasks, task: TaskEntry, position: int) -> None:
 def _complete(memory: OpenTasks, task: TaskEntry, event: TaskCompleted, recorded: Recorded) -> None:
     if (agent := memory.agents.get(event.agent_id)) is not None:
         kept = min(1.0, task.eta_seconds / event.seconds) if event.seconds > 0 else 1.0
-        agent.figures.judge(recorded.meta.at, recorded.position, task.confidence, succeeded=1, kept=kept)
+        _judge(agent, task, recorded, succeeded=1, kept=kept)
         held = price_held(task.price, task.price if event.charged is None else event.charged)
         agent.figures.gain_aside(recorded.meta.at, recorded.position, charges=1, held=held)
     _end(memory, task, Stage.COMPLETED, recorded, doer=event.agent_id)

@@ -69,7 +69,9 @@ class VerdictReason(StrEnum):
     OUTSCORED = "outscored"
     OUTRANKED = "outranked"
     BOOK_ENDED = "book_ended"
+    GIVEN_TO_ANOTHER = "given_to_another"
     WON = "won"
+    GIVEN = "given"
     NOTHING = "nothing"
 
 

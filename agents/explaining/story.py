@@ -199,10 +199,11 @@ def _goes_on(story: Story, record: Recorded, command: Command[Any] | None) -> No
             _ready(story, at)
             story.retry_at = at + pause_seconds(event.voids)
         case TaskAwarded():
-            _closed(_book_of(story, event, record), Outcome.AWARDED, event.reason, at, event.ranking)
+            if not event.assigned_by:
+                book = _book_of(story, event, record)
+                _closed(book, Outcome.AWARDED, event.reason, at, event.ranking)
+                book.weights = event.weights
             _moved(story, Stage.AWARDED, at)
-            if story.book is not None:
-                story.book.weights = event.weights
             story.attempt = Attempt(event=event)
         case TaskStarted():
             _moved(story, Stage.RUNNING, at)

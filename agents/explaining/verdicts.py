@@ -37,6 +37,8 @@ class _Found(NamedTuple):
 
 def verdict(story: Story, facts: Facts, agent: AgentFacts) -> Verdict:
     """What speaks against the agent: now, where the task waits to be offered; else in its last book."""
+    if told := _given(story, agent):
+        return Verdict(agent_id=agent.agent_id, name=agent.name, round=0, **told._asdict())
     book, is_waiting = story.book, story.stage in WAITING
     found = _against_now(story, facts, agent) if is_waiting or book is None else None
     number = 0
@@ -44,6 +46,17 @@ def verdict(story: Story, facts: Facts, agent: AgentFacts) -> Verdict:
         found, number = _of_book(story, facts, book, agent), book.round
     told = found or _Found(VerdictReason.NOTHING, _nothing(story))
     return Verdict(agent_id=agent.agent_id, name=agent.name, round=number, **told._asdict())
+
+
+def _given(story: Story, agent: AgentFacts) -> _Found | None:
+    """Of a task that was given away without a book, and not taken back."""
+    attempt = story.attempt
+    if attempt is None or not attempt.event.assigned_by or attempt.over_at or story.stage in WAITING:
+        return None
+    event = attempt.event
+    if agent.agent_id == event.agent_id:
+        return _Found(VerdictReason.GIVEN, f"was given it by {event.assigned_by}")
+    return _Found(VerdictReason.GIVEN_TO_ANOTHER, f"nobody was called: {event.reason}")
 
 
 def _nothing(story: Story) -> str:

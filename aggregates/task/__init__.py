@@ -6,6 +6,7 @@
 
 from collections.abc import Sequence
 
+from aggregates.task.assigning import assign
 from aggregates.task.bidding import (
     answer,
     award,
@@ -20,6 +21,7 @@ from aggregates.task.changes import (
 from aggregates.task.commands import (
     COMMANDS,
     AmendTask,
+    AssignTask,
     AwardTask,
     CancelTask,
     CheckLease,
@@ -149,6 +151,7 @@ __all__ = [
     "VOIDS_MAX",
     "VOID_SECONDS_MIN",
     "AmendTask",
+    "AssignTask",
     "Attempts",
     "AwardTask",
     "BidAccepted",
@@ -262,6 +265,8 @@ def decide(task: Task, command: TaskCommand) -> Sequence[TaskEvent]:
             raise Refused("book_closed", f"{command.task_id} is {stage.value}")
         case OpenBook():
             return open_book(task, command) if stage is Stage.SUBMITTED and command.round == task.round + 1 else []
+        case AssignTask():
+            return assign(task, command)
         case OpenReveal():
             return open_reveal(task, command) if stage is Stage.BIDDING and command.round == task.round else []
         case AwardTask():

@@ -223,6 +223,20 @@ class AwardTask(Command[None], frozen=True, kw_only=True):
     """As the operator has set them; None where they are the usual ones."""
 
 
+class AssignTask(Command[TaskAccepted], frozen=True, kw_only=True):
+    """Gives a task that waits to an agent, without a book. Sent by an operator or admin. The coordinator sets what the agent is and asks,
+    and who did what the task must be independent of."""
+
+    task_id: House[TaskId]
+    agent_id: AgentId
+    reason: Personal[Note] = ""
+    assigned_by: House[str] = ""
+    candidate: House[Candidate | None] = None
+    listed: House[ListedPrices | None] = None
+    lease_seconds: House[float] = 0.0
+    doers: House[tuple[Doer, ...]] = ()
+
+
 class StartTask(Command[TaskAccepted], frozen=True, kw_only=True):
     """The winner begins. Sent by the agent itself, with the token of its award."""
 
@@ -351,6 +365,7 @@ TaskCommand = (
     | WithdrawBid
     | RefuseBid
     | AwardTask
+    | AssignTask
     | StartTask
     | CompleteTask
     | FailTask

@@ -196,6 +196,8 @@ class TaskAwarded(Event, frozen=True, kw_only=True):
     """What the winner asked, where it is paid something else."""
     opened: tuple[OpenedBid, ...] = ()
     """The sealed bids, as they were opened."""
+    assigned_by: str = ""
+    """Who gave it to the agent without a book."""
 
     @property
     def stated_confidence(self) -> float:

@@ -166,6 +166,7 @@ def evolve(task: Task, event: TaskEvent) -> Task:
                 awarded_at=event.awarded_at,
                 lease_seconds=event.lease_seconds,
                 price=event.price,
+                stalled="",
             )
         case TaskStarted():
             return replace(task, stage=Stage.RUNNING)

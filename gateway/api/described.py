@@ -178,6 +178,14 @@ OPERATIONS: dict[str, Operation] = {
         "amend_task",
         ("task_unknown", "422 deadline_passed", "not_before_late", "deadline_infeasible", "budget_too_long", *TASK_ENDED),
     ),
+    "tasks.assign": Operation(
+        "assign_task",
+        (
+            "task_unknown", "agent_not_active", "skill_missing", "skill_unfit", "region_elsewhere", "excluded", "capacity_small",
+            "slots_full", "capacity_full", "price_over_budget",
+            *(f"task_is_{stage}" for stage in ("blocked", "bidding", "awarded", "running")), *TASK_ENDED,
+        ),
+    ),
     "tasks.requeue": Operation(
         "requeue_task",
         (

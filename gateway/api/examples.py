@@ -242,6 +242,7 @@ BODIES: dict[str, Named] = {
         },
         "least": {"tasks": [{"task_type": "monitoring"}]},
     },
+    "AssignTaskBody": {"given": {"agent_id": "ann", "reason": "she knows the book"}},
     "TaskStatus": {
         "started": {"status": "started", "token": 1},
         "completed": {"status": "completed", "token": 1, "result": {"mistakes": 3}, "charged": 0.25},

@@ -164,6 +164,7 @@ class Task(Row, frozen=True, kw_only=True):
     charged: float | None
     eta_seconds: float | None
     award_reason: str | None
+    assigned_by: str | None
     reason: str | None
     seconds: float | None
     submitted_at: float

@@ -18,6 +18,7 @@ from aggregates.agent import ClearAgent, LoseAgent, SuspectAgent
 from aggregates.qubo_problem import ProblemRegistered
 from aggregates.solve_job import CompleteSolve, QueueSolve, SolveJob
 from aggregates.task import (
+    AssignTask,
     AwardTask,
     Candidate,
     CommitBid,
@@ -107,6 +108,7 @@ class Facts:
             OpenBook: self._call,
             NoteStall: self._stall,
             RequeueTask: self._offer_again,
+            AssignTask: self._give,
             CompleteTask: self._result,
             AwardTask: self._award,
             PlaceBid: self._priced,
@@ -386,7 +388,18 @@ class Facts:
         left_out = [name for name, one in standings if one is not None and one.is_active]
         self._check("bidders left out", [], left_out)
 
-    def _priced(self, command: PlaceBid, books: Books) -> None:
+    def _give(self, command: AssignTask, books: Books) -> None:
+        task = self._told.before
+        if not isinstance(task, Task):
+            self.counts.unknown += 1
+        elif command.candidate is not None:
+            self._candidates([command.candidate], task, books)
+            self._doers(command.doers, task)
+            leases = [one.profile.lease_seconds for one in _views(books, command.agent_id)]
+            self._check_one_of("lease_seconds", command.lease_seconds, leases)
+            self._priced(command, books)
+
+    def _priced(self, command: PlaceBid | AssignTask, books: Books) -> None:
         task, said = self._told.before, command.listed
         if said is None:
             return

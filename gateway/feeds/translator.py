@@ -87,6 +87,8 @@ class Translator:
                 return event.eligible
             case RevealOpened():
                 return event.committed
+            case TaskAwarded() if event.assigned_by:
+                return (event.agent_id,)
             case TaskAwarded() | BookVoided():
                 return [ranked.agent_id for ranked in event.ranking]
             case LeaseExpired() | TaskFailed() | CancelRequested():

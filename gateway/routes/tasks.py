@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from aggregates.task import (
     AmendTask,
+    AssignTask,
     CancelTask,
     CompleteTask,
     FailTask,
@@ -36,7 +37,7 @@ from aggregates.values.numbers import Instant, NonNegative, Token
 from aggregates.values.roles import Permission
 from aggregates.values.text import Note
 from gateway.api import rows
-from gateway.api.bodies import NO_NUL, body_type
+from gateway.api.bodies import NO_NUL, body_type, to_command
 from gateway.api.calls import Call, Endpoint, found
 from gateway.api.fields import choosing, some_of, some_page
 from gateway.api.preferences import RETURN, WAIT
@@ -107,6 +108,7 @@ AmendTaskBody = _with_moments(
     "What changes; the rest is left. Times as at submission: `not_before` is for calls to come, and one that has passed lets the task "
     "begin at once; a budget holds for the attempt under way, too.",
 )
+AssignTaskBody = body_type(AssignTask)
 RequeueTaskBody = _with_moments(
     RequeueTask, "A new chance for a dead letter: as many attempts as the node allows, where none are named."
 )
@@ -228,6 +230,15 @@ async def requeue(call: Call) -> Response:
     await call.begin(stream(task_id))
     fields = in_seconds(msgspec.structs.asdict(body))
     return await call.written(await call.ask(RequeueTask(task_id=task_id, **fields)), _row(call))
+
+
+async def assign(call: Call) -> Response:
+    """Gives a task that waits to an agent, without asking for bids."""
+    body: Any = await call.body(AssignTaskBody)
+    task_id = call.path["task_id"]
+    await call.begin(stream(task_id))
+    command = to_command(AssignTask, body, task_id=task_id, assigned_by=call.principal.name)
+    return await call.written(await call.ask(command), _row(call))
 
 
 async def _own(call: Call) -> str:
@@ -372,6 +383,20 @@ routes = (
         requeue,
         Permission.TASKS_MANAGE,
         RequeueTaskBody | None,
+        TaskAccepted,
+        acts=True,
+        guards=STREAM,
+        others=(204,),
+        also=(rows.WholeTask,),
+        headers=(RETURN,),
+        asks_once=True,
+    ),
+    Endpoint(
+        "POST",
+        f"{TASK}/assign",
+        assign,
+        Permission.TASKS_MANAGE,
+        AssignTaskBody,
         TaskAccepted,
         acts=True,
         guards=STREAM,

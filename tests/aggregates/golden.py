@@ -198,6 +198,7 @@ def _tasks() -> Iterator[tuple[str, Life]]:
     sealed = _example(task.SubmitTask, award_policy=AwardPolicy.SECOND_PRICE, price_max=4.0)
     shut = [_example(task.CommitBid), _example(task.RefuseBid), _example(task.OpenReveal)]
     yield "task-sealed", [sealed, call, *shut, _example(task.RevealBid), _example(task.AwardTask, at=AT + 4)]
+    yield "task-given", [_example(task.SubmitTask), _example(task.AssignTask), start, _example(task.CompleteTask)]
     yield "task-cancelled", [submit, _example(task.CancelTask)]
     stop = _example(task.CancelTask, grace_seconds=30.0)
     yield "task-stopped", [*won, start, stop, _example(task.EndGrace)]

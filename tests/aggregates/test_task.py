@@ -11,6 +11,7 @@ from aggregates.task import (
     VOID_SECONDS_MIN,
     VOIDS_MAX,
     AmendTask,
+    AssignTask,
     AwardTask,
     CancelTask,
     CommitBid,
@@ -85,6 +86,7 @@ AWARDED: tuple[Command[Any], ...] = (*BIDDING, AWARD)
 REOPENED: tuple[Command[Any], ...] = (*AWARDED, FAIL)
 EARLY = replace(AWARD, at=AT + 1)
 DEAD: tuple[Command[Any], ...] = (replace(SUBMIT, attempts_max=1), OPEN, BID, REFUSE, AWARD, FAIL)
+ASSIGN: AssignTask = command_by_type[AssignTask]
 COMMIT, REVEAL, OPENING = command_by_type[CommitBid], command_by_type[OpenReveal], command_by_type[RevealBid]
 SEALED: tuple[Command[Any], ...] = (replace(SUBMIT, award_policy=AwardPolicy.SECOND_PRICE), OPEN, COMMIT, REFUSE)
 
@@ -99,6 +101,7 @@ OUTCOMES = (
     Outcome(COMMIT, ["BidCommitted"], SEALED[:2], SEALED[:3], "bids_are_open", [SUBMIT, OPEN]),
     Outcome(REVEAL, ["RevealOpened"], SEALED, [*SEALED, REVEAL], "nothing_sealed", SEALED[:2]),
     Outcome(OPENING, ["BidRevealed"], [*SEALED, REVEAL], [*SEALED, REVEAL, OPENING], "book_closed", SEALED),
+    Outcome(ASSIGN, ["TaskAwarded"], [SUBMIT], [SUBMIT, ASSIGN], "task_is_bidding", [SUBMIT, OPEN]),
     Outcome(REFUSE, ["BidRefused"], [SUBMIT, OPEN], [SUBMIT, OPEN, REFUSE], "book_closed", [SUBMIT]),
     Outcome(EARLY, ["TaskAwarded"], BIDDING, [*BIDDING, EARLY], "book_open", [SUBMIT, OPEN, BID]),
     Outcome(AMEND, ["TaskAmended"], [SUBMIT], [SUBMIT, AMEND], "task_is_cancelled", [SUBMIT, CANCEL]),
@@ -601,3 +604,28 @@ def test_who_has_won_declines_before_it_begins() -> None:
     assert (failed.declined, type(reopened).__name__) == (True, "TaskReopened")
     assert refusal(declined, *AWARDED, START).code == "task_is_running"
     assert refusal(declined, *AWARDED, declined).code == "token_stale"
+
+
+def test_who_is_given_a_task_could_have_been_called_for_it() -> None:
+    (given,) = task.decide(state(task, SUBMIT), ASSIGN)
+    assert isinstance(given, TaskAwarded)
+    assert (given.agent_id, given.token, given.price, given.ranking) == ("ann", 1, 1.5, ())
+    assert (given.assigned_by, given.reason) == ("operator:k0", "ann was given it by operator:k0")
+    ann = CANDIDATES[0]
+    for changed, why in (
+        (None, (409, "agent_not_active")),
+        (replace(ann, capabilities=()), (422, "skill_missing")),
+        (replace(ann, max_capacity=1.0), (422, "capacity_small")),
+        (replace(ann, running=2), (409, "slots_full")),
+        (replace(ann, used=99.0), (409, "capacity_full")),
+    ):
+        refused = refusal(replace(ASSIGN, candidate=changed), SUBMIT)
+        assert (refused.status, refused.code) == why
+    assert refusal(ASSIGN, replace(SUBMIT, price_max=1.0)).code == "price_over_budget"
+    doers = (Doer(task_id="t0", agent_id="ann", position=9),)
+    met = (WAITS, UNBLOCK)
+    assert refusal(replace(ASSIGN, doers=doers), *met).code == "excluded"
+    assert refusal(ASSIGN, WAITS).code == "task_is_blocked"
+    assert refusal(ASSIGN, SUBMIT, CANCEL).code == "task_is_cancelled"
+    again = state(task, SUBMIT, ASSIGN, replace(FAIL, declined=True))
+    assert (again.stage, again.assignee, again.attempt) == (Stage.SUBMITTED, "", 1)

@@ -415,7 +415,33 @@ async def test_a_winner_declines_and_the_next_one_charges_less_than_was_agreed(a
     assert (await figure(admin, "ann", "success_rate"))[1]["failed"] == 1.0
 
 
-async def figure(admin: Client, agent_id: str, name: str) -> tuple[float, dict[str, float]]:
+async def figure(admin: Client, agent_id: str, name: str) -> tuple[float | None, dict[str, float]]:
     told = await admin.get(f"/v1/agents/{agent_id}/reputation")
     found = next(one for one in told["figures"] if one["name"] == name)
     return found["value"], found["counts"]
+
+
+async def test_an_operator_gives_a_waiting_task_to_an_agent_of_her_choice(admin: Client) -> None:
+    agent = await admin.register("ann", price=2.5)
+    await admin.register("bob", capabilities=["sewing"])
+    await admin.ask("POST", "/v1/coordination/stop")
+    task_id = await admin.submit()
+    path = f"/v1/tasks/{task_id}/assign"
+    assert await code(admin, "POST", path, {"agent_id": "bob"}) == (422, "skill_missing")
+    assert await code(admin, "POST", path, {"agent_id": "nobody"}) == (409, "agent_not_active")
+    assert (await agent.ask("POST", path, {"agent_id": "ann"})).status_code == 403
+    async with agent.socket() as socket:
+        await socket.next("welcome")
+        assert (await admin.ask("POST", path, {"agent_id": "ann", "reason": "she knows"})).status_code == 200
+        award = await socket.next("award")
+        assert (award["task_id"], award["token"]) == (task_id, 1)
+        other = await admin.submit()
+        assert await code(admin, "POST", f"/v1/tasks/{other}/assign", {"agent_id": "ann"}) == (409, "slots_full")
+        await socket.ask(type="complete", task_id=task_id, token=1)
+    task = await admin.get(f"/v1/tasks/{task_id}")
+    assert (task["stage"], task["price"]) == ("completed", 2.5)
+    assert task["assigned_by"].startswith("admin:")
+    told = await admin.get(f"/v1/tasks/{task_id}/explain")
+    assert {one["agent_id"]: one["reason"] for one in told["agents"]} == {"ann": "given", "bob": "given_to_another"}
+    assert await figure(admin, "ann", "brier_score") == (None, {"squares": 0.0, "judged": 0.0})
+    assert (await figure(admin, "ann", "success_rate"))[1]["succeeded"] == 1.0

@@ -114,6 +114,8 @@ async def scenes(admin: Client, spare: AgentClient) -> list[tuple[str, str, Any]
     agent = f"/v1/agents/{spare.agent_id}"
     user = f"/v1/users/{await register_user(admin, 'ann')}"
     session_id = await sign_in_and_forget(admin)
+    later = await admin.submit(not_before=32503600000.0)
+    await admin.register("given")
     made = (await admin.ask("POST", "/v1/webhooks", {"url": "https://localhost/", "kinds": ["archive"]})).json()
     hook = f"/v1/webhooks/{made['webhook_id']}"
     return [
@@ -135,6 +137,7 @@ async def scenes(admin: Client, spare: AgentClient) -> list[tuple[str, str, Any]
         ("DELETE /v1/agents/{agent_id}", agent, None),
         ("PATCH /v1/tasks/{task_id}", f"/v1/tasks/{task_id}", {"priority": 5}),
         ("POST /v1/tasks/{task_id}/requeue", f"/v1/tasks/{await admin.dead_letter()}/requeue", None),
+        ("POST /v1/tasks/{task_id}/assign", f"/v1/tasks/{later}/assign", {"agent_id": "given"}),
         ("DELETE /v1/tasks/{task_id}", f"/v1/tasks/{task_id}", None),
         ("PUT /v1/task-types/{task_type}/schemas", "/v1/task-types/analysis/schemas", {"payload": {}}),
         ("DELETE /v1/task-types/{task_type}/schemas", "/v1/task-types/analysis/schemas", None),

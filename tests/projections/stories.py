@@ -30,6 +30,7 @@ from aggregates import (
     webhook,
 )
 from aggregates.catalog import AGGREGATES
+from aggregates.values.price_list import ListedPrices
 from aggregates.values.qubo import Format, Sense
 from aggregates.values.ranking import AwardPolicy, BidderFacts
 from aggregates.values.roles import Role
@@ -210,6 +211,17 @@ def _following(state: task.Task, random: Random, common: dict[str, Any]) -> list
         ((stage.BLOCKED,), task.UnblockTask(**common, dependency=dependency, position=1)),
         ((stage.BLOCKED,), task.FailDependent(**common, dependency=dependency, stage=stage.FAILED, position=1)),
         ((stage.SUBMITTED,), task.OpenBook(**common, round=state.round + 1, candidates=candidates)),
+        (
+            rarely((stage.SUBMITTED,)),
+            task.AssignTask(
+                **common,
+                agent_id=agent_id,
+                assigned_by="operator:k0",
+                candidate=next(one for one in candidates if one.agent_id == agent_id),
+                listed=ListedPrices(base=1.0, position=1),
+                lease_seconds=2.0,
+            ),
+        ),
         ((stage.BIDDING,), place),
         ((stage.BIDDING,), place),
         *_sealed(state, random, common, agent_id),

@@ -62,7 +62,7 @@ def asked(engine, question, *arguments, **named):
 
 @pytest.fixture(scope="module")
 def read():
-    engine = filled(story(1, 2 * STEPS).records)
+    engine = filled(story(2, 2 * STEPS).records)
     yield functools.partial(asked, engine)
     engine.dispose()
 

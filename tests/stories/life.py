@@ -110,6 +110,7 @@ async def _live(node: Node, beating: "Beating") -> None:
     await _ask_for_more(acme)
     await _set_terms(acme)
     await _seal(acme)
+    await _give(acme)
     await _solve(acme)
     await acme.ask(agent.DrainAgent(agent_id="bob", reason="enough"))
     await acme.ask(agent.DeregisterAgent(agent_id="bob", reason="gone"))
@@ -322,6 +323,16 @@ async def _seal(party: Party) -> None:
     await party.ask(task.RevealBid(task_id="sealed", agent_id="ann", **said))
     await party.seen("task.TaskAwarded", "sealed")
     await party.ask(task.CompleteTask(task_id="sealed", agent_id="ann", token=1))
+
+
+async def _give(party: Party) -> None:
+    """A task that is given to somebody while nobody is called, and declined."""
+    await party.ask(StopCoordination(reason="maintenance"))
+    await party.submit("given")
+    await party.ask(task.AssignTask(task_id="given", agent_id="ann", assigned_by="operator:o1"))
+    await party.ask(task.FailTask(task_id="given", agent_id="ann", token=1, declined=True))
+    await party.ask(task.CancelTask(task_id="given", reason="nobody wants it"))
+    await party.ask(StartCoordination())
 
 
 async def _solve(party: Party) -> None:

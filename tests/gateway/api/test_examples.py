@@ -169,6 +169,8 @@ async def _agents_and_tasks(story: Story) -> None:
             await story.send("PUT", "/v1/tasks/{task_id}/status", report, by=ann)
     await story.send("POST", "/v1/assignments:preview")
     await story.send("POST", "/v1/coordination/stop")
+    story.instead[TASK_ID] = await admin.submit(capabilities=["spelling"])
+    await story.send("POST", "/v1/tasks/{task_id}/assign")
     await admin.ask("POST", "/v1/coordination/start")
     await story.send("POST", "/v1/queues/{queue}/pause")
     await admin.ask("POST", "/v1/queues/reports/resume")

@@ -307,7 +307,11 @@ async def _work_with_tasks(admin: Client) -> None:
     other = await admin.submit(capabilities=[])
     await _do(admin, ("PATCH", f"/v1/tasks/{other}", {"priority": 5}), ("DELETE", f"/v1/tasks/{other}", None))
     await _do(admin, ("POST", f"/v1/tasks/{await admin.dead_letter()}/requeue", None))
-    await _do(admin, ("POST", "/v1/coordination/stop", None), ("POST", "/v1/coordination/start", None))
+    await _do(admin, ("POST", "/v1/coordination/stop", None))
+    given = await admin.submit()
+    await _do(
+        admin, ("POST", f"/v1/tasks/{given}/assign", {"agent_id": "a1"}), ("POST", "/v1/coordination/start", None)
+    )
     await _do(admin, ("GET", "/v1/coordination", None), ("GET", "/v1/coordination/figures", None))
     await _do(admin, ("POST", "/v1/queues/analysis/pause", None), ("GET", "/v1/queues", None))
     await _do(admin, ("POST", "/v1/queues/analysis/resume", None))
