@@ -15,6 +15,7 @@ from aggregates.values.reputation import Reputation
 from aggregates.values.skill_terms import SkillOffer, SkillOffers, offers_in_order, unlisted
 from aggregates.values.skills import Region, Skills
 from aggregates.values.text import Name, Note
+from aggregates.values.working_hours import ALWAYS, WorkingHours, hours_flaws
 from runtime.errors import FieldFault, Refused
 from runtime.records import Command, Event, House, Personal, State
 
@@ -65,6 +66,7 @@ class Agent(State, frozen=True, kw_only=True):
     skills: tuple[SkillOffer, ...] = ()
     region: str = ""
     prices: dict[str, float] = field(default_factory=dict)
+    working_hours: WorkingHours = ALWAYS
 
 
 initial = Agent()
@@ -101,7 +103,8 @@ class RegisterAgent(Command[AgentAccepted], frozen=True, kw_only=True):
 
     The coordinator sets `lease_seconds` and the capacity of those that name none, and decides `IssueKey` for `key_id` in the same step.
     `skills` says more of some of the capabilities; with `heartbeat_timeout` it asks for a lease of its own, in seconds, which the operator
-    bounds. The house's own agents have no key, and the ids that begin with `house-` to
+    bounds; with `working_hours`, it is called for new tasks within those alone, and the coordinator sets whether the time zone is one that
+    nobody knows. The house's own agents have no key, and the ids that begin with `house-` to
     themselves. An agent that is a person says so by its `data_subject`: its name and what is said of it are encrypted then, and can be
     erased.
     """
@@ -125,6 +128,8 @@ class RegisterAgent(Command[AgentAccepted], frozen=True, kw_only=True):
     skills: SkillOffers = ()
     region: Region = ""
     prices: Prices = field(default_factory=dict)
+    working_hours: WorkingHours = ALWAYS
+    zone_unknown: House[bool] = False
     heartbeat_timeout: Positive | None = None
 
 
@@ -142,6 +147,8 @@ class UpdateAgent(Command[AgentAccepted], frozen=True, kw_only=True):
     skills: SkillOffers | None = None
     region: Region | None = None
     prices: Prices | None = None
+    working_hours: WorkingHours | None = None
+    zone_unknown: House[bool] = False
 
 
 class DrainAgent(Command[AgentAccepted], frozen=True, kw_only=True):
@@ -218,6 +225,7 @@ class AgentRegistered(Event, frozen=True, kw_only=True):
     skills: tuple[SkillOffer, ...] = ()
     region: str = ""
     prices: dict[str, float] = field(default_factory=dict)
+    working_hours: WorkingHours = ALWAYS
 
 
 class AgentUpdated(Event, frozen=True, kw_only=True):
@@ -235,6 +243,7 @@ class AgentUpdated(Event, frozen=True, kw_only=True):
     skills: tuple[SkillOffer, ...] = ()
     region: str = ""
     prices: dict[str, float] = field(default_factory=dict)
+    working_hours: WorkingHours = ALWAYS
 
 
 class AgentDraining(Event, frozen=True, kw_only=True):
@@ -301,6 +310,7 @@ def stream(tenant: str, agent_id: str) -> str:
 def decide(agent: Agent, command: AgentCommand) -> Sequence[AgentEvent]:
     if isinstance(command, RegisterAgent):
         _check_offer(command)
+        _check_hours(command)
         _check_lease(command)
     match agent.stage, command:
         case _, RegisterAgent() if command.agent_id.startswith(HOUSE_PREFIX) and command.key_id:
@@ -319,6 +329,7 @@ def decide(agent: Agent, command: AgentCommand) -> Sequence[AgentEvent]:
         case Stage.DEREGISTERED, _:
             raise Refused("agent_is_deregistered", command.agent_id)
         case _, UpdateAgent():
+            _check_hours(command)
             updated = _updated(agent, command)
             _check_offer(updated)
             return [] if evolve(agent, updated) == agent else [updated]
@@ -354,6 +365,12 @@ def _check_offer(said: RegisterAgent | AgentUpdated) -> None:
         raise Refused.of(found)
 
 
+def _check_hours(command: RegisterAgent | UpdateAgent) -> None:
+    flaws = hours_flaws(command.working_hours or ALWAYS, zone_unknown=command.zone_unknown)
+    if found := [FieldFault(flaw.pointer, "working_hours_unfit", flaw.words) for flaw in flaws]:
+        raise Refused.of(found)
+
+
 def _check_lease(command: RegisterAgent) -> None:
     least, most = command.lease_seconds_min, command.lease_seconds_max
     if command.heartbeat_timeout is not None and not least <= command.heartbeat_timeout <= most:
@@ -376,6 +393,7 @@ def _profile(source: RegisterAgent | Agent) -> tuple[object, ...]:
         offers,
         source.region,
         source.prices,
+        source.working_hours,
     )
 
 
@@ -408,6 +426,7 @@ def _registered(agent: Agent, command: RegisterAgent) -> AgentRegistered:
         skills=offers_in_order(command.skills),
         region=command.region,
         prices=command.prices,
+        working_hours=command.working_hours,
     )
 
 
@@ -427,6 +446,7 @@ def _updated(agent: Agent, command: UpdateAgent) -> AgentUpdated:
         skills=agent.skills if command.skills is None else offers_in_order(command.skills),
         region=agent.region if command.region is None else command.region,
         prices=agent.prices if command.prices is None else command.prices,
+        working_hours=agent.working_hours if command.working_hours is None else command.working_hours,
     )
 
 
@@ -479,6 +499,7 @@ def evolve(agent: Agent, event: AgentEvent) -> Agent:
                 skills=event.skills,
                 region=event.region,
                 prices=event.prices,
+                working_hours=event.working_hours,
             )
         case AgentUpdated():
             return replace(
@@ -493,6 +514,7 @@ def evolve(agent: Agent, event: AgentEvent) -> Agent:
                 skills=event.skills,
                 region=event.region,
                 prices=event.prices,
+                working_hours=event.working_hours,
             )
         case AgentDraining():
             return replace(agent, stage=Stage.DRAINING)

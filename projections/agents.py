@@ -49,7 +49,7 @@ from projections.schema import (
 )
 from runtime.records import Add, Change, Delete, Insert, Recorded, Update
 
-NAME = "agents/5"
+NAME = "agents/6"
 
 agents = schema.table(
     "agents",
@@ -62,6 +62,7 @@ agents = schema.table(
     document("skills"),
     text("region"),
     document("prices"),
+    document("working_hours"),
     number("max_capacity"),
     whole("slots"),
     number("price"),
@@ -97,7 +98,7 @@ WITH_SKILLS_MAX = 10_000
 
 BRIEF = (
     *("agent_id", "name", "status", "slots", "running", "last_event_at"),
-    *("max_capacity", "used_capacity", "skills", "region"),
+    *("max_capacity", "used_capacity", "skills", "region", "working_hours"),
 )
 
 NOTHING = {"bids": 0, "won": 0, "completed": 0, "failed": 0, "leases_lost": 0, "late_reports": 0}
@@ -162,6 +163,7 @@ def _offer(event: AgentRegistered | AgentUpdated) -> dict[str, Any]:
         "skills": encoded(event.skills),
         "region": event.region,
         "prices": encoded(event.prices),
+        "working_hours": encoded(event.working_hours),
         "max_capacity": event.max_capacity,
         "slots": event.slots,
         "price": event.price,
@@ -275,7 +277,8 @@ def with_skills(
     held = [schema.holding(_agents.c.capabilities, skill) for skill in skills]
     chosen = select(*shown).where(_agents.c.tenant_id == tenant_id, *held).order_by(_agents.c.first_position)
     found = connection.execute(chosen.limit(limit))
-    return [{**row._mapping, "skills": msgspec.json.decode(row.skills)} for row in found]
+    documents = ("skills", "working_hours")
+    return [{**row._mapping, **{name: msgspec.json.decode(getattr(row, name)) for name in documents}} for row in found]
 
 
 def offered(connection: Connection, tenant_id: str, skills: Sequence[str]) -> frozenset[str]:

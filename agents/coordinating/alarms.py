@@ -19,6 +19,7 @@ class Due(StrEnum):
     DEADLINE = "deadline"
     RETRY = "retry"
     START = "start"
+    DUTY = "duty"
     CYCLE = "cycle"
     PLACES = "places"
 

@@ -265,6 +265,7 @@ def _call(memory: OpenTasks, task: TaskEntry, chosen: Iterable[str], *, passed_o
         round=task.round + 1,
         candidates=_candidates(memory, task, chosen),
         doers=tuple(task.doers),
+        duties=memory.rota.duties(chosen),
         passed_over=passed_over,
     )
 

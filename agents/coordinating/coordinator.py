@@ -50,6 +50,7 @@ from aggregates.agent import (
     AgentRegistered,
     AgentReturned,
     AgentSuspected,
+    AgentUpdated,
     ClearAgent,
     DeregisterAgent,
     DrainAgent,
@@ -374,6 +375,7 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
             self.places.rest()
         if not self._may_open(due):
             return []
+        self.memory.rota.turn(at)
         most = self.places.claim(self.memory, at, self.terms.aging)
         found = openings(self.memory, at, self.terms.aging, most) if most else []
         if self.places.settle(len(found)) and at >= self.second_look_at:
@@ -455,6 +457,10 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
             return [*tell_dependents(self.memory), *self._openings(at, due=at), *stalls(self.memory, at)]
         if alarm.due is Due.PLACES:
             return self._openings(at, due=inf)
+        if alarm.due is Due.DUTY:
+            self.memory.rota.turn(at)
+            self._watch_rota()
+            return self._openings(at, due=at)
         if alarm.due is Due.SILENCE:
             agent = self.memory.agents.get(alarm.name)
             return self._on_silence(agent, at) if agent is not None else []
@@ -476,6 +482,9 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
     def _set_alarms(self, recorded: Recorded) -> None:
         """The alarms that an event calls for."""
         event = recorded.event
+        if isinstance(event, AgentRegistered | AgentUpdated | AgentDeregistered):
+            self.memory.rota.look(event.agent_id, recorded.meta.at)
+            self._watch_rota()
         match event:
             case AgentRegistered() | AgentReturned() | AgentSuspected() | AgentCleared():
                 self._watch_agents([self.memory.agents.get(event.agent_id)])
@@ -503,6 +512,12 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
         self.alarms.set(at + self.terms.cycle_seconds, Due.CYCLE, "")
         self._watch_agents(self.memory.agents.values())
         self._watch_tasks(self.memory.tasks.values())
+        self.memory.rota.reset(at)
+        self._watch_rota()
+
+    def _watch_rota(self) -> None:
+        if (changes_at := self.memory.rota.next_change()) is not None:
+            self.alarms.set(changes_at, Due.DUTY, "")
 
     def _watch_agents(self, entries: Iterable[AgentEntry | None]) -> None:
         for agent in entries:

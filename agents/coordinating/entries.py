@@ -11,6 +11,7 @@ from aggregates.task_type import SchemasDropped, SchemasSet
 from aggregates.values.capacity import room, total
 from aggregates.values.document import Document
 from aggregates.values.skill_terms import SkillNeed, SkillOffer, serve
+from aggregates.values.working_hours import ALWAYS, WorkingHours
 
 Place = tuple[float, int, str]
 """Where a task stands among those of its priority: since when it waits; the task's id is last."""
@@ -88,6 +89,7 @@ class AgentEntry(Struct, kw_only=True):
     """Where what it offers was recorded last."""
     price: float = 0.0
     prices: dict[str, float] = field(default_factory=dict)
+    working_hours: WorkingHours = ALWAYS
     held: list[str] = field(default_factory=list)
     units_by_task: dict[str, float] = field(default_factory=dict)
     """What those of the held tasks take that take anything."""

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from msgspec.structs import replace
 
 from agents.coordinating.calls import Decision
+from agents.coordinating.hours import zone_of
 from agents.coordinating.open_tasks import OpenTasks
 from agents.coordinating.terms import Terms
 from aggregates import agent as agents
@@ -32,6 +33,8 @@ def change(memory: OpenTasks, terms: Terms, tenant: str, command: Change) -> Eff
         if own not in ("", command.key_id):
             decisions.append(_revoked(own, "registered anew"))
     else:
+        if isinstance(command, UpdateAgent) and command.working_hours is not None:
+            command = replace(command, zone_unknown=zone_of(command.working_hours.time_zone) is None)
         decisions = [(agents.stream(tenant, command.agent_id), command)]
         if isinstance(command, DeregisterAgent) and own:
             decisions.append(_revoked(own, "deregistered"))
@@ -45,6 +48,7 @@ def _registration(terms: Terms, tenant: str, command: RegisterAgent) -> list[Dec
         lease_seconds_min=terms.lease_seconds_min,
         lease_seconds_max=terms.lease_seconds_max,
         max_capacity_default=terms.max_capacity,
+        zone_unknown=zone_of(command.working_hours.time_zone) is None,
     )
     decisions: list[Decision] = [(agents.stream(tenant, command.agent_id), told)]
     if command.key_id:

@@ -12,6 +12,7 @@ from msgspec import Struct, field
 
 from agents.coordinating.entries import AgentEntry, EndedTask, Offer, Pause, Taken, TaskEntry, TypeSchemas
 from agents.coordinating.figures import Figures
+from agents.coordinating.hours import Rota
 from agents.coordinating.occupied import Occupied
 from agents.coordinating.supply import Supply
 from agents.coordinating.waiting import Waiting
@@ -135,6 +136,11 @@ class OpenTasks(Struct, kw_only=True, dict=True):
         return Supply(self.agents.values(), (self.tasks[name].eligible for name in self.books))
 
     @cached_property
+    def rota(self) -> Rota:
+        """Who is on duty; whoever has a clock turns it."""
+        return Rota(self.agents, self.supply)
+
+    @cached_property
     def waiting(self) -> Waiting:
         """The tasks that wait for a book, by what they need."""
         return Waiting(self.tasks.values())
@@ -230,6 +236,7 @@ def _register(memory: OpenTasks, event: AgentRegistered, recorded: Recorded) -> 
         region=event.region,
         price=event.price,
         prices=event.prices,
+        working_hours=event.working_hours,
     )
     if past is not None:
         entry.held, entry.units_by_task, entry.figures = past.held, past.units_by_task, past.figures
@@ -269,6 +276,7 @@ def _change_agent(memory: OpenTasks, agent: AgentEntry, event: Any, recorded: Re
             agent.capabilities, agent.specializations = event.capabilities, event.specializations
             agent.slots, agent.max_capacity, agent.skills = event.slots, event.max_capacity, event.skills
             agent.region, agent.price, agent.prices = event.region, event.price, event.prices
+            agent.working_hours = event.working_hours
             _offer(memory, agent, recorded.position, before)
             if agent.slots > slots or agent.max_capacity > before.max_capacity:
                 _free_slot(memory, agent, recorded.position)

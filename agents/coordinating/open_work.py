@@ -22,7 +22,11 @@ def open_work(memory: OpenTasks, at: float, weights: Weights | None = None, agin
         return (aging.order(task.priority, task.waits_since), task.submitted_position, task.task_id)
 
     waiting = [task for task in memory.tasks.values() if task.stage is Stage.SUBMITTED and task.not_before <= at]
-    active = [agent for agent in memory.agents.values() if agent.stage is agents.Stage.ACTIVE]
+    active = [
+        agent
+        for agent in memory.agents.values()
+        if agent.stage is agents.Stage.ACTIVE and not memory.rota.duty(agent.agent_id).is_off(at)
+    ]
     tasks = tuple(
         WaitingTask(
             task_id=task.task_id,

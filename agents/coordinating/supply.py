@@ -34,6 +34,8 @@ class Supply:
         self.active: AgentsBySkill = {}
         self.free: dict[str, Queue] = {}
         self._awaited = Awaited()
+        self._off_duty: set[str] = set()
+        """Who is not to be called now, though there are slots."""
         self._load_by_agent: dict[str, tuple[int, int]] = {}
         """The tasks and slots of those with a free slot."""
         self._skills_by_agent: dict[str, tuple[str, ...]] = {}
@@ -55,7 +57,7 @@ class Supply:
         name = agent.agent_id
         skills = agent.capabilities if agent.stage is agents.Stage.ACTIVE else None
         before = self._skills_by_agent.get(name)
-        free = agent.free
+        free = 0 if name in self._off_duty else agent.free
         if skills != before:
             self._set_free(agent, 0, before or ())
             _remove(self.active, name, before)
@@ -68,6 +70,17 @@ class Supply:
         self._set_offer(name, agent.offer if skills is not None else None)
         self._rooms.set(name, agent.room if free else None)
         self._capacities.set(name, None if skills is None else agent.max_capacity)
+
+    def set_off_duty(self, name: str, agent: AgentEntry | None, *, is_off: bool) -> None:
+        """Takes in whether an agent is on duty; None where there is none by that name any more."""
+        if is_off == (name in self._off_duty):
+            return
+        if is_off:
+            self._off_duty.add(name)
+        else:
+            self._off_duty.discard(name)
+        if agent is not None:
+            self.update(agent)
 
     def fitting(self, line: Line) -> set[str] | None:
         """The active agents whose skills serve what a line needs, in its regions; None where names of skills are all that it needs."""

@@ -4,6 +4,7 @@ Eligibility is asked of the same predicates that `decide` asks, an award is told
 journal: the story and the facts are all there is.
 """
 
+from agents.coordinating.hours import duty_at
 from agents.explaining.explanation import (
     AgentFacts,
     AttemptTold,
@@ -152,6 +153,10 @@ def _somebody(story: Story, facts: Facts) -> Wait:
     allowed = [one for one in able if one.agent_id not in excluded]
     if not allowed:
         return _all_excluded(story, facts, able, excluded)
+    on_duty = [one for one in allowed if not duty_at(one.working_hours, facts.at).is_off(facts.at)]
+    if not on_duty:
+        return _off_hours(story, facts, allowed)
+    allowed = on_duty
     if all(_is_busy(story, one) for one in allowed):
         return _all_busy(story, facts, allowed)
     free = sum(not _is_busy(story, one) for one in allowed)
@@ -207,6 +212,15 @@ def _all_excluded(story: Story, facts: Facts, able: list[AgentFacts], excluded: 
     detail = f"all who have the skills did what it must be independent of: {_named(names)}"
     since = max([story.ready_at, *(one.since for one in facts.able if one.agent_id not in excluded)])
     return Wait(reason=WaitReason.ALL_EXCLUDED, detail=detail, since=since, agents=names)
+
+
+def _off_hours(story: Story, facts: Facts, allowed: list[AgentFacts]) -> Wait:
+    """Until the first of them is on duty again."""
+    back = {one.agent_id: duty_at(one.working_hours, facts.at).since for one in allowed}
+    names = tuple(sorted(back))
+    detail = f"all who have the skills are off duty: {_named(names)}"
+    until = min(back.values())
+    return Wait(reason=WaitReason.OFF_HOURS, detail=detail, since=story.ready_at, until=until, agents=names)
 
 
 def _all_busy(story: Story, facts: Facts, allowed: list[AgentFacts]) -> Wait:

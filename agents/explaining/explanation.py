@@ -13,6 +13,7 @@ from aggregates.coordination import Obstacles
 from aggregates.task import Stage
 from aggregates.values.ranking import AwardPolicy, Bid
 from aggregates.values.skill_terms import SkillOffer
+from aggregates.values.working_hours import ALWAYS, WorkingHours
 
 
 class WaitReason(StrEnum):
@@ -29,6 +30,7 @@ class WaitReason(StrEnum):
     SKILLS_MISSING = "skills_missing"
     SKILLS_UNFIT = "skills_unfit"
     REGION_MISSING = "region_missing"
+    OFF_HOURS = "off_hours"
     ALL_EXCLUDED = "all_excluded"
     CAPACITY_MISSING = "capacity_missing"
     ALL_BUSY = "all_busy"
@@ -49,6 +51,7 @@ class VerdictReason(StrEnum):
     SKILL_MISSING = "skill_missing"
     SKILL_UNFIT = "skill_unfit"
     REGION_ELSEWHERE = "region_elsewhere"
+    OFF_HOURS = "off_hours"
     EXCLUDED = "excluded"
     CAPACITY_SMALL = "capacity_small"
     SLOTS_FULL = "slots_full"
@@ -93,6 +96,7 @@ class AgentFacts(Struct, kw_only=True):
     used: float = 0.0
     skills: tuple[SkillOffer, ...] = ()
     region: str = ""
+    working_hours: WorkingHours = ALWAYS
 
 
 class DependencyFacts(Struct, kw_only=True):

@@ -1,18 +1,21 @@
 """Why one agent was not called for a task or did not win it: the first reason that holds, in the order in which they are asked."""
 
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 from agents.coordinating.calls import are_all_that_may_be_called
+from agents.coordinating.hours import duty_at
 from agents.explaining.explanation import AgentFacts, Behind, Facts, Verdict, VerdictReason
 from agents.explaining.rankings import behind, bid_of
 from agents.explaining.story import Book, Outcome, Story
 from aggregates import agent as agents
-from aggregates.task import Candidate, Doer, Stage
-from aggregates.task.eligibility import LASTING, REASONS, Reasons, Wanted, unfit, wanted
+from aggregates.task import Candidate, Doer, Duty, Stage
+from aggregates.task.eligibility import LASTING, OFF_HOURS, REASONS, Reasons, Wanted, unfit, wanted
 from aggregates.values.capacity import room
 from aggregates.values.ranking import FIRST, Ranked, measured
 from aggregates.values.skill_terms import serve
 from aggregates.values.skills import missing
+from aggregates.values.working_hours import WorkingHours
 
 GONE: dict[agents.Stage, VerdictReason] = {
     agents.Stage.UNKNOWN: VerdictReason.NOT_REGISTERED,
@@ -96,7 +99,13 @@ def _against_now(story: Story, facts: Facts, agent: AgentFacts) -> _Found | None
         region=agent.region,
         position=agent.position,
     )
-    return _unfit(story, candidate, doers_of(story, facts))
+    duties = _duties(agent.agent_id, agent.working_hours, facts.at)
+    return _unfit(story, candidate, doers_of(story, facts), duties=duties, at=facts.at)
+
+
+def _duties(agent_id: str, hours: WorkingHours, at: float) -> tuple[Duty, ...]:
+    duty = duty_at(hours, at)
+    return (Duty(agent_id=agent_id, since=duty.since, until=duty.until),) if duty.until else ()
 
 
 def _gone(stage: agents.Stage) -> _Found | None:
@@ -104,17 +113,32 @@ def _gone(stage: agents.Stage) -> _Found | None:
     return _Found(reason, f"it was {reason.replace('_', ' ')}") if reason is not None else None
 
 
-def wanted_by(story: Story, doers: list[Doer]) -> Wanted:
-    """What the task asks of agents."""
+def wanted_by(story: Story, doers: list[Doer], duties: tuple[Duty, ...] = (), at: float = 0.0) -> Wanted:
+    """What the task asks of agents at a moment."""
     asked = story.asked
     return wanted(
-        asked.capabilities, asked.independent_of, doers, units=asked.units, skills=asked.skills, regions=asked.regions
+        asked.capabilities,
+        asked.independent_of,
+        doers,
+        units=asked.units,
+        skills=asked.skills,
+        regions=asked.regions,
+        duties=duties,
+        at=at,
     )
 
 
-def _unfit(story: Story, candidate: Candidate, doers: list[Doer], reasons: Reasons = REASONS) -> _Found | None:
+def _unfit(
+    story: Story,
+    candidate: Candidate,
+    doers: list[Doer],
+    reasons: Reasons = REASONS,
+    *,
+    duties: tuple[Duty, ...] = (),
+    at: float = 0.0,
+) -> _Found | None:
     asked = story.asked
-    match unfit(candidate, wanted_by(story, doers), reasons):
+    match unfit(candidate, wanted_by(story, doers, duties, at), reasons):
         case "skill_missing":
             lacking = missing(asked.capabilities, candidate.capabilities)
             return _Found(VerdictReason.SKILL_MISSING, f"lacks {', '.join(lacking)}", skills=lacking)
@@ -136,6 +160,9 @@ def _unfit(story: Story, candidate: Candidate, doers: list[Doer], reasons: Reaso
             return _Found(
                 VerdictReason.EXCLUDED, f"did {', '.join(done)}, of which this must be independent", tasks=done
             )
+        case "off_hours":
+            back = datetime.fromtimestamp(duties[0].since, UTC)
+            return _Found(VerdictReason.OFF_HOURS, f"is off duty until {back:%Y-%m-%dT%H:%M:%SZ}")
         case "slots_full":
             return _Found(
                 VerdictReason.SLOTS_FULL,
@@ -220,7 +247,8 @@ def _not_called(story: Story, facts: Facts, book: Book, agent: AgentFacts) -> _F
         region=then.region,
         position=book.position,
     )
-    if found := _unfit(story, offered, doers, LASTING):
+    duties = _duties(agent.agent_id, then.working_hours, book.opened_at)
+    if found := _unfit(story, offered, doers, (*LASTING, OFF_HOURS), duties=duties, at=book.opened_at):
         return found
     # What is left is that it was not free, where all were called who were; or that it was not its turn.
     passed_over, called = book.passed_over, len(candidates or book.eligible)

@@ -86,6 +86,8 @@ def _wanted(task: Task, command: OpenBook | NoteStall) -> Wanted:
         units=task.units,
         skills=task.skills,
         regions=task.regions,
+        duties=command.duties if isinstance(command, OpenBook) else (),
+        at=command.at,
     )
 
 

@@ -15,6 +15,7 @@ from aggregates.task.terms import (
     DependencyFact,
     DependencyPolicy,
     Doer,
+    Duty,
     Grace,
     LeaseStanding,
     Links,
@@ -139,6 +140,7 @@ class OpenBook(Command[None], frozen=True, kw_only=True):
     round: House[Round]
     candidates: House[tuple[Candidate, ...]]
     doers: House[tuple[Doer, ...]] = ()
+    duties: House[tuple[Duty, ...]] = ()
     passed_over: House[bool | None] = None
 
 

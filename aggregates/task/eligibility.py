@@ -7,15 +7,22 @@ belongs: a reason that an agent can do nothing about comes before one that passe
 from collections.abc import Callable, Iterable, Sequence
 from typing import Literal, NamedTuple
 
-from aggregates.task.terms import Candidate, Doer, StallReason
+from aggregates.task.terms import Candidate, Doer, Duty, StallReason
 from aggregates.values.capacity import fits
 from aggregates.values.skill_terms import SkillNeed, serve
 
 Unfit = Literal[
-    "skill_missing", "skill_unfit", "region_elsewhere", "excluded", "capacity_small", "slots_full", "capacity_full"
+    "skill_missing",
+    "skill_unfit",
+    "region_elsewhere",
+    "excluded",
+    "capacity_small",
+    "off_hours",
+    "slots_full",
+    "capacity_full",
 ]
 """Why an agent can't be called: it lacks a skill, or has it in another version or with other attributes; it is in another region; it did
-what the task must be independent of; it could never hold so many units; it has no free slot, or not so many units left."""
+what the task must be independent of; it could never hold so many units; it is off duty; it has no free slot, or not so many units left."""
 
 
 class Wanted(NamedTuple):
@@ -26,6 +33,7 @@ class Wanted(NamedTuple):
     units: float = 0.0
     skills: tuple[SkillNeed, ...] = ()
     regions: tuple[str, ...] = ()
+    off_duty: frozenset[str] = frozenset()
 
 
 Predicate = Callable[[Candidate, Wanted], bool]
@@ -56,6 +64,10 @@ def _capacity_full(candidate: Candidate, wanted: Wanted) -> bool:
     return not fits(wanted.units, candidate.max_capacity, candidate.used)
 
 
+def _off_hours(candidate: Candidate, wanted: Wanted) -> bool:
+    return candidate.agent_id in wanted.off_duty
+
+
 def _slots_full(candidate: Candidate, wanted: Wanted) -> bool:
     return candidate.running >= candidate.slots
 
@@ -69,7 +81,10 @@ LASTING: Reasons = (
 )
 """What holds whether an agent is busy or not."""
 
-REASONS: Reasons = (*LASTING, ("slots_full", _slots_full), ("capacity_full", _capacity_full))
+OFF_HOURS: tuple[Unfit, Predicate] = ("off_hours", _off_hours)
+"""What passes by the clock."""
+
+REASONS: Reasons = (*LASTING, OFF_HOURS, ("slots_full", _slots_full), ("capacity_full", _capacity_full))
 """All that speaks against an agent."""
 
 STALLS: Sequence[tuple[Unfit, StallReason]] = (
@@ -90,10 +105,13 @@ def wanted(
     units: float = 0.0,
     skills: tuple[SkillNeed, ...] = (),
     regions: tuple[str, ...] = (),
+    duties: Iterable[Duty] = (),
+    at: float = 0.0,
 ) -> Wanted:
-    """What a task with these skills, independent of those tasks, asks for, where these did them."""
+    """What a task with these skills, independent of those tasks, asks for at a moment, where these did them and are on duty then."""
     excluded = frozenset(doer.agent_id for doer in doers if doer.task_id in independent_of)
-    return Wanted(frozenset(capabilities), excluded, units, skills, regions)
+    off_duty = frozenset(duty.agent_id for duty in duties if not duty.since <= at < duty.until)
+    return Wanted(frozenset(capabilities), excluded, units, skills, regions, off_duty)
 
 
 def unfit(candidate: Candidate, wanted: Wanted, reasons: Reasons = REASONS) -> Unfit | None:

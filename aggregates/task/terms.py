@@ -166,6 +166,14 @@ class Candidate(Struct, frozen=True, kw_only=True):
     position: int
 
 
+class Duty(Struct, frozen=True, kw_only=True):
+    """An agent with working hours: its interval on duty that holds the moment, or else the next one. Who is not named is always on duty."""
+
+    agent_id: AgentId
+    since: float
+    until: float
+
+
 class Doer(Struct, frozen=True, kw_only=True):
     """Who completed another task; read at `position` of the log."""
 

@@ -70,6 +70,7 @@ VALUES: dict[str, tuple[Any, ...]] = {
     "detail": ("it was taken from the holder of token 1",),
     "digest": (TRIANGLE_DIGEST,),
     "eligible": ("ann",),
+    "end": ("17:30",),
     "email": ("ann@example.org",),
     "error_id": ("9f86d081884c7d65",),
     "exit_code": (0,),
@@ -126,6 +127,7 @@ VALUES: dict[str, tuple[Any, ...]] = {
     "sha256": (TRIANGLE_DIGEST,),
     "specializations": ("proofreading",),
     "stage": ("completed",),
+    "start": ("08:30",),
     "state": ("won", "idle", {"stage": "running"}),
     "status": ("active", "issued", "completed", 200),
     "stream": (f"task-{TASK_ID}",),
@@ -150,6 +152,7 @@ VALUES: dict[str, tuple[Any, ...]] = {
     "user_agent": ("gavel",),
     "version": (3, "0.1.0"),
     "webhook_id": (WEBHOOK_ID,),
+    "time_zone": ("Europe/Berlin",),
     "winner": ("ann",),
     "ws": ("/v1/agents/ann/ws",),
 }
@@ -182,7 +185,15 @@ BODIES: dict[str, Named] = {
         },
         "least": {"name": "Bob", "agent_type": "operations", "capabilities": ["spelling"]},
     },
-    "UpdateAgentBody": {"price": {"price": 0.4}, "skills": {"capabilities": ["spelling", "grammar"], "slots": 3}},
+    "UpdateAgentBody": {
+        "hours": {
+            "working_hours": {
+                "time_zone": "Europe/Berlin",
+                "shifts": [{"days": ["monday", "tuesday", "friday"], "start": "08:30", "end": "17:30"}],
+            },
+        },
+        "always": {"working_hours": {"shifts": []}},
+        "price": {"price": 0.4}, "skills": {"capabilities": ["spelling", "grammar"], "slots": 3}},
     "DrainAgentBody": {"why": {"reason": "goes on holiday"}},
     "SubmitTaskBody": {
         "task": {

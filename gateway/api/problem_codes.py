@@ -189,6 +189,10 @@ AGENTS = Part(
             "Name it among the capabilities too, or leave its price out.",
         ),
         Code(
+            "working_hours_unfit", (422,), "A shift ends before it begins, or this node knows no such time zone.",
+            "`errors` names each. What goes past midnight is two shifts; zones are named as in the IANA's list.",
+        ),
+        Code(
             "heartbeat_timeout_unfit", (422,), "The lease that the agent asks for is shorter or longer than the operator allows.",
             "`detail` says what is allowed.",
         ),

@@ -15,6 +15,7 @@ from aggregates.values.ranking import AwardPolicy, Ranked
 from aggregates.values.retrying import RetryPolicy
 from aggregates.values.roles import Permission, Role
 from aggregates.values.skill_terms import SkillNeed, SkillOffer
+from aggregates.values.working_hours import WorkingHours
 from projections import agent_timeline, task_types
 
 
@@ -39,6 +40,7 @@ class Agent(Row, frozen=True, kw_only=True):
     skills: list[SkillOffer]
     region: str
     prices: dict[str, float]
+    working_hours: WorkingHours
     max_capacity: float
     slots: int
     price: float

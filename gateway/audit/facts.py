@@ -257,6 +257,7 @@ class Facts:
         if task is None:
             return
         excluded = {doer.agent_id for doer in command.doers}
+        called = {candidate.agent_id for candidate in command.candidates}
         free = {
             name: one
             for name, one in books.able(task.capabilities)
@@ -265,9 +266,12 @@ class Facts:
             and fits(task.units, one.profile.max_capacity, one.used)
             and _meets(one, task)
         }
-        called = {candidate.agent_id for candidate in command.candidates}
+        if by_the_clock := {name for name, one in free.items() if one.profile.working_hours.shifts} - called:
+            # Whether they were on duty follows from rules of time zones, which stand in no log.
+            self.counts.unknown += len(by_the_clock)
+            free = {name: one for name, one in free.items() if name not in by_the_clock}
         left_out = sorted(free.keys() - called)
-        if command.passed_over is not None:
+        if command.passed_over is not None and not (command.passed_over and by_the_clock):
             self._check("passed_over", command.passed_over, bool(left_out))
         if command.passed_over is None:
             if are_all_that_may_be_called(len(called), task.capabilities, task.skills):

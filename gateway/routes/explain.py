@@ -19,6 +19,7 @@ from aggregates.task import Stage as TaskStage
 from aggregates.task import stream
 from aggregates.values.roles import Permission
 from aggregates.values.skill_terms import SkillOffer
+from aggregates.values.working_hours import WorkingHours
 from gateway.api.calls import Call, Endpoint, found
 from gateway.api.queries import PAGE, words
 from projections import agents, tasks
@@ -165,6 +166,7 @@ def _agent(row: dict[str, Any]) -> AgentFacts:
         used=row["used_capacity"],
         skills=msgspec.convert(row["skills"], tuple[SkillOffer, ...]),
         region=row["region"],
+        working_hours=msgspec.convert(row["working_hours"], WorkingHours),
     )
 
 

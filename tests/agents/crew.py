@@ -136,9 +136,10 @@ async def open_crew(
     read_blob: Callable[[str], bytes] = no_blobs,
     house: House = IDLE_HOUSE,
     allotment: Allotment | None = None,
+    begins_at: float | None = None,
 ) -> AsyncIterator[Crew]:
-    """A node without a door."""
-    clock = SystemClock()
+    """A node without a door; its clock begins at that moment, where one is named."""
+    clock = SystemClock(wall=None if begins_at is None else lambda: begins_at)
     store = SqliteStore(folder / "journal.db", Codec(AGGREGATES), Signer.load_or_make(folder / "journal-key"))
     try:
         async with open_system(

@@ -27,6 +27,7 @@ from aggregates.values.ranking import AwardPolicy
 from aggregates.values.roles import Role
 from aggregates.values.sealed_bids import commitment_of, sealed_text
 from aggregates.values.skill_terms import SkillNeed, SkillOffer
+from aggregates.values.working_hours import Shift, Weekday, WorkingHours
 from gateway.node import Elements, open_node
 from gateway.parts import Node
 from gateway.settings import GavelSettings
@@ -104,6 +105,8 @@ async def _live(node: Node, beating: "Beating") -> None:
         await acme.register(name)
         beating.names.add(name)
     await acme.ask(agent.UpdateAgent(agent_id="bob", capabilities=("cutting", "sewing"), slots=1))
+    always = Shift(days=tuple(Weekday), start="00:00", end="24:00")
+    await acme.ask(agent.UpdateAgent(agent_id="cid", working_hours=WorkingHours(time_zone="UTC", shifts=(always,))))
     await _win(acme)
     await _lose_and_fail(acme, beating)
     await _end_otherwise(acme)

@@ -1,5 +1,6 @@
 """Why a task is where it is, asked over HTTP: of open, waiting, awarded, ended and past tasks, page by page."""
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -179,3 +180,25 @@ async def test_a_task_that_waits_for_a_place_of_the_node_says_how_many_are_taken
         assert told["summary"] == expected
         await admin.ask("DELETE", f"/v1/tasks/{first}")
         await recorded(admin, "task.BookOpened", f"task-{second}")
+
+
+async def test_a_task_whose_only_agents_are_off_duty_says_so_and_until_when(admin: Client) -> None:
+    back = datetime.now(UTC) + timedelta(days=3)
+    shift = {"days": [f"{back:%A}".lower()], "start": "00:00", "end": "24:00"}
+    await admin.register("ann", working_hours={"time_zone": "UTC", "shifts": [shift]})
+    task_id = await admin.submit(capabilities=["cutting"])
+    until = back.replace(hour=0, minute=0, second=0, microsecond=0)
+    told = await explained(admin, task_id)
+    (wait,) = told["waits_for"]
+    assert (wait["reason"], wait["until"], wait["agents"]) == ("off_hours", until.timestamp(), ["ann"])
+    assert reasons(told) == {"ann": "off_hours"}
+    assert told["agents"][0]["detail"] == f"is off duty until {until:%Y-%m-%dT00:00:00Z}"
+    assert (await admin.get("/v1/agents/ann"))["working_hours"]["shifts"] == [shift]
+    odd = {"working_hours": {"time_zone": "Europe/Atlantis", "shifts": [shift | {"start": "09:00", "end": "08:00"}]}}
+    answer = await admin.ask("PATCH", "/v1/agents/ann", odd)
+    assert [(one["pointer"], one["code"]) for one in answer.json()["errors"]] == [
+        ("/working_hours/time_zone", "working_hours_unfit"),
+        ("/working_hours/shifts/0/end", "working_hours_unfit"),
+    ]
+    assert (await admin.ask("PATCH", "/v1/agents/ann", {"working_hours": {"shifts": []}})).status_code == 200
+    await recorded(admin, "task.BookOpened", f"task-{task_id}")
