@@ -25,7 +25,7 @@ from projections import schema
 from projections.schema import BY_AGE, Row, Sortable, document, encoded, key, number, text, whole
 from runtime.records import Change, Insert, Recorded, Update
 
-NAME = "bids/3"
+NAME = "bids/4"
 
 PLACED, SEALED, OPENED = "placed", "sealed", "opened"
 WITHDRAWN, REFUSED, WON, LOST = "withdrawn", "refused", "won", "lost"
@@ -41,6 +41,7 @@ bids = schema.table(
     number("confidence"),
     number("capacity_offer"),
     number("expires_at"),
+    text("conditions"),
     number("placed_at"),
     text("commitment"),
     whole("rank"),
@@ -102,6 +103,7 @@ def _placed(recorded: Recorded, event: BidPlaced) -> Change:
         "confidence": event.confidence,
         "capacity_offer": event.capacity_offer,
         "expires_at": event.expires_at,
+        "conditions": event.conditions,
         "placed_at": event.placed_at,
         "data_subject": "",
         "first_position": recorded.position,

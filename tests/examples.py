@@ -264,7 +264,15 @@ COMMANDS = (
     task.NoteStall(task_id="t1", at=AT, tenant=TENANT),
     task.NoteLateReport(task_id="t1", agent_id="ann", token=1, report="CompleteTask", at=AT, tenant=TENANT),
     task.PlaceBid(
-        task_id="t1", agent_id="ann", round=1, price=1.0, eta_seconds=5.0, confidence=0.9, at=AT, tenant=TENANT
+        task_id="t1",
+        agent_id="ann",
+        round=1,
+        price=1.0,
+        eta_seconds=5.0,
+        confidence=0.9,
+        conditions="by day",
+        at=AT,
+        tenant=TENANT,
     ),
     task.CommitBid(task_id="t1", agent_id="ann", round=1, commitment=COMMITMENT, at=AT, tenant=TENANT),
     task.OpenReveal(task_id="t1", round=1, at=AT + 2, tenant=TENANT),

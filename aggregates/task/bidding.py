@@ -136,6 +136,7 @@ def _place_bid(task: Task, command: PlaceBid) -> Sequence[TaskEvent]:
         capacity_offer=command.capacity_offer,
         expires_at=command.expires_at,
         placed_at=command.at,
+        conditions=command.conditions,
     )
     return [] if standing_bid(placed) == bid_of(task, command.agent_id) else [placed]
 
@@ -143,6 +144,8 @@ def _place_bid(task: Task, command: PlaceBid) -> Sequence[TaskEvent]:
 def _bid_faults(task: Task, command: PlaceBid) -> Iterator[FieldFault]:
     if command.expires_at is not None and command.expires_at <= command.at:
         yield FieldFault("/expires_at", "bid_expired", "expires_at has passed")
+    if task.deadline is not None and command.expires_at is not None and command.expires_at > task.deadline:
+        yield FieldFault("/expires_at", "bid_outlasts_task", f"the deadline is {task.deadline:.3f}")
     if task.deadline is not None and command.at + command.eta_seconds > task.deadline:
         yield FieldFault("/eta_seconds", "eta_past_deadline", f"{task.deadline - command.at:.1f} s are left")
     if command.price is None and command.listed is None:

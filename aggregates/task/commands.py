@@ -155,7 +155,8 @@ class NoteStall(Command[None], frozen=True, kw_only=True):
 class PlaceBid(Command[BidAccepted], frozen=True, kw_only=True):
     """An agent offers to do the task; a second bid of the same agent replaces its first. Sent by the agent itself.
 
-    Where it names no price, its list does: the coordinator sets `listed`.
+    Where it names no price, its list does: the coordinator sets `listed`. `conditions` are for people to read, and no place for what tells
+    of a person.
     """
 
     task_id: TaskId
@@ -166,6 +167,7 @@ class PlaceBid(Command[BidAccepted], frozen=True, kw_only=True):
     confidence: Share = 1.0
     capacity_offer: NonNegative = 0.0
     expires_at: Instant | None = None
+    conditions: Note = ""
     listed: House[ListedPrices | None] = None
 
 

@@ -110,6 +110,7 @@ class BidPlaced(Event, frozen=True, kw_only=True):
     capacity_offer: float
     expires_at: float | None
     placed_at: float
+    conditions: str = ""
 
 
 class BidCommitted(Event, frozen=True, kw_only=True):

@@ -293,6 +293,7 @@ def standing_bid(event: BidPlaced) -> Bid:
         confidence=event.confidence,
         capacity_offer=event.capacity_offer,
         expires_at=event.expires_at,
+        conditions=event.conditions,
     )
 
 

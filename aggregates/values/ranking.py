@@ -81,6 +81,7 @@ class Bid(Struct, frozen=True, kw_only=True):
     confidence: float
     capacity_offer: float
     expires_at: float | None
+    conditions: str = ""
 
 
 class Offered(Struct, frozen=True, kw_only=True):

@@ -218,7 +218,8 @@ OPERATIONS: dict[str, Operation] = {
     "bids.place": Operation(
         "place_bid",
         (
-            "task_unknown", "agent_not_eligible", "book_closed", "bids_are_sealed", "bid_expired", "price_missing", "eta_past_deadline",
+            "task_unknown", "agent_not_eligible", "book_closed", "bids_are_sealed", "bid_expired", "bid_outlasts_task", "price_missing",
+            "eta_past_deadline",
             *AGENT_GONE,
         ),
     ),

@@ -323,6 +323,7 @@ TASKS = Part(
         ),
         Code("bid_unknown", (404,), "The agent has no bid for this task.", "Nothing: there is none to withdraw."),
         Code("price_missing", (422,), "The bid names no price, and there is no list to take it from.", "Bid with a price."),
+        Code("bid_outlasts_task", (422,), "`expires_at` is after the task's deadline.", "Let the bid end by then, or name no end."),
         Code("bid_expired", (422,), "The bid's `expires_at` has passed.", "Bid with a later one, or none."),
         Code("eta_past_deadline", (422,), "The bid's `eta_seconds` ends after the task's deadline.", "Bid with less, or refuse."),
         Code("token_unknown", (422,), "No award of this task had this token.", "Report with the token of the award."),

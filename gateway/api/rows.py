@@ -94,6 +94,7 @@ class Bid(Row, frozen=True, kw_only=True):
     confidence: float | None
     capacity_offer: float | None
     expires_at: float | None
+    conditions: str | None
     placed_at: float | None
     commitment: str | None
     rank: int | None

@@ -293,6 +293,16 @@ def test_a_bid_for_another_round_or_after_its_end_is_refused() -> None:
 def test_a_bid_that_cannot_hold_is_refused() -> None:
     assert refusal(replace(BID, expires_at=AT), SUBMIT, OPEN).code == "bid_expired"
     assert refusal(replace(BID, eta_seconds=101.0), DEADLINE, OPEN).code == "eta_past_deadline"
+    assert refusal(replace(BID, expires_at=AT + 101), DEADLINE, OPEN).code == "bid_outlasts_task"
+    assert task.decide(state(task, DEADLINE, OPEN), replace(BID, expires_at=AT + 100))
+
+
+def test_a_bid_under_other_conditions_is_another_bid() -> None:
+    before = state(task, SUBMIT, OPEN, BID)
+    assert task.decide(before, BID) == []
+    (placed,) = task.decide(before, replace(BID, conditions="texts in English"))
+    assert isinstance(placed, task.BidPlaced)
+    assert placed.conditions == "texts in English"
 
 
 def test_a_second_bid_replaces_the_first_and_a_refusal() -> None:

@@ -97,6 +97,7 @@ function Bid({ bid, agent }) {
       <td class="number">${duration(bid.eta_seconds)}</td>
       <td class="number">${percent(bid.confidence)}</td>
     </tr>
+    ${bid.conditions && html`<tr class="terms"><td></td><td colspan=${COLUMNS.length - 1}>if <bdi>${bid.conditions}</bdi></td></tr>`}
     ${scored && html`<${Terms} terms=${bid.terms} />`}
   `;
 }
