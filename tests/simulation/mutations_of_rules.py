@@ -8,7 +8,8 @@ import aggregates.task
 import aggregates.task.bidding
 import aggregates.task.lease
 from agents.coordinating.late import LateReports
-from agents.coordinating.supply import Supply
+from agents.coordinating.supply import EVERYBODY, Supply
+from agents.coordinating.turns import Walk
 from aggregates.task import TaskAccepted
 from gateway.simulation.clients import AGENT_DAWDLES, AGENT_DIES, AGENT_LIES
 from runtime.actor import reply
@@ -45,9 +46,9 @@ def late_reports_are_thanked_for(answer: Any) -> Any:
     return wrong
 
 
-def everybody_is_able(able: Any) -> Any:
-    def wrong(supply: Supply, needs: frozenset[str], **terms: Any) -> Any:
-        return able(supply, frozenset(), **terms)
+def everybody_is_able(walk: Any) -> Any:
+    def wrong(supply: Supply, line: Any, units: float, round_: Any) -> Any:
+        return Walk(supply.free.get(EVERYBODY, ()), lambda name: True, round_)
 
     return wrong
 
@@ -111,7 +112,7 @@ OF_THE_RULES: tuple[Planted, ...] = (
     ((Mutation(LateReports, "answer", late_reports_are_thanked_for, ("stale_token_refused",)),), DYING),
     (
         (
-            Mutation(Supply, "able", everybody_is_able, ("only_the_eligible_are_called",)),
+            Mutation(Supply, "walk", everybody_is_able, ("only_the_eligible_are_called",)),
             Mutation(aggregates.task.bidding, "fit", everybody_is_fit, ("only_the_eligible_are_called",)),
         ),
         (),
