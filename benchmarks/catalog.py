@@ -4,7 +4,9 @@ from benchmarks import (
     assigning,
     auditing,
     big,
+    cycles,
     encryption,
+    entering,
     exports,
     folding,
     gateway,
@@ -22,5 +24,5 @@ BENCHES: dict[str, tuple[Row, ...]] = {
     "journal": (*journal.ROWS, *folding.ROWS, *proof.ROWS, *big.ROWS, *projections.ROWS),
     "audit": (*auditing.ROWS, *replay.ROWS, *encryption.ROWS, *exports.ROWS),
     "gateway": gateway.ROWS,
-    "coordination": (*assigning.ROWS, *rounds.ROWS),
+    "coordination": (*assigning.ROWS, *rounds.ROWS, *cycles.ROWS, *entering.ROWS),
 }
