@@ -11,6 +11,7 @@ from benchmarks import (
     folding,
     gateway,
     journal,
+    loads,
     projections,
     proof,
     replay,
@@ -24,5 +25,5 @@ BENCHES: dict[str, tuple[Row, ...]] = {
     "journal": (*journal.ROWS, *folding.ROWS, *proof.ROWS, *big.ROWS, *projections.ROWS),
     "audit": (*auditing.ROWS, *replay.ROWS, *encryption.ROWS, *exports.ROWS),
     "gateway": gateway.ROWS,
-    "coordination": (*assigning.ROWS, *rounds.ROWS, *cycles.ROWS, *entering.ROWS),
+    "coordination": (*assigning.ROWS, *rounds.ROWS, *cycles.ROWS, *entering.ROWS, *loads.ROWS),
 }

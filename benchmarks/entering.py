@@ -7,7 +7,7 @@ the most a second that are all answered with a p99 below what document 004 asks 
 
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -31,7 +31,7 @@ class Entry(NamedTuple):
     """What is asked for, and within how many seconds document 004 wants it answered."""
 
     path: str
-    body: dict[str, object]
+    body: Mapping[str, object]
     p99_seconds_max: float
 
 
@@ -47,7 +47,7 @@ def _asked(entry: Entry, place: Path | None, tenants: int) -> Iterator[tuple[Doo
         tempfile.TemporaryDirectory(prefix="gavel-entering-", dir=place) as folder,
         open_door("node", f"{folder}/data", names) as door,
     ):
-        body = json.dumps(entry.body)
+        body = json.dumps(dict(entry.body))
         texts = [(head("POST", entry.path, authorized(key), body=body), 1.0) for key in door.keys]
         common = {"port": door.port, "pid": door.pid, "requests": texts, "names": ""}
         knock(mode="closed", **common, connections=1, seconds=WARM_SECONDS, warm=0.0)
