@@ -231,6 +231,8 @@ class Tasks(Projection[Any]):
                 "schema_version": 0,
                 "attempts_max": event.attempts_max,
                 "retry": _text(event.retry),
+                "no_bids": '{"call_max":null,"rounds_max":null,"then":"wait"}',
+                "widening": 0,
                 "submitted_by": event.submitted_by,
                 "data_subject": "",
                 "attempt": 0,

@@ -46,6 +46,8 @@ CALL_CHARACTERS_MAX = 64 * 1024
 """Fewer are called where the skills that the task needs would be longer than this for all of them together."""
 OPENINGS_MAX = 32
 """How many books are opened in one step; the next step opens more."""
+PASSED_BY_MAX = 256
+"""How many tasks are passed by in one step that found nobody, before their lines are left to the next."""
 STALLS_MAX = 32
 """How many tasks are said to have nobody to call in one cycle."""
 DEPENDENTS_MAX = 32
@@ -74,13 +76,16 @@ def openings(
     to_come = min(supply.slots, len(memory.books) + sum(len(places) for _, places in ready))
     calling = _Calling(memory, CALLED_AT_ONCE // max(1, to_come))
     decisions: list[tuple[str, OpenBook]] = []
+    passed_by = 0
     while heads and len(decisions) < most:
         (*_, name), index, places, line = heads[0]
         if (call := calling.call(line, memory.tasks[name])) is not None:
             decisions.append((tasks.stream(name), call))
-        elif len(line.sizes) == 1:
+        elif len(line.sizes) == 1 and (calling.is_over(line, memory.tasks[name]) or passed_by >= PASSED_BY_MAX):
             heappop(heads)
             continue
+        else:
+            passed_by += 1
         if index + 1 < len(places):
             heapreplace(heads, _head(line, places, index + 1, aging))
         else:
@@ -120,14 +125,22 @@ class _Calling:
         walk = self._walks[key]
         if walk is None:
             return None
-        chosen = walk.take(min(self._many, called_max(line.needs, line.skills)))
+        many = task.no_bids.called(task.widening, self._many)
+        chosen = walk.take(min(many, called_max(line.needs, line.skills)))
         if not self._has_room(chosen, task.units):
-            self._walks[key] = None
+            if chosen and task.no_bids.call_max is not None:
+                walk.put_back(chosen)  # these few have none; to call more might find one
+            else:
+                self._walks[key] = None
             return None
         found = _call(self._memory, task, chosen, passed_over=walk.has_more())
         self._round.call(chosen)
         walk.put_back(chosen)
         return found
+
+    def is_over(self, line: Line, task: TaskEntry) -> bool:
+        """Whether nobody is left for tasks of this size of the line."""
+        return self._walks[line.asks, task.units] is None
 
     def _has_room(self, chosen: Iterable[str], units: float) -> bool:
         """Whether one more book finds a slot among the chosen, and the room for what it takes."""

@@ -196,7 +196,7 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
         FindObstacles,
     )
     hears = (*agents.EVENTS, *tasks.EVENTS, *coordinations.EVENTS, *queues.EVENTS, *task_types.EVENTS)
-    FOLD = 12
+    FOLD = 13
 
     def __init__(self, here: Surroundings, terms: Terms = DEFAULT_TERMS, places: Places | None = None) -> None:
         super().__init__(here)

@@ -10,6 +10,7 @@ from aggregates.task import Doer, Stage, TaskType
 from aggregates.task_type import SchemasDropped, SchemasSet
 from aggregates.values.capacity import room, total
 from aggregates.values.document import Document
+from aggregates.values.no_bids import WAITS, NoBidPolicy
 from aggregates.values.skill_terms import SkillNeed, SkillOffer, serve
 from aggregates.values.working_hours import ALWAYS, WorkingHours
 
@@ -138,6 +139,9 @@ class TaskEntry(Struct, kw_only=True):
     deadline: float | None
     budget_seconds: float
     bidding_seconds: float
+    no_bids: NoBidPolicy = WAITS
+    widening: int = 0
+    """How often its rounds were widened, since it was offered first or came back."""
     waiting_for: tuple[str, ...]
     priority: int = 3
     queue: str = ""

@@ -64,6 +64,7 @@ from aggregates.task import (
     is_taken,
 )
 from aggregates.task_type import SchemasDropped, SchemasSet
+from aggregates.values.no_bids import NoWinner
 from aggregates.values.queues import queue_of
 from aggregates.values.ranking import FULL
 from aggregates.values.reputation import price_held
@@ -326,6 +327,7 @@ def _waiting(event: TaskSubmitted | TaskRequeued, asked_at: float, position: int
         deadline=event.deadline,
         budget_seconds=event.budget_seconds,
         bidding_seconds=event.bidding_seconds,
+        no_bids=event.no_bids,
         waiting_for=(),
         priority=event.priority,
         units=event.units,
@@ -452,7 +454,7 @@ def _open(memory: OpenTasks, task: TaskEntry, event: BookOpened, *, position: in
     task.retry_at, task.stalled = 0.0, ""
     memory.note(task)
     task.opened_position = position
-    task.opened_at, task.closes_at = event.closes_at - task.bidding_seconds, event.closes_at
+    task.opened_at, task.closes_at = event.closes_at - (event.bidding_seconds or task.bidding_seconds), event.closes_at
     task.bidders, task.answered, task.revealed = set(), set(), set()
     task.is_sealed, task.is_revealing = event.award_policy in SEALED, False
 
@@ -477,6 +479,7 @@ def _bid(memory: OpenTasks, task: TaskEntry, event: BidPlaced | BidCommitted, at
 def _void(memory: OpenTasks, task: TaskEntry, event: BookVoided, recorded: Recorded) -> None:
     _close(memory, task)
     task.stage = Stage.SUBMITTED
+    task.widening += task.no_bids.then is NoWinner.WIDEN
     task.retry_at = recorded.meta.at + pause_seconds(event.voids)
     busy = [ranked.lost in FULL for ranked in event.ranking]
     task.wants_slot = any(busy)
@@ -492,6 +495,7 @@ def pause_seconds(voids: int) -> float:
 
 def _award(memory: OpenTasks, task: TaskEntry, event: TaskAwarded, recorded: Recorded) -> None:
     _close(memory, task)
+    task.widening = 0
     task.stage, task.assignee, task.token = Stage.AWARDED, event.agent_id, event.token
     task.awarded_at, task.lease_seconds, task.eta_seconds = event.awarded_at, event.lease_seconds, event.eta_seconds
     task.confidence, task.price = event.stated_confidence, event.price

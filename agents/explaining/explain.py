@@ -21,6 +21,7 @@ from agents.explaining.verdicts import doers_of, verdict
 from aggregates import agent as agents
 from aggregates.task import BUDGET_GRACE_SECONDS, ENDED, Stage
 from aggregates.values.capacity import fits
+from aggregates.values.no_bids import NoWinner
 from aggregates.values.queues import queue_of
 from aggregates.values.skill_terms import serve
 from aggregates.values.skills import missing
@@ -127,7 +128,8 @@ def _pause(story: Story, facts: Facts) -> tuple[Wait, ...]:
     """A pause may end sooner than this: when somebody comes who can do it, or is free again."""
     if story.retry_at <= facts.at or story.book is None:
         return ()
-    detail = f"round {story.book.round} found no winner ({story.book.reason}), it is offered again after a pause"
+    more = ", to more and for longer," if story.asked.no_bids.then is NoWinner.WIDEN else ""
+    detail = f"round {story.book.round} found no winner ({story.book.reason}), it is offered again{more} after a pause"
     return (Wait(reason=WaitReason.PAUSE, detail=detail, since=story.ready_at, until=story.retry_at),)
 
 
@@ -294,6 +296,7 @@ def _book(book: Book) -> BookTold:
         reason=book.reason,
         called=len(book.eligible),
         answered=len(book.eligible) - len(book.awaited),
+        widening=book.widening,
         ranking=places(book),
     )
 

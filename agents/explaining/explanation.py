@@ -214,7 +214,8 @@ class RankedBid(Struct, frozen=True, kw_only=True):
 
 
 class BookTold(Struct, frozen=True, kw_only=True):
-    """The last call for proposals: how it ended and why, how many were called and have answered, and the ranking of the bids."""
+    """The last call for proposals: how it ended and why, how many were called and have answered, and the ranking of the bids. It was the
+    `widening`th that called more than the one before, and for longer."""
 
     round: int
     position: int
@@ -225,6 +226,7 @@ class BookTold(Struct, frozen=True, kw_only=True):
     reason: str
     called: int
     answered: int
+    widening: int
     ranking: tuple[RankedBid, ...]
 
 

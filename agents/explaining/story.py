@@ -76,6 +76,7 @@ class Book(Struct, kw_only=True):
     candidates: dict[str, Candidate] | None = None
     doers: tuple[Doer, ...] = ()
     passed_over: bool | None = None
+    widening: int = 0
     """Whether others could have been called too; None where that is not known."""
     answers: dict[str, Answer] = field(default_factory=dict)
     outcome: Outcome = Outcome.OPEN
@@ -241,7 +242,8 @@ def _opened(story: Story, event: BookOpened, record: Recorded, command: Command[
     book = Book(
         round=event.round,
         position=record.position,
-        opened_at=event.closes_at - story.asked.bidding_seconds,
+        opened_at=event.closes_at - (event.bidding_seconds or story.asked.bidding_seconds),
+        widening=event.widening,
         closes_at=event.closes_at,
         eligible=event.eligible,
     )

@@ -22,6 +22,7 @@ from aggregates.task.events import (
     TaskAwarded,
     TaskDeadLettered,
     TaskEvent,
+    TaskFailed,
     TaskStalled,
 )
 from aggregates.task.sealing import (
@@ -49,19 +50,22 @@ def open_book(task: Task, command: OpenBook) -> Sequence[TaskEvent]:
     eligible = sorted([one.agent_id for one in fit(command.candidates, asked)])
     if not eligible:
         raise Refused("nobody_eligible", command.task_id)
+    seconds = task.no_bids.seconds(task.bidding_seconds, task.widening, task.bidding_seconds_max)
     return [
         BookOpened(
             task_id=command.task_id,
             round=task.round + 1,
             attempt=task.attempt + 1,
             eligible=tuple(eligible),
-            closes_at=command.at + task.bidding_seconds,
+            closes_at=command.at + seconds,
             task_type=task.task_type,
             capabilities=task.capabilities,
             priority=task.priority,
             budget_seconds=task.budget_seconds,
             units=task.units,
             award_policy=task.award_policy,
+            widening=task.widening,
+            bidding_seconds=seconds if task.widening else 0.0,
         )
     ]
 
@@ -239,6 +243,8 @@ def _void(task: Task, command: AwardTask, ranking: tuple[Ranked, ...]) -> Sequen
         ranking=ranking,
         opened=opened_bids(task),
     )
+    if voids > task.voids and voids >= (task.no_bids.fails_after or voids + 1):
+        return [voided, TaskFailed(task_id=command.task_id, agent_id="", token=0, reason=reason, final=True)]
     if voids < VOIDS_MAX or command.at - since < VOID_SECONDS_MIN:
         return [voided]
     return [voided, TaskDeadLettered(task_id=command.task_id, reason=f"no winner in {voids} rounds")]

@@ -30,6 +30,7 @@ from aggregates.task.terms import (
 from aggregates.values.blobs import Blobs
 from aggregates.values.document import Document
 from aggregates.values.ids import AgentId, DataSubject, TaskId
+from aggregates.values.no_bids import WAITS, NoBidPolicy
 from aggregates.values.numbers import Count, Instant, NonNegative, Positive, Priority, Share, Token
 from aggregates.values.price_list import ListedPrices
 from aggregates.values.queues import SomeQueue
@@ -79,6 +80,7 @@ class SubmitTask(Command[TaskAccepted], frozen=True, kw_only=True):
     payload: Personal[Document] = field(default_factory=dict)
     attempts_max: Attempts | None = None
     retry: RetryPolicy = AT_ONCE
+    no_bids: NoBidPolicy = WAITS
     data_subject: DataSubject = ""
     skills: SkillNeeds = ()
     regions: Regions = ()

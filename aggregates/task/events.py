@@ -4,9 +4,10 @@ from typing import get_args
 
 from msgspec import field
 
-from aggregates.task.terms import DependencyPolicy, Doer, Stage, StallReason, TaskType, VoidReason
+from aggregates.task.terms import BIDDING_SECONDS_MAX, DependencyPolicy, Doer, Stage, StallReason, TaskType, VoidReason
 from aggregates.values.document import Document
 from aggregates.values.ids import AgentId, TaskId
+from aggregates.values.no_bids import WAITS, NoBidPolicy
 from aggregates.values.ranking import AwardPolicy, Ranked
 from aggregates.values.retrying import AT_ONCE, RetryPolicy
 from aggregates.values.sealed_bids import OpenedBid
@@ -43,6 +44,9 @@ class TaskSubmitted(Event, frozen=True, kw_only=True):
     """What it needs beyond the names, which are among the capabilities."""
     regions: tuple[str, ...] = ()
     retry: RetryPolicy = AT_ONCE
+    no_bids: NoBidPolicy = WAITS
+    bidding_seconds_max: float = BIDDING_SECONDS_MAX
+    """How long a round may be open that is widened."""
     award_policy: AwardPolicy = AwardPolicy.WEIGHTED_SCORE
     not_before: float | None = None
     """Nobody is called for it before then."""
@@ -91,6 +95,10 @@ class BookOpened(Event, frozen=True, kw_only=True):
     budget_seconds: float
     units: float = 0.0
     award_policy: AwardPolicy = AwardPolicy.WEIGHTED_SCORE
+    widening: int = 0
+    """How often it was widened, since the task was offered first or came back."""
+    bidding_seconds: float = 0.0
+    """How long it is open, where that is widened; else as long as was asked for."""
 
 
 class TaskStalled(Event, frozen=True, kw_only=True):
@@ -328,6 +336,8 @@ class TaskRequeued(Event, frozen=True, kw_only=True):
     not_before: float | None = None
     queue: str = ""
     schema_version: int = 0
+    no_bids: NoBidPolicy = WAITS
+    bidding_seconds_max: float = BIDDING_SECONDS_MAX
 
 
 class TaskExpired(Event, frozen=True, kw_only=True):

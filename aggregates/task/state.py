@@ -37,7 +37,8 @@ from aggregates.task.events import (
     TaskSubmitted,
     TaskUnblocked,
 )
-from aggregates.task.terms import OVER_BUDGET, TAKEN_MAX, DependencyPolicy, Stage, TaskType
+from aggregates.task.terms import BIDDING_SECONDS_MAX, OVER_BUDGET, TAKEN_MAX, DependencyPolicy, Stage, TaskType
+from aggregates.values.no_bids import WAITS, NoBidPolicy, NoWinner
 from aggregates.values.ranking import AwardPolicy, Bid
 from aggregates.values.retrying import AT_ONCE, RetryPolicy
 from aggregates.values.sealed_bids import SealedBid
@@ -80,6 +81,10 @@ class Task(State, frozen=True, kw_only=True):
     skills: tuple[SkillNeed, ...] = ()
     regions: tuple[str, ...] = ()
     retry: RetryPolicy = AT_ONCE
+    no_bids: NoBidPolicy = WAITS
+    bidding_seconds_max: float = BIDDING_SECONDS_MAX
+    widening: int = 0
+    """How often its rounds were widened, since it was offered first or came back."""
     award_policy: AwardPolicy = AwardPolicy.WEIGHTED_SCORE
     queue: str = ""
     price_max: float | None = None
@@ -154,7 +159,9 @@ def evolve(task: Task, event: TaskEvent) -> Task:
         case BidRevealed():
             return _revealed(task, event)
         case BookVoided():
-            return replace(_closed(task), stage=Stage.SUBMITTED, voids=event.voids, voids_since=event.since)
+            widening = task.widening + (task.no_bids.then is NoWinner.WIDEN)
+            voided = replace(_closed(task), voids=event.voids, voids_since=event.since, widening=widening)
+            return replace(voided, stage=Stage.SUBMITTED)
         case TaskAwarded():
             return replace(
                 _closed(task),
@@ -162,6 +169,7 @@ def evolve(task: Task, event: TaskEvent) -> Task:
                 attempt=event.attempt,
                 voids=0,
                 voids_since=0.0,
+                widening=0,
                 assignee=event.agent_id,
                 awarded_at=event.awarded_at,
                 lease_seconds=event.lease_seconds,
@@ -212,6 +220,8 @@ def _submitted(event: TaskSubmitted) -> Task:
         skills=event.skills,
         regions=event.regions,
         retry=event.retry,
+        no_bids=event.no_bids,
+        bidding_seconds_max=event.bidding_seconds_max,
         award_policy=event.award_policy,
         queue=event.queue,
         price_max=event.price_max,
@@ -243,6 +253,7 @@ def _requeued(task: Task, event: TaskRequeued) -> Task:
         assignee="",
         voids=0,
         voids_since=0.0,
+        widening=0,
         stalled="",
     )
 

@@ -14,9 +14,10 @@ from aggregates.task.events import (
     TaskUnblocked,
 )
 from aggregates.task.state import Task
-from aggregates.task.terms import BIDDING_SECONDS, ENDED, DependencyPolicy, Stage, TaskType
+from aggregates.task.terms import BIDDING_SECONDS, BIDDING_SECONDS_MAX, ENDED, DependencyPolicy, Stage, TaskType
 from aggregates.values.capacity import resource_faults, units_of
 from aggregates.values.document import encoded, faults
+from aggregates.values.no_bids import NoWinner
 from aggregates.values.pointers import child
 from aggregates.values.skill_terms import need_faults, needs_in_order
 from runtime.errors import FieldFault, Refused
@@ -91,6 +92,10 @@ def submit(command: SubmitTask) -> Sequence[TaskEvent]:
             skills=needs_in_order(command.skills),
             regions=tuple(sorted(set(command.regions))),
             retry=command.retry,
+            no_bids=command.no_bids,
+            bidding_seconds_max=command.bidding_seconds_max
+            if command.no_bids.then is NoWinner.WIDEN
+            else BIDDING_SECONDS_MAX,
             award_policy=command.award_policy,
             not_before=command.not_before,
             queue=command.queue,

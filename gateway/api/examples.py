@@ -211,6 +211,7 @@ BODIES: dict[str, Named] = {
             "estimated_duration": 1800,
             "deadline": "2999-12-31T04:00:00Z",
         },
+        "widened": {"task_type": "monitoring", "no_bids": {"then": "widen", "call_max": 4, "rounds_max": 6}},
         "regardless": {"task_type": "monitoring", "dependency_policy": "run"},
         "cheapest": {"task_type": "analysis", "capabilities": ["spelling"], "award_policy": "lowest_cost"},
         "queued": {"task_type": "analysis", "capabilities": ["spelling"], "queue": "reports"},

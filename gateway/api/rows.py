@@ -10,6 +10,7 @@ import msgspec
 
 from aggregates import agent, key, session, solve_job, task, user, webhook
 from aggregates.values.document import Document
+from aggregates.values.no_bids import NoBidPolicy
 from aggregates.values.qubo import Format, Sense
 from aggregates.values.ranking import AwardPolicy, Ranked
 from aggregates.values.retrying import RetryPolicy
@@ -151,6 +152,8 @@ class Task(Row, frozen=True, kw_only=True):
     schema_version: int
     attempts_max: int
     retry: RetryPolicy
+    no_bids: NoBidPolicy
+    widening: int
     submitted_by: str
     data_subject: str
     attempt: int

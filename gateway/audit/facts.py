@@ -278,7 +278,7 @@ class Facts:
                 # The least loaded were called where there were too many: nobody who is left out may be less loaded than one who is called.
                 busiest = max((candidate.running for candidate in command.candidates), default=0)
                 left_out = [name for name in left_out if free[name].running < busiest]
-        elif command.passed_over and len(called) >= called_min(task.capabilities, task.skills):
+        elif command.passed_over and len(called) >= _called_min(task):
             # Some are called, more or less by how much waits: nobody who is left out may be less taken than one who is called.
             taken = {name: degree(one.running, one.profile.slots, books.awaited(name)) for name, one in free.items()}
             most = max((taken[name] for name in called if name in taken), default=0)
@@ -473,6 +473,12 @@ class Facts:
             self._lies("input_digest", command.input_digest, job.queued.problem.blob)
         if command.seed != job.queued.seed:
             self._lies("seed", command.seed, job.queued.seed)
+
+
+def _called_min(task: Task) -> int:
+    """How many are called at least, where there are so many."""
+    least = called_min(task.capabilities, task.skills)
+    return least if task.no_bids.call_max is None else min(least, task.no_bids.called(task.widening, least))
 
 
 def _views(books: Books, agent_id: str) -> list[Standing]:

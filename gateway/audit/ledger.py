@@ -301,7 +301,7 @@ class Books:
     def _follow(self, position: int, event: Any, work: Work, at: float) -> None:
         match event:
             case BookOpened():
-                work.opened_at = event.closes_at - work.bidding_seconds
+                work.opened_at = event.closes_at - (event.bidding_seconds or work.bidding_seconds)
                 work.answered, work.called = set(), event.eligible
                 self._awaited.add(event.eligible)
             case BookVoided():

@@ -29,7 +29,7 @@ const SENTENCE_BY_KIND = {
   "task.DependencyMet": (d) => `${short(d.dependency)} is complete`,
   "task.DependencyUnmet": (d) => `${short(d.dependency)} is ${words(d.stage)}; it runs without that`,
   "task.TaskUnblocked": () => "it waits for no dependency any more",
-  "task.BookOpened": (d) => `round ${d.round}: ${d.eligible.length} ${d.eligible.length === 1 ? "agent" : "agents"} called`,
+  "task.BookOpened": (d) => `round ${d.round}: ${d.eligible.length} ${d.eligible.length === 1 ? "agent" : "agents"} called${d.widening ? `, widened ${d.widening === 1 ? "once" : `${d.widening} times`}` : ""}`,
   "task.BidPlaced": (d) => `${short(d.agent_id)} asks ${number(d.price)}, ${duration(d.eta_seconds)}, ${percent(d.confidence)} sure`,
   "task.BidCommitted": (d) => `${short(d.agent_id)} commits to a sealed bid`,
   "task.RevealOpened": (d) => `round ${d.round}: ${d.committed.length} sealed ${d.committed.length === 1 ? "bid is" : "bids are"} to be opened`,

@@ -36,6 +36,7 @@ from aggregates import (
     webhook,
 )
 from aggregates.catalog import AGGREGATES
+from aggregates.values.no_bids import NoBidPolicy, NoWinner
 from aggregates.values.ranking import AwardPolicy
 from runtime.codec import Codec
 from runtime.errors import Failure
@@ -199,6 +200,12 @@ def _tasks() -> Iterator[tuple[str, Life]]:
     shut = [_example(task.CommitBid), _example(task.RefuseBid), _example(task.OpenReveal)]
     yield "task-sealed", [sealed, call, *shut, _example(task.RevealBid), _example(task.AwardTask, at=AT + 4)]
     yield "task-given", [_example(task.SubmitTask), _example(task.AssignTask), start, _example(task.CompleteTask)]
+    widen = NoBidPolicy(then=NoWinner.WIDEN, rounds_max=2, call_max=1)
+    nobody = [_example(task.AwardTask, round=number, bidders=(), at=AT + 90) for number in (1, 2)]
+    yield (
+        "task-widened",
+        [_example(task.SubmitTask, no_bids=widen), call, nobody[0], _example(task.OpenBook, round=2), nobody[1]],
+    )
     yield "task-cancelled", [submit, _example(task.CancelTask)]
     stop = _example(task.CancelTask, grace_seconds=30.0)
     yield "task-stopped", [*won, start, stop, _example(task.EndGrace)]

@@ -21,11 +21,14 @@ from aggregates.task import (
     UnblockTask,
 )
 from aggregates.task.submission import asked_digest
+from aggregates.values.no_bids import NoBidPolicy, NoWinner
 from runtime.errors import Refused
 from runtime.records import Command
 from tests.aggregates.outcomes import state
 from tests.aggregates.test_task import (
+    AWARD,
     AWARDED,
+    BID,
     CANCEL,
     COMPLETE,
     DEAD,
@@ -33,6 +36,7 @@ from tests.aggregates.test_task import (
     EXPIRE_LEASE,
     FAIL,
     OVERRUN,
+    REFUSE,
     START,
     STOP,
     refusal,
@@ -218,3 +222,55 @@ def test_the_holder_may_finish_in_time_or_give_up_without_another_attempt() -> N
     assert decided(FAIL, *STOPPING) == [("TaskCancelled", "cancel_acknowledged")]
     assert decided(EXPIRE_LEASE, *STOPPING) == [("LeaseExpired", ""), ("TaskCancelled", "lease_expired")]
     assert decided(OVERRUN, *STOPPING) == [("TaskCancelled", "over_budget")]
+
+
+def without_winner(policy: NoBidPolicy, rounds: int, **submitted: Any) -> task.Task:
+    """A task after so many rounds that nobody has answered."""
+    pairs = [(replace(OPEN, round=n), replace(AWARD, round=n, at=AT + 90, bidders=())) for n in range(1, rounds + 1)]
+    asked = replace(SUBMIT, no_bids=policy, **submitted)
+    found: task.Task = state(task, asked, *(command for pair in pairs for command in pair))
+    return found
+
+
+def test_a_task_that_is_to_fail_fails_after_so_many_rounds_without_a_winner_and_says_why() -> None:
+    at_once = NoBidPolicy(then=NoWinner.FAIL)
+    assert without_winner(at_once, 1).stage is Stage.FAILED
+    assert without_winner(replace(at_once, rounds_max=3), 2).stage is Stage.SUBMITTED
+    assert without_winner(replace(at_once, rounds_max=3), 3).stage is Stage.FAILED
+    assert without_winner(NoBidPolicy(rounds_max=2), 2).stage is Stage.FAILED
+    assert without_winner(NoBidPolicy(), 9).stage is Stage.SUBMITTED
+    before = (replace(SUBMIT, no_bids=at_once), OPEN, replace(REFUSE, agent_id="ann"), REFUSE)
+    assert decided(AWARD, *before) == [("BookVoided", "all_refused"), ("TaskFailed", "all_refused")]
+
+
+def test_a_round_that_found_all_busy_fails_nothing() -> None:
+    busy = tuple(replace(facts, running=facts.slots) for facts in AWARD.bidders)
+    before = (replace(SUBMIT, no_bids=NoBidPolicy(then=NoWinner.FAIL)), *AWARDED[1:-1])
+    assert decided(replace(AWARD, bidders=busy), *before) == [("BookVoided", "none_fit")]
+
+
+def test_each_wider_round_says_which_it_is_and_is_open_twice_as_long_up_to_the_bound() -> None:
+    policy, opened = NoBidPolicy(then=NoWinner.WIDEN, call_max=3), []
+    for rounds in range(5):
+        (book,) = task.decide(
+            without_winner(policy, rounds, bidding_seconds=2.0, bidding_seconds_max=10.0),
+            replace(OPEN, round=rounds + 1),
+        )
+        assert isinstance(book, task.BookOpened)
+        opened.append((book.widening, book.closes_at - AT, book.bidding_seconds))
+    assert opened == [(0, 2.0, 0.0), (1, 4.0, 4.0), (2, 8.0, 8.0), (3, 10.0, 10.0), (4, 10.0, 10.0)]
+    assert [policy.called(widening, 99) for widening in range(4)] == [3, 6, 12, 24]
+    assert [NoBidPolicy(then=NoWinner.WIDEN).called(widening, 8) for widening in (0, 1, 500)] == [8, 16, 8 << 20]
+
+
+def test_an_award_begins_the_widening_anew() -> None:
+    wide = without_winner(NoBidPolicy(then=NoWinner.WIDEN), 2)
+    assert wide.widening == 2
+    for command in (replace(OPEN, round=3), replace(BID, round=3), replace(AWARD, round=3, at=AT + 90)):
+        for event in task.decide(wide, command):
+            wide = task.evolve(wide, event)
+    assert (wide.stage, wide.widening) == (Stage.AWARDED, 0)
+
+
+def test_a_policy_is_part_of_what_was_asked_for() -> None:
+    assert asked_digest(replace(SUBMIT, no_bids=NoBidPolicy(call_max=3))) != asked_digest(SUBMIT)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from aggregates.task import BookOpened
 from aggregates.values.roles import Role
 from tests.gateway.clients import BID, TASK, Client
 
@@ -131,3 +132,33 @@ async def test_an_agent_is_told_to_stop_and_may_finish_or_acknowledge(admin: Cli
         ("cancelled", "cancel_grace_over", None),
     ]
     assert (await admin.get("/v1/agents/a1"))["failed"] == 0
+
+
+async def opened(admin: Client, task_id: str, number: int) -> None:
+    """Waits until the task's round of this number has begun."""
+    journal, position = admin.node.system.journal, 0
+    while True:
+        for record in await journal.read(position):
+            position, event = record.position, record.event
+            if isinstance(event, BookOpened) and (event.task_id, event.round) == (task_id, number):
+                return
+        await journal.wait_past(position)
+
+
+async def test_a_task_that_nobody_takes_fails_or_is_offered_to_more_as_it_asks_for(admin: Client) -> None:
+    agents = {name: await admin.register(name) for name in ("a1", "a2", "a3")}
+    faulty = await admin.ask("POST", "/v1/tasks", TASK | {"no_bids": {"then": "pray", "call_max": 0}})
+    assert [pointer for pointer, _ in pointers(faulty)] == ["/no_bids/then", "/no_bids/call_max"]
+    wide = await admin.submit(no_bids={"then": "widen", "call_max": 1, "rounds_max": 2}, bidding_seconds=5)
+    path = f"/v1/tasks/{wide}"
+    for number, most in ((1, 1), (2, 2)):
+        await opened(admin, wide, number)
+        row = await admin.get(path)
+        assert (row["round"], row["widening"], len(row["eligible"])) == (number, number - 1, most)
+        for name in row["eligible"]:
+            refused = await agents[name].ask("POST", f"{path}/refusals", {"reason": "busy"})
+            assert refused.status_code == 201
+    row = await admin.get(path)
+    assert (row["stage"], row["reason"], row["no_bids"]["call_max"]) == ("failed", "all_refused", 1)
+    told = await admin.get(f"{path}/explain")
+    assert (told["book"]["widening"], told["ended_reason"]) == (1, "all_refused")

@@ -37,6 +37,8 @@ export function TaskDetail({ detail, state }) {
         ["Price", task.price === null ? "" : paid(task)],
         ["Charged", task.charged === null ? "" : number(task.charged)],
         ["Waits for", task.dependencies.length ? task.dependencies.map((id) => html`<${To} kind="tasks" id=${id} />${" "}`) : ""],
+        ["Without a winner", task.no_bids.then === "wait" ? "" : `${task.no_bids.then}${task.no_bids.rounds_max ? `, fails after ${task.no_bids.rounds_max}` : ""}`],
+        ["Calls at first", task.no_bids.call_max],
         ["If one fails", task.dependencies.length ? words(task.dependency_policy) : ""],
         ["Without", task.unmet.length ? task.unmet.map((id) => html`<${To} kind="tasks" id=${id} />${" "}`) : ""],
         ["Independent of", task.independent_of.length ? task.independent_of.map((id) => html`<${To} kind="tasks" id=${id} />${" "}`) : ""],

@@ -155,6 +155,7 @@ async def _agents_and_tasks(story: Story) -> None:
     await story.send("POST", "/v1/tasks", "window")
     await story.send("POST", "/v1/tasks", "queued")
     await story.send("POST", "/v1/tasks", "regardless")
+    await story.send("POST", "/v1/tasks", "widened")
     await story.send("POST", "/v1/tasks", "least")
     await _sealed_bids(story, ann, ivy)
     for reports in (("started", "completed"), ("failed",), ("declined",)):
