@@ -1,4 +1,7 @@
-"""Whether the work of a tenant is given out: an operator stops that, and lets it go on. What is held then is finished meanwhile."""
+"""Whether the work of a tenant is given out: an operator stops that, and lets it go on. What is held then is finished meanwhile.
+
+Books that are settled together are settled here: see `aggregates.values.batches`.
+"""
 
 from collections.abc import Sequence
 from typing import get_args
@@ -7,20 +10,28 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from aggregates.values.agent_types import AgentType
+from aggregates.values.batches import BatchBook, BatchPair, SlotPrice, places_of, prove, worth_of
 from aggregates.values.ids import TaskId
+from aggregates.values.numbers import Instant
 from aggregates.values.ranking import BidderFacts
 from aggregates.values.skill_terms import SkillNeed, SkillOffer
 from aggregates.values.text import Note
 from aggregates.values.weights import Weights
+from runtime.errors import Refused
 from runtime.records import Command, Event, House, State
 
 RULES = 1
+
+PROPOSAL_SECONDS_MAX = 60.0
+"""How long a proposal is good for: what it waits for is the step that decides it."""
 
 
 class Coordination(State, frozen=True, kw_only=True):
     """What decisions about a tenant's coordination need to know."""
 
     is_stopped: bool = False
+    batches: int = 0
+    """How many batches of books were settled; the last one has that number."""
 
 
 initial = Coordination()
@@ -145,6 +156,41 @@ class FindFigures(Command[CoordinationFigures], frozen=True, kw_only=True):
     """The tenant's work in numbers. Answered by the coordinator; records nothing."""
 
 
+class AssignBatch(Command[None], frozen=True, kw_only=True):
+    """Settles books together: who gets what so that it is worth the most, and the prices that prove it. Sent by the coordinator alone.
+
+    The books stand as the log has them, and so do the bidders; `agents` has the proposal, by task. What the bids are worth, whether the
+    proposal is possible, and that nothing is worth more (but for `epsilon` a book) is computed here.
+    """
+
+    books: House[tuple[BatchBook, ...]]
+    bidders: House[tuple[BidderFacts, ...]]
+    aged_at: House[Instant]
+    """When the proposal was made: urgencies and reputations are those of then."""
+    aging_rate: House[float]
+    """What a task's urgency gains in a second."""
+    agents: House[dict[str, str]]
+    prices: House[tuple[SlotPrice, ...]]
+    epsilon: House[float]
+    weights: House[Weights | None] = None
+
+
+class BatchAssigned(Event, frozen=True, kw_only=True):
+    """Books were settled together: each has its award, or is void, right after this, and refers to its `number`.
+
+    The `pairs` are worth `value`, and no assignment of these books is worth more than `dual_bound`: slots times prices, and for each book
+    the most that a bid is worth beyond a price. `left` are the books that got nobody, by task.
+    """
+
+    number: int
+    pairs: tuple[BatchPair, ...]
+    left: tuple[str, ...]
+    prices: tuple[SlotPrice, ...]
+    value: float
+    dual_bound: float
+    epsilon: float
+
+
 class CoordinationStopped(Event, frozen=True, kw_only=True):
     reason: str
 
@@ -153,8 +199,8 @@ class CoordinationStarted(Event, frozen=True, kw_only=True):
     """Work is given out again."""
 
 
-CoordinationCommand = StopCoordination | StartCoordination
-CoordinationEvent = CoordinationStopped | CoordinationStarted
+CoordinationCommand = StopCoordination | StartCoordination | AssignBatch
+CoordinationEvent = CoordinationStopped | CoordinationStarted | BatchAssigned
 COMMANDS = get_args(CoordinationCommand)
 EVENTS = get_args(CoordinationEvent)
 
@@ -170,7 +216,47 @@ def decide(state: Coordination, command: CoordinationCommand) -> Sequence[Coordi
             return [] if state.is_stopped else [CoordinationStopped(reason=command.reason)]
         case StartCoordination():
             return [CoordinationStarted()] if state.is_stopped else []
+        case AssignBatch():
+            return [_assigned(state, command)]
+
+
+def _assigned(state: Coordination, command: AssignBatch) -> BatchAssigned:
+    if not command.at - PROPOSAL_SECONDS_MAX <= command.aged_at <= command.at:
+        raise Refused("batch_stale", f"proposed {command.at - command.aged_at:.1f} s ago")
+    worth = worth_of(
+        command.books, command.bidders, at=command.aged_at, rate=command.aging_rate, weights=command.weights
+    )
+    places = places_of(worth, command.bidders)
+    proof, fault = prove(worth, places, command.agents, command.prices, command.epsilon)
+    if fault:
+        raise Refused("batch_unproven", fault)
+    pairs = [
+        BatchPair(
+            task_id=one.book.task_id,
+            round=one.book.round,
+            agent_id=name,
+            score=one.scores[name],
+            value=one.values[name],
+        )
+        for one in worth
+        if (name := command.agents.get(one.book.task_id))
+    ]
+    return BatchAssigned(
+        number=state.batches + 1,
+        pairs=tuple(pairs),
+        left=tuple(one.book.task_id for one in worth if one.book.task_id not in command.agents),
+        prices=command.prices,
+        value=proof.value,
+        dual_bound=proof.dual_bound,
+        epsilon=command.epsilon,
+    )
 
 
 def evolve(state: Coordination, event: CoordinationEvent) -> Coordination:
-    return replace(state, is_stopped=isinstance(event, CoordinationStopped))
+    match event:
+        case CoordinationStopped():
+            return replace(state, is_stopped=True)
+        case CoordinationStarted():
+            return replace(state, is_stopped=False)
+        case BatchAssigned():
+            return replace(state, batches=event.number)

@@ -319,6 +319,7 @@ def _hired(role: Role, settings: GavelSettings, blobs: Blobs, machine: Machine) 
             attempts_max=settings.task_retries_max + 1,
             cycle_seconds=settings.coordination_interval_seconds,
             aging_factor=settings.priority_aging_factor,
+            batch_seconds=settings.batch_seconds,
             max_capacity=settings.agent_capacity,
             lease_seconds_min=settings.lease_seconds_min,
             lease_seconds_max=settings.lease_seconds_max,

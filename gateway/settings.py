@@ -271,6 +271,14 @@ class GavelSettings(Struct, frozen=True, kw_only=True):
             "time between two looks at what is overdue", "COORDINATION_INTERVAL", "coordination.interval_seconds", gt=0
         ),
     ] = 30.0
+    batch_seconds: Annotated[
+        float,
+        about(
+            "how long a book that is ripe waits for others of the policy `batch_optimal` to be settled with",
+            ge=0,
+            le=60,
+        ),
+    ] = 0.25
     task_retries_max: Annotated[
         int, about("times that a failed task is tried again", "MAX_TASK_RETRIES", "tasks.max_retries", ge=0, le=99)
     ] = 3

@@ -19,6 +19,7 @@ from aggregates.task import (
     TaskExpired,
     TaskFailed,
 )
+from aggregates.values.batches import why_lost
 from aggregates.values.ranking import Ranked
 from aggregates.values.sealed_bids import OpenedBid
 from projections import schema
@@ -112,12 +113,11 @@ def _placed(recorded: Recorded, event: BidPlaced) -> Change:
 
 
 def _ranked(recorded: Recorded, event: TaskAwarded | BookVoided, rank: int, ranked: Ranked) -> Change:
-    if ranked.lost:
-        moved = _moved(recorded, LOST, ranked.lost)
-    elif isinstance(event, TaskAwarded) and ranked.agent_id == event.agent_id:
+    winner = event.ranking[0] if isinstance(event, TaskAwarded) and event.ranking else None
+    if ranked is winner:
         moved = _moved(recorded, WON, event.reason)
     else:
-        moved = _moved(recorded, LOST, "outscored")
+        moved = _moved(recorded, LOST, why_lost(ranked, winner, event.batch))
     judged = {"rank": rank, "score": ranked.score, "terms": encoded(ranked)}
     where = _key(recorded, event.task_id, event.round, ranked.agent_id)
     return Update(table=bids, values={**moved, **judged}, where=where)

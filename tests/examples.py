@@ -27,9 +27,10 @@ from aggregates import (
 )
 from aggregates.agent import AgentType
 from aggregates.task import Candidate, Doer, Stage, TaskType
+from aggregates.values.batches import BatchBook, BatchPair, BatchShare, SlotPrice
 from aggregates.values.price_list import ListedPrices
 from aggregates.values.qubo import Format, Sense
-from aggregates.values.ranking import BidderFacts, Ranked
+from aggregates.values.ranking import Bid, BidderFacts, Ranked
 from aggregates.values.retrying import RetryPolicy
 from aggregates.values.roles import Role
 from aggregates.values.sealed_bids import commitment_of, sealed_text
@@ -71,6 +72,25 @@ REFUSAL = trail.Refusal(at=AT, status=403, code="forbidden", target="00ff00ff00f
 COUNTED = trail.Counted(
     since=AT, until=AT + 60, count=3, count_by_code={"forbidden": 2, "not_found": 1}, targets=1, samples=(REFUSAL,)
 )
+
+BATCH_BOOK = BatchBook(
+    task_id="t1",
+    round=1,
+    priority=3,
+    waits_since=AT,
+    budget_seconds=60.0,
+    topics=("optimization", "qubo"),
+    units=6.0,
+    specialist_type=AgentType.PERFORMANCE,
+    bids=(
+        Bid(agent_id="ann", price=0.5, eta_seconds=30.0, confidence=0.9, capacity_offer=1.0, expires_at=None),
+        Bid(agent_id="bob", price=0.5, eta_seconds=90.0, confidence=0.9, capacity_offer=1.0, expires_at=None),
+    ),
+    position=9,
+)
+SLOT_PRICES = (SlotPrice(agent_id="ann", free=2, slots=2, price=0.0, position=3),)
+BATCH_PAIR = BatchPair(task_id="t1", round=1, agent_id="ann", score=0.75, value=2.25)
+BATCH_SHARE = BatchShare(number=1, agent_id="ann", urgency=3.0, prices={"ann": 0.0})
 
 COMMANDS = (
     action.BeginAction(
@@ -184,6 +204,17 @@ COMMANDS = (
         task_type=TaskType.ANALYSIS, payload=TEXT_SCHEMA, result=MISTAKES_SCHEMA, at=AT, tenant=TENANT
     ),
     task_type.DropSchemas(task_type=TaskType.ANALYSIS, reason="anything goes", at=AT + 60, tenant=TENANT),
+    coordination.AssignBatch(
+        books=(BATCH_BOOK,),
+        bidders=BIDDERS,
+        aged_at=AT + 1,
+        aging_rate=0.1 / 30,
+        agents={"t1": "ann"},
+        prices=SLOT_PRICES,
+        epsilon=0.001,
+        at=AT + 2,
+        tenant=TENANT,
+    ),
     projection.SkipEvent(
         projection="tasks/1",
         position=4711,
@@ -413,6 +444,9 @@ EVENTS = (
     queue.QueueResumed(queue="reports"),
     task_type.SchemasSet(task_type=TaskType.ANALYSIS, version=1, payload=TEXT_SCHEMA, result=MISTAKES_SCHEMA),
     task_type.SchemasDropped(task_type=TaskType.ANALYSIS, version=1, reason="anything goes"),
+    coordination.BatchAssigned(
+        number=1, pairs=(BATCH_PAIR,), left=(), prices=SLOT_PRICES, value=2.25, dual_bound=2.25, epsilon=0.001
+    ),
     projection.EventSkipped(
         projection="tasks/1", position=4711, reason="written by a faulty release", failure="no digest"
     ),

@@ -13,6 +13,7 @@ class Due(StrEnum):
     """What an alarm is about."""
 
     BOOK = "book"
+    BATCH = "batch"
     SILENCE = "silence"
     BUDGET = "budget"
     GRACE = "grace"

@@ -25,6 +25,7 @@ from aggregates.task import (
     Stage,
     UnblockTask,
 )
+from aggregates.values.batches import BatchShare
 from aggregates.values.price_list import ListedPrices, about
 from aggregates.values.ranking import BidderFacts, Offered
 from aggregates.values.skill_terms import SkillNeed, evidence, serve, weight
@@ -155,11 +156,13 @@ def close_book(memory: OpenTasks, task: TaskEntry, weights: Weights | None = Non
     return award(memory, task, weights)
 
 
-def award(memory: OpenTasks, task: TaskEntry, weights: Weights | None = None) -> Decision:
+def award(
+    memory: OpenTasks, task: TaskEntry, weights: Weights | None = None, batch: BatchShare | None = None
+) -> Decision:
     """Closes the book with the facts of those bidders that are still there."""
     found = (memory.agents.get(name) for name in sorted(task.bidders))
     bidders = tuple(_facts(task, agent) for agent in found if agent is not None and agent.stage is agents.Stage.ACTIVE)
-    command = AwardTask(task_id=task.task_id, round=task.round, bidders=bidders, weights=weights)
+    command = AwardTask(task_id=task.task_id, round=task.round, bidders=bidders, weights=weights, batch=batch)
     return (tasks.stream(task.task_id), command)
 
 
@@ -308,17 +311,20 @@ def _needed(needs: Sequence[str], offered: Iterable[str]) -> tuple[str, ...]:
 
 def listed_prices(task: TaskEntry, agent: AgentEntry) -> ListedPrices:
     """What of an agent's price list is about a task."""
-    topics = (task.task_type.value, *task.capabilities)
-    return ListedPrices(base=agent.price, prices=about(agent.prices, topics), position=agent.position)
+    return ListedPrices(base=agent.price, prices=about(agent.prices, task.topics), position=agent.position)
 
 
 def _facts(task: TaskEntry, agent: AgentEntry) -> BidderFacts:
     # One topic in which it is a specialist says as much as all of them.
-    facts = facts_of(agent, _needed((task.task_type.value, *task.capabilities), agent.specializations)[:1])
-    return replace(facts, changed=_offered(task, agent)) if agent.offered_position > task.opened_position else facts
+    facts = facts_of(agent, _needed(task.topics, agent.specializations)[:1])
+    changed = changed_offer(task, agent)
+    return facts if changed is None else replace(facts, changed=changed)
 
 
-def _offered(task: TaskEntry, agent: AgentEntry) -> Offered:
+def changed_offer(task: TaskEntry, agent: AgentEntry) -> Offered | None:
+    """What of an agent's offer matters for a task; None where it is as it was when the agent was called."""
+    if agent.offered_position <= task.opened_position:
+        return None
     return Offered(
         capabilities=_needed(task.capabilities, agent.capabilities),
         skills=evidence(task.skills, agent.skills),

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from agents.coordinating.alarms import Alarm, Alarms, Due
 from agents.coordinating.answers import Answers
+from agents.coordinating.batches import Batches
 from agents.coordinating.calls import (
     OPENINGS_MAX,
     Decision,
@@ -196,7 +197,7 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
         FindObstacles,
     )
     hears = (*agents.EVENTS, *tasks.EVENTS, *coordinations.EVENTS, *queues.EVENTS, *task_types.EVENTS)
-    FOLD = 13
+    FOLD = 14
 
     def __init__(self, here: Surroundings, terms: Terms = DEFAULT_TERMS, places: Places | None = None) -> None:
         super().__init__(here)
@@ -208,6 +209,7 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
         self.late = LateReports()
         self.answers = Answers()
         self.alarms = Alarms()
+        self.batches = Batches(here, terms, self.alarms)
         self.looked_position = -1
         self.looked_at = 0.0
         """Until where and when it is known that no book can be opened."""
@@ -402,7 +404,12 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
             case BidPlaced() | BidCommitted() | BidRevealed() | BidRefused() | BidWithdrawn():
                 task = self.memory.tasks.get(event.task_id)
                 complete = task is not None and task.round == event.round and self.memory.complete(task)
-                return [close_book(self.memory, task, self.terms.weights)] if task is not None and complete else []
+                if task is None or not complete:
+                    return []
+                if task.is_batched:
+                    self.alarms.set(recorded.meta.at, Due.BATCH, "")
+                    return []
+                return [close_book(self.memory, task, self.terms.weights)]
             case (
                 DependencyMet()
                 | DependencyUnmet()
@@ -461,6 +468,8 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
             self.memory.rota.turn(at)
             self._watch_rota()
             return self._openings(at, due=at)
+        if alarm.due is Due.BATCH:
+            return self.batches.look(self.memory, at)
         if alarm.due is Due.SILENCE:
             agent = self.memory.agents.get(alarm.name)
             return self._on_silence(agent, at) if agent is not None else []
@@ -471,6 +480,8 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
         if falls_at > at:
             self.alarms.set(falls_at, alarm.due, alarm.name)
             return []
+        if alarm.due is Due.BOOK and task.is_batched:
+            return self.batches.look(self.memory, at)
         return falls_due(self.memory, self.terms, task, alarm.due) or self._openings(at, due=falls_at)
 
     def _on_silence(self, agent: AgentEntry, at: float) -> list[Decision]:
@@ -502,6 +513,8 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
                 self._watch_tasks([self.memory.tasks.get(event.task_id)])
             case AgentDeregistered():
                 self.hearing.forget(event.agent_id)
+        if self.memory.batched:
+            self.batches.prepare()
         if len(self.alarms) > 4 * (len(self.memory.tasks) + len(self.memory.agents)) + ALARMS_SLACK:
             self._reset_alarms(recorded.meta.at)
             if self.places.are_bounded:
@@ -514,6 +527,9 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
         self._watch_tasks(self.memory.tasks.values())
         self.memory.rota.reset(at)
         self._watch_rota()
+        if self.memory.batched:
+            self.batches.prepare()
+            self.alarms.set(at, Due.BATCH, "")
 
     def _watch_rota(self) -> None:
         if (changes_at := self.memory.rota.next_change()) is not None:

@@ -11,6 +11,7 @@ from aggregates.task_type import SchemasDropped, SchemasSet
 from aggregates.values.capacity import room, total
 from aggregates.values.document import Document
 from aggregates.values.no_bids import WAITS, NoBidPolicy
+from aggregates.values.ranking import AwardPolicy, Bid
 from aggregates.values.skill_terms import SkillNeed, SkillOffer, serve
 from aggregates.values.working_hours import ALWAYS, WorkingHours
 
@@ -145,6 +146,8 @@ class TaskEntry(Struct, kw_only=True):
     waiting_for: tuple[str, ...]
     priority: int = 3
     queue: str = ""
+    award_policy: AwardPolicy = AwardPolicy.WEIGHTED_SCORE
+    """Of its last book."""
     units: float = 0.0
     skills: tuple[SkillNeed, ...] = ()
     regions: tuple[str, ...] = ()
@@ -165,6 +168,11 @@ class TaskEntry(Struct, kw_only=True):
     is_revealing: bool = False
     """Of a book with sealed bids: they are to be opened now."""
     revealed: set[str] = field(default_factory=set)
+    bids: dict[str, Bid] = field(default_factory=dict)
+    """What the bidders offer, where books are settled together."""
+    price_max: float | None = None
+    complete_at: float = 0.0
+    """Since when all have answered that were called, where books are settled together; 0 while that is not so."""
     retry_at: float = 0.0
     """When the pause after a book without winner ends; 0 when there is none."""
     wants_slot: bool = False
@@ -189,6 +197,16 @@ class TaskEntry(Struct, kw_only=True):
     def rests_until(self) -> float:
         """Until when no book is opened, 0 when one may be at once."""
         return max(self.not_before, self.retry_at)
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """What a specialist of it would name: its type, and its skills."""
+        return (self.task_type.value, *self.capabilities)
+
+    @property
+    def is_batched(self) -> bool:
+        """Whether its book is settled together with others."""
+        return self.award_policy is AwardPolicy.BATCH_OPTIMAL
 
     @property
     def place(self) -> Place:

@@ -27,7 +27,7 @@ from aggregates.agent import (
     AgentSuspected,
     AgentUpdated,
 )
-from aggregates.coordination import CoordinationStarted, CoordinationStopped
+from aggregates.coordination import BatchAssigned, CoordinationStarted, CoordinationStopped
 from aggregates.queue import QueuePaused, QueueResumed
 from aggregates.task import (
     ENDED,
@@ -63,6 +63,7 @@ from aggregates.task import (
     TaskUnblocked,
     is_taken,
 )
+from aggregates.task.state import standing_bid
 from aggregates.task_type import SchemasDropped, SchemasSet
 from aggregates.values.no_bids import NoWinner
 from aggregates.values.queues import queue_of
@@ -107,6 +108,12 @@ class OpenTasks(Struct, kw_only=True, dict=True):
     tasks: dict[str, TaskEntry] = field(default_factory=dict)
     books: dict[str, None] = field(default_factory=dict)
     """The open ones, in the order in which they were opened."""
+    batched: dict[str, None] = field(default_factory=dict)
+    """The open books that are settled together with others."""
+    batches: int = 0
+    """How many batches were settled."""
+    slot_prices: dict[str, float] = field(default_factory=dict)
+    """What a slot of each agent was worth in the last batch: where the next one starts from."""
     dependents: dict[str, list[str]] = field(default_factory=dict)
     owing: dict[str, EndedTask] = field(default_factory=dict)
     """The ended tasks of which some dependents have not been told yet."""
@@ -184,6 +191,9 @@ def remember(memory: OpenTasks, recorded: Recorded) -> OpenTasks:
             memory.paused.pop(event.queue, None)
         case SchemasSet() | SchemasDropped():
             memory.schemas.setdefault(event.task_type, TypeSchemas()).take(event, position)
+        case BatchAssigned():
+            memory.batches = event.number
+            memory.slot_prices = {one.agent_id: one.price for one in event.prices if one.price}
         case AgentRegistered():
             _register(memory, event, recorded)
         case (
@@ -333,6 +343,7 @@ def _waiting(event: TaskSubmitted | TaskRequeued, asked_at: float, position: int
         units=event.units,
         skills=event.skills,
         regions=event.regions,
+        price_max=event.price_max,
         not_before=not_before if not_before > asked_at else 0.0,
         asked_at=asked_at,
         queue=queue_of(event.queue, event.task_type),
@@ -420,6 +431,8 @@ def _change_task(memory: OpenTasks, task: TaskEntry, event: Any, recorded: Recor
                 agent.figures.gain_aside(recorded.meta.at, recorded.position, refusals=1)
             task.bidders.discard(event.agent_id)
             task.answered.add(event.agent_id)
+            task.bids.pop(event.agent_id, None)
+            _note_complete(memory, task, recorded)
         case BookVoided():
             _void(memory, task, event, recorded)
         case TaskAwarded():
@@ -457,6 +470,9 @@ def _open(memory: OpenTasks, task: TaskEntry, event: BookOpened, *, position: in
     task.opened_at, task.closes_at = event.closes_at - (event.bidding_seconds or task.bidding_seconds), event.closes_at
     task.bidders, task.answered, task.revealed = set(), set(), set()
     task.is_sealed, task.is_revealing = event.award_policy in SEALED, False
+    task.award_policy, task.bids, task.complete_at = event.award_policy, {}, 0.0
+    if task.is_batched:
+        memory.batched[task.task_id] = None
 
 
 def _close(memory: OpenTasks, task: TaskEntry) -> None:
@@ -464,6 +480,8 @@ def _close(memory: OpenTasks, task: TaskEntry) -> None:
     if task.task_id in memory.books:
         memory.supply.close(task.eligible)  # while it still stands in the memory that a supply is made from
         del memory.books[task.task_id]
+        memory.batched.pop(task.task_id, None)
+        task.bids = {}
 
 
 def _bid(memory: OpenTasks, task: TaskEntry, event: BidPlaced | BidCommitted, at: float, recorded: Recorded) -> None:
@@ -474,6 +492,14 @@ def _bid(memory: OpenTasks, task: TaskEntry, event: BidPlaced | BidCommitted, at
         agent.position = recorded.position
     task.bidders.add(event.agent_id)
     task.answered.add(event.agent_id)
+    if task.is_batched and isinstance(event, BidPlaced):
+        task.bids[event.agent_id] = standing_bid(event)
+        _note_complete(memory, task, recorded)
+
+
+def _note_complete(memory: OpenTasks, task: TaskEntry, recorded: Recorded) -> None:
+    if task.is_batched and not task.complete_at and memory.complete(task):
+        task.complete_at = recorded.meta.at
 
 
 def _void(memory: OpenTasks, task: TaskEntry, event: BookVoided, recorded: Recorded) -> None:
@@ -482,7 +508,7 @@ def _void(memory: OpenTasks, task: TaskEntry, event: BookVoided, recorded: Recor
     task.widening += task.no_bids.then is NoWinner.WIDEN
     task.retry_at = recorded.meta.at + pause_seconds(event.voids)
     busy = [ranked.lost in FULL for ranked in event.ranking]
-    task.wants_slot = any(busy)
+    task.wants_slot = event.reason == "outbid" or any(busy)
     memory.note(task)
     if busy and all(busy) and memory.is_wanted(task):  # other books were quicker, and others than those are free
         _end_pauses(memory, [task.task_id], recorded.position)

@@ -44,6 +44,8 @@ class Terms(NamedTuple):
     attempts_max: int = 4
     cycle_seconds: float = AGING.seconds
     aging_factor: float = AGING.factor
+    batch_seconds: float = 0.25
+    """How long a book that is settled together with others waits for those."""
     max_capacity: float = agents.MAX_CAPACITY
     lease_seconds_min: float = agents.LEASE_SECONDS_MIN
     lease_seconds_max: float = agents.LEASE_SECONDS_MAX

@@ -298,6 +298,7 @@ def _book(book: Book) -> BookTold:
         answered=len(book.eligible) - len(book.awaited),
         widening=book.widening,
         ranking=places(book),
+        batch=book.batch,
     )
 
 

@@ -11,6 +11,7 @@ from aggregates.agent import Agent
 from aggregates.agent import Stage as AgentStage
 from aggregates.coordination import Obstacles
 from aggregates.task import Stage
+from aggregates.values.batches import BatchShare
 from aggregates.values.ranking import AwardPolicy, Bid
 from aggregates.values.skill_terms import SkillOffer
 from aggregates.values.working_hours import ALWAYS, WorkingHours
@@ -71,6 +72,7 @@ class VerdictReason(StrEnum):
     COMMITMENT_MISMATCH = "commitment_mismatch"
     OUTSCORED = "outscored"
     OUTRANKED = "outranked"
+    WORTH_MORE_ELSEWHERE = "worth_more_elsewhere"
     BOOK_ENDED = "book_ended"
     GIVEN_TO_ANOTHER = "given_to_another"
     WON = "won"
@@ -215,7 +217,8 @@ class RankedBid(Struct, frozen=True, kw_only=True):
 
 class BookTold(Struct, frozen=True, kw_only=True):
     """The last call for proposals: how it ended and why, how many were called and have answered, and the ranking of the bids. It was the
-    `widening`th that called more than the one before, and for longer."""
+    `widening`th that called more than the one before, and for longer; `batch` is the one that it was settled in, with what a slot of each
+    agent was worth to all tasks in there."""
 
     round: int
     position: int
@@ -228,6 +231,7 @@ class BookTold(Struct, frozen=True, kw_only=True):
     answered: int
     widening: int
     ranking: tuple[RankedBid, ...]
+    batch: BatchShare | None = None
 
 
 class AttemptTold(Struct, frozen=True, kw_only=True):

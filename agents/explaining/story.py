@@ -42,6 +42,7 @@ from aggregates.task import (
     TaskUnblocked,
 )
 from aggregates.task.state import opened_bid, standing_bid
+from aggregates.values.batches import BatchShare
 from aggregates.values.ranking import Bid, Ranked
 from aggregates.values.weights import Weights
 from runtime.records import Command, Recorded
@@ -86,6 +87,7 @@ class Book(Struct, kw_only=True):
     weights: Weights | None = None
     is_revealing: bool = False
     """Its bids are sealed, and are being opened."""
+    batch: BatchShare | None = None
 
     @property
     def awaited(self) -> tuple[str, ...]:
@@ -196,14 +198,12 @@ def _goes_on(story: Story, record: Recorded, command: Command[Any] | None) -> No
         case BidPlaced() | BidCommitted() | BidRevealed() | BidWithdrawn() | BidRefused():
             _answered(story.book, event, at)
         case BookVoided():
-            _closed(_book_of(story, event, record), Outcome.VOIDED, event.reason, at, event.ranking)
+            _settled(_book_of(story, event, record), Outcome.VOIDED, event, at)
             _ready(story, at)
             story.retry_at = at + pause_seconds(event.voids)
         case TaskAwarded():
             if not event.assigned_by:
-                book = _book_of(story, event, record)
-                _closed(book, Outcome.AWARDED, event.reason, at, event.ranking)
-                book.weights = event.weights
+                _settled(_book_of(story, event, record), Outcome.AWARDED, event, at)
             _moved(story, Stage.AWARDED, at)
             story.attempt = Attempt(event=event)
         case TaskStarted():
@@ -280,9 +280,14 @@ def _answered(
     book.answers[event.agent_id] = answer
 
 
-def _closed(book: Book | None, outcome: Outcome, reason: str, at: float, ranking: tuple[Ranked, ...] = ()) -> None:
+def _settled(book: Book, outcome: Outcome, event: BookVoided | TaskAwarded, at: float) -> None:
+    _closed(book, outcome, event.reason, at)
+    book.ranking, book.weights, book.batch = event.ranking, event.weights, event.batch
+
+
+def _closed(book: Book | None, outcome: Outcome, reason: str, at: float) -> None:
     if book is not None and book.outcome is Outcome.OPEN:
-        book.outcome, book.reason, book.ended_at, book.ranking = outcome, reason, at, ranking
+        book.outcome, book.reason, book.ended_at = outcome, reason, at
 
 
 def _over(story: Story, reason: str, at: float) -> None:

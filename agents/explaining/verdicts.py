@@ -11,6 +11,7 @@ from agents.explaining.story import Book, Outcome, Story
 from aggregates import agent as agents
 from aggregates.task import Candidate, Doer, Duty, Stage
 from aggregates.task.eligibility import LASTING, OFF_HOURS, REASONS, Reasons, Wanted, unfit, wanted
+from aggregates.values.batches import WORTH_MORE_ELSEWHERE, BatchShare, why_lost
 from aggregates.values.capacity import room
 from aggregates.values.ranking import FIRST, Ranked, measured
 from aggregates.values.skill_terms import serve
@@ -181,8 +182,10 @@ def _of_book(story: Story, facts: Facts, book: Book, agent: AgentFacts) -> _Foun
             continue
         if ranked.lost:
             return _Found(VerdictReason(ranked.lost), f"its bid could not win: {ranked.lost}")
-        if place == 0:
+        if place == 0 and book.outcome is Outcome.AWARDED:
             return _Found(VerdictReason.WON, f"scored {ranked.score:g}")
+        if book.batch is not None and (told := _worth_elsewhere(book, book.batch, ranked)):
+            return _Found(VerdictReason.WORTH_MORE_ELSEWHERE, told)
         short = behind(book, ranked)
         if told := _outranked(story, book, ranked):
             return _Found(VerdictReason.OUTRANKED, told, behind=short)
@@ -190,6 +193,23 @@ def _of_book(story: Story, facts: Facts, book: Book, agent: AgentFacts) -> _Foun
     if agent.agent_id in book.eligible:
         return _answered(book, agent.agent_id)
     return _not_called(story, facts, book, agent)
+
+
+def _worth_elsewhere(book: Book, batch: BatchShare, ranked: Ranked) -> str:
+    """By how much its slot is worth more to other tasks; empty where it was outscored here."""
+    winner = book.ranking[0] if book.outcome is Outcome.AWARDED else None
+    if why_lost(ranked, winner, batch) != WORTH_MORE_ELSEWHERE:
+        return ""
+    mine = _margin(batch, ranked)
+    if winner is None:
+        return f"{mine}: nothing is left of it here (batch {batch.number})"
+    return f"{mine}; {_margin(batch, winner)}, who got it (batch {batch.number})"
+
+
+def _margin(batch: BatchShare, ranked: Ranked) -> str:
+    """What the agent would be worth to the task, and what a slot of it is worth to others."""
+    worth, price = ranked.score * batch.urgency, batch.prices.get(ranked.agent_id, 0.0)
+    return f"{ranked.agent_id} is worth {worth:.4g} here, and a slot of it {price:.4g} to other tasks"
 
 
 def _outranked(story: Story, book: Book, ranked: Ranked) -> str:

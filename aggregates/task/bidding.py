@@ -37,10 +37,14 @@ from aggregates.task.sealing import (
 )
 from aggregates.task.state import Task, bid_of, is_among, sealed_by, standing_bid
 from aggregates.task.terms import SPECIALISTS, VOID_SECONDS_MIN, VOIDS_MAX, VoidReason
+from aggregates.values.batches import BatchShare
 from aggregates.values.price_list import price_of
-from aggregates.values.ranking import FULL, Needs, Ranked, measured, rank
+from aggregates.values.ranking import FULL, AwardPolicy, Needs, Ranked, measured, rank
 from aggregates.values.skills import missing
 from runtime.errors import FieldFault, Refused
+
+ABOVE_TOLD_MAX = 3
+"""How many are named that scored higher than who got the task, and are worth more elsewhere."""
 
 
 def open_book(task: Task, command: OpenBook) -> Sequence[TaskEvent]:
@@ -185,6 +189,11 @@ def award(task: Task, command: AwardTask) -> Sequence[TaskEvent]:
     )
     if not ranking or ranking[0].lost:
         return _void(task, command, ranking)
+    share: BatchShare | None = None
+    if task.award_policy is AwardPolicy.BATCH_OPTIMAL:
+        share, ranking = _settled(command, ranking)
+        if not share.agent_id:
+            return [_voided(task, command, ranking, "outbid", counts=False)]
     best = ranking[0]
     bid = bid_of(task, best.agent_id)
     assert bid is not None, "who is ranked has a bid"
@@ -203,17 +212,33 @@ def award(task: Task, command: AwardTask) -> Sequence[TaskEvent]:
             price=paid,
             eta_seconds=bid.eta_seconds,
             ranking=ranking,
-            reason=_why(task, ranking) + (f"; it is paid {paid:g}" if paid != bid.price else ""),
+            reason=_why(task, ranking, share) + (f"; it is paid {paid:g}" if paid != bid.price else ""),
             confidence=bid.confidence if facts.recent is not None else None,
             units=task.units,
             weights=command.weights,
             price_asked=bid.price if paid != bid.price else None,
             opened=opened_bids(task),
+            batch=share,
         )
     ]
 
 
-def _why(task: Task, ranking: Sequence[Ranked]) -> str:
+def _settled(command: AwardTask, ranking: tuple[Ranked, ...]) -> tuple[BatchShare, tuple[Ranked, ...]]:
+    """What the batch says of this book, and its ranking with the winner first."""
+    share = command.batch
+    if share is None:
+        raise Refused("batch_missing", f"{command.task_id} is settled together with others")
+    winner = next((one for one in ranking if one.agent_id == share.agent_id and not one.lost), None)
+    if winner is None:
+        if share.agent_id:
+            raise Refused("batch_stale", f"{share.agent_id} has no bid that could win {command.task_id}")
+        return share, ranking
+    return share, (winner, *(one for one in ranking if one is not winner))
+
+
+def _why(task: Task, ranking: Sequence[Ranked], batch: BatchShare | None) -> str:
+    if batch is not None:
+        return _why_in_batch(ranking, batch)
     best, second = ranking[0], ranking[1] if len(ranking) > 1 else None
     bids = {bid.agent_id: bid for bid in task.bids}
     won = f"{best.agent_id} {measured(task.award_policy, bids[best.agent_id], best)}"
@@ -227,24 +252,43 @@ def _why(task: Task, ranking: Sequence[Ranked]) -> str:
     return f"{best.agent_id} and {second.agent_id} both {lost}; the tie-break decided"
 
 
+def _why_in_batch(ranking: Sequence[Ranked], batch: BatchShare) -> str:
+    """Who is worth more elsewhere, where somebody's score is higher than the winner's."""
+    best = ranking[0]
+    above = [one for one in ranking[1:] if not one.lost and one.score > best.score]
+    won = f"{best.agent_id} scored {best.score:g}, settled in batch {batch.number}"
+    if not above:
+        return won
+    elsewhere = ", ".join(f"{one.agent_id} ({one.score:g})" for one in above[:ABOVE_TOLD_MAX])
+    more = f" and {len(above) - ABOVE_TOLD_MAX} more" if len(above) > ABOVE_TOLD_MAX else ""
+    return f"{won}; worth more elsewhere: {elsewhere}{more}"
+
+
 def _void(task: Task, command: AwardTask, ranking: tuple[Ranked, ...]) -> Sequence[TaskEvent]:
     reason: VoidReason = "none_fit"
     if not ranking:
         reason = "no_bids" if missing(task.eligible, task.refused) else "all_refused"
     # A book that found everybody busy says nothing against the task.
-    voids = task.voids + (not any(ranked.lost in FULL for ranked in ranking))
-    since = task.voids_since if task.voids else command.at
-    voided = BookVoided(
+    voided = _voided(task, command, ranking, reason, counts=not any(ranked.lost in FULL for ranked in ranking))
+    voids = voided.voids
+    if voids > task.voids and voids >= (task.no_bids.fails_after or voids + 1):
+        return [voided, TaskFailed(task_id=command.task_id, agent_id="", token=0, reason=reason, final=True)]
+    if voids < VOIDS_MAX or command.at - voided.since < VOID_SECONDS_MIN:
+        return [voided]
+    return [voided, TaskDeadLettered(task_id=command.task_id, reason=f"no winner in {voids} rounds")]
+
+
+def _voided(
+    task: Task, command: AwardTask, ranking: tuple[Ranked, ...], reason: VoidReason, *, counts: bool
+) -> BookVoided:
+    return BookVoided(
         task_id=command.task_id,
         round=task.round,
         reason=reason,
-        voids=voids,
-        since=since,
+        voids=task.voids + counts,
+        since=task.voids_since if task.voids else command.at,
         ranking=ranking,
         opened=opened_bids(task),
+        batch=command.batch if reason == "outbid" else None,
+        weights=command.weights if reason == "outbid" else None,
     )
-    if voids > task.voids and voids >= (task.no_bids.fails_after or voids + 1):
-        return [voided, TaskFailed(task_id=command.task_id, agent_id="", token=0, reason=reason, final=True)]
-    if voids < VOIDS_MAX or command.at - since < VOID_SECONDS_MIN:
-        return [voided]
-    return [voided, TaskDeadLettered(task_id=command.task_id, reason=f"no winner in {voids} rounds")]

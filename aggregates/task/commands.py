@@ -27,6 +27,7 @@ from aggregates.task.terms import (
     TasksAnswered,
     TaskType,
 )
+from aggregates.values.batches import BatchShare
 from aggregates.values.blobs import Blobs
 from aggregates.values.document import Document
 from aggregates.values.ids import AgentId, DataSubject, TaskId
@@ -227,6 +228,8 @@ class AwardTask(Command[None], frozen=True, kw_only=True):
     bidders: House[tuple[BidderFacts, ...]]
     weights: House[Weights | None] = None
     """As the operator has set them; None where they are the usual ones."""
+    batch: House[BatchShare | None] = None
+    """What was settled for it together with other books, where its task asks for that."""
 
 
 class AssignTask(Command[TaskAccepted], frozen=True, kw_only=True):

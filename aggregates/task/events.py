@@ -5,6 +5,7 @@ from typing import get_args
 from msgspec import field
 
 from aggregates.task.terms import BIDDING_SECONDS_MAX, DependencyPolicy, Doer, Stage, StallReason, TaskType, VoidReason
+from aggregates.values.batches import BatchShare
 from aggregates.values.document import Document
 from aggregates.values.ids import AgentId, TaskId
 from aggregates.values.no_bids import WAITS, NoBidPolicy
@@ -179,10 +180,15 @@ class BookVoided(Event, frozen=True, kw_only=True):
     since: float = 0.0
     ranking: tuple[Ranked, ...] = ()
     opened: tuple[OpenedBid, ...] = ()
+    batch: BatchShare | None = None
+    """The batch in which others were worth more."""
+    weights: Weights | None = None
+    """By what its ranking was made."""
 
 
 class TaskAwarded(Event, frozen=True, kw_only=True):
-    """`token` fences the lease: only the newest one is good. `ranking` has the winner first; losers by fault come last."""
+    """`token` fences the lease: only the newest one is good. `ranking` has the winner first, then the others by what they were ordered by;
+    losers by fault come last."""
 
     task_id: TaskId
     round: int
@@ -207,6 +213,8 @@ class TaskAwarded(Event, frozen=True, kw_only=True):
     """The sealed bids, as they were opened."""
     assigned_by: str = ""
     """Who gave it to the agent without a book."""
+    batch: BatchShare | None = None
+    """The batch that it was settled in: others may then have a higher score, and be worth more elsewhere."""
 
     @property
     def stated_confidence(self) -> float:
@@ -338,6 +346,7 @@ class TaskRequeued(Event, frozen=True, kw_only=True):
     schema_version: int = 0
     no_bids: NoBidPolicy = WAITS
     bidding_seconds_max: float = BIDDING_SECONDS_MAX
+    price_max: float | None = None
 
 
 class TaskExpired(Event, frozen=True, kw_only=True):

@@ -70,6 +70,8 @@ class AwardPolicy(StrEnum):
     LEAST_LOAD = "least_load"
     SECOND_PRICE = "second_price"
     """The lowest price wins and is paid the second lowest; bids are sealed."""
+    BATCH_OPTIMAL = "batch_optimal"
+    """The score, but books that are ripe together are settled together: see `aggregates.values.batches`."""
 
 
 class Bid(Struct, frozen=True, kw_only=True):
@@ -243,6 +245,7 @@ FIRST: dict[AwardPolicy, Callable[[Bid, Ranked], float]] = {
     AwardPolicy.QUICKEST_FINISH: lambda bid, ranked: bid.eta_seconds,
     AwardPolicy.LEAST_LOAD: lambda bid, ranked: 1 - ranked.load_term,
     AwardPolicy.SECOND_PRICE: lambda bid, ranked: bid.price,
+    AwardPolicy.BATCH_OPTIMAL: lambda bid, ranked: 0.0,
 }
 """What a policy asks for before the score: less of it is better."""
 
@@ -256,7 +259,7 @@ ASKS = {
 
 def measured(policy: AwardPolicy, bid: Bid, ranked: Ranked) -> str:
     """In words, what a bid is ordered by first under a policy."""
-    if policy is AwardPolicy.WEIGHTED_SCORE:
+    if policy in (AwardPolicy.WEIGHTED_SCORE, AwardPolicy.BATCH_OPTIMAL):
         return f"scored {ranked.score:g}"
     return f"offered {ASKS[policy]}".format(FIRST[policy](bid, ranked))
 

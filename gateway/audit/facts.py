@@ -15,9 +15,11 @@ from agents.coordinating.turns import degree
 from aggregates import qubo_problem as problems
 from aggregates import task as tasks
 from aggregates.agent import ClearAgent, LoseAgent, SuspectAgent
+from aggregates.coordination import AssignBatch, BatchAssigned
 from aggregates.qubo_problem import ProblemRegistered
 from aggregates.solve_job import CompleteSolve, QueueSolve, SolveJob
 from aggregates.task import (
+    SPECIALISTS,
     AssignTask,
     AwardTask,
     Candidate,
@@ -44,12 +46,13 @@ from aggregates.task import (
     WithdrawBid,
     skills_needed,
 )
+from aggregates.values.batches import BatchBook, BatchShare
 from aggregates.values.capacity import fits
 from aggregates.values.price_list import about
 from aggregates.values.ranking import BidderFacts
 from aggregates.values.reputation import Recent
 from aggregates.values.skill_terms import evidence, serve
-from gateway.audit.ledger import Account, Books, Standing
+from gateway.audit.ledger import Account, Books, Standing, Work
 from gateway.audit.look_ups import LookUps
 from runtime.differences import unpacked
 from runtime.records import Command, Event, Meta
@@ -111,6 +114,7 @@ class Facts:
             AssignTask: self._give,
             CompleteTask: self._result,
             AwardTask: self._award,
+            AssignBatch: self._batch,
             PlaceBid: self._priced,
             ExpireLease: self._silence_of_holder,
             SuspectAgent: self._silence,
@@ -372,10 +376,25 @@ class Facts:
             self.counts.unknown += 1
             return
         topics = (task.task_type.value, *task.capabilities)
+        self._bidders(command.bidders, topics, [bid.agent_id for bid in task.bids], books, self._counts_units())
         for said in command.bidders:
-            counts_units = self._counts_units()
+            self._offer_now(said, task, books)
+        if command.batch is not None:
+            self._share(command.task_id, command.batch, books.batch)
+
+    def _bidders(
+        self,
+        bidders: Sequence[BidderFacts],
+        topics: tuple[str, ...],
+        names: Iterable[str],
+        books: Books,
+        counts_units: bool,
+    ) -> None:
+        """Those of whom facts are told, and that nobody is left out who has bid and is active."""
+        for said in bidders:
             kind = (said.agent_type,) if counts_units else ()
-            told = (*_told_of_bidder(said, topics), *self._capacity_said(said), *kind)
+            capacity = (said.max_capacity, said.used) if counts_units else ()
+            told = (*_told_of_bidder(said, topics), *capacity, *kind)
             has_recent = said.recent is not None
             were = [
                 (
@@ -386,9 +405,8 @@ class Facts:
                 for one in _views(books, said.agent_id)
             ]
             self._check_one_of(f"bidder {said.agent_id}", told, were)
-            self._offer_now(said, task, books)
-        named = {one.agent_id for one in command.bidders}
-        standings = [(bid.agent_id, books.standing(bid.agent_id)) for bid in task.bids if bid.agent_id not in named]
+        named = {one.agent_id for one in bidders}
+        standings = [(name, books.standing(name)) for name in names if name not in named]
         left_out = [name for name, one in standings if one is not None and one.is_active]
         self._check("bidders left out", [], left_out)
 
@@ -402,6 +420,34 @@ class Facts:
             leases = [one.profile.lease_seconds for one in _views(books, command.agent_id)]
             self._check_one_of("lease_seconds", command.lease_seconds, leases)
             self._priced(command, books)
+
+    def _share(self, task_id: str, said: BatchShare, batch: BatchAssigned | None) -> None:
+        """What an award tells of the batch that it was settled in: what the batch's own record says."""
+        if batch is None:
+            self._say("batch", said, None)
+            return
+        agents_by_task = {pair.task_id: pair.agent_id for pair in batch.pairs}
+        was = (batch.number, agents_by_task.get(task_id, "" if task_id in batch.left else NOBODY))
+        self._check("batch", (said.number, said.agent_id), was)
+        prices = {one.agent_id: one.price for one in batch.prices}
+        self._check("prices of the batch", said.prices, {name: prices.get(name) for name in said.prices})
+
+    def _batch(self, command: AssignBatch, books: Books) -> None:
+        for said in command.books:
+            stood, work = self._stood(said.task_id), books.work.get(said.task_id)
+            self._check(
+                f"book of {said.task_id}",
+                msgspec.structs.replace(said, changed={}),
+                _as_book(stood, work, said.task_id),
+            )
+            if stood is None:
+                continue
+            for name, now in said.changed.items():
+                told = (frozenset(now.capabilities), now.skills, now.region)
+                self._check_one_of(f"offer of {name}", told, [_as_offer(one, stood[1]) for one in _views(books, name)])
+        topics = tuple(sorted({topic for book in command.books for topic in book.topics}))
+        names = sorted({bid.agent_id for book in command.books for bid in book.bids})
+        self._bidders(command.bidders, topics, names, books, counts_units=True)
 
     def _priced(self, command: PlaceBid | AssignTask, books: Books) -> None:
         task, said = self._told.before, command.listed
@@ -479,6 +525,28 @@ def _called_min(task: Task) -> int:
     """How many are called at least, where there are so many."""
     least = called_min(task.capabilities, task.skills)
     return least if task.no_bids.call_max is None else min(least, task.no_bids.called(task.widening, least))
+
+
+def _as_book(stood: tuple[int, Task] | None, work: Work | None, task_id: str) -> BatchBook | str:
+    """A book as a batch tells it."""
+    if stood is None or work is None:
+        return NOBODY
+    position, task = stood
+    return BatchBook(
+        task_id=task_id,
+        round=task.round,
+        priority=task.priority,
+        waits_since=work.waits_since,
+        budget_seconds=task.budget_seconds,
+        topics=(task.task_type.value, *task.capabilities),
+        units=task.units,
+        price_max=task.price_max,
+        specialist_type=SPECIALISTS[task.task_type],
+        skills=task.skills,
+        regions=task.regions,
+        bids=task.bids,
+        position=position,
+    )
 
 
 def _views(books: Books, agent_id: str) -> list[Standing]:

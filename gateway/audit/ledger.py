@@ -20,6 +20,7 @@ from aggregates.agent import (
     AgentSuspected,
     AgentUpdated,
 )
+from aggregates.coordination import BatchAssigned
 from aggregates.task import (
     BidCommitted,
     BidPlaced,
@@ -28,6 +29,7 @@ from aggregates.task import (
     BookOpened,
     BookVoided,
     LeaseExpired,
+    TaskAmended,
     TaskAwarded,
     TaskCancelled,
     TaskCompleted,
@@ -123,6 +125,7 @@ class Work:
 
     __slots__ = (
         "answered",
+        "asked_at",
         "assignee",
         "bidding_seconds",
         "called",
@@ -131,11 +134,14 @@ class Work:
         "is_begun",
         "opened_at",
         "units",
+        "waits_since",
     )
 
-    def __init__(self, bidding_seconds: float, units: float) -> None:
-        self.bidding_seconds = bidding_seconds
-        self.units = units
+    def __init__(self, event: TaskSubmitted | TaskRequeued, asked_at: float) -> None:
+        self.bidding_seconds = event.bidding_seconds
+        self.units = event.units
+        self.asked_at = asked_at
+        self.waits_since = max(asked_at, event.not_before or 0.0)
         self.opened_at = 0.0
         self.called: tuple[str, ...] = ()
         """By the book that is open."""
@@ -156,6 +162,8 @@ class Books:
         self.schemas = SchemaBooks()
         self.names_by_skill: dict[str, set[str]] = {}
         """Every skill that was ever offered, and the active agents that offer it now."""
+        self.batch: BatchAssigned | None = None
+        """The last batch that was settled."""
         self._step: StepKey | None = None
         self._before: dict[str, Standing | None] = {}
         """How the agents stood that the step under way has changed."""
@@ -222,10 +230,14 @@ class Books:
                 | AgentDeregistered()
             ):
                 self._change(position, event, meta)
-            case TaskSubmitted() | TaskRequeued():
-                self.work[event.task_id] = Work(event.bidding_seconds, event.units)
             case SchemasSet() | SchemasDropped():
                 self.schemas.take(position, event)
+            case TaskSubmitted():
+                self.work[event.task_id] = Work(event, event.submitted_at)
+            case TaskRequeued():
+                self.work[event.task_id] = Work(event, event.requeued_at)
+            case BatchAssigned():
+                self.batch = event
             case _:
                 work = self.work.get(getattr(event, "task_id", ""))
                 if work is not None:
@@ -320,6 +332,8 @@ class Books:
                     account.held[event.task_id] = work.units
             case TaskStarted():
                 work.is_begun = True
+            case TaskAmended() if event.not_before is not None:
+                work.waits_since = max(work.asked_at, event.not_before)
             case LeaseExpired() | TaskFailed(final=False):
                 no_show = is_taken(event) and not work.is_begun
                 self._release(position, event.task_id, work, failed_at=at, no_shows=1.0 if no_show else 0.0)

@@ -29,6 +29,7 @@ from aggregates.task import (
     TaskSubmitted,
 )
 from aggregates.task.sealing import bidders
+from aggregates.values.batches import why_lost
 from runtime.journal import Journal
 from runtime.records import Recorded, evolved
 from runtime.trace import of_record
@@ -250,8 +251,8 @@ def _traced(recorded: Recorded) -> Frame:
 
 def reasons_lost(event: TaskAwarded | BookVoided) -> dict[str, str]:
     """Why each bid did not win; those who made none are not in it."""
-    winner = event.agent_id if isinstance(event, TaskAwarded) else ""
-    return {ranked.agent_id: ranked.lost or "outscored" for ranked in event.ranking if ranked.agent_id != winner}
+    winner = event.ranking[0] if isinstance(event, TaskAwarded) and event.ranking else None
+    return {one.agent_id: why_lost(one, winner, event.batch) for one in event.ranking if one is not winner}
 
 
 def told_lost(recorded: Recorded, event: TaskAwarded | BookVoided, reason: str) -> Frame:

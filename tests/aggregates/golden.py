@@ -41,7 +41,7 @@ from aggregates.values.ranking import AwardPolicy
 from runtime.codec import Codec
 from runtime.errors import Failure
 from runtime.records import Aggregate, Command, CommandRecord, Event
-from tests.examples import AT, CANDIDATES, command_by_type
+from tests.examples import AT, BATCH_SHARE, CANDIDATES, command_by_type
 
 FILE = Path(__file__).parent / "golden" / "journal.msgpack"
 CODEC = Codec(AGGREGATES)
@@ -147,9 +147,16 @@ def _lives() -> Iterator[tuple[str, Life]]:
             _example(user.RemoveUser),
         ],
     )
-    yield "coordination-acme", [_example(coordination.StopCoordination), _example(coordination.StartCoordination)]
     yield "queue-acme:reports", [_example(queue.PauseQueue), _example(queue.ResumeQueue)]
     yield "task_type-acme:analysis", [_example(task_type.SetSchemas), _example(task_type.DropSchemas)]
+    yield (
+        "coordination-acme",
+        [
+            _example(coordination.StopCoordination),
+            _example(coordination.StartCoordination),
+            _example(coordination.AssignBatch),
+        ],
+    )
     yield "projection-tasks/1", [_example(projection.SkipEvent), _example(projection.SkipEvent, position=4712)]
     yield "subject-acme:p17", [_example(subject.EraseSubject)]
     yield "qubo_problem-p1", [_example(qubo_problem.RegisterProblem)]
@@ -187,6 +194,10 @@ def _tasks() -> Iterator[tuple[str, Life]]:
     waits = _example(task.SubmitTask, dependencies=("t0",), independent_of=("t0",), dependency_facts=(running,))
     anew = [_example(task.OpenBook, round=2), replace(bid, round=2), _example(task.RefuseBid, round=2)]
     yield "task-done", [*won, start, _example(task.CompleteTask)]
+    joint = _example(task.SubmitTask, award_policy=AwardPolicy.BATCH_OPTIMAL)
+    left = replace(BATCH_SHARE, agent_id="", prices={"ann": 9.0})
+    yield "task-joint", [joint, call, bid, refuse, _example(task.AwardTask, batch=BATCH_SHARE)]
+    yield "task-left", [joint, call, bid, refuse, _example(task.AwardTask, batch=left)]
     yield "task-waits", [waits, _example(task.UnblockTask), _example(task.NoteStall), call]
     yield "task-forsaken", [waits, _example(task.FailDependent)]
     for policy in (task.DependencyPolicy.SKIP, task.DependencyPolicy.RUN):

@@ -7,6 +7,8 @@ from random import Random
 from types import ModuleType
 from typing import Any
 
+from msgspec.structs import replace
+
 from aggregates import (
     action,
     agent,
@@ -38,6 +40,7 @@ from aggregates.values.sealed_bids import commitment_of, sealed_text
 from runtime.codec import Codec
 from runtime.errors import Refused
 from runtime.records import Command, Meta, Recorded
+from tests.examples import command_by_type
 
 TENANTS = ("ours", "theirs")
 PERSONS = ("p1", "p2")
@@ -395,7 +398,13 @@ def _projection(story: Story, random: Random, tenant: str, step: int) -> None:
 
 def _coordination(story: Story, random: Random, tenant: str, step: int) -> None:
     common: dict[str, Any] = {"at": story.at, "tenant": tenant}
-    command = random.choice((coordination.StopCoordination(**common), coordination.StartCoordination(**common)))
+    command = random.choice(
+        (
+            coordination.StopCoordination(**common),
+            coordination.StartCoordination(**common),
+            replace(command_by_type[coordination.AssignBatch], **common, aged_at=story.at),
+        )
+    )
     story.tell(coordination, coordination.stream(tenant), command)
 
 

@@ -114,6 +114,7 @@ async def _live(node: Node, beating: "Beating") -> None:
     await _set_terms(acme)
     await _seal(acme)
     await _give(acme)
+    await _settle_together(acme)
     await _solve(acme)
     await acme.ask(agent.DrainAgent(agent_id="bob", reason="enough"))
     await acme.ask(agent.DeregisterAgent(agent_id="bob", reason="gone"))
@@ -336,6 +337,21 @@ async def _give(party: Party) -> None:
     await party.ask(task.FailTask(task_id="given", agent_id="ann", token=1, declined=True))
     await party.ask(task.CancelTask(task_id="given", reason="nobody wants it"))
     await party.ask(StartCoordination())
+
+
+async def _settle_together(party: Party) -> None:
+    """Two tasks for which both bid, settled at once; then as many, of which nobody is left for one."""
+    together: dict[str, Any] = {"award_policy": AwardPolicy.BATCH_OPTIMAL, "bidding_seconds": 1.0}
+    for name in ("joint", "beside"):
+        await party.submit(name, **together)
+    for name in ("joint", "beside"):
+        await party.seen("task.BookOpened", name)
+        for number, agent_id in enumerate(("ann", "bob", "cid")):
+            with suppress(Refused):
+                await party.bid(name, agent_id, 1.0 + number)
+    for name in ("joint", "beside"):
+        await party.seen("task.TaskAwarded", name)
+        await party.ask(task.CancelTask(task_id=name, reason="both were tried on"))
 
 
 async def _solve(party: Party) -> None:

@@ -40,6 +40,7 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     attempts_max: int | None = None
     cycle_seconds: float | None = None
     aging_factor: float | None = None
+    batch_seconds: float | None = None
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

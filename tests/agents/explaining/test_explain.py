@@ -32,6 +32,7 @@ from aggregates.task import (
     TaskSubmitted,
 )
 from aggregates.task.eligibility import REASONS, fit, unfit, wanted
+from aggregates.values.batches import BatchShare
 from aggregates.values.ranking import FAULTS, AwardPolicy, Bid, BidderFacts, in_force, rank
 from aggregates.values.skill_terms import SkillNeed
 from aggregates.values.skills import missing
@@ -224,6 +225,31 @@ def test_who_lost_by_what_the_task_asks_for_first_is_told_so() -> None:
     ann, bob, cat = explained.agents
     assert (ann.reason.value, bob.reason.value, cat.reason.value) == ("outranked", "won", "outscored")
     assert ann.detail == "offered a price of 2; bob offered a price of 0.5"
+
+
+def test_who_is_kept_for_another_task_of_the_batch_is_told_so_with_the_numbers() -> None:
+    joint = replace(SUBMITTED, award_policy=AwardPolicy.BATCH_OPTIMAL)
+    bids = (bid("ann", price=1.0), bid("bob", price=2.0), bid("cat", price=4.0))
+    best, second, third = awarded(*bids).ranking
+    share = BatchShare(number=7, agent_id="bob", urgency=2.0, prices={"ann": 1.5, "bob": 0.25, "cat": 0.0})
+    won = replace(awarded(*bids), agent_id="bob", ranking=(second, best, third), batch=share)
+    called = replace(OPENED, eligible=("ann", "bob", "cat"))
+    agents_asked = [agent(one.agent_id) for one in bids]
+    explained = explain(told(joint, called, *bids, won), Facts(at=AT + 60, agents=agents_asked))
+    ann, bob, cat = explained.agents
+    assert (ann.reason.value, bob.reason.value, cat.reason.value) == ("worth_more_elsewhere", "won", "outscored")
+    assert ann.detail == (
+        f"ann is worth {2 * best.score:.4g} here, and a slot of it 1.5 to other tasks; "
+        f"bob is worth {2 * second.score:.4g} here, and a slot of it 0.25 to other tasks, who got it (batch 7)"
+    )
+    assert explained.book is not None
+    assert explained.book.batch == share
+    nobody = replace(share, agent_id="", prices={"ann": 9.0, "bob": 9.0, "cat": 9.0})
+    ranking = (best, second, third)
+    void = BookVoided(task_id="t1", round=1, reason="outbid", voids=0, ranking=ranking, batch=nobody)
+    explained = explain(told(joint, called, *bids, void), Facts(at=AT + 60, agents=agents_asked))
+    assert {one.reason.value for one in explained.agents} == {"worth_more_elsewhere"}
+    assert explained.agents[0].detail.endswith("9 to other tasks: nothing is left of it here (batch 7)")
 
 
 def test_what_a_waiting_task_waits_for_is_told_with_since_when() -> None:
