@@ -205,7 +205,7 @@ class Shift:
         """Hears and works until the connection is gone."""
         async with trio.open_nursery() as nursery:
             for work in self.town.outside.unsettled(self.member.name):
-                nursery.start_soon(self._report, work)
+                nursery.start_soon(self._tell, work)  # though a newer token may have been there since: the node says so
             while True:
                 frame = await self._wire.receive()
                 match frame:
@@ -276,8 +276,10 @@ class Shift:
             await self._report(work)
 
     async def _report(self, work: Work) -> None:
-        if not self.town.outside.prepare(self.member.name, work):
-            return
+        if self.town.outside.prepare(self.member.name, work):
+            await self._tell(work)
+
+    async def _tell(self, work: Work) -> None:
         done = {"by": self.member.name, "token": work.token}
         answer = await self._say(type="complete", task_id=work.task_id, token=work.token, result=done)
         self.town.outside.settle(work, is_taken=answer["type"] == "ack")

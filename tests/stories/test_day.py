@@ -47,7 +47,7 @@ def check(journal: Path, capsys: pytest.CaptureFixture[str], tasks: int) -> None
     assert (found["different"], found["not_decidable"], found["newer_rules"], found["diffs"]) == (0, 0, 0, [])
     assert (found["strays_count"], found["facts"]["false"]) == (0, 0)
     assert commands["task.AwardTask"] == kinds["task.TaskAwarded"] + kinds["task.BookVoided"]
-    assert kinds["task.TaskAwarded"] > tasks * 0.8
+    assert kinds["task.TaskAwarded"] > tasks * 0.6
     assert min(kinds[f"task.{name}"] for name in ("TaskCompleted", "TaskFailed", "TaskReopened", "BookVoided")) > 0
     check_tampering(journal, capsys)
 
