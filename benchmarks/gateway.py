@@ -24,7 +24,7 @@ ROUNDS = 5
 ROUND_SECONDS = 2.0
 WARM_SECONDS = 0.5
 POSTING_TENANTS = 6
-"""No tenant may have more than 10,000 open tasks; as many are enough for all rounds."""
+"""What is posted is spread over so many, each with a coordinator of its own."""
 
 TASK = {"task_type": "analysis", "description": "cut it", "capabilities": ["cutting"], "payload": {"seed": 4711}}
 P99_SECONDS_MAX = 0.05

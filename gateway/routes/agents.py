@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from starlette.responses import Response
 
+from aggregates import key as keys
 from aggregates.agent import (
     AgentAccepted,
     AgentType,
@@ -64,10 +65,15 @@ async def register(call: Call) -> Response:
     """Registers an agent and gives it the key that is its own."""
     body: Any = await call.body(RegisterAgentBody)
     fields = msgspec.structs.asdict(body)
-    agent_id, key_id = fields.pop("id") or call.node.system.ids.new(), call.node.system.ids.new()
-    digest = digest_of(call.node.tokens.token(key_id))
-    accepted = await call.ask(RegisterAgent(agent_id=agent_id, key_id=key_id, key_digest=digest, **fields))
-    key = call.node.tokens.token(accepted.key_id)
+    ids, journal, tokens = call.node.system.ids, call.node.system.journal, call.node.tokens
+    named, key_id = fields.pop("id"), ids.new()
+    agent_id, token = named or ids.new(), tokens.token(key_id)
+    journal.is_new(keys.stream(key_id))
+    if named is None:
+        journal.is_new(stream(call.tenant, agent_id))
+    registration = RegisterAgent(agent_id=agent_id, key_id=key_id, key_digest=digest_of(token), **fields)
+    accepted = await call.ask(registration)
+    key = token if accepted.key_id == key_id else tokens.token(accepted.key_id)
     path = f"/v1/agents/{accepted.agent_id}"
     return call.reply(
         Registered(accepted.agent_id, accepted.generation, key, f"{path}/ws"), 201, headers={"Location": path}
