@@ -6,6 +6,7 @@ otherwise; rounds of both sides in turn, medians. `docs/benchmarks.md` says what
 
 import http.client
 import json
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -35,6 +36,12 @@ NOISE = 1.15
 
 IN_FLIGHT = 32
 BIDDING_SECONDS = 60.0
+BOOKS = 512
+ANSWERS = 31
+"""How often each book is bid on: so often, and once more, does a book take an agent's answer."""
+BOOKS_AT_ONCE = 128
+SLOTS = 64
+OPENING_SECONDS = 0.02
 READERS = 500
 EVENTS_PER_SECOND = 20
 IDLE = 10_000
@@ -213,25 +220,27 @@ def ask(door: Door, method: str, path: str, key: str, body: Any = None) -> Any:
     return said
 
 
-def _hire(door: Door) -> str:
-    """The key of an agent that bids; another one never answers, so that all books stay open."""
-    common = {"agent_type": "performance", "capabilities": ["cutting"], "slots": 64}
-    hired = [
-        ask(door, "POST", "/v1/agents", door.keys[0], {"id": name, "name": name, **common}) for name in ("ada", "ben")
-    ]
+def _hire(door: Door, books: int = BOOKS) -> str:
+    """The key of an agent that bids; others never answer, so that all books stay open, and have slots for them. Each is called for each."""
+    common = {"agent_type": "performance", "capabilities": ["cutting"], "slots": SLOTS}
+    names = ["ada", *(f"silent-{number}" for number in range(max(1, -(-books // SLOTS) - 1)))]
+    hired = [ask(door, "POST", "/v1/agents", door.keys[0], {"id": name, "name": name, **common}) for name in names]
     return str(hired[0]["key"])
 
 
 @contextmanager
-def _bids(door: Door) -> Iterator[list[str]]:
-    """The frames of bids for as many tasks as may be in flight, which are called off in the end."""
-    submitted = [
-        ask(door, "POST", "/v1/tasks", door.keys[0], TASK | {"bidding_seconds": BIDDING_SECONDS})["task_id"]
-        for _ in range(IN_FLIGHT)
-    ]
+def _bids(door: Door, books: int = BOOKS) -> Iterator[list[str]]:
+    """The frames of bids for so many tasks, which are called off in the end."""
+    submitted: list[str] = []
+    for first in range(0, books, BOOKS_AT_ONCE):
+        tasks = [TASK | {"bidding_seconds": BIDDING_SECONDS}] * min(BOOKS_AT_ONCE, books - first)
+        told = ask(door, "POST", "/v1/tasks:batch", door.keys[0], {"tasks": tasks})["tasks"]
+        submitted += [one["task_id"] for one in told]
+    while ask(door, "GET", f"/v1/tasks/{submitted[-1]}", door.keys[0])["stage"] != "bidding":
+        time.sleep(OPENING_SECONDS)
     yield [
         frame(msgspec.msgpack.encode({"type": "bid", "task_id": task_id, "price": price, "eta_seconds": 5.0}))
-        for price in (1.0, 2.0)
+        for price in range(1, ANSWERS + 1)
         for task_id in submitted
     ]
     for task_id in submitted:
@@ -244,7 +253,7 @@ def ws_command(rounds: int = ROUNDS, seconds: float = ROUND_SECONDS, tasks: int 
         protocol = "Sec-WebSocket-Protocol: gavel.v1.msgpack"
         bid_here = upgrade("/v1/agents/ada/ws", authorized(_hire(ours)), protocol)
 
-        def rate(door: Door, request: str, frames: list[str], counted: bytes) -> float:
+        def rate(door: Door, request: str, frames: list[str], counted: bytes, *, once: bool = False) -> float:
             told = knock(
                 mode="sockets",
                 port=door.port,
@@ -255,12 +264,13 @@ def ws_command(rounds: int = ROUNDS, seconds: float = ROUND_SECONDS, tasks: int 
                 in_flight=IN_FLIGHT,
                 seconds=seconds,
                 warm=WARM_SECONDS,
+                once=once,
             )
             return float(told["answers"] / told["seconds"])
 
         def bidding() -> float:
             with _bids(ours) as frames:
-                return rate(ours, bid_here, frames, msgspec.msgpack.encode("ack"))
+                return rate(ours, bid_here, frames, msgspec.msgpack.encode("ack"), once=True)
 
         echoed = [frame(msgspec.msgpack.encode({"type": "bid", "task_id": "0" * 36, "price": 1.0, "eta_seconds": 5.0}))]
         return both(bidding, lambda: rate(theirs, upgrade("/ws"), echoed, b"task_id"), rounds)

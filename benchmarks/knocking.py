@@ -7,6 +7,7 @@ at the two ends of the measured time.
 """
 
 import json
+import math
 import os
 import random
 import re
@@ -25,6 +26,7 @@ from benchmarks.measure import NotMeasurable
 RECEIVE_BYTES = 262_144
 POLL_SECONDS = 0.05
 DRAIN_SECONDS_MAX = 3.0
+ANSWER_SECONDS_MAX = 10.0
 LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -192,23 +194,29 @@ def opened(spec: dict[str, Any]) -> dict[str, Any]:
 
 
 def sockets(spec: dict[str, Any]) -> dict[str, Any]:
-    """One websocket with so many frames in flight: those of the server that are of the size or begin as those that are counted."""
+    """One websocket with so many frames in flight: those of the server that hold what is counted. `once`: no frame is sent again, and
+    the measured time ends with the last."""
     stream, heard = open_socket(spec["port"], spec["request"])
     frames = [bytes.fromhex(frame) for frame in spec["frames"]]
     counted, flight = bytes.fromhex(spec["counted"]), spec["in_flight"]
+    frames_max = len(frames) if spec["once"] else math.inf
+    stream.settimeout(ANSWER_SECONDS_MAX)
     asked = 0
     stream.sendall(b"".join(frames[asked % len(frames)] for asked in range(flight)))
     asked = flight
     answers, warm_until = 0, time.perf_counter() + spec["warm"]
     began, spent, first, until = 0.0, 0.0, 0, warm_until + spec["seconds"]
-    while (now := time.perf_counter()) < until:
+    while (now := time.perf_counter()) < until and answers < frames_max:
         if not began and now >= warm_until:
             began, spent, first = now, cpu_seconds(spec["pid"]), answers
         heard += stream.recv(RECEIVE_BYTES)
         got, heard = _count(heard, counted)
         answers += got
-        stream.sendall(b"".join(frames[(asked + number) % len(frames)] for number in range(got)))
-        asked += got
+        more = int(min(got, frames_max - asked))
+        stream.sendall(b"".join(frames[(asked + number) % len(frames)] for number in range(more)))
+        asked += more
+    if not began:
+        raise RuntimeError("all frames were answered before it was warm")
     return {
         "answers": answers - first,
         "seconds": time.perf_counter() - began,

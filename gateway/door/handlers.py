@@ -37,6 +37,8 @@ class Owner(Protocol):
 
     def gather_now(self, data: bytes) -> bool: ...
 
+    def write_now(self, data: bytes) -> bool: ...
+
     def bound_reading(self, seconds: float) -> None: ...
 
     def note(self, event: str, **said: object) -> None: ...
@@ -127,10 +129,17 @@ class Line:
     """What ASGI has no words for in a websocket: `ping` the client, and wait for its next `beat`, a ping or a pong; frames that are sent
     and taken at once, without a coroutine for each layer in between."""
 
-    def __init__(self, ping: Callable[[], Awaitable[None]], send_now: Callable[[bytes, bool], bool]) -> None:
-        """`send_now` sends a text (as UTF-8) or bytes, where it has neither to wait nor to make way, and tells whether it was done."""
+    def __init__(
+        self,
+        ping: Callable[[], Awaitable[None]],
+        send_now: Callable[[bytes, bool], bool],
+        write_now: Callable[[bytes, bool], bool],
+    ) -> None:
+        """`send_now` sends a text (as UTF-8) or bytes, where it has neither to wait nor to make way, and tells whether it was done;
+        `write_now` does the same for what nothing else follows at once, which costs less."""
         self.ping = ping
         self.send_now = send_now
+        self.write_now = write_now
         self.receive_now: Callable[[], Any] = lambda: None
         """The next message of the app's `receive`, where one has come already; None: `receive` has to be asked."""
         self._beaten = trio.Event()

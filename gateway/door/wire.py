@@ -105,7 +105,7 @@ class Socket(WSStream):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self.line = Line(self._ping, self._send_now)
+        self.line = Line(self._ping, self._send_now, self._write_now)
         self._answered = trio.Event()
         self._controls = Allowance(self.task_group.connection.bounds.control_frames_per_second_max)
         self._parts = 0  # of a message that has not ended
@@ -163,6 +163,11 @@ class Socket(WSStream):
         if self.closed or not self._is_open():
             return False
         return self.task_group.connection.gather_now(frame(TEXT if is_text else BINARY, payload))
+
+    def _write_now(self, payload: bytes, is_text: bool) -> bool:
+        if self.closed or not self._is_open():
+            return False
+        return self.task_group.connection.write_now(frame(TEXT if is_text else BINARY, payload))
 
     async def say_goodbye(self) -> None:
         if not self.closed and self.state is ASGIWebsocketState.CONNECTED:

@@ -276,7 +276,7 @@ class AgentSocket:
         if self._line is None or self._is_gone or recorded.position <= self._opened_at:
             return False
         said = self.sockets.announcer.said(recorded, self.principal.agent_id, self.protocol)
-        if said is None or not self._line.send_now(said, self.protocol.is_text):
+        if said is None or not self._say_now(self._line, said, alone=True):
             return False
         self.position = recorded.position
         self._told_at = trio.current_time()
@@ -316,7 +316,12 @@ class AgentSocket:
             case _:
                 return False
 
-    async def _send(self, frame: Frame) -> None:
+    def _say_now(self, line: Line, said: bytes, *, alone: bool) -> bool:
+        """Whether it could be sent at once; `alone` says that nothing is about to follow."""
+        is_text = self.protocol.is_text
+        return (alone and line.write_now(said, is_text)) or line.send_now(said, is_text)
+
+    async def _send(self, frame: Frame, *, alone: bool = False) -> None:
         """Sends a frame, unless the client has left: what is under way for it still ends."""
         if "position" in frame:
             self._told_at = trio.current_time()
@@ -324,7 +329,7 @@ class AgentSocket:
             await trio.lowlevel.checkpoint()
             return
         encoded = self.protocol.encode(frame)
-        if self._line is not None and self._line.send_now(encoded, self.protocol.is_text):
+        if self._line is not None and self._say_now(self._line, encoded, alone=alone):
             return
         try:
             if self.protocol.is_text:
@@ -430,7 +435,7 @@ class AgentSocket:
             await trio.sleep(RETRY_SECONDS)
 
     async def _acknowledge(self, frame_id: FrameId, reply: Any) -> None:
-        await self._send({"type": "ack", "id": frame_id, **msgspec.to_builtins(reply)})
+        await self._send({"type": "ack", "id": frame_id, **msgspec.to_builtins(reply)}, alone=len(self._sent) <= 1)
 
     def _read(self, message: Any) -> tuple[FrameId, Any]:
         raw = message.get("text") if self.protocol.is_text else message.get("bytes")

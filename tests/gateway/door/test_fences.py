@@ -5,7 +5,10 @@ from contextlib import AsyncExitStack
 import pytest
 import trio
 import trio.testing
+from starlette.routing import WebSocketRoute
+from starlette.websockets import WebSocket
 
+from gateway.door.handlers import Line
 from tests.gateway.raw import Witness, bounded, make_app, read_all, request, reset, served, upgrade
 
 
@@ -89,3 +92,24 @@ async def test_a_client_that_takes_a_little_now_and_then_is_dropped() -> None:
             while not server.counts.stalled:
                 await stream.recv(100_000)
                 await trio.sleep(0.02)
+
+
+async def test_frames_that_are_written_at_once_arrive_whole_and_in_order_among_those_that_are_gathered() -> None:
+    frames = [number.to_bytes(4) * 4096 for number in range(600)]  # more than the buffers between the two take
+
+    async def push(websocket: WebSocket) -> None:
+        await websocket.accept()
+        line: Line = websocket.scope["state"]["line"]
+        for number, said in enumerate(frames):
+            if not ((number % 3 and line.write_now(said, False)) or line.send_now(said, False)):
+                await websocket.send_bytes(said)
+        await websocket.close()
+
+    app = make_app(Witness())
+    app.router.routes.append(WebSocketRoute("/at-once", push))
+    async with served(app) as server, await server.connect() as stream:
+        await stream.send_all(upgrade("/at-once"))
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        heard = (await read_all(stream)).partition(b"\r\n\r\n")[2]
+    said = b"".join(b"\x82\x7e" + len(one).to_bytes(2) + one for one in frames)
+    assert heard[: len(said)] == said
