@@ -14,6 +14,8 @@ from gateway.storage.folder import DataFolder
 
 CALL_SECONDS_MAX = 60.0
 HEADER_BY_NAME = {"GAVEL_REASON": "Gavel-Reason", "GAVEL_ON_BEHALF_OF": "Gavel-On-Behalf-Of"}
+PLACES = ("pointer", "parameter", "header")
+"""Where a fault may be."""
 
 
 class NotReached(Exception):
@@ -95,7 +97,8 @@ def _reason(error: HTTPError) -> str:
     try:
         problem = msgspec.json.decode(error.read())
         faults = [
-            f"{fault.get('pointer', '')} {fault.get('detail', '')}".strip() for fault in problem.get("errors", ())
+            f"{next((fault[place] for place in PLACES if place in fault), '')} {fault.get('detail', '')}".strip()
+            for fault in problem.get("errors", ())
         ]
         # What is told of each fault by itself stands in the detail, too.
         detail = "" if faults else problem.get("detail")
