@@ -34,7 +34,8 @@ BUDGET_SECONDS_BY_FOLDERS = {
     ("solvers",): 50,
     # A node for most tests, a browser, processes of the command line, a thousand made-up requests.
     ("gateway",): 310,
-    ("stories", "contract"): 115,
+    # A crowd of agents at a node that is killed, and a recorded day, among others.
+    ("stories", "contract"): 150,
     ("simulation",): 120,
     ("faults",): 60,
 }
