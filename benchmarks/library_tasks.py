@@ -238,6 +238,7 @@ class Tasks(Projection[Any]):
                 "attempt": 0,
                 "round": 0,
                 "late_reports": 0,
+                "questions": 0,
                 "submitted_at": at,
                 "waits_since": at,
                 "first_position": position,

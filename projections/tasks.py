@@ -15,6 +15,8 @@ from aggregates.task import (
     DependencyUnmet,
     LateReported,
     LeaseExpired,
+    QuestionAnswered,
+    QuestionAsked,
     RevealOpened,
     Stage,
     TaskAmended,
@@ -36,7 +38,7 @@ from projections import schema
 from projections.schema import BY_AGE, Only, Row, Sortable, SortKey, also, document, encoded, key, number, text, whole
 from runtime.records import Add, Change, Insert, Recorded, Update
 
-NAME = "tasks/13"
+NAME = "tasks/14"
 
 tasks = schema.table(
     "tasks",
@@ -101,6 +103,10 @@ tasks = schema.table(
     number("started_at"),
     number("ended_at"),
     whole("late_reports", default=0),
+    whole("questions", default=0),
+    text("question"),
+    text("answer"),
+    number("waits_for_input_since"),
     number("last_event_at"),
     also("id", "task_id"),
     also("status", "stage"),
@@ -115,7 +121,15 @@ a dead letter, or from `not_before` where that is later. `reason` says why it la
 
 TABLES: tuple[Table, ...] = (tasks,)
 
-ERASED = {"description": "", "canceling_reason": None, "payload": encoded({}), "result": None, "reason": "erased"}
+ERASED = {
+    "description": "",
+    "canceling_reason": None,
+    "payload": encoded({}),
+    "result": None,
+    "reason": "erased",
+    "question": None,
+    "answer": None,
+}
 
 LONG = ("requirements", "payload", "blobs", "ranking", "result")
 """Columns that may hold much, left out of pages; `find` shows them."""
@@ -160,9 +174,16 @@ def apply(recorded: Recorded) -> Sequence[Change]:
         case TaskFailed() if event.final:
             return [_ended(recorded, event.task_id, Stage.FAILED, event.reason)]
         case TaskFailed():
-            return [_changed(recorded, event.task_id, agent_id=None, reason=event.reason)]
+            lost = {"agent_id": None, "waits_for_input_since": None}
+            return [_changed(recorded, event.task_id, reason=event.reason, **lost)]
+        case QuestionAsked():
+            asked = {"questions": event.number, "question": event.question, "answer": None}
+            return [_changed(recorded, event.task_id, **asked, waits_for_input_since=event.asked_at)]
+        case QuestionAnswered():
+            return [_changed(recorded, event.task_id, answer=event.answer, waits_for_input_since=None)]
         case LeaseExpired():
-            return [_changed(recorded, event.task_id, agent_id=None, reason="lease_expired")]
+            lost = {"agent_id": None, "waits_for_input_since": None}
+            return [_changed(recorded, event.task_id, reason="lease_expired", **lost)]
         case LateReported():
             where = _key(recorded, event.task_id)
             late = {"late_reports": event.more}
@@ -278,12 +299,14 @@ def _completed(recorded: Recorded, event: TaskCompleted) -> Change:
         seconds=event.seconds,
         charged=event.charged,
         ended_at=recorded.meta.at,
+        waits_for_input_since=None,
     )
 
 
 def _ended(recorded: Recorded, task_id: str, stage: Stage, reason: str) -> Change:
     ended = {"stage": stage.value, "reason": reason, "closes_at": None, "ended_at": recorded.meta.at}
     ended["canceling_until"] = None
+    ended["waits_for_input_since"] = None
     return _changed(recorded, task_id, **ended)
 
 

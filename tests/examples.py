@@ -332,6 +332,8 @@ COMMANDS = (
         at=AT,
         tenant=TENANT,
     ),
+    task.AskQuestion(task_id="t1", agent_id="ann", token=1, question="which language?", at=AT + 3, tenant=TENANT),
+    task.AnswerQuestion(task_id="t1", number=1, answer="English", answered_by="operator:k1", at=AT + 9, tenant=TENANT),
     task.StartTask(task_id="t1", agent_id="ann", token=1, at=AT + 3, tenant=TENANT),
     task.CompleteTask(
         task_id="t1", agent_id="ann", token=1, result={"value": 1}, charged=0.75, at=AT + 4, tenant=TENANT
@@ -569,6 +571,25 @@ EVENTS = (
         eta_seconds=5.0,
         ranking=(Ranked(agent_id="ann", score=0.8, price_term=1.0), Ranked(agent_id="bob", lost="slots_full")),
         reason="ann scored 0.8; no other bid could win",
+    ),
+    task.QuestionAsked(
+        task_id="t1",
+        agent_id="ann",
+        token=1,
+        number=1,
+        question="which language?",
+        question_digest=DIGEST,
+        asked_at=AT + 3,
+    ),
+    task.QuestionAnswered(
+        task_id="t1",
+        agent_id="ann",
+        token=1,
+        number=1,
+        answer="English",
+        answer_digest=DIGEST,
+        answered_by="operator:k1",
+        waited_seconds=6.0,
     ),
     task.TaskStarted(task_id="t1", agent_id="ann", token=1, started_at=AT + 3),
     task.TaskCompleted(

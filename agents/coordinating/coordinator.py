@@ -75,6 +75,8 @@ from aggregates.coordination import (
 from aggregates.queue import FindQueues, PauseQueue, ResumeQueue
 from aggregates.task import (
     AmendTask,
+    AnswerQuestion,
+    AskQuestion,
     AssignTask,
     BidAccepted,
     BidCommitted,
@@ -93,6 +95,7 @@ from aggregates.task import (
     DependencyUnmet,
     FailTask,
     PlaceBid,
+    QuestionAnswered,
     RefuseBid,
     RequeueTask,
     RevealBid,
@@ -139,6 +142,8 @@ CoordinatorCommand = (
     | StartTask
     | CompleteTask
     | FailTask
+    | AskQuestion
+    | AnswerQuestion
     | CancelTask
     | AmendTask
     | RequeueTask
@@ -178,6 +183,8 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
         StartTask,
         CompleteTask,
         FailTask,
+        AskQuestion,
+        AnswerQuestion,
         CancelTask,
         AmendTask,
         RequeueTask,
@@ -197,7 +204,7 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
         FindObstacles,
     )
     hears = (*agents.EVENTS, *tasks.EVENTS, *coordinations.EVENTS, *queues.EVENTS, *task_types.EVENTS)
-    FOLD = 14
+    FOLD = 15
 
     def __init__(self, here: Surroundings, terms: Terms = DEFAULT_TERMS, places: Places | None = None) -> None:
         super().__init__(here)
@@ -239,6 +246,11 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
                 return self._submit_many(message)
             case PlaceBid() | CommitBid() | RevealBid() | WithdrawBid() | RefuseBid():
                 return self._answer_call(message)
+            case AskQuestion():
+                self._hear(message.agent_id, message.at)
+                return self._on_task(message)
+            case AnswerQuestion():
+                return self._on_task(message)
             case StartTask() | CompleteTask() | FailTask():
                 self._hear(message.agent_id, message.at)
                 if isinstance(message, CompleteTask):
@@ -329,7 +341,18 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
 
     def _on_task(
         self,
-        command: SubmitTask | StartTask | CompleteTask | FailTask | CancelTask | AmendTask | RequeueTask | AssignTask,
+        command: (
+            SubmitTask
+            | StartTask
+            | CompleteTask
+            | FailTask
+            | AskQuestion
+            | AnswerQuestion
+            | CancelTask
+            | AmendTask
+            | RequeueTask
+            | AssignTask
+        ),
     ) -> Effect:
         accepted = TaskAccepted(task_id=command.task_id)
         return Effect([(tasks.stream(command.task_id), command)], lambda recorded: reply(command, accepted))
@@ -509,6 +532,7 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
                 | CancelRequested()
                 | TaskAmended()
                 | TaskRequeued()
+                | QuestionAnswered()
             ):
                 self._watch_tasks([self.memory.tasks.get(event.task_id)])
             case AgentDeregistered():

@@ -6,7 +6,7 @@ from msgspec import Struct, field
 
 from agents.coordinating.figures import Figures
 from aggregates import agent as agents
-from aggregates.task import Doer, Stage, TaskType
+from aggregates.task import Doer, Stage, TaskType, over_at
 from aggregates.task_type import SchemasDropped, SchemasSet
 from aggregates.values.capacity import room, total
 from aggregates.values.document import Document
@@ -183,6 +183,9 @@ class TaskEntry(Struct, kw_only=True):
     assignee: str = ""
     token: int = 0
     awarded_at: float = 0.0
+    question_at: float = 0.0
+    """When the open question of its holder was asked; 0 where none is."""
+    input_seconds: float = 0.0
     lease_seconds: float = 0.0
     eta_seconds: float = 0.0
     confidence: float = 1.0
@@ -207,6 +210,11 @@ class TaskEntry(Struct, kw_only=True):
     def is_batched(self) -> bool:
         """Whether its book is settled together with others."""
         return self.award_policy is AwardPolicy.BATCH_OPTIMAL
+
+    @property
+    def over_at(self) -> float:
+        """When its attempt is over its budget."""
+        return over_at(self.awarded_at, self.budget_seconds, self.input_seconds, is_waiting=self.question_at > 0)
 
     @property
     def place(self) -> Place:

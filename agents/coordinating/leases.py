@@ -3,17 +3,16 @@
 from agents.coordinating.entries import AgentEntry, TaskEntry
 from agents.coordinating.open_tasks import OpenTasks
 from aggregates.agent import LeaseLeft
-from aggregates.task import BUDGET_GRACE_SECONDS, HELD, CheckLease, LeaseStanding, Stage
+from aggregates.task import HELD, CheckLease, LeaseStanding, Stage
 
 
 def lease_left(task: TaskEntry, heard_at: float, now: float) -> LeaseLeft:
     """What is left of a lease whose holder was heard then."""
-    over_at = task.awarded_at + task.budget_seconds + BUDGET_GRACE_SECONDS
     return LeaseLeft(
         task_id=task.task_id,
         token=task.token,
         seconds_left=_until(heard_at + task.lease_seconds, now),
-        budget_seconds_left=_until(over_at, now),
+        budget_seconds_left=_until(task.over_at, now),
         cancel_seconds_left=_until(task.cancel_by, now) if task.cancel_by else None,
     )
 

@@ -46,6 +46,8 @@ from aggregates.task import (
     Doer,
     LateReported,
     LeaseExpired,
+    QuestionAnswered,
+    QuestionAsked,
     RevealOpened,
     Stage,
     TaskAmended,
@@ -85,6 +87,8 @@ QUIET = (
     BidRefused,
     BidWithdrawn,
     TaskStarted,
+    QuestionAsked,
+    QuestionAnswered,
     TaskStalled,
     DependencyMet,
     DependencyUnmet,
@@ -441,6 +445,10 @@ def _change_task(memory: OpenTasks, task: TaskEntry, event: Any, recorded: Recor
             task.stage = Stage.RUNNING
         case CancelRequested():
             task.cancel_by = event.cancel_by
+        case QuestionAsked():
+            task.question_at = event.asked_at
+        case QuestionAnswered():
+            task.question_at, task.input_seconds = 0.0, task.input_seconds + event.waited_seconds
         case TaskAmended():
             _amend(memory, task, event, recorded.meta.at)
         case LeaseExpired() | TaskFailed(final=False):
@@ -527,6 +535,7 @@ def _award(memory: OpenTasks, task: TaskEntry, event: TaskAwarded, recorded: Rec
     task.confidence, task.price = event.stated_confidence, event.price
     task.is_assigned, task.retry_at, task.stalled = bool(event.assigned_by), 0.0, ""
     memory.note(task)
+    task.question_at = task.input_seconds = 0.0
     if (agent := memory.agents.get(event.agent_id)) is not None:
         agent.held.append(task.task_id)
         if task.units:

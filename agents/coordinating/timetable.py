@@ -7,7 +7,7 @@ from agents.coordinating.calls import Decision, close_book
 from agents.coordinating.entries import TaskEntry
 from agents.coordinating.open_tasks import OpenTasks
 from agents.coordinating.terms import Terms
-from aggregates.task import BUDGET_GRACE_SECONDS, HELD, EndGrace, EndOverrun, ExpireTask, Stage, stream
+from aggregates.task import HELD, EndGrace, EndOverrun, ExpireTask, Stage, stream
 
 OF_TASKS = (Due.BOOK, Due.BUDGET, Due.GRACE, Due.DEADLINE, Due.RETRY, Due.START)
 
@@ -18,8 +18,7 @@ def due_at(task: TaskEntry, due: Due, floor: float) -> float | None:
         case Due.BOOK:
             return task.closes_at if task.stage is Stage.BIDDING else None
         case Due.BUDGET if task.stage in HELD:
-            over = task.awarded_at + task.budget_seconds + BUDGET_GRACE_SECONDS
-            return max(over, floor + task.lease_seconds)
+            return max(task.over_at, floor + task.lease_seconds)
         case Due.GRACE:
             return task.cancel_by if task.stage in HELD else None
         case Due.DEADLINE:

@@ -19,7 +19,7 @@ from agents.explaining.rankings import places
 from agents.explaining.story import Attempt, Book, Story
 from agents.explaining.verdicts import doers_of, verdict
 from aggregates import agent as agents
-from aggregates.task import BUDGET_GRACE_SECONDS, ENDED, Stage
+from aggregates.task import ENDED, Stage, over_at
 from aggregates.values.capacity import fits
 from aggregates.values.no_bids import NoWinner
 from aggregates.values.queues import queue_of
@@ -255,11 +255,17 @@ def _cancel(attempt: Attempt) -> tuple[Wait, ...]:
 def _holder(story: Story, attempt: Attempt) -> Wait:
     event = attempt.event
     is_running = story.stage is Stage.RUNNING
+    until = over_at(event.awarded_at, story.budget_seconds, attempt.input_seconds, is_waiting=attempt.asked_at > 0)
+    if attempt.asked_at:
+        detail = f"{event.agent_id} has asked a question and waits for the answer"
+        return Wait(
+            reason=WaitReason.INPUT, detail=detail, since=attempt.asked_at, until=until, agents=(event.agent_id,)
+        )
     return Wait(
         reason=WaitReason.RESULT if is_running else WaitReason.START,
         detail=f"{event.agent_id} has it and {'works' if is_running else 'has not said that it began'}",
         since=story.since,
-        until=event.awarded_at + story.budget_seconds + BUDGET_GRACE_SECONDS,
+        until=until,
         agents=(event.agent_id,),
     )
 

@@ -40,6 +40,7 @@ class WaitReason(StrEnum):
     CANCEL = "cancel"
     START = "start"
     RESULT = "result"
+    INPUT = "input"
 
 
 class VerdictReason(StrEnum):

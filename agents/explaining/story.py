@@ -25,6 +25,8 @@ from aggregates.task import (
     Doer,
     LeaseExpired,
     OpenBook,
+    QuestionAnswered,
+    QuestionAsked,
     RevealOpened,
     Stage,
     TaskAmended,
@@ -110,6 +112,9 @@ class Attempt(Struct, kw_only=True):
     cancel: CancelRequested | None = None
     """It is to be stopped, as its holder was told at `cancel_at`."""
     cancel_at: float = 0.0
+    asked_at: float = 0.0
+    """When the holder asked the question that is open; 0 where none is."""
+    input_seconds: float = 0.0
     over_at: float = 0.0
     over_reason: str = ""
 
@@ -213,6 +218,11 @@ def _goes_on(story: Story, record: Recorded, command: Command[Any] | None) -> No
         case CancelRequested():
             if story.attempt is not None:
                 story.attempt.cancel, story.attempt.cancel_at = event, at
+        case QuestionAsked() if story.attempt is not None:
+            story.attempt.asked_at = event.asked_at
+        case QuestionAnswered() if story.attempt is not None:
+            story.attempt.asked_at = 0.0
+            story.attempt.input_seconds += event.waited_seconds
         case LeaseExpired():
             _over(story, "lease_expired", at)
         case TaskFailed() if not event.final:

@@ -21,6 +21,8 @@ from aggregates.task.changes import (
 from aggregates.task.commands import (
     COMMANDS,
     AmendTask,
+    AnswerQuestion,
+    AskQuestion,
     AssignTask,
     AwardTask,
     CancelTask,
@@ -62,6 +64,8 @@ from aggregates.task.events import (
     DependencyUnmet,
     LateReported,
     LeaseExpired,
+    QuestionAnswered,
+    QuestionAsked,
     RevealOpened,
     TaskAmended,
     TaskAwarded,
@@ -90,6 +94,7 @@ from aggregates.task.lease import (
     expire_lease,
     fail,
 )
+from aggregates.task.questions import question
 from aggregates.task.sealing import SEALED, open_reveal
 from aggregates.task.state import (
     Task,
@@ -135,6 +140,7 @@ from aggregates.task.terms import (
     TasksAnswered,
     TaskType,
     VoidReason,
+    over_at,
 )
 from runtime.errors import Refused
 
@@ -152,6 +158,8 @@ __all__ = [
     "VOIDS_MAX",
     "VOID_SECONDS_MIN",
     "AmendTask",
+    "AnswerQuestion",
+    "AskQuestion",
     "AssignTask",
     "Attempts",
     "AwardTask",
@@ -191,6 +199,8 @@ __all__ = [
     "OpenBook",
     "OpenReveal",
     "PlaceBid",
+    "QuestionAnswered",
+    "QuestionAsked",
     "RefuseBid",
     "RequeueTask",
     "RevealBid",
@@ -232,6 +242,7 @@ __all__ = [
     "is_closed",
     "is_taken",
     "late_reports_due",
+    "over_at",
     "skills_needed",
     "stream",
     "submission_faults",
@@ -287,6 +298,8 @@ def decide(task: Task, command: TaskCommand) -> Sequence[TaskEvent]:
         case FailTask():
             check_lease(task, command)
             return decline(task, command) if command.declined else fail(task, command, command.reason or "failed")
+        case AskQuestion() | AnswerQuestion():
+            return question(task, command)
         case UnblockTask():
             return unblock(task, command)
         case FailDependent():

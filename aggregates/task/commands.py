@@ -277,6 +277,25 @@ class FailTask(Command[TaskAccepted], frozen=True, kw_only=True):
     declined: House[bool] = False
 
 
+class AskQuestion(Command[TaskAccepted], frozen=True, kw_only=True):
+    """The holder needs to know something. One question of a task is open at a time; until it is answered, the clock of the budget stands
+    still. Sent by the agent itself, with its token."""
+
+    task_id: TaskId
+    agent_id: House[AgentId]
+    token: Token
+    question: Personal[Note]
+
+
+class AnswerQuestion(Command[TaskAccepted], frozen=True, kw_only=True):
+    """Whoever knows answers the open question. Sent by an operator or admin, or by the key that submitted the task."""
+
+    task_id: House[TaskId]
+    number: House[int]
+    answer: Personal[Note]
+    answered_by: House[str] = ""
+
+
 class ExpireLease(Command[None], frozen=True, kw_only=True):
     """The holder was silent for a full term, or is gone (`agent_gone_position`: where the log says so). Sent by the coordinator alone."""
 
@@ -378,6 +397,8 @@ TaskCommand = (
     | StartTask
     | CompleteTask
     | FailTask
+    | AskQuestion
+    | AnswerQuestion
     | ExpireLease
     | NoteLateReport
     | EndOverrun

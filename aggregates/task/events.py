@@ -255,6 +255,33 @@ class TaskFailed(Event, frozen=True, kw_only=True):
     """The agent would not begin what it had won."""
 
 
+class QuestionAsked(Event, frozen=True, kw_only=True):
+    """The holder waits for an answer; `number` counts the task's questions."""
+
+    task_id: TaskId
+    agent_id: AgentId
+    token: int
+    number: int
+    question: Personal[str]
+    question_digest: Personal[bytes]
+    asked_at: float
+    data_subject: str = ""
+
+
+class QuestionAnswered(Event, frozen=True, kw_only=True):
+    """The holder may go on. The clock of its budget stood still for `waited_seconds`."""
+
+    task_id: TaskId
+    agent_id: AgentId
+    token: int
+    number: int
+    answer: Personal[str]
+    answer_digest: Personal[bytes]
+    answered_by: str
+    waited_seconds: float
+    data_subject: str = ""
+
+
 class LeaseExpired(Event, frozen=True, kw_only=True):
     task_id: TaskId
     agent_id: AgentId
@@ -372,6 +399,8 @@ TaskEvent = (
     | TaskStarted
     | TaskCompleted
     | TaskFailed
+    | QuestionAsked
+    | QuestionAnswered
     | LeaseExpired
     | LateReported
     | TaskReopened

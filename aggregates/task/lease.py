@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from hashlib import sha256
 
 from aggregates.task.canceling import ACKNOWLEDGED
-from aggregates.task.commands import CompleteTask, EndOverrun, ExpireLease, ExpireTask, FailTask, StartTask
+from aggregates.task.commands import AskQuestion, CompleteTask, EndOverrun, ExpireLease, ExpireTask, FailTask, StartTask
 from aggregates.task.events import (
     LeaseExpired,
     TaskCancelled,
@@ -16,12 +16,12 @@ from aggregates.task.events import (
     TaskReopened,
 )
 from aggregates.task.state import Task
-from aggregates.task.terms import BUDGET_GRACE_SECONDS, ENDED, HELD, OVER_BUDGET, Stage
+from aggregates.task.terms import ENDED, HELD, OVER_BUDGET, Stage, over_at
 from aggregates.values.document import encoded, faults
 from runtime.errors import FieldFault, Refused
 
 
-def check_lease(task: Task, command: StartTask | CompleteTask | FailTask) -> None:
+def check_lease(task: Task, command: StartTask | CompleteTask | FailTask | AskQuestion) -> None:
     """Only the holder of the newest token may speak for the task."""
     if command.token > task.attempt:
         text = f"{command.task_id} was awarded {task.attempt} times"
@@ -134,7 +134,8 @@ def expire_lease(task: Task, command: ExpireLease) -> Sequence[TaskEvent]:
 
 
 def end_overrun(task: Task, command: EndOverrun) -> Sequence[TaskEvent]:
-    if command.at < task.awarded_at + task.budget_seconds + BUDGET_GRACE_SECONDS:
+    over = over_at(task.awarded_at, task.budget_seconds, task.input_seconds, is_waiting=task.question_at > 0)
+    if command.at < over:
         raise Refused("within_budget", command.task_id)
     return fail(task, command, OVER_BUDGET)
 

@@ -21,6 +21,8 @@ from aggregates.task.events import (
     DependencyUnmet,
     LateReported,
     LeaseExpired,
+    QuestionAnswered,
+    QuestionAsked,
     RevealOpened,
     TaskAmended,
     TaskAwarded,
@@ -119,6 +121,13 @@ class Task(State, frozen=True, kw_only=True):
     taken: tuple[Taken, ...] = ()
     result_digest: bytes = b""
     data_subject: str = ""
+    questions: int = 0
+    question_at: float = 0.0
+    """When the open question was asked; 0 where none is."""
+    question_digest: bytes = b""
+    answer_digest: bytes = b""
+    input_seconds: float = 0.0
+    """How long this attempt has waited for answers."""
     schema_version: int = 0
 
 
@@ -175,7 +184,10 @@ def evolve(task: Task, event: TaskEvent) -> Task:
                 lease_seconds=event.lease_seconds,
                 price=event.price,
                 stalled="",
+                input_seconds=0.0,
             )
+        case QuestionAsked() | QuestionAnswered():
+            return _asked(task, event)
         case TaskStarted():
             return replace(task, stage=Stage.RUNNING)
         case TaskCompleted():
@@ -185,7 +197,7 @@ def evolve(task: Task, event: TaskEvent) -> Task:
         case TaskFailed() if event.final:
             return replace(_closed(task), stage=Stage.FAILED)
         case TaskFailed() | LeaseExpired():
-            return replace(task, assignee="", taken=_and_taken(task, event))
+            return replace(task, assignee="", question_at=0.0, taken=_and_taken(task, event))
         case LateReported():
             late = Taken(token=event.token, agent_id=event.agent_id, late=event.count)
             return replace(task, taken=tuple(late if one.token == event.token else one for one in task.taken))
@@ -241,6 +253,13 @@ def _amended(task: Task, event: TaskAmended) -> Task:
         estimated_duration=event.estimated_duration or task.estimated_duration,
         budget_seconds=event.budget_seconds or task.budget_seconds,
     )
+
+
+def _asked(task: Task, event: QuestionAsked | QuestionAnswered) -> Task:
+    if isinstance(event, QuestionAnswered):
+        waited = task.input_seconds + event.waited_seconds
+        return replace(task, question_at=0.0, answer_digest=event.answer_digest, input_seconds=waited)
+    return replace(task, questions=event.number, question_at=event.asked_at, question_digest=event.question_digest)
 
 
 def _requeued(task: Task, event: TaskRequeued) -> Task:

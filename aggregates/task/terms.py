@@ -22,6 +22,12 @@ BIDDING_SECONDS = 2.0
 BUDGET_GRACE_SECONDS = 5.0
 """How long over its budget an attempt may run before it fails."""
 
+INPUT_SECONDS_MAX = 86400.0 * 7
+"""How long an attempt may wait for answers altogether before the clock of its budget goes on."""
+
+QUESTIONS_MAX = 20
+"""How many questions may be asked about a task."""
+
 SECONDS_MAX = 86400.0 * 7
 Seconds = Annotated[float, Meta(gt=0, le=SECONDS_MAX)]
 Grace = Annotated[float, Meta(ge=0, le=SECONDS_MAX)]
@@ -46,6 +52,12 @@ SPECIALISTS = {
     TaskType.VERIFICATION: AgentType.QA_AUTOMATION,
 }
 """Agents of which type are specialists of a kind of work without saying so; whoever has the skills may bid."""
+
+
+def over_at(awarded_at: float, budget_seconds: float, input_seconds: float, *, is_waiting: bool) -> float:
+    """When an attempt is over its budget: later by what it has waited for input, or may wait at most while a question is open."""
+    waited = INPUT_SECONDS_MAX if is_waiting else min(input_seconds, INPUT_SECONDS_MAX)
+    return awarded_at + budget_seconds + BUDGET_GRACE_SECONDS + waited
 
 
 class Stage(StrEnum):

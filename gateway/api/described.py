@@ -26,7 +26,7 @@ class Tag(NamedTuple):
 TAGS = (
     Tag(
         "tasks", "Work to be done: submitted, offered for bids, awarded, reported, or cancelled.",
-        ("tasks", "task_batch", "explain", "leases", "coordination", "queues", "assignments", "task_types"),
+        ("tasks", "task_batch", "explain", "leases", "coordination", "queues", "assignments", "task_types", "questions"),
     ),
     Tag("bids", "What agents answer to a task's calls.", ("bids",)),
     Tag("agents", "Who does the work: registers, gets a key of its own, is heard from, drains, leaves.", ("agents", "standing")),
@@ -194,6 +194,11 @@ OPERATIONS: dict[str, Operation] = {
         ),
     ),
     "assignments.preview": Operation("preview_assignments"),
+    "questions.ask": Operation(
+        "ask_question",
+        ("task_unknown", "token_unknown", "token_stale", "not_the_holder", "question_open", "questions_too_many", *TASK_NOT_HELD),
+    ),
+    "questions.answer": Operation("answer_question", ("task_unknown", "question_unknown", "question_closed")),
     "task_types.put": Operation(
         "set_task_type_schemas", ("not_found", "schemas_missing", "schema_unfit", "schema_versions_too_many")
     ),

@@ -233,6 +233,8 @@ BODIES: dict[str, Named] = {
         }
     },
     "PauseQueueBody": {"upstream": {"reason": "The service that they ask is down."}},
+    "AskQuestionBody": {"question": {"token": 1, "question": "British or American spelling?"}},
+    "AnswerQuestionBody": {"answer": {"answer": "British."}},
     "SetSchemasBody": {
         "spelling": {
             "payload": {"type": "object", "properties": {"text": {"type": "string", "minLength": 1}}, "required": ["text"]},

@@ -52,7 +52,10 @@ PATH_PARTS: dict[str, PathPart] = {
     "job_id": _id("The solve's id."),
     "key_id": _id("The key's id."),
     "name": PathPart("The read model's name, with or without the number of its shape.", ANY_WORD),
-    "number": PathPart("The dead letter's number.", {"type": "integer", "minimum": 0, "maximum": POSITION_MAX}),
+    "number": PathPart(
+        "The number of the dead letter, or of the task's question.",
+        {"type": "integer", "minimum": 0, "maximum": POSITION_MAX},
+    ),
     "operation_id": _id("The operation's id."),
     "origin_hash": PathPart("The SHA-256 of the log's origin, in hexadecimal digits.", ANY_WORD),
     "path": PathPart("The rest of the path.", ANY_WORD),

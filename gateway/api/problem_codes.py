@@ -270,6 +270,13 @@ TASKS = Part(
             "The result is too long or nested too deeply, or does not fit the schema by which the task goes.",
             "`errors` names each fault. Mend it and report again: the lease is still yours.",
         ),
+        Code("question_open", (409,), "The task's last question has no answer yet.", "Wait for the answer, then ask the next."),
+        Code("questions_too_many", (409,), "As many questions were asked about the task as may be.", "Finish it, or give it back."),
+        Code("question_unknown", (404,), "The task has no question of this number.", "`questions` in the task is the last number."),
+        Code(
+            "question_closed", (409,), "The question has another answer already, or its asker has lost the task.",
+            "Read the task: `waits_for_input_since` is there while an answer is waited for.",
+        ),
         Code(
             "schema_unfit", (422,), "What is to be a schema is none, or asks for what is not taken here.",
             "`errors` names each fault in it; `docs/bidding.md` says what is taken.",

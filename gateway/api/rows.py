@@ -123,6 +123,7 @@ class TaskTypeSchemas(Row, frozen=True, kw_only=True):
 
 class Task(Row, frozen=True, kw_only=True):
     """A task without its long fields. `schema_version` is that of the schemas of its type by which it goes, 0 where it goes by none.
+    `question` is the last that its holder has asked, `waits_for_input_since` is there while it has no `answer`.
     `agent_id` and `token` tell who holds it, or held it when it ended; `waiting` counts the
     dependencies that are not complete, the place in line counts from `waits_since`; `units` is how much of an agent's capacity it takes."""
 
@@ -182,6 +183,10 @@ class Task(Row, frozen=True, kw_only=True):
     started_at: float | None
     ended_at: float | None
     late_reports: int
+    questions: int
+    question: str | None
+    answer: str | None
+    waits_for_input_since: float | None
     last_event_at: float
 
 

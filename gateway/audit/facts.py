@@ -20,6 +20,7 @@ from aggregates.qubo_problem import ProblemRegistered
 from aggregates.solve_job import CompleteSolve, QueueSolve, SolveJob
 from aggregates.task import (
     SPECIALISTS,
+    AskQuestion,
     AssignTask,
     AwardTask,
     Candidate,
@@ -61,7 +62,7 @@ from runtime.replay import Told
 FALSE_FACTS_MAX = 1000
 """False facts that are named; those beyond are counted."""
 
-WORDS = (PlaceBid, CommitBid, RevealBid, WithdrawBid, RefuseBid, StartTask, CompleteTask, FailTask)
+WORDS = (PlaceBid, CommitBid, RevealBid, WithdrawBid, RefuseBid, StartTask, CompleteTask, FailTask, AskQuestion)
 """What an agent says itself: whoever says it is heard from."""
 
 RULES_WITH_UNITS = 3

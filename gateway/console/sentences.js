@@ -41,6 +41,8 @@ const SENTENCE_BY_KIND = {
   "task.TaskStarted": (d) => `${short(d.agent_id)} has begun, token ${d.token}`,
   "task.TaskCompleted": (d) => `${short(d.agent_id)} is done after ${duration(d.seconds)}${d.charged == null ? "" : `, charges ${number(d.charged)}`}`,
   "task.TaskFailed": (d) => `${d.agent_id ? `${short(d.agent_id)} ${d.declined ? "declines" : "failed"}` : "failed"}${because(d.reason)}${d.final ? "" : "; it is offered again"}`,
+  "task.QuestionAsked": (d) => `${short(d.agent_id)} asks${d.question ? `: ${d.question}` : " a question"}`,
+  "task.QuestionAnswered": (d) => `${d.answered_by || "somebody"} answers${d.answer ? `: ${d.answer}` : ""}`,
   "task.LeaseExpired": (d) => `${short(d.agent_id)} lost its lease, token ${d.token}`,
   "task.LateReported": (d) => `${short(d.agent_id)} reported too late, token ${d.token}${d.count > 1 ? `, ${d.count} times` : ""}`,
   "task.TaskReopened": (d) => `attempt ${d.attempt}${because(d.reason)}`,

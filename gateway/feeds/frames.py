@@ -7,7 +7,17 @@ from typing import Any, NamedTuple, cast
 import msgspec
 
 from aggregates.agent import Heartbeat
-from aggregates.task import CommitBid, CompleteTask, FailTask, PlaceBid, RefuseBid, RevealBid, StartTask, WithdrawBid
+from aggregates.task import (
+    AskQuestion,
+    CommitBid,
+    CompleteTask,
+    FailTask,
+    PlaceBid,
+    RefuseBid,
+    RevealBid,
+    StartTask,
+    WithdrawBid,
+)
 from aggregates.values.document import faults
 from aggregates.values.ids import TaskId
 from aggregates.values.numbers import Token
@@ -28,6 +38,7 @@ COMMAND_BY_TYPE: dict[str, type[Command[Any]]] = {
     "start": StartTask,
     "complete": CompleteTask,
     "fail": FailTask,
+    "ask": AskQuestion,
     "heartbeat": Heartbeat,
 }
 

@@ -119,6 +119,17 @@ class Revoked(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="
     reason: str
 
 
+class Answer(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="answer"):
+    """The agent's question about a task that it holds is answered: the clock of the budget goes on."""
+
+    position: int
+    task_id: str
+    token: int
+    number: int
+    answer: str
+    answered_by: str
+
+
 class Ack(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="ack"):
     """A frame of the agent with this id was taken. The other members are those of the command's answer."""
 
@@ -146,4 +157,4 @@ class Position(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=
     position: int
 
 
-Told = Welcome | Call | CallReveal | Award | Lost | Cancel | Revoked | Ack | ProblemFrame | Position
+Told = Welcome | Call | CallReveal | Award | Lost | Cancel | Revoked | Answer | Ack | ProblemFrame | Position

@@ -18,6 +18,7 @@ from aggregates.task import (
     BookVoided,
     CancelRequested,
     LeaseExpired,
+    QuestionAnswered,
     RevealOpened,
     Task,
     TaskAwarded,
@@ -62,6 +63,8 @@ class Translator:
                 return _lost(recorded, event, agent_id)
             case RevealOpened() if agent_id in event.committed:
                 return [self._call_reveal(recorded, event)]
+            case QuestionAnswered() if event.agent_id == agent_id:
+                return [_answer(recorded, event)]
             case LeaseExpired() if event.agent_id == agent_id:
                 return [_revoked(recorded, event.task_id, event.token, "lease_expired")]
             case TaskFailed() if event.agent_id == agent_id and recorded.meta.principal != f"agent:{agent_id}":
@@ -92,7 +95,7 @@ class Translator:
                 return (event.agent_id,)
             case TaskAwarded() | BookVoided():
                 return [ranked.agent_id for ranked in event.ranking]
-            case LeaseExpired() | TaskFailed() | CancelRequested():
+            case LeaseExpired() | TaskFailed() | CancelRequested() | QuestionAnswered():
                 return (event.agent_id,)
             case TaskCancelled() | TaskExpired() | TaskDeadLettered() | KeyRevoked():
                 return None
@@ -275,6 +278,18 @@ def _lost(recorded: Recorded, event: TaskAwarded | BookVoided, agent_id: str) ->
 
 def _no_winner(recorded: Recorded, task_id: str, reason: str) -> Frame:
     return {"type": "lost", "position": recorded.position, "task_id": task_id, "winner": "", "reason": reason}
+
+
+def _answer(recorded: Recorded, event: QuestionAnswered) -> Frame:
+    return {
+        "type": "answer",
+        "position": recorded.position,
+        "task_id": event.task_id,
+        "token": event.token,
+        "number": event.number,
+        "answer": event.answer,
+        "answered_by": event.answered_by,
+    }
 
 
 def _revoked(recorded: Recorded, task_id: str, token: int, reason: str) -> Frame:

@@ -217,7 +217,7 @@ def _with_bids(
 async def amend(call: Call) -> Response:
     """Gives the task another priority or deadline. Who may only submit may amend what they have submitted."""
     body: Any = await call.body(AmendTaskBody)
-    task_id = await _own(call)
+    task_id = await own(call)
     fields = in_seconds(msgspec.structs.asdict(body))
     await call.begin(stream(task_id))
     return await call.written(await call.ask(AmendTask(task_id=task_id, **fields)), _row(call))
@@ -241,7 +241,7 @@ async def assign(call: Call) -> Response:
     return await call.written(await call.ask(command), _row(call))
 
 
-async def _own(call: Call) -> str:
+async def own(call: Call) -> str:
     """The id of a task that the caller may change. Raises `HTTPException` 403 where somebody else has submitted it."""
     task_id = call.path["task_id"]
     if Permission.TASKS_MANAGE not in call.principal.permissions:
@@ -254,7 +254,7 @@ async def _own(call: Call) -> str:
 async def cancel(call: Call) -> Response:
     """Nobody needs the task any more: it ends at once, or when whoever holds it has had so much time to stop. Who may only submit may
     cancel what they have submitted."""
-    task_id = await _own(call)
+    task_id = await own(call)
     await call.begin(stream(task_id))
     command = CancelTask(task_id=task_id, reason=call.reason, grace_seconds=call.asked(GRACE))
     return await call.written(await call.ask(command), _row(call))

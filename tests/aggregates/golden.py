@@ -205,6 +205,8 @@ def _tasks() -> Iterator[tuple[str, Life]]:
     yield "task-open", [_example(task.SubmitTask, budget_seconds=None, bidding_seconds=None, attempts_max=None)]
     yield "task-failed", [*won, _example(task.FailTask), *anew, _example(task.AwardTask, round=2), _failed_again()]
     yield "task-expired", [*won, _example(task.ExpireLease), *[_example(task.NoteLateReport)] * 2]
+    asked = [_example(task.AskQuestion), _example(task.AnswerQuestion)]
+    yield "task-asked", [*won, start, *asked, _example(task.CompleteTask)]
     yield "task-overrun", [*won, start, _example(task.EndOverrun)]
     yield "task-withdrawn", [submit, call, bid, _example(task.WithdrawBid), refuse, award]
     sealed = _example(task.SubmitTask, award_policy=AwardPolicy.SECOND_PRICE, price_max=4.0)

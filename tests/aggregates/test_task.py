@@ -11,6 +11,8 @@ from aggregates.task import (
     VOID_SECONDS_MIN,
     VOIDS_MAX,
     AmendTask,
+    AnswerQuestion,
+    AskQuestion,
     AssignTask,
     AwardTask,
     CancelTask,
@@ -63,6 +65,8 @@ WITHDRAW: WithdrawBid = command_by_type[WithdrawBid]
 REFUSE: RefuseBid = command_by_type[RefuseBid]
 AWARD: AwardTask = command_by_type[AwardTask]
 START: StartTask = command_by_type[StartTask]
+ASK: AskQuestion = command_by_type[AskQuestion]
+ANSWER: AnswerQuestion = command_by_type[AnswerQuestion]
 COMPLETE: CompleteTask = command_by_type[CompleteTask]
 FAIL: FailTask = command_by_type[FailTask]
 EXPIRE_LEASE: ExpireLease = command_by_type[ExpireLease]
@@ -107,6 +111,8 @@ OUTCOMES = (
     Outcome(AMEND, ["TaskAmended"], [SUBMIT], [SUBMIT, AMEND], "task_is_cancelled", [SUBMIT, CANCEL]),
     Outcome(REQUEUE, ["TaskRequeued"], DEAD, [*DEAD, REQUEUE], "not_a_dead_letter", AWARDED),
     Outcome(START, ["TaskStarted"], AWARDED, [*AWARDED, START], "token_stale", REOPENED),
+    Outcome(ASK, ["QuestionAsked"], AWARDED, [*AWARDED, ASK], "token_stale", REOPENED),
+    Outcome(ANSWER, ["QuestionAnswered"], [*AWARDED, ASK], [*AWARDED, ASK, ANSWER], "question_unknown", AWARDED),
     Outcome(COMPLETE, ["TaskCompleted"], AWARDED, [*AWARDED, COMPLETE], "token_stale", REOPENED),
     Outcome(EXPIRE_LEASE, ["LeaseExpired", "TaskReopened"], AWARDED, REOPENED, "task_unknown", []),
     Outcome(OVERRUN, ["TaskFailed", "TaskReopened"], AWARDED, REOPENED, "task_unknown", []),

@@ -97,6 +97,17 @@ class Client:
         assert (await agent.ask("PUT", f"/v1/tasks/{task_id}/status", failed)).status_code == 200
         return task_id
 
+    async def question(self) -> str:
+        """A task whose holder has asked a question."""
+        agent = await self.register("asker", capabilities=["asking"])
+        task_id = await self.submit(capabilities=["asking"])
+        await recorded(self, "task.BookOpened", f"task-{task_id}")
+        assert (await agent.ask("POST", f"/v1/tasks/{task_id}/bids", BID)).status_code == 201
+        await recorded(self, "task.TaskAwarded", f"task-{task_id}")
+        asked = await agent.ask("POST", f"/v1/tasks/{task_id}/questions", {"token": 1, "question": "which language?"})
+        assert asked.status_code == 201, asked.text
+        return task_id
+
     async def with_role(self, role: Role, tenant: str = "default") -> "Client":
         """A client with a new key; of another tenant where one is named."""
         key_id = self.node.system.ids.new()

@@ -58,6 +58,7 @@ OWN = {
     "POST /v1/tasks:batch": "task.TaskSubmitted",
     "PUT /v1/tasks/{task_id}/status": "task.TaskStarted",
     "POST /v1/tasks/{task_id}/bids": "task.BidPlaced",
+    "POST /v1/tasks/{task_id}/questions": "task.QuestionAsked",
     "DELETE /v1/tasks/{task_id}/bids/{agent_id}": "task.BidWithdrawn",
     "POST /v1/tasks/{task_id}/commitments": "task.BidCommitted",
     "POST /v1/tasks/{task_id}/reveals": "task.BidRevealed",
@@ -110,6 +111,7 @@ async def scenes(admin: Client, spare: AgentClient) -> list[tuple[str, str, Any]
     blob = (await admin.upload(QUBO)).json()["sha256"]
     problem = (await admin.ask("POST", "/v1/problems", {"name": "g", "blob": blob, "format": "rudy"})).json()
     job = (await admin.ask("POST", "/v1/solves", {"problem_id": problem["problem_id"], "seconds": 30.0})).json()
+    asked = await admin.question()
     admin.node.system.router.tell(DeregisterAgent(agent_id="nobody", reason="nobody takes this"))
     agent = f"/v1/agents/{spare.agent_id}"
     user = f"/v1/users/{await register_user(admin, 'ann')}"
@@ -139,6 +141,11 @@ async def scenes(admin: Client, spare: AgentClient) -> list[tuple[str, str, Any]
         ("POST /v1/tasks/{task_id}/requeue", f"/v1/tasks/{await admin.dead_letter()}/requeue", None),
         ("POST /v1/tasks/{task_id}/assign", f"/v1/tasks/{later}/assign", {"agent_id": "given"}),
         ("DELETE /v1/tasks/{task_id}", f"/v1/tasks/{task_id}", None),
+        (
+            "PUT /v1/tasks/{task_id}/questions/{number}/answer",
+            f"/v1/tasks/{asked}/questions/1/answer",
+            {"answer": "no"},
+        ),
         ("PUT /v1/task-types/{task_type}/schemas", "/v1/task-types/analysis/schemas", {"payload": {}}),
         ("DELETE /v1/task-types/{task_type}/schemas", "/v1/task-types/analysis/schemas", None),
         ("POST /v1/coordination/stop", "/v1/coordination/stop", {"reason": "maintenance"}),

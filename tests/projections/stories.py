@@ -209,6 +209,7 @@ def _following(state: task.Task, random: Random, common: dict[str, Any]) -> list
     def rarely(stages: tuple[task.Stage, ...]) -> tuple[task.Stage, ...]:
         return stages if random.random() < 0.1 else ()
 
+    answer = task.AnswerQuestion(**common, number=state.questions, answer="so", answered_by="bob")
     return [
         ((stage.BLOCKED,), task.UnblockTask(**common, dependency=dependency, position=1)),
         ((stage.BLOCKED,), task.UnblockTask(**common, dependency=dependency, position=1)),
@@ -232,6 +233,8 @@ def _following(state: task.Task, random: Random, common: dict[str, Any]) -> list
         ((stage.BIDDING,), task.WithdrawBid(**common, agent_id=agent_id)),
         ((stage.BIDDING,), task.AwardTask(**{**common, "at": at + 3.0}, round=state.round, bidders=bidders)),
         ((stage.AWARDED,), task.StartTask(**common, **holder)),
+        (task.HELD, task.AskQuestion(**common, **holder, question=random.choice(("how?", "why?")))),
+        *[(task.HELD if state.question_at else (), answer)] * 3,
         (task.HELD, task.CompleteTask(**common, **holder, result={"value": 2, "parts": {"y": 1, "x": [True]}})),
         (task.HELD, task.FailTask(**common, **holder, reason="no memory")),
         (task.HELD, task.ExpireLease(**common, token=holder["token"], last_heard_at=at - 3.0)),

@@ -241,6 +241,8 @@ async def _end_otherwise(party: Party) -> None:
     await party.submit("pressing", capabilities=("cutting",), bidding_seconds=5.0, attempts_max=1)
     await party.ask(task.AmendTask(task_id="pressing", priority=5))
     await _award_to(party, "pressing", "ann", 1)
+    await party.ask(task.AskQuestion(task_id="pressing", agent_id="ann", token=1, question="is there a lamp?"))
+    await party.ask(task.AnswerQuestion(task_id="pressing", number=1, answer="no", answered_by="operator:o1"))
     await party.ask(task.FailTask(task_id="pressing", agent_id="ann", token=1, reason="no light"))
     await party.ask(task.RequeueTask(task_id="pressing", attempts=1, reason="there is light again"))
     await party.ask(task.CancelTask(task_id="pressing", reason="too dark after all"))

@@ -22,6 +22,7 @@ from aggregates.agent import (
     ReturnAgent,
 )
 from aggregates.task import (
+    AskQuestion,
     BookOpened,
     CommitBid,
     CompleteTask,
@@ -172,7 +173,7 @@ def _line(
             number = command.round or rounds.get(command.task_id, 0)
             trigger = ("book", command.task_id, number)
             command = replace(command, round=number)
-        case StartTask() | CompleteTask() | FailTask():
+        case StartTask() | CompleteTask() | FailTask() | AskQuestion():
             trigger = ("award", command.task_id, command.token)
         case _:
             trigger = None

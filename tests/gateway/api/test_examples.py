@@ -56,7 +56,14 @@ class Story:
         return answer
 
     def _filled(self, path: str) -> str:
-        paths = {"agent_id": "ann", "task_id": TASK_ID, "action_id": ACTION_ID, "name": "keys", "path": "coordinator"}
+        paths = {
+            "number": "1",
+            "agent_id": "ann",
+            "task_id": TASK_ID,
+            "action_id": ACTION_ID,
+            "name": "keys",
+            "path": "coordinator",
+        }
         paths |= {
             "key_id": KEY_ID,
             "user_id": USER_ID,
@@ -166,6 +173,8 @@ async def _agents_and_tasks(story: Story) -> None:
         await story.send("POST", "/v1/tasks/{task_id}/bids", by=ann)
         await story.send("POST", "/v1/tasks/{task_id}/refusals", by=ivy)  # now all have answered
         await recorded(admin, "task.TaskAwarded", f"task-{task_id}")
+        await story.send("POST", "/v1/tasks/{task_id}/questions", by=ann)
+        await story.send("PUT", "/v1/tasks/{task_id}/questions/{number}/answer")
         for report in reports:
             await story.send("PUT", "/v1/tasks/{task_id}/status", report, by=ann)
     await story.send("POST", "/v1/assignments:preview")

@@ -316,6 +316,7 @@ async def _work_with_tasks(admin: Client) -> None:
     await _do(admin, ("POST", "/v1/queues/analysis/pause", None), ("GET", "/v1/queues", None))
     await _do(admin, ("POST", "/v1/queues/analysis/resume", None))
     await _do(admin, ("POST", "/v1/assignments:preview", None))
+    await _ask_and_answer(admin)
     schemas = "/v1/task-types/security_scan/schemas"
     await _do(admin, ("PUT", schemas, {"payload": {"required": ["host"]}}), ("GET", schemas, None))
     await _do(admin, ("GET", "/v1/task-types", None), ("DELETE", schemas, None))
@@ -331,6 +332,11 @@ async def _bid_in_secret(admin: Client, winner: Client, loser: Client) -> None:
     await _do(loser, ("POST", f"/v1/tasks/{task_id}/refusals", None))
     await recorded(admin, "task.RevealOpened", f"task-{task_id}")
     await _do(winner, ("POST", f"/v1/tasks/{task_id}/reveals", {"price": 1.0, "eta_seconds": 1.0, "salt": "00" * 16}))
+
+
+async def _ask_and_answer(admin: Client) -> None:
+    asked = f"/v1/tasks/{await admin.question()}/questions/1/answer"
+    await _do(admin, ("PUT", asked, {"answer": "English"}))
 
 
 async def _work_with_solves(admin: Client) -> None:
