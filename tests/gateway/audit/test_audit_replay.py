@@ -297,6 +297,9 @@ def without(name: str) -> Any:
         ("solve_job.QueueSolve", {"job_id": "j1"}, lambda said: _problem(said, variables=7), "problem grid"),
         ("solve_job.CompleteSolve", {"job_id": "j1"}, field(input_digest="0" * 64), "input_digest"),
         ("solve_job.CompleteSolve", {"job_id": "j1"}, field(seed=1), "seed"),
+        ("task.SubmitTask", {"task_id": "hem"}, field(schema=None), "schema"),
+        ("task.SubmitTask", {"task_id": "hem"}, field(schema={"version": 1, "position": 2}), "schema"),
+        ("task.SubmitTask", {"task_id": "hem"}, field(payload={"hem": "open"}), "payload fits its schema"),
         ("key.IssueKey", {"key_id": "spare"}, field(at=1.0), "stamp"),
     ],
 )
@@ -383,8 +386,11 @@ async def test_with_the_keys_of_a_data_folder_all_is_decided_and_after_an_erasur
     tmp_path: Path, capsys: pytest.CaptureFixture[str], encrypts: bool
 ) -> None:
     async with open_client(settings_of(tmp_path, encrypt_at_rest=encrypts)) as admin:
-        task_id = await admin.submit(data_subject="p1", description="somebody's")
-        await admin.submit()
+        schema = {"payload": {"required": ["who"]}}
+        assert (await admin.ask("PUT", "/v1/task-types/analysis/schemas", schema)).status_code == 200
+        about = {"task_type": "analysis", "payload": {"who": "somebody"}}
+        task_id = await admin.submit(data_subject="p1", description="somebody's", **about)
+        await admin.submit(task_type="testing")
         capsys.readouterr()
         data = ("--data", tmp_path / "data")
         assert replayed(capsys, *data)["not_decidable"] == 0
