@@ -11,6 +11,11 @@ export function skill({ name, version, attributes }) {
   return [[name, version].filter(Boolean).join(" "), ...more].join(", ");
 }
 
+/** A shift: its days in short, and its times. */
+function shift({ days, start, end }) {
+  return `${days.map((day) => day.slice(0, 3)).join(" ")} ${start}–${end}`;
+}
+
 export function AgentDetail({ detail }) {
   const agent = detail.row;
   return html`
@@ -20,6 +25,8 @@ export function AgentDetail({ detail }) {
         ["Status", html`<${Stage} stage=${agent.status} />`],
         ["Type", words(agent.agent_type)],
         ["Generation", agent.generation],
+        ["Working hours", agent.working_hours.shifts.map(shift).join("; ")],
+        ["Time zone", agent.working_hours.shifts.length ? agent.working_hours.time_zone : ""],
         ["Running", `${agent.running} of ${agent.slots}`],
         ["Skills", agent.capabilities.join(", ")],
         ["Versions", agent.skills.map(skill).join("; ")],

@@ -21,7 +21,11 @@ export function TaskDetail({ detail, state }) {
       pairs=${[
         ["Stage", html`<${Stage} stage=${task.stage} />`],
         ["Canceling", task.canceling_until && html`by <${Moment} at=${task.canceling_until} />${task.canceling_reason ? `: ${task.canceling_reason}` : ""}`],
+        ["Asked", task.question && html`<bdi>${task.question}</bdi>`],
+        ["Answered", task.answer && html`<bdi>${task.answer}</bdi>`],
+        ["Waits for input", task.waits_for_input_since && html`since <${Moment} at=${task.waits_for_input_since} />`],
         ["Type", words(task.task_type)],
+        ["Schemas", task.schema_version ? `version ${task.schema_version}` : ""],
         ["Queue", task.queue === task.task_type ? "" : task.queue],
         ["Priority", task.priority],
         ["Winner", task.agent_id && agent(task.agent_id)],
