@@ -208,6 +208,7 @@ class Tasks(Projection[Any]):
                 **_key(event),
                 "task_type": event.task_type,
                 "stage": task.Stage.SUBMITTED.value,
+                "reason": "submitted",
                 "description": event.description,
                 "capabilities": _text(event.capabilities),
                 "units": event.units,
@@ -251,6 +252,8 @@ class Tasks(Projection[Any]):
     def _(self, event: Opened, tracking: Tracking) -> None:
         opened = {
             "stage": task.Stage.BIDDING.value,
+            "reason": "called",
+            "widening": 0,
             "round": event.round,
             "eligible": _text(event.eligible),
             "closes_at": event.closes_at,
@@ -272,7 +275,7 @@ class Tasks(Projection[Any]):
             "award_reason": event.reason,
             "ranking": _text(event.ranking),
             "closes_at": None,
-            "reason": None,
+            "reason": "awarded",
             "awarded_at": event.timestamp.timestamp(),
             "started_at": None,
         }
@@ -280,13 +283,16 @@ class Tasks(Projection[Any]):
 
     @process_event.register
     def _(self, event: Started, tracking: Tracking) -> None:
-        started = {"stage": task.Stage.RUNNING.value, "started_at": event.timestamp.timestamp()}
+        at = event.timestamp.timestamp()
+        started = {"stage": task.Stage.RUNNING.value, "reason": "started", "started_at": at}
         self.view.update({**_key(event), **started, **_moved(event, tracking)}, tracking)
 
     @process_event.register
     def _(self, event: Completed, tracking: Tracking) -> None:
         completed = {
             "stage": task.Stage.COMPLETED.value,
+            "reason": "completed",
+            "canceling_until": None,
             "result": _text(event.result),
             "seconds": event.seconds,
             "ended_at": event.timestamp.timestamp(),

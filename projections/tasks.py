@@ -115,7 +115,7 @@ tasks = schema.table(
 )
 """`waiting` counts the dependencies that are not complete, but for the `unmet`, which ended without a result. `agent_id` and `token`
 tell who holds the task, or held it when it ended. Its place in line counts from `waits_since`, when it was submitted or offered again as
-a dead letter, or from `not_before` where that is later. `reason` says why it last ended, failed, found no winner or nobody to call;
+a dead letter, or from `not_before` where that is later. `reason` says why it stands where it stands: what happened to it last;
 `award_reason` and `ranking` why the holder won. `price` is what was agreed to pay, `price_asked` what the holder asked,
 `charged` what it charged in the end where that is something else."""
 
@@ -153,7 +153,8 @@ def apply(recorded: Recorded) -> Sequence[Change]:
                 _changed(recorded, event.task_id, unmet=encoded(event.unmet)),
             ]
         case TaskUnblocked():
-            return [_changed(recorded, event.task_id, stage=Stage.SUBMITTED.value, unblocked_at=at)]
+            moved = {"stage": Stage.SUBMITTED.value, "reason": "dependencies_over", "unblocked_at": at}
+            return [_changed(recorded, event.task_id, **moved)]
         case BookOpened():
             return [_opened(recorded, event)]
         case RevealOpened():
@@ -165,7 +166,7 @@ def apply(recorded: Recorded) -> Sequence[Change]:
         case TaskAwarded():
             return [_awarded(recorded, event)]
         case TaskStarted():
-            return [_changed(recorded, event.task_id, stage=Stage.RUNNING.value, started_at=at)]
+            return [_changed(recorded, event.task_id, stage=Stage.RUNNING.value, reason="started", started_at=at)]
         case TaskCompleted():
             return [_completed(recorded, event)]
         case CancelRequested():
@@ -210,6 +211,7 @@ def _submitted(recorded: Recorded, event: TaskSubmitted) -> Change:
         **_key(recorded, event.task_id),
         "task_type": event.task_type.value,
         "stage": (Stage.BLOCKED if event.waiting_for else Stage.SUBMITTED).value,
+        "reason": "dependencies_open" if event.waiting_for else "submitted",
         "description": event.description,
         "capabilities": encoded(event.capabilities),
         "requirements": encoded(event.requirements),
@@ -258,6 +260,7 @@ def _opened(recorded: Recorded, event: BookOpened) -> Change:
         recorded,
         event.task_id,
         stage=Stage.BIDDING.value,
+        reason="called",
         round=event.round,
         widening=event.widening,
         eligible=encoded(event.eligible),
@@ -283,7 +286,7 @@ def _awarded(recorded: Recorded, event: TaskAwarded) -> Change:
         assigned_by=event.assigned_by or None,
         ranking=encoded(event.ranking),
         closes_at=None,
-        reason=None,
+        reason="awarded",
         awarded_at=event.awarded_at,
         started_at=None,
     )
@@ -294,6 +297,7 @@ def _completed(recorded: Recorded, event: TaskCompleted) -> Change:
         recorded,
         event.task_id,
         stage=Stage.COMPLETED.value,
+        reason="completed",
         canceling_until=None,
         result=encoded(event.result),
         seconds=event.seconds,

@@ -162,3 +162,48 @@ async def test_a_task_that_nobody_takes_fails_or_is_offered_to_more_as_it_asks_f
     assert (row["stage"], row["reason"], row["no_bids"]["call_max"]) == ("failed", "all_refused", 1)
     told = await admin.get(f"{path}/explain")
     assert (told["book"]["widening"], told["ended_reason"]) == (1, "all_refused")
+
+
+async def test_a_row_says_at_every_stage_why_the_task_stands_there(admin: Client) -> None:
+    agent = await admin.register("a1", slots=5)
+    told: list[tuple[str, str]] = []
+
+    async def look(task_id: str) -> None:
+        row = await admin.get(f"/v1/tasks/{task_id}")
+        told.append((row["stage"], row["reason"]))
+
+    async def report(task_id: str, status: str, token: int = 1) -> None:
+        body = {"status": status, "token": token, "reason": "too hard" if status == "failed" else ""}
+        assert (await agent.ask("PUT", f"/v1/tasks/{task_id}/status", body)).status_code == 200
+        await look(task_id)
+
+    async with agent.socket(after=0) as socket:
+        await socket.next("welcome")
+        first = await admin.submit(not_before="2999-01-01T00:00:00Z", attempts_max=1)
+        await look(first)
+        second = await admin.submit(dependencies=[first])
+        await look(second)
+        assert (await admin.ask("PATCH", f"/v1/tasks/{first}", {"not_before": 1})).status_code == 200
+        await socket.next("call")
+        await look(first)
+        await socket.ask(type="bid", task_id=first, **BID)
+        await socket.next("award")
+        await look(first)
+        await report(first, "started")
+        await report(first, "failed")
+        await look(second)
+        third = await admin.submit()
+        await socket.next("call")
+        await socket.ask(type="bid", task_id=third, **BID)
+        await socket.next("award")
+        await report(third, "completed")
+    assert told == [
+        ("submitted", "submitted"),
+        ("blocked", "dependencies_open"),
+        ("bidding", "called"),
+        ("awarded", "awarded"),
+        ("running", "started"),
+        ("dead_lettered", "attempt 1 of 1: too hard"),
+        ("failed", f"dependency_failed: {first} is dead_lettered"),
+        ("completed", "completed"),
+    ]

@@ -22,6 +22,7 @@ from aggregates.qubo_problem import RegisterProblem
 from aggregates.queue import PauseQueue, ResumeQueue
 from aggregates.solve_job import CancelSolve, QueueSolve
 from aggregates.task_type import DropSchemas, SetSchemas, TaskType
+from aggregates.values.no_bids import NoBidPolicy, NoWinner
 from aggregates.values.qubo import Format, Sense
 from aggregates.values.ranking import AwardPolicy
 from aggregates.values.roles import Role
@@ -300,6 +301,8 @@ async def _set_terms(party: Party) -> None:
     await party.seen("task.TaskCancelled", "skipped")
     await party.seen("task.BookOpened", "regardless")
     await party.ask(task.CancelTask(task_id="regardless", reason="nothing to do"))
+    await party.submit("unwanted", no_bids=NoBidPolicy(then=NoWinner.WIDEN, call_max=1, rounds_max=2))
+    await party.seen("task.TaskFailed", "unwanted")
     for name, grace_seconds in (("stopped", 1.0), ("yielded", 60.0)):
         await party.submit(name)
         await _award_to(party, name, "ann", 1)
@@ -353,6 +356,7 @@ async def _settle_together(party: Party) -> None:
                 await party.bid(name, agent_id, 1.0 + number)
     for name in ("joint", "beside"):
         await party.seen("task.TaskAwarded", name)
+        await trio.sleep(0.5)  # or the play, whose commits take other times, may cancel it first
         await party.ask(task.CancelTask(task_id=name, reason="both were tried on"))
 
 
