@@ -9,6 +9,7 @@ from typing import get_args
 from msgspec import Struct
 from msgspec.structs import replace
 
+from aggregates.concurrency import KeyStands
 from aggregates.values.agent_types import AgentType
 from aggregates.values.batches import BatchBook, BatchPair, SlotPrice, places_of, prove, worth_of
 from aggregates.values.ids import TaskId
@@ -125,6 +126,7 @@ class Obstacles(Struct, frozen=True, kw_only=True):
     """What keeps a task from being offered now, beside agents."""
 
     places: PlacesStand = PlacesStand()
+    key: KeyStands | None = None
 
 
 class StopCoordination(Command[CoordinationStands], frozen=True, kw_only=True):

@@ -46,6 +46,7 @@ class Submitted(AggregateEvent):
     regions: list[str]
     award_policy: str
     queue: str
+    concurrency: str | None
     price_max: float | None
     surcharge: bool
 
@@ -81,6 +82,7 @@ class Started(AggregateEvent):
 class Completed(AggregateEvent):
     result: dict[str, Any]
     seconds: float
+    charged: float | None
 
 
 def translated(recorded: Recorded) -> AggregateEvent:
@@ -216,6 +218,7 @@ class Tasks(Projection[Any]):
                 "regions": _text(event.regions),
                 "award_policy": event.award_policy,
                 "queue": event.queue or event.task_type,
+                "concurrency": event.concurrency,
                 "price_max": event.price_max,
                 "surcharge": int(event.surcharge),
                 "requirements": _text(event.requirements),
@@ -295,6 +298,7 @@ class Tasks(Projection[Any]):
             "canceling_until": None,
             "result": _text(event.result),
             "seconds": event.seconds,
+            "charged": event.charged,
             "ended_at": event.timestamp.timestamp(),
         }
         self.view.update({**_key(event), **completed, **_moved(event, tracking)}, tracking)

@@ -38,7 +38,7 @@ from projections import schema
 from projections.schema import BY_AGE, Only, Row, Sortable, SortKey, also, document, encoded, key, number, text, whole
 from runtime.records import Add, Change, Insert, Recorded, Update
 
-NAME = "tasks/14"
+NAME = "tasks/15"
 
 tasks = schema.table(
     "tasks",
@@ -53,6 +53,7 @@ tasks = schema.table(
     document("regions"),
     text("award_policy"),
     text("queue"),
+    document("concurrency"),
     number("price_max"),
     whole("surcharge", default=0),
     whole("priority"),
@@ -220,6 +221,7 @@ def _submitted(recorded: Recorded, event: TaskSubmitted) -> Change:
         "regions": encoded(event.regions),
         "award_policy": event.award_policy.value,
         "queue": queue_of(event.queue, event.task_type),
+        "concurrency": encoded(event.concurrency) if event.concurrency is not None else None,
         "price_max": event.price_max,
         "surcharge": int(event.surcharge),
         "priority": event.priority,

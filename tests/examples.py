@@ -7,6 +7,7 @@ from aggregates import (
     action,
     agent,
     archive,
+    concurrency,
     coordination,
     journal,
     journal_key,
@@ -28,6 +29,7 @@ from aggregates import (
 from aggregates.agent import AgentType
 from aggregates.task import Candidate, Doer, Stage, TaskType
 from aggregates.values.batches import BatchBook, BatchPair, BatchShare, SlotPrice
+from aggregates.values.concurrency import Strategy
 from aggregates.values.price_list import ListedPrices
 from aggregates.values.qubo import Format, Sense
 from aggregates.values.ranking import Bid, BidderFacts, Ranked
@@ -198,6 +200,10 @@ COMMANDS = (
     user.RemoveUser(user_id="u1", reason="left", at=AT, tenant=TENANT),
     coordination.StopCoordination(reason="maintenance", at=AT, tenant=TENANT),
     coordination.StartCoordination(at=AT + 60, tenant=TENANT),
+    concurrency.SetConcurrency(
+        key="deploy", limit=2, strategy=Strategy.ROUND_ROBIN, set_by="operator:k1", at=AT, tenant=TENANT
+    ),
+    concurrency.DropConcurrency(key="deploy", at=AT + 60, tenant=TENANT),
     queue.PauseQueue(queue="reports", reason="their source is down", paused_by="operator:k1", at=AT, tenant=TENANT),
     queue.ResumeQueue(queue="reports", at=AT + 60, tenant=TENANT),
     task_type.SetSchemas(
@@ -442,6 +448,8 @@ EVENTS = (
     user.UserRemoved(user_id="u1", reason="left"),
     coordination.CoordinationStopped(reason="maintenance"),
     coordination.CoordinationStarted(),
+    concurrency.ConcurrencySet(key="deploy", limit=2, strategy=Strategy.ROUND_ROBIN, set_by="operator:k1"),
+    concurrency.ConcurrencyDropped(key="deploy"),
     queue.QueuePaused(queue="reports", reason="their source is down", paused_by="operator:k1"),
     queue.QueueResumed(queue="reports"),
     task_type.SchemasSet(task_type=TaskType.ANALYSIS, version=1, payload=TEXT_SCHEMA, result=MISTAKES_SCHEMA),

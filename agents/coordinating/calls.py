@@ -7,6 +7,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from agents.coordinating.entries import AgentEntry, Place, TaskEntry
+from agents.coordinating.keys import KeyTurns, Rank, is_full
 from agents.coordinating.open_tasks import OpenTasks
 from agents.coordinating.terms import AGING, Aging
 from agents.coordinating.turns import WHOLE, Walk
@@ -55,7 +56,7 @@ DEPENDENTS_MAX = 32
 """How many dependents are told in one step; what is recorded of them leads to the next."""
 
 Decision = tuple[str, Command[Any]]
-Head = tuple[tuple[float, int, str], int, list[Place], Line]
+Head = tuple[Rank, int, list[Place], Line]
 
 
 def servable(memory: OpenTasks, at: float) -> list[tuple[Line, list[Place]]]:
@@ -72,7 +73,8 @@ def openings(
     if most <= 0:
         return []
     ready = servable(memory, at)
-    heads = [_head(line, places, 0, aging) for line, places in ready]
+    turns = KeyTurns(memory, ready, aging)
+    heads = [_head(line, places, 0, turns) for line, places in ready]
     heapify(heads)
     to_come = min(supply.slots, len(memory.books) + sum(len(places) for _, places in ready))
     calling = _Calling(memory, CALLED_AT_ONCE // max(1, to_come))
@@ -80,30 +82,46 @@ def openings(
     passed_by = 0
     while heads and len(decisions) < most:
         (*_, name), index, places, line = heads[0]
+        if line.concurrency is not None and _has_moved(heads, turns):
+            continue
         if (call := calling.call(line, memory.tasks[name])) is not None:
             decisions.append((tasks.stream(name), call))
+            turns.called(line)
         elif len(line.sizes) == 1 and (calling.is_over(line, memory.tasks[name]) or passed_by >= PASSED_BY_MAX):
             heappop(heads)
             continue
         else:
             passed_by += 1
         if index + 1 < len(places):
-            heapreplace(heads, _head(line, places, index + 1, aging))
+            heapreplace(heads, _head(line, places, index + 1, turns))
         else:
             heappop(heads)
     return decisions
 
 
-def _head(line: Line, places: list[Place], index: int, aging: Aging) -> Head:
+def _head(line: Line, places: list[Place], index: int, turns: KeyTurns) -> Head:
     """Where the line's task of this number stands among those of all lines."""
-    since, position, name = places[index]
-    return (aging.order(line.priority, since), position, name), index, places, line
+    return turns.rank(line, places[index]), index, places, line
+
+
+def _has_moved(heads: list[Head], turns: KeyTurns) -> bool:
+    """Whether the first line is out, since its key is full now, or comes later, since its group has had its turn in this step."""
+    rank, index, places, line = heads[0]
+    if turns.is_full(line):
+        heappop(heads)
+        return True
+    head = _head(line, places, index, turns)
+    if head[0] == rank:
+        return False
+    heapreplace(heads, head)
+    return True
 
 
 def _may_be_served(memory: OpenTasks, line: Line) -> bool:
-    """Whether it is worth a look: its skills are about, and so is room for the smallest of its tasks; and its queue is not held back."""
+    """Whether it is worth a look: its skills are about, and so is room for the smallest of its tasks; its queue is not
+    held back, and its key has places."""
     supply = memory.supply
-    if line.queue in memory.paused:
+    if line.queue in memory.paused or (line.concurrency is not None and is_full(memory, line.concurrency)):
         return False
     return line.needs <= supply.free.keys() and (not line.has_units or min(line.sizes) <= supply.most_room)
 

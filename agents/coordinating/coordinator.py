@@ -26,6 +26,7 @@ from agents.coordinating.calls import (
 from agents.coordinating.entries import AgentEntry, TaskEntry
 from agents.coordinating.figures import Figures, told
 from agents.coordinating.hearing import WATCHED, Hearing
+from agents.coordinating.keys import all_keys, crowded_out, key_of, set_or_drop
 from agents.coordinating.late import LateReports
 from agents.coordinating.leases import leases_of, standing
 from agents.coordinating.membership import change
@@ -40,6 +41,7 @@ from agents.coordinating.submissions import again, submission, submissions
 from agents.coordinating.terms import DEFAULT_TERMS, Terms
 from agents.coordinating.timetable import all_due, due_at, falls_due
 from aggregates import agent as agents
+from aggregates import concurrency as concurrencies
 from aggregates import coordination as coordinations
 from aggregates import queue as queues
 from aggregates import task as tasks
@@ -62,6 +64,7 @@ from aggregates.agent import (
     ReturnAgent,
     UpdateAgent,
 )
+from aggregates.concurrency import DropConcurrency, FindConcurrency, SetConcurrency
 from aggregates.coordination import (
     CoordinationStands,
     FindCoordination,
@@ -115,6 +118,7 @@ from aggregates.task import (
     TaskRequeued,
     TasksAnswered,
     TaskSubmitted,
+    TaskUnblocked,
     WithdrawBid,
 )
 from aggregates.task_type import DropSchemas, SetSchemas
@@ -161,6 +165,9 @@ CoordinatorCommand = (
     | SetSchemas
     | DropSchemas
     | FindObstacles
+    | SetConcurrency
+    | DropConcurrency
+    | FindConcurrency
 )
 
 
@@ -202,9 +209,19 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
         SetSchemas,
         DropSchemas,
         FindObstacles,
+        SetConcurrency,
+        DropConcurrency,
+        FindConcurrency,
     )
-    hears = (*agents.EVENTS, *tasks.EVENTS, *coordinations.EVENTS, *queues.EVENTS, *task_types.EVENTS)
-    FOLD = 15
+    hears = (
+        *agents.EVENTS,
+        *tasks.EVENTS,
+        *coordinations.EVENTS,
+        *queues.EVENTS,
+        *concurrencies.EVENTS,
+        *task_types.EVENTS,
+    )
+    FOLD = 16
 
     def __init__(self, here: Surroundings, terms: Terms = DEFAULT_TERMS, places: Places | None = None) -> None:
         super().__init__(here)
@@ -279,7 +296,11 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
             case FindQueues():
                 return reply(message, all_queues(self.memory))
             case FindObstacles():
-                return reply(message, Obstacles(places=self.places.stands()))
+                return reply(message, Obstacles(places=self.places.stands(), key=key_of(self.memory, message.task_id)))
+            case SetConcurrency() | DropConcurrency():
+                return set_or_drop(self.memory, self.here.key, message)
+            case FindConcurrency():
+                return reply(message, all_keys(self.memory))
             case FindFigures():
                 return reply(message, overview(self.memory, message.at, self.terms.weights))
             case SetSchemas() | DropSchemas():
@@ -433,6 +454,8 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
                     self.alarms.set(recorded.meta.at, Due.BATCH, "")
                     return []
                 return [close_book(self.memory, task, self.terms.weights)]
+            case TaskSubmitted() | TaskUnblocked() | TaskRequeued():
+                return [*crowded_out(self.memory, event.task_id)]
             case (
                 DependencyMet()
                 | DependencyUnmet()

@@ -9,6 +9,7 @@ from aggregates import agent as agents
 from aggregates.task import Doer, Stage, TaskType, over_at
 from aggregates.task_type import SchemasDropped, SchemasSet
 from aggregates.values.capacity import room, total
+from aggregates.values.concurrency import Concurrency, Strategy
 from aggregates.values.document import Document
 from aggregates.values.no_bids import WAITS, NoBidPolicy
 from aggregates.values.ranking import AwardPolicy, Bid
@@ -53,6 +54,15 @@ class TypeSchemas(Struct, kw_only=True):
             return
         made = SchemaVersion(version=event.version, position=position, payload=event.payload, result=event.result)
         self.in_force, self.kept = event.version, [*self.kept, made][-VERSIONS_KEPT_MAX:]
+
+
+class KeyRule(NamedTuple):
+    """The limit of a concurrency key as an operator has set it, who that is, and when."""
+
+    limit: int
+    strategy: Strategy
+    set_by: str
+    since: float
 
 
 class Offer(NamedTuple):
@@ -148,6 +158,9 @@ class TaskEntry(Struct, kw_only=True):
     queue: str = ""
     award_policy: AwardPolicy = AwardPolicy.WEIGHTED_SCORE
     """Of its last book."""
+    concurrency: Concurrency | None = None
+    entered: int = 0
+    """The position since when it waits for no other task; 0 while it does."""
     units: float = 0.0
     skills: tuple[SkillNeed, ...] = ()
     regions: tuple[str, ...] = ()

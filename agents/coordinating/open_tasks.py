@@ -10,7 +10,7 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from agents.coordinating.entries import AgentEntry, EndedTask, Offer, Pause, Taken, TaskEntry, TypeSchemas
+from agents.coordinating.entries import AgentEntry, EndedTask, KeyRule, Offer, Pause, Taken, TaskEntry, TypeSchemas
 from agents.coordinating.figures import Figures
 from agents.coordinating.hours import Rota
 from agents.coordinating.occupied import Occupied
@@ -27,6 +27,7 @@ from aggregates.agent import (
     AgentSuspected,
     AgentUpdated,
 )
+from aggregates.concurrency import ConcurrencyDropped, ConcurrencySet
 from aggregates.coordination import BatchAssigned, CoordinationStarted, CoordinationStopped
 from aggregates.queue import QueuePaused, QueueResumed
 from aggregates.task import (
@@ -137,6 +138,10 @@ class OpenTasks(Struct, kw_only=True, dict=True):
     stop_reason: str = ""
     paused: dict[str, Pause] = field(default_factory=dict)
     """The queues that are held back."""
+    rules: dict[str, KeyRule] = field(default_factory=dict)
+    """The limits that operators have set, by concurrency key."""
+    turns: dict[str, dict[str, int]] = field(default_factory=dict)
+    """Where a task of a group was called for last, by key and group, as long as some of that group is open."""
     schemas: dict[str, TypeSchemas] = field(default_factory=dict)
     """What payloads and results have to fit, by task type."""
     moved_position: int = 0
@@ -198,6 +203,10 @@ def remember(memory: OpenTasks, recorded: Recorded) -> OpenTasks:
         case BatchAssigned():
             memory.batches = event.number
             memory.slot_prices = {one.agent_id: one.price for one in event.prices if one.price}
+        case ConcurrencySet():
+            memory.rules[event.key] = KeyRule(event.limit, event.strategy, event.set_by, recorded.meta.at)
+        case ConcurrencyDropped():
+            memory.rules.pop(event.key, None)
         case AgentRegistered():
             _register(memory, event, recorded)
         case (
@@ -351,6 +360,8 @@ def _waiting(event: TaskSubmitted | TaskRequeued, asked_at: float, position: int
         not_before=not_before if not_before > asked_at else 0.0,
         asked_at=asked_at,
         queue=queue_of(event.queue, event.task_type),
+        concurrency=event.concurrency,
+        entered=position,
         schema_version=event.schema_version,
     )
 
@@ -358,7 +369,7 @@ def _waiting(event: TaskSubmitted | TaskRequeued, asked_at: float, position: int
 def _submit(memory: OpenTasks, event: TaskSubmitted, position: int) -> None:
     task = _waiting(event, event.submitted_at, position)
     if event.waiting_for:
-        task.stage, task.waiting_for = Stage.BLOCKED, event.waiting_for
+        task.stage, task.waiting_for, task.entered = Stage.BLOCKED, event.waiting_for, 0
     memory.tasks[event.task_id] = task
     for name in event.dependencies:
         if name in event.waiting_for:
@@ -414,7 +425,7 @@ def _change_task(memory: OpenTasks, task: TaskEntry, event: Any, recorded: Recor
             task.waiting_for = tuple(name for name in task.waiting_for if name != event.dependency)
             _drop_dependent(memory, event.dependency, task.task_id, recorded.position)
         case TaskUnblocked() | TaskReopened():
-            task.stage = Stage.SUBMITTED
+            task.stage, task.entered = Stage.SUBMITTED, task.entered or recorded.position
             if isinstance(event, TaskReopened):
                 task.not_before = event.not_before or task.not_before
             memory.note(task)
@@ -469,6 +480,8 @@ def _change_task(memory: OpenTasks, task: TaskEntry, event: Any, recorded: Recor
 
 
 def _open(memory: OpenTasks, task: TaskEntry, event: BookOpened, *, position: int) -> None:
+    if task.concurrency is not None:
+        memory.turns.setdefault(task.concurrency.key, {})[task.concurrency.group] = position
     memory.supply.open(event.eligible)
     memory.books[task.task_id] = None
     task.stage, task.round, task.eligible = Stage.BIDDING, event.round, frozenset(event.eligible)
@@ -585,12 +598,24 @@ def _complete(memory: OpenTasks, task: TaskEntry, event: TaskCompleted, recorded
     _end(memory, task, Stage.COMPLETED, recorded, doer=event.agent_id)
 
 
+def _leave_key(memory: OpenTasks, task: TaskEntry) -> None:
+    """The last of a group that goes takes the group's turn with it."""
+    memory.occupied.forget(task)
+    asked = task.concurrency
+    if asked is None or asked.key not in memory.turns:
+        return
+    if not memory.occupied.of(asked.key).groups[asked.group]:
+        memory.turns[asked.key].pop(asked.group, None)
+    if not memory.turns[asked.key]:
+        del memory.turns[asked.key]
+
+
 def _end(memory: OpenTasks, task: TaskEntry, stage: Stage, recorded: Recorded, *, doer: str = "") -> None:
     assert stage in ENDED
     position = recorded.position
     _release(memory, task, position)
     memory.waiting.forget(task.task_id)
-    memory.occupied.forget(task.task_id)
+    _leave_key(memory, task)
     _close(memory, task)
     for name in task.waiting_for:
         _drop_dependent(memory, name, task.task_id, position)

@@ -1,8 +1,8 @@
 """The tasks that wait for a book, in lines of those that need the same: a line that nobody can serve is passed over whole.
 
-Within a line all have one priority and one queue, and the ready ones stand in the order in which they came, whatever waiting is worth:
-how lines are merged is for those to say who know that. Those whose last book found no winner rest until their pause is over, or somebody
-comes; those that may not begin yet stand aside until then, whoever comes.
+Within a line all have one priority, queue and concurrency, and the ready ones stand in the order in which they came, whatever waiting is
+worth: how lines are merged is for those to say who know that. Those whose last book found no winner rest until their pause is over, or
+somebody comes; those that may not begin yet stand aside until then, whoever comes.
 """
 
 from bisect import bisect_left, bisect_right, insort
@@ -14,14 +14,15 @@ from operator import itemgetter
 from agents.coordinating.entries import AgentEntry, Offer, Place, TaskEntry
 from aggregates.task import Stage
 from aggregates.values.capacity import fits
+from aggregates.values.concurrency import Concurrency
 from aggregates.values.document import encoded
 from aggregates.values.skill_terms import SkillNeed
 
 Needs = tuple[tuple[str, ...], tuple[str, ...], float, bytes]
 """The skills that are needed, the agents that are excluded, about how many units are taken (`grade`), and the terms beyond: versions,
 attributes, regions."""
-LineKey = tuple[Needs, int, str]
-"""What is needed, the priority, and the queue."""
+LineKey = tuple[Needs, int, str, tuple[str, int, str, str]]
+"""What is needed, the priority, the queue, and what its concurrency is, as far as it has a key."""
 
 GRADE_DIGITS = 2
 
@@ -34,12 +35,23 @@ def grade(units: float) -> float:
     return ceil(round(units / step, 9)) * step
 
 
+def _concurrency(asked: Concurrency | None) -> tuple[str, int, str, str]:
+    """In an order, which None has not."""
+    return (asked.key, asked.limit, asked.strategy.value, asked.group) if asked is not None else ("", 0, "", "")
+
+
 class Line:
     """Tasks that anybody of the same agents could do, as far as skills go."""
 
-    def __init__(self, key: LineKey, skills: tuple[SkillNeed, ...] = (), regions: tuple[str, ...] = ()) -> None:
-        self.skills, self.regions = skills, regions
-        self.asks, self.priority, self.queue = key
+    def __init__(
+        self,
+        key: LineKey,
+        skills: tuple[SkillNeed, ...] = (),
+        regions: tuple[str, ...] = (),
+        concurrency: Concurrency | None = None,
+    ) -> None:
+        self.skills, self.regions, self.concurrency = skills, regions, concurrency
+        self.asks, self.priority, self.queue, _ = key
         needs, excluded, size, self.terms = self.asks
         self.needs = frozenset(needs)
         self.excluded = frozenset(excluded)
@@ -83,10 +95,10 @@ class Waiting:
             return
         shared = (task.capabilities, tuple(sorted({doer.agent_id for doer in task.doers})), grade(task.units))
         terms = encoded((task.skills, task.regions)) if task.skills or task.regions else b""
-        key = ((*shared, terms), task.priority, task.queue)
+        key = ((*shared, terms), task.priority, task.queue, _concurrency(task.concurrency))
         line = self.lines.get(key)
         if line is None:
-            line = self.lines[key] = Line(key, task.skills, task.regions)
+            line = self.lines[key] = Line(key, task.skills, task.regions, task.concurrency)
         line.sizes[task.units] += 1
         self._units_by_task[task.task_id] = task.units
         self._key_by_task[task.task_id], self._place_by_task[task.task_id] = key, task.place

@@ -11,6 +11,7 @@ from agents.explaining.explanation import (
     BookTold,
     Explanation,
     Facts,
+    HeldTask,
     PlaceInLine,
     Wait,
     WaitReason,
@@ -73,6 +74,7 @@ def _waits(story: Story, facts: Facts) -> tuple[Wait, ...]:
                 *_stop(story, facts),
                 *_queue_pause(story, facts),
                 *_pause(story, facts),
+                *_key_full(facts, story),
                 *_full(story, facts),
                 _somebody(story, facts),
             )
@@ -131,6 +133,21 @@ def _pause(story: Story, facts: Facts) -> tuple[Wait, ...]:
     more = ", to more and for longer," if story.asked.no_bids.then is NoWinner.WIDEN else ""
     detail = f"round {story.book.round} found no winner ({story.book.reason}), it is offered again{more} after a pause"
     return (Wait(reason=WaitReason.PAUSE, detail=detail, since=story.ready_at, until=story.retry_at),)
+
+
+def _key_full(facts: Facts, story: Story) -> tuple[Wait, ...]:
+    key = facts.obstacles.key
+    if key is None or key.taken < key.limit:
+        return ()
+    return (
+        Wait(
+            reason=WaitReason.CONCURRENCY_FULL,
+            detail=f"tasks of {key.key} that are called for or held: {key.taken} of {key.limit}; {key.waiting} wait for a place",
+            since=story.ready_at,
+            agents=tuple(sorted({one.agent_id for one in key.holders if one.agent_id})),
+            held=tuple(HeldTask(agent_id=one.agent_id, task_id=one.task_id, since=one.since) for one in key.holders),
+        ),
+    )
 
 
 def _full(story: Story, facts: Facts) -> tuple[Wait, ...]:

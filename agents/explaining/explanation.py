@@ -26,6 +26,7 @@ class WaitReason(StrEnum):
     STOPPED = "stopped"
     QUEUE_PAUSED = "queue_paused"
     PAUSE = "pause"
+    CONCURRENCY_FULL = "concurrency_full"
     NODE_FULL = "node_full"
     TENANT_FULL = "tenant_full"
     SKILLS_MISSING = "skills_missing"

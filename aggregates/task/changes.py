@@ -89,6 +89,7 @@ def requeue(task: Task, command: RequeueTask) -> Sequence[TaskEvent]:
             not_before=task.not_before,
             queue=task.queue,
             price_max=task.price_max,
+            concurrency=task.concurrency,
             schema_version=task.schema_version,
             no_bids=task.no_bids,
             bidding_seconds_max=task.bidding_seconds_max,

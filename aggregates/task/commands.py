@@ -29,6 +29,7 @@ from aggregates.task.terms import (
 )
 from aggregates.values.batches import BatchShare
 from aggregates.values.blobs import Blobs
+from aggregates.values.concurrency import Concurrency
 from aggregates.values.document import Document
 from aggregates.values.ids import AgentId, DataSubject, TaskId
 from aggregates.values.no_bids import WAITS, NoBidPolicy
@@ -51,8 +52,8 @@ class SubmitTask(Command[TaskAccepted], frozen=True, kw_only=True):
     `skills` asks for some in a version or with attributes, and their names are needed as those in `capabilities` are; with
     `regions`, only an agent in one of these may do it. `award_policy` says by what its bids are ordered first; no bid that
     asks more than `price_max` wins, and with `surcharge` more may be charged than was agreed, up to that. Nobody is called for it
-    before `not_before`. Its `queue` is that of its type where none is named. `dependency_policy` says what becomes of it when a dependency
-    ends without a result.
+    before `not_before`. Its `queue` is that of its type where none is named; `concurrency` bounds how many of its key are under way at
+    a time. `dependency_policy` says what becomes of it when a dependency ends without a result.
     `independent_of` names dependencies whose doers may not do this task. Budget and attempts are as much as the node allows where none
     are asked for, and its book is open for `BIDDING_SECONDS`. With a `data_subject`, description, payload, result and reasons are that
     person's data: they are encrypted, and can be erased.
@@ -88,6 +89,7 @@ class SubmitTask(Command[TaskAccepted], frozen=True, kw_only=True):
     award_policy: AwardPolicy = AwardPolicy.WEIGHTED_SCORE
     not_before: Instant | None = None
     queue: SomeQueue = ""
+    concurrency: Concurrency | None = None
     blobs: Blobs = field(default_factory=dict)
     dependency_policy: DependencyPolicy = DependencyPolicy.FAIL
     price_max: NonNegative | None = None

@@ -6,6 +6,7 @@ from msgspec import field
 
 from aggregates.task.terms import BIDDING_SECONDS_MAX, DependencyPolicy, Doer, Stage, StallReason, TaskType, VoidReason
 from aggregates.values.batches import BatchShare
+from aggregates.values.concurrency import Concurrency
 from aggregates.values.document import Document
 from aggregates.values.ids import AgentId, TaskId
 from aggregates.values.no_bids import WAITS, NoBidPolicy
@@ -53,6 +54,7 @@ class TaskSubmitted(Event, frozen=True, kw_only=True):
     """Nobody is called for it before then."""
     queue: str = ""
     """Empty: that of its type."""
+    concurrency: Concurrency | None = None
     blobs: dict[str, str] = field(default_factory=dict)
     dependency_policy: DependencyPolicy = DependencyPolicy.FAIL
     unmet: tuple[str, ...] = ()
@@ -370,6 +372,7 @@ class TaskRequeued(Event, frozen=True, kw_only=True):
     regions: tuple[str, ...] = ()
     not_before: float | None = None
     queue: str = ""
+    concurrency: Concurrency | None = None
     schema_version: int = 0
     no_bids: NoBidPolicy = WAITS
     bidding_seconds_max: float = BIDDING_SECONDS_MAX

@@ -40,6 +40,7 @@ from aggregates.task.events import (
     TaskUnblocked,
 )
 from aggregates.task.terms import BIDDING_SECONDS_MAX, OVER_BUDGET, TAKEN_MAX, DependencyPolicy, Stage, TaskType
+from aggregates.values.concurrency import Concurrency
 from aggregates.values.no_bids import WAITS, NoBidPolicy, NoWinner
 from aggregates.values.ranking import AwardPolicy, Bid
 from aggregates.values.retrying import AT_ONCE, RetryPolicy
@@ -89,6 +90,7 @@ class Task(State, frozen=True, kw_only=True):
     """How often its rounds were widened, since it was offered first or came back."""
     award_policy: AwardPolicy = AwardPolicy.WEIGHTED_SCORE
     queue: str = ""
+    concurrency: Concurrency | None = None
     price_max: float | None = None
     surcharge: bool = False
     attempts_max: int = 1
@@ -236,6 +238,7 @@ def _submitted(event: TaskSubmitted) -> Task:
         bidding_seconds_max=event.bidding_seconds_max,
         award_policy=event.award_policy,
         queue=event.queue,
+        concurrency=event.concurrency,
         price_max=event.price_max,
         surcharge=event.surcharge,
         attempts_max=event.attempts_max,

@@ -99,6 +99,7 @@ def submit(command: SubmitTask) -> Sequence[TaskEvent]:
             award_policy=command.award_policy,
             not_before=command.not_before,
             queue=command.queue,
+            concurrency=command.concurrency,
             blobs=command.blobs,
             dependency_policy=command.dependency_policy,
             unmet=tuple(unmet),

@@ -26,7 +26,10 @@ class Tag(NamedTuple):
 TAGS = (
     Tag(
         "tasks", "Work to be done: submitted, offered for bids, awarded, reported, or cancelled.",
-        ("tasks", "task_batch", "explain", "leases", "coordination", "queues", "assignments", "task_types", "questions"),
+        (
+            "tasks", "task_batch", "explain", "leases", "coordination", "queues", "concurrency", "assignments", "task_types",
+            "questions",
+        ),
     ),
     Tag("bids", "What agents answer to a task's calls.", ("bids",)),
     Tag("agents", "Who does the work: registers, gets a key of its own, is heard from, drains, leaves.", ("agents", "standing")),
@@ -209,6 +212,9 @@ OPERATIONS: dict[str, Operation] = {
     "coordination.figures": Operation("get_coordination_figures"),
     "coordination.start": Operation("start_coordination"),
     "coordination.stop": Operation("stop_coordination"),
+    "concurrency.find": Operation("list_concurrency_keys"),
+    "concurrency.put": Operation("set_concurrency", ("concurrency_keys_too_many",)),
+    "concurrency.drop": Operation("drop_concurrency"),
     "queues.find": Operation("list_queues"),
     "queues.pause": Operation("pause_queue", ("queues_too_many",)),
     "queues.resume": Operation("resume_queue"),

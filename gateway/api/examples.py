@@ -214,6 +214,9 @@ BODIES: dict[str, Named] = {
         "widened": {"task_type": "monitoring", "no_bids": {"then": "widen", "call_max": 4, "rounds_max": 6}},
         "regardless": {"task_type": "monitoring", "dependency_policy": "run"},
         "cheapest": {"task_type": "analysis", "capabilities": ["spelling"], "award_policy": "lowest_cost"},
+        "one at a time": {
+            "task_type": "deployment", "concurrency": {"key": "deploy-prod", "limit": 1, "strategy": "cancel_newest"},
+        },
         "queued": {"task_type": "analysis", "capabilities": ["spelling"], "queue": "reports"},
         "sealed": {
             "task_type": "analysis",
@@ -232,6 +235,7 @@ BODIES: dict[str, Named] = {
             "outside": 0.1,
         }
     },
+    "SetConcurrencyBody": {"one": {"limit": 1}, "in turns": {"limit": 5, "strategy": "round_robin"}},
     "PauseQueueBody": {"upstream": {"reason": "The service that they ask is down."}},
     "AskQuestionBody": {"question": {"token": 1, "question": "British or American spelling?"}},
     "AnswerQuestionBody": {"answer": {"answer": "British."}},

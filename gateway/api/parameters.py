@@ -50,6 +50,7 @@ PATH_PARTS: dict[str, PathPart] = {
     "agent_id": _id("The agent's id."),
     "data_subject": PathPart("The id that the tenant has given to the person.", ANY_WORD),
     "job_id": _id("The solve's id."),
+    "key": _id("The concurrency key."),
     "key_id": _id("The key's id."),
     "name": PathPart("The read model's name, with or without the number of its shape.", ANY_WORD),
     "number": PathPart(

@@ -224,6 +224,7 @@ TASKS = Part(
             "task_is_dead_lettered", (409,), "No agent could be found for the task, or all attempts are used up.",
             "Read its `reason`, then have it offered again: `POST /v1/tasks/{task_id}/requeue`.",
         ),
+        Code("concurrency_keys_too_many", (409,), "As many keys of the tenant have limits as may.", "Drop some."),
         Code("queues_too_many", (409,), "As many queues of the tenant are paused as may be.", "Resume some."),
         Code("not_a_dead_letter", (409,), "Only a dead letter can be offered again.", "Read its `stage`."),
         Code(

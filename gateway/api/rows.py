@@ -9,6 +9,7 @@ from typing import Literal
 import msgspec
 
 from aggregates import agent, key, session, solve_job, task, user, webhook
+from aggregates.values.concurrency import Concurrency
 from aggregates.values.document import Document
 from aggregates.values.no_bids import NoBidPolicy
 from aggregates.values.qubo import Format, Sense
@@ -137,6 +138,7 @@ class Task(Row, frozen=True, kw_only=True):
     regions: list[str]
     award_policy: AwardPolicy
     queue: str
+    concurrency: Concurrency | None
     price_max: float | None
     surcharge: int
     priority: int

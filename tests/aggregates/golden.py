@@ -17,6 +17,7 @@ from aggregates import (
     action,
     agent,
     archive,
+    concurrency,
     coordination,
     journal,
     journal_key,
@@ -147,6 +148,7 @@ def _lives() -> Iterator[tuple[str, Life]]:
             _example(user.RemoveUser),
         ],
     )
+    yield "concurrency-acme:deploy", [_example(concurrency.SetConcurrency), _example(concurrency.DropConcurrency)]
     yield "queue-acme:reports", [_example(queue.PauseQueue), _example(queue.ResumeQueue)]
     yield "task_type-acme:analysis", [_example(task_type.SetSchemas), _example(task_type.DropSchemas)]
     yield (

@@ -150,6 +150,8 @@ async def scenes(admin: Client, spare: AgentClient) -> list[tuple[str, str, Any]
         ("DELETE /v1/task-types/{task_type}/schemas", "/v1/task-types/analysis/schemas", None),
         ("POST /v1/coordination/stop", "/v1/coordination/stop", {"reason": "maintenance"}),
         ("POST /v1/coordination/start", "/v1/coordination/start", None),
+        ("PUT /v1/concurrency/{key}", "/v1/concurrency/k1", {"limit": 2}),
+        ("DELETE /v1/concurrency/{key}", "/v1/concurrency/k1", None),
         ("POST /v1/queues/{queue}/pause", "/v1/queues/reports/pause", {"reason": "their source is down"}),
         ("POST /v1/queues/{queue}/resume", "/v1/queues/reports/resume", None),
         ("DELETE /v1/solves/{job_id}", f"/v1/solves/{job['job_id']}", None),

@@ -13,6 +13,7 @@ from aggregates import (
     action,
     agent,
     archive,
+    concurrency,
     coordination,
     journal,
     journal_key,
@@ -411,6 +412,14 @@ def _coordination(story: Story, random: Random, tenant: str, step: int) -> None:
     story.tell(coordination, coordination.stream(tenant), command)
 
 
+def _concurrency(story: Story, random: Random, tenant: str, step: int) -> None:
+    key = random.choice(("deploy", "loom"))
+    common: dict[str, Any] = {"at": story.at, "tenant": tenant, "key": key}
+    limited = concurrency.SetConcurrency(**common, limit=random.randint(1, 3), set_by="ann")
+    command = random.choice((limited, concurrency.DropConcurrency(**common)))
+    story.tell(concurrency, concurrency.stream(tenant, key), command)
+
+
 def _queue(story: Story, random: Random, tenant: str, step: int) -> None:
     name = random.choice(("reports", "analysis"))
     common: dict[str, Any] = {"at": story.at, "tenant": tenant, "queue": name}
@@ -534,9 +543,9 @@ def _webhook(story: Story, random: Random, tenant: str, step: int) -> None:
 
 TELLERS: tuple[Callable[[Story, Random, str, int], None], ...] = (
     *(_agent, _submit, _task, _solve, _problem, _key, _projection, _journal, _journal_key, _subject, _action, _trail),
-    *(_archive, _user, _session, _lockout, _webhook, _revocation, _coordination, _queue, _task_type),
+    *(_archive, _user, _session, _lockout, _webhook, _revocation, _coordination, _queue, _concurrency, _task_type),
 )
-WEIGHTS = (8, 2, 16, 8, 1, 4, 1, 1, 1, 1, 1, 2, 1, 5, 4, 2, 5, 1, 1, 1, 1)
+WEIGHTS = (8, 2, 16, 8, 1, 4, 1, 1, 1, 1, 1, 2, 1, 5, 4, 2, 5, 1, 1, 1, 1, 1)
 
 
 def from_disk(record: Recorded) -> Recorded:

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 import agents.solver
 from aggregates import action, agent, key, lockout, revocation, session, task, trail, user, webhook
 from aggregates.agent import AgentType
+from aggregates.concurrency import DropConcurrency, SetConcurrency
 from aggregates.coordination import StartCoordination, StopCoordination
 from aggregates.journal import OpenJournal
 from aggregates.projection import SkipEvent
@@ -22,6 +23,7 @@ from aggregates.qubo_problem import RegisterProblem
 from aggregates.queue import PauseQueue, ResumeQueue
 from aggregates.solve_job import CancelSolve, QueueSolve
 from aggregates.task_type import DropSchemas, SetSchemas, TaskType
+from aggregates.values.concurrency import Concurrency, Strategy
 from aggregates.values.no_bids import NoBidPolicy, NoWinner
 from aggregates.values.qubo import Format, Sense
 from aggregates.values.ranking import AwardPolicy
@@ -249,6 +251,13 @@ async def _end_otherwise(party: Party) -> None:
     await party.ask(task.CancelTask(task_id="pressing", reason="too dark after all"))
     await party.ask(StopCoordination(reason="the lamps are changed"))
     await party.ask(StartCoordination())
+    await party.ask(SetConcurrency(key="loom", limit=1, strategy=Strategy.CANCEL_NEWEST, set_by="the tailor"))
+    one_loom = Concurrency(key="loom", limit=9, group="silk")
+    await party.submit("warp", capabilities=("cutting",), not_before=None, bidding_seconds=50.0, concurrency=one_loom)
+    await party.submit("weft", capabilities=("cutting",), concurrency=one_loom)
+    await party.seen("task.TaskCancelled", "weft")
+    await party.ask(DropConcurrency(key="loom"))
+    await party.ask(task.CancelTask(task_id="warp", reason="the loom is broken"))
     await party.ask(PauseQueue(queue="sewing", reason="no thread", paused_by="the tailor"))
     await party.submit("seam", capabilities=("cutting",), queue="sewing")
     await party.ask(ResumeQueue(queue="sewing"))

@@ -26,6 +26,7 @@ export function TaskDetail({ detail, state }) {
         ["Waits for input", task.waits_for_input_since && html`since <${Moment} at=${task.waits_for_input_since} />`],
         ["Type", words(task.task_type)],
         ["Schemas", task.schema_version ? `version ${task.schema_version}` : ""],
+        ["Concurrency", task.concurrency && `${task.concurrency.limit} of ${task.concurrency.key}, ${words(task.concurrency.strategy)}`],
         ["Queue", task.queue === task.task_type ? "" : task.queue],
         ["Priority", task.priority],
         ["Winner", task.agent_id && agent(task.agent_id)],

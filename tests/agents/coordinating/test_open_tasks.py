@@ -11,12 +11,14 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from agents.coordinating import open_tasks
+from agents.coordinating.occupied import Occupied
 from agents.coordinating.open_tasks import RETRY_SECONDS_MAX, OpenTasks, remember
 from agents.coordinating.open_work import open_work
 from agents.coordinating.supply import Supply
 from agents.coordinating.terms import Aging
 from agents.coordinating.waiting import Waiting
 from aggregates import agent, task
+from aggregates.values.concurrency import Concurrency
 from aggregates.values.ranking import Ranked
 from runtime.records import Event, Meta, Recorded
 from tests.examples import AT, event_by_type
@@ -178,6 +180,15 @@ def test_the_indexes_are_what_they_would_be_if_they_were_made_anew(seed: int) ->
         assert vars(memory.waiting) | {"lines": 0} == vars(anew) | {"lines": 0}
         lines = [{key: vars(line) for key, line in one.lines.items()} for one in (memory.waiting, anew)]
         assert lines[0] == lines[1]
+        assert occupied(memory.occupied) == occupied(Occupied(memory.tasks.values()))
+        groups = {(one.concurrency.key, one.concurrency.group) for one in memory.tasks.values() if one.concurrency}
+        assert groups >= {(key, group) for key, turns in memory.turns.items() for group in turns}
+
+
+def occupied(places: Occupied) -> dict[str, Any]:
+    """All that it knows; a count of none is none."""
+    keys = {key: vars(one) | {"groups": +one.groups} for key, one in places.keys.items()}
+    return vars(places) | {"keys": keys}
 
 
 def contents(supply: Supply) -> dict[str, Any]:
@@ -198,6 +209,7 @@ def some_event(chance: random.Random, memory: OpenTasks, number: int) -> Event:
             capabilities=some_skills(chance),
             submitted_at=AT + number,
             units=chance.choice([0.0, 30.0, 90.0, 120.0]),
+            concurrency=chance.choice([None, *(Concurrency(key=key, group=group) for key in "kl" for group in "ab")]),
         )
     entry = memory.tasks[chance.choice(names)]
     name, holder = entry.task_id, {"task_id": entry.task_id, "agent_id": entry.assignee}

@@ -69,6 +69,7 @@ class Story:
             "user_id": USER_ID,
             "webhook_id": WEBHOOK_ID,
             "queue": "reports",
+            "key": "deploy",
             "task_type": "analysis",
         }
         for name, value in paths.items():
@@ -161,6 +162,7 @@ async def _agents_and_tasks(story: Story) -> None:
     await story.send("POST", "/v1/tasks", "cheapest")
     await story.send("POST", "/v1/tasks", "window")
     await story.send("POST", "/v1/tasks", "queued")
+    await story.send("POST", "/v1/tasks", "one at a time")
     await story.send("POST", "/v1/tasks", "regardless")
     await story.send("POST", "/v1/tasks", "widened")
     await story.send("POST", "/v1/tasks", "least")
@@ -182,6 +184,7 @@ async def _agents_and_tasks(story: Story) -> None:
     story.instead[TASK_ID] = await admin.submit(capabilities=["spelling"])
     await story.send("POST", "/v1/tasks/{task_id}/assign")
     await admin.ask("POST", "/v1/coordination/start")
+    await story.send("PUT", "/v1/concurrency/{key}")
     await story.send("POST", "/v1/queues/{queue}/pause")
     await admin.ask("POST", "/v1/queues/reports/resume")
     await story.send("POST", "/v1/tasks:batch")

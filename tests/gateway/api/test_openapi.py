@@ -313,6 +313,8 @@ async def _work_with_tasks(admin: Client) -> None:
         admin, ("POST", f"/v1/tasks/{given}/assign", {"agent_id": "a1"}), ("POST", "/v1/coordination/start", None)
     )
     await _do(admin, ("GET", "/v1/coordination", None), ("GET", "/v1/coordination/figures", None))
+    await _do(admin, ("PUT", "/v1/concurrency/k1", {"limit": 2}), ("GET", "/v1/concurrency", None))
+    await _do(admin, ("DELETE", "/v1/concurrency/k1", None))
     await _do(admin, ("POST", "/v1/queues/analysis/pause", None), ("GET", "/v1/queues", None))
     await _do(admin, ("POST", "/v1/queues/analysis/resume", None))
     await _do(admin, ("POST", "/v1/assignments:preview", None))
