@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
+from agents.coordinating.placing import place
 from aggregates.coordination import ActiveAgent, OpenWork, WaitingTask
-from aggregates.values.capacity import fits
+from aggregates.values.capacity import fits, room
 from aggregates.values.ranking import SCORE_DIGITS, SPECIALIST_BONUS, agent_terms, in_force, is_specialist
 from aggregates.values.skill_terms import serve
 
@@ -34,7 +36,7 @@ class UnassignedReason(StrEnum):
     ALL_EXCLUDED = "all_excluded"
     """All of the others did what it must be independent of."""
     NO_CAPACITY = "no_capacity"
-    """None of the rest has the units left."""
+    """None of the rest has the units left, beside what else it would get."""
     NO_FREE_SLOTS = "no_free_slots"
     """All of those are busy."""
     ALL_FORBIDDEN = "all_forbidden"
@@ -77,7 +79,9 @@ class AssignmentPreview(Struct, frozen=True, kw_only=True):
     """The best assignment within `gap`, and the prices that prove it: slots times prices, and for each task the most that a value exceeds a
     price by (or what it is worth unassigned), add up to `dual_bound`, which no assignment exceeds. Nothing was changed.
 
-    Complete, `gap` is at most the number of tasks times `epsilon`. `tasks_position` is the last position by which one of the tasks stands.
+    Complete, `gap` is at most the number of tasks times `epsilon`, where no agents were held back: counted with fewer slots than are free,
+    since their units would not have been enough for all that they would have got. `tasks_position` is the last position by which one of
+    the tasks stands.
     """
 
     assignments: tuple[Pair, ...]
@@ -91,6 +95,7 @@ class AssignmentPreview(Struct, frozen=True, kw_only=True):
     tasks_position: int = 0
     tasks_left_out: int = 0
     agents_left_out: int = 0
+    agents_held_back: int = 0
 
 
 def best_for(work: OpenWork, is_stopped: Callable[[], bool]) -> AssignmentPreview:
@@ -106,10 +111,22 @@ def best_for(work: OpenWork, is_stopped: Callable[[], bool]) -> AssignmentPrevie
     weights = np.array([max(1.0, task.urgency) for task in work.tasks])
     values = rows * weights[:, np.newaxis] if len(rows) else rows
     free = np.array(slots, np.int64)
-    found = assign(values, free, work_max=WORK_MAX, is_stopped=is_stopped)
+    placed = place(
+        values,
+        free,
+        [task.units for task in work.tasks],
+        [_room(agent) for agent in work.agents],
+        lambda counted: assign(values, counted, work_max=WORK_MAX, is_stopped=is_stopped),
+    )
+    found = placed.found
+    held_back = placed.slots < free
+    left = held_back & (np.bincount(found.agents[found.agents >= 0], minlength=len(free)) < free)
     names = [task.task_id for task in work.tasks]
     reasons = [_why(task, work.agents, who, slots) for task, who in zip(work.tasks, suited, strict=True)]
-    return _told(
+    for number, (task, who) in enumerate(zip(work.tasks, suited, strict=True)):
+        if task.units and reasons[number] is UnassignedReason.OUTBID and any(compress(who.roomy, left.tolist())):
+            reasons[number] = UnassignedReason.NO_CAPACITY
+    preview = _told(
         found,
         names,
         [agent.facts.agent_id for agent in work.agents],
@@ -119,7 +136,14 @@ def best_for(work: OpenWork, is_stopped: Callable[[], bool]) -> AssignmentPrevie
         tasks_position=max((task.position for task in work.tasks), default=0),
         tasks_left_out=work.tasks_left_out,
         agents_left_out=work.agents_left_out,
+        agents_held_back=int(held_back.sum()),
     )
+    return replace(preview, dual_bound=placed.dual, gap=max(0.0, placed.dual - found.value))
+
+
+def _room(agent: ActiveAgent) -> float:
+    facts = agent.facts
+    return float("inf") if facts.max_capacity is None else room(facts.max_capacity, facts.used)
 
 
 def best_of(

@@ -45,11 +45,12 @@ def place(
     while True:
         found = solve(slots)
         over = [agent for agent in _over(found.agents.tolist(), units, rooms) if slots[agent] > safe[agent]]
-        if not over or not found.complete:
+        if not over:
             lacking = np.minimum(free, len(units)) - np.minimum(slots, len(units))
             return Placed(found, slots, found.dual + float(np.dot(lacking, found.prices)))
-        slots = slots.copy()
-        slots[over] = safe[over]
+        # Where the work ended first, it would end so again and again: then nobody is counted with more than is enough.
+        held_back = np.isin(np.arange(len(slots)), over) if found.complete else np.ones(len(slots), np.bool_)
+        slots = np.where(held_back, safe, slots)
 
 
 def _safe(values: Any, slots: Any, units: Sequence[float], rooms: Sequence[float]) -> Any:

@@ -1,5 +1,7 @@
 """How waiting work would best be given out: urgent tasks to good agents, and the first reason why somebody gets nobody."""
 
+import random
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -8,6 +10,7 @@ from msgspec.structs import replace
 from agents.coordinating.assigning import AssignmentPreview, best_for, best_of
 from aggregates.coordination import ActiveAgent, OpenWork, WaitingTask
 from aggregates.values.agent_types import AgentType
+from aggregates.values.capacity import fits
 from aggregates.values.ranking import SPECIALIST_BONUS, BidderFacts, agent_terms, in_force
 from aggregates.values.reputation import Recent, tick_of
 from aggregates.values.skill_terms import SkillNeed, SkillOffer
@@ -88,6 +91,42 @@ def test_a_score_is_the_agents_part_of_a_books_ranking_and_counts_as_often_as_th
     assert one.score == pytest.approx(agent_terms(proven.facts, AT).score(in_force(None)) + SPECIALIST_BONUS)
     assert [one.value, two.value] == pytest.approx([2.5 * one.score, two.score])
     assert found.value == pytest.approx(one.value + two.value)
+
+
+def test_units_are_enough_for_all_that_an_agent_would_get_and_the_bound_tells_what_that_costs():
+    agents = [agent("ann", "cut", slots=4, max_capacity=10.0, used=1.0), agent("bob", "cut", max_capacity=4.0)]
+    tasks = [replace(task(f"t{number}", "cut", urgency=5.0 - number), units=4.0) for number in range(5)]
+    found = best(tasks, agents)
+    taken = Counter(pair.agent_id for pair in found.assignments)
+    assert taken == {"ann": 2, "bob": 1}
+    assert {left.task_id: left.reason for left in found.unassigned} == {"t3": "no_capacity", "t4": "no_capacity"}
+    assert (found.agents_held_back, found.complete) == (1, True)
+    # With all slots of ann and no thought of units, all of the tasks would have been given out.
+    relaxed = best([replace(one, units=0.0) for one in tasks], agents)
+    assert (len(relaxed.assignments), relaxed.agents_held_back) == (5, 0)
+    assert found.value < relaxed.value <= found.dual_bound + 1e-9
+    assert found.gap == pytest.approx(found.dual_bound - found.value)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_nobody_would_get_more_units_than_are_left_whatever_is_asked_for(seed: int):
+    chance = random.Random(seed)
+    agents = [
+        agent(f"a{number}", slots=chance.randrange(1, 6), max_capacity=chance.uniform(1.0, 20.0)) for number in range(6)
+    ]
+    tasks = [
+        replace(task(f"t{number}", urgency=chance.uniform(1.0, 6.0)), units=chance.choice([0.0, 0.5, 3.0, 7.0]))
+        for number in range(20)
+    ]
+    work = OpenWork(at=AT, tasks=tuple(tasks), agents=tuple(agents), tasks_left_out=0, agents_left_out=0)
+    units = {one.task_id: one.units for one in tasks}
+    for is_stopped in (bool, lambda: True):
+        found = best_for(work, is_stopped)
+        for one in agents:
+            mine = [units[pair.task_id] for pair in found.assignments if pair.agent_id == one.facts.agent_id]
+            assert len(mine) <= one.facts.slots
+            assert fits(sum(mine), one.facts.max_capacity, 0.0)
+        assert found.value <= found.dual_bound + 1e-9
 
 
 def test_nothing_waits_and_nobody_is_there():
