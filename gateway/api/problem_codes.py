@@ -478,8 +478,8 @@ CODES = {code.name: code for part in PARTS for code in part.codes}
 
 UNSEEN = frozenset(
     {
-        "agent_not_heard", "agent_was_heard", "archive_out_of_turn", "book_open", "deadline_ahead", "grace_ahead", "key_expired",
-        "key_is_the_same", "key_not_current", "lease_held", "no_email_address", "no_role", "nobody_eligible", "not_for_a_group",
+        "agent_not_heard", "agent_was_heard", "archive_out_of_turn", "batch_missing", "batch_stale", "batch_unproven", "book_open",
+        "deadline_ahead", "grace_ahead", "key_expired", "key_is_the_same", "key_not_current", "lease_held", "no_email_address", "no_role", "nobody_eligible", "not_for_a_group",
         "not_yet", "nothing_sealed", "refusals_missing", "session_over", "somebody_fits", "token_exists", "token_revoked",
         "too_many_archives", "user_disabled", "within_budget",
     }
