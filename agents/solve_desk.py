@@ -12,6 +12,7 @@ from aggregates.solve_job import (
     SolveQueued,
 )
 from aggregates.task import (
+    DryRunEnded,
     LeaseExpired,
     TaskAwarded,
     TaskCancelled,
@@ -104,7 +105,7 @@ def remember(memory: Desk, recorded: Recorded) -> Desk:
         case TaskRequeued():
             if (wanted := memory.dead.pop(event.task_id, None)) is not None:
                 memory.wanted[event.task_id] = wanted
-        case TaskCompleted() | TaskFailed() | TaskCancelled() | TaskExpired():
+        case TaskCompleted() | TaskFailed() | TaskCancelled() | TaskExpired() | DryRunEnded():
             _let_go(memory, event.task_id)
             memory.wanted.pop(event.task_id, None)
         case SolveQueued():

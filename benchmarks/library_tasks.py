@@ -49,6 +49,7 @@ class Submitted(AggregateEvent):
     concurrency: str | None
     price_max: float | None
     surcharge: bool
+    dry_run: bool
 
 
 class Opened(AggregateEvent):
@@ -221,6 +222,7 @@ class Tasks(Projection[Any]):
                 "concurrency": event.concurrency,
                 "price_max": event.price_max,
                 "surcharge": int(event.surcharge),
+                "dry_run": int(event.dry_run),
                 "requirements": _text(event.requirements),
                 "priority": event.priority,
                 "dependencies": "[]",

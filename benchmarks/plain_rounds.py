@@ -60,6 +60,7 @@ class Rounds:
                 units=0.0,
                 award_policy=AwardPolicy.WEIGHTED_SCORE,
                 price_max=None,
+                dry_run=False,
                 closes_at=time.time() + self.task["bidding_seconds"],
                 closes_in=self.task["bidding_seconds"],
                 description=self.task["description"],

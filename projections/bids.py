@@ -13,6 +13,7 @@ from aggregates.task import (
     BidRevealed,
     BidWithdrawn,
     BookVoided,
+    DryRunEnded,
     TaskAwarded,
     TaskCancelled,
     TaskDeadLettered,
@@ -79,7 +80,7 @@ def apply(recorded: Recorded) -> Sequence[Change]:
             where = _key(recorded, event.task_id, event.round, event.agent_id)
             made = {"first_position": recorded.position, **_moved(recorded, REFUSED, event.reason)}
             return [Insert(table=bids, values={**where, **made, "data_subject": event.data_subject})]
-        case TaskAwarded() | BookVoided():
+        case TaskAwarded() | BookVoided() | DryRunEnded():
             ranked = [_ranked(recorded, event, rank, ranked) for rank, ranked in enumerate(event.ranking, 1)]
             return [*(_told(recorded, event, opened) for opened in event.opened), *ranked]
         case TaskFailed() if event.final:
@@ -112,10 +113,13 @@ def _placed(recorded: Recorded, event: BidPlaced) -> Change:
     return Insert(table=bids, values=values)
 
 
-def _ranked(recorded: Recorded, event: TaskAwarded | BookVoided, rank: int, ranked: Ranked) -> Change:
+def _ranked(recorded: Recorded, event: TaskAwarded | BookVoided | DryRunEnded, rank: int, ranked: Ranked) -> Change:
     winner = event.ranking[0] if isinstance(event, TaskAwarded) and event.ranking else None
     if ranked is winner:
         moved = _moved(recorded, WON, event.reason)
+    elif isinstance(event, DryRunEnded):
+        would_win = ranked.agent_id == event.winner
+        moved = _moved(recorded, LOST, "dry_run" if would_win else ranked.lost or "outscored")
     else:
         moved = _moved(recorded, LOST, why_lost(ranked, winner, event.batch))
     judged = {"rank": rank, "score": ranked.score, "terms": encoded(ranked)}
@@ -135,7 +139,7 @@ def _committed(recorded: Recorded, event: BidCommitted) -> Change:
     return Insert(table=bids, values=values)
 
 
-def _told(recorded: Recorded, event: TaskAwarded | BookVoided, opened: OpenedBid) -> Change:
+def _told(recorded: Recorded, event: TaskAwarded | BookVoided | DryRunEnded, opened: OpenedBid) -> Change:
     """What a sealed bid was; nobody is told before the book has closed."""
     where = _key(recorded, event.task_id, event.round, opened.agent_id)
     values = {

@@ -13,6 +13,7 @@ from aggregates.task import (
     CancelRequested,
     DependencyMet,
     DependencyUnmet,
+    DryRunEnded,
     LateReported,
     LeaseExpired,
     QuestionAnswered,
@@ -38,7 +39,7 @@ from projections import schema
 from projections.schema import BY_AGE, Only, Row, Sortable, SortKey, also, document, encoded, key, number, text, whole
 from runtime.records import Add, Change, Insert, Recorded, Update
 
-NAME = "tasks/15"
+NAME = "tasks/16"
 
 tasks = schema.table(
     "tasks",
@@ -56,6 +57,7 @@ tasks = schema.table(
     document("concurrency"),
     number("price_max"),
     whole("surcharge", default=0),
+    whole("dry_run", default=0),
     whole("priority"),
     document("dependencies"),
     document("independent_of"),
@@ -91,6 +93,7 @@ tasks = schema.table(
     number("eta_seconds"),
     text("award_reason"),
     text("assigned_by"),
+    text("would_win"),
     document("ranking"),
     text("reason"),
     document("result"),
@@ -200,6 +203,8 @@ def apply(recorded: Recorded) -> Sequence[Change]:
             return [_ended(recorded, event.task_id, Stage.DEAD_LETTERED, event.reason)]
         case TaskCancelled():
             return [_ended(recorded, event.task_id, Stage.CANCELLED, event.reason)]
+        case DryRunEnded():
+            return [_tried(recorded, event)]
         case TaskExpired():
             return [_ended(recorded, event.task_id, Stage.EXPIRED, "deadline_passed")]
         case SubjectErased():
@@ -224,6 +229,7 @@ def _submitted(recorded: Recorded, event: TaskSubmitted) -> Change:
         "concurrency": encoded(event.concurrency) if event.concurrency is not None else None,
         "price_max": event.price_max,
         "surcharge": int(event.surcharge),
+        "dry_run": int(event.dry_run),
         "priority": event.priority,
         "dependencies": encoded(event.dependencies),
         "independent_of": encoded(event.independent_of),
@@ -291,6 +297,21 @@ def _awarded(recorded: Recorded, event: TaskAwarded) -> Change:
         reason="awarded",
         awarded_at=event.awarded_at,
         started_at=None,
+    )
+
+
+def _tried(recorded: Recorded, event: DryRunEnded) -> Change:
+    return _changed(
+        recorded,
+        event.task_id,
+        stage=Stage.DRY_RUN_ENDED.value,
+        would_win=event.winner or None,
+        price=event.price,
+        price_asked=event.price_asked,
+        ranking=encoded(event.ranking),
+        reason=event.reason,
+        closes_at=None,
+        ended_at=recorded.meta.at,
     )
 
 

@@ -599,6 +599,15 @@ EVENTS = (
         answered_by="operator:k1",
         waited_seconds=6.0,
     ),
+    task.DryRunEnded(
+        task_id="t1",
+        round=1,
+        winner="ann",
+        price=1.0,
+        price_asked=1.0,
+        ranking=(Ranked(agent_id="ann", score=0.5),),
+        reason="ann scored 0.5; no other bid could win",
+    ),
     task.TaskStarted(task_id="t1", agent_id="ann", token=1, started_at=AT + 3),
     task.TaskCompleted(
         task_id="t1",

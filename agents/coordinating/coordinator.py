@@ -96,6 +96,7 @@ from aggregates.task import (
     CompleteTask,
     DependencyMet,
     DependencyUnmet,
+    DryRunEnded,
     FailTask,
     PlaceBid,
     QuestionAnswered,
@@ -221,7 +222,7 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
         *concurrencies.EVENTS,
         *task_types.EVENTS,
     )
-    FOLD = 16
+    FOLD = 17
 
     def __init__(self, here: Surroundings, terms: Terms = DEFAULT_TERMS, places: Places | None = None) -> None:
         super().__init__(here)
@@ -463,6 +464,7 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
                 | TaskFailed()
                 | TaskCancelled()
                 | TaskExpired()
+                | DryRunEnded()
                 | TaskDeadLettered()
             ):
                 return tell_dependents(self.memory, recorded.position)

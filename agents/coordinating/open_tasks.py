@@ -45,6 +45,7 @@ from aggregates.task import (
     DependencyMet,
     DependencyUnmet,
     Doer,
+    DryRunEnded,
     LateReported,
     LeaseExpired,
     QuestionAnswered,
@@ -475,6 +476,8 @@ def _change_task(memory: OpenTasks, task: TaskEntry, event: Any, recorded: Recor
             _end(memory, task, Stage.DEAD_LETTERED, recorded)
         case TaskCancelled():
             _end(memory, task, Stage.CANCELLED, recorded)
+        case DryRunEnded():
+            _end(memory, task, Stage.DRY_RUN_ENDED, recorded)
         case TaskExpired():
             _end(memory, task, Stage.EXPIRED, recorded)
 

@@ -23,6 +23,7 @@ from aggregates.task import (
     DependencyMet,
     DependencyUnmet,
     Doer,
+    DryRunEnded,
     LeaseExpired,
     OpenBook,
     QuestionAnswered,
@@ -56,6 +57,7 @@ class Outcome(StrEnum):
     OPEN = "open"
     AWARDED = "awarded"
     VOIDED = "voided"
+    DRY_RUN = "dry_run"
     ENDED = "ended"
 
 
@@ -235,6 +237,11 @@ def _goes_on(story: Story, record: Recorded, command: Command[Any] | None) -> No
             _ended(story, Stage.DEAD_LETTERED, event.reason, at)
         case TaskCancelled():
             _ended(story, Stage.CANCELLED, event.reason, at)
+        case DryRunEnded():
+            book = _book_of(story, event, record)
+            _closed(book, Outcome.DRY_RUN, event.reason, at)
+            book.ranking, book.weights = event.ranking, event.weights
+            _ended(story, Stage.DRY_RUN_ENDED, event.reason, at)
         case TaskExpired():
             _ended(story, Stage.EXPIRED, "deadline_passed", at)
 
@@ -263,7 +270,7 @@ def _opened(story: Story, event: BookOpened, record: Recorded, command: Command[
     return book
 
 
-def _book_of(story: Story, event: BookVoided | TaskAwarded, record: Recorded) -> Book:
+def _book_of(story: Story, event: BookVoided | TaskAwarded | DryRunEnded, record: Recorded) -> Book:
     """The book that ends; where its beginning is not among the records, as far as its end tells of it."""
     if story.book is None:
         at, names = record.meta.at, tuple(sorted(one.agent_id for one in event.ranking))

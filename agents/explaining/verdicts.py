@@ -184,6 +184,8 @@ def _of_book(story: Story, facts: Facts, book: Book, agent: AgentFacts) -> _Foun
             return _Found(VerdictReason(ranked.lost), f"its bid could not win: {ranked.lost}")
         if place == 0 and book.outcome is Outcome.AWARDED:
             return _Found(VerdictReason.WON, f"scored {ranked.score:g}")
+        if place == 0 and book.outcome is Outcome.DRY_RUN:
+            return _Found(VerdictReason.WON, f"would have won: scored {ranked.score:g}")
         if book.batch is not None and (told := _worth_elsewhere(book, book.batch, ranked)):
             return _Found(VerdictReason.WORTH_MORE_ELSEWHERE, told)
         short = behind(book, ranked)

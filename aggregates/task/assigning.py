@@ -19,6 +19,8 @@ def assign(task: Task, command: AssignTask) -> Sequence[TaskEvent]:
         return []
     if task.stage is not Stage.SUBMITTED:
         raise Refused(f"task_is_{task.stage.value}", command.task_id)
+    if task.dry_run:
+        raise Refused("task_is_dry_run", f"nobody is given {command.task_id}")
     price = _price(task, command)
     return [
         TaskAwarded(

@@ -19,6 +19,7 @@ from aggregates.task.events import (
     BidWithdrawn,
     BookOpened,
     BookVoided,
+    DryRunEnded,
     TaskAwarded,
     TaskDeadLettered,
     TaskEvent,
@@ -187,6 +188,8 @@ def award(task: Task, command: AwardTask) -> Sequence[TaskEvent]:
         forfeits=forfeits(task),
         needs=Needs(frozenset(task.capabilities), task.skills, task.regions),
     )
+    if task.dry_run:
+        return [_end_dry_run(task, command, ranking)]
     if not ranking or ranking[0].lost:
         return _void(task, command, ranking)
     share: BatchShare | None = None
@@ -236,6 +239,22 @@ def _settled(command: AwardTask, ranking: tuple[Ranked, ...]) -> tuple[BatchShar
     return share, (winner, *(one for one in ranking if one is not winner))
 
 
+def _end_dry_run(task: Task, command: AwardTask, ranking: tuple[Ranked, ...]) -> DryRunEnded:
+    has_winner = bool(ranking) and not ranking[0].lost
+    bid = bid_of(task, ranking[0].agent_id) if has_winner else None
+    return DryRunEnded(
+        task_id=command.task_id,
+        round=task.round,
+        winner=bid.agent_id if bid is not None else "",
+        price=payment(task, ranking) if bid is not None else None,
+        price_asked=bid.price if bid is not None else None,
+        ranking=ranking,
+        reason=_why(task, ranking, None) if bid is not None else _void_reason(task, ranking),
+        weights=command.weights,
+        opened=opened_bids(task),
+    )
+
+
 def _why(task: Task, ranking: Sequence[Ranked], batch: BatchShare | None) -> str:
     if batch is not None:
         return _why_in_batch(ranking, batch)
@@ -264,10 +283,14 @@ def _why_in_batch(ranking: Sequence[Ranked], batch: BatchShare) -> str:
     return f"{won}; worth more elsewhere: {elsewhere}{more}"
 
 
+def _void_reason(task: Task, ranking: Sequence[Ranked]) -> VoidReason:
+    if ranking:
+        return "none_fit"
+    return "no_bids" if missing(task.eligible, task.refused) else "all_refused"
+
+
 def _void(task: Task, command: AwardTask, ranking: tuple[Ranked, ...]) -> Sequence[TaskEvent]:
-    reason: VoidReason = "none_fit"
-    if not ranking:
-        reason = "no_bids" if missing(task.eligible, task.refused) else "all_refused"
+    reason = _void_reason(task, ranking)
     # A book that found everybody busy says nothing against the task.
     voided = _voided(task, command, ranking, reason, counts=not any(ranked.lost in FULL for ranked in ranking))
     voids = voided.voids

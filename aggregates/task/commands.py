@@ -51,7 +51,8 @@ class SubmitTask(Command[TaskAccepted], frozen=True, kw_only=True):
 
     `skills` asks for some in a version or with attributes, and their names are needed as those in `capabilities` are; with
     `regions`, only an agent in one of these may do it. `award_policy` says by what its bids are ordered first; no bid that
-    asks more than `price_max` wins, and with `surcharge` more may be charged than was agreed, up to that. Nobody is called for it
+    asks more than `price_max` wins, and with `surcharge` more may be charged than was agreed, up to that. In a
+    `dry_run` agents are called and bid, and nobody is awarded it: it ends with who would have won. Nobody is called for it
     before `not_before`. Its `queue` is that of its type where none is named; `concurrency` bounds how many of its key are under way at
     a time. `dependency_policy` says what becomes of it when a dependency ends without a result.
     `independent_of` names dependencies whose doers may not do this task. Budget and attempts are as much as the node allows where none
@@ -94,6 +95,7 @@ class SubmitTask(Command[TaskAccepted], frozen=True, kw_only=True):
     dependency_policy: DependencyPolicy = DependencyPolicy.FAIL
     price_max: NonNegative | None = None
     surcharge: bool = False
+    dry_run: bool = False
     submitted_by: House[str] = ""
     dependency_facts: House[tuple[DependencyFact, ...]] = ()
     submitted_with: House[Links] = ()

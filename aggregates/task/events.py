@@ -63,6 +63,7 @@ class TaskSubmitted(Event, frozen=True, kw_only=True):
     """By which version of the schemas of its type payload and result go; 0: by none."""
     price_max: float | None = None
     surcharge: bool = False
+    dry_run: bool = False
     """More may be charged in the end than was agreed, up to `price_max` where there is one."""
 
 
@@ -221,6 +222,20 @@ class TaskAwarded(Event, frozen=True, kw_only=True):
     @property
     def stated_confidence(self) -> float:
         return self.ranking[0].confidence_term if self.confidence is None and self.ranking else self.confidence or 0.0
+
+
+class DryRunEnded(Event, frozen=True, kw_only=True):
+    """The book of a dry run closed: who would have won, if anybody (`winner`), at what `price`, and why. Nobody has it."""
+
+    task_id: TaskId
+    round: int
+    winner: str
+    price: float | None
+    price_asked: float | None
+    ranking: tuple[Ranked, ...]
+    reason: str
+    weights: Weights | None = None
+    opened: tuple[OpenedBid, ...] = ()
 
 
 class TaskStarted(Event, frozen=True, kw_only=True):
@@ -399,6 +414,7 @@ TaskEvent = (
     | BidRefused
     | BookVoided
     | TaskAwarded
+    | DryRunEnded
     | TaskStarted
     | TaskCompleted
     | TaskFailed

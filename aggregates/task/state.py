@@ -19,6 +19,7 @@ from aggregates.task.events import (
     CancelRequested,
     DependencyMet,
     DependencyUnmet,
+    DryRunEnded,
     LateReported,
     LeaseExpired,
     QuestionAnswered,
@@ -93,6 +94,7 @@ class Task(State, frozen=True, kw_only=True):
     concurrency: Concurrency | None = None
     price_max: float | None = None
     surcharge: bool = False
+    dry_run: bool = False
     attempts_max: int = 1
     attempt: int = 0
     """Awards so far; the last award's token is the same number."""
@@ -139,6 +141,7 @@ STAGE_BY_END: dict[type[TaskEvent], Stage] = {
     TaskDeadLettered: Stage.DEAD_LETTERED,
     TaskCancelled: Stage.CANCELLED,
     TaskExpired: Stage.EXPIRED,
+    DryRunEnded: Stage.DRY_RUN_ENDED,
 }
 
 
@@ -206,7 +209,7 @@ def evolve(task: Task, event: TaskEvent) -> Task:
         case TaskReopened():
             begins = task.not_before if event.not_before is None else event.not_before
             return replace(task, stage=Stage.SUBMITTED, not_before=begins)
-        case TaskDeadLettered() | TaskCancelled() | TaskExpired():
+        case TaskDeadLettered() | TaskCancelled() | TaskExpired() | DryRunEnded():
             return replace(_closed(task), stage=STAGE_BY_END[type(event)])
         case TaskAmended():
             return _amended(task, event)
@@ -241,6 +244,7 @@ def _submitted(event: TaskSubmitted) -> Task:
         concurrency=event.concurrency,
         price_max=event.price_max,
         surcharge=event.surcharge,
+        dry_run=event.dry_run,
         attempts_max=event.attempts_max,
         data_subject=event.data_subject,
         schema_version=event.schema_version,

@@ -19,6 +19,7 @@ from aggregates.values.capacity import resource_faults, units_of
 from aggregates.values.document import encoded, faults
 from aggregates.values.no_bids import NoWinner
 from aggregates.values.pointers import child
+from aggregates.values.ranking import AwardPolicy
 from aggregates.values.skill_terms import need_faults, needs_in_order
 from runtime.errors import FieldFault, Refused
 from runtime.records import HOUSE, marked
@@ -106,6 +107,7 @@ def submit(command: SubmitTask) -> Sequence[TaskEvent]:
             schema_version=command.schema.version if command.schema is not None else 0,
             price_max=command.price_max,
             surcharge=command.surcharge,
+            dry_run=command.dry_run,
         )
     ]
 
@@ -159,6 +161,8 @@ def _skill_faults(command: SubmitTask) -> Iterator[FieldFault]:
 
 def _bound_faults(command: SubmitTask) -> Iterator[FieldFault]:
     yield from window_faults(command.at, command.deadline, command.not_before, command.estimated_duration)
+    if command.dry_run and command.award_policy is AwardPolicy.BATCH_OPTIMAL:
+        yield FieldFault("/dry_run", "dry_run_in_batch", "what is settled with others decides what they get")
     if (command.budget_seconds or 0) > command.budget_seconds_max:
         yield FieldFault("/budget_seconds", "budget_too_long", f"{command.budget_seconds_max:g} s is the most")
     if (command.bidding_seconds or 0) > command.bidding_seconds_max:

@@ -74,6 +74,8 @@ class Stage(StrEnum):
     CANCELLED = "cancelled"
     EXPIRED = "expired"
     DEAD_LETTERED = "dead_lettered"
+    DRY_RUN_ENDED = "dry_run_ended"
+    """It was only to be seen who would have won."""
 
 
 OVER_BUDGET = "over_budget"
@@ -84,7 +86,7 @@ TAKEN_MAX = 100
 
 HELD = (Stage.AWARDED, Stage.RUNNING)
 """An agent holds the task's lease."""
-ENDED = (Stage.COMPLETED, Stage.FAILED, Stage.CANCELLED, Stage.EXPIRED, Stage.DEAD_LETTERED)
+ENDED = (Stage.COMPLETED, Stage.FAILED, Stage.CANCELLED, Stage.EXPIRED, Stage.DEAD_LETTERED, Stage.DRY_RUN_ENDED)
 """Nothing follows any more."""
 
 

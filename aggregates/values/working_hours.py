@@ -29,7 +29,7 @@ class Weekday(StrEnum):
     SUNDAY = "sunday"
 
 
-class Shift(Struct, frozen=True, kw_only=True):
+class Shift(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """From one time of the day to another, on each of these days. One that goes past midnight is two: to `24:00`, and from `00:00`."""
 
     days: Annotated[tuple[Weekday, ...], Meta(min_length=1, max_length=7)]
@@ -37,7 +37,7 @@ class Shift(Struct, frozen=True, kw_only=True):
     end: Annotated[str, Meta(pattern=TIME_OR_END)]
 
 
-class WorkingHours(Struct, frozen=True, kw_only=True):
+class WorkingHours(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All shifts, by the clocks of a time zone. Without any, the agent is on duty always."""
 
     time_zone: TimeZone = "UTC"

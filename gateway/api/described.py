@@ -65,7 +65,7 @@ class Operation(NamedTuple):
     """What its answers are, where they are of several types."""
 
 
-_TASK_STAGES = ("completed", "failed", "cancelled", "expired", "dead_lettered")
+_TASK_STAGES = ("completed", "failed", "cancelled", "expired", "dead_lettered", "dry_run_ended")
 TASK_ENDED = tuple(f"task_is_{stage}" for stage in _TASK_STAGES)
 TASK_NOT_HELD = tuple(
     f"task_is_{stage}" for stage in ("submitted", "blocked", "bidding", "awarded", "running", *_TASK_STAGES)
@@ -167,7 +167,7 @@ OPERATIONS: dict[str, Operation] = {
         (
             "task_exists", "dependency_unknown", "dependency_failed", "independence_unclear", "skill_unknown", "422 deadline_passed",
             "not_before_late", "deadline_infeasible",
-            "budget_too_long", "bidding_too_long", "attempts_too_many", "requirements_unfit", "resources_unfit",
+            "budget_too_long", "bidding_too_long", "attempts_too_many", "dry_run_in_batch", "requirements_unfit", "resources_unfit",
             "range_unfit",            "payload_unfit",
         ),
     ),
@@ -185,7 +185,7 @@ OPERATIONS: dict[str, Operation] = {
         "assign_task",
         (
             "task_unknown", "agent_not_active", "skill_missing", "skill_unfit", "region_elsewhere", "excluded", "capacity_small",
-            "slots_full", "capacity_full", "price_over_budget",
+            "slots_full", "capacity_full", "price_over_budget", "task_is_dry_run",
             *(f"task_is_{stage}" for stage in ("blocked", "bidding", "awarded", "running")), *TASK_ENDED,
         ),
     ),

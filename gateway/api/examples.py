@@ -217,6 +217,7 @@ BODIES: dict[str, Named] = {
         "one at a time": {
             "task_type": "deployment", "concurrency": {"key": "deploy-prod", "limit": 1, "strategy": "cancel_newest"},
         },
+        "tried": {"task_type": "analysis", "capabilities": ["spelling"], "dry_run": True},
         "queued": {"task_type": "analysis", "capabilities": ["spelling"], "queue": "reports"},
         "sealed": {
             "task_type": "analysis",

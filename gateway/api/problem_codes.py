@@ -220,6 +220,9 @@ TASKS = Part(
         Code("task_is_failed", (409,), "The task has failed for good.", "Submit it anew if it is still wanted."),
         Code("task_is_cancelled", (409,), "The task was cancelled.", "Submit it anew if it is still wanted."),
         Code("task_is_expired", (409,), "The task's deadline has passed.", "Submit it anew with a later deadline."),
+        Code("task_is_dry_run_ended", (409,), "The task was a dry run, which has ended.", "Nothing: read who would have won."),
+        Code("dry_run_in_batch", (422,), "A dry run can't be settled together with other tasks.", "Name another policy."),
+        Code("task_is_dry_run", (409,), "The task is a dry run: nobody is given it.", "Submit it without `dry_run`."),
         Code(
             "task_is_dead_lettered", (409,), "No agent could be found for the task, or all attempts are used up.",
             "Read its `reason`, then have it offered again: `POST /v1/tasks/{task_id}/requeue`.",
@@ -479,9 +482,9 @@ CODES = {code.name: code for part in PARTS for code in part.codes}
 UNSEEN = frozenset(
     {
         "agent_not_heard", "agent_was_heard", "archive_out_of_turn", "batch_missing", "batch_stale", "batch_unproven", "book_open",
-        "deadline_ahead", "grace_ahead", "key_expired", "key_is_the_same", "key_not_current", "lease_held", "no_email_address", "no_role", "nobody_eligible", "not_for_a_group",
-        "not_yet", "nothing_sealed", "refusals_missing", "session_over", "somebody_fits", "token_exists", "token_revoked",
-        "too_many_archives", "user_disabled", "within_budget",
+        "deadline_ahead", "grace_ahead", "key_expired", "key_is_the_same", "key_not_current", "lease_held", "no_email_address",
+        "no_role", "nobody_eligible", "not_for_a_group", "not_yet", "nothing_sealed", "refusals_missing", "session_over",
+        "somebody_fits", "token_exists", "token_revoked", "too_many_archives", "user_disabled", "within_budget",
     }
 )  # fmt: skip
 """What commands of the house are refused with, or a call of the actors' own: no client meets these."""

@@ -141,6 +141,7 @@ class Task(Row, frozen=True, kw_only=True):
     concurrency: Concurrency | None
     price_max: float | None
     surcharge: int
+    dry_run: int
     priority: int
     dependencies: list[str]
     independent_of: list[str]
@@ -174,6 +175,7 @@ class Task(Row, frozen=True, kw_only=True):
     eta_seconds: float | None
     award_reason: str | None
     assigned_by: str | None
+    would_win: str | None
     reason: str | None
     seconds: float | None
     submitted_at: float

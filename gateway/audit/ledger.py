@@ -28,6 +28,7 @@ from aggregates.task import (
     BidWithdrawn,
     BookOpened,
     BookVoided,
+    DryRunEnded,
     LeaseExpired,
     TaskAmended,
     TaskAwarded,
@@ -339,7 +340,7 @@ class Books:
                 self._release(position, event.task_id, work, failed_at=at, no_shows=1.0 if no_show else 0.0)
             case TaskCompleted():
                 self._complete(position, event, work, at)
-            case TaskFailed() | TaskCancelled() | TaskExpired() | TaskDeadLettered():
+            case TaskFailed() | TaskCancelled() | TaskExpired() | TaskDeadLettered() | DryRunEnded():
                 self._close(work)
                 self._release(position, event.task_id, work)
                 del self.work[event.task_id]

@@ -38,6 +38,7 @@ const SENTENCE_BY_KIND = {
   "task.BidRefused": (d) => `${short(d.agent_id)} will not bid${because(d.reason)}`,
   "task.BookVoided": (d) => `round ${d.round} found no winner: ${words(d.reason)}`,
   "task.TaskAwarded": (d) => d.assigned_by ? `${short(d.agent_id)} is given it without bids` : `${short(d.agent_id)} wins: ${d.reason.replace(`${d.agent_id} `, "")}`,
+  "task.DryRunEnded": (d) => d.winner ? `${short(d.winner)} would have won: ${d.reason.replace(`${d.winner} `, "")}` : `nobody would have won: ${words(d.reason)}`,
   "task.TaskStarted": (d) => `${short(d.agent_id)} has begun, token ${d.token}`,
   "task.TaskCompleted": (d) => `${short(d.agent_id)} is done after ${duration(d.seconds)}${d.charged == null ? "" : `, charges ${number(d.charged)}`}`,
   "task.TaskFailed": (d) => `${d.agent_id ? `${short(d.agent_id)} ${d.declined ? "declines" : "failed"}` : "failed"}${because(d.reason)}${d.final ? "" : "; it is offered again"}`,

@@ -4,7 +4,7 @@ A call to hundreds, and that somebody else has won, are most of what agents are 
 first, is left to the translator.
 """
 
-from aggregates.task import BookOpened, BookVoided, TaskAwarded
+from aggregates.task import BookOpened, BookVoided, DryRunEnded, TaskAwarded
 from gateway.feeds.frames import Protocol
 from gateway.feeds.translator import Frame, Translator, reasons_lost, told_lost
 from runtime.records import Recorded
@@ -40,7 +40,7 @@ class Announcer:
                 call = self._translator.call_at_hand(recorded, event)
                 if call is not None and call["closes_in"]:
                     self._topic_by_agent, self._frame_by_topic = dict.fromkeys(event.eligible, ""), {"": call}
-            case TaskAwarded() | BookVoided():
+            case TaskAwarded() | BookVoided() | DryRunEnded():
                 self._topic_by_agent = reasons_lost(event)
                 self._frame_by_topic = {
                     reason: told_lost(recorded, event, reason) for reason in set(self._topic_by_agent.values())

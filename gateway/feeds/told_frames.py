@@ -48,6 +48,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="cal
     units: float
     award_policy: AwardPolicy
     price_max: float | None
+    dry_run: bool
     closes_at: float
     closes_in: float
     description: str

@@ -17,6 +17,7 @@ from aggregates.task import (
     BookOpened,
     BookVoided,
     CancelRequested,
+    DryRunEnded,
     LeaseExpired,
     QuestionAnswered,
     RevealOpened,
@@ -59,7 +60,7 @@ class Translator:
                 return [await self._call(recorded, event)]
             case TaskAwarded() if event.agent_id == agent_id:
                 return [await self.award(recorded, event)]
-            case TaskAwarded() | BookVoided():
+            case TaskAwarded() | BookVoided() | DryRunEnded():
                 return _lost(recorded, event, agent_id)
             case RevealOpened() if agent_id in event.committed:
                 return [self._call_reveal(recorded, event)]
@@ -93,7 +94,7 @@ class Translator:
                 return event.committed
             case TaskAwarded() if event.assigned_by:
                 return (event.agent_id,)
-            case TaskAwarded() | BookVoided():
+            case TaskAwarded() | BookVoided() | DryRunEnded():
                 return [ranked.agent_id for ranked in event.ranking]
             case LeaseExpired() | TaskFailed() | CancelRequested() | QuestionAnswered():
                 return (event.agent_id,)
@@ -169,6 +170,7 @@ class Translator:
             "units": event.units,
             "award_policy": event.award_policy.value,
             "price_max": task.price_max,
+            "dry_run": task.dry_run,
             "closes_at": event.closes_at,
             "closes_in": self._left(event.closes_at),
             "description": task.description,
@@ -252,15 +254,20 @@ def _traced(recorded: Recorded) -> Frame:
     return {"traceparent": traceparent} if traceparent else {}
 
 
-def reasons_lost(event: TaskAwarded | BookVoided) -> dict[str, str]:
+def reasons_lost(event: TaskAwarded | BookVoided | DryRunEnded) -> dict[str, str]:
     """Why each bid did not win; those who made none are not in it."""
+    if isinstance(event, DryRunEnded):
+        other = {event.winner: "dry_run"}
+        return {one.agent_id: one.lost or other.get(one.agent_id, "outscored") for one in event.ranking}
     winner = event.ranking[0] if isinstance(event, TaskAwarded) and event.ranking else None
     return {one.agent_id: why_lost(one, winner, event.batch) for one in event.ranking if one is not winner}
 
 
-def told_lost(recorded: Recorded, event: TaskAwarded | BookVoided, reason: str) -> Frame:
+def told_lost(recorded: Recorded, event: TaskAwarded | BookVoided | DryRunEnded, reason: str) -> Frame:
     """That a bid did not win, for this reason."""
     lost = _no_winner(recorded, event.task_id, reason)
+    if isinstance(event, DryRunEnded):
+        return lost | {"winner": event.winner}
     return lost | {"winner": event.agent_id} if isinstance(event, TaskAwarded) else lost
 
 
@@ -271,7 +278,7 @@ def _schemas(task: TaskSubmitted) -> Frame:
     return {"schemas": f"/v1/task-types/{task.task_type.value}/schemas?version={task.schema_version}"}
 
 
-def _lost(recorded: Recorded, event: TaskAwarded | BookVoided, agent_id: str) -> list[Frame]:
+def _lost(recorded: Recorded, event: TaskAwarded | BookVoided | DryRunEnded, agent_id: str) -> list[Frame]:
     reason = reasons_lost(event).get(agent_id)
     return [told_lost(recorded, event, reason)] if reason else []
 

@@ -16,6 +16,7 @@ from aggregates.task import (
     AssignTask,
     CancelTask,
     CompleteTask,
+    DryRunEnded,
     FailTask,
     RequeueTask,
     Stage,
@@ -178,12 +179,16 @@ STAND_INS = {"task_type": TaskType.ANALYSIS.value}
 """What takes the place of a field that must be there and has a fault. No other fault depends on it."""
 COMPANIONS = {"dependencies": ("independent_of",)}
 
-ENDED = frozenset({Stage.COMPLETED, Stage.FAILED, Stage.DEAD_LETTERED, Stage.CANCELLED, Stage.EXPIRED})
+ENDED = frozenset(
+    {Stage.COMPLETED, Stage.FAILED, Stage.DEAD_LETTERED, Stage.CANCELLED, Stage.EXPIRED, Stage.DRY_RUN_ENDED}
+)
 
 
 def _ends(record: Recorded) -> bool:
     """Whether a task may have ended."""
-    return isinstance(record.event, TaskCompleted | TaskFailed | TaskDeadLettered | TaskCancelled | TaskExpired)
+    return isinstance(
+        record.event, TaskCompleted | TaskFailed | TaskDeadLettered | TaskCancelled | TaskExpired | DryRunEnded
+    )
 
 
 async def _ended(call: Call, task_id: str) -> dict[str, Any] | None:

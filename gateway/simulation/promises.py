@@ -27,6 +27,7 @@ from aggregates.task import (
     BookOpened,
     BookVoided,
     CompleteTask,
+    DryRunEnded,
     LateReported,
     LeaseExpired,
     TaskAmended,
@@ -45,7 +46,7 @@ from gateway.simulation.told import Told
 from runtime.records import Recorded
 from runtime.simulation import World
 
-ENDS = (TaskCompleted, TaskCancelled, TaskExpired, TaskDeadLettered)
+ENDS = (TaskCompleted, TaskCancelled, TaskExpired, TaskDeadLettered, DryRunEnded)
 GIVES_UP = (TaskFailed, LeaseExpired)
 CLOCK_SLACK_SECONDS = 0.001
 

@@ -214,6 +214,7 @@ def _tasks() -> Iterator[tuple[str, Life]]:
     sealed = _example(task.SubmitTask, award_policy=AwardPolicy.SECOND_PRICE, price_max=4.0)
     shut = [_example(task.CommitBid), _example(task.RefuseBid), _example(task.OpenReveal)]
     yield "task-sealed", [sealed, call, *shut, _example(task.RevealBid), _example(task.AwardTask, at=AT + 4)]
+    yield "task-tried", [_example(task.SubmitTask, dry_run=True), call, bid, refuse, award]
     yield "task-given", [_example(task.SubmitTask), _example(task.AssignTask), start, _example(task.CompleteTask)]
     widen = NoBidPolicy(then=NoWinner.WIDEN, rounds_max=2, call_max=1)
     nobody = [_example(task.AwardTask, round=number, bidders=(), at=AT + 90) for number in (1, 2)]

@@ -20,6 +20,7 @@ from aggregates.task import (
     CompleteTask,
     DependencyFact,
     Doer,
+    DryRunEnded,
     EndGrace,
     EndOverrun,
     ExpireLease,
@@ -645,3 +646,20 @@ def test_who_is_given_a_task_could_have_been_called_for_it() -> None:
     assert refusal(ASSIGN, SUBMIT, CANCEL).code == "task_is_cancelled"
     again = state(task, SUBMIT, ASSIGN, replace(FAIL, declined=True))
     assert (again.stage, again.assignee, again.attempt) == (Stage.SUBMITTED, "", 1)
+
+
+def test_a_dry_run_ends_with_who_would_have_won_and_nobody_has_it() -> None:
+    tried = (replace(SUBMIT, dry_run=True), *BIDDING[1:])
+    (ended,) = task.decide(state(task, *tried), AWARD)
+    (real,) = task.decide(state(task, *BIDDING), AWARD)
+    assert isinstance(ended, DryRunEnded)
+    assert isinstance(real, TaskAwarded)
+    assert (ended.winner, ended.price, ended.ranking, ended.reason) == ("ann", 1.0, real.ranking, real.reason)
+    after = state(task, *tried, AWARD)
+    assert (after.stage, after.attempt, after.assignee, after.bids) == (Stage.DRY_RUN_ENDED, 0, "", ())
+    assert refusal(CANCEL, *tried, AWARD).code == "task_is_dry_run_ended"
+    assert list(task.decide(after, AWARD)) == []
+    (nobody,) = task.decide(state(task, *tried), replace(AWARD, bidders=()))
+    assert isinstance(nobody, DryRunEnded)
+    assert (nobody.winner, nobody.price, nobody.reason) == ("", None, "none_fit")
+    assert refusal(ASSIGN, replace(SUBMIT, dry_run=True)).code == "task_is_dry_run"

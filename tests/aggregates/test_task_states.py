@@ -64,6 +64,7 @@ BEFORE: dict[Stage, Commands] = {
     S.CANCELLED: (given.DEADLINE, given.CANCEL),
     S.EXPIRED: (given.DEADLINE, given.EXPIRE),
     S.DEAD_LETTERED: given.DEAD,
+    S.DRY_RUN_ENDED: (replace(given.DEADLINE, dry_run=True), *given.BIDDING[1:], given.AWARD),
 }
 """A short way to each stage; of the agents, ann has bid and bob has refused."""
 
@@ -87,7 +88,9 @@ def others(*stages: Stage) -> tuple[Stage, ...]:
     return tuple(stage for stage in Stage if stage not in (S.UNKNOWN, *stages))
 
 
-NO_TOKEN = where((S.BLOCKED, S.SUBMITTED, S.BIDDING, S.FAILED, S.CANCELLED, S.EXPIRED), "token_unknown")
+NO_TOKEN = where(
+    (S.BLOCKED, S.SUBMITTED, S.BIDDING, S.FAILED, S.CANCELLED, S.EXPIRED, S.DRY_RUN_ENDED), "token_unknown"
+)
 """Nobody has held a task that stands there by the short way."""
 TABLE: dict[type[Command[Any]], Row] = {
     SubmitTask: Row({S.UNKNOWN: "TaskSubmitted"}, refused="task_exists"),
@@ -140,7 +143,7 @@ FOLLOWS: dict[Stage, set[Stage]] = {
     S.UNKNOWN: {S.SUBMITTED, S.BLOCKED},
     S.BLOCKED: {S.SUBMITTED, S.FAILED, S.CANCELLED, S.EXPIRED},
     S.SUBMITTED: {S.BIDDING, S.AWARDED, S.CANCELLED, S.EXPIRED},
-    S.BIDDING: {S.AWARDED, S.SUBMITTED, S.FAILED, S.DEAD_LETTERED, S.CANCELLED, S.EXPIRED},
+    S.BIDDING: {S.AWARDED, S.SUBMITTED, S.FAILED, S.DEAD_LETTERED, S.CANCELLED, S.EXPIRED, S.DRY_RUN_ENDED},
     S.AWARDED: {S.RUNNING, S.COMPLETED, S.SUBMITTED, S.DEAD_LETTERED, S.CANCELLED, S.EXPIRED},
     S.RUNNING: {S.COMPLETED, S.SUBMITTED, S.DEAD_LETTERED, S.CANCELLED, S.EXPIRED},
     **{stage: set() for stage in ENDED},
@@ -162,6 +165,7 @@ def _lives() -> list[tuple[Commands, Command[Any]]]:
         ((replace(WAITS, dependency_policy=DependencyPolicy.SKIP),), given.FAIL_DEPENDENT),
         ((replace(WAITS, dependency_policy=DependencyPolicy.RUN),), given.FAIL_DEPENDENT),
         ((given.SUBMIT, given.OPEN), alone),
+        ((replace(given.SUBMIT, dry_run=True), given.OPEN), alone),
         ((fails, given.OPEN), alone),
         ((given.SUBMIT, *worn[:-1]), worn[-1]),
         ((once, *AWARDED[1:]), given.FAIL),

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 
 from aggregates.values.roles import Role
 from tests.gateway.clients import BID, TASK, AgentClient, Client, open_client, recorded, settings_of, told
@@ -445,3 +446,32 @@ async def test_an_operator_gives_a_waiting_task_to_an_agent_of_her_choice(admin:
     assert {one["agent_id"]: one["reason"] for one in told["agents"]} == {"ann": "given", "bob": "given_to_another"}
     assert await figure(admin, "ann", "brier_score") == (None, {"squares": 0.0, "judged": 0.0})
     assert (await figure(admin, "ann", "success_rate"))[1]["succeeded"] == 1.0
+
+
+async def test_a_dry_run_calls_agents_and_answers_with_who_would_have_won(admin: Client) -> None:
+    ann, bob = await admin.register("ann"), await admin.register("bob")
+    answers: list[Any] = []
+
+    async def submit() -> None:
+        answers.append(await admin.ask("POST", "/v1/tasks", TASK | {"dry_run": True}, Prefer="wait=20"))
+
+    async with ann.socket() as first, bob.socket() as second, trio.open_nursery() as nursery:
+        await first.next("welcome")
+        await second.next("welcome")
+        nursery.start_soon(submit)
+        for socket, price in ((first, 1.0), (second, 3.0)):
+            call = await socket.next("call")
+            assert call["dry_run"] is True
+            await socket.ask(type="bid", task_id=call["task_id"], price=price, eta_seconds=5.0)
+        told = await first.next("lost"), await second.next("lost")
+        assert [(one["winner"], one["reason"]) for one in told] == [("ann", "dry_run"), ("ann", "outscored")]
+    (answer,) = answers
+    task = answer.json()
+    assert (answer.status_code, task["stage"], task["would_win"]) == (200, "dry_run_ended", "ann")
+    assert (task["price"], task["agent_id"], task["token"], len(task["ranking"])) == (1.0, None, None, 2)
+    explained = await admin.get(f"/v1/tasks/{task['task_id']}/explain")
+    assert {one["agent_id"]: one["reason"] for one in explained["agents"]} == {"ann": "won", "bob": "outscored"}
+    assert explained["book"]["outcome"] == "dry_run"
+    assert not any(
+        row["held"] if "held" in row else row["running"] for row in (await admin.get("/v1/agents"))["agents"]
+    )

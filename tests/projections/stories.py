@@ -163,6 +163,7 @@ def _submit(story: Story, random: Random, tenant: str, step: int) -> None:
         data_subject=random.choice(("", *PERSONS)),
         award_policy=random.choice((*AwardPolicy, AwardPolicy.LOWEST_COST)),
         price_max=random.choice((None, None, None, 3.0)),
+        dry_run=random.random() < 0.1,
         dependency_facts=facts,
         dependency_policy=task.DependencyPolicy.FAIL if step % 5 else tuple(task.DependencyPolicy)[step % 3],
     )

@@ -62,7 +62,7 @@ def asked(engine, question, *arguments, **named):
 
 @pytest.fixture(scope="module")
 def read():
-    engine = filled(story(2, 2 * STEPS).records)
+    engine = filled(story(1, 2 * STEPS).records)
     yield functools.partial(asked, engine)
     engine.dispose()
 
@@ -134,7 +134,7 @@ def states_of_answers(records):
             case task.BidCommitted() | task.BidRevealed():
                 name = "sealed" if isinstance(event, task.BidCommitted) else "opened"
                 states[tenant, event.task_id, event.round, event.agent_id] = name
-            case task.BookVoided() | task.TaskAwarded():
+            case task.BookVoided() | task.TaskAwarded() | task.DryRunEnded():
                 for ranked in event.ranking:
                     won = isinstance(event, task.TaskAwarded) and ranked.agent_id == event.agent_id
                     states[tenant, event.task_id, event.round, ranked.agent_id] = "won" if won else "lost"

@@ -351,6 +351,8 @@ async def _give(party: Party) -> None:
     await party.ask(task.FailTask(task_id="given", agent_id="ann", token=1, declined=True))
     await party.ask(task.CancelTask(task_id="given", reason="nobody wants it"))
     await party.ask(StartCoordination())
+    await party.submit("tried", dry_run=True)
+    await party.seen("task.DryRunEnded", "tried")
 
 
 async def _settle_together(party: Party) -> None:

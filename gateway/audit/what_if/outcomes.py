@@ -8,6 +8,7 @@ import msgspec
 from agents.coordinating.terms import Terms
 from aggregates.task import (
     BookOpened,
+    DryRunEnded,
     LeaseExpired,
     TaskAwarded,
     TaskCancelled,
@@ -44,6 +45,7 @@ STAGE_BY_EVENT = {
     TaskDeadLettered: "dead_lettered",
     TaskCancelled: "cancelled",
     TaskExpired: "expired",
+    DryRunEnded: "dry_run_ended",
     LeaseExpired: "submitted",
 }
 
@@ -192,7 +194,7 @@ def outcomes(records: Sequence[Recorded], began: float) -> dict[str, TaskOutcome
             outcome.winner, outcome.price = event.agent_id, event.price
             outcome.attempts, outcome.awarded_after = event.attempt, seconds
         outcome.stage = stage or outcome.stage
-        is_end = outcome.stage in ("completed", "failed", "cancelled", "expired", "dead_lettered")
+        is_end = outcome.stage in ("completed", "failed", "cancelled", "expired", "dead_lettered", "dry_run_ended")
         outcome.ended_after = seconds if is_end else None
     return {name: outcome for name, outcome in found.items() if outcome.stage}
 

@@ -30,6 +30,7 @@ export function TaskDetail({ detail, state }) {
         ["Queue", task.queue === task.task_type ? "" : task.queue],
         ["Priority", task.priority],
         ["Winner", task.agent_id && agent(task.agent_id)],
+        ["Would win", task.would_win && agent(task.would_win)],
         ["Attempt", task.attempt ? `${task.attempt} of ${task.attempts_max}` : ""],
         ["Took", task.awarded_at && task.agent_id ? took(task) : ""],
         ["Budget", duration(task.budget_seconds)],

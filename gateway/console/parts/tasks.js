@@ -7,7 +7,7 @@ import { PAGE_MAX, look } from "../store.js";
 import { Age, Chip, Command, Empty, Panel, Stage, Table, To, toneOf } from "./common.js";
 
 const STAGES = [
-  "submitted", "blocked", "bidding", "awarded", "running", "completed", "failed", "cancelled", "expired", "dead_lettered",
+  "submitted", "blocked", "bidding", "awarded", "running", "completed", "failed", "cancelled", "expired", "dead_lettered", "dry_run_ended",
 ];
 const ALWAYS_SHOWN = new Set(["bidding", "running", "completed", "failed"]);
 const COLUMNS = [

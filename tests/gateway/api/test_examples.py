@@ -165,6 +165,7 @@ async def _agents_and_tasks(story: Story) -> None:
     await story.send("POST", "/v1/tasks", "one at a time")
     await story.send("POST", "/v1/tasks", "regardless")
     await story.send("POST", "/v1/tasks", "widened")
+    await story.send("POST", "/v1/tasks", "tried")
     await story.send("POST", "/v1/tasks", "least")
     await _sealed_bids(story, ann, ivy)
     for reports in (("started", "completed"), ("failed",), ("declined",)):
