@@ -283,7 +283,7 @@ TASKS = Part(
         ),
         Code(
             "schema_unfit", (422,), "What is to be a schema is none, or asks for what is not taken here.",
-            "`errors` names each fault in it; `docs/bidding.md` says what is taken.",
+            "`errors` names each fault in it; `docs/coordination.md` says what is taken.",
         ),
         Code("schemas_missing", (422,), "Neither a schema of payloads nor one of results is given.", "Give one of them, or both."),
         Code(

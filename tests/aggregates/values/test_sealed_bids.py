@@ -5,7 +5,7 @@ from pathlib import Path
 
 from aggregates.values.sealed_bids import commitment_of, sealed_text
 
-PAGE = Path(__file__).parents[3] / "docs" / "bidding.md"
+PAGE = Path(__file__).parents[3] / "docs" / "coordination.md"
 VECTOR = (
     b"gavel sealed bid v1\n"
     b"01a0b2c4-8d1e-7c3a-9f00-3b5d7f9a1c2e\n"
