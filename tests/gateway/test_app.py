@@ -128,6 +128,7 @@ async def test_what_is_written_is_what_is_read(admin: Client) -> None:
     await admin.ask("POST", "/v1/users", {"username": "ann", "email": "ann@example.org"})
     await admin.http.get(admin.node.sign_in_link())
     admin.http.cookies.clear()
+    await admin.ask("PUT", "/v1/concurrency/deploy", {"limit": 1, "strategy": "queue"})
     await admin.ask("PUT", "/v1/task-types/analysis/schemas", {"payload": {"type": "object"}})
     await admin.ask("POST", "/v1/coordination/stop")
     after = await seen(admin)

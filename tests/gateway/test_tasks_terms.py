@@ -4,7 +4,7 @@ from typing import Any
 
 from aggregates.task import BookOpened
 from aggregates.values.roles import Role
-from tests.gateway.clients import BID, TASK, Client
+from tests.gateway.clients import BID, TASK, Client, recorded
 
 
 def pointers(answer: Any) -> list[tuple[str, str]]:
@@ -158,6 +158,7 @@ async def test_a_task_that_nobody_takes_fails_or_is_offered_to_more_as_it_asks_f
         for name in row["eligible"]:
             refused = await agents[name].ask("POST", f"{path}/refusals", {"reason": "busy"})
             assert refused.status_code == 201
+    await recorded(admin, "task.TaskFailed", f"task-{wide}")
     row = await admin.get(path)
     assert (row["stage"], row["reason"], row["no_bids"]["call_max"]) == ("failed", "all_refused", 1)
     told = await admin.get(f"{path}/explain")
@@ -191,6 +192,7 @@ async def test_a_row_says_at_every_stage_why_the_task_stands_there(admin: Client
         await look(first)
         await report(first, "started")
         await report(first, "failed")
+        await recorded(admin, "task.TaskFailed", f"task-{second}")
         await look(second)
         third = await admin.submit()
         await socket.next("call")
