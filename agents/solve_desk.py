@@ -20,6 +20,7 @@ from aggregates.task import (
     TaskDeadLettered,
     TaskExpired,
     TaskFailed,
+    TaskRebalanced,
     TaskRequeued,
     TaskSubmitted,
     TaskType,
@@ -92,7 +93,7 @@ def remember(memory: Desk, recorded: Recorded) -> Desk:
                 memory.wanted[event.task_id] = wanted
         case TaskAwarded() if event.agent_id == HOUSE_SOLVER:
             memory.held[event.task_id] = event.token
-        case LeaseExpired():
+        case LeaseExpired() | TaskRebalanced():
             _let_go(memory, event.task_id)
         case TaskFailed() if not event.final:
             _let_go(memory, event.task_id)

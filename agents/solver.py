@@ -50,6 +50,7 @@ from aggregates.task import (
     TaskDeadLettered,
     TaskExpired,
     TaskFailed,
+    TaskRebalanced,
     TaskRequeued,
     TaskSubmitted,
 )
@@ -105,6 +106,7 @@ class Solver(Actor[SolverCommand, Desk]):
         TaskCancelled,
         TaskExpired,
         TaskDeadLettered,
+        TaskRebalanced,
         TaskRequeued,
     )
     FOLD = 2
@@ -191,7 +193,9 @@ class Solver(Actor[SolverCommand, Desk]):
                 return self._begin(event)
             case CancelRequested():
                 return self._give_up(event.task_id)  # that its job was cancelled is what it will say of the task
-            case LeaseExpired() | TaskFailed() | TaskCancelled() | TaskExpired() | TaskDeadLettered():
+            case (
+                LeaseExpired() | TaskRebalanced() | TaskFailed() | TaskCancelled() | TaskExpired() | TaskDeadLettered()
+            ):
                 return self._give_up(event.task_id)
         return None
 

@@ -320,6 +320,8 @@ def _hired(role: Role, settings: GavelSettings, blobs: Blobs, machine: Machine) 
             cycle_seconds=settings.coordination_interval_seconds,
             aging_factor=settings.priority_aging_factor,
             batch_seconds=settings.batch_seconds,
+            rebalance_gain=settings.rebalance_gain,
+            rebalance_seconds=settings.rebalance_seconds,
             max_capacity=settings.agent_capacity,
             lease_seconds_min=settings.lease_seconds_min,
             lease_seconds_max=settings.lease_seconds_max,

@@ -279,6 +279,18 @@ class GavelSettings(Struct, frozen=True, kw_only=True):
             le=60,
         ),
     ] = 0.25
+    rebalance_gain: Annotated[
+        float,
+        about(
+            "take a task back that was awarded and not begun, and offer it again, where a free agent would be better by more than "
+            "this (of 1); 0 never. Only where agents say that they start: who works without saying so loses that work",
+            ge=0,
+            le=1,
+        ),
+    ] = 0.0
+    rebalance_seconds: Annotated[
+        float, about("how long such a task stays where it is at least; twice as long after each time", ge=1)
+    ] = 60.0
     task_retries_max: Annotated[
         int, about("times that a failed task is tried again", "MAX_TASK_RETRIES", "tasks.max_retries", ge=0, le=99)
     ] = 3

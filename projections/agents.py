@@ -30,6 +30,7 @@ from aggregates.task import (
     TaskDeadLettered,
     TaskExpired,
     TaskFailed,
+    TaskRebalanced,
 )
 from projections import schema
 from projections.schema import (
@@ -147,7 +148,7 @@ def apply(recorded: Recorded) -> Sequence[Change]:
             return [_freed(recorded, event.task_id), _counted(recorded, event.agent_id, "leases_lost")]
         case LateReported():
             return [_counted(recorded, event.agent_id, "late_reports", event.more)]
-        case TaskDeadLettered() | TaskCancelled() | TaskExpired():
+        case TaskRebalanced() | TaskDeadLettered() | TaskCancelled() | TaskExpired():
             return [_freed(recorded, event.task_id)]
         case SubjectErased():
             blank = {"name": "", "description": "", "reason": "erased"}

@@ -27,6 +27,7 @@ from aggregates.task import (
     TaskDeadLettered,
     TaskExpired,
     TaskFailed,
+    TaskRebalanced,
     TaskReopened,
     TaskRequeued,
     TaskStalled,
@@ -189,6 +190,8 @@ def apply(recorded: Recorded) -> Sequence[Change]:
         case LeaseExpired():
             lost = {"agent_id": None, "waits_for_input_since": None}
             return [_changed(recorded, event.task_id, reason="lease_expired", **lost)]
+        case TaskRebalanced():
+            return [_rebalanced(recorded, event)]
         case LateReported():
             where = _key(recorded, event.task_id)
             late = {"late_reports": event.more}
@@ -261,6 +264,19 @@ def _submitted(recorded: Recorded, event: TaskSubmitted) -> Change:
 def _reopened(recorded: Recorded, event: TaskReopened) -> Change:
     begins = {} if event.not_before is None else {"not_before": event.not_before}
     return _changed(recorded, event.task_id, stage=Stage.SUBMITTED.value, reason=event.reason, **begins)
+
+
+def _rebalanced(recorded: Recorded, event: TaskRebalanced) -> Change:
+    """No attempt: one more is left than before."""
+    return _changed(
+        recorded,
+        event.task_id,
+        stage=Stage.SUBMITTED.value,
+        reason="rebalanced",
+        agent_id=None,
+        attempts_max=event.attempts_max,
+        waits_for_input_since=None,
+    )
 
 
 def _opened(recorded: Recorded, event: BookOpened) -> Change:

@@ -32,7 +32,7 @@ from aggregates.values.batches import BatchBook, BatchPair, BatchShare, SlotPric
 from aggregates.values.concurrency import Strategy
 from aggregates.values.price_list import ListedPrices
 from aggregates.values.qubo import Format, Sense
-from aggregates.values.ranking import Bid, BidderFacts, Ranked
+from aggregates.values.ranking import Bid, BidderFacts, Offered, Ranked
 from aggregates.values.retrying import RetryPolicy
 from aggregates.values.roles import Role
 from aggregates.values.sealed_bids import commitment_of, sealed_text
@@ -346,6 +346,16 @@ COMMANDS = (
     ),
     task.FailTask(task_id="t1", agent_id="ann", token=1, reason="out of memory", at=AT + 4, tenant=TENANT),
     task.ExpireLease(task_id="t1", token=1, last_heard_at=AT + 2, at=AT + 32, tenant=TENANT),
+    task.RebalanceTask(
+        task_id="t1",
+        token=1,
+        holder=task.Contender(facts=BIDDERS[0], offered=Offered(capabilities=("qubo",)), promised=(AT + 10, AT + 90)),
+        candidates=(task.Contender(facts=BIDDERS[1], offered=Offered(capabilities=("qubo",))),),
+        gain=0.1,
+        rest_seconds=60.0,
+        at=AT + 64,
+        tenant=TENANT,
+    ),
     task.EndOverrun(task_id="t1", token=1, at=AT + 67, tenant=TENANT),
     task.CancelTask(task_id="t1", reason="not needed", at=AT, tenant=TENANT),
     task.EndGrace(task_id="t1", token=1, at=AT + 40, tenant=TENANT),
@@ -620,6 +630,9 @@ EVENTS = (
     task.TaskFailed(task_id="t1", agent_id="ann", token=1, reason="out of memory", final=False),
     task.LateReported(task_id="t1", agent_id="ann", token=1, report="CompleteTask", count=2, more=1),
     task.LeaseExpired(task_id="t1", agent_id="ann", token=1, last_heard_at=AT + 2),
+    task.TaskRebalanced(
+        task_id="t1", agent_id="ann", token=1, attempts_max=4, score=0.325, better="bob", better_score=0.65
+    ),
     task.TaskReopened(task_id="t1", attempt=2, reason="lease_expired"),
     task.TaskDeadLettered(task_id="t1", reason="attempt 2 of 2: failed"),
     task.CancelRequested(task_id="t1", agent_id="ann", token=1, cancel_by=AT + 30, reason="not needed"),

@@ -308,7 +308,7 @@ def _candidates(memory: OpenTasks, task: TaskEntry, names: Iterable[str]) -> tup
     return tuple(
         Candidate(
             agent_id=agent.agent_id,
-            capabilities=_needed(task.capabilities, agent.capabilities),
+            capabilities=needed(task.capabilities, agent.capabilities),
             slots=agent.slots,
             running=len(agent.held),
             max_capacity=agent.max_capacity,
@@ -321,7 +321,7 @@ def _candidates(memory: OpenTasks, task: TaskEntry, names: Iterable[str]) -> tup
     )
 
 
-def _needed(needs: Sequence[str], offered: Iterable[str]) -> tuple[str, ...]:
+def needed(needs: Sequence[str], offered: Iterable[str]) -> tuple[str, ...]:
     """What of an agent's skills matters here: a record keeps no more."""
     known = frozenset(offered)
     return tuple(skill for skill in needs if skill in known)
@@ -334,7 +334,7 @@ def listed_prices(task: TaskEntry, agent: AgentEntry) -> ListedPrices:
 
 def _facts(task: TaskEntry, agent: AgentEntry) -> BidderFacts:
     # One topic in which it is a specialist says as much as all of them.
-    facts = facts_of(agent, _needed(task.topics, agent.specializations)[:1])
+    facts = facts_of(agent, needed(task.topics, agent.specializations)[:1])
     changed = changed_offer(task, agent)
     return facts if changed is None else replace(facts, changed=changed)
 
@@ -344,7 +344,7 @@ def changed_offer(task: TaskEntry, agent: AgentEntry) -> Offered | None:
     if agent.offered_position <= task.opened_position:
         return None
     return Offered(
-        capabilities=_needed(task.capabilities, agent.capabilities),
+        capabilities=needed(task.capabilities, agent.capabilities),
         skills=evidence(task.skills, agent.skills),
         region=agent.region if task.regions else "",
     )

@@ -35,6 +35,7 @@ from agents.coordinating.open_work import open_work
 from agents.coordinating.overview import overview
 from agents.coordinating.places import Places
 from agents.coordinating.queues import all_queues, pause_or_resume
+from agents.coordinating.rebalancing import Rebalancing
 from agents.coordinating.schemas import change as change_schemas
 from agents.coordinating.schemas import check_result
 from agents.coordinating.submissions import again, submission, submissions
@@ -115,6 +116,7 @@ from aggregates.task import (
     TaskDeadLettered,
     TaskExpired,
     TaskFailed,
+    TaskRebalanced,
     TaskReopened,
     TaskRequeued,
     TasksAnswered,
@@ -222,7 +224,7 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
         *concurrencies.EVENTS,
         *task_types.EVENTS,
     )
-    FOLD = 17
+    FOLD = 18
 
     def __init__(self, here: Surroundings, terms: Terms = DEFAULT_TERMS, places: Places | None = None) -> None:
         super().__init__(here)
@@ -235,6 +237,7 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
         self.answers = Answers()
         self.alarms = Alarms()
         self.batches = Batches(here, terms, self.alarms)
+        self.rebalancing = Rebalancing(terms)
         self.looked_position = -1
         self.looked_at = 0.0
         """Until where and when it is known that no book can be opened."""
@@ -509,7 +512,8 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
         """What is to be done about it now. One whose time has moved is set again; one whose subject has ended is dropped."""
         if alarm.due is Due.CYCLE:
             self.alarms.set(at + self.terms.cycle_seconds, Due.CYCLE, "")
-            return [*tell_dependents(self.memory), *self._openings(at, due=at), *stalls(self.memory, at)]
+            told = [*tell_dependents(self.memory), *self._openings(at, due=at), *stalls(self.memory, at)]
+            return [*told, *self.rebalancing.moves(self.memory, at)]
         if alarm.due is Due.PLACES:
             return self._openings(at, due=inf)
         if alarm.due is Due.DUTY:
@@ -554,6 +558,7 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
                 | TaskAwarded()
                 | BookVoided()
                 | TaskReopened()
+                | TaskRebalanced()
                 | CancelRequested()
                 | TaskAmended()
                 | TaskRequeued()

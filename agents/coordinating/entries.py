@@ -196,6 +196,8 @@ class TaskEntry(Struct, kw_only=True):
     assignee: str = ""
     token: int = 0
     awarded_at: float = 0.0
+    moves: int = 0
+    """How often it was taken from a holder for a better one."""
     question_at: float = 0.0
     """When the open question of its holder was asked; 0 where none is."""
     input_seconds: float = 0.0
@@ -228,6 +230,13 @@ class TaskEntry(Struct, kw_only=True):
     def over_at(self) -> float:
         """When its attempt is over its budget."""
         return over_at(self.awarded_at, self.budget_seconds, self.input_seconds, is_waiting=self.question_at > 0)
+
+    @property
+    def promised_at(self) -> float | None:
+        """When its holder has promised to be done; None where it has promised nothing, or waits for an answer."""
+        if self.is_assigned or self.question_at:
+            return None
+        return self.awarded_at + self.eta_seconds + self.input_seconds
 
     @property
     def place(self) -> Place:

@@ -59,6 +59,7 @@ from aggregates.task import (
     TaskDeadLettered,
     TaskExpired,
     TaskFailed,
+    TaskRebalanced,
     TaskReopened,
     TaskRequeued,
     TaskStalled,
@@ -463,6 +464,8 @@ def _change_task(memory: OpenTasks, task: TaskEntry, event: Any, recorded: Recor
             task.question_at, task.input_seconds = 0.0, task.input_seconds + event.waited_seconds
         case TaskAmended():
             _amend(memory, task, event, recorded.meta.at)
+        case TaskRebalanced():
+            _rebalance(memory, task, event, recorded.position)
         case LeaseExpired() | TaskFailed(final=False):
             if is_taken(event):
                 task.taken = [*task.taken, Taken(token=event.token, agent_id=event.agent_id)][-TAKEN_MAX:]
@@ -590,6 +593,15 @@ def _release(memory: OpenTasks, task: TaskEntry, position: int) -> None:
     agent.position = position
     _free_slot(memory, agent, position)
     _forget_idle(memory, agent)
+
+
+def _rebalance(memory: OpenTasks, task: TaskEntry, event: TaskRebalanced, position: int) -> None:
+    """It waits as long as it has waited since it was asked for; nothing is held against who had it."""
+    task.taken = [*task.taken, Taken(token=event.token, agent_id=event.agent_id)][-TAKEN_MAX:]
+    task.moves += 1
+    _release(memory, task, position)
+    task.stage = Stage.SUBMITTED
+    memory.note(task)
 
 
 def _complete(memory: OpenTasks, task: TaskEntry, event: TaskCompleted, recorded: Recorded) -> None:

@@ -46,6 +46,10 @@ class Terms(NamedTuple):
     aging_factor: float = AGING.factor
     batch_seconds: float = 0.25
     """How long a book that is settled together with others waits for those."""
+    rebalance_gain: float = 0.0
+    """By how much somebody else has to be better for a task that was not begun to be taken back; 0: none is."""
+    rebalance_seconds: float = 60.0
+    """How long it stays with its holder at least."""
     max_capacity: float = agents.MAX_CAPACITY
     lease_seconds_min: float = agents.LEASE_SECONDS_MIN
     lease_seconds_max: float = agents.LEASE_SECONDS_MAX

@@ -73,6 +73,17 @@ class Line:
         return [*(name for _, _, name in self.ready), *sorted([*self.resting, *begun])]
 
 
+def _key(task: TaskEntry) -> LineKey:
+    shared = (task.capabilities, tuple(sorted({doer.agent_id for doer in task.doers})), grade(task.units))
+    terms = encoded((task.skills, task.regions)) if task.skills or task.regions else b""
+    return ((*shared, terms), task.priority, task.queue, _concurrency(task.concurrency))
+
+
+def line_for(task: TaskEntry) -> Line:
+    """What the line of a task asks for, whether it waits or not."""
+    return Line(_key(task), task.skills, task.regions, task.concurrency)
+
+
 class Waiting:
     """All lines; told of each task that has changed."""
 
@@ -93,9 +104,7 @@ class Waiting:
         self.forget(task.task_id)
         if task.stage is not Stage.SUBMITTED:
             return
-        shared = (task.capabilities, tuple(sorted({doer.agent_id for doer in task.doers})), grade(task.units))
-        terms = encoded((task.skills, task.regions)) if task.skills or task.regions else b""
-        key = ((*shared, terms), task.priority, task.queue, _concurrency(task.concurrency))
+        key = _key(task)
         line = self.lines.get(key)
         if line is None:
             line = self.lines[key] = Line(key, task.skills, task.regions, task.concurrency)

@@ -37,6 +37,7 @@ from aggregates.task import (
     TaskDeadLettered,
     TaskExpired,
     TaskFailed,
+    TaskRebalanced,
     TaskReopened,
     TaskRequeued,
     TaskStalled,
@@ -225,6 +226,8 @@ def _goes_on(story: Story, record: Recorded, command: Command[Any] | None) -> No
         case QuestionAnswered() if story.attempt is not None:
             story.attempt.asked_at = 0.0
             story.attempt.input_seconds += event.waited_seconds
+        case TaskRebalanced():
+            _rebalanced(story, event, at)
         case LeaseExpired():
             _over(story, "lease_expired", at)
         case TaskFailed() if not event.final:
@@ -253,6 +256,13 @@ def _moved(story: Story, stage: Stage, at: float) -> None:
 def _ready(story: Story, at: float) -> None:
     _moved(story, Stage.SUBMITTED, at)
     story.ready_at, story.retry_at = at, 0.0
+
+
+def _rebalanced(story: Story, event: TaskRebalanced, at: float) -> None:
+    worth = f"{event.better} was worth {event.better_score:g}, {event.agent_id} {event.score:g}"
+    _over(story, f"rebalanced: {worth}", at)
+    _ready(story, at)
+    story.reason, story.attempts_max = "rebalanced", event.attempts_max
 
 
 def _opened(story: Story, event: BookOpened, record: Recorded, command: Command[Any] | None) -> Book:

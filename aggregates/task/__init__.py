@@ -40,6 +40,7 @@ from aggregates.task.commands import (
     OpenBook,
     OpenReveal,
     PlaceBid,
+    RebalanceTask,
     RefuseBid,
     RequeueTask,
     RevealBid,
@@ -76,6 +77,7 @@ from aggregates.task.events import (
     TaskEvent,
     TaskExpired,
     TaskFailed,
+    TaskRebalanced,
     TaskReopened,
     TaskRequeued,
     TaskStalled,
@@ -94,8 +96,10 @@ from aggregates.task.lease import (
     expire,
     expire_lease,
     fail,
+    start,
 )
 from aggregates.task.questions import question
+from aggregates.task.rebalancing import rebalance
 from aggregates.task.sealing import SEALED, open_reveal
 from aggregates.task.state import (
     Task,
@@ -125,6 +129,7 @@ from aggregates.task.terms import (
     BidAccepted,
     BiddingSeconds,
     Candidate,
+    Contender,
     DependencyFact,
     DependencyPolicy,
     Doer,
@@ -179,6 +184,7 @@ __all__ = [
     "CheckLease",
     "CommitBid",
     "CompleteTask",
+    "Contender",
     "DependencyFact",
     "DependencyMet",
     "DependencyPolicy",
@@ -203,6 +209,7 @@ __all__ = [
     "PlaceBid",
     "QuestionAnswered",
     "QuestionAsked",
+    "RebalanceTask",
     "RefuseBid",
     "RequeueTask",
     "RevealBid",
@@ -227,6 +234,7 @@ __all__ = [
     "TaskExpired",
     "TaskFailed",
     "TaskFault",
+    "TaskRebalanced",
     "TaskReopened",
     "TaskRequeued",
     "TaskStalled",
@@ -287,11 +295,7 @@ def decide(task: Task, command: TaskCommand) -> Sequence[TaskEvent]:
         case AwardTask():
             return award(task, command) if stage is Stage.BIDDING and command.round == task.round else []
         case StartTask():
-            check_lease(task, command)
-            started = TaskStarted(
-                task_id=command.task_id, agent_id=command.agent_id, token=command.token, started_at=command.at
-            )
-            return [] if stage is Stage.RUNNING else [started]
+            return start(task, command)
         case CompleteTask() if stage is Stage.COMPLETED and completed_so(task, command):
             return []
         case CompleteTask():
@@ -314,6 +318,8 @@ def decide(task: Task, command: TaskCommand) -> Sequence[TaskEvent]:
             return []
         case ExpireLease():
             return expire_lease(task, command)
+        case RebalanceTask():
+            return rebalance(task, command)
         case EndOverrun():
             return end_overrun(task, command)
         case EndGrace():

@@ -12,6 +12,7 @@ from aggregates.task.terms import (
     BidAccepted,
     BiddingSeconds,
     Candidate,
+    Contender,
     DependencyFact,
     DependencyPolicy,
     Doer,
@@ -309,6 +310,22 @@ class ExpireLease(Command[None], frozen=True, kw_only=True):
     agent_gone_position: House[Count] = 0
 
 
+class RebalanceTask(Command[None], frozen=True, kw_only=True):
+    """Whether a task that was not begun goes back to be offered again, since somebody else would be better by more than `gain`: who of the
+    candidates may do it, and what each is worth, is computed here. `rest_seconds` is the least time since the award. Sent by the
+    coordinator alone."""
+
+    task_id: House[TaskId]
+    token: House[Token]
+    holder: House[Contender]
+    candidates: House[tuple[Contender, ...]]
+    doers: House[tuple[Doer, ...]] = ()
+    duties: House[tuple[Duty, ...]] = ()
+    gain: House[float]
+    rest_seconds: House[float]
+    weights: House[Weights | None] = None
+
+
 class NoteLateReport(Command[None], frozen=True, kw_only=True):
     """The agent reported under a token whose lease had been taken from it, and was refused. Sent by the coordinator alone."""
 
@@ -404,6 +421,7 @@ TaskCommand = (
     | AskQuestion
     | AnswerQuestion
     | ExpireLease
+    | RebalanceTask
     | NoteLateReport
     | EndOverrun
     | CancelTask

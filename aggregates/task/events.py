@@ -306,6 +306,19 @@ class LeaseExpired(Event, frozen=True, kw_only=True):
     last_heard_at: float
 
 
+class TaskRebalanced(Event, frozen=True, kw_only=True):
+    """A task that was not begun was taken from its holder, since another agent (`better`) would have been better by far: it waits for a
+    book again, and counts for nobody as an attempt (`attempts_max` is one more)."""
+
+    task_id: TaskId
+    agent_id: AgentId
+    token: int
+    attempts_max: int
+    score: float
+    better: AgentId
+    better_score: float
+
+
 class LateReported(Event, frozen=True, kw_only=True):
     """The agent reported (`report` names its command) after its lease had been taken, and was refused. The `count`th report under this
     token; `more` since the one before on record, since not each is."""
@@ -421,6 +434,7 @@ TaskEvent = (
     | QuestionAsked
     | QuestionAnswered
     | LeaseExpired
+    | TaskRebalanced
     | LateReported
     | TaskReopened
     | TaskDeadLettered

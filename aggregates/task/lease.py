@@ -14,6 +14,7 @@ from aggregates.task.events import (
     TaskExpired,
     TaskFailed,
     TaskReopened,
+    TaskStarted,
 )
 from aggregates.task.state import Task
 from aggregates.task.terms import ENDED, HELD, OVER_BUDGET, Stage, over_at
@@ -32,6 +33,16 @@ def check_lease(task: Task, command: StartTask | CompleteTask | FailTask | AskQu
         raise Refused(f"task_is_{task.stage.value}", command.task_id)
     if command.agent_id != task.assignee:
         raise Refused("not_the_holder", f"{command.task_id} was awarded to another agent", status=403)
+
+
+def start(task: Task, command: StartTask) -> Sequence[TaskEvent]:
+    check_lease(task, command)
+    if task.stage is Stage.RUNNING:
+        return []
+    started = TaskStarted(
+        task_id=command.task_id, agent_id=command.agent_id, token=command.token, started_at=command.at
+    )
+    return [started]
 
 
 def check_open(stage: Stage, task_id: str) -> None:
@@ -110,7 +121,7 @@ def _again(
 ) -> TaskReopened | TaskDeadLettered:
     """`subject` is given where the reason was told by somebody who knows the data."""
     if task.attempt < task.attempts_max:
-        delay = task.retry.seconds_after(task.attempt)
+        delay = task.retry.seconds_after(task.attempt - task.moves)
         return TaskReopened(
             task_id=command.task_id,
             attempt=task.attempt + 1,

@@ -33,6 +33,7 @@ from aggregates.task.events import (
     TaskEvent,
     TaskExpired,
     TaskFailed,
+    TaskRebalanced,
     TaskReopened,
     TaskRequeued,
     TaskStalled,
@@ -102,6 +103,8 @@ class Task(State, frozen=True, kw_only=True):
     voids: int = 0
     """Books in a row that found no winner."""
     voids_since: float = 0.0
+    moves: int = 0
+    """How often it was taken from a holder for a better one; such an award is no attempt."""
     requeued_after: int = -1
     """The attempts that it had when it was offered again as a dead letter."""
     stalled: str = ""
@@ -116,6 +119,8 @@ class Task(State, frozen=True, kw_only=True):
     """The eligible agents that answered without a bid, or took theirs back."""
     assignee: str = ""
     awarded_at: float = 0.0
+    is_assigned: bool = False
+    """An operator has given it to its holder."""
     lease_seconds: float = 0.0
     price: float = 0.0
     """What was agreed with the holder."""
@@ -177,20 +182,7 @@ def evolve(task: Task, event: TaskEvent) -> Task:
             voided = replace(_closed(task), voids=event.voids, voids_since=event.since, widening=widening)
             return replace(voided, stage=Stage.SUBMITTED)
         case TaskAwarded():
-            return replace(
-                _closed(task),
-                stage=Stage.AWARDED,
-                attempt=event.attempt,
-                voids=0,
-                voids_since=0.0,
-                widening=0,
-                assignee=event.agent_id,
-                awarded_at=event.awarded_at,
-                lease_seconds=event.lease_seconds,
-                price=event.price,
-                stalled="",
-                input_seconds=0.0,
-            )
+            return _awarded(task, event)
         case QuestionAsked() | QuestionAnswered():
             return _asked(task, event)
         case TaskStarted():
@@ -203,6 +195,8 @@ def evolve(task: Task, event: TaskEvent) -> Task:
             return replace(_closed(task), stage=Stage.FAILED)
         case TaskFailed() | LeaseExpired():
             return replace(task, assignee="", question_at=0.0, taken=_and_taken(task, event))
+        case TaskRebalanced():
+            return _rebalanced(task, event)
         case LateReported():
             late = Taken(token=event.token, agent_id=event.agent_id, late=event.count)
             return replace(task, taken=tuple(late if one.token == event.token else one for one in task.taken))
@@ -251,6 +245,24 @@ def _submitted(event: TaskSubmitted) -> Task:
     )
 
 
+def _awarded(task: Task, event: TaskAwarded) -> Task:
+    return replace(
+        _closed(task),
+        stage=Stage.AWARDED,
+        attempt=event.attempt,
+        voids=0,
+        voids_since=0.0,
+        widening=0,
+        assignee=event.agent_id,
+        awarded_at=event.awarded_at,
+        is_assigned=bool(event.assigned_by),
+        lease_seconds=event.lease_seconds,
+        price=event.price,
+        stalled="",
+        input_seconds=0.0,
+    )
+
+
 def _amended(task: Task, event: TaskAmended) -> Task:
     return replace(
         task,
@@ -284,12 +296,23 @@ def _requeued(task: Task, event: TaskRequeued) -> Task:
     )
 
 
-def is_taken(event: TaskFailed | LeaseExpired) -> bool:
+def _rebalanced(task: Task, event: TaskRebalanced) -> Task:
+    return replace(
+        task,
+        stage=Stage.SUBMITTED,
+        attempts_max=event.attempts_max,
+        moves=task.moves + 1,
+        assignee="",
+        taken=_and_taken(task, event),
+    )
+
+
+def is_taken(event: TaskFailed | LeaseExpired | TaskRebalanced) -> bool:
     """Whether the house took the lease; who has given up itself may say so twice."""
-    return isinstance(event, LeaseExpired) or event.reason == OVER_BUDGET
+    return not isinstance(event, TaskFailed) or event.reason == OVER_BUDGET
 
 
-def _and_taken(task: Task, event: TaskFailed | LeaseExpired) -> tuple[Taken, ...]:
+def _and_taken(task: Task, event: TaskFailed | LeaseExpired | TaskRebalanced) -> tuple[Taken, ...]:
     if not is_taken(event):
         return task.taken
     return (*task.taken, Taken(token=event.token, agent_id=event.agent_id))[-TAKEN_MAX:]

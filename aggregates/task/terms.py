@@ -7,6 +7,7 @@ from msgspec import Meta, Struct
 
 from aggregates.values.agent_types import AgentType
 from aggregates.values.ids import AgentId, TaskId
+from aggregates.values.ranking import BidderFacts, Offered
 from aggregates.values.skill_terms import SkillOffer
 from aggregates.values.task_types import TaskType as TaskType
 
@@ -179,6 +180,17 @@ class Candidate(Struct, frozen=True, kw_only=True):
     region: str = ""
     """Told where the task asks for some."""
     position: int
+
+
+class Contender(Struct, frozen=True, kw_only=True):
+    """Who holds a task, or might: as an agent would be that holds all that it holds but for this task."""
+
+    facts: BidderFacts
+    offered: Offered
+    is_active: bool = True
+    """Suspects and those that leave hold what they have, and are worth nothing for more."""
+    promised: tuple[float, ...] = ()
+    """When it has promised to be done with what else it holds, the soonest first."""
 
 
 class Duty(Struct, frozen=True, kw_only=True):

@@ -26,6 +26,7 @@ from aggregates.task import (
     Candidate,
     CommitBid,
     CompleteTask,
+    Contender,
     Doer,
     ExpireLease,
     FailDependent,
@@ -34,6 +35,7 @@ from aggregates.task import (
     NoteStall,
     OpenBook,
     PlaceBid,
+    RebalanceTask,
     RefuseBid,
     RequeueTask,
     RevealBid,
@@ -116,6 +118,7 @@ class Facts:
             CompleteTask: self._result,
             AwardTask: self._award,
             AssignBatch: self._batch,
+            RebalanceTask: self._rebalance,
             PlaceBid: self._priced,
             ExpireLease: self._silence_of_holder,
             SuspectAgent: self._silence,
@@ -421,6 +424,30 @@ class Facts:
             leases = [one.profile.lease_seconds for one in _views(books, command.agent_id)]
             self._check_one_of("lease_seconds", command.lease_seconds, leases)
             self._priced(command, books)
+
+    def _rebalance(self, command: RebalanceTask, books: Books) -> None:
+        """Which of the free are compared is the coordinator's choice; what is said of them is judged."""
+        task = self._told.before
+        if not isinstance(task, Task):
+            self.counts.unknown += 1
+            return
+        self._doers(command.doers, task)
+        for said in (command.holder, *command.candidates):
+            self._contender(said, command, task, books)
+
+    def _contender(self, said: Contender, command: RebalanceTask, task: Task, books: Books) -> None:
+        facts, offered = said.facts, said.offered
+        one, beside = books.standing(facts.agent_id), books.beside(facts.agent_id, command.task_id)
+        if one is None or beside is None:
+            self.counts.unknown += 1
+            return
+        running, units, promised = beside
+        past = (facts.recent, facts.max_capacity, facts.agent_type, said.is_active)
+        what = (frozenset(offered.capabilities), offered.skills, offered.region)
+        told = (facts.position, facts.slots, facts.running, facts.used, *past, *what, said.promised)
+        profile = one.profile
+        was = (one.position, profile.slots, running, units, one.recent, profile.max_capacity, profile.agent_type)
+        self._check(f"contender {facts.agent_id}", told, (*was, one.is_active, *_as_offer(one, task), promised))
 
     def _share(self, task_id: str, said: BatchShare, batch: BatchAssigned | None) -> None:
         """What an award tells of the batch that it was settled in: what the batch's own record says."""

@@ -30,6 +30,8 @@ from aggregates.task import (
     BookVoided,
     DryRunEnded,
     LeaseExpired,
+    QuestionAnswered,
+    QuestionAsked,
     TaskAmended,
     TaskAwarded,
     TaskCancelled,
@@ -37,6 +39,7 @@ from aggregates.task import (
     TaskDeadLettered,
     TaskExpired,
     TaskFailed,
+    TaskRebalanced,
     TaskRequeued,
     TaskStarted,
     TaskSubmitted,
@@ -128,10 +131,14 @@ class Work:
         "answered",
         "asked_at",
         "assignee",
+        "awarded_at",
         "bidding_seconds",
         "called",
         "confidence",
         "eta_seconds",
+        "input_seconds",
+        "is_asking",
+        "is_assigned",
         "is_begun",
         "opened_at",
         "units",
@@ -148,9 +155,20 @@ class Work:
         """By the book that is open."""
         self.answered: set[str] = set()
         self.assignee = ""
+        self.awarded_at = 0.0
+        self.is_assigned = False
+        self.is_asking = False
+        self.input_seconds = 0.0
         self.eta_seconds = 0.0
         self.confidence = 1.0
         self.is_begun = False
+
+    @property
+    def promised_at(self) -> float | None:
+        """When its holder has promised to be done; None where it has promised nothing, or waits for an answer."""
+        if self.is_assigned or self.is_asking:
+            return None
+        return self.awarded_at + self.eta_seconds + self.input_seconds
 
 
 class Books:
@@ -199,6 +217,17 @@ class Books:
         """How an agent stands after the records so far."""
         account = self.accounts.get(agent_id)
         return account.standing() if account is not None else None
+
+    def beside(self, agent_id: str, task_id: str) -> tuple[int, float, tuple[float, ...]] | None:
+        """How many other tasks an agent holds, the units that they take, and when it has promised to be done with them; None where the
+        step under way has changed that."""
+        account = self.accounts.get(agent_id)
+        if account is None or agent_id in self._before:
+            return None
+        others = [name for name in account.held if name != task_id]
+        units = total(account.held[name] for name in others)
+        moments = (self.work[name].promised_at for name in others if name in self.work)
+        return len(others), units, tuple(sorted(moment for moment in moments if moment is not None))
 
     def able(self, needs: tuple[str, ...]) -> list[tuple[str, Standing]]:
         """The agents that were active with all these skills before the step under way, by name."""
@@ -329,10 +358,18 @@ class Books:
                 self._close(work)
                 work.assignee, work.eta_seconds = event.agent_id, event.eta_seconds
                 work.confidence, work.is_begun = event.stated_confidence, False
+                work.awarded_at, work.is_assigned = event.awarded_at, bool(event.assigned_by)
+                work.is_asking, work.input_seconds = False, 0.0
                 if (account := self._touch(event.agent_id, position)) is not None:
                     account.held[event.task_id] = work.units
             case TaskStarted():
                 work.is_begun = True
+            case QuestionAsked():
+                work.is_asking = True
+            case QuestionAnswered():
+                work.is_asking, work.input_seconds = False, work.input_seconds + event.waited_seconds
+            case TaskRebalanced():
+                self._release(position, event.task_id, work)
             case TaskAmended() if event.not_before is not None:
                 work.waits_since = max(work.asked_at, event.not_before)
             case LeaseExpired() | TaskFailed(final=False):

@@ -45,6 +45,7 @@ const SENTENCE_BY_KIND = {
   "task.QuestionAsked": (d) => `${short(d.agent_id)} asks${d.question ? `: ${d.question}` : " a question"}`,
   "task.QuestionAnswered": (d) => `${d.answered_by || "somebody"} answers${d.answer ? `: ${d.answer}` : ""}`,
   "task.LeaseExpired": (d) => `${short(d.agent_id)} lost its lease, token ${d.token}`,
+  "task.TaskRebalanced": (d) => `${short(d.agent_id)} gives way, token ${d.token}: ${short(d.better)} would be better, ${number(d.better_score)} to ${number(d.score)}`,
   "task.LateReported": (d) => `${short(d.agent_id)} reported too late, token ${d.token}${d.count > 1 ? `, ${d.count} times` : ""}`,
   "task.TaskReopened": (d) => `attempt ${d.attempt}${because(d.reason)}`,
   "task.TaskDeadLettered": (d) => `given up${because(d.reason)}`,

@@ -15,6 +15,7 @@ from aggregates.task import (
     TaskCompleted,
     TaskDeadLettered,
     TaskFailed,
+    TaskRebalanced,
     TaskReopened,
     TaskStarted,
     TaskSubmitted,
@@ -123,6 +124,9 @@ class Story:
                 chapter.holder = ""
                 chapter.lost_by.append(event.agent_id)
                 self._tell(f"{event.agent_id} was silent for a full lease and loses {chapter.title}")
+            case TaskRebalanced():
+                chapter.holder = ""
+                self._tell(f"{event.agent_id} gives {chapter.title} back: {event.better} would be better")
             case TaskFailed():
                 chapter.holder, chapter.ended = "", event.final
                 self._tell(f"{event.agent_id or chapter.title} failed at {chapter.title}: {event.reason}")

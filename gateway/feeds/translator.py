@@ -28,6 +28,7 @@ from aggregates.task import (
     TaskDeadLettered,
     TaskExpired,
     TaskFailed,
+    TaskRebalanced,
     TaskSubmitted,
 )
 from aggregates.task.sealing import bidders
@@ -68,6 +69,8 @@ class Translator:
                 return [_answer(recorded, event)]
             case LeaseExpired() if event.agent_id == agent_id:
                 return [_revoked(recorded, event.task_id, event.token, "lease_expired")]
+            case TaskRebalanced() if event.agent_id == agent_id:
+                return [_revoked(recorded, event.task_id, event.token, "rebalanced")]
             case TaskFailed() if event.agent_id == agent_id and recorded.meta.principal != f"agent:{agent_id}":
                 return [_revoked(recorded, event.task_id, event.token, event.reason)]
             case CancelRequested() if event.agent_id == agent_id:
@@ -96,7 +99,7 @@ class Translator:
                 return (event.agent_id,)
             case TaskAwarded() | BookVoided() | DryRunEnded():
                 return [ranked.agent_id for ranked in event.ranking]
-            case LeaseExpired() | TaskFailed() | CancelRequested() | QuestionAnswered():
+            case LeaseExpired() | TaskRebalanced() | TaskFailed() | CancelRequested() | QuestionAnswered():
                 return (event.agent_id,)
             case TaskCancelled() | TaskExpired() | TaskDeadLettered() | KeyRevoked():
                 return None

@@ -19,6 +19,7 @@ from aggregates.task import (
     TaskDeadLettered,
     TaskExpired,
     TaskFailed,
+    TaskRebalanced,
     TaskStarted,
     TaskSubmitted,
 )
@@ -27,7 +28,7 @@ from runtime.records import Recorded
 from runtime.simulation import World
 
 CLOCK_SLACK_SECONDS = 0.001
-ENDS_A_LEASE = (TaskCompleted, LeaseExpired, TaskFailed, TaskCancelled, TaskExpired, TaskDeadLettered)
+ENDS_A_LEASE = (TaskCompleted, LeaseExpired, TaskRebalanced, TaskFailed, TaskCancelled, TaskExpired, TaskDeadLettered)
 
 
 def check_leases(world: World, records: Sequence[Recorded], told: Told) -> None:
@@ -53,7 +54,7 @@ def check_leases(world: World, records: Sequence[Recorded], told: Told) -> None:
                 units = sum(units_by_task[name] for name, (holder, _) in holder_by_task.items() if holder == agent_id)
                 capacity = said_by_agent[agent_id].max_capacity
                 world.holds("capacity_kept", units <= capacity, f"{agent_id} {where} holds {units:g} units")
-            case TaskStarted() | TaskCompleted() | LeaseExpired() | TaskFailed(final=False):
+            case TaskStarted() | TaskCompleted() | LeaseExpired() | TaskRebalanced() | TaskFailed(final=False):
                 _expect(world, holder_by_task.get(event.task_id), (event.agent_id, event.token), where)
         if isinstance(event, ENDS_A_LEASE):
             holder_by_task.pop(event.task_id, None)

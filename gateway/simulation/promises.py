@@ -37,6 +37,7 @@ from aggregates.task import (
     TaskDeadLettered,
     TaskExpired,
     TaskFailed,
+    TaskRebalanced,
     TaskReopened,
     TaskRequeued,
     TaskStalled,
@@ -145,10 +146,14 @@ class Promises:
                 course.stalled = event.reason
             case TaskAmended():
                 course.deadline = event.deadline
+            case TaskRebalanced():
+                fair = event.better_score > event.score and event.attempts_max == course.attempts_max + 1
+                self._holds("rebalanced_for_a_better", fair, course, f"from {event.agent_id} to {event.better}")
+                course.attempts_max = event.attempts_max
             case TaskRequeued():
                 course.attempts_max, course.deadline, course.ended_at = event.attempts_max, event.deadline, 0
                 course.stalled, course.voids = "", 0
-        if isinstance(event, (*ENDS, *GIVES_UP)) and course.attempts:
+        if isinstance(event, (*ENDS, *GIVES_UP, TaskRebalanced)) and course.attempts:
             course.over_by_token.setdefault(course.attempts, self._position)
         if isinstance(event, ENDS) or (isinstance(event, TaskFailed) and event.final):
             course.ended_at = self._position

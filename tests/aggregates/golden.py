@@ -207,6 +207,7 @@ def _tasks() -> Iterator[tuple[str, Life]]:
     yield "task-open", [_example(task.SubmitTask, budget_seconds=None, bidding_seconds=None, attempts_max=None)]
     yield "task-failed", [*won, _example(task.FailTask), *anew, _example(task.AwardTask, round=2), _failed_again()]
     yield "task-expired", [*won, _example(task.ExpireLease), *[_example(task.NoteLateReport)] * 2]
+    yield "task-rebalanced", [*won, _example(task.RebalanceTask), *anew]
     asked = [_example(task.AskQuestion), _example(task.AnswerQuestion)]
     yield "task-asked", [*won, start, *asked, _example(task.CompleteTask)]
     yield "task-overrun", [*won, start, _example(task.EndOverrun)]

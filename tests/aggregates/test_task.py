@@ -33,6 +33,7 @@ from aggregates.task import (
     OpenBook,
     OpenReveal,
     PlaceBid,
+    RebalanceTask,
     RefuseBid,
     RequeueTask,
     RevealBid,
@@ -71,6 +72,7 @@ ANSWER: AnswerQuestion = command_by_type[AnswerQuestion]
 COMPLETE: CompleteTask = command_by_type[CompleteTask]
 FAIL: FailTask = command_by_type[FailTask]
 EXPIRE_LEASE: ExpireLease = command_by_type[ExpireLease]
+REBALANCE: RebalanceTask = command_by_type[RebalanceTask]
 OVERRUN: EndOverrun = command_by_type[EndOverrun]
 CANCEL: CancelTask = command_by_type[CancelTask]
 STOP = replace(CANCEL, grace_seconds=30.0)
@@ -116,6 +118,7 @@ OUTCOMES = (
     Outcome(ANSWER, ["QuestionAnswered"], [*AWARDED, ASK], [*AWARDED, ASK, ANSWER], "question_unknown", AWARDED),
     Outcome(COMPLETE, ["TaskCompleted"], AWARDED, [*AWARDED, COMPLETE], "token_stale", REOPENED),
     Outcome(EXPIRE_LEASE, ["LeaseExpired", "TaskReopened"], AWARDED, REOPENED, "task_unknown", []),
+    Outcome(REBALANCE, ["TaskRebalanced"], AWARDED, [*AWARDED, REBALANCE], "task_unknown", []),
     Outcome(OVERRUN, ["TaskFailed", "TaskReopened"], AWARDED, REOPENED, "task_unknown", []),
     Outcome(CANCEL, ["TaskCancelled"], AWARDED, [SUBMIT, CANCEL], "task_is_completed", [*AWARDED, COMPLETE]),
     Outcome(END_GRACE, ["TaskCancelled"], [*AWARDED, STOP], AWARDED, "task_unknown", []),

@@ -35,7 +35,7 @@ from aggregates import (
 from aggregates.catalog import AGGREGATES
 from aggregates.values.price_list import ListedPrices
 from aggregates.values.qubo import Format, Sense
-from aggregates.values.ranking import AwardPolicy, BidderFacts
+from aggregates.values.ranking import AwardPolicy, BidderFacts, Offered
 from aggregates.values.roles import Role
 from aggregates.values.sealed_bids import commitment_of, sealed_text
 from runtime.codec import Codec
@@ -240,6 +240,7 @@ def _following(state: task.Task, random: Random, common: dict[str, Any]) -> list
         (task.HELD, task.CompleteTask(**common, **holder, result={"value": 2, "parts": {"y": 1, "x": [True]}})),
         (task.HELD, task.FailTask(**common, **holder, reason="no memory")),
         (task.HELD, task.ExpireLease(**common, token=holder["token"], last_heard_at=at - 3.0)),
+        ((stage.AWARDED,) if state.round % 2 == 0 else (), _rebalance(state, common, bidders)),
         (any_stage if state.taken else (), _late(state, common)),
         (rarely(task.HELD), task.EndOverrun(**{**common, "at": at + 9.0}, token=holder["token"])),
         (rarely(any_stage), task.ExpireTask(**{**common, "at": at + 9.0})),
@@ -253,6 +254,20 @@ def _following(state: task.Task, random: Random, common: dict[str, Any]) -> list
         (rarely(any_stage), task.AmendTask(**common, priority=random.randint(1, 5))),
         ((stage.DEAD_LETTERED,), task.RequeueTask(**common, attempts=1, reason="once more")),
     ]
+
+
+def _rebalance(state: task.Task, common: dict[str, Any], bidders: tuple[BidderFacts, ...]) -> Command[Any]:
+    """Takes a task back, long after its award, from a holder that is late with all else."""
+    offered = Offered(capabilities=state.capabilities)
+    (holder,) = [one for one in bidders if one.agent_id == state.assignee] or bidders[:1]
+    return task.RebalanceTask(
+        **{**common, "at": state.awarded_at + 2.0},
+        token=state.attempt,
+        holder=task.Contender(facts=holder, offered=offered, promised=(0.0,)),
+        candidates=tuple(task.Contender(facts=one, offered=offered) for one in bidders),
+        gain=0.1,
+        rest_seconds=1.0,
+    )
 
 
 def _sealed(state: task.Task, random: Random, common: dict[str, Any], agent_id: str) -> list[tuple[Any, Command[Any]]]:

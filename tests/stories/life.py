@@ -118,6 +118,7 @@ async def _live(node: Node, beating: "Beating") -> None:
     await _seal(acme)
     await _give(acme)
     await _settle_together(acme)
+    await _drift(acme)
     await _solve(acme)
     await acme.ask(agent.DrainAgent(agent_id="bob", reason="enough"))
     await acme.ask(agent.DeregisterAgent(agent_id="bob", reason="gone"))
@@ -371,6 +372,19 @@ async def _settle_together(party: Party) -> None:
         await party.ask(task.CancelTask(task_id=name, reason="both were tried on"))
 
 
+async def _drift(party: Party) -> None:
+    """Who is late with one task loses another that it has not begun."""
+    for name in ("overdue", "drifted"):
+        await party.submit(name, budget_seconds=60.0)
+        await _award_to(party, name, "ann", 1)
+        if name == "overdue":
+            await party.ask(task.StartTask(task_id=name, agent_id="ann", token=1))
+    await party.seen("task.TaskRebalanced", "drifted")
+    await trio.sleep(0.5)
+    for name in ("overdue", "drifted"):
+        await party.ask(task.CancelTask(task_id=name, reason="the guests have left"))
+
+
 async def _solve(party: Party) -> None:
     digest = sha256(GRID).hexdigest()
     problem = RegisterProblem(
@@ -442,6 +456,8 @@ async def _boot(world: World, folder: Path) -> AsyncIterator[Node]:
         data=folder,
         lease_seconds=LEASE_SECONDS,
         coordination_interval_seconds=LEASE_SECONDS / 2,
+        rebalance_gain=0.2,
+        rebalance_seconds=LEASE_SECONDS + 1,
         disk_free_bytes_min=0,
         handler_warn_seconds=0.0,
         handler_seconds_max=0.0,

@@ -41,6 +41,8 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     cycle_seconds: float | None = None
     aging_factor: float | None = None
     batch_seconds: float | None = None
+    rebalance_gain: float | None = None
+    rebalance_seconds: float | None = None
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -16,6 +16,7 @@ from aggregates.task import (
     TaskDeadLettered,
     TaskExpired,
     TaskFailed,
+    TaskRebalanced,
     TaskReopened,
     TaskRequeued,
     TaskStarted,
@@ -47,6 +48,7 @@ STAGE_BY_EVENT = {
     TaskExpired: "expired",
     DryRunEnded: "dry_run_ended",
     LeaseExpired: "submitted",
+    TaskRebalanced: "submitted",
 }
 
 ASSUMED = (
@@ -55,7 +57,8 @@ ASSUMED = (
     "an agent is heard from until the record says it was heard from last; heartbeats are not on record",
     "the fork is a start of the node: every lease has one full term from there",
     "solver runs are not made again: what the house's solver said is said again",
-    "the node allowed, where --assume does not say otherwise, what the last registration and submission on record say; "
+    "the node allowed, where --assume does not say otherwise, what the last registration, submission and rebalancing on record "
+    "say; "
     "it looked after what was left over every {cycle_seconds:g} s",
 )
 
@@ -135,6 +138,8 @@ def _terms(script: Script, settings: Sequence[Setting]) -> Terms:
         known["budget_seconds_max"] = script.submission.budget_seconds_max
         known["bidding_seconds_max"] = script.submission.bidding_seconds_max
         known["attempts_max"] = script.submission.attempts_allowed
+    if script.rebalance is not None:
+        known["rebalance_gain"], known["rebalance_seconds"] = script.rebalance.gain, script.rebalance.rest_seconds
     for setting in settings:
         known |= {name: value for name, value in msgspec.structs.asdict(setting).items() if value is not None}
     return Terms(**known)

@@ -28,12 +28,14 @@ from aggregates.task import (
     CompleteTask,
     FailTask,
     PlaceBid,
+    RebalanceTask,
     RefuseBid,
     RevealBid,
     RevealOpened,
     StartTask,
     SubmitTask,
     TaskAwarded,
+    TaskRebalanced,
     WithdrawBid,
 )
 from aggregates.values.weights import Weights
@@ -88,6 +90,8 @@ class Script(NamedTuple):
     ends_at: float
     submission: SubmitTask | None
     """The last submission before the end: it tells what the node allowed."""
+    rebalance: RebalanceTask | None
+    """The last that took a task back."""
     weights: Weights | None
     """By which the last award was made."""
 
@@ -126,8 +130,17 @@ def write(log: Log, records: Sequence[Recorded], changes: Sequence[Change]) -> S
         owing=_owing(records),
         ends_at=max([ends_at, *(line.at for line in spoken)]),
         submission=submissions[-1] if submissions else None,
+        rebalance=_rebalance(log.codec, records),
         weights=next((one.event.weights for one in reversed(records) if isinstance(one.event, TaskAwarded)), None),
     )
+
+
+def _rebalance(codec: Codec, records: Sequence[Recorded]) -> RebalanceTask | None:
+    for record in reversed(records):
+        if isinstance(record.event, TaskRebalanced) and record.meta.command is not None:
+            command = codec.command(record.meta.command)
+            return command if isinstance(command, RebalanceTask) else None
+    return None
 
 
 def _lines(codec: Codec, records: Sequence[Recorded]) -> Iterator[Line]:

@@ -27,6 +27,7 @@ from aggregates.task import (
     TaskAmended,
     TaskAwarded,
     TaskDeadLettered,
+    TaskRebalanced,
     TaskRequeued,
     TaskStalled,
     TaskSubmitted,
@@ -313,3 +314,11 @@ def test_what_a_task_asks_for_beyond_skills_may_speak_against_an_agent(
     asked: dict[str, Any], offered: dict[str, Any], found: str
 ) -> None:
     assert reason(told(replace(SUBMITTED, **({"units": 0.0} | asked))), agent("ann", **offered)) == found
+
+
+def test_what_was_taken_back_waits_again_and_says_for_whom() -> None:
+    moved = replace(event_by_type[TaskRebalanced], task_id="t1", score=0.25, better="bob", better_score=0.65)
+    found = explain(told(SUBMITTED, OPENED, bid("ann"), awarded(bid("ann")), moved), Facts(at=AT + 60))
+    assert found.attempt is not None
+    assert found.attempt.over_reason == "rebalanced: bob was worth 0.65, ann 0.25"
+    assert (found.stage, found.attempt.attempts_max) == (Stage.SUBMITTED, moved.attempts_max)

@@ -229,6 +229,38 @@ async def test_an_agent_that_does_not_even_answer_pings_loses_its_lease_and_is_t
             assert (revoked["task_id"], revoked["token"], revoked["reason"]) == (task_id, token, "lease_expired")
 
 
+async def test_who_is_late_is_told_that_another_task_is_taken_back(tmp_path: Path) -> None:
+    quick = {"rebalance_gain": 0.1, "rebalance_seconds": 1.0, "coordination_interval_seconds": 0.2}
+    async with open_client(settings_of(tmp_path, **quick)) as admin:
+        late = await admin.register("late", slots=2)
+        async with late.socket() as first:
+            await first.next("welcome")
+            overdue = await admin.submit()
+            await first.next("call")
+            await bid(first, overdue, eta_seconds=0.01)
+            begun = (await first.next("award"))["token"]
+            await first.ask(type="start", task_id=overdue, token=begun)
+            task_id = await admin.submit()
+            token = await win(first, task_id)
+            quick_one = await admin.register("quick")
+            async with quick_one.socket() as second:
+                await second.next("welcome")
+                revoked = await first.next("revoked")
+                assert (revoked["task_id"], revoked["token"], revoked["reason"]) == (task_id, token, "rebalanced")
+                assert (await first.next("call"))["task_id"] == task_id
+                stale = await first.ask(type="complete", task_id=task_id, token=token, result={})
+                assert (stale["type"], stale["code"]) == ("problem", "token_stale")
+                assert (await second.next("call"))["attempt"] == token + 1
+                await bid(second, task_id)
+                await first.ask(type="refuse", task_id=task_id)
+                assert (await second.next("award"))["token"] == token + 1
+                kept = await first.ask(type="complete", task_id=overdue, token=begun, result={})
+                assert kept["type"] == "ack"
+        told = await admin.get("/v1/agents/late/reputation")
+        figures = {one["name"]: one["counts"] for one in told["figures"]}
+        assert (figures["success_rate"]["failed"], figures["no_shows"]["no_shows"]) == (0, 0)
+
+
 @pytest.mark.parametrize("beat", [Ping(), Pong()], ids=["ping", "pong"])
 async def test_a_ping_and_the_answer_to_one_are_heartbeats(
     admin: Client, monkeypatch: pytest.MonkeyPatch, beat: Ping | Pong
