@@ -91,7 +91,7 @@ def reveal(task: Task, command: RevealBid) -> Sequence[TaskEvent]:
     )
     if not sealed.is_opened:
         return [revealed]
-    if _opened(task, command.agent_id) == _said(command, sealed.commitment):
+    if _opened(task, command.agent_id) == _told(command, sealed.commitment, command.salt):
         return []
     raise Refused("bid_is_opened", f"{command.agent_id} has opened its bid otherwise")
 
@@ -110,15 +110,15 @@ def _commitment(task: Task, command: RevealBid) -> str:
     return commitment_of(text)
 
 
-def _said(command: RevealBid, commitment: str) -> OpenedBid:
+def _told(bid: RevealBid | Bid, commitment: str, salt: str) -> OpenedBid:
     return OpenedBid(
-        agent_id=command.agent_id,
+        agent_id=bid.agent_id,
         commitment=commitment,
-        salt=command.salt,
-        price=command.price,
-        eta_seconds=command.eta_seconds,
-        confidence=command.confidence,
-        capacity_offer=command.capacity_offer,
+        salt=salt,
+        price=bid.price,
+        eta_seconds=bid.eta_seconds,
+        confidence=bid.confidence,
+        capacity_offer=bid.capacity_offer,
     )
 
 
@@ -131,15 +131,7 @@ def _opened(task: Task, agent_id: str) -> OpenedBid | None:
     sealed, bid = sealed_by(task, agent_id), bid_of(task, agent_id)
     if sealed is None or bid is None:
         return None
-    return OpenedBid(
-        agent_id=agent_id,
-        commitment=sealed.commitment,
-        salt=sealed.salt,
-        price=bid.price,
-        eta_seconds=bid.eta_seconds,
-        confidence=bid.confidence,
-        capacity_offer=bid.capacity_offer,
-    )
+    return _told(bid, sealed.commitment, sealed.salt)
 
 
 def forfeits(task: Task) -> dict[str, Fault]:

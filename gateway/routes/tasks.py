@@ -318,6 +318,19 @@ GRACE = number(
 )
 PAGE = listing(tasks.SORTS, rows.Task)
 SOME_PAGE = some_page(TaskPage, "tasks", rows.Task)
+
+_changes = partial(
+    Endpoint,
+    reply=TaskAccepted,
+    acts=True,
+    guards=STREAM,
+    others=(204,),
+    also=(rows.WholeTask,),
+    headers=(RETURN,),
+    asks_once=True,
+)
+"""A line of the table that changes one task, and answers with its row to who prefers that."""
+
 routes = (
     Endpoint(
         "POST",
@@ -368,48 +381,9 @@ routes = (
         headers=(RETURN,),
         asks_once=True,
     ),
-    Endpoint(
-        "PATCH",
-        TASK,
-        amend,
-        Permission.TASKS_SUBMIT,
-        AmendTaskBody,
-        TaskAccepted,
-        acts=True,
-        guards=STREAM,
-        others=(204,),
-        also=(rows.WholeTask,),
-        headers=(RETURN,),
-        asks_once=True,
-    ),
-    Endpoint(
-        "POST",
-        f"{TASK}/requeue",
-        requeue,
-        Permission.TASKS_MANAGE,
-        RequeueTaskBody | None,
-        TaskAccepted,
-        acts=True,
-        guards=STREAM,
-        others=(204,),
-        also=(rows.WholeTask,),
-        headers=(RETURN,),
-        asks_once=True,
-    ),
-    Endpoint(
-        "POST",
-        f"{TASK}/assign",
-        assign,
-        Permission.TASKS_MANAGE,
-        AssignTaskBody,
-        TaskAccepted,
-        acts=True,
-        guards=STREAM,
-        others=(204,),
-        also=(rows.WholeTask,),
-        headers=(RETURN,),
-        asks_once=True,
-    ),
+    _changes("PATCH", TASK, amend, Permission.TASKS_SUBMIT, AmendTaskBody),
+    _changes("POST", f"{TASK}/requeue", requeue, Permission.TASKS_MANAGE, RequeueTaskBody | None),
+    _changes("POST", f"{TASK}/assign", assign, Permission.TASKS_MANAGE, AssignTaskBody),
     Endpoint(
         "PUT",
         f"{TASK}/status",
