@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from agents.coordinating.open_tasks import SKILLS_MAX, OpenTasks
+from agents.coordinating.folding.agents import SKILLS_MAX
+from agents.coordinating.open_tasks import OpenTasks
 from agents.coordinating.schemas import payload_faults, schema_in_force, schemas_from
 from agents.coordinating.terms import Terms
 from aggregates.task import (

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from msgspec import Struct, field
 
-from agents.coordinating.open_tasks import pause_seconds
+from agents.coordinating.folding.books import pause_seconds
 from aggregates.task import (
     BidCommitted,
     BidPlaced,

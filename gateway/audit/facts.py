@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 
 from agents.coordinating.calls import are_all_that_may_be_called, called_min, distance
-from agents.coordinating.open_tasks import ENDED_MAX, SKILLS_MAX
+from agents.coordinating.folding.agents import SKILLS_MAX
+from agents.coordinating.folding.tasks import ENDED_MAX
 from agents.coordinating.turns import degree
 from aggregates import qubo_problem as problems
 from aggregates import task as tasks

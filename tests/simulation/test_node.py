@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from agents.coordinating.coordinator import Coordinator
+from agents.coordinating.coordinator import Coordinator, CoordinatorCommand
 from aggregates.agent import Heartbeat
 from gateway.simulation.workload import EVENTS_MIN, KINDS, STEPS_MIN, NodeWorkload
 from runtime.actor import Effect, Reply
@@ -73,19 +73,21 @@ def test_a_heartbeat_that_is_dropped_during_a_pause_is_noticed():
     assert first_caught(mutation, (PAUSE._replace(often=3.0), CUT_OFF)) in mutation.caught_by
 
 
-def half_deaf(heartbeat: Callable[[Coordinator, Heartbeat], Effect | Reply]) -> object:
-    def wrong(coordinator: Coordinator, command: Heartbeat) -> Effect | Reply:
+def half_deaf(handle: Callable[[Coordinator, CoordinatorCommand], Effect | Reply]) -> object:
+    def wrong(coordinator: Coordinator, message: CoordinatorCommand) -> Effect | Reply:
         """Answers a heartbeat, and knows only of what is said beside it."""
-        before = coordinator.hearing.by_agent.get(command.agent_id, 0.0)
-        answer = heartbeat(coordinator, command)
-        coordinator.hearing.by_agent[command.agent_id] = before
+        if not isinstance(message, Heartbeat):
+            return handle(coordinator, message)
+        before = coordinator.hearing.by_agent.get(message.agent_id, 0.0)
+        answer = handle(coordinator, message)
+        coordinator.hearing.by_agent[message.agent_id] = before
         return answer
 
     return wrong
 
 
 def test_an_agent_that_is_suspected_although_it_was_heard_is_noticed():
-    mutation = Mutation(Coordinator, "_heartbeat", half_deaf, ("no_false_suspicion",))
+    mutation = Mutation(Coordinator, "handle", half_deaf, ("no_false_suspicion",))
     assert first_caught(mutation, (SLOW_COMMIT, PAUSE, CLOCK_JUMPS)) in mutation.caught_by
 
 

@@ -14,8 +14,9 @@ from msgspec.structs import replace
 
 from agents.coordinating import calls, entries
 from agents.coordinating.entries import AgentEntry, TaskEntry
+from agents.coordinating.folding.fold import remember
 from agents.coordinating.membership import AGENTS_MAX
-from agents.coordinating.open_tasks import OpenTasks, remember
+from agents.coordinating.open_tasks import OpenTasks
 from agents.coordinating.supply import Supply
 from agents.coordinating.turns import Awaited, Round, Walk, degree
 from aggregates import agent as agents

@@ -8,7 +8,7 @@ import pytest
 import trio
 from msgspec.structs import replace
 
-from agents.coordinating import calls, coordinator
+from agents.coordinating import calls, opening
 from agents.coordinating.alarms import Due
 from agents.coordinating.calls import stalls
 from agents.coordinating.coordinator import Coordinator
@@ -472,7 +472,7 @@ async def test_there_is_one_alarm_for_the_next_cycle_however_much_there_is_to_do
         await crew.register("ann")
         actor = the_coordinator(crew)
         monkeypatch.setattr(
-            coordinator, "openings", lambda memory, at, aging, most: [("task-t1", CancelTask(task_id="t1"))]
+            opening, "openings", lambda memory, at, aging, most: [("task-t1", CancelTask(task_id="t1"))]
         )
         at = actor.here.clock.now()
         for cycle in range(1, 5):
@@ -490,7 +490,7 @@ async def test_nothing_is_looked_for_where_nothing_could_have_come_of_it(
         looks.append(at)
         return calls.openings(memory, at, aging, most)
 
-    monkeypatch.setattr(coordinator, "openings", counted)
+    monkeypatch.setattr(opening, "openings", counted)
     async with open_crew(tmp_path) as crew:
         await crew.register("ann")
         await crew.register("bob")

@@ -10,9 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from agents.coordinating import open_tasks
+from agents.coordinating.folding import agents as folding_agents
+from agents.coordinating.folding import tasks as folding_tasks
+from agents.coordinating.folding.books import RETRY_SECONDS_MAX
+from agents.coordinating.folding.fold import remember
 from agents.coordinating.occupied import Occupied
-from agents.coordinating.open_tasks import RETRY_SECONDS_MAX, OpenTasks, remember
+from agents.coordinating.open_tasks import OpenTasks
 from agents.coordinating.open_work import open_work
 from agents.coordinating.supply import Supply
 from agents.coordinating.terms import Aging
@@ -74,7 +77,7 @@ def test_a_promise_kept_counts_whole_and_a_broken_one_in_part() -> None:
 
 
 def test_who_leaves_and_comes_back_brings_its_past(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(open_tasks, "PAST_MAX", 2)
+    monkeypatch.setattr(folding_agents, "PAST_MAX", 2)
     left, expired = event_by_type[agent.AgentDeregistered], event_by_type[task.LeaseExpired]
     memory = told([*LIFE, left, expired])
     assert memory.agents == {}
@@ -250,7 +253,7 @@ def some_skills(chance: random.Random) -> tuple[str, ...]:
 
 
 def test_only_the_newest_ended_tasks_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(open_tasks, "ENDED_MAX", 3)
+    monkeypatch.setattr(folding_tasks, "ENDED_MAX", 3)
     events: list[Any] = []
     for number in range(5):
         name = f"t{number}"

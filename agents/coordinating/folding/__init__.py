@@ -1,0 +1,1 @@
+"""How the coordinator's memory follows the journal: what each event changes in it."""
