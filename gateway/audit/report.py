@@ -6,7 +6,8 @@ from collections.abc import Sequence
 import msgspec
 
 from gateway.audit.expected import Expected, entry_of
-from gateway.audit.facts import FactCounts, Facts, FalseFact
+from gateway.audit.facts import Facts
+from gateway.audit.judging.findings import FactCounts, FalseFact
 from gateway.audit.look_ups import LookUps
 from runtime.replay import Difference, Replay, Stray, Undecided
 from runtime.store.log import Log
