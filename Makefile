@@ -12,14 +12,14 @@ install: $(STAMP)
 # Pip runs only when the pinned set changed. The build backend is installed first, from the same pins, so that
 # nothing is resolved in an isolated build of its own. Kernels are compiled anew when a solver changed: numba does not
 # see that a kernel in another file, which it inlined, is a different one now.
-$(STAMP): pyproject.toml constraints.txt $(wildcard solvers/*.py)
+$(STAMP): pyproject.toml constraints.txt $(wildcard solvers/*.py solvers/*/*.py)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Gavel needs Python 3.11 or newer; say which with make PYTHON=…")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@cat pyproject.toml constraints.txt | cmp -s - .venv/.pins || { \
 		$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt hatchling editables && \
 		$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation -c constraints.txt -e '.[dev]' && \
 		cat pyproject.toml constraints.txt > .venv/.pins; }
-	@rm -f solvers/__pycache__/*.nb[ci]
+	@rm -f solvers/__pycache__/*.nb[ci] solvers/*/__pycache__/*.nb[ci]
 	@$(BIN)/python -m solvers.warm
 	@touch $(STAMP)
 

@@ -61,7 +61,7 @@ from runtime.records import Command, Recorded
 from runtime.threads import run_blocking
 
 if TYPE_CHECKING:
-    from solvers.annealing import Best, Solution
+    from solvers.portfolio import Best, Solution
 
 
 NOTE_MAX = 2000
@@ -400,7 +400,7 @@ def _solution(
     news: "list[Best]",
 ) -> "Solution | str":
     """The kernels are loaded here, so that nobody but this thread waits for them."""
-    from solvers import annealing, formats
+    from solvers import formats, portfolio
     from solvers.build import build
 
     build()  # looked up once, and here, where it keeps nobody else
@@ -413,7 +413,7 @@ def _solution(
     def improved(best: "Best") -> None:
         news[:] = [best]
 
-    return annealing.solve(
+    return portfolio.solve(
         qubo,
         seconds=queued.seconds,
         seed=queued.seed,

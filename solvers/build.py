@@ -8,10 +8,26 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-KERNELS = ("annealing.py", "ising.py", "qubo.py", "search.py", "spins.py")
-"""The files that say what a run computes."""
+APART = (
+    "assignment.py",
+    "auction.py",
+    "build.py",
+    "documents.py",
+    "formats.py",
+    "generators.py",
+    "triples.py",
+    "verify.py",
+    "warm.py",
+)
+"""The files that say nothing of what a run computes; all others, in folders too, do."""
 
 DIGEST_CHARACTERS = 12
+
+
+def kernels() -> list[Path]:
+    """The files that say what a run computes, in the order of their names."""
+    folder = Path(__file__).parent
+    return sorted(path for path in folder.rglob("*.py") if path.relative_to(folder).as_posix() not in APART)
 
 
 @cache
@@ -19,7 +35,6 @@ def build() -> str:
     """The kernels' own digest, the compiler's versions, and the processor's class, in one line."""
     compiler: Any = import_module("numba.core.codegen")  # with the library that knows for which processor it compiles
 
-    folder = Path(__file__).parent
-    digest = sha256(b"\0".join((folder / name).read_bytes() for name in KERNELS)).hexdigest()[:DIGEST_CHARACTERS]
+    digest = sha256(b"\0".join(path.read_bytes() for path in kernels())).hexdigest()[:DIGEST_CHARACTERS]
     versions = " ".join(f"{name}-{version(name)}" for name in ("numba", "llvmlite", "numpy"))
     return f"kernels-{digest} {versions} {platform.machine()} {compiler.ll.get_host_cpu_name()}"

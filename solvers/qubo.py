@@ -85,7 +85,7 @@ class Qubo:
 
     def to_dense(self, *, memory_bytes_max: int = MEMORY_BYTES_MAX) -> Array:
         """The upper triangular matrix Q with `x'Qx + offset = value(x)`."""
-        _check_memory(8 * self.variables**2, memory_bytes_max)
+        check_memory(8 * self.variables**2, memory_bytes_max)
         rows, columns, weights = self.terms()
         matrix = np.zeros((self.variables, self.variables), self.weights.dtype)
         factor = {Convention.MAX_CUT: -2, Convention.COUNTED_TWICE: 2, Convention.COUNTED_ONCE: 1}[self.convention]
@@ -183,7 +183,7 @@ def check_size(variables: int, couplings: int, memory_bytes_max: int = MEMORY_BY
     """Refuse, before anything is allocated, a problem that would not fit."""
     if not 0 <= variables <= VARIABLES_MAX:
         raise ValueError(f"{variables} variables: between 0 and {VARIABLES_MAX} are possible")
-    _check_memory(BYTES_PER_VARIABLE * variables + BYTES_PER_COUPLING * couplings, memory_bytes_max)
+    check_memory(BYTES_PER_VARIABLE * variables + BYTES_PER_COUPLING * couplings, memory_bytes_max)
 
 
 def row_sums(indptr: NDArray[np.int64], weights: Array) -> Array:
@@ -195,7 +195,8 @@ def row_sums(indptr: NDArray[np.int64], weights: Array) -> Array:
     return sums
 
 
-def _check_memory(estimated: int, memory_bytes_max: int) -> None:
+def check_memory(estimated: int, memory_bytes_max: int) -> None:
+    """Refuse what would need more."""
     if estimated > memory_bytes_max:
         raise ValueError(f"the problem needs about {estimated} bytes of memory; {memory_bytes_max} are allowed")
 

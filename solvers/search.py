@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from solvers.ising import Ising
 from solvers.qubo import row_sums
-from solvers.spins import CROSSED, LOG_TABLE, POSITION, SIZE, SWEEP, TWICE, WORK, _anneal, _cross, _differ, _load
+from solvers.spins import CROSSED, LOG_TABLE, POSITION, SWEEP, TWICE, WORK, _anneal, _cross, _differ, _load
 
 SAMPLE = 1_000_000  # couplings that are enough to know their quantiles
 CURVED_RATIO = 64.0  # hottest over coldest, above which the temperature falls geometrically and not linearly
@@ -91,7 +91,8 @@ class Search:
 
     def cross(self, work_stop: int) -> bool:
         """The best is improved by the better parts of the spins; true when done."""
-        if self._cursor[POSITION] == 0 and self._cursor[SIZE] == 0:
+        if self._cursor[SWEEP] == 0:  # once, however little the first call may do
+            self._cursor[SWEEP] = 1
             self._cursor[WORK] += len(self.best)
             self._sums[CROSSED] = 0
             _differ(self.best, self.spins, self._symmetric, self._mark)

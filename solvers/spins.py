@@ -222,6 +222,8 @@ def _cross(
                     best[stack[k]] = -best[stack[k]]
             size = 0
             start += 1
+    while size == 0 and start < best.shape[0] and mark[start] != 1:  # not left to a call that would count nothing
+        start += 1
     cursor[POSITION] = start
     cursor[SEEN] = seen
     cursor[SIZE] = size

@@ -6,10 +6,10 @@ overrides both), as numba has it: an installed, read-only package works, warmed 
 
 import numpy as np
 
-from solvers.annealing import solve
 from solvers.assignment import assign
 from solvers.formats import parse, write_rudy
 from solvers.generators import palubeckis, sparse_random
+from solvers.portfolio import solve
 from solvers.qubo import Qubo
 
 WORK = 50_000  # enough for an anneal and a crossing

@@ -19,9 +19,10 @@ from runtime.decidable import UNDECIDABLE, why_not
 from runtime.records import evolved, name_of
 from runtime.replay import PAGE
 from solvers import formats
-from solvers.annealing import ALGORITHM, Annealing
 from solvers.build import build
+from solvers.portfolio import replay
 from solvers.qubo import Qubo
+from solvers.strategies import STRATEGIES
 from solvers.verify import decode_assignment, encode_assignment, recompute, same_value
 
 FINDINGS_MAX = 1_000
@@ -145,8 +146,6 @@ def _content(blobs: Path, digest: str) -> bytes:
 def _compare(run: _Run, qubo: Qubo, content: bytes) -> tuple[list[str], bool]:
     """What differs, and whether it must not."""
     done, problem = run.done, run.queued.problem
-    if done.algorithm != ALGORITHM:
-        raise _Unknown(f"this program has no algorithm {done.algorithm}")
     false = []
     if (qubo.variables, qubo.sense) != (problem.variables, problem.sense.value):
         said = f"{problem.variables} variables, {problem.sense.value}"
@@ -156,23 +155,28 @@ def _compare(run: _Run, qubo: Qubo, content: bytes) -> tuple[list[str], bool]:
         false.append(f"the recorded assignment is worth {worth}, the record says {done.value}")
     if false:
         return false, True
+    if done.algorithm not in {strategy.name for strategy in STRATEGIES}:
+        if done.build in ("", build()):
+            raise _Unknown(f"this program has no algorithm {done.algorithm}")
+        return [f"it was found by {done.algorithm}, which this build does not have"], False
     return _run_again(run, qubo), done.build == build()
 
 
 def _run_again(run: _Run, qubo: Qubo) -> list[str]:
     """The same seed and work, and whether all that was told of the run comes out again."""
     done = run.done
-    again = Annealing(qubo, done.seed, work_max=done.work)
     until = perf_counter() + LONGER_MAX * done.seconds + SECONDS_MIN
-    while again.run_slice():
-        if perf_counter() > until:
-            raise _Unknown(f"{done.work} steps take more than {LONGER_MAX} times the {done.seconds:g} s that they took")
+    again = replay(
+        qubo, seed=done.seed, works=[done.work], algorithm=done.algorithm, should_stop=lambda: perf_counter() > until
+    )
+    if perf_counter() > until and again.work < done.work:
+        raise _Unknown(f"{done.work} steps take more than {LONGER_MAX} times the {done.seconds:g} s that they took")
     reasons = []
     if again.work != done.work:
         reasons.append(f"work: {done.work} then, it now ends at {again.work}")
-    if float(again.best_value) != done.value:
-        reasons.append(f"value: {done.value} then, {float(again.best_value)} now")
-    elif encode_assignment(again.best_assignment) != done.assignment:
+    if float(again.value) != done.value:
+        reasons.append(f"value: {done.value} then, {float(again.value)} now")
+    elif encode_assignment(again.assignment) != done.assignment:
         reasons.append("the assignment is another one of the same value")
     trace = {(work, float(value)) for work, value in again.trace}
     reasons += [

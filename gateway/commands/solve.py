@@ -15,8 +15,8 @@ from rich.live import Live
 
 from gateway.commands.common import add_json, print_json
 from gateway.verdicts import FINE, NO, Wrong
-from solvers.annealing import SEED_MAX, THREADS_MAX, Best, Solution, solve
 from solvers.formats import FILE_BYTES_MAX, parse, recognise
+from solvers.portfolio import SEED_MAX, THREADS_MAX, Best, Solution, solve
 from solvers.qubo import Qubo
 from solvers.triples import FormatError
 from solvers.verify import recompute, same_value

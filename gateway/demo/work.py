@@ -51,8 +51,8 @@ def _fetch(payload: dict[str, Any], client: Client) -> bytes:
 
 
 def _optimize(payload: dict[str, Any], client: Client, seed: int, share: float) -> dict[str, Any]:
-    from solvers.annealing import solve  # its kernels take a second to load, which checking does not need
     from solvers.formats import parse
+    from solvers.portfolio import solve  # its kernels take a second to load, which checking does not need
 
     content = _fetch(payload, client)
     qubo = parse(content, payload["problem"], format=payload["format"])

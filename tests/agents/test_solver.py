@@ -34,8 +34,8 @@ from runtime.actor import Effect, Reply
 from runtime.blobs import WrongDigest
 from runtime.errors import Conflict, Failure, NotAnswered, NotCommitted, Overloaded, Refused
 from runtime.records import Command
-from solvers import annealing, formats
-from solvers.annealing import replay
+from solvers import formats, portfolio
+from solvers.portfolio import replay
 from solvers.verify import decode_assignment, recompute
 from tests.agents.crew import Crew, kinds, open_crew
 from tests.examples import TENANT
@@ -69,8 +69,8 @@ async def test_a_job_is_solved_and_its_record_replays_to_the_same_answer(tmp_pat
     assert (done.value, done.seed, done.input_digest, done.quantum_advantage) == (3.0, 7, BLOB, None)
     bits = decode_assignment(done.assignment, 4)
     assert recompute(TRIANGLE, bits, format="rudy") == 3
-    value, again = replay(formats.parse(TRIANGLE, "triangle"), 7, done.work)
-    assert (value, again.tolist()) == (3, bits.tolist())
+    again = replay(formats.parse(TRIANGLE, "triangle"), seed=7, works=[done.work], algorithm=done.algorithm)
+    assert (again.value, again.assignment.tolist()) == (3, bits.tolist())
 
 
 async def test_a_job_for_an_unknown_problem_is_refused(tmp_path: Path) -> None:
@@ -110,7 +110,7 @@ async def test_a_kernel_that_fails_fails_its_job(tmp_path: Path, monkeypatch: py
     def broken(*arguments: object, **options: object) -> None:
         raise AssertionError("the value is not what was kept")
 
-    monkeypatch.setattr(annealing, "solve", broken)
+    monkeypatch.setattr(portfolio, "solve", broken)
     async with open_crew(tmp_path, read_blob=blobs) as crew:
         await with_problem(crew)
         await crew.ask(QUICK)

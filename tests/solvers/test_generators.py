@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from solvers.annealing import solve
+from solvers.portfolio import solve
 from solvers.formats import parse, recognise
 from solvers.generators import PALUBECKIS, demo_problems, palubeckis, sparse_random, toroidal_grid
 from solvers.qubo import Convention

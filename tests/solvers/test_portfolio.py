@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -12,12 +13,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from solvers.annealing import WORK_PER_CALL_FIRST, Annealing, Best, replay, solve
 from solvers.documents import write_json
 from solvers.formats import read, recognise
 from solvers.generators import palubeckis, sparse_random, toroidal_grid
+from solvers.ising import to_ising
+from solvers.islands import Exchange, Runner
+from solvers.portfolio import Best, replay, solve
 from solvers.qubo import Convention, Qubo
 from solvers.spins import BLOCK
+from solvers.strategies import STRATEGIES, named
+from solvers.strategy import WORK_PER_CALL_FIRST, Start
 from solvers.verify import recompute, same_value
 from tests.solvers.twins import brute_force, obvious_value, problems
 
@@ -77,31 +82,105 @@ def test_weights_of_any_magnitude_are_solved():
     assert solve(large, seconds=LONG_SECONDS, seed=1, work_max=50_000).value == brute_force(large)
 
 
+def started(qubo, seed, strategy, work_max=2**62):
+    """An island on the unreduced problem, run on this thread."""
+    island = strategy.start(Start(to_ising(qubo), seed))
+    island.work_max = work_max
+    return Runner(island, 0, Exchange(1))
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES, ids=lambda strategy: strategy.name)
 @given(st.integers(0, 2**32), st.lists(st.sampled_from([1e-9, 1e-4, 1e-3, 2e-3]), min_size=1, max_size=25))
 @settings(max_examples=40)
-def test_how_time_slices_a_run_changes_nothing_and_its_work_replays_it(seed, slices):
+def test_how_time_slices_a_run_changes_nothing_and_its_work_replays_it(strategy, seed, slices):
     qubo = sparse_random(60, 4.0, 1)
-    run = Annealing(qubo, seed)
+    run = started(qubo, seed, strategy)
     for seconds in slices:
         run.run_slice(seconds)
-    value, assignment = replay(qubo, seed, run.work)
-    assert value == run.best_value
-    assert assignment.tobytes() == run.best_assignment.tobytes()
+    again = started(qubo, seed, strategy, run.island.work)
+    while again.run_slice():
+        pass
+    assert (again.island.work, again.island.best_twice) == (run.island.work, run.island.best_twice)
+    assert again.island.best.tobytes() == run.island.best.tobytes()
 
 
+def started_stream(qubo, stream):
+    """What an island of that stream has found after a few steps."""
+    island = named("annealing").start(Start(to_ising(qubo), 1, stream))
+    island.work_max = 100_000
+    run = Runner(island, 0, Exchange(1))
+    while run.run_slice():
+        pass
+    return island
+
+
+def same(one, other):
+    """All that a replay gives again."""
+    return (one.value, one.trace, one.works, one.island, one.assignment.tobytes()) == (
+        other.value,
+        other.trace,
+        other.works,
+        other.island,
+        other.assignment.tobytes(),
+    )
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
 @pytest.mark.parametrize(
     "qubo", [palubeckis(200, 50, 3), Qubo.from_dense(np.random.default_rng(1).normal(size=(90, 90)))]
 )
-def test_a_timed_solve_replays_from_its_seed_and_work(qubo):
-    solution = solve(qubo, seconds=0.3, seed=7, threads=2)
-    value, assignment = replay(qubo, solution.seed, solution.work, island=solution.island)
-    assert value == solution.value
-    assert assignment.tobytes() == solution.assignment.tobytes()
+def test_a_timed_solve_replays_from_its_seed_and_works(qubo, threads):
+    solution = solve(qubo, seconds=0.3, seed=7, threads=threads)
+    assert same(replay(qubo, seed=7, works=solution.works, algorithm=solution.algorithm), solution)
+
+
+def test_islands_meet_at_counted_work_so_that_their_solve_replays(monkeypatch):
+    monkeypatch.setattr("solvers.strategy.Island.meeting_work", 20_000)
+    qubo = sparse_random(300, 6.0, 5)
+    solution = solve(qubo, seconds=0.4, seed=7, threads=2)
+    assert min(counts["meetings"] for counts in solution.counts) > 3
+    for _ in range(3):
+        assert same(replay(qubo, seed=7, works=solution.works, algorithm=solution.algorithm), solution)
+
+
+def test_an_island_that_ended_keeps_nobody_waiting(monkeypatch):
+    monkeypatch.setattr("solvers.strategy.Island.meeting_work", 20_000)
+    qubo = sparse_random(300, 6.0, 5)
+    works = (50_000, 2_000_000)
+    solution = replay(qubo, seed=7, works=works, algorithm="annealing")
+    assert all(done >= asked for done, asked in zip(solution.works, works, strict=True))
+
+
+def test_a_solve_begins_from_a_known_solution():
+    qubo = sparse_random(200, 6.0, 5)
+    known = solve(qubo, seconds=LONG_SECONDS, seed=1, work_max=3_000_000)
+    for strategy in STRATEGIES:
+        go_on = partial(solve, qubo, seed=2, warm=known.assignment, strategy=strategy.name)
+        nothing = go_on(seconds=0)
+        assert (nothing.value, nothing.trace) == (known.value, [(0, known.value)])
+        assert go_on(seconds=LONG_SECONDS, work_max=100_000).value >= known.value
+    with pytest.raises(ValueError, match="200 variables"):
+        solve(qubo, seconds=1, seed=2, warm=[0, 1])
+
+
+def test_a_solve_past_the_memory_is_refused_with_the_estimate():
+    with pytest.raises(ValueError, match=r"needs about \d+ bytes of memory; 1000000 are allowed"):
+        solve(palubeckis(300, 50, 1), seconds=1, seed=1, memory_bytes_max=1_000_000)
+
+
+def test_what_was_measured_and_done_is_told_with_a_solution():
+    solution = solve(toroidal_grid(12, 12, 1), seconds=LONG_SECONDS, seed=1, work_max=100_000, threads=2)
+    assert solution.features["original_variables"] == 144
+    assert solution.parameters
+    assert len(solution.counts) == 2
+    assert solution.algorithm in {strategy.name for strategy in STRATEGIES}
+    with pytest.raises(ValueError, match="no strategy is called 'dreaming'"):
+        solve(toroidal_grid(12, 12, 1), seconds=1, seed=1, strategy="dreaming")
 
 
 PROGRAM = """
-from solvers.annealing import solve
 from solvers.generators import sparse_random
+from solvers.portfolio import solve
 import hashlib
 solution = solve(sparse_random(500, 5.0, 2), seconds=3600, seed=11, work_max=3_000_000, threads=2)
 print(solution.value, solution.works, solution.island, hashlib.sha256(solution.assignment.tobytes()).hexdigest())
@@ -123,8 +202,10 @@ def test_different_seeds_and_islands_take_different_ways():
     qubo = sparse_random(500, 5.0, 2)
     traces = {str(solve(qubo, seconds=LONG_SECONDS, seed=seed, work_max=100_000).trace) for seed in range(5)}
     assert len(traces) == 5
-    one, two = (replay(qubo, 1, 100_000, island=island)[1].tobytes() for island in (0, 1))
-    assert one != two
+    alone, beside = (solve(qubo, seconds=LONG_SECONDS, seed=1, work_max=100_000, threads=k) for k in (1, 2))
+    assert alone.counts[0] == beside.counts[0]
+    islands = {str(started_stream(qubo, stream).best.tobytes()) for stream in range(3)}
+    assert len(islands) == 3
 
 
 def test_the_order_of_variables_and_mirrored_spins_don_t_matter_to_the_median_value():
@@ -163,12 +244,12 @@ def test_a_solve_is_cancelled_between_slices(threads):
 
 
 def test_a_slice_is_made_of_calls_that_keep_to_their_work_and_grow_no_faster_than_twofold():
-    run = Annealing(palubeckis(500, 50, 1), 1)
+    run = started(palubeckis(500, 50, 1), 1, named("annealing"))
     call_max = WORK_PER_CALL_FIRST
     for _ in range(20):
-        before = run.work
+        before = run.island.work
         run.run_slice(1e-9)  # time for one call
-        assert run.work - before <= call_max + BLOCK * 500 + 4 * 500**2  # the last block, loading and crossing
+        assert run.island.work - before <= call_max + BLOCK * 500 + 4 * 500**2  # the last block, loading and crossing
         call_max *= 2
 
 
@@ -215,7 +296,7 @@ import json, re
 from pathlib import Path
 import numpy as np
 from scipy import sparse
-from solvers.annealing import solve
+from solvers.portfolio import solve
 from solvers.qubo import Qubo
 rng = np.random.default_rng(1)
 entries = 100_000

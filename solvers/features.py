@@ -1,0 +1,58 @@
+"""What is measured in a problem before a strategy is chosen for it; recorded with each solution, for a learner to choose by."""
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from solvers.ising import Ising
+from solvers.qubo import row_sums
+
+LEVELS_MAX = 256
+
+
+@dataclass(frozen=True)
+class Features:
+    """Of a problem in spins; all but the first two of the reduced one, which is searched."""
+
+    original_variables: int
+    original_couplings: int
+    variables: int
+    couplings: int
+    density: float
+    """Of all possible couplings, how many there are."""
+    degree_mean: float
+    degree_max: int
+    is_integer: bool
+    """Whether the kernels run on whole numbers."""
+    has_fields: bool
+    weight_max: float
+    """The largest magnitude of a coupling, in units of their greatest common divisor where they are whole."""
+    strength_max: float
+    """The largest sum of magnitudes around a spin, its field included."""
+    levels: int
+    """Different magnitudes of couplings, counted up to 256."""
+
+    def recorded(self) -> dict[str, int | float | bool]:
+        return asdict(self)
+
+
+def measure(problem: Ising, original_variables: int, original_couplings: int) -> Features:
+    """Features of the reduced problem, and the size that it had before."""
+    size, couplings = len(problem.fields), len(problem.indices) // 2
+    degrees = np.diff(problem.indptr)
+    magnitudes = np.abs(problem.weights)
+    strengths = row_sums(problem.indptr, magnitudes) + np.abs(problem.fields)
+    return Features(
+        original_variables=original_variables,
+        original_couplings=original_couplings,
+        variables=size,
+        couplings=couplings,
+        density=2 * couplings / max(1, size * (size - 1)),
+        degree_mean=2 * couplings / max(1, size),
+        degree_max=int(degrees.max(initial=0)),
+        is_integer=problem.is_exact,
+        has_fields=not problem.is_symmetric,
+        weight_max=float(magnitudes.max(initial=0)),
+        strength_max=float(strengths.max(initial=0)),
+        levels=min(LEVELS_MAX, len(np.unique(magnitudes[: 2**20]))),
+    )

@@ -1,0 +1,289 @@
+"""Solving any QUBO: reduce it, choose a strategy by what was measured in it, run islands of it, lift back what they find.
+
+Time only decides when to stop. A run stops where a kernel call ended; the work counted there, of each island, is its
+record, and `replay` of that work gives the same bits. So a `Solution` has all that is needed to compute it again.
+"""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from functools import cached_property
+from threading import Event
+from time import perf_counter
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from solvers.features import Features, measure
+from solvers.ising import to_ising
+from solvers.islands import SLICE_SECONDS_MAX, Exchange, Runner
+from solvers.qubo import MEMORY_BYTES_MAX, Qubo, check_assignment, check_memory
+from solvers.reduction import Reduced, reduce
+from solvers.strategies import choose, named
+from solvers.strategy import WORK_MAX, Island, Number, Spins, Start, Strategy
+
+THREADS_MAX = 64
+SEED_MAX = 2**64 - 1
+TRACE_BYTES_PER_ISLAND = 2**20
+
+Assignment = NDArray[np.uint8]
+Trace = list[tuple[int, Number]]
+
+
+class Best:
+    """The best solution so far, and the work after which its island found it; lifted when somebody looks at it."""
+
+    def __init__(self, value: Number, work: int, assign: Callable[[], Assignment]) -> None:
+        self.value = value
+        self.work = work
+        self._assign = assign
+
+    @cached_property
+    def assignment(self) -> Assignment:
+        return self._assign()
+
+
+@dataclass(frozen=True, eq=False)
+class Solution:
+    """An answer, and all that is needed to compute it again with `replay`."""
+
+    value: Number
+    """In the file's terms, computed from the original problem."""
+    assignment: Assignment
+    work: int
+    """Of the island that found it."""
+    works: tuple[int, ...]
+    """Of all islands."""
+    island: int
+    seconds: float
+    algorithm: str
+    """The name of the strategy."""
+    seed: int
+    trace: Trace
+    """(work, value) at each improvement of that island."""
+    features: dict[str, int | float | bool]
+    parameters: dict[str, int | float | str]
+    """What the strategy set itself, of that island."""
+    counts: tuple[dict[str, int], ...]
+    """What each island did."""
+
+
+def solve(
+    qubo: Qubo,
+    *,
+    seconds: float,
+    seed: int,
+    threads: int = 1,
+    work_max: int | None = None,
+    target: float | None = None,
+    should_stop: Callable[[], bool] | None = None,
+    on_improvement: Callable[[Best], None] | None = None,
+    warm: ArrayLike | None = None,
+    strategy: str | None = None,
+    memory_bytes_max: int = MEMORY_BYTES_MAX,
+) -> Solution:
+    """Blocks until the time is up (one slice at least), each island's work is done, the target is reached or `should_stop` says so.
+
+    It is asked between slices of 50 ms, on the calling thread, as is `on_improvement` told. With `work_max` and
+    enough seconds the answer depends on nothing but the arguments. Each thread is an island of its own stream of the
+    seed. `warm` is an assignment to begin from: the answer is at least as good. `strategy` names one of the table
+    instead of the one that suits. A `ValueError` tells wrong arguments, and a problem that would need more than
+    `memory_bytes_max`, before anything is allocated for it.
+    """
+    _check(seconds, seed, threads)
+    works_max = (WORK_MAX if work_max is None else work_max,) * threads
+    run = _Run(qubo, seed, works_max, warm, strategy, memory_bytes_max)
+    return run.until(seconds, target, should_stop, on_improvement)
+
+
+def replay(
+    qubo: Qubo,
+    *,
+    seed: int,
+    works: Sequence[int],
+    algorithm: str,
+    warm: ArrayLike | None = None,
+    should_stop: Callable[[], bool] | None = None,
+    memory_bytes_max: int = MEMORY_BYTES_MAX,
+) -> Solution:
+    """The solution that the same strategy, seed and counted work of each island gave.
+
+    On the same build and, where floats are computed, the same class of processor.
+    """
+    _check(0, seed, len(works))
+    run = _Run(qubo, seed, works, warm, algorithm, memory_bytes_max)
+    return run.until(float("inf"), None, should_stop, None)
+
+
+class _Run:
+    """The islands of one problem, and what they have found of it, in the file's terms."""
+
+    def __init__(
+        self,
+        qubo: Qubo,
+        seed: int,
+        works_max: Sequence[int],
+        warm: ArrayLike | None,
+        strategy: str | None,
+        memory_bytes_max: int,
+    ) -> None:
+        self.began_at = perf_counter()
+        self.qubo = qubo
+        self.seed = seed
+        self.reduced = reduce(to_ising(qubo))
+        self.features = measure(self.reduced.problem, qubo.variables, qubo.couplings)
+        self.strategy = choose(self.features) if strategy is None else named(strategy)
+        check_memory(_memory_bytes(qubo, self.strategy, self.features, len(works_max)), memory_bytes_max)
+        known = _known(qubo, warm)
+        start = qubo.value(known)
+        begin = None if warm is None else self.reduced.restrict(_spins(known))
+        self.bests = [Best(start, 0, lambda: known) for _ in works_max]
+        self.traces: list[Trace] = [[(0, start)] for _ in works_max]
+        self.exchange = Exchange(len(works_max))
+        self.runners = [
+            self._runner(stream, Start(self.reduced.problem, seed, stream, len(works_max), begin), work_max)
+            for stream, work_max in enumerate(works_max)
+        ]
+        self._scale = _Scale(qubo, self.reduced)
+
+    def _runner(self, stream: int, start: Start, work_max: int) -> Runner:
+        island = self.strategy.start(start)
+        island.work_max = work_max
+        island.on_keep = lambda: self._record(stream, island)
+        return Runner(island, stream, self.exchange)
+
+    def _record(self, stream: int, island: Island) -> None:
+        """On the island's thread, at a count that comes again in a replay."""
+        spins = island.best.copy()
+        value = self._scale.value(island.best_twice, spins)
+        if self.qubo.better(value, self.bests[stream].value):
+            self.bests[stream] = Best(value, island.work, lambda: _assignment(self.reduced.lift(spins)))
+            self.traces[stream].append((island.work, value))
+
+    def until(
+        self,
+        seconds: float,
+        target: float | None,
+        should_stop: Callable[[], bool] | None,
+        on_improvement: Callable[[Best], None] | None,
+    ) -> Solution:
+        """Runs all islands, the first on this thread, until there is a reason to stop."""
+        halt = Event()
+        reported = self.bests[0].value
+
+        def finished(stream: int) -> bool:
+            if target is not None and not self.qubo.better(target, self.bests[stream].value):
+                halt.set()
+            # Where loading the kernels took all the time, one slice is still done: who gave time gets an answer.
+            has_begun = self.runners[stream].island.work > 0 or not seconds
+            return halt.is_set() or (has_begun and perf_counter() - self.began_at >= seconds)
+
+        def report() -> None:
+            nonlocal reported
+            best = self.bests[self._leader()]
+            if self.qubo.better(best.value, reported):
+                reported = best.value
+                if on_improvement is not None:
+                    on_improvement(best)
+            if should_stop is not None and should_stop():
+                halt.set()
+
+        def run(stream: int) -> None:
+            while not finished(stream):
+                if not self.runners[stream].run_slice():
+                    self.runners[stream].close()
+                    return
+
+        with ThreadPoolExecutor(max(1, len(self.runners) - 1), "island") as pool:
+            others = [pool.submit(run, stream) for stream in range(1, len(self.runners))]
+            try:
+                while not finished(0) and self.runners[0].run_slice():
+                    report()
+                self.runners[0].close()
+                while wait(others, SLICE_SECONDS_MAX).not_done:
+                    report()
+            finally:
+                if any(not other.done() for other in others):
+                    halt.set()
+            for other in others:
+                other.result()
+        report()
+        return self._solution(perf_counter() - self.began_at)
+
+    def _leader(self) -> int:
+        """The island with the best value; of equals the first."""
+        values = [best.value for best in self.bests]
+        return values.index(min(values) if self.qubo.sense == "min" else max(values))
+
+    def _solution(self, seconds: float) -> Solution:
+        leader = self._leader()
+        best = self.bests[leader]
+        if self.qubo.value(best.assignment) != best.value:
+            raise AssertionError("the value of the best assignment is not what was kept for it")
+        islands = [runner.island for runner in self.runners]
+        works = tuple(island.work for island in islands)
+        return Solution(
+            value=best.value,
+            assignment=best.assignment,
+            work=works[leader],
+            works=works,
+            island=leader,
+            seconds=seconds,
+            algorithm=self.strategy.name,
+            seed=self.seed,
+            trace=list(self.traces[leader]),
+            features=self.features.recorded(),
+            parameters=dict(islands[leader].parameters),
+            counts=tuple(dict(island.counts) for island in islands),
+        )
+
+
+class _Scale:
+    """Values in the file's terms from objectives of the reduced problem.
+
+    Integers need one sum only, of the first solution: it takes longer than a slice on large problems.
+    """
+
+    def __init__(self, qubo: Qubo, reduced: Reduced) -> None:
+        self._qubo = qubo
+        self._reduced = reduced
+        self._origin: tuple[Number, int] | None = None
+
+    def value(self, twice: Number, spins: Spins) -> Number:
+        if self._origin is None or not self._reduced.problem.is_exact:
+            value = self._qubo.value(_assignment(self._reduced.lift(spins)))
+            if self._reduced.problem.is_exact:
+                self._origin = value, int(twice)
+            return value
+        value, twice_then = self._origin
+        return value + self._reduced.gained(int(twice) - twice_then)
+
+
+def _memory_bytes(qubo: Qubo, strategy: Strategy, features: Features, islands: int) -> int:
+    """The reduction's arrays, those of the reduced problem, and those of each island; the problem itself stands already."""
+    reduction = 64 * qubo.variables + 80 * qubo.couplings
+    each = strategy.memory_bytes(features) + 16 * features.variables + TRACE_BYTES_PER_ISLAND
+    return reduction + islands * each
+
+
+def _known(qubo: Qubo, warm: ArrayLike | None) -> Assignment:
+    if warm is None:
+        return np.zeros(qubo.variables, np.uint8)
+    return check_assignment(warm, qubo.variables).astype(np.uint8)
+
+
+def _spins(assignment: Assignment) -> Spins:
+    return (2 * assignment.astype(np.int8) - 1).astype(np.int8)
+
+
+def _assignment(spins: Spins) -> Assignment:
+    return (spins > 0).astype(np.uint8)
+
+
+def _check(seconds: float, seed: int, threads: int) -> None:
+    if not seconds >= 0:
+        raise ValueError(f"seconds must be zero or more, not {seconds}")
+    if not 0 <= seed <= SEED_MAX:
+        raise ValueError(f"a seed is between 0 and {SEED_MAX}, not {seed}")
+    if not 1 <= threads <= THREADS_MAX:
+        raise ValueError(f"between 1 and {THREADS_MAX} threads are possible, not {threads}")

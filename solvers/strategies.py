@@ -1,0 +1,41 @@
+"""The portfolio's table: which strategies there are, in the order in which they are asked whether a problem suits them.
+
+Light to import: a strategy loads its kernels when it starts.
+"""
+
+from solvers.features import Features
+from solvers.strategy import Island, Start, Strategy
+
+
+class ScalarAnnealing:
+    """Takes everything, so it is the last."""
+
+    name = "annealing"
+    work_per_second = 80_000_000
+
+    def suits(self, features: Features) -> bool:
+        return True
+
+    def memory_bytes(self, features: Features) -> int:
+        return 24 * features.variables
+
+    def start(self, start: Start) -> Island:
+        from solvers.annealing import Annealing
+
+        return Annealing(start)
+
+
+STRATEGIES: tuple[Strategy, ...] = (ScalarAnnealing(),)
+
+
+def choose(features: Features) -> Strategy:
+    """The first of the table that such a problem suits."""
+    return next(strategy for strategy in STRATEGIES if strategy.suits(features))
+
+
+def named(name: str) -> Strategy:
+    """The strategy of that name, or a `ValueError`."""
+    for strategy in STRATEGIES:
+        if strategy.name == name:
+            return strategy
+    raise ValueError(f"no strategy is called {name!r}; there are {', '.join(each.name for each in STRATEGIES)}")
