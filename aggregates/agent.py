@@ -1,6 +1,6 @@
 """An agent: it registers with its skills, is heard from, suspected or lost, and leaves."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
 from typing import Annotated, get_args
 
@@ -8,6 +8,7 @@ from msgspec import Meta, Struct, field
 from msgspec.structs import replace
 
 from aggregates.values.agent_types import AgentType as AgentType
+from aggregates.values.capacity import UNITS_MAX
 from aggregates.values.ids import AgentId, DataSubject
 from aggregates.values.numbers import Instant, NonNegative, Positive, Share
 from aggregates.values.price_list import Prices, unlisted_prices
@@ -19,7 +20,7 @@ from aggregates.values.working_hours import ALWAYS, WorkingHours, hours_flaws
 from runtime.errors import FieldFault, Refused
 from runtime.records import Command, Event, House, Personal, State
 
-RULES = 1
+RULES = 2
 
 HOUSE_PREFIX = "house-"
 
@@ -28,6 +29,8 @@ LEASE_SECONDS_MIN, LEASE_SECONDS_MAX = 1.0, 3600.0
 
 MAX_CAPACITY = 100.0
 """How many units an agent holds at a time where neither it nor the operator says."""
+CAPACITY_MAX = UNITS_MAX
+"""How many it may say: as many as a task may take. Records from before there was a bound may say more."""
 
 Slots = Annotated[int, Meta(ge=1, le=64)]
 
@@ -309,9 +312,7 @@ def stream(tenant: str, agent_id: str) -> str:
 
 def decide(agent: Agent, command: AgentCommand) -> Sequence[AgentEvent]:
     if isinstance(command, RegisterAgent):
-        _check_offer(command)
-        _check_hours(command)
-        _check_lease(command)
+        _check(_offer_faults(command), _capacity_faults(command), _hours_faults(command), _lease_faults(command))
     match agent.stage, command:
         case _, RegisterAgent() if command.agent_id.startswith(HOUSE_PREFIX) and command.key_id:
             raise Refused("agent_id_reserved", f"ids that begin with {HOUSE_PREFIX} are the house's", status=422)
@@ -329,9 +330,8 @@ def decide(agent: Agent, command: AgentCommand) -> Sequence[AgentEvent]:
         case Stage.DEREGISTERED, _:
             raise Refused("agent_is_deregistered", command.agent_id)
         case _, UpdateAgent():
-            _check_hours(command)
             updated = _updated(agent, command)
-            _check_offer(updated)
+            _check(_offer_faults(updated), _capacity_faults(command), _hours_faults(command))
             return [] if evolve(agent, updated) == agent else [updated]
         case Stage.LOST, DrainAgent():
             raise Refused("agent_is_lost", command.agent_id)
@@ -352,30 +352,38 @@ def decide(agent: Agent, command: AgentCommand) -> Sequence[AgentEvent]:
             return [returned] if stage is Stage.LOST else []
 
 
-def _check_offer(said: RegisterAgent | AgentUpdated) -> None:
+def _check(*faults: Iterable[FieldFault]) -> None:
+    """Raises Refused with everything that is wrong."""
+    if found := [fault for some in faults for fault in some]:
+        raise Refused.of(found)
+
+
+def _offer_faults(said: RegisterAgent | AgentUpdated) -> Iterator[FieldFault]:
     """Whether all that is said of capabilities is said of what is one."""
-    found: list[FieldFault] = []
     if skills := unlisted(said.skills, said.capabilities):
         text = f"skills that are no capabilities: {', '.join(skills)}"
-        found.append(FieldFault("/skills", "skills_unlisted", text))
+        yield FieldFault("/skills", "skills_unlisted", text)
     if priced := unlisted_prices(said.prices, said.capabilities):
         text = f"prices of neither a task type nor a capability: {', '.join(priced)}"
-        found.append(FieldFault("/prices", "prices_unlisted", text))
-    if found:
-        raise Refused.of(found)
+        yield FieldFault("/prices", "prices_unlisted", text)
 
 
-def _check_hours(command: RegisterAgent | UpdateAgent) -> None:
-    flaws = hours_flaws(command.working_hours or ALWAYS, zone_unknown=command.zone_unknown)
-    if found := [FieldFault(flaw.pointer, "working_hours_unfit", flaw.words) for flaw in flaws]:
-        raise Refused.of(found)
+def _capacity_faults(command: RegisterAgent | UpdateAgent) -> Iterator[FieldFault]:
+    if (command.max_capacity or 0.0) > CAPACITY_MAX:
+        text = f"{CAPACITY_MAX:g} units are the most, not {command.max_capacity:g}"
+        yield FieldFault("/max_capacity", "capacity_too_large", text)
 
 
-def _check_lease(command: RegisterAgent) -> None:
+def _hours_faults(command: RegisterAgent | UpdateAgent) -> Iterator[FieldFault]:
+    for flaw in hours_flaws(command.working_hours or ALWAYS, zone_unknown=command.zone_unknown):
+        yield FieldFault(flaw.pointer, "working_hours_unfit", flaw.words)
+
+
+def _lease_faults(command: RegisterAgent) -> Iterator[FieldFault]:
     least, most = command.lease_seconds_min, command.lease_seconds_max
     if command.heartbeat_timeout is not None and not least <= command.heartbeat_timeout <= most:
         text = f"it may be from {least:g} to {most:g} s, not {command.heartbeat_timeout:g}"
-        raise Refused.of([FieldFault("/heartbeat_timeout", "heartbeat_timeout_unfit", text)])
+        yield FieldFault("/heartbeat_timeout", "heartbeat_timeout_unfit", text)
 
 
 def _profile(source: RegisterAgent | Agent) -> tuple[object, ...]:

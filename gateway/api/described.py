@@ -152,13 +152,15 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "agents.register": Operation(
         "register_agent", ("agent_exists", "agent_id_reserved", "agents_too_many", "409 keys_too_many",
-         "skills_unlisted", "heartbeat_timeout_unfit", "prices_unlisted", "working_hours_unfit")
+         "skills_unlisted", "heartbeat_timeout_unfit", "prices_unlisted", "working_hours_unfit", "capacity_too_large")
     ),
     "agents.page": Operation("list_agents"),
     "agents.find": Operation("get_agent"),
     "standing.reputation": Operation("get_reputation"),
     "standing.timeline": Operation("list_agent_timeline"),
-    "agents.update": Operation("update_agent", (*AGENT_GONE, "skills_unlisted", "prices_unlisted", "working_hours_unfit")),
+    "agents.update": Operation(
+        "update_agent", (*AGENT_GONE, "skills_unlisted", "prices_unlisted", "working_hours_unfit", "capacity_too_large")
+    ),
     "agents.drain": Operation("drain_agent", AGENT_GONE),
     "agents.deregister": Operation("deregister_agent", AGENT_GONE),
     "agents.heartbeat": Operation("send_heartbeat", AGENT_GONE),

@@ -197,6 +197,10 @@ AGENTS = Part(
             "`detail` says what is allowed.",
         ),
         Code(
+            "capacity_too_large", (422,), "The agent says that it holds more units than any agent may.",
+            "`detail` says how many it may say; a task takes no more.",
+        ),
+        Code(
             "skills_unlisted", (422,), "`skills` says more of something that is none of the `capabilities`.",
             "Name it among the capabilities too, or leave it out.",
         ),

@@ -134,6 +134,31 @@ def test_an_agent_may_ask_for_a_lease_of_its_own_within_bounds() -> None:
         assert (caught.value.code, caught.value.status) == ("heartbeat_timeout_unfit", 422)
 
 
+def test_an_agent_says_no_more_units_than_a_task_may_take_and_hears_of_all_its_faults_at_once() -> None:
+    most = replace(REGISTER, max_capacity=agent.CAPACITY_MAX)
+    assert state(agent, most).max_capacity == agent.CAPACITY_MAX
+    wrong = replace(REGISTER, max_capacity=1e300, heartbeat_timeout=0.5, skills=(SkillOffer(name="go"),))
+    with pytest.raises(Refused) as caught:
+        agent.decide(agent.initial, wrong)
+    assert {(fault.pointer, fault.code) for fault in caught.value.faults} == {
+        ("/max_capacity", "capacity_too_large"),
+        ("/heartbeat_timeout", "heartbeat_timeout_unfit"),
+        ("/skills", "skills_unlisted"),
+    }
+    with pytest.raises(Refused, match="1e\\+09 units are the most") as caught:
+        agent.decide(state(agent, REGISTER), agent.UpdateAgent(agent_id="ann", max_capacity=1.1e9))
+    assert (caught.value.code, caught.value.status) == ("capacity_too_large", 422)
+
+
+def test_an_agent_of_before_there_was_a_bound_changes_all_else() -> None:
+    (registered,) = agent.decide(agent.initial, REGISTER)
+    assert isinstance(registered, agent.AgentRegistered)
+    stands = agent.evolve(agent.initial, replace(registered, max_capacity=1e300))
+    (updated,) = agent.decide(stands, agent.UpdateAgent(agent_id="ann", price=9.0))
+    assert isinstance(updated, agent.AgentUpdated)
+    assert (updated.price, updated.max_capacity) == (9.0, 1e300)
+
+
 def test_a_region_changes_by_an_update_and_stays_otherwise() -> None:
     before = (replace(REGISTER, region="eu"), agent.UpdateAgent(agent_id="ann", price=9.0))
     assert state(agent, *before).region == "eu"

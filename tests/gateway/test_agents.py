@@ -125,6 +125,21 @@ async def test_the_houses_ids_are_not_given_away(admin: Client, agent_id: str) -
     assert (answer.status_code, answer.json()["type"]) == (422, "urn:gavel:problem:agent_id_reserved")
 
 
+async def test_an_agent_that_says_more_units_than_any_task_takes_hears_so_with_all_else_that_is_wrong(
+    admin: Client,
+) -> None:
+    answer = await admin.ask("POST", "/v1/agents", AGENT | {"max_capacity": 1e300, "prices": {"sewing": 1.0}})
+    assert answer.status_code == 422
+    assert {(fault["pointer"], fault["code"]) for fault in answer.json()["errors"]} == {
+        ("/max_capacity", "capacity_too_large"),
+        ("/prices", "prices_unlisted"),
+    }
+    agent = await admin.register("a1", max_capacity=1e9)
+    answer = await agent.ask("PATCH", "/v1/agents/a1", {"max_capacity": 2e9})
+    assert (answer.status_code, answer.json()["type"].rpartition(":")[2]) == (422, "capacity_too_large")
+    assert (await admin.get("/v1/agents/a1"))["max_capacity"] == 1e9
+
+
 async def test_an_agent_has_the_lease_that_it_asks_for_within_what_the_operator_allows(tmp_path: Path) -> None:
     async with open_client(settings_of(tmp_path, lease_seconds_max=30.0)) as admin:
         agent = await admin.register("a1", heartbeat_timeout=7.5, region="eu")
