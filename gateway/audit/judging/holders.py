@@ -2,7 +2,7 @@
 
 from aggregates.task import AssignTask, Contender, RebalanceTask, Task
 from gateway.audit.judging.candidates import check_candidates, check_doers, check_listed
-from gateway.audit.judging.findings import Findings
+from gateway.audit.judging.findings import NOBODY, Findings
 from gateway.audit.judging.shown import as_offer, views
 from gateway.audit.ledger import Books
 
@@ -33,8 +33,12 @@ def check_rebalancing(findings: Findings, command: RebalanceTask, books: Books) 
 
 def _contender(findings: Findings, said: Contender, command: RebalanceTask, task: Task, books: Books) -> None:
     facts, offered = said.facts, said.offered
-    one, beside = books.standing(facts.agent_id), books.beside(facts.agent_id, command.task_id)
-    if one is None or beside is None:
+    fact, one = f"contender {facts.agent_id}", books.standing(facts.agent_id)
+    if one is None:
+        findings.check(fact, facts.agent_id, NOBODY)
+        return
+    beside = books.beside(facts.agent_id, command.task_id)
+    if beside is None:
         findings.counts.unknown += 1
         return
     running, units, promised = beside
@@ -43,4 +47,4 @@ def _contender(findings: Findings, said: Contender, command: RebalanceTask, task
     told = (facts.position, facts.slots, facts.running, facts.used, *past, *what, said.promised)
     profile = one.profile
     was = (one.position, profile.slots, running, units, one.recent, profile.max_capacity, profile.agent_type)
-    findings.check(f"contender {facts.agent_id}", told, (*was, one.is_active, *as_offer(one, task), promised))
+    findings.check(fact, told, (*was, one.is_active, *as_offer(one, task), promised))

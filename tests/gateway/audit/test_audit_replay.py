@@ -246,6 +246,17 @@ def without(name: str) -> Any:
     return lambda said: said["meta"]["command"]["data"][name].pop(0)
 
 
+def _contender(
+    said: Plain, role: str = "candidates", facts: Plain | None = None, offered: Plain | None = None, **changed: Any
+) -> None:
+    """A change to the holder, or to the first of those who are compared with it."""
+    one = said["meta"]["command"]["data"][role]
+    one = one[0] if isinstance(one, list) else one
+    one["facts"] |= facts or {}
+    one["offered"] |= offered or {}
+    one |= changed
+
+
 @pytest.mark.parametrize(
     "command, where, change, fact",
     [
@@ -289,6 +300,14 @@ def without(name: str) -> Any:
         ),
         ("task.SubmitTask", {"task_id": "second"}, said_of("dependency_facts", 0, position=1), "dependency first"),
         ("task.SubmitTask", {"task_id": "second"}, field(submitted_with=["first"]), "dependency first"),
+        ("task.RebalanceTask", {}, lambda said: _contender(said, "holder", promised=[9.0]), "contender "),
+        ("task.RebalanceTask", {}, lambda said: _contender(said, "holder", is_active=False), "contender "),
+        ("task.RebalanceTask", {}, lambda said: _contender(said, "holder", facts={"running": 7}), "contender "),
+        ("task.RebalanceTask", {}, lambda said: _contender(said, facts={"recent": {"failed": 9.0}}), "contender "),
+        ("task.RebalanceTask", {}, lambda said: _contender(said, facts={"used": 1.5}), "contender "),
+        ("task.RebalanceTask", {}, lambda said: _contender(said, facts={"position": 2}), "contender "),
+        ("task.RebalanceTask", {}, lambda said: _contender(said, facts={"agent_id": "zoe"}), "contender zoe"),
+        ("task.RebalanceTask", {}, lambda said: _contender(said, offered={"region": "uk"}), "contender "),
         ("task.UnblockTask", {"task_id": "second"}, field(position=3), "dependency first"),
         ("task.FailDependent", {"task_id": "waits"}, field(stage="failed"), "dependency dropped"),
         ("agent.LoseAgent", {"agent_id": "cid"}, field(last_heard_at=0.0), "last_heard_at"),
