@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from select import select
 from typing import Any, TextIO
 from urllib.error import HTTPError
 from urllib.request import HTTPCookieProcessor, Request, build_opener, urlopen
@@ -20,6 +21,8 @@ import msgpack
 import pytest
 
 from gateway import cli
+from solvers.solutions import read_solution
+from solvers.verify import recompute
 from tests import forks
 
 TRIANGLE = "3 3\n1 2 1\n2 3 1\n1 3 1\n"  # any cut of a triangle severs two edges at most
@@ -108,6 +111,9 @@ def test_every_command_tells_its_options(command: str, capsys: pytest.CaptureFix
         ["solve", "nowhere.txt", "--seconds", "-1"],
         ["solve", "nowhere.txt", "--threads", "0"],
         ["solve", "nowhere.txt", "--seed", "-1"],
+        ["solve", "nowhere.txt", "--target", "nan"],
+        ["solve", "nowhere.txt", "--plot", "course.doc"],
+        ["solve", "nowhere.txt", "--out", "nowhere/found.json"],
         ["bench", "speed"],
         ["bench", "runtime", "--rows", "swim"],
         ["audit", "replay"],
@@ -174,6 +180,55 @@ def test_a_seed_gives_the_same_bytes_whatever_the_hash_seed(tmp_path: Path):
     first, second = (_from_nothing(tmp_path, code, PYTHONHASHSEED=seed) for seed in ("1", "2"))
     assert first.splitlines()[-1] == "[0, 0]"
     assert first == second
+
+
+def test_a_run_ends_at_its_target_and_leaves_a_solution_and_a_picture(tmp_path: Path, inside: Inside):
+    (tmp_path / "triangle.txt").write_text(TRIANGLE)
+    asked = ["--seconds", "600", "--target", "2", "--out", "found.json", "--plot"]
+    code, output, errors = inside("solve", "triangle.txt", *asked)
+    assert code == 0
+    assert output.startswith("triangle: 2 (max, 3 variables), checked against the file")
+    assert "seconds" in errors  # under the picture's axis
+    kept = json.loads((tmp_path / "found.json").read_text())
+    assert (kept["value"], kept["variables"]) == (2, 3)
+    found = read_solution((tmp_path / "found.json").read_bytes(), 3)
+    assert recompute(TRIANGLE.encode(), found, name="triangle.txt") == 2
+    code, output, _ = inside("solve", "triangle.txt", "--work", "1", "--start", "found.json", "--json")
+    assert (code, json.loads(output)["value"]) == (0, 2)
+    (tmp_path / "pair.txt").write_text("2 1\n1 2 1\n")
+    code, _, errors = inside("solve", "pair.txt", "--start", "found.json")
+    assert code == 2
+    assert "found.json: /assignment: should be 2 characters" in errors
+
+
+@pytest.mark.parametrize(
+    ("name", "begins"), [("course.png", b"\x89PNG\r\n"), ("course.svg", b"<?xml"), ("course.PDF", b"%PDF")]
+)
+def test_a_picture_is_written_as_its_name_says(tmp_path: Path, inside: Inside, name: str, begins: bytes):
+    (tmp_path / "triangle.txt").write_text(TRIANGLE)
+    code, _, _ = inside("solve", "triangle.txt", "--work", "1000", "--plot", name)
+    assert code == 0
+    assert (tmp_path / name).read_bytes().startswith(begins)
+
+
+def test_a_line_tells_the_best_value_and_an_interrupt_brings_the_answer(tmp_path: Path):
+    (tmp_path / "triangle.txt").write_text(TRIANGLE)
+    terminal, end = os.openpty()
+    command = [sys.executable, "-m", "gateway.cli", "solve", "triangle.txt", "--seconds", "600", "--json"]
+    around = surroundings(tmp_path) | {"TERM": "xterm", "COLUMNS": "80"}
+    with (
+        subprocess.Popen(command, cwd=tmp_path, env=around, stdout=subprocess.PIPE, stderr=end, text=True) as solving,
+        open(terminal, "rb", buffering=0) as line,
+    ):
+        os.close(end)
+        seen = b""
+        while b"triangle: 2 (max" not in seen:
+            assert select([line], [], [], SECONDS_MAX)[0], f"nothing was told after {seen!r}"
+            seen += line.read(4096)
+        solving.send_signal(signal.SIGINT)
+        output, _ = solving.communicate(timeout=SECONDS_MAX)
+    assert solving.returncode == 130
+    assert json.loads(output)["value"] == 2
 
 
 def _from_nothing(folder: Path, code: str, **environment: str) -> str:
