@@ -52,7 +52,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="so many independent runs; the best counts")
     parser.add_argument("--problem", type=int, metavar="K", help="which problem of a file with several, from 1")
     parser.add_argument("--target", type=float, metavar="VALUE", help="end as soon as the value is as good as this")
-    parser.add_argument("--start", type=Path, metavar="FILE", help="begin with the solution in this file, and end with one as good")
+    parser.add_argument(
+        "--start", type=Path, metavar="FILE", help="begin with the solution in this file, and end with one as good"
+    )
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the solution there, as JSON")
     parser.add_argument(
         "--plot",

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from solvers.portfolio import solve
 from solvers.formats import parse, recognise
 from solvers.generators import PALUBECKIS, demo_problems, palubeckis, sparse_random, toroidal_grid
+from solvers.portfolio import solve
 from solvers.qubo import Convention
 from solvers.verify import recompute
 
