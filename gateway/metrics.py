@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import accumulate
 
 from agents.coordinating.coordinator import Coordinator
+from agents.coordinating.keys import all_keys
 from agents.coordinating.overview import SCORED_MAX, overview
 from aggregates.coordination import CoordinationFigures
 from aggregates.webhook import Stage
@@ -56,6 +57,7 @@ def lines(node: Compartment, whole: Node | None = None, *, tenant: str = "") -> 
     )
     yield from of_messages(node.system)
     if whole is not None:
+        yield from of_places(whole)
         yield from of_door(whole)
 
 
@@ -133,17 +135,50 @@ def of_webhooks(node: Compartment) -> Iterator[str]:
 def of_work(node: Compartment, only: str | None = None) -> Iterator[str]:
     """What each tenant's coordinator has at hand, or that of one alone: how much work others have is theirs to know."""
     now = node.system.clock.now()
-    coordinators = (cell.actor for cell in node.system.cells.values() if isinstance(cell.actor, Coordinator))
-    found = [
-        (one.here.key, overview(one.memory, now, one.terms.weights))
-        for one in sorted(coordinators, key=lambda one: one.here.key)
-        if only in (None, one.here.key)
-    ]
+    known = [one for one in _coordinators(node) if only in (None, one.here.key)]
+    for name, kind, meaning, number in OF_COORDINATORS:
+        numbers: Samples = [({"tenant": one.here.key}, number(one)) for one in known]
+        yield from metric(f"gavel_{name}", kind, meaning, numbers)
+    found = [(one.here.key, overview(one.memory, now, one.terms.weights)) for one in known]
     for name, meaning, value in OF_WORK:
         samples: Samples = [
             ({"tenant": tenant, **labels}, one) for tenant, figures in found for labels, one in value(figures)
         ]
         yield from metric(f"gavel_{name}", "gauge", meaning, samples)
+
+
+OF_COORDINATORS: tuple[tuple[str, str, str, Callable[[Coordinator], float]], ...] = (
+    ("places_taken", "gauge", "Tasks of a tenant that are called for or held.", lambda one: len(one.memory.occupied)),
+    (
+        "places_own_max",
+        "gauge",
+        "How many of these a tenant may have at a time; 0 where nothing but the node's places bounds them.",
+        lambda one: one.places.stands().own,
+    ),
+    ("queues_paused", "gauge", "Queues of a tenant that are held back.", lambda one: len(one.memory.paused)),
+    (
+        "concurrency_keys_full",
+        "gauge",
+        "Concurrency keys of a tenant without a place, for which tasks wait.",
+        lambda one: sum(key.waiting > 0 and key.taken >= key.limit for key in all_keys(one.memory).keys),
+    ),
+    ("batches_refused_total", "counter", "Proposals of a batch that were refused.", lambda one: one.batches.refusals),
+)
+
+
+def of_places(node: Node) -> Iterator[str]:
+    """The places for tasks, which all tenants of the node share."""
+    homes = [node, *(berth.compartment for berth in node.isolated if berth.compartment is not None)]
+    taken = sum(len(one.memory.occupied) for home in homes for one in _coordinators(home))
+    meaning = "Tasks of all tenants that are called for or held."
+    yield from metric("gavel_node_places_taken", "gauge", meaning, [(PLAIN, taken)])
+    meaning = "How many of these there may be at a time; 0 where there is no bound."
+    yield from metric("gavel_node_places_max", "gauge", meaning, [(PLAIN, node.settings.tasks_running_max)])
+
+
+def _coordinators(node: Compartment) -> list[Coordinator]:
+    found = [cell.actor for cell in node.system.cells.values() if isinstance(cell.actor, Coordinator)]
+    return sorted(found, key=lambda one: one.here.key)
 
 
 def _labelled(label: str, numbers: Mapping[str, float]) -> Samples:

@@ -154,6 +154,9 @@ class Actor(Generic[C, M]):
         """Called when `due` has come; all input received before is handled by then."""
         return None
 
+    def declined(self, failure: Failure) -> None:
+        """What `wake` wanted was refused, and nothing of it is recorded."""
+
     def started(self, at: float) -> None:
         """Called once the memory stands, before the first message."""
 

@@ -414,6 +414,8 @@ class DurableCell(Cell):
             self._system.alarms.later(failure.retry_seconds, self._go_on)
         elif isinstance(item, Recorded):
             self._note_reaction(item)
+        elif isinstance(item, Wake) and self._actor is not None:
+            self.guard(self._actor.declined, failure)
 
     def _note_reaction(self, item: Recorded) -> None:
         """The reaction is over without effect: noted with the next batch."""

@@ -3,10 +3,13 @@
 A book is ripe when it has closed or all have answered. It waits `batch_seconds` for others, or until no other book of the policy is open
 that might ripen. The most urgent are settled first, so many at a time that the step stays short: scores and the proof are worked out in
 Python, which takes longer than finding the assignment.
+
+A proposal that is refused (a proof that does not hold is a fault of ours) is made again for half of the books, and so on, until the book is
+alone that nobody can settle: that one is put aside for a while, the longer the more often it was refused, and the others go on.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from agents.coordinating.alarms import Alarms, Due
 from agents.coordinating.calls import Decision, award, changed_offer, facts_of
@@ -22,6 +25,7 @@ from aggregates.values.batches import BatchBook, Places, SlotPrice, Worth, place
 from aggregates.values.capacity import room
 from aggregates.values.ranking import BidderFacts
 from runtime.actor import Surroundings
+from runtime.errors import Failure
 from runtime.threads import run_blocking
 
 BOOKS_MAX = 128
@@ -34,6 +38,15 @@ WORK_MAX = 5_000_000
 EPSILON_STEP = 10.0
 LOADING_SECONDS = 0.05
 """How long after a look it is looked again whether the kernels are there."""
+ASIDE_SECONDS_FIRST, ASIDE_SECONDS_MAX = 2.0, 300.0
+"""How long a book rests whose proposal was refused though it was alone: each time twice as long as before."""
+
+
+class Aside(NamedTuple):
+    """A book of which proposals are refused: until when it rests, and how often that was so."""
+
+    until: float
+    refusals: int
 
 
 class Batches:
@@ -43,8 +56,15 @@ class Batches:
         self.here = here
         self.terms = terms
         self.alarms = alarms
+        self.refusals = 0
+        """How many proposals were refused."""
         self._is_loading = False
         self._is_loaded = False
+        self._most = BOOKS_MAX
+        """How many books are proposed together: fewer after a refusal."""
+        self._proposed: list[TaskEntry] = []
+        """The books of a proposal of which it is not known yet whether it was taken."""
+        self._aside: dict[str, Aside] = {}
 
     def prepare(self) -> None:
         """Loads the kernels beside the event loop."""
@@ -58,8 +78,11 @@ class Batches:
 
     def look(self, memory: OpenTasks, at: float) -> list[Decision]:
         """A batch, where it is time for one; where it is not yet, an alarm says when."""
-        due = due_at(memory, self.terms.batch_seconds, at)
+        resting = self._resting(memory, at)
+        due = due_at(memory, self.terms.batch_seconds, at, resting)
         if due is None:
+            if resting:
+                self.alarms.set(min(self._aside[name].until for name in resting), Due.BATCH, "")
             return []
         if due <= at and not self._is_loaded:
             self.prepare()
@@ -67,10 +90,40 @@ class Batches:
         if due > at:
             self.alarms.set(due, Due.BATCH, "")
             return []
-        books, are_more = taken(memory, self.terms, at)
-        if are_more:
+        books, are_more = taken(memory, self.terms, at, self._most, resting)
+        if are_more or resting:
             self.alarms.set(at, Due.BATCH, "")
+        self._proposed = books
         return settle(memory, self.terms, self.here.key, books, at)
+
+    def _resting(self, memory: OpenTasks, at: float) -> frozenset[str]:
+        """The open books that are put aside still."""
+        self._aside = {name: one for name, one in self._aside.items() if name in memory.batched}
+        return frozenset(name for name, one in self._aside.items() if one.until > at)
+
+    def go_on(self) -> None:
+        """What was proposed last was taken, or it would have been refused by now."""
+        if self._proposed:
+            self._proposed, self._most = [], min(BOOKS_MAX, 2 * self._most)
+
+    def declined(self, failure: Failure, at: float) -> None:
+        """What was proposed last was refused."""
+        books, self._proposed = self._proposed, []
+        if not books:
+            return
+        self.refusals += 1
+        self._most = max(1, len(books) // 2)
+        seconds = self._put_aside(books[0].task_id, at) if len(books) == 1 else 0.0
+        self.here.log.warning(
+            "batch_refused", books=len(books), task_id=books[0].task_id, rests_seconds=seconds, reason=str(failure)
+        )
+
+    def _put_aside(self, task_id: str, at: float) -> float:
+        """For how many seconds the book rests."""
+        refusals = self._aside[task_id].refusals + 1 if task_id in self._aside else 1
+        seconds = min(ASIDE_SECONDS_MAX, ASIDE_SECONDS_FIRST * 2.0 ** min(20, refusals - 1))
+        self._aside[task_id] = Aside(at + seconds, refusals)
+        return seconds
 
 
 def ripe_at(task: TaskEntry) -> float:
@@ -78,22 +131,25 @@ def ripe_at(task: TaskEntry) -> float:
     return min(task.complete_at or task.closes_at, task.closes_at)
 
 
-def due_at(memory: OpenTasks, batch_seconds: float, at: float) -> float | None:
-    """When the ripe books are to be settled; None where none is ripe."""
-    times = [ripe_at(memory.tasks[name]) for name in memory.batched]
+def due_at(memory: OpenTasks, batch_seconds: float, at: float, resting: frozenset[str] = frozenset()) -> float | None:
+    """When the ripe books are to be settled; None where none is ripe but those that rest."""
+    times = [ripe_at(memory.tasks[name]) for name in memory.batched if name not in resting]
     ripe = [time for time in times if time <= at]
     if not ripe:
         return None
     return at if len(ripe) == len(times) else min(ripe) + batch_seconds
 
 
-def taken(memory: OpenTasks, terms: Terms, at: float) -> tuple[list[TaskEntry], bool]:
+def taken(
+    memory: OpenTasks, terms: Terms, at: float, most: int = BOOKS_MAX, resting: frozenset[str] = frozenset()
+) -> tuple[list[TaskEntry], bool]:
     """The ripe books that are settled now, the most urgent first; and whether there are more."""
-    ripe = [task for task in map(memory.tasks.__getitem__, memory.batched) if ripe_at(task) <= at]
+    awake = (memory.tasks[name] for name in memory.batched if name not in resting)
+    ripe = [task for task in awake if ripe_at(task) <= at]
     ripe.sort(key=lambda task: (terms.aging.order(task.priority, task.waits_since), *task.place))
     found: list[TaskEntry] = []
     bids = 0
-    for task in ripe[:BOOKS_MAX]:
+    for task in ripe[:most]:
         bids += len(task.bids)
         if found and bids > BIDS_MAX:
             break

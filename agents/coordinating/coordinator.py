@@ -81,6 +81,7 @@ from aggregates.task import (
 )
 from aggregates.task_type import DropSchemas, SetSchemas
 from runtime.actor import Actor, Effect, Reply, Surroundings, reply
+from runtime.errors import Failure
 from runtime.records import Recorded
 
 CoordinatorCommand = (
@@ -311,12 +312,16 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
 
     def wake(self, at: float) -> Effect | None:
         self.places.report(self.memory)
+        self.batches.go_on()
         while (alarm := self.alarms.take(at)) is not None:
             if decisions := self._on_alarm(alarm, at):
                 if alarm.due is not Due.CYCLE:  # a cycle comes again by itself
                     self.alarms.set(at + SECOND_LOOK_SECONDS, alarm.due, alarm.name)
                 return Effect(decisions)
         return None
+
+    def declined(self, failure: Failure) -> None:
+        self.batches.declined(failure, self.here.clock.now())
 
     def _on_alarm(self, alarm: Alarm, at: float) -> list[Decision]:
         """What is to be done about it now. One whose time has moved is set again; one whose subject has ended is dropped."""

@@ -133,6 +133,22 @@ async def won(socket: Socket) -> dict[str, Any]:
     return await socket.next("award")
 
 
+async def test_why_no_more_is_begun_is_told(tmp_path: Path) -> None:
+    async with open_client(settings_of(tmp_path, tasks_running_max=3, tasks_running_per_tenant_max=2)) as admin:
+        agent = await admin.register("ann", slots=3)
+        async with agent.socket() as socket:
+            await socket.next("welcome")
+            for _ in range(2):
+                await admin.submit(concurrency={"key": "press", "limit": 2})
+                await won(socket)
+            await admin.submit(concurrency={"key": "press", "limit": 2})
+            await admin.ask("POST", "/v1/queues/night/pause", {"reason": "the night"})
+            values = parsed((await admin.ask("GET", "/metrics")).text)
+        assert (values["gavel_places_taken default"], values["gavel_places_own_max default"]) == (2, 2)
+        assert (values["gavel_node_places_taken"], values["gavel_node_places_max"]) == (2, 3)
+        assert (values["gavel_concurrency_keys_full default"], values["gavel_queues_paused default"]) == (1, 1)
+
+
 async def test_a_tenants_work_is_told_to_those_who_look_after_it(tmp_path: Path) -> None:
     async with open_client(settings_of(tmp_path)) as admin:
         agent = await admin.register("ann", slots=1)
@@ -162,4 +178,8 @@ async def test_a_tenants_work_is_told_to_those_who_look_after_it(tmp_path: Path)
         theirs = parsed((await other.ask("GET", "/metrics")).text)
         assert {name for name in theirs if "default" in name} == set()
         assert {name for name in values if "other" in name} >= {name for name in theirs if "other" in name} != set()
+        assert (values["gavel_places_taken default"], values["gavel_places_own_max default"]) == (1, 0)
+        assert (values["gavel_node_places_taken"], values["gavel_node_places_max"]) == (1, 0)
+        assert {name for name in theirs if name.startswith("gavel_node_places")} == set()
+        assert values["gavel_queues_paused default"] == values["gavel_batches_refused_total default"] == 0
         assert blocked in {row["task_id"] for row in (await admin.get("/v1/tasks?stage=blocked"))["tasks"]}

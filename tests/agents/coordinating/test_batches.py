@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import trio
 from scipy.optimize import linear_sum_assignment
+from structlog.testing import capture_logs
 
 from agents.coordinating import batches as module
+from agents.coordinating.coordinator import Coordinator
 from agents.coordinating.terms import Terms
 from aggregates.coordination import AssignBatch, BatchAssigned
 from aggregates.task import BookOpened, BookVoided, CompleteTask, TaskAwarded
@@ -22,6 +24,7 @@ from runtime.records import Recorded
 from runtime.replay import Replay
 from tests.agents.crew import Crew, open_crew
 from tests.agents.virtual import play
+from tests.examples import TENANT
 
 TERMS = Terms(lease_seconds=1e4, lease_seconds_max=1e4)
 
@@ -213,7 +216,8 @@ def test_a_proposal_that_does_not_hold_awards_nothing(monkeypatch: pytest.Monkey
 
     def crossed(*arguments: Any) -> Any:
         agents, prices, epsilon = honest(*arguments)
-        return dict(zip(agents, reversed(agents.values()), strict=True)), prices, epsilon
+        turned = dict(zip(agents, reversed(agents.values()), strict=True)) if len(agents) > 1 else {}
+        return turned, prices, epsilon
 
     async def work(crew: Crew) -> None:
         with monkeypatch.context() as patched:
@@ -221,9 +225,51 @@ def test_a_proposal_that_does_not_hold_awards_nothing(monkeypatch: pytest.Monkey
             await told_apart(crew)
             await trio.sleep(1.5)
             assert not await batches(crew)
-        assert (await crew.next(TaskAwarded, task_id="one")).agent_id == "bob"
+        awards = {name: await crew.next(TaskAwarded, task_id=name) for name in ("one", "two")}
+        assert {award.agent_id for award in awards.values()} == {"ann", "bob"}
 
     play(work, TERMS)
+
+
+def test_a_book_that_nobody_can_settle_holds_up_no_other_and_is_tried_ever_less(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    honest, tries = module.propose, list[float]()
+
+    def fails_for_one(worth: Any, *arguments: Any) -> Any:
+        agents, prices, epsilon = honest(worth, *arguments)
+        return agents | {"bad": "nobody"} if "bad" in agents else agents, prices, epsilon
+
+    async def work(crew: Crew) -> None:
+        with monkeypatch.context() as patched, capture_logs() as lines:
+            patched.setattr(module, "propose", fails_for_one)
+            await crowd(crew, ann=7)
+            for number, name in enumerate(("bad", "t1", "t2", "t3", "t4")):
+                await batched(crew, name, priority=5 - number)
+            for _ in range(5):
+                await crew.bid(await crew.next(BookOpened), "ann")
+            for name in ("t1", "t2", "t3", "t4"):
+                await crew.next(TaskAwarded, task_id=name)
+            await trio.sleep(1000.0)
+            await batched(crew, "t5", priority=5)
+            await crew.bid(await crew.next(BookOpened, task_id="t5"), "ann")
+            await crew.next(TaskAwarded, task_id="t5")
+            said = [line for line in lines if line["event"] == "batch_refused"]
+            tries.extend(line["rests_seconds"] for line in said)
+            assert {line["log_level"] for line in said} == {"warning"}
+            assert [line["books"] for line in said if line["books"] > 1] == [5, 2]
+            assert {line["task_id"] for line in said} == {"bad"}
+            assert "batch_unproven" in said[0]["reason"]
+        await crew.next(TaskAwarded, task_id="bad")
+        actor = crew.system.cells["coordinator", TENANT].actor
+        assert isinstance(actor, Coordinator)
+        assert actor.batches.refusals == len(tries)
+
+    play(work, TERMS)
+    rests = [seconds for seconds in tries if seconds]
+    assert rests[:4] == [2.0, 4.0, 8.0, 16.0]
+    assert rests == sorted(rests)
+    assert len(tries) < 20
 
 
 def test_the_log_of_a_batch_is_decided_alike_and_its_facts_were_so() -> None:
