@@ -190,12 +190,14 @@ def assignment(memory: OpenTasks, command: AssignTask) -> AssignTask:
     if task is None or agent is None or agent.stage is not agents.Stage.ACTIVE:
         return command
     (candidate,) = _candidates(memory, task, [agent.agent_id])
+    memory.rota.turn(command.at)
     return replace(
         command,
         candidate=candidate,
         listed=listed_prices(task, agent),
         lease_seconds=agent.lease_seconds,
         doers=tuple(task.doers),
+        duties=memory.rota.duties([agent.agent_id]),
     )
 
 
@@ -228,22 +230,29 @@ def expire_lease(task: TaskEntry, heard_at: float, gone_position: int = 0) -> De
 
 def stalls(memory: OpenTasks, at: float) -> list[Decision]:
     """Notes of tasks that nobody could be called for, busy or not: some at a time, and each once."""
+    memory.rota.turn(at)
     decisions: list[Decision] = []
     for _, line in sorted(memory.waiting.lines.items()):
         supply, fitting = memory.supply, memory.supply.fitting(line)
         largest = supply.largest(line.needs, line.excluded, fitting)
-        if largest >= max(line.sizes):
+        on_duty = supply.largest(line.needs, line.excluded, fitting, on_duty=True)
+        if on_duty >= max(line.sizes):
             continue
         skilled = supply.skilled(line.needs)
         able = skilled if fitting is None else skilled & fitting
-        reason = "capacity_missing"
+        lacking = "capacity_missing"
         if largest < 0:
-            reason = "all_excluded" if able else _unfit(memory, line, skilled)
-        stalled = (task for task in map(memory.tasks.__getitem__, line.names(at)) if task.units > largest)
-        unsaid = [task for task in stalled if task.stalled != reason]
+            lacking = "all_excluded" if able else _unfit(memory, line, skilled)
+        stalled = (task for task in map(memory.tasks.__getitem__, line.names(at)) if task.units > on_duty)
+        unsaid = [task for task in stalled if task.stalled != (lacking if task.units > largest else "off_hours")]
         for task in unsaid[: STALLS_MAX - len(decisions)]:
-            candidates = _candidates(memory, task, _nearest(memory, skilled, able, line))
-            note = NoteStall(task_id=task.task_id, candidates=candidates, doers=tuple(task.doers))
+            names = _nearest(memory, skilled, able, line)
+            note = NoteStall(
+                task_id=task.task_id,
+                candidates=_candidates(memory, task, names),
+                doers=tuple(task.doers),
+                duties=memory.rota.duties(names),
+            )
             decisions.append((tasks.stream(task.task_id), note))
     return decisions
 

@@ -155,11 +155,16 @@ class Supply:
         slots = self.slots_by_agent[name]
         return min(slots, int(self._rooms.of(name) / units + TAKES_SLACK)) if units else slots
 
-    def largest(self, needs: frozenset[str], excluded: frozenset[str], fitting: set[str] | None = None) -> float:
-        """The most units that anybody with these skills could ever hold, busy or not; less than nothing where nobody has them."""
+    def largest(
+        self, needs: frozenset[str], excluded: frozenset[str], fitting: set[str] | None = None, *, on_duty: bool = False
+    ) -> float:
+        """The most units that anybody with these skills could ever hold, busy or not, or of those alone who are on duty; less than nothing
+        where nobody has them."""
         groups: list[set[str]] = [self.active.get(skill, set()) for skill in needs]
         groups += [] if fitting is None else [fitting]
         for capacity, name in self._capacities.descending():
+            if on_duty and name in self._off_duty:
+                continue
             if name not in excluded and all(name in group for group in groups):
                 return capacity
         return -1.0

@@ -12,7 +12,7 @@ from aggregates.task.commands import (
     RevealBid,
     WithdrawBid,
 )
-from aggregates.task.eligibility import LASTING, STALLS, Wanted, fit, unfit, wanted
+from aggregates.task.eligibility import STALLING, STALLS, Wanted, fit, unfit, wanted
 from aggregates.task.events import (
     BidPlaced,
     BidRefused,
@@ -79,7 +79,7 @@ def note_stall(task: Task, command: NoteStall) -> Sequence[TaskEvent]:
     if command.at < (task.not_before or 0.0):
         return []
     asked = _wanted(task, command)
-    against = {unfit(one, asked, LASTING) for one in command.candidates}
+    against = {unfit(one, asked, STALLING) for one in command.candidates}
     if None in against:
         raise Refused("somebody_fits", command.task_id)
     # How far those have come who came farthest.
@@ -95,7 +95,7 @@ def _wanted(task: Task, command: OpenBook | NoteStall) -> Wanted:
         units=task.units,
         skills=task.skills,
         regions=task.regions,
-        duties=command.duties if isinstance(command, OpenBook) else (),
+        duties=command.duties,
         at=command.at,
     )
 

@@ -153,11 +153,13 @@ class OpenBook(Command[None], frozen=True, kw_only=True):
 
 
 class NoteStall(Command[None], frozen=True, kw_only=True):
-    """Nobody could be called, busy or not: `candidates` are the active agents with the skills. Sent by the coordinator alone."""
+    """Nobody could be called, busy or not: `candidates` are the active agents with the skills, `duties` tell who of them is on duty. Sent
+    by the coordinator alone."""
 
     task_id: House[TaskId]
     candidates: House[tuple[Candidate, ...]] = ()
     doers: House[tuple[Doer, ...]] = ()
+    duties: House[tuple[Duty, ...]] = ()
 
 
 class PlaceBid(Command[BidAccepted], frozen=True, kw_only=True):
@@ -238,17 +240,20 @@ class AwardTask(Command[None], frozen=True, kw_only=True):
 
 
 class AssignTask(Command[TaskAccepted], frozen=True, kw_only=True):
-    """Gives a task that waits to an agent, without a book. Sent by an operator or admin. The coordinator sets what the agent is and asks,
-    and who did what the task must be independent of."""
+    """Gives a task that waits to an agent, without a book. Sent by an operator or admin. With `override` the agent's working hours are
+    passed over. The coordinator sets what the agent is and asks, whether it is on duty, and who did what the task must be
+    independent of."""
 
     task_id: House[TaskId]
     agent_id: AgentId
     reason: Personal[Note] = ""
+    override: bool = False
     assigned_by: House[str] = ""
     candidate: House[Candidate | None] = None
     listed: House[ListedPrices | None] = None
     lease_seconds: House[float] = 0.0
     doers: House[tuple[Doer, ...]] = ()
+    duties: House[tuple[Duty, ...]] = ()
 
 
 class StartTask(Command[TaskAccepted], frozen=True, kw_only=True):

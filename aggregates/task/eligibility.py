@@ -87,7 +87,11 @@ OFF_HOURS: tuple[Unfit, Predicate] = ("off_hours", _off_hours)
 REASONS: Reasons = (*LASTING, OFF_HOURS, ("slots_full", _slots_full), ("capacity_full", _capacity_full))
 """All that speaks against an agent."""
 
+STALLING: Reasons = (*LASTING, OFF_HOURS)
+"""What keeps a task from being called for, however long it waits for somebody to be free."""
+
 STALLS: Sequence[tuple[Unfit, StallReason]] = (
+    ("off_hours", "off_hours"),
     ("capacity_small", "capacity_missing"),
     ("excluded", "all_excluded"),
     ("region_elsewhere", "region_missing"),

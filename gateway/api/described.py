@@ -187,7 +187,7 @@ OPERATIONS: dict[str, Operation] = {
         "assign_task",
         (
             "task_unknown", "agent_not_active", "skill_missing", "skill_unfit", "region_elsewhere", "excluded", "capacity_small",
-            "slots_full", "capacity_full", "price_over_budget", "task_is_dry_run",
+            "off_hours", "slots_full", "capacity_full", "price_over_budget", "task_is_dry_run",
             *(f"task_is_{stage}" for stage in ("blocked", "bidding", "awarded", "running")), *TASK_ENDED,
         ),
     ),

@@ -327,6 +327,9 @@ TASKS = Part(
         Code("region_elsewhere", (422,), "The agent is in another region than the task asks for.", "Name another agent."),
         Code("excluded", (422,), "The agent did what the task must be independent of.", "Name another agent."),
         Code("capacity_small", (422,), "The agent could never hold as many units.", "Name another agent."),
+        Code(
+            "off_hours", (409,), "The agent is off duty.", "`detail` says until when. Wait, name another, or say `override`: true."
+        ),
         Code("slots_full", (409,), "The agent has no free slot.", "Wait, or name another agent."),
         Code("capacity_full", (409,), "The agent has not as many units left.", "Wait, or name another agent."),
         Code("price_over_budget", (422,), "The agent's list asks more than the task pays.", "Name another agent."),

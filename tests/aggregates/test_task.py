@@ -21,6 +21,7 @@ from aggregates.task import (
     DependencyFact,
     Doer,
     DryRunEnded,
+    Duty,
     EndGrace,
     EndOverrun,
     ExpireLease,
@@ -498,6 +499,17 @@ def test_who_needs_more_than_anybody_could_ever_hold_stalls_for_that() -> None:
     assert refusal(able, BIG).code == "somebody_fits"
 
 
+def test_who_could_do_it_and_is_off_duty_stalls_it_before_all_else() -> None:
+    ann, bob = OPEN.candidates
+    until = (STALL.at + 60, STALL.at + 120)
+    duties = tuple(Duty(agent_id=one.agent_id, since=until[0], until=until[1]) for one in (ann, bob))
+    resting = replace(STALL, candidates=(ann, replace(bob, capabilities=())), duties=duties)
+    (stalled,) = task.decide(state(task, SUBMIT), resting)
+    assert stalled == task.TaskStalled(task_id="t1", reason="off_hours")
+    assert task.decide(state(task, SUBMIT, resting), resting) == []
+    assert refusal(replace(resting, at=until[0]), SUBMIT).code == "somebody_fits"
+
+
 def test_what_is_wrong_with_resources_is_told_with_all_else() -> None:
     wrong = replace(SUBMIT, requirements={"resources": {"cpu": -1, "gpu": "many"}}, deadline=AT - 5)
     found = refusal(wrong)
@@ -642,6 +654,17 @@ def test_who_is_given_a_task_could_have_been_called_for_it() -> None:
         refused = refusal(replace(ASSIGN, candidate=changed), SUBMIT)
         assert (refused.status, refused.code) == why
     assert refusal(ASSIGN, replace(SUBMIT, price_max=1.0)).code == "price_over_budget"
+    off_duty = replace(ASSIGN, duties=(Duty(agent_id="ann", since=ASSIGN.at + 60, until=ASSIGN.at + 120),))
+    refused = refusal(off_duty, SUBMIT)
+    assert (refused.status, refused.code, "ann can't be given it: off duty until 20" in refused.detail) == (
+        409,
+        "off_hours",
+        True,
+    )
+    (despite,) = task.decide(state(task, SUBMIT), replace(off_duty, override=True))
+    assert isinstance(despite, TaskAwarded)
+    assert despite.reason == "ann was given it by operator:k0 although it is off duty"
+    assert list(task.decide(state(task, SUBMIT), replace(ASSIGN, override=True))) == [given]
     doers = (Doer(task_id="t0", agent_id="ann", position=9),)
     met = (WAITS, UNBLOCK)
     assert refusal(replace(ASSIGN, doers=doers), *met).code == "excluded"

@@ -8,6 +8,7 @@ import pytest
 import trio
 
 from aggregates.values.roles import Role
+from aggregates.values.working_hours import Weekday
 from tests.gateway.clients import BID, TASK, AgentClient, Client, open_client, recorded, settings_of, told
 
 
@@ -446,6 +447,33 @@ async def test_an_operator_gives_a_waiting_task_to_an_agent_of_her_choice(admin:
     assert {one["agent_id"]: one["reason"] for one in told["agents"]} == {"ann": "given", "bob": "given_to_another"}
     assert await figure(admin, "ann", "brier_score") == (None, {"squares": 0.0, "judged": 0.0})
     assert (await figure(admin, "ann", "success_rate"))[1]["succeeded"] == 1.0
+
+
+async def test_who_is_off_duty_is_given_a_task_only_where_the_operator_says_so_and_it_waits_for_that(
+    tmp_path: Path,
+) -> None:
+    async with open_client(settings_of(tmp_path, coordination_interval_seconds=0.05)) as admin:
+        never = {"time_zone": "UTC", "shifts": [{"days": [a_day_from_now()], "start": "00:00", "end": "00:01"}]}
+        await admin.register("ann", working_hours=never)
+        task_id = await admin.submit()
+        await recorded(admin, "task.TaskStalled", f"task-{task_id}")
+        row = await admin.get(f"/v1/tasks/{task_id}")
+        assert (row["stage"], row["reason"]) == ("submitted", "off_hours")
+        (wait,) = (await admin.get(f"/v1/tasks/{task_id}/explain"))["waits_for"]
+        assert (wait["reason"], wait["agents"], wait["until"] > wait["since"]) == ("off_hours", ["ann"], True)
+        path = f"/v1/tasks/{task_id}/assign"
+        answer = await admin.ask("POST", path, {"agent_id": "ann"})
+        assert (answer.status_code, answer.json()["type"]) == (409, "urn:gavel:problem:off_hours")
+        assert "off duty until" in answer.json()["detail"]
+        assert (await admin.ask("POST", path, {"agent_id": "ann", "override": True})).status_code == 200
+        row = await admin.get(f"/v1/tasks/{task_id}")
+        assert (row["stage"], row["agent_id"]) == ("awarded", "ann")
+        assert row["award_reason"].endswith("although it is off duty")
+
+
+def a_day_from_now() -> str:
+    """The name of a day of the week that is neither today nor tomorrow."""
+    return list(Weekday)[(datetime.now(UTC).weekday() + 3) % 7].value
 
 
 async def test_a_dry_run_calls_agents_and_answers_with_who_would_have_won(admin: Client) -> None:

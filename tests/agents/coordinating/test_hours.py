@@ -7,10 +7,11 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from msgspec.structs import replace
 
 from agents.coordinating.hours import ALL_THE_TIME, Interval, duty_at
 from aggregates.agent import UpdateAgent
-from aggregates.task import BookOpened, TaskAwarded
+from aggregates.task import AssignTask, BookOpened, TaskAwarded, TaskStalled
 from aggregates.values.working_hours import Shift, Weekday, WorkingHours
 from runtime.errors import Refused
 from tests.agents.crew import CALM, Crew, open_crew
@@ -110,6 +111,39 @@ async def test_who_goes_home_keeps_what_it_holds_and_is_called_no_more(tmp_path:
         await crew.system.journal.clock.sleep_until(moment("2026-06-01T12:00"))
         await crew.submit("t2")
         assert (await crew.next(BookOpened, task_id="t2")).eligible == ("bob",)
+
+
+async def test_who_could_be_called_but_for_the_hours_stalls_the_task_until_they_begin(tmp_path: Path) -> None:
+    terms = CALM._replace(cycle_seconds=0.05)
+    async with open_crew(tmp_path, terms, begins_at=moment("2026-06-01T07:59:59")) as crew:
+        await crew.register("ann", working_hours=hours("08:00-12:00"))
+        await crew.register("cid", capabilities=(), skills=())
+        await crew.submit("t1")
+        await crew.submit("t2", requirements={"resources": {"memory": 1e6}})
+        assert (await crew.next(TaskStalled, task_id="t1")).reason == "off_hours"
+        assert (await crew.next(TaskStalled, task_id="t2")).reason == "capacity_missing"
+        await crew.next(BookOpened, task_id="t1")
+        stalled = [event for event in await crew.events() if isinstance(event, TaskStalled)]
+        assert len(stalled) == 2
+
+
+async def test_nobody_is_given_a_task_off_duty_unless_that_is_asked_for(tmp_path: Path) -> None:
+    async with open_crew(tmp_path, CALM, begins_at=moment("2026-06-01T07:59:58")) as crew:
+        await crew.register("ann", working_hours=hours("08:00-12:00"), slots=3)
+        for name in ("t1", "t2"):
+            await crew.submit(name)
+        given = AssignTask(task_id="t1", agent_id="ann", assigned_by="operator:o1")
+        told = await refused(crew, given)
+        assert (told.code, told.status) == ("off_hours", 409)
+        assert "off duty until 2026-06-01 06:00:00 UTC" in told.detail
+        await crew.ask(replace(given, override=True))
+        award = await crew.next(TaskAwarded, task_id="t1")
+        assert award.reason.endswith("although it is off duty")
+        await crew.system.journal.clock.sleep_until(moment("2026-06-01T08:00"))
+        call = await crew.next(BookOpened, task_id="t2")
+        await crew.refuse(call, "ann")
+        await crew.ask(replace(given, task_id="t2"))
+        assert (await crew.next(TaskAwarded, task_id="t2")).reason == "ann was given it by operator:o1"
 
 
 async def test_other_hours_hold_at_once_and_a_restart_knows_them(tmp_path: Path) -> None:
