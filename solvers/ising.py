@@ -44,11 +44,15 @@ def to_ising(qubo: Qubo) -> Ising:
     With x = (1 + s) / 2: `4 x_i x_j = 1 + s_i + s_j + s_i s_j` and `4 [x_i ≠ x_j] = 2 - 2 s_i s_j`.
     """
     sign = 1 if qubo.sense == "max" else -1
+    wide = np.int64 if qubo.is_integer else np.float64
+    couplings, linear = qubo.weights.astype(wide), qubo.linear.astype(wide)
     if qubo.convention is Convention.MAX_CUT:
-        weights, fields = -2 * sign * qubo.weights, 0 * qubo.linear
+        weights, fields = -2 * sign * couplings, 0 * linear
+    elif qubo.convention is Convention.SPINS:
+        weights, fields = 4 * sign * couplings, 4 * sign * linear
     else:
-        weights = sign * (2 if qubo.convention is Convention.COUNTED_TWICE else 1) * qubo.weights
-        fields = 2 * sign * qubo.linear + row_sums(qubo.indptr, weights)
+        weights = sign * (2 if qubo.convention is Convention.COUNTED_TWICE else 1) * couplings
+        fields = 2 * sign * linear + row_sums(qubo.indptr, weights)
     divisor = 1
     if qubo.is_integer:
         divisor = max(1, int(np.gcd(np.gcd.reduce(weights, initial=0), np.gcd.reduce(fields, initial=0))))
@@ -58,4 +62,4 @@ def to_ising(qubo: Qubo) -> Ising:
         scale = -int(np.frexp(largest)[1])
         weights, fields = np.ldexp(weights, scale), np.ldexp(fields, scale)
     kind = np.int32 if qubo.is_integer and largest < KERNEL_INTEGER_MAX else np.float64
-    return Ising(qubo.indptr, qubo.indices.astype(np.uint32), weights.astype(kind), fields.astype(kind), sign * divisor)
+    return Ising(qubo.indptr, qubo.indices.view(np.uint32), weights.astype(kind), fields.astype(kind), sign * divisor)

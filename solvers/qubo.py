@@ -1,19 +1,23 @@
 """A QUBO: the problem that every solver takes, its value kept in the terms of the file it came from.
 
-Three conventions are in use, and confusing them is the classic bug, so each problem names its own:
+Four conventions are in use, and confusing them is the classic bug, so each problem names its own:
 
 - max-cut: `value(x) = Σ_{i<j} w_ij [x_i ≠ x_j]`; there are no linear terms, a self-loop is never cut;
 - counted twice (OR-Library): `value(x) = Σ_i Σ_j q_ij x_i x_j` over a symmetric matrix of which the file shows one
   triangle;
-- counted once (qbsolv, our JSON, a matrix in memory): `value(x) = Σ_i l_i x_i + Σ_{i<j} q_ij x_i x_j`.
+- counted once (qbsolv, our JSON, a matrix in memory): `value(x) = Σ_i l_i x_i + Σ_{i<j} q_ij x_i x_j`;
+- spins (Ising models): `value(x) = Σ_i l_i s_i + Σ_{i<j} q_ij s_i s_j` with `s = 2x - 1`, so x = 1 is spin up.
 
-Coefficients are int64 when all are whole numbers, else float64. Integer values are exact: the sum of all magnitudes
-is checked against `MAGNITUDE_MAX` once, so that no later sum can overflow. Float values are correctly rounded sums
-(`math.fsum`) and so do not depend on the order of the terms.
+An offset, where the format has one, is added to the value. Which way is better, `sense`, is the file's as well.
+
+Whole numbers are kept in the narrowest of int8, int16, int32 and int64 that holds them and their negatives, all others
+as float64; whoever multiplies them widens them first. Integer values are exact: the sum of all magnitudes is checked
+against `MAGNITUDE_MAX` once, so that no later sum can overflow. Float values are correctly rounded sums (`math.fsum`)
+and so do not depend on the order of the terms.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any, Literal
 
@@ -21,15 +25,18 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
+from solvers.csr import symmetric_rows
+
 VARIABLES_MAX = 2**31 - 1  # an index is an int32
 MAGNITUDE_MAX = 2**60  # of the sum of all integer coefficients: four of these still fit an int64
 FLOAT_MAGNITUDE_MAX = 1e300  # the same for floats
 MEMORY_BYTES_MAX = 2 * 2**30
 BYTES_PER_VARIABLE = 64
-BYTES_PER_COUPLING = 96  # both directions of the stored model, and the arrays that exist only while it is built
+BYTES_PER_COUPLING = 80  # both directions of the stored model, and the arrays that exist only while it is built
 
 Sense = Literal["min", "max"]
 Array = NDArray[Any]
+INTEGERS = (np.int8, np.int16, np.int32, np.int64)
 
 
 class Convention(Enum):
@@ -38,11 +45,15 @@ class Convention(Enum):
     MAX_CUT = "max-cut"
     COUNTED_TWICE = "counted-twice"
     COUNTED_ONCE = "counted-once"
+    SPINS = "spins"
 
 
 @dataclass(frozen=True, eq=False)
 class Qubo:
-    """`weights[k]` couples row i with `indices[k]` in the file's terms, stored in both rows."""
+    """`weights[k]` couples row i with `indices[k]` in the file's terms, stored in both rows, which are sorted.
+
+    `labels` are the variables' names in the file, or empty where it only counts them.
+    """
 
     name: str
     variables: int
@@ -53,10 +64,16 @@ class Qubo:
     weights: Array
     linear: Array
     offset: int | float
+    labels: tuple[str, ...] = ()
 
     @property
     def couplings(self) -> int:
         return len(self.indices) // 2
+
+    @property
+    def bytes(self) -> int:
+        """What the stored arrays take."""
+        return self.indptr.nbytes + self.indices.nbytes + self.weights.nbytes + self.linear.nbytes
 
     @property
     def is_integer(self) -> bool:
@@ -75,25 +92,58 @@ class Qubo:
         if self.convention is Convention.MAX_CUT:
             chosen = self.weights[rows & ~x[self.indices]]  # each cut edge is seen once, from its end that is 1
             return _total(chosen, self.linear[:0], self.offset)
+        if self.convention is Convention.SPINS:
+            chosen = np.where(rows == x[self.indices], self.weights, -self.weights)
+            return _total(chosen, 2 * _wide(np.where(x, self.linear, -self.linear)), 2 * self.offset, halve=True)
         chosen = self.weights[rows & x[self.indices]]  # each coupling is seen twice
         if self.convention is Convention.COUNTED_TWICE:
             return _total(chosen, self.linear[x], self.offset)
-        return _total(chosen, 2 * self.linear[x], 2 * self.offset, halve=True)
+        return _total(chosen, 2 * _wide(self.linear[x]), 2 * self.offset, halve=True)
 
     def better(self, value: float, than: float) -> bool:
         return value < than if self.sense == "min" else value > than
 
-    def to_dense(self, *, memory_bytes_max: int = MEMORY_BYTES_MAX) -> Array:
-        """The upper triangular matrix Q with `x'Qx + offset = value(x)`."""
-        check_memory(8 * self.variables**2, memory_bytes_max)
-        rows, columns, weights = self.terms()
-        matrix = np.zeros((self.variables, self.variables), self.weights.dtype)
-        factor = {Convention.MAX_CUT: -2, Convention.COUNTED_TWICE: 2, Convention.COUNTED_ONCE: 1}[self.convention]
-        matrix[rows, columns] = factor * weights
-        diagonal = np.arange(self.variables)
-        matrix[diagonal, diagonal] = self.linear
+    def negated(self) -> "Qubo":
+        """The same problem the other way up: values of the other sign, min for max."""
+        sense: Sense = "max" if self.sense == "min" else "min"
+        return replace(self, sense=sense, weights=-self.weights, linear=-self.linear, offset=-self.offset)
+
+    def counted_once(self) -> "Qubo":
+        """The same values, counted once. Raises ValueError where whole numbers would get too large."""
+        weights, linear, offset = _wide(self.weights), _wide(self.linear), self.offset
+        if self.convention is Convention.COUNTED_ONCE:
+            return self
         if self.convention is Convention.MAX_CUT:
-            matrix[diagonal, diagonal] = row_sums(self.indptr, self.weights)
+            weights, linear = -2 * weights, row_sums(self.indptr, weights)
+        elif self.convention is Convention.COUNTED_TWICE:
+            weights = 2 * weights
+        else:  # Σ J s s + Σ h s = Σ 4J x x + Σ (2h - 2 Σ J) x + Σ J - Σ h
+            offset = self.value(np.zeros(self.variables, np.uint8))
+            weights, linear = 4 * weights, 2 * (linear - row_sums(self.indptr, weights))
+        _check_coefficients(np.concatenate((weights, weights, linear)), offset)
+        once, narrow = Convention.COUNTED_ONCE, _narrow(weights)
+        return replace(self, convention=once, weights=narrow, linear=_narrow(linear), offset=offset)
+
+    def to_dense(self, *, memory_bytes_max: int = MEMORY_BYTES_MAX) -> Array:
+        """The upper triangular matrix Q with `x'Qx + value(0) = value(x)`, where 0 is the assignment of zeros."""
+        check_memory(8 * self.variables**2, memory_bytes_max)
+        once = self.counted_once()
+        rows, columns, weights = once.terms()
+        matrix = np.zeros((self.variables, self.variables), _wide(weights).dtype)
+        matrix[rows, columns] = weights
+        diagonal = np.arange(self.variables)
+        matrix[diagonal, diagonal] = once.linear
+        return matrix
+
+    def to_csr(self) -> Any:
+        """The same matrix as a scipy.sparse CSR array, sorted; zeros are not stored."""
+        once = self.counted_once()
+        rows, columns, weights = once.terms()
+        diagonal = np.flatnonzero(once.linear).astype(np.int32)
+        coordinates = (np.concatenate((diagonal, rows)), np.concatenate((diagonal, columns)))
+        values = np.concatenate((_wide(once.linear[diagonal]), _wide(weights)))
+        matrix = sparse.csr_array((values, coordinates), shape=(self.variables, self.variables))
+        matrix.sort_indices()
         return matrix
 
     @classmethod
@@ -106,24 +156,22 @@ class Qubo:
         sense: Sense,
         name: str = "",
         offset: int | float = 0,
+        labels: tuple[str, ...] = (),
         memory_bytes_max: int = MEMORY_BYTES_MAX,
     ) -> "Qubo":
-        """From (row, column, weight) from zero, in either triangle; repeated ones are summed, row = column is linear."""
+        """From (row, column, weight) from zero, in either triangle; repeated ones are summed, row = column is linear.
+
+        Raises ValueError for an index out of range, NaN, infinity, integer overflow, and more memory than allowed.
+        """
         rows, columns, weights = (np.asarray(part) for part in terms)
         if not len(rows) == len(columns) == len(weights):
             raise ValueError(f"{len(rows)} rows, {len(columns)} columns and {len(weights)} weights: as many of each")
         check_size(variables, len(rows), memory_bytes_max)
-        rows, columns = _whole(rows), _whole(columns)
-        _check_indices(variables, rows, columns)
+        rows, columns = _indices(variables, rows), _indices(variables, columns)
         weights, offset = _coefficients(weights, offset)
-        diagonal = rows == columns
-        linear = np.zeros(variables, weights.dtype)
-        if convention is not Convention.MAX_CUT:
-            np.add.at(linear, rows[diagonal], weights[diagonal])
-        low, high = np.minimum(rows, columns)[~diagonal], np.maximum(rows, columns)[~diagonal]
-        merged = _merged(variables, low, high, weights[~diagonal])
-        indptr, indices, both = _symmetric(variables, *merged)
-        return cls(name, variables, sense, convention, indptr, indices, both, linear, offset)
+        cut = convention is Convention.MAX_CUT
+        indptr, indices, both, linear = symmetric_rows(variables, rows, columns, weights, diagonal=not cut)
+        return cls(name, variables, sense, convention, indptr, indices, _narrow(both), _narrow(linear), offset, labels)
 
     @classmethod
     def from_csr(
@@ -187,11 +235,12 @@ def check_size(variables: int, couplings: int, memory_bytes_max: int = MEMORY_BY
 
 
 def row_sums(indptr: NDArray[np.int64], weights: Array) -> Array:
-    """The sum of each row's weights; `add.reduceat` alone is wrong for empty rows."""
-    sums = np.zeros(len(indptr) - 1, weights.dtype)
+    """The sum of each row's weights, int64 or float64; `add.reduceat` alone is wrong for empty rows."""
+    kind = np.int64 if weights.dtype.kind == "i" else np.float64
+    sums = np.zeros(len(indptr) - 1, kind)
     filled = np.diff(indptr) > 0
     if filled.any():
-        sums[filled] = np.add.reduceat(weights, indptr[:-1][filled])
+        sums[filled] = np.add.reduceat(weights, indptr[:-1][filled], dtype=kind)
     return sums
 
 
@@ -201,19 +250,16 @@ def check_memory(estimated: int, memory_bytes_max: int) -> None:
         raise ValueError(f"the problem needs about {estimated} bytes of memory; {memory_bytes_max} are allowed")
 
 
-def _check_indices(variables: int, rows: Array, columns: Array) -> None:
-    for indices in (rows, columns):
-        if len(indices) and not (indices.min() >= 0 and indices.max() < variables):
-            wrong = indices[(indices < 0) | (indices >= variables)][0]
-            raise ValueError(f"index {wrong} is out of range: there are {variables} variables, counted from 0")
-
-
-def _whole(indices: Array) -> Array:
+def _indices(variables: int, indices: Array) -> NDArray[np.int32]:
+    """As int32, each within range."""
     if len(indices) == 0:
         return np.zeros(0, np.int32)  # an empty list has no type of its own
     if indices.dtype.kind not in "iu":
         raise ValueError(f"indices are whole numbers of at most 64 bits, not {indices.dtype}")
-    return indices
+    if not (indices.min() >= 0 and indices.max() < variables):
+        wrong = indices[(indices < 0) | (indices >= variables)][0]
+        raise ValueError(f"index {wrong} is out of range: there are {variables} variables, counted from 0")
+    return np.ascontiguousarray(indices, np.int32)
 
 
 def _coefficients(weights: Array, offset: int | float) -> tuple[Array, int | float]:
@@ -224,43 +270,41 @@ def _coefficients(weights: Array, offset: int | float) -> tuple[Array, int | flo
         raise ValueError(f"coefficients are numbers, not {weights.dtype}")
     if len(weights) == 0:
         weights = np.zeros(0, np.int64)
+    if weights.dtype.kind == "f" or isinstance(offset, float):
+        weights, offset = weights.astype(np.float64), float(offset)
+    _check_coefficients(weights, offset)
+    if weights.dtype.kind == "f":
+        return np.ascontiguousarray(weights), offset
+    return np.ascontiguousarray(weights, np.int64), int(offset)
+
+
+def _check_coefficients(weights: Array, offset: int | float) -> None:
     with np.errstate(over="ignore"):  # found out below
-        magnitude = float(np.abs(weights.astype(np.float64)).sum()) + abs(offset)
+        magnitude = float(np.abs(weights, dtype=np.float64).sum()) + abs(offset)
     if not magnitude < FLOAT_MAGNITUDE_MAX:
         raise ValueError("a coefficient is NaN or infinite, or all together overflow")
-    if weights.dtype.kind == "f" or isinstance(offset, float):
-        return weights.astype(np.float64), float(offset)
-    if magnitude >= MAGNITUDE_MAX:
+    if weights.dtype.kind != "f" and magnitude >= MAGNITUDE_MAX:
         raise ValueError(
             f"the coefficients' magnitudes add up to {magnitude:.3g}: integers would overflow above {MAGNITUDE_MAX:.3g}"
         )
-    return weights.astype(np.int64), int(offset)
 
 
-def _merged(variables: int, low: Array, high: Array, weights: Array) -> tuple[Array, Array, Array]:
-    """Sorted by (low, high), equal pairs summed in the order of the file, zeros dropped."""
-    keys = low.astype(np.int64) * variables + high
-    if len(keys) and not (keys[1:] > keys[:-1]).all():
-        order = np.argsort(keys, kind="stable")
-        keys = keys[order]
-        first = np.flatnonzero(np.r_[True, keys[1:] != keys[:-1]])
-        weights = np.add.reduceat(weights[order], first)
-        low, high = low[order][first], high[order][first]
-    kept = weights != 0
-    return low[kept], high[kept], weights[kept]
+def _narrow(values: Array) -> Array:
+    """Whole numbers in the narrowest type that also holds their negatives."""
+    if values.dtype.kind == "f":
+        return values
+    largest = max(int(values.max(initial=0)), -int(values.min(initial=0)))
+    return values.astype(next(kind for kind in INTEGERS if largest <= np.iinfo(kind).max))
 
 
-def _symmetric(variables: int, low: Array, high: Array, weights: Array) -> tuple[Array, Array, Array]:
-    """Both triangles as CSR: the lower one first, so that every row comes out sorted without a second sort."""
-    rows, columns = np.concatenate((high, low)), np.concatenate((low, high))
-    listed = sparse.coo_array((np.concatenate((weights, weights)), (rows, columns)), shape=(variables, variables))
-    matrix = listed.tocsr()
-    return matrix.indptr.astype(np.int64), matrix.indices.astype(np.int32), matrix.data
+def _wide(values: Array) -> Array:
+    """As int64 or float64, in which sums and products of checked numbers fit."""
+    return values.astype(np.float64 if values.dtype.kind == "f" else np.int64, copy=False)
 
 
 def _total(chosen: Array, linear: Array, offset: int | float, *, halve: bool = False) -> int | float:
     if chosen.dtype.kind == "i":
-        total = int(chosen.sum()) + int(linear.sum()) + int(offset)
+        total = int(chosen.sum(dtype=np.int64)) + int(linear.sum(dtype=np.int64)) + int(offset)
         return total // 2 if halve else total
     exact = math.fsum([*chosen.tolist(), *linear.tolist(), offset])
     return exact / 2 if halve else exact

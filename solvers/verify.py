@@ -7,7 +7,6 @@ slowly and plainly, so that a mistake in reading, storing or solving can't hide.
 
 import base64
 import binascii
-import json
 import math
 from collections.abc import Iterator, Sequence
 
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from solvers.formats import recognise
+from solvers.recomputing import VALUES, number, total_of
 
 FLOAT_TOLERANCE = 1e-9  # relative: the solver sums repeated float terms first, this module last
 ASSIGNMENT_BYTES_MAX = 2**28
@@ -26,23 +26,29 @@ def recompute(
     """The value of a 0/1 assignment in the file's own terms, from a problem file's bytes."""
     x: list[int] = np.asarray(assignment).tolist()
     format = format or recognise(data, name)
-    if format == "json":
-        return _json_value(data, x)
+    if format in VALUES:
+        return VALUES[format](data, x)
     rows = _rows(data)
     if format == "rudy":
-        return _total(weight for i, j, weight in _terms(rows, x) if x[i - 1] != x[j - 1])
+        return total_of(weight for i, j, weight in _terms(rows, x) if x[i - 1] != x[j - 1])
     if format == "bqp":
         first = next(rows)
         for _ in range(problem - 1 if len(first) == 1 else 0):
             for _ in range(int(next(rows)[1])):
                 next(rows)
         terms = _terms(rows, x) if len(first) == 1 else _counted(first, rows, x)
-        return _total(weight * (1 if i == j else 2) for i, j, weight in terms if x[i - 1] and x[j - 1])
+        return _twice(terms, x)
+    if format in ("mqlib", "biqmac"):
+        return _twice(_terms(rows, x), x)
     if format == "qbsolv":
         header = next(rows)
         counts = [header[3], str(int(header[4]) + int(header[5]))]
-        return _total(weight for i, j, weight in _counted(counts, rows, x) if x[i] and x[j])
+        return total_of(weight for i, j, weight in _counted(counts, rows, x) if x[i] and x[j])
     raise ValueError("no reader recognizes the file")
+
+
+def _twice(terms: Iterator[tuple[int, int, int | float]], x: list[int]) -> int | float:
+    return total_of(weight * (1 if i == j else 2) for i, j, weight in terms if x[i - 1] and x[j - 1])
 
 
 def same_value(one: float, other: float) -> bool:
@@ -96,25 +102,4 @@ def _counted(header: Sequence[str], rows: Iterator[list[str]], x: list[int]) -> 
         raise ValueError(f"the problem has {header[0]} variables, the assignment {len(x)}")
     for _ in range(int(header[1])):
         i, j, weight = next(rows)
-        yield int(i), int(j), _number(weight)
-
-
-def _number(text: str) -> int | float:
-    try:
-        return int(text)
-    except ValueError:
-        return float(text)
-
-
-def _json_value(data: bytes, x: list[int]) -> int | float:
-    document = json.loads(data)
-    if document["variables"] != len(x):
-        raise ValueError(f"the problem has {document['variables']} variables, the assignment {len(x)}")
-    linear = [weight for i, weight in document.get("linear", []) if x[i]]
-    quadratic = [weight for i, j, weight in document.get("quadratic", []) if x[i] and x[j]]
-    return _total([document.get("offset", 0), *linear, *quadratic])
-
-
-def _total(weights: Iterator[int | float] | Sequence[int | float]) -> int | float:
-    listed = list(weights)
-    return sum(listed) if all(isinstance(weight, int) for weight in listed) else math.fsum(listed)
+        yield int(i), int(j), number(weight)

@@ -19,7 +19,8 @@ def warm() -> None:
     """Runs each kernel once in each of its number types."""
     cut = sparse_random(50, 4.0, 1)
     whole = parse(write_rudy(cut), "warm")
-    broken = Qubo.from_dense(np.array([[0.5, 1.5], [0.0, -2.5]]))
+    broken = parse(b"p qubo 0 3 2 3\n0 0 0.5\n1 1 -2.5\n2 1 1.5\n1 0 1\n1 0 1\n", "warm")  # neither whole nor in order
+    Qubo.from_terms(3, ([2, 1, 1], [1, 0, 0], [1, 1, 1]), convention=cut.convention, sense="max")
     for qubo in (whole, palubeckis(20, 50, 1), broken):
         solve(qubo, seconds=60, seed=1, work_max=WORK)
     found = assign(np.eye(3), [2, 0, 1], epsilon=1e-6)  # small: in rounds, which keep who is near enough

@@ -15,6 +15,12 @@ class Format(StrEnum):
     BQP = "bqp"
     QBSOLV = "qbsolv"
     JSON = "json"
+    BIQMAC = "biqmac"
+    MQLIB = "mqlib"
+    COO = "coo"
+    BQM = "bqm"
+    LP = "lp"
+    NPZ = "npz"
 
 
 class Sense(StrEnum):

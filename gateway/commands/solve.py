@@ -24,11 +24,10 @@ from rich.text import Text
 from gateway.commands.common import add_json, print_json
 from gateway.commands.solve_plot import Point, as_picture, check_picture, in_terminal
 from gateway.verdicts import FINE, INTERRUPTED, NO, Wrong
-from solvers.formats import FILE_BYTES_MAX, parse, recognise
+from solvers.formats import FILE_BYTES_MAX, FormatError, parse, recognise
 from solvers.portfolio import SEED_MAX, THREADS_MAX, Assignment, Best, Solution, solve
 from solvers.qubo import Qubo
 from solvers.solutions import read_solution, write_solution
-from solvers.triples import FormatError
 from solvers.verify import recompute, same_value
 
 WORK_PER_SECOND = 80_000_000
@@ -41,7 +40,7 @@ IN_TERMINAL = Path()
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", type=Path, metavar="FILE", help="Gset (rudy), OR-Library bqp, qbsolv or gavel's JSON")
+    parser.add_argument("file", type=Path, metavar="FILE", help="a problem in any format of docs/problems.md")
     parser.add_argument("--seconds", type=float, default=10.0, help="how long, 10 by default")
     parser.add_argument(
         "--seed",

@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from gateway.verdicts import Wrong
-from solvers.formats import FILE_BYTES_MAX, parse_all, recognise, write_bqp
+from solvers.formats import FILE_BYTES_MAX, FormatError, parse_all, recognise, write_bqp
 from solvers.generators import demo_problems
-from solvers.triples import FormatError
 
 PROBLEMS_MAX = 64
 BEST_KNOWN = "best_known.json"

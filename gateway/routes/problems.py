@@ -67,7 +67,7 @@ def _read(blobs: Blobs, tenant: str, body: ProblemBody) -> dict[str, Any]:
 
     head = _head(blobs, tenant, body.blob)
     written = recognise(head, body.name) if body.format is None else body.format.value
-    if written is None or b"\0" in head:
+    if written is None or (b"\0" in head and recognise(head) is None):
         raise _broken("no reader recognizes the file")
     try:
         qubo = parse(blobs.read(body.blob, tenant), body.name, format=written)

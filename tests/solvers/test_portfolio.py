@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from solvers.documents import write_json
 from solvers.formats import read, recognise
+from solvers.formats.documents import write_json
 from solvers.generators import palubeckis, sparse_random, toroidal_grid
 from solvers.ising import to_ising
 from solvers.islands import Exchange, Runner

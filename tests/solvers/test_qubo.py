@@ -38,9 +38,31 @@ def test_dense_and_sparse_forms_give_the_same_bits(data):
 @given(st.data())
 @settings(max_examples=200, deadline=None)
 def test_the_dense_matrix_gives_the_value_again(data):
-    qubo, _, offset = data.draw(problems(weights=st.integers(-99, 99)))
+    qubo, _, _ = data.draw(problems(weights=st.integers(-99, 99)))
     x = np.array(data.draw(assignments(qubo.variables)), int)
-    assert x @ qubo.to_dense() @ x + offset == qubo.value(x)
+    assert x @ qubo.to_dense() @ x + qubo.value(0 * x) == qubo.value(x)
+
+
+@given(st.data())
+@settings(max_examples=200, deadline=None)
+def test_turned_over_or_counted_once_it_is_the_same_problem(data):
+    qubo, _, _ = data.draw(problems(weights=st.integers(-(2**40), 2**40)))
+    x = data.draw(assignments(qubo.variables))
+    assert qubo.counted_once().value(x) == qubo.value(x) == -qubo.negated().value(x)
+    assert qubo.negated().sense != qubo.sense
+
+
+@pytest.mark.parametrize(
+    ("largest", "kind"),
+    [(127, np.int8), (128, np.int16), (-128, np.int16), (2**15, np.int32), (2**31, np.int64), (0.5, np.float64)],
+)
+def test_weights_are_kept_in_the_narrowest_type_that_holds_them_and_their_negatives(largest, kind):
+    for convention in Convention:
+        qubo = Qubo.from_terms(3, ([0, 1, 1], [1, 1, 2], [largest, 1, 2]), convention=convention, sense="max")
+        assert qubo.weights.dtype == kind
+        assert qubo.value([1, 0, 0]) == obvious_value(
+            convention, 3, [(0, 1, largest), (1, 1, 1), (1, 2, 2)], 0, [1, 0, 0]
+        )
 
 
 def test_repeated_terms_add_up_and_those_that_cancel_are_gone():

@@ -24,6 +24,8 @@ def obvious_value(convention, variables, terms, offset, x):
                 total += Fraction(weight) * x[i] * x[j] * (1 if i == j else 2)
             case Convention.COUNTED_ONCE:
                 total += Fraction(weight) * x[i] * x[j]
+            case Convention.SPINS:
+                total += Fraction(weight) * (2 * x[i] - 1) * ((2 * x[j] - 1) if i != j else 1)
     return total
 
 

@@ -16,8 +16,8 @@ from gateway.api.problems import BadRequest
 from gateway.routes.problems import ProblemBody, _read
 from runtime.blobs import Blobs
 from runtime.claims import Name
-from solvers.documents import write_json
 from solvers.formats import write_bqp, write_rudy
+from solvers.formats.documents import write_json
 from solvers.generators import palubeckis, toroidal_grid
 from tests.gateway.clients import Client, told
 

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from solvers.documents import read_json, write_json
+from solvers.formats.documents import read_json, write_json
 from solvers.generators import palubeckis, toroidal_grid
 from solvers.qubo import MEMORY_BYTES_MAX, Qubo
 

@@ -9,33 +9,33 @@ from typing import Any
 
 import numpy as np
 
-from solvers.qubo import Convention, Qubo, Sense, check_size, row_sums
-from solvers.triples import FormatError
+from solvers.formats.lines import FormatError
+from solvers.qubo import Convention, Qubo, Sense, check_size
 
 JSON_FORMAT = "gavel-qubo/1"
+BYTES_PER_BYTE = 24  # an empty list of three characters takes 64 bytes, a term of ten 150
 
 
 def write_json(qubo: Qubo) -> bytes:
-    """Our own format. A max-cut's edges become terms counted once, with the same values."""
-    rows, columns, weights = qubo.terms()
-    linear = qubo.linear
-    if qubo.convention is Convention.MAX_CUT:
-        linear, weights = row_sums(qubo.indptr, qubo.weights), -2 * weights
-    elif qubo.convention is Convention.COUNTED_TWICE:
-        weights = 2 * weights
+    """Our own format. What is not counted once becomes so, with the same values; labels are left out."""
+    once = qubo.counted_once()
+    linear = once.linear
+    terms = zip(*(part.tolist() for part in once.terms()), strict=True)
     document = {
         "format": JSON_FORMAT,
         "name": qubo.name,
         "sense": qubo.sense,
         "variables": qubo.variables,
         "linear": [[int(i), linear[i].item()] for i in np.flatnonzero(linear)],
-        "quadratic": [list(term) for term in zip(rows.tolist(), columns.tolist(), weights.tolist(), strict=True)],
-        "offset": qubo.offset,
+        "quadratic": [list(term) for term in terms],
+        "offset": once.offset,
     }
     return json.dumps(document, separators=(",", ":"), allow_nan=False).encode()
 
 
 def read_json(data: bytes, name: str, memory_bytes_max: int) -> list[Qubo]:
+    if BYTES_PER_BYTE * len(data) > memory_bytes_max:
+        raise FormatError(0, f"reading {len(data)} bytes of JSON takes more than the {memory_bytes_max} bytes allowed")
     try:
         document = json.loads(data, parse_constant=_refuse_constant)
     except json.JSONDecodeError as error:

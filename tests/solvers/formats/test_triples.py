@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from solvers.triples import FormatError, _read_slowly, lines, read_triples, write_triples
+from solvers.formats.lines import FormatError, lines
+from solvers.formats.triples import _read_slowly, read_triples, write_triples
 
 INTEGER = st.one_of(st.integers(0, 12), st.integers(-(10**20), 10**20))
 WEIGHT = st.one_of(

@@ -5,15 +5,22 @@ from contextlib import suppress
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from solvers.documents import write_json
-from solvers.formats import FILE_BYTES_MAX, parse, parse_all, read, recognise, write_bqp, write_rudy
-from solvers.qubo import Convention
-from solvers.triples import FormatError
-from solvers.verify import recompute, same_value
-from tests.solvers.twins import assignments, problems
+from solvers.formats import (
+    FILE_BYTES_MAX,
+    WRITERS,
+    FormatError,
+    parse,
+    parse_all,
+    read,
+    recognise,
+    write,
+    write_bqp,
+    write_rudy,
+)
+from solvers.qubo import Convention, Qubo
+from solvers.verify import recompute
+from tests.solvers.twins import brute_force
 
 RUDY = b"3 3 J\n1 2 5\n1 3 -2\n2 3 1"  # junk behind the counts, no newline at the end
 BQP = b"3 4\n1 1 7\n1 2 5\n1 3 -2\n3 3 1\n"
@@ -63,6 +70,32 @@ def test_a_file_of_several_problems_needs_to_be_told_which():
     assert parse(BQP_TWO, problem=2).value([1, 1]) == recompute(BQP_TWO, [1, 1], problem=2) == 8
 
 
+PETERSEN = [
+    *((i, (i + 1) % 5) for i in range(5)),
+    *((i, i + 5) for i in range(5)),
+    *((5 + i, 5 + (i + 2) % 5) for i in range(5)),
+]
+
+
+@pytest.mark.parametrize("convention", list(Convention))
+def test_petersens_graph_has_a_largest_cut_of_12_in_every_convention_and_format(convention):
+    """The cut is Σ (x_i + x_j - 2 x_i x_j), or Σ (1 - s_i s_j) / 2; twice that where halves would be needed."""
+    rows, columns = np.array(PETERSEN).T
+    ends = np.concatenate((rows, columns))
+    coupling = {"max-cut": 1, "counted-twice": -1, "counted-once": -2, "spins": -1}[convention.value]
+    single = 1 if convention in (Convention.COUNTED_TWICE, Convention.COUNTED_ONCE) else 0
+    weights = np.concatenate((np.full(15, coupling), np.full(30, single)))
+    terms = (np.concatenate((rows, ends)), np.concatenate((columns, ends)), weights)
+    qubo = Qubo.from_terms(10, terms, convention=convention, sense="max")
+    best = 2 * 12 - 15 if convention is Convention.SPINS else 12
+    assert brute_force(qubo) == best
+    assert brute_force(qubo.negated()) == -best
+    for format in WRITERS:
+        for one, expected in ((qubo, best), (qubo.negated(), -best)):
+            with suppress(ValueError):
+                assert brute_force(parse(write(one, format), format=format)) == expected
+
+
 @pytest.mark.parametrize(
     "data", [b"", b"\n\n", b"hello world\n", b"{}", b'{"format": "other"}', b"\0" * 5000, b"1.5 2\n"]
 )
@@ -76,7 +109,8 @@ def test_a_suffix_decides_where_contents_don_t():
     ambiguous = b"2 1\n1 2 4\n"
     assert recognise(ambiguous) == recognise(ambiguous, "a.mc") == "rudy"
     assert recognise(ambiguous, "a.bqp") == "bqp"
-    assert recognise(BQP, "a.sparse") is None
+    assert recognise(BQP, "a.sparse") == "biqmac"
+    assert recognise(b"# by MQLib\n" + BQP) == "mqlib"
 
 
 @pytest.mark.parametrize(
@@ -130,31 +164,6 @@ def test_two_gigabytes_of_zeros_are_refused_unread(tmp_path):
     assert recognise(path) is None
     with pytest.raises(FormatError, match=f"2147483648 bytes; at most {FILE_BYTES_MAX}"):
         read(path)
-
-
-@given(st.binary(max_size=200), st.sampled_from([b"", b"3 2\n", b"1\n3 2\n", b"p qubo 0 3 1 1\n", b'{"gavel-qubo/']))
-@settings(max_examples=500)
-def test_junk_is_refused_and_never_crashes_a_reader(junk, head):
-    with suppress(FormatError):
-        parse(head + junk)
-
-
-@given(st.data())
-@settings(max_examples=500)
-def test_every_problem_survives_a_round_trip_and_its_file_gives_the_same_value(data):
-    qubo, _, _ = data.draw(problems())
-    files = [(write_json(qubo), "json")]
-    if qubo.sense == "max" and qubo.offset == 0 and qubo.convention is Convention.MAX_CUT:
-        files.append((write_rudy(qubo), "rudy"))
-    if qubo.sense == "max" and qubo.offset == 0 and qubo.convention is Convention.COUNTED_TWICE:
-        files.append((write_bqp(qubo), "bqp"))
-    x = np.array(data.draw(assignments(qubo.variables)), np.uint8)
-    for content, format in files:
-        back = parse(content, format=format)
-        assert back.sense == qubo.sense
-        assert same_value(recompute(content, x, format=format), back.value(x))
-        if qubo.is_integer or qubo.convention is not Convention.MAX_CUT:
-            assert back.value(x) == qubo.value(x)
 
 
 def test_only_what_a_format_can_say_is_written_in_it():

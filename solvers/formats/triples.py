@@ -1,0 +1,107 @@
+"""Lines of `row column weight`, the body of most problem files: read fast where they are clean, slowly where not.
+
+Three readers of one language. `_read_whole` takes whole numbers, `_read_decimals` decimal ones, and each gives up at
+anything else; `_read_slowly` reads every line or says which is wrong and why. It is the definition, the others are its
+shortcuts.
+"""
+
+import sys
+from array import array
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from solvers.formats.lines import FormatError, lines, weight_of
+from solvers.formats.scanning import _read_decimals, _read_whole, _write_triples
+
+Array = NDArray[Any]
+Triples = tuple[Array, Array, Array, int]
+
+LINE_BYTES_MIN = 6  # "1 2 3\n": what a file of announced lines must have room for, before anything is allocated
+BIG_ENDIAN = sys.byteorder == "big"  # the kernels look at eight bytes at once, in the other order
+
+
+def read_triples(data: bytes, start: int, count: int | None, variables: int, base: int) -> Triples:
+    """`count` lines from an offset (None: all there are): zero-based rows and columns, weights, the offset behind the last.
+
+    Weights are int64 where every one is written as a whole number, else float64, correctly rounded. Raises FormatError.
+    """
+    if count is not None:
+        check_room(data, start, count)
+    size = min(_most_lines(data, start), data.count(b"\n", start) + 1) if count is None else count
+    found = None if BIG_ENDIAN else _read_fast(data, start, size, variables, base)
+    if found is None or (count is not None and len(found[0]) < count):
+        return _read_slowly(data, start, count, variables, base)
+    return found
+
+
+def check_room(data: bytes, start: int, count: int) -> None:
+    """Refuse, before anything is allocated, more lines than can be there. Raises FormatError."""
+    most = _most_lines(data, start)
+    if count > most:
+        number = max(1, data.count(b"\n", 0, start))
+        raise FormatError(number, f"{count} lines of terms are announced; the file has room for at most {most}")
+
+
+def _most_lines(data: bytes, start: int) -> int:
+    return max(0, (len(data) - start + 1) // LINE_BYTES_MIN)
+
+
+def _read_fast(data: bytes, start: int, size: int, variables: int, base: int) -> Triples | None:
+    """None at anything that a kernel does not take; up to `size` lines where the file ends before."""
+    text = np.frombuffer(data, np.uint8)
+    rows, columns, weights = np.empty(size, np.int32), np.empty(size, np.int32), np.empty(size, np.int64)
+    read, end = _read_whole(text, start, variables, base, rows, columns, weights)
+    if end >= 0:
+        return rows[:read], columns[:read], weights[:read], end
+    decimals, hard = weights.view(np.float64), np.full(size, -1, np.int64)
+    read, end = _read_decimals(text, start, variables, base, rows, columns, decimals, hard)
+    if end < 0:
+        return None
+    for k in np.flatnonzero(hard[:read] >= 0).tolist():
+        begin = int(hard[k])
+        end_line = data.find(b"\n", begin)
+        decimals[k] = float(data[begin : end_line if end_line >= 0 else len(data)].split(None, 1)[0])
+    if not np.isfinite(decimals[:read]).all():
+        return None
+    return rows[:read], columns[:read], decimals[:read], end
+
+
+def _read_slowly(data: bytes, start: int, count: int | None, variables: int, base: int) -> Triples:
+    ends = array("i"), array("i")
+    weights: array[Any] = array("q")
+    end = start
+    for line in lines(data, start):
+        if len(weights) == count:
+            break
+        if len(line.fields) != 3:
+            raise FormatError(line.number, f"a line of terms has three fields, not {len(line.fields)}")
+        for field, indices in enumerate(ends):
+            index = line.integer(field, "an index")
+            if not base <= index < variables + base:
+                raise FormatError(line.number, f"index {index} is out of range {base} to {variables + base - 1}")
+            indices.append(index - base)
+        weight = weight_of(line, line.fields[2])
+        if isinstance(weight, float) and weights.typecode == "q":
+            weights = array("d", weights)
+        weights.append(weight)
+        end = line.end
+    if count is not None and len(weights) < count:
+        raise FormatError(data.count(b"\n") + 1, f"{count} lines of terms are announced, {len(weights)} are there")
+    rows, columns = (np.array(indices, np.int32) for indices in ends)
+    return rows, columns, np.array(weights), end
+
+
+def write_triples(rows: Array, columns: Array, weights: Array, base: int) -> bytes:
+    """The lines of terms; floats in the shortest form that reads back the same."""
+    if len(rows) == 0:
+        return b""
+    if weights.dtype.kind == "f":
+        terms = zip((rows + base).tolist(), (columns + base).tolist(), weights.tolist(), strict=True)
+        return "".join(f"{row} {column} {weight!r}\n" for row, column, weight in terms).encode()
+    weights = weights.astype(np.int64)
+    widths = [len(str(part.max(initial=0))) + len(str(part.min(initial=0))) for part in (rows, columns, weights)]
+    text = np.empty(len(rows) * (sum(widths) + 6), np.uint8)  # room for the base's carry and for what parts the fields
+    size = _write_triples(rows, columns, weights, base, text)
+    return text[:size].tobytes()
