@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from threading import Event
 from time import perf_counter
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from solvers.features import Features, measure
 from solvers.ising import to_ising
 from solvers.islands import SLICE_SECONDS_MAX, Exchange, Runner
-from solvers.qubo import MEMORY_BYTES_MAX, Qubo, check_assignment, check_memory
+from solvers.qubo import BYTES_PER_COUPLING, BYTES_PER_VARIABLE, MEMORY_BYTES_MAX, Qubo, check_assignment, check_memory
 from solvers.reduction import Reduced, reduce
 from solvers.strategies import choose, named
 from solvers.strategy import WORK_MAX, Island, Number, Spins, Start, Strategy
@@ -30,12 +31,27 @@ Assignment = NDArray[np.uint8]
 Trace = list[tuple[int, Number]]
 
 
+@dataclass(frozen=True)
+class Plan:
+    """What was measured and chosen before the first step."""
+
+    algorithm: str
+    """The name of the strategy."""
+    features: dict[str, int | float | bool]
+    memory_bytes: int
+    """The estimate for all that the run allocates."""
+
+
 class Best:
     """The best solution so far, and the work after which its island found it; lifted when somebody looks at it."""
 
-    def __init__(self, value: Number, work: int, assign: Callable[[], Assignment]) -> None:
+    def __init__(
+        self, value: Number, work: int, assign: Callable[[], Assignment], island: int = 0, seconds: float = 0.0
+    ) -> None:
         self.value = value
         self.work = work
+        self.island = island
+        self.seconds = seconds
         self._assign = assign
 
     @cached_property
@@ -61,6 +77,10 @@ class Solution:
     seed: int
     trace: Trace
     """(work, value) at each improvement of that island."""
+    traces: tuple[Trace, ...]
+    """Of all islands."""
+    times: tuple[tuple[float, ...], ...]
+    """The seconds after which each point of `traces` was there: measured, so no replay gives them again."""
     features: dict[str, int | float | bool]
     parameters: dict[str, int | float | str]
     """What the strategy set itself, of that island."""
@@ -76,7 +96,10 @@ def solve(
     threads: int = 1,
     work_max: int | None = None,
     target: float | None = None,
+    stagnation_work: int | None = None,
+    tolerance: float = 0.0,
     should_stop: Callable[[], bool] | None = None,
+    on_plan: Callable[[Plan], None] | None = None,
     on_improvement: Callable[[Best], None] | None = None,
     warm: ArrayLike | None = None,
     strategy: str | None = None,
@@ -84,16 +107,21 @@ def solve(
 ) -> Solution:
     """Blocks until the time is up (one slice at least), each island's work is done, the target is reached or `should_stop` says so.
 
-    It is asked between slices of 50 ms, on the calling thread, as is `on_improvement` told. With `work_max` and
-    enough seconds the answer depends on nothing but the arguments. Each thread is an island of its own stream of the
-    seed. `warm` is an assignment to begin from: the answer is at least as good. `strategy` names one of the table
-    instead of the one that suits. A `ValueError` tells wrong arguments, and a problem that would need more than
-    `memory_bytes_max`, before anything is allocated for it.
+    It is asked between slices of 50 ms, on the calling thread, as is `on_improvement` told; `on_plan` is told once,
+    before the first. With `work_max` and enough seconds the answer depends on nothing but the arguments. Each thread
+    is an island of its own stream of the seed; it ends as well when it has done `stagnation_work` without bettering
+    its value by more than `tolerance` times that value. `warm` is an assignment to begin from: the answer is at least
+    as good. `strategy` names one of the table instead of the one that suits. A `ValueError` tells wrong arguments, and
+    a problem that would need more than `memory_bytes_max`, before anything is allocated for it.
     """
     _check(seconds, seed, threads)
     works_max = (WORK_MAX if work_max is None else work_max,) * threads
     run = _Run(qubo, seed, works_max, warm, strategy, memory_bytes_max)
-    return run.until(seconds, target, should_stop, on_improvement)
+    if on_plan is not None:
+        on_plan(run.plan)
+    run.tolerance = tolerance
+    stagnation = WORK_MAX if stagnation_work is None else stagnation_work
+    return run.until(_Ends(seconds, target, stagnation), should_stop, on_improvement)
 
 
 def replay(
@@ -112,7 +140,21 @@ def replay(
     """
     _check(0, seed, len(works))
     run = _Run(qubo, seed, works, warm, algorithm, memory_bytes_max)
-    return run.until(float("inf"), None, should_stop, None)
+    return run.until(_Ends(float("inf"), None, WORK_MAX), should_stop, None)
+
+
+def least_memory_bytes(variables: int, couplings: int, threads: int) -> int:
+    """What any run on such a problem takes, to read it included: for who has to say no before anything is read."""
+    problem = BYTES_PER_VARIABLE * variables + BYTES_PER_COUPLING * couplings
+    return problem + _reduction_bytes(variables, couplings) + threads * (_island_bytes(variables) + variables)
+
+
+class _Ends(NamedTuple):
+    """What ends a run beside its work."""
+
+    seconds: float
+    target: float | None
+    stagnation_work: int
 
 
 class _Run:
@@ -133,12 +175,18 @@ class _Run:
         self.reduced = reduce(to_ising(qubo))
         self.features = measure(self.reduced.problem, qubo.variables, qubo.couplings)
         self.strategy = choose(self.features) if strategy is None else named(strategy)
-        check_memory(_memory_bytes(qubo, self.strategy, self.features, len(works_max)), memory_bytes_max)
+        needed = _memory_bytes(qubo, self.strategy, self.features, len(works_max))
+        check_memory(needed, memory_bytes_max)
+        self.plan = Plan(self.strategy.name, self.features.recorded(), needed)
         known = _known(qubo, warm)
         start = qubo.value(known)
         begin = None if warm is None else self.reduced.restrict(_spins(known))
-        self.bests = [Best(start, 0, lambda: known) for _ in works_max]
+        self.bests = [Best(start, 0, lambda: known, stream) for stream in range(len(works_max))]
         self.traces: list[Trace] = [[(0, start)] for _ in works_max]
+        self.times = [[perf_counter() - self.began_at] for _ in works_max]
+        self.tolerance = 0.0
+        self.moved_at = [0 for _ in works_max]
+        """The work after which each island was last better by more than the tolerance."""
         self.exchange = Exchange(len(works_max))
         self.runners = [
             self._runner(stream, Start(self.reduced.problem, seed, stream, len(works_max), begin), work_max)
@@ -156,14 +204,20 @@ class _Run:
         """On the island's thread, at a count that comes again in a replay."""
         spins = island.best.copy()
         value = self._scale.value(island.best_twice, spins)
-        if self.qubo.better(value, self.bests[stream].value):
-            self.bests[stream] = Best(value, island.work, lambda: _assignment(self.reduced.lift(spins)))
+        before = self.bests[stream].value
+        if self.qubo.better(value, before):
+            if abs(value - before) > self.tolerance * abs(before):
+                self.moved_at[stream] = island.work
+            seconds = perf_counter() - self.began_at
             self.traces[stream].append((island.work, value))
+            self.times[stream].append(seconds)
+            self.bests[stream] = Best(
+                value, island.work, lambda: _assignment(self.reduced.lift(spins)), stream, seconds
+            )
 
     def until(
         self,
-        seconds: float,
-        target: float | None,
+        ends: _Ends,
         should_stop: Callable[[], bool] | None,
         on_improvement: Callable[[Best], None] | None,
     ) -> Solution:
@@ -172,11 +226,14 @@ class _Run:
         reported = self.bests[0].value
 
         def finished(stream: int) -> bool:
-            if target is not None and not self.qubo.better(target, self.bests[stream].value):
+            if ends.target is not None and not self.qubo.better(ends.target, self.bests[stream].value):
                 halt.set()
+            work = self.runners[stream].island.work
+            if work - self.moved_at[stream] >= ends.stagnation_work:
+                return True
             # Where loading the kernels took all the time, one slice is still done: who gave time gets an answer.
-            has_begun = self.runners[stream].island.work > 0 or not seconds
-            return halt.is_set() or (has_begun and perf_counter() - self.began_at >= seconds)
+            has_begun = work > 0 or not ends.seconds
+            return halt.is_set() or (has_begun and perf_counter() - self.began_at >= ends.seconds)
 
         def report() -> None:
             nonlocal reported
@@ -189,10 +246,9 @@ class _Run:
                 halt.set()
 
         def run(stream: int) -> None:
-            while not finished(stream):
-                if not self.runners[stream].run_slice():
-                    self.runners[stream].close()
-                    return
+            while not finished(stream) and self.runners[stream].run_slice():
+                pass
+            self.runners[stream].close()
 
         with ThreadPoolExecutor(max(1, len(self.runners) - 1), "island") as pool:
             others = [pool.submit(run, stream) for stream in range(1, len(self.runners))]
@@ -232,6 +288,8 @@ class _Run:
             algorithm=self.strategy.name,
             seed=self.seed,
             trace=list(self.traces[leader]),
+            traces=tuple(map(list, self.traces)),
+            times=tuple(map(tuple, self.times)),
             features=self.features.recorded(),
             parameters=dict(islands[leader].parameters),
             counts=tuple(dict(island.counts) for island in islands),
@@ -261,9 +319,16 @@ class _Scale:
 
 def _memory_bytes(qubo: Qubo, strategy: Strategy, features: Features, islands: int) -> int:
     """The reduction's arrays, those of the reduced problem, and those of each island; the problem itself stands already."""
-    reduction = 64 * qubo.variables + 80 * qubo.couplings
-    each = strategy.memory_bytes(features) + 16 * features.variables + TRACE_BYTES_PER_ISLAND
-    return reduction + islands * each
+    each = strategy.memory_bytes(features) + _island_bytes(features.variables)
+    return _reduction_bytes(qubo.variables, qubo.couplings) + islands * each
+
+
+def _reduction_bytes(variables: int, couplings: int) -> int:
+    return 64 * variables + 80 * couplings
+
+
+def _island_bytes(variables: int) -> int:
+    return 16 * variables + TRACE_BYTES_PER_ISLAND
 
 
 def _known(qubo: Qubo, warm: ArrayLike | None) -> Assignment:

@@ -1,0 +1,69 @@
+"""What ends a solve beside time and target, and what it says before its first step."""
+
+import pytest
+
+from solvers.generators import sparse_random, toroidal_grid
+from solvers.portfolio import Best, Plan, least_memory_bytes, replay, solve
+from solvers.qubo import BYTES_PER_COUPLING, BYTES_PER_VARIABLE, Qubo
+from solvers.strategies import STRATEGIES
+
+LONG_SECONDS = 3600.0
+STAGNATION = 2_000_000
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_run_that_gets_no_better_ends_and_its_work_replays_it(threads):
+    qubo = toroidal_grid(12, 12, 3)
+    solution = solve(qubo, seconds=LONG_SECONDS, seed=1, threads=threads, stagnation_work=STAGNATION)
+    for work, trace in zip(solution.works, solution.traces, strict=True):
+        assert work - trace[-1][0] >= STAGNATION
+    again = replay(qubo, seed=1, works=solution.works, algorithm=solution.algorithm)
+    assert (again.works, again.traces) == (solution.works, solution.traces)
+    assert again.assignment.tobytes() == solution.assignment.tobytes()
+
+
+def test_what_is_better_by_less_than_the_tolerance_keeps_no_run_going():
+    qubo = sparse_random(2_000, 6.0, 1)
+    patient, hasty = (
+        solve(qubo, seconds=LONG_SECONDS, seed=1, stagnation_work=5_000_000, tolerance=tolerance)
+        for tolerance in (0.0, 0.05)
+    )
+    assert hasty.work < patient.work
+    shared = [point for point in patient.trace if point[0] <= hasty.work]
+    assert hasty.trace[: len(shared)] == shared  # the same course, left sooner
+
+
+def test_every_point_of_a_trace_has_its_time():
+    solution = solve(sparse_random(300, 4.0, 1), seconds=LONG_SECONDS, seed=1, work_max=3_000_000, threads=2)
+    assert solution.trace == solution.traces[solution.island]
+    for trace, times in zip(solution.traces, solution.times, strict=True):
+        assert len(trace) == len(times)
+        assert list(times) == sorted(times)
+        assert 0 < times[-1] <= solution.seconds
+
+
+def test_what_is_told_of_an_improvement_stands_in_the_trace_of_its_island():
+    told: list[Best] = []
+    qubo = sparse_random(500, 4.0, 1)
+    solution = solve(qubo, seconds=LONG_SECONDS, seed=1, work_max=5_000_000, threads=2, on_improvement=told.append)
+    assert told
+    for best in told:
+        point = solution.traces[best.island].index((best.work, best.value))
+        assert solution.times[best.island][point] == best.seconds
+
+
+@pytest.mark.parametrize("strategy", [None, *(strategy.name for strategy in STRATEGIES)])
+def test_the_plan_says_what_then_runs(strategy):
+    plans: list[Plan] = []
+    qubo = sparse_random(200, 4.0, 1)
+    solution = solve(qubo, seconds=LONG_SECONDS, seed=1, work_max=100_000, strategy=strategy, on_plan=plans.append)
+    (plan,) = plans
+    assert (plan.algorithm, plan.features) == (solution.algorithm, solution.features)
+    assert strategy in (None, plan.algorithm)
+    problem = BYTES_PER_VARIABLE * qubo.variables + BYTES_PER_COUPLING * qubo.couplings
+    assert plan.memory_bytes + problem >= least_memory_bytes(qubo.variables, 0, 1)
+
+
+def test_a_job_past_its_memory_is_refused_with_the_estimate():
+    with pytest.raises(ValueError, match="bytes"):
+        solve(Qubo.from_dense([[1.0]]), seconds=1, seed=1, memory_bytes_max=1000)
