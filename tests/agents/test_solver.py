@@ -47,7 +47,8 @@ PROBLEM = RegisterProblem(
     problem_id="p1", name="triangle", format=Format.RUDY, blob=BLOB, variables=4, couplings=4, sense=Sense.MAX
 )
 HOUSE = House(bids=True, slots=1, price=1.0)
-QUICK = QueueSolve(job_id="j1", problem_id="p1", seconds=0.05, seed=7)
+QUICK = QueueSolve(job_id="j1", problem_id="p1", seconds=600.0, seed=7, target=3.0)
+"""Ends when it has found the best, however slow the machine is."""
 LONG = QueueSolve(job_id="j2", problem_id="p1", seconds=600.0, seed=7)
 
 

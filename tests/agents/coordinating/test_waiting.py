@@ -84,14 +84,14 @@ def test_its_alarm_is_set_as_long_as_it_waits() -> None:
 
 
 async def test_a_task_is_called_for_when_its_time_has_come_also_after_a_restart(tmp_path: Path) -> None:
-    async with open_crew(tmp_path) as crew:
-        begins = crew.system.clock.now() + 0.4
+    begins = AT + 100.0
+    async with open_crew(tmp_path, begins_at=AT) as crew:
         await crew.register("ann", slots=3)
         await crew.submit("later", not_before=begins)
         await crew.submit("last", not_before=begins + 900.0)
         await crew.submit("now")
         assert (await crew.next(BookOpened)).task_id == "now"
-    async with open_crew(tmp_path) as crew:
+    async with open_crew(tmp_path, begins_at=begins - 0.1) as crew:
         record = await crew.next_record(BookOpened, task_id="later")
         assert record.meta.at >= begins
         await crew.ask(AmendTask(task_id="last", not_before=begins))
