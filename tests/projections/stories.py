@@ -49,6 +49,7 @@ AGENTS = ("ada", "ben", "cleo")
 BLOB = sha256(b"a problem").hexdigest()
 FORMAT = Format.BQP
 START = 1_700_000_000.0
+DRAWS = 4
 codec = Codec(AGGREGATES)
 
 
@@ -60,9 +61,19 @@ class Story:
     states: dict[tuple[str, str], Any] = field(default_factory=dict)
     at: float = START
     commands: int = 0
+    told: set[tuple[str, str]] = field(default_factory=set)
+    """The kinds of events that were recorded of each tenant."""
 
     def state(self, tenant: str, stream: str) -> Any:
         return self.states.get((tenant, stream))
+
+    def has_news(self, module: ModuleType, stream: str, command: Command[Any]) -> bool:
+        """Whether a command would be accepted, and lead to something that was not told yet of its tenant."""
+        try:
+            events = module.decide(self.states.get((command.tenant, stream), module.initial), command)
+        except Refused:
+            return False
+        return any((command.tenant, codec.kind(event)) not in self.told for event in events)
 
     def tell(self, module: ModuleType, stream: str, command: Command[Any]) -> bool:
         """Decides a command; whether it was accepted."""
@@ -91,6 +102,7 @@ class Story:
             command=codec.command_record(command) if first else None,
         )
         position = len(self.records) + 1
+        self.told.add((command.tenant, codec.kind(event)))
         version = 1 + sum(record.stream == stream for record in self.records)
         self.records.append(
             Recorded(position=position, stream=stream, version=version, kind=codec.kind(event), event=event, meta=meta)
@@ -98,14 +110,37 @@ class Story:
 
 
 def told(seed: int, steps: int) -> Story:
-    """A story of so many commands, most of them accepted; the same for the same seed."""
+    """A story of so many commands, most of them accepted; the same for the same seed.
+
+    Of some that might be told next that one is which brings something new: or what is rare would be in few stories, and whoever adds a
+    teller would change in which.
+    """
     random, story = Random(seed), Story()
     for step in range(steps):
         story.at += random.choice((0.01, 0.02, 0.05))
         tenant = random.choice(TENANTS)
-        tell, own = random.choices(TELLERS, WEIGHTS)[0], Random(random.random())  # one that draws more changes no other
-        tell(story, own, tenant, step)
+        draws = [(random.choices(TELLERS, WEIGHTS)[0], random.random()) for _ in range(DRAWS)]
+        heard = [_Listener(story) for _ in draws]
+        for (tell, own), listener in zip(draws, heard, strict=True):
+            tell(listener, Random(own), tenant, step)
+        said = next((one.said for one in heard if one.is_news), heard[0].said)
+        for module, stream, command in said:
+            story.tell(module, stream, command)
     return story
+
+
+class _Listener(Story):
+    """Hears what would be told, of a story that it does not change."""
+
+    def __init__(self, story: Story) -> None:
+        super().__init__(story.records, story.states, story.at, story.commands, story.told)
+        self.said: list[tuple[ModuleType, str, Command[Any]]] = []
+        self.is_news = False
+
+    def tell(self, module: ModuleType, stream: str, command: Command[Any]) -> bool:
+        self.said.append((module, stream, command))
+        self.is_news = self.is_news or self.has_news(module, stream, command)
+        return True
 
 
 def _agent(story: Story, random: Random, tenant: str, step: int) -> None:
@@ -165,7 +200,7 @@ def _submit(story: Story, random: Random, tenant: str, step: int) -> None:
         price_max=random.choice((None, None, None, 3.0)),
         dry_run=random.random() < 0.1,
         dependency_facts=facts,
-        dependency_policy=task.DependencyPolicy.FAIL if step % 5 else tuple(task.DependencyPolicy)[step % 3],
+        dependency_policy=random.choice((task.DependencyPolicy.FAIL, *task.DependencyPolicy)),
     )
     story.tell(task, task.stream(task_id), command)
 
@@ -188,8 +223,9 @@ def _task(story: Story, random: Random, tenant: str, step: int) -> None:
     state = story.states[tenant, task.stream(task_id)]
     common: dict[str, Any] = {"at": story.at, "tenant": tenant, "task_id": task_id}
     commands = [command for stages, command in _following(state, random, common) if state.stage in stages]
+    news = [command for command in commands if story.has_news(task, task.stream(task_id), command)]
     if commands:
-        story.tell(task, task.stream(task_id), random.choice(commands))
+        story.tell(task, task.stream(task_id), random.choice(news or commands))
 
 
 def _following(state: task.Task, random: Random, common: dict[str, Any]) -> list[tuple[Any, Command[Any]]]:
@@ -240,7 +276,7 @@ def _following(state: task.Task, random: Random, common: dict[str, Any]) -> list
         (task.HELD, task.CompleteTask(**common, **holder, result={"value": 2, "parts": {"y": 1, "x": [True]}})),
         (task.HELD, task.FailTask(**common, **holder, reason="no memory")),
         (task.HELD, task.ExpireLease(**common, token=holder["token"], last_heard_at=at - 3.0)),
-        ((stage.AWARDED,) if state.round % 2 == 0 else (), _rebalance(state, common, bidders)),
+        ((stage.AWARDED,), _rebalance(state, common, bidders)),
         (any_stage if state.taken else (), _late(state, common)),
         (rarely(task.HELD), task.EndOverrun(**{**common, "at": at + 9.0}, token=holder["token"])),
         (rarely(any_stage), task.ExpireTask(**{**common, "at": at + 9.0})),
@@ -561,7 +597,7 @@ TELLERS: tuple[Callable[[Story, Random, str, int], None], ...] = (
     *(_agent, _submit, _task, _solve, _problem, _key, _projection, _journal, _journal_key, _subject, _action, _trail),
     *(_archive, _user, _session, _lockout, _webhook, _revocation, _coordination, _queue, _concurrency, _task_type),
 )
-WEIGHTS = (8, 2, 16, 8, 1, 4, 1, 1, 1, 1, 1, 2, 1, 5, 4, 2, 5, 1, 1, 1, 1, 1)
+WEIGHTS = (8, 4, 48, 12, 1, 4, 1, 1, 1, 1, 4, 2, 1, 5, 4, 8, 5, 1, 1, 1, 1, 1)
 
 
 def from_disk(record: Recorded) -> Recorded:
