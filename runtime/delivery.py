@@ -4,7 +4,7 @@ A delivery is settled once: by the answer, by a failure, or by its withdrawal. O
 leave, the message is still handled to its end.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -81,6 +81,7 @@ class Delivery(msgspec.Struct):
     deadline: float = 0.0
     """In Trio's time; 0: none."""
     task: Any = None
+    """Who waits: a task of Trio's, or what `when_settled` is to call."""
     result: Any = None
     queued_ns: int = 0
 
@@ -92,7 +93,7 @@ class Delivery(msgspec.Struct):
         self.result = result
         if self.task is not None:
             task, self.task = self.task, None
-            trio.lowlevel.reschedule(task)
+            _wake(task)
 
     def leave(self, detail: str = "the deadline has passed") -> None:
         """Nobody waits any more: withdrawn if it was not begun; if it was, it completes without an asker."""
@@ -109,7 +110,15 @@ class Delivery(msgspec.Struct):
         self.result = Failed(error)
         if self.task is not None:
             task, self.task = self.task, None
-            trio.lowlevel.reschedule(task)
+            _wake(task)
+
+    def when_settled(self, do: Callable[[], None]) -> None:
+        """In place of a wait: has this called as soon as there is an answer, which may be here and now. It is called in somebody else's
+        step, so it must be short and never fail."""
+        if self.result is not None:
+            do()
+        else:
+            self.task = do
 
     async def wait(self) -> Any:
         """The answer, once it is there. A caller that is cancelled leaves."""
@@ -130,3 +139,10 @@ class Delivery(msgspec.Struct):
         self.task = None
         self.leave("its caller has left")
         return trio.lowlevel.Abort.SUCCEEDED
+
+
+def _wake(waiting: Any) -> None:
+    if type(waiting) is trio.lowlevel.Task:
+        trio.lowlevel.reschedule(waiting)
+    else:
+        waiting()

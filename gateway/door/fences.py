@@ -24,10 +24,10 @@ from gateway.door.lane import Exchange, scope_of
 from gateway.door.pace import Pace
 from gateway.door.proxies import Proxies
 from gateway.door.sparing_log import SparingLog
+from gateway.door.switchboard import RECEIVE_BYTES, Switchboard, read
 from gateway.door.tls import Certificates
 from gateway.door.wire import Closed, Protocol, RawData, Socket, Updated, WireConfig, WireEvent, WorkerContext
 
-RECEIVE_BYTES = 16_384  # small, because up to 2,700 empty frames fit in it and are parsed in one step
 SEND_BYTES = 65_536  # a client that takes less than this in `send_seconds_max` is gone
 SENDS_IN_ROW = 16
 LINGER_BYTES_MAX = 64 * 2**20
@@ -45,6 +45,7 @@ class House:
     proxies: Proxies
     per_address: PerAddress
     certificates: Certificates | None = None
+    switchboard: Switchboard = field(default_factory=Switchboard)
     context: WorkerContext = field(default_factory=lambda: WorkerContext(None))
     connections: "set[Connection]" = field(default_factory=set)
     idle: "OrderedDict[Connection, float]" = field(default_factory=OrderedDict)
@@ -260,14 +261,10 @@ class Connection:
         try:
             if not self._is_plain:
                 return bytes(await self.stream.receive_some(RECEIVE_BYTES))
-            # Straight from the descriptor: Trio's own way tries first, in vain, and makes a turn of its loop after.
-            number = self.socket.socket.fileno()
-            while True:
-                await trio.lowlevel.wait_readable(number)
-                try:
-                    return os.read(number, RECEIVE_BYTES)
-                except BlockingIOError:
-                    pass
+            number, stream = self.socket.socket.fileno(), self.protocol.stream
+            if isinstance(stream, Socket) and stream.may_be_heard() and not self.protocol.closing:
+                return await self.house.switchboard.listen(number, stream.hear)
+            return await read(number)
         except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
             self.broken = True
         return b""
@@ -319,9 +316,9 @@ class Connection:
 
     def write_now(self, data: bytes) -> bool:
         """Sends what nothing follows in this turn of the loop, where it goes out at once: a task that gathers costs as much as the system
-        call. Whether it was done."""
+        call. Whether it was done. Who writes to one after the other makes way for others by itself."""
         is_first = not (self._gathered or self._is_flushing or self._send_lock.locked())
-        if not (is_first and self._is_plain) or self.broken or (self.sends + 1) % SENDS_IN_ROW == 0:
+        if not (is_first and self._is_plain) or self.broken:
             return False
         try:
             sent = os.write(self.socket.socket.fileno(), data)

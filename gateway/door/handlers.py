@@ -12,6 +12,7 @@ from starlette.websockets import WebSocketDisconnect
 
 from gateway.api.problems import was_logged
 from gateway.door.bounds import Bounds, Counts
+from gateway.door.ws_frames import message_of
 
 GOODBYE_SECONDS_MAX = 0.5
 INBOX_BYTES_MAX = 2**20
@@ -78,10 +79,25 @@ class Inbox:
         if self._is_closed or self._last is not None:
             await trio.lowlevel.checkpoint()  # the handler has answered and reads no more
             return
+        self._add(message)
+
+    def put_now(self, message: Any) -> bool:
+        """Puts what came in, where there is room for it and somebody to receive it; whether it was done."""
+        if self._is_closed or self._last is not None or self._is_full():
+            return False
+        self._add(message)
+        return True
+
+    def _add(self, message: Any) -> None:
         self._messages.append(message)
         self._bytes += _size(message)
         if self._readers:
             self._readers.unpark()
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether all that has come was received, and its reader waits for more."""
+        return bool(self._readers) and not self._messages
 
     def get_now(self) -> Any:
         """The next message, where `get` has neither to wait nor to make way; else None."""
@@ -132,17 +148,33 @@ class Line:
     def __init__(
         self,
         ping: Callable[[], Awaitable[None]],
-        send_now: Callable[[bytes, bool], bool],
-        write_now: Callable[[bytes, bool], bool],
+        send_now: Callable[[bytes], bool],
+        write_now: Callable[[bytes], bool],
     ) -> None:
-        """`send_now` sends a text (as UTF-8) or bytes, where it has neither to wait nor to make way, and tells whether it was done;
-        `write_now` does the same for what nothing else follows at once, which costs less."""
+        """`send_now` sends whole frames, as `ws_frames.frame` makes them, where it has neither to wait nor to make way, and tells whether
+        it was done; `write_now` does the same for what nothing else follows at once, which costs less, and leaves it to its caller to make
+        way for others now and then."""
         self.ping = ping
         self.send_now = send_now
         self.write_now = write_now
-        self.receive_now: Callable[[], Any] = lambda: None
-        """The next message of the app's `receive`, where one has come already; None: `receive` has to be asked."""
+        self.inbox: Inbox | None = None
+        self.take_now: Callable[[bytes | str], bool] | None = None
+        """Takes a message of the client here and now, if it can: set by an app that would else be woken for each of them. What it does
+        not take is the next message of `receive`."""
         self._beaten = trio.Event()
+
+    def receive_now(self) -> Any:
+        """The next message of the app's `receive`, where one has come already; None: `receive` has to be asked."""
+        return self.inbox.get_now() if self.inbox is not None else None
+
+    def hear(self, said: bytes | str) -> bool:
+        """Hands on what the client said: to `take_now`, or to who receives; whether there was room."""
+        inbox, take = self.inbox, self.take_now
+        if inbox is None:
+            return False
+        if take is not None and inbox.is_awaited and take(said):
+            return True
+        return inbox.put_now(message_of(said))
 
     def beat(self) -> None:
         """The client was heard."""
@@ -168,7 +200,7 @@ class Handler:
     ) -> Callable[[Any], Awaitable[None]]:
         inbox = Inbox(self.connection.bounds.inbox_messages_max)
         if (line := scope.get("state", {}).get("line")) is not None:
-            line.receive_now = inbox.get_now
+            line.inbox = inbox
         self.connection.nursery.start_soon(self._run, app, scope, inbox, send)
         return inbox.put
 

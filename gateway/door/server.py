@@ -78,11 +78,13 @@ async def serve(
     try:
         async with trio.open_nursery() as beside:
             beside.start_soon(house.log.run)
+            beside.start_soon(house.switchboard.run)
             if certificates is not None:
                 beside.start_soon(certificates.watch)
             await _serve(house, entrances, shutdown, task_status)
             beside.cancel_scope.cancel()
     finally:
+        house.switchboard.close()
         for entrance in entrances:
             entrance.close()
     log.info("closed", binds=[entrance.name for entrance in entrances])

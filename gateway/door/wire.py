@@ -37,7 +37,7 @@ from gateway.door.bounds import Bounds
 from gateway.door.handlers import ClientGone, Handler, Line, Owner
 from gateway.door.pace import Allowance
 from gateway.door.targets import Target, read_target
-from gateway.door.ws_frames import BINARY, TEXT, frame, read_messages
+from gateway.door.ws_frames import BINARY, TEXT, frame, read_message, read_messages
 
 SOCKET_KEY = re.compile(rb"[A-Za-z0-9+/]{22}==")
 SOCKET_VERSION = b"13"
@@ -159,15 +159,25 @@ class Socket(WSStream):
         if connection.sends == sends and message is not None:
             await trio.lowlevel.checkpoint()
 
-    def _send_now(self, payload: bytes, is_text: bool) -> bool:
-        if self.closed or not self._is_open():
-            return False
-        return self.task_group.connection.gather_now(frame(TEXT if is_text else BINARY, payload))
+    def may_be_heard(self) -> bool:
+        """Whether `hear` is to have what comes next: the app takes messages at once, and no part of one has come."""
+        return self.line.take_now is not None and not self.closed and self._is_between_frames()
 
-    def _write_now(self, payload: bytes, is_text: bool) -> bool:
-        if self.closed or not self._is_open():
-            return False
-        return self.task_group.connection.write_now(frame(TEXT if is_text else BINARY, payload))
+    def hear(self, data: bytes) -> bytes:
+        """Hands on what has come as far as that can be done at once; the rest is to be handled."""
+        at, line, bytes_max = 0, self.line, self.buffer.max_length
+        while not self.closed and self._is_open() and (found := read_message(data, at, bytes_max)) is not None:
+            said, end = found
+            if not line.hear(said):
+                break
+            at = end
+        return data[at:]
+
+    def _send_now(self, frames: bytes) -> bool:
+        return not self.closed and self._is_open() and self.task_group.connection.gather_now(frames)
+
+    def _write_now(self, frames: bytes) -> bool:
+        return not self.closed and self._is_open() and self.task_group.connection.write_now(frames)
 
     async def say_goodbye(self) -> None:
         if not self.closed and self.state is ASGIWebsocketState.CONNECTED:

@@ -1,4 +1,4 @@
-"""What a record says to many agents alike, as the bytes of a frame: made once for each protocol, however many are told.
+"""What a record says to many agents alike, as the bytes of a websocket frame: made once for each protocol, however many are told.
 
 A call to hundreds, and that somebody else has won, are most of what agents are told. What is for one agent alone, or has to be read up
 first, is left to the translator.
@@ -29,7 +29,7 @@ class Announcer:
             return None
         said = self._said.get((topic, protocol.name))
         if said is None:
-            said = self._said[topic, protocol.name] = protocol.encode(self._frame_by_topic[topic])
+            said = self._said[topic, protocol.name] = protocol.said(self._frame_by_topic[topic])
         return said
 
     def _take(self, recorded: Recorded) -> None:

@@ -24,6 +24,7 @@ from aggregates.values.numbers import Token
 from aggregates.values.text import Note
 from gateway.api.bodies import JSON, MSGPACK, body_type, parse
 from gateway.api.problems import BadRequest, Fault
+from gateway.door import ws_frames
 from runtime.records import Command
 
 FrameId = str | int | None
@@ -110,6 +111,10 @@ class Protocol(NamedTuple):
     def encode(self, frame: Any) -> bytes:
         """The bytes of a frame that the house sends."""
         return msgspec.json.encode(frame) if self.is_text else msgspec.msgpack.encode(frame)
+
+    def said(self, frame: Any) -> bytes:
+        """The same as it goes over the wire, a whole websocket frame."""
+        return ws_frames.frame(ws_frames.TEXT if self.is_text else ws_frames.BINARY, self.encode(frame))
 
     def read(self, raw: bytes) -> tuple[FrameId, Any]:
         """A frame's id, and the frame or the `BadRequest` that says what is wrong with it."""

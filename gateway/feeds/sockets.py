@@ -3,43 +3,33 @@
 The log is the queue: a socket reads it at its client's pace, one page at a time, from the position that the client names.
 So a slow client costs little memory, a client that comes back misses nothing, and an answer that was lost on the way is in
 the log. Every frame of the client counts as a heartbeat, its answer to our pings too, which any client library gives by
-itself. Frames about one task are taken in their order; those about several tasks share commits. An answer stands: what the
-node can't take at the moment it tries again, and if that lasts, it ends the connection instead of answering.
+itself. What becomes of its commands stands in `gateway/feeds/commands.py`.
 """
 
-from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing, suppress
-from functools import partial
-from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 import trio
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
-from starlette.responses import Response
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketDisconnected
 
 from aggregates.agent import Heartbeat, HeartbeatAck
 from aggregates.key import KeyRevoked
 from aggregates.values.roles import Principal
-from gateway.api.problems import BadRequest, Fault, document_of
 from gateway.api.queries import is_number
 from gateway.door.handlers import Line
 from gateway.feeds.announcer import Announcer
-from gateway.feeds.frames import PROTOCOLS, FrameId, Protocol, command_of
+from gateway.feeds.commands import POLICY_VIOLATION, Acknowledger, Commands, Pace
+from gateway.feeds.frames import PROTOCOLS, Protocol
 from gateway.feeds.post_office import PostOffice
 from gateway.feeds.translator import Frame, Translator
-from runtime.delivery import Context, Delivery
-from runtime.errors import Conflict, Failure, NotAnswered, Overloaded, Refused, Unreachable
+from runtime.delivery import Context
+from runtime.errors import Failure, Refused
 from runtime.records import Recorded
 from runtime.system import System
 from runtime.trace import parsed
-
-R = TypeVar("R")
-
-FAULTS_MAX = 20
-"""Frames in which something is wrong, before the socket is closed."""
 
 POSITION_SECONDS = 5.0
 """How often the client is told how far it has come when nothing else tells it."""
@@ -50,21 +40,8 @@ HEARTBEAT_SECONDS_MIN = 1.0
 HEARTBEATS_IN_TERM = 4
 """How many heartbeats a client is told to send in a lease's term."""
 
-COMMANDS_AT_ONCE_MAX = 64
-"""Commands of one client under way; it is not read on until one has ended."""
-
-RETRY_SECONDS = 0.5
-PATIENCE_SECONDS = 20.0
-"""How long a command is tried again that the node can't take at the moment."""
-
 GOODBYE_SECONDS_MAX = 1.0
-POLICY_VIOLATION = 1008
-TRY_AGAIN_LATER = 1013
 REPLACED = 4409
-
-
-Pace = Callable[[Principal], Awaitable[None] | None]
-"""What to wait for until one more frame of this agent may be taken; None: it may at once."""
 
 Still = Callable[[], Awaitable[object]]
 """Raises `HTTPException` where what the connection was opened with opens nothing any more."""
@@ -92,6 +69,7 @@ class Sockets:
         self.translator = Translator(system.journal)
         self.announcer = Announcer(self.translator)
         self.office = PostOffice(system.journal, self.translator.addressees)
+        self.acknowledger = Acknowledger()
         self._socket_by_agent: dict[tuple[str, str], AgentSocket] = {}
 
     def __len__(self) -> int:
@@ -99,7 +77,9 @@ class Sockets:
 
     async def run(self) -> None:
         """Brings the sockets what concerns them, until cancelled."""
-        await self.office.run()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.acknowledger.run)
+            await self.office.run()
 
     def end(self, code: int, reason: str) -> None:
         """Ends all of them."""
@@ -128,15 +108,6 @@ class Sockets:
                 del self._socket_by_agent[name]
 
 
-class Sent(NamedTuple):
-    """A command that is under way, and whose frame it was."""
-
-    command: Any
-    context: Context
-    frame_id: FrameId
-    delivery: Delivery
-
-
 class AgentSocket:
     """One connection of one agent."""
 
@@ -155,27 +126,27 @@ class AgentSocket:
         self.protocol = protocol
         self.position = after
         self._still = still
-        self._context = self._in_trace(websocket.headers.get("traceparent", ""))
+        self.context = self.in_trace(websocket.headers.get("traceparent", ""))
+        self.line: Line | None = websocket.scope.get("state", {}).get("line")
         self._scope = trio.CancelScope()
         self._ending: tuple[int, str] | None = None
         self._is_gone = False
-        self._is_listening = True
-        self._faults = 0
         self._told_at = 0.0
-        self._line: Line | None = websocket.scope.get("state", {}).get("line")
         self._opened_at = sockets.system.journal.position
         self._told_again: set[tuple[str, int]] = set()
-        self._places = trio.lowlevel.ParkingLot()
-        self._tasks_under_way: set[str] = set()
-        self._sent: deque[Sent] = deque()
-        self._answerer = trio.lowlevel.ParkingLot()
         self._beat: HeartbeatAck | None = None
         self._beat_at = 0.0
 
-    def _in_trace(self, traceparent: str) -> Context:
+    def in_trace(self, traceparent: str) -> Context:
+        """The context of what the agent says in a trace."""
         parent, trace_id = parsed(traceparent) or ("", "")
         who = self.principal
         return Context(tenant=who.tenant, principal=who.name, correlation=trace_id, traceparent=parent)
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether `end` was called."""
+        return self._ending is not None
 
     def end(self, code: int, reason: str) -> None:
         """Ends the connection with a close frame that says why."""
@@ -188,14 +159,10 @@ class AgentSocket:
             await self._welcome(beat, key)
             async with trio.open_nursery() as telling:
                 telling.start_soon(self._tell)
-                if self._line is not None:
-                    telling.start_soon(self._ping, self._line, beat.lease_seconds / HEARTBEATS_IN_TERM)
-                    telling.start_soon(self._feel, self._line)
-                async with trio.open_nursery() as commands:
-                    commands.start_soon(self._answer, commands)
-                    await self._listen(commands)
-                    self._is_listening = False
-                    self._answerer.unpark_all()
+                if self.line is not None:
+                    telling.start_soon(self._ping, self.line, beat.lease_seconds / HEARTBEATS_IN_TERM)
+                    telling.start_soon(self._feel, self.line)
+                await Commands(self).run()
                 telling.cancel_scope.cancel()
         if self._ending is not None and not self._is_gone:
             # The client may have gone at the same moment.
@@ -205,14 +172,34 @@ class AgentSocket:
     async def beat(self) -> HeartbeatAck:
         """The agent was heard, and what it came with still lets it in: else the connection ends. Raises what the coordinator refuses
         it for."""
-        now = trio.current_time()
-        if self._beat is None or now >= self._beat_at + HEARTBEAT_SECONDS_MIN:
+        if self._beat is None or not self.is_heard:
+            now = trio.current_time()
             if self._beat is not None:
                 await self._check_still()
             heartbeat = Heartbeat(agent_id=self.principal.agent_id)
-            self._beat = await self.sockets.system.ask(heartbeat, self._context)
+            self._beat = await self.sockets.system.ask(heartbeat, self.context)
             self._beat_at = now
         return self._beat
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether the agent was heard so lately that it need not be noted again."""
+        return self._beat is not None and trio.current_time() < self._beat_at + HEARTBEAT_SECONDS_MIN
+
+    def left(self) -> HeartbeatAck:
+        """What the agent was told last when it was heard, as much later as it is."""
+        assert self._beat is not None, "who opens a socket is heard first"
+        ago = trio.current_time() - self._beat_at
+        leases = tuple(
+            msgspec.structs.replace(
+                lease,
+                seconds_left=_less(lease.seconds_left, ago),
+                budget_seconds_left=_less(lease.budget_seconds_left, ago),
+                cancel_seconds_left=lease.cancel_seconds_left and _less(lease.cancel_seconds_left, ago),
+            )
+            for lease in self._beat.leases
+        )
+        return msgspec.structs.replace(self._beat, leases=leases)
 
     async def _check_still(self) -> None:
         """The log tells of a key that was revoked, and not of one that has expired; and who reads slowly hears of either late."""
@@ -242,20 +229,20 @@ class AgentSocket:
             "position": self.position,
             "lease_seconds": beat.lease_seconds,
             "heartbeat_seconds": beat.lease_seconds / HEARTBEATS_IN_TERM,
-            "leases": self._left(beat).leases,
+            "leases": self.left().leases,
         }
-        await self._send(welcome | ({"key": key} if key else {}))
+        await self.send(welcome | ({"key": key} if key else {}))
         for lease in beat.leases:
             award = await self.sockets.translator.lease(lease.task_id, lease.token)
             if award is not None:
                 self._told_again.add((lease.task_id, lease.token))
                 del award["position"]  # which may be past what the client has yet to be told
-                await self._send(self._timed(award))
+                await self.send(self._timed(award))
             if lease.cancel_seconds_left is not None:
                 cancel = await self.sockets.translator.cancel(lease.task_id, lease.token)
                 if cancel is not None:
                     del cancel["position"]
-                    await self._send(cancel)
+                    await self.send(cancel)
 
     async def _tell(self) -> None:
         collected = self.sockets.office.collect(self.principal, self.position, POSITION_SECONDS, self._tell_now)
@@ -266,35 +253,21 @@ class AgentSocket:
                         self.end(POLICY_VIOLATION, f"the key was revoked: {recorded.event.reason}"[:120])
                     for frame in await self.sockets.translator.frames(recorded, self.principal.agent_id):
                         if not self._is_idle(frame):
-                            await self._send(self._timed(frame))
+                            await self.send(self._timed(frame))
                 self.position = position
                 if trio.current_time() >= self._told_at + POSITION_SECONDS:
-                    await self._send({"type": "position", "position": position})
+                    await self.send({"type": "position", "position": position})
 
     def _tell_now(self, recorded: Recorded) -> bool:
         """Sends what others are told too, without a step of this socket's task; whether that was possible."""
-        if self._line is None or self._is_gone or recorded.position <= self._opened_at:
+        if self.line is None or self._is_gone or recorded.position <= self._opened_at:
             return False
         said = self.sockets.announcer.said(recorded, self.principal.agent_id, self.protocol)
-        if said is None or not self._say_now(self._line, said, alone=True):
+        if said is None or not (self.line.write_now(said) or self.line.send_now(said)):
             return False
         self.position = recorded.position
         self._told_at = trio.current_time()
         return True
-
-    def _left(self, beat: HeartbeatAck) -> HeartbeatAck:
-        """What the agent was told last when it was heard, as much later as it is."""
-        ago = trio.current_time() - self._beat_at
-        leases = tuple(
-            msgspec.structs.replace(
-                lease,
-                seconds_left=_less(lease.seconds_left, ago),
-                budget_seconds_left=_less(lease.budget_seconds_left, ago),
-                cancel_seconds_left=lease.cancel_seconds_left and _less(lease.cancel_seconds_left, ago),
-            )
-            for lease in beat.leases
-        )
-        return msgspec.structs.replace(beat, leases=leases)
 
     def _timed(self, frame: Frame) -> Frame:
         """An award with the seconds that are left of its lease: since the agent was heard, here or later elsewhere."""
@@ -316,21 +289,23 @@ class AgentSocket:
             case _:
                 return False
 
-    def _say_now(self, line: Line, said: bytes, *, alone: bool) -> bool:
-        """Whether it could be sent at once; `alone` says that nothing is about to follow."""
-        is_text = self.protocol.is_text
-        return (alone and line.write_now(said, is_text)) or line.send_now(said, is_text)
+    def say_now(self, frames: Sequence[Frame]) -> bool:
+        """Whether these could be sent at once, in one piece; nothing follows them in this turn of the loop."""
+        if self.line is None or self._is_gone:
+            return False
+        said = b"".join(map(self.protocol.said, frames))
+        return self.line.write_now(said) or self.line.send_now(said)
 
-    async def _send(self, frame: Frame, *, alone: bool = False) -> None:
+    async def send(self, frame: Frame) -> None:
         """Sends a frame, unless the client has left: what is under way for it still ends."""
         if "position" in frame:
             self._told_at = trio.current_time()
         if self._is_gone:
             await trio.lowlevel.checkpoint()
             return
-        encoded = self.protocol.encode(frame)
-        if self._line is not None and self._say_now(self._line, encoded, alone=alone):
+        if self.line is not None and self.line.send_now(self.protocol.said(frame)):
             return
+        encoded = self.protocol.encode(frame)
         try:
             if self.protocol.is_text:
                 await self.websocket.send_text(encoded.decode())
@@ -338,135 +313,6 @@ class AgentSocket:
                 await self.websocket.send_bytes(encoded)
         except (WebSocketDisconnect, WebSocketDisconnected):
             self._is_gone = True
-
-    # ---- what it says
-
-    async def _listen(self, commands: trio.Nursery) -> None:
-        while self._ending is None:  # what waits to be read need not pass a point where it could be cancelled
-            message = self._line.receive_now() if self._line is not None else None
-            if message is None:
-                message = await self.websocket.receive()
-            if message["type"] == "websocket.disconnect":
-                return
-            if self.sockets.pace is not None and (turn := self.sockets.pace(self.principal)) is not None:
-                await turn
-            await self._take(message, commands)
-
-    async def _take(self, message: Any, commands: trio.Nursery) -> None:
-        frame_id: FrameId = None
-        try:
-            beat = self._beat
-            if beat is None or trio.current_time() >= self._beat_at + HEARTBEAT_SECONDS_MIN:
-                beat = await self._insist(self.beat)
-            frame_id, frame = self._read(message)
-            if isinstance(frame, BadRequest):
-                raise frame
-        except (Failure, BadRequest) as error:
-            await self._refuse(frame_id, error, "frame")
-            return
-        command: Any = command_of(frame, self.principal.agent_id)
-        if isinstance(command, Heartbeat):
-            await self._acknowledge(frame_id, self._left(beat))
-            return
-        under_way = self._tasks_under_way
-        while command.task_id in under_way or len(under_way) >= COMMANDS_AT_ONCE_MAX:
-            await self._places.park()
-        under_way.add(command.task_id)
-        context = self._in_trace(frame.traceparent) if frame.traceparent else self._context
-        try:
-            sent = Sent(command, context, frame_id, self.sockets.system.post(command, context))
-        except Failure:
-            commands.start_soon(self._ask, command, context, frame_id)
-            return
-        self._sent.append(sent)
-        if self._answerer:
-            self._answerer.unpark()
-
-    async def _answer(self, commands: trio.Nursery) -> None:
-        """Tells the client in the order of its frames what became of them: one task for all commands, since those that share a commit
-        have their answers at once."""
-        try:
-            while self._is_listening or self._sent:
-                if not self._sent:
-                    await self._answerer.park()
-                    continue
-                sent = self._sent[0]
-                try:
-                    reply = await sent.delivery.wait()
-                except (Conflict, Overloaded, NotAnswered):
-                    commands.start_soon(self._ask, sent.command, sent.context, sent.frame_id)
-                except Failure as error:
-                    self._end(sent.command)
-                    await self._refuse(sent.frame_id, error, type(sent.command).__name__)
-                else:
-                    self._end(sent.command)
-                    await self._acknowledge(sent.frame_id, reply)
-                self._sent.popleft()
-        finally:
-            for sent in self._sent:
-                sent.delivery.leave("its caller has left")
-
-    async def _ask(self, command: Any, context: Context, frame_id: FrameId) -> None:
-        """Asks as long as there is hope."""
-        try:
-            reply = await self._insist(partial(self.sockets.system.ask, command, context))
-        except Failure as error:
-            await self._refuse(frame_id, error, type(command).__name__)
-        else:
-            await self._acknowledge(frame_id, reply)
-        finally:
-            self._end(command)
-
-    def _end(self, command: Any) -> None:
-        """The next frame about the same task may be taken."""
-        self._tasks_under_way.remove(command.task_id)
-        if self._places:
-            self._places.unpark()
-
-    async def _insist(self, ask: Callable[[], Awaitable[R]]) -> R:
-        """The answer, as soon as there is one: commands are idempotent."""
-        until = trio.current_time() + PATIENCE_SECONDS
-        while True:
-            try:
-                return await ask()
-            except (Conflict, Overloaded, NotAnswered):
-                if trio.current_time() >= until:
-                    raise
-            await trio.sleep(RETRY_SECONDS)
-
-    async def _acknowledge(self, frame_id: FrameId, reply: Any) -> None:
-        await self._send({"type": "ack", "id": frame_id, **msgspec.to_builtins(reply)}, alone=len(self._sent) <= 1)
-
-    def _read(self, message: Any) -> tuple[FrameId, Any]:
-        raw = message.get("text") if self.protocol.is_text else message.get("bytes")
-        if raw is None:
-            wanted = "text" if self.protocol.is_text else "binary"
-            raise BadRequest([Fault(pointer="", detail=f"{self.protocol.name} takes {wanted} frames")])
-        return self.protocol.read(raw.encode() if isinstance(raw, str) else raw)
-
-    async def _refuse(self, frame_id: FrameId, error: Exception, what: str) -> None:
-        if self.sockets.note is not None:
-            self.sockets.note(self.websocket, self.principal, f"WS {what}", error)
-        if isinstance(error, (Conflict, Overloaded, Unreachable)):
-            self.end(TRY_AGAIN_LATER, "the node can't take it at the moment; say it again")
-            return
-        await self._send(await self._problem(frame_id, error))
-        self._faults += isinstance(error, BadRequest)
-        if self._faults >= FAULTS_MAX:
-            self.end(POLICY_VIOLATION, f"{FAULTS_MAX} faulty frames")
-
-    async def _problem(self, frame_id: FrameId, error: Exception) -> Frame:
-        """The problem document of a failure, as a frame."""
-        response: Response = await document_of(error, self.websocket)
-        members = msgspec.json.decode(response.body)
-        return {
-            "type": "problem",
-            "id": frame_id,
-            "status": members["status"],
-            "code": members["type"].rpartition(":")[2],
-            "detail": members.get("detail", members["title"]),
-            "errors": members.get("errors", []),
-        }
 
 
 def _less(seconds: float, ago: float) -> float:

@@ -1,6 +1,7 @@
 """Lets a known caller's requests and frames in: within the caller's rates, and in its tenant's turn."""
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import NamedTuple
 
 import trio
@@ -46,13 +47,13 @@ async def admit(visitors: Visitors, principal: Principal, kind: Kind) -> list[Ra
     return [(b"ratelimit-policy", verdict.policy.encode()), (b"ratelimit", verdict.standing.encode())]
 
 
-def pace(visitors: Visitors, principal: Principal) -> Awaitable[None] | None:
+def pace(visitors: Visitors, principal: Principal) -> Callable[[], Awaitable[None]] | None:
     """What to wait for until one more frame of a websocket is within the caller's rates and its tenant's turn has come; None where it is
     let in at once. Whoever is not read sends no more."""
     wait = visitors.rates.wait(principal.tenant, principal.name, Kind.WRITE)
     if not wait and visitors.turns.begins_now(principal.tenant):
         return None
-    return _wait(visitors, principal, wait)
+    return partial(_wait, visitors, principal, wait)
 
 
 async def _wait(visitors: Visitors, principal: Principal, wait: float) -> None:

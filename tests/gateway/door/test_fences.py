@@ -9,6 +9,7 @@ from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket
 
 from gateway.door.handlers import Line
+from gateway.door.ws_frames import BINARY, frame
 from tests.gateway.raw import Witness, bounded, make_app, read_all, request, reset, served, upgrade
 
 
@@ -101,7 +102,8 @@ async def test_frames_that_are_written_at_once_arrive_whole_and_in_order_among_t
         await websocket.accept()
         line: Line = websocket.scope["state"]["line"]
         for number, said in enumerate(frames):
-            if not ((number % 3 and line.write_now(said, False)) or line.send_now(said, False)):
+            whole = frame(BINARY, said)
+            if not ((number % 3 and line.write_now(whole)) or line.send_now(whole)):
                 await websocket.send_bytes(said)
         await websocket.close()
 

@@ -10,8 +10,8 @@ from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessag
 
 from aggregates.task import PlaceBid, WithdrawBid
 from aggregates.values.roles import Role
-from gateway.feeds import sockets, translator
-from gateway.feeds.sockets import COMMANDS_AT_ONCE_MAX, FAULTS_MAX
+from gateway.feeds import commands, sockets, translator
+from gateway.feeds.commands import COMMANDS_AT_ONCE_MAX, FAULTS_MAX
 from gateway.identity.auth import key_id_of
 from runtime.delivery import Context, Delivery, Failed
 from runtime.errors import Conflict, Failure, NotAnswered, Overloaded
@@ -329,7 +329,7 @@ async def test_what_a_program_wrote_is_the_result_or_the_reason_of_a_failure(
 async def test_what_the_node_cannot_take_at_the_moment_it_tries_again(
     admin: Client, monkeypatch: pytest.MonkeyPatch, failure: Failure
 ) -> None:
-    monkeypatch.setattr(sockets, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(commands, "RETRY_SECONDS", 0.01)
     failures = [failure, failure]
     agent = await admin.register("a1")
     async with agent.socket() as socket:
@@ -342,7 +342,7 @@ async def test_what_the_node_cannot_take_at_the_moment_it_tries_again(
 async def test_a_node_that_cannot_take_anything_for_long_ends_the_connection_instead_of_an_answer(
     admin: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sockets, "PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(commands, "PATIENCE_SECONDS", 0.0)
     agent = await admin.register("a1")
     async with agent.socket() as socket:
         await socket.next("welcome")
