@@ -57,8 +57,11 @@ class Switchboard:
         poll = self._poll
         while poll is not None:
             await trio.lowlevel.wait_readable(poll.fileno())
-            for number, _ in poll.poll(0, HEARD_IN_ROW):
-                self._read(number)
+            heard = 0
+            while heard < HEARD_IN_ROW and (ready := poll.poll(0, HEARD_IN_ROW)):  # others speak meanwhile
+                heard += len(ready)
+                for number, _ in ready:
+                    self._read(number)
 
     async def listen(self, number: int, hear: Hear) -> bytes:
         """Has `hear` take what comes in on a descriptor, until it leaves something, which is returned, or nothing more comes. Raises

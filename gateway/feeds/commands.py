@@ -116,20 +116,24 @@ class Commands:
 
     def _take_now(self, said: bytes | str) -> bool:
         """Takes a message here and now, as `_take` would without a wait; whether it has."""
-        if self._socket.is_ending or not self._is_listening or self._turn is not None or not self._socket.is_heard:
+        socket, protocol = self._socket, self._socket.protocol
+        if (
+            socket.is_ending
+            or not self._is_listening
+            or self._turn is not None
+            or not (socket.is_heard or socket.beat_now())
+        ):
             return False
-        protocol = self._socket.protocol
         if isinstance(said, str) is not protocol.is_text:
             return False
         _, frame = protocol.read(said.encode() if isinstance(said, str) else said)
         if isinstance(frame, BadRequest):
             return False
-        command: Any = command_of(frame, self._socket.principal.agent_id)
+        command: Any = command_of(frame, socket.principal.agent_id)
         if isinstance(command, Heartbeat) or not self._has_place(command):
             return False
-        pace = self._socket.sockets.pace
-        if pace is not None:
-            self._turn = pace(self._socket.principal)
+        if socket.sockets.pace is not None:
+            self._turn = socket.sockets.pace(socket.principal)
             if self._turn is not None:
                 return False
         self._post(command, frame)

@@ -6,8 +6,11 @@ the log. Every frame of the client counts as a heartbeat, its answer to our ping
 itself. What becomes of its commands stands in `gateway/feeds/commands.py`.
 """
 
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing, suppress
+from functools import partial
+from typing import NamedTuple
 
 import msgspec
 import trio
@@ -25,7 +28,8 @@ from gateway.feeds.commands import POLICY_VIOLATION, Acknowledger, Commands, Pac
 from gateway.feeds.frames import PROTOCOLS, Protocol
 from gateway.feeds.post_office import PostOffice
 from gateway.feeds.translator import Frame, Translator
-from runtime.delivery import Context
+from runtime.actor import Reply
+from runtime.delivery import Context, Delivery
 from runtime.errors import Failure, Refused
 from runtime.records import Recorded
 from runtime.system import System
@@ -43,8 +47,14 @@ HEARTBEATS_IN_TERM = 4
 GOODBYE_SECONDS_MAX = 1.0
 REPLACED = 4409
 
-Still = Callable[[], Awaitable[object]]
-"""Raises `HTTPException` where what the connection was opened with opens nothing any more."""
+
+class Still(NamedTuple):
+    """What a connection was opened with, asked again. `check` raises `HTTPException` where it opens nothing any more; `holds_now` tells
+    whether it is seen without a wait that it does."""
+
+    check: Callable[[], Awaitable[object]]
+    holds_now: Callable[[], bool]
+
 
 Note = Callable[[HTTPConnection, Principal, str, Exception], None]
 """Takes down that something was refused: on which connection, to whom, what it was, and why."""
@@ -136,6 +146,7 @@ class AgentSocket:
         self._told_again: set[tuple[str, int]] = set()
         self._beat: HeartbeatAck | None = None
         self._beat_at = 0.0
+        self._heard_at = -math.inf
 
     def in_trace(self, traceparent: str) -> Context:
         """The context of what the agent says in a trace."""
@@ -178,13 +189,31 @@ class AgentSocket:
                 await self._check_still()
             heartbeat = Heartbeat(agent_id=self.principal.agent_id)
             self._beat = await self.sockets.system.ask(heartbeat, self.context)
-            self._beat_at = now
+            self._beat_at = self._heard_at = now
         return self._beat
 
     @property
     def is_heard(self) -> bool:
         """Whether the agent was heard so lately that it need not be noted again."""
-        return self._beat is not None and trio.current_time() < self._beat_at + HEARTBEAT_SECONDS_MIN
+        return trio.current_time() < self._heard_at + HEARTBEAT_SECONDS_MIN
+
+    def beat_now(self) -> bool:
+        """As `beat`, for what the coordinator is asked next, which needs no answer to this; whether it could be done here and now."""
+        if not self._still.holds_now():
+            return False
+        try:
+            asked = self.sockets.system.post(Heartbeat(agent_id=self.principal.agent_id), self.context)
+        except Failure:
+            return False
+        self._heard_at = trio.current_time()
+        asked.when_settled(partial(self._take_beat, asked, self._heard_at))
+        return True
+
+    def _take_beat(self, asked: Delivery, at: float) -> None:
+        if type(asked.result) is Reply:
+            self._beat, self._beat_at = asked.result.value, at
+        else:
+            self._heard_at = -math.inf  # the next frame is told
 
     def left(self) -> HeartbeatAck:
         """What the agent was told last when it was heard, as much later as it is."""
@@ -204,7 +233,7 @@ class AgentSocket:
     async def _check_still(self) -> None:
         """The log tells of a key that was revoked, and not of one that has expired; and who reads slowly hears of either late."""
         try:
-            await self._still()
+            await self._still.check()
         except HTTPException as error:
             self.end(POLICY_VIOLATION, error.detail[:120])
             await trio.lowlevel.checkpoint()

@@ -28,6 +28,7 @@ from aggregates.values.roles import NODE_WIDE, Permission, Principal, Role, gran
 from gateway.identity.bearers import Bearers, Check
 from gateway.identity.cookies import cookie_of
 from gateway.identity.signed import BadToken, is_signed
+from runtime.actor import Reply
 from runtime.delivery import Context
 from runtime.errors import Failure, Refused
 from runtime.system import System
@@ -181,6 +182,24 @@ async def check_still(connection: HTTPConnection, node: Doorkeeper[Compartment],
     _, now = await authenticate(connection, node)
     if now != principal:
         raise HTTPException(403, "what you may do has changed since this began: ask again")
+
+
+def key_digest(connection: HTTPConnection) -> bytes | None:
+    """The digest of the key that a connection was opened with; None where it came with something else."""
+    scheme, _, text = connection.headers.get("authorization", "").partition(" ")
+    token = text.strip()
+    return digest_of(token) if scheme.lower() == "bearer" and key_id_of(token) is not None else None
+
+
+def holds_now(digest: bytes | None, compartment: Compartment, principal: Principal) -> bool:
+    """Whether it is seen here and now that a key is still this principal's; where it is not, `check_still` or `whose` has to tell."""
+    if digest is None:
+        return False
+    try:
+        told = compartment.system.post(Authenticate(digest=digest), KNOCKING).result
+    except Failure:
+        return False
+    return type(told) is Reply and told.value == principal and compartment.is_home_of(principal.tenant)
 
 
 async def is_welcome(connection: HTTPConnection, node: Doorkeeper[C_co], needs: Permission) -> bool:

@@ -10,8 +10,9 @@ from aggregates.values.roles import Permission, Principal, Role
 from gateway.api.calls import SocketEndpoint
 from gateway.api.queries import integer, words
 from gateway.feeds.frames import FRAME_BY_TYPE, PROTOCOLS
+from gateway.feeds.sockets import Still
 from gateway.feeds.told_frames import Told
-from gateway.identity.auth import check_permission, check_still, digest_of, whose
+from gateway.identity.auth import check_permission, check_still, digest_of, holds_now, key_digest, whose
 from gateway.identity.enrolment import enrol
 from gateway.parts import Compartment
 
@@ -19,13 +20,15 @@ from gateway.parts import Compartment
 async def serve(websocket: WebSocket, node: Compartment, principal: Principal) -> None:
     """Calls, awards and refusals for the agent; bids, results and heartbeats from it."""
     if principal.role is Role.AGENT_OWN:
-        await node.sockets.serve(
-            websocket, principal, partial(check_still, websocket, websocket.app.state.node, principal)
-        )
+        check = partial(check_still, websocket, websocket.app.state.node, principal)
+        still = Still(check, partial(holds_now, key_digest(websocket), node, principal))
+        await node.sockets.serve(websocket, principal, still)
     else:
         check_permission(node, principal, Permission.AGENTS_ENROLL)
         own, key = await enrol(websocket, node, principal)
-        await node.sockets.serve(websocket, own, partial(whose, digest_of(key), node), key)
+        digest = digest_of(key)
+        still = Still(partial(whose, digest, node), partial(holds_now, digest, node, own))
+        await node.sockets.serve(websocket, own, still, key)
 
 
 Said: Any = reduce(or_, FRAME_BY_TYPE.values())

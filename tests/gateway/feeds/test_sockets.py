@@ -717,5 +717,49 @@ async def test_whose_key_is_revoked_is_not_heard_though_it_reads_nothing(
     assert closed.value.code == 1008
 
 
+async def test_a_bid_under_a_key_that_is_revoked_is_not_taken(admin: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor where the log's news of it has yet to come to the socket."""
+    monkeypatch.setattr(sockets, "HEARTBEAT_SECONDS_MIN", 0.0)
+    monkeypatch.setattr(sockets, "KeyRevoked", _Never)
+    agent = await admin.register("a1")
+    async with agent.socket() as socket:
+        await socket.next("welcome")
+        await socket.ask(type="heartbeat")
+        task_id = await admin.submit()
+        await socket.next("call")
+        assert (await admin.ask("DELETE", f"/v1/keys/{key_id_of(agent.key)}")).status_code == 200
+        with pytest.raises(Closed) as closed:
+            await bid(socket, task_id)
+    assert closed.value.code == 1008
+    assert (await admin.get(f"/v1/tasks/{task_id}/bids"))["bids"] == []
+
+
+async def test_a_bid_is_a_heartbeat_too_and_the_coordinator_hears_it_first(
+    admin: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sockets, "HEARTBEAT_SECONDS_MIN", 0.0)
+    agent = await admin.register("a1")
+    posted: list[str] = []
+    post = admin.node.system.post
+
+    def noting(message: Any, context: Context) -> Delivery:
+        posted.append(type(message).__name__)
+        return post(message, context)
+
+    async with agent.socket() as socket:
+        await socket.next("welcome")
+        await socket.ask(type="heartbeat")  # a socket's first frame is not taken at once
+        task_id = await admin.submit()
+        await socket.next("call")
+        monkeypatch.setattr(admin.node.system, "post", noting)
+        await bid(socket, task_id)
+        await socket.next("award")
+    assert posted == ["Authenticate", "Heartbeat", "PlaceBid"]
+
+
+class _Never:
+    """Of which there is none."""
+
+
 async def _waiting_for_ever(*_: Any) -> Any:
     await trio.sleep_forever()
