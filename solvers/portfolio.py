@@ -157,6 +157,11 @@ class _Ends(NamedTuple):
     stagnation_work: int
 
 
+def features_of(qubo: Qubo) -> Features:
+    """What a strategy is chosen by: measured in the reduced problem."""
+    return measure(reduce(to_ising(qubo)).problem, qubo.variables, qubo.couplings)
+
+
 class _Run:
     """The islands of one problem, and what they have found of it, in the file's terms."""
 

@@ -6,6 +6,26 @@ Light to import: a strategy loads its kernels when it starts.
 from solvers.features import Features
 from solvers.strategy import Island, Start, Strategy
 
+MULTI_SPIN_STRENGTH_MAX = 127  # what the counters of `solvers.sparse.words` hold
+
+
+class MultiSpinAnnealing:
+    """Sparse problems of small whole numbers: 64 replicas in the bits of a word."""
+
+    name = "multi-spin"
+    work_per_second = 400_000_000
+
+    def suits(self, features: Features) -> bool:
+        return features.is_integer and features.strength_max <= MULTI_SPIN_STRENGTH_MAX
+
+    def memory_bytes(self, features: Features) -> int:
+        return 96 * features.variables + 48 * features.couplings
+
+    def start(self, start: Start) -> Island:
+        from solvers.sparse.multi_spin import MultiSpin
+
+        return MultiSpin(start)
+
 
 class ScalarAnnealing:
     """Takes everything, so it is the last."""
@@ -25,7 +45,7 @@ class ScalarAnnealing:
         return Annealing(start)
 
 
-STRATEGIES: tuple[Strategy, ...] = (ScalarAnnealing(),)
+STRATEGIES: tuple[Strategy, ...] = (MultiSpinAnnealing(), ScalarAnnealing())
 
 
 def choose(features: Features) -> Strategy:

@@ -9,10 +9,11 @@ import numpy as np
 from solvers.assignment import assign
 from solvers.formats import parse, write_rudy
 from solvers.generators import palubeckis, sparse_random
-from solvers.portfolio import solve
+from solvers.portfolio import features_of, solve
 from solvers.qubo import Qubo
+from solvers.strategies import STRATEGIES
 
-WORK = 50_000  # enough for an anneal and a crossing
+WORK = 600_000  # enough for an anneal and a crossing
 
 
 def warm() -> None:
@@ -21,8 +22,10 @@ def warm() -> None:
     whole = parse(write_rudy(cut), "warm")
     broken = parse(b"p qubo 0 3 2 3\n0 0 0.5\n1 1 -2.5\n2 1 1.5\n1 0 1\n1 0 1\n", "warm")  # neither whole nor in order
     Qubo.from_terms(3, ([2, 1, 1], [1, 0, 0], [1, 1, 1]), convention=cut.convention, sense="max")
-    for qubo in (whole, palubeckis(20, 50, 1), broken):
-        solve(qubo, seconds=60, seed=1, work_max=WORK)
+    for strategy in STRATEGIES:
+        for qubo in (whole, palubeckis(20, 50, 1), broken):
+            if strategy.suits(features_of(qubo)):
+                solve(qubo, seconds=60, seed=1, work_max=WORK, strategy=strategy.name)
     found = assign(np.eye(3), [2, 0, 1], epsilon=1e-6)  # small: in rounds, which keep who is near enough
     assign(np.eye(3), [2, 0, 1], prices=np.ones(3), agents=found.agents)  # and an offer
 
