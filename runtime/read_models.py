@@ -1,8 +1,9 @@
 """A database of read models: each projection's tables with the position that they stand at, moved in one commit.
 
 1. A projection's rows and its position change in the same transaction, so that a process killed anywhere goes on where it was.
-2. Each projection writes within a savepoint. One that fails is undone, run again event by event to find the one that it fails
-   at, and stops there alone; the others go on. It is tried again at the next start.
+2. Where one of them fails, the batch is undone and written again, each projection within a savepoint. The one that fails is undone
+   there, run event by event to find the one that it fails at, and stops there alone; the others go on. It is tried again at the next
+   start.
 3. What the database can't do for reasons of its own (no room, no access) is nobody's fault: the whole batch is undone and raised.
 4. An event that is skipped on record is passed over by the projection that it would stop, now and whenever that is made anew.
 5. A projection is known by its NAME, which changes with its shape, and by the journal that it reads. Tables of others are dropped.
@@ -225,14 +226,31 @@ class ReadModels:
 
         Who stands before the batch begins, since it was resumed meanwhile, is left where it is: nothing may be missed in between.
         """
-        aggregates = {recorded.kind.partition(".")[0] for recorded in batch}
-        with self.engine.begin() as connection:
-            moved = [self._advance(connection, projection, batch, aggregates) for projection in self.projections]
-            write(connection, [_moved(standing) for standing in moved])
+        try:
+            moved = self._write(batch, apart=False)
+        except OperationalError:
+            raise
+        except Exception:  # noqa: BLE001 — whatever a projection does wrong, it is found, and stops alone
+            moved = self._write(batch, apart=True)
         self.standings = {standing.name: standing for standing in moved}
 
+    def _write(self, batch: Sequence[Recorded], *, apart: bool) -> list[Standing]:
+        """All in one commit. Each `apart`, a fault of one is no other's; but SQLite first copies all that a savepoint changes to a file
+        beside, which were two of three pages that it wrote."""
+        aggregates = {recorded.kind.partition(".")[0] for recorded in batch}
+        with self.engine.begin() as connection:
+            moved = [self._advance(connection, one, batch, aggregates, apart=apart) for one in self.projections]
+            write(connection, [_moved(standing) for standing in moved])
+        return moved
+
     def _advance(
-        self, connection: Connection, projection: Projection, batch: Sequence[Recorded], aggregates: set[str]
+        self,
+        connection: Connection,
+        projection: Projection,
+        batch: Sequence[Recorded],
+        aggregates: set[str],
+        *,
+        apart: bool,
     ) -> Standing:
         standing, skips = self.standings[projection.NAME], self.skips(projection.NAME)
         due = batch
@@ -243,9 +261,11 @@ class ReadModels:
         if aggregates.isdisjoint(getattr(projection, "HEARS", aggregates)):
             return Standing(name=standing.name, position=due[-1].position)
         taken = [recorded for recorded in due if recorded.position not in skips] if skips else due
-        if self._fault(connection, projection, taken) is None:
-            return Standing(name=standing.name, position=due[-1].position)
-        return self._advance_singly(connection, projection, taken, due[-1].position)
+        if not apart:
+            write(connection, _changes(projection, taken))
+        elif self._fault(connection, projection, taken) is not None:
+            return self._advance_singly(connection, projection, taken, due[-1].position)
+        return Standing(name=standing.name, position=due[-1].position)
 
     def _advance_singly(
         self, connection: Connection, projection: Projection, due: Sequence[Recorded], last: int
@@ -261,7 +281,7 @@ class ReadModels:
     def _fault(self, connection: Connection, projection: Projection, due: Sequence[Recorded]) -> Exception | None:
         """Applies events, all or nothing; returns what kept the projection from it."""
         try:
-            changes = [change for recorded in due for change in projection.apply(recorded)]
+            changes = _changes(projection, due)
         except Exception as error:  # noqa: BLE001 — whatever a projection does wrong, it stops alone
             return error
         if not changes:
@@ -277,6 +297,10 @@ class ReadModels:
             return error
         connection.exec_driver_sql("RELEASE SAVEPOINT projection")
         return None
+
+
+def _changes(projection: Projection, due: Sequence[Recorded]) -> list[Change]:
+    return [change for recorded in due for change in projection.apply(recorded)]
 
 
 # SQLAlchemy compiles each statement of this kind anew: a quarter of a first start.

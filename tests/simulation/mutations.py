@@ -79,7 +79,7 @@ def projection_position_outside_the_commit(write: Any) -> Any:
     def wrong(models: ReadModels, batch: Sequence[Any]) -> None:
         aggregates = {recorded.kind.partition(".")[0] for recorded in batch}
         with models.engine.begin() as connection:
-            moved = [models._advance(connection, projection, batch, aggregates) for projection in models.projections]
+            moved = [models._advance(connection, one, batch, aggregates, apart=False) for one in models.projections]
         with models.engine.begin() as connection:
             write_changes(connection, [_moved(standing) for standing in moved])
         models.standings = {standing.name: standing for standing in moved}
