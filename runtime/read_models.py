@@ -91,8 +91,12 @@ def open_database(place: Path | str, *, connections_max: int = 5, sync: bool = F
     With `sync` a commit in SQLite survives a loss of power; without, what was lost then is made again.
     """
     url = _sqlalchemy_url(place) if isinstance(place, str) and "://" in place else f"sqlite:///{place}"
-    # A server that was away has left connections behind that nobody can use; a file has not.
-    engine = create_engine(url, pool_size=connections_max, max_overflow=0, pool_pre_ping="://" in str(place))
+    # A server that was away has left connections behind that nobody can use; a file has not. The last one used is used next: of SQLite's,
+    # any other has to read all pages anew that were written since it was used.
+    may_be_away = "://" in str(place)
+    engine = create_engine(
+        url, pool_size=connections_max, max_overflow=0, pool_use_lifo=True, pool_pre_ping=may_be_away
+    )
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", partial(_tune, "FULL" if sync else "NORMAL"))
         event.listen(engine, "begin", _begin)
