@@ -6,8 +6,9 @@ Decisions go on over provisional states while a commit runs. The rules that keep
 2. Whoever was told something on the strength of a provisional state is told after that state's commit: an answer without events,
    and a refusal too, waits for the positions that it was based on.
 3. When a commit fails, everything proposed so far fails with it, and every provisional state is forgotten. Nobody had an answer.
-4. A batch is taken when the one before has ended, whole, up to `batch_events_max`, by the writer's own thread. It never waits for more;
-   but while the event loop is busy its thread comes to nothing else, so that what is asked at once is committed at once.
+4. A batch is taken when the one before has ended, whole, up to `batch_events_max`, by the writer's own thread. Who asks alone never
+   waits for others. Where several shared the last commit, the next waits while each turn of the event loop brings more, up to
+   `GATHER_SECONDS_MAX`: a loop that is busy with requests would otherwise have a commit for every few of them.
 5. After commits that failed in a row nothing is tried for a while, up to `RETRY_SECONDS`: all actors are folded anew each time, and what
    they owe is proposed at once, so that a full disk would otherwise keep a processor busy and the log growing.
 6. How far an actor has reacted is written with the commands that its reaction caused, in the order of the queue; a reaction without
@@ -52,6 +53,10 @@ TAIL_BYTES_MAX = 16 * 2**20
 READERS_MAX = 4
 RETRY_SECONDS = 2.0
 PAUSE_SECONDS_MIN = 0.05
+GATHER_SECONDS_MAX = 0.005
+QUIET_TURNS = 2
+"""After so many turns of the event loop that have brought nothing more, nobody is waited for."""
+
 FORGET_SECONDS = 3600.0
 KEYS_AT_ONCE = 5_000
 ENDED = "the journal has ended, and does not know whether this is recorded: ask again under the same idempotency key"
@@ -144,6 +149,8 @@ class Journal:
         self._tail_bytes = 0
         self._taking = Lock()
         self._is_writing = False
+        self._together = 0
+        """How many had something to write in the last batch."""
         self._committed = trio.Event()
         self._readers = trio.CapacityLimiter(READERS_MAX)
         self._stopping = False
@@ -429,14 +436,30 @@ class Journal:
         self._is_writing = True
         while self._waiting:
             if any(entry.drafts or entry.reply for entry in self._waiting):
-                self._forget_replies(self._worker)
-                self._worker.start(self.store.append, self._take_batch, self._heard)
+                if self._together > 1 and self._nursery is not None and not self._stopping:
+                    self._nursery.start_soon(self._gather)
+                else:
+                    self._write(self._worker)
                 return
             self._take(len(self._waiting))  # they waited for what stands by now
             self._succeed()
         self._is_writing = False
         if self._stopping:
             self._ended.set()
+
+    async def _gather(self) -> None:
+        """Waits for those who come at the same time as others did, and writes."""
+        until, waiting, quiet = trio.current_time() + GATHER_SECONDS_MAX, 0, 0
+        while quiet < QUIET_TURNS and not self._stopping and trio.current_time() < until:
+            waiting, before = len(self._waiting), waiting
+            quiet = quiet + 1 if waiting == before else 0
+            await trio.lowlevel.cancel_shielded_checkpoint()
+        assert self._worker is not None
+        self._write(self._worker)
+
+    def _write(self, worker: Worker) -> None:
+        self._forget_replies(worker)
+        worker.start(self.store.append, self._take_batch, self._heard)
 
     def _heard(self, result: outcome.Outcome[None]) -> None:
         """The writer has come through, or not: told in the event loop."""
@@ -497,6 +520,7 @@ class Journal:
         waiting = list(self._waiting)
         ends = list(accumulate(map(len, map(_DRAFTS, waiting))))
         self._take(max(1, bisect_right(ends, self.batch_events_max)))
+        self._together = sum(map(bool, map(_DRAFTS, self._flying)))
         drafts = list(chain.from_iterable(map(_DRAFTS, self._flying)))
         replies = [entry.reply for entry in self._flying if entry.reply is not None]
         subjects = {

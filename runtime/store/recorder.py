@@ -6,12 +6,16 @@ What differs from the library's own, and why:
   dump and restore renumbers them;
 - the writer assigns positions itself, contiguous, so that a second writer breaks on the primary key instead of interleaving;
 - a batch's Merkle nodes, checkpoint, replies and reactions go into the same transaction as its records;
+- rows are inserted several in a statement: SQLite's driver gives up the interpreter's lock at each, and beside a busy event loop has to
+  fight for it each time;
 - connections sync fully: an answer that was given survives a power cut.
 """
 
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
+from itertools import chain
 from threading import Lock
 from typing import Any, Literal, cast
 
@@ -28,6 +32,7 @@ from runtime.store.contract import Rows, Sealed
 
 CACHE_KIBIBYTES = 64_000
 AUTOCHECKPOINT_PAGES = 4_000
+ROWS_AT_ONCE = (16, 4, 1)
 
 TABLES = (
     "CREATE TABLE IF NOT EXISTS {events} (rowid INTEGER PRIMARY KEY AUTOINCREMENT, originator_id TEXT NOT NULL, "
@@ -119,13 +124,11 @@ class JournalRecorder(SQLiteApplicationRecorder):
     ) -> Sequence[int] | None:
         if first is None:
             return super()._insert_events(c, cast("Sequence[StoredEvent]", stored_events))
-        c.executemany(
-            self.insert_numbered_statement,
-            [
-                (e.originator_id, e.originator_version, e.topic, e.state, position)
-                for position, e in enumerate(stored_events, first)
-            ],
-        )
+        numbered = [
+            (e.originator_id, e.originator_version, e.topic, e.state, position)
+            for position, e in enumerate(stored_events, first)
+        ]
+        _insert(c, self.insert_numbered_statement, numbered)
         if rows is not None:
             self._insert_rows(c, rows)
         return range(first, first + len(stored_events))
@@ -135,14 +138,25 @@ class JournalRecorder(SQLiteApplicationRecorder):
         self._insert_events(cursor, stored, first=first, rows=rows)
 
     def _insert_rows(self, c: SQLiteCursor, rows: Rows) -> None:
-        c.executemany("INSERT INTO nodes VALUES (?,?)", rows.nodes)
+        _insert(c, "INSERT INTO nodes VALUES (?,?)", rows.nodes)
         if rows.checkpoint is not None:
             c.execute("INSERT INTO checkpoints VALUES (?,?,?,?)", rows.checkpoint)
         if rows.superseded is not None:
             c.execute("DELETE FROM checkpoints WHERE size=?", (rows.superseded,))
-        if rows.kinds:
-            c.executemany("INSERT INTO kinds VALUES (?,?)", rows.kinds)
-        if rows.replies:
-            c.executemany("INSERT INTO commands VALUES (?,?,?,?,?,?)", rows.replies)
-        if rows.reactions:
-            c.executemany("INSERT OR REPLACE INTO reactions VALUES (?,?,?)", rows.reactions)
+        _insert(c, "INSERT INTO kinds VALUES (?,?)", rows.kinds)
+        _insert(c, "INSERT INTO commands VALUES (?,?,?,?,?,?)", rows.replies)
+        _insert(c, "INSERT OR REPLACE INTO reactions VALUES (?,?,?)", rows.reactions)
+
+
+def _insert(cursor: SQLiteCursor, statement: str, rows: Sequence[Sequence[object]]) -> None:
+    first = 0
+    for count in ROWS_AT_ONCE:
+        while len(rows) - first >= count:
+            cursor.execute(_for_many(statement, count), tuple(chain.from_iterable(rows[first : first + count])))
+            first += count
+
+
+@cache
+def _for_many(statement: str, rows: int) -> str:
+    head, word, values = statement.partition("VALUES ")
+    return head + word + ",".join([values] * rows)
