@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
+from operator import attrgetter
 
 from aggregates.task.commands import FailDependent, SubmitTask, UnblockTask
 from aggregates.task.events import (
@@ -29,11 +30,9 @@ HOUSE_KNOWS = frozenset(marked(SubmitTask, HOUSE))
 
 ASKED = tuple(name for name in SubmitTask.__struct_fields__ if name not in HOUSE_KNOWS)
 
-AT_FIRST = frozenset(
-    {
-        *("task_type", "description", "capabilities", "requirements", "priority", "dependencies", "independent_of"),
-        *("budget_seconds", "bidding_seconds", "deadline", "estimated_duration", "payload", "attempts_max"),
-    }
+AT_FIRST = (
+    *("task_type", "description", "capabilities", "requirements", "priority", "dependencies", "independent_of"),
+    *("budget_seconds", "bidding_seconds", "deadline", "estimated_duration", "payload", "attempts_max"),
 )
 """What could be asked for from the first."""
 
@@ -41,15 +40,19 @@ _UNASKED = SubmitTask(task_id="none", task_type=TaskType.ANALYSIS)
 LATER = {name: getattr(_UNASKED, name) for name in ASKED if name not in AT_FIRST}
 """What came later, as it is where nobody asks for it."""
 
+_at_first, _later = attrgetter(*AT_FIRST), attrgetter(*LATER)
+_NOTHING_LATER = tuple(LATER.values())
+
 
 def asked_digest(command: SubmitTask) -> bytes:
     """The sha256 of what was asked for, without what the house knew at the time.
 
     What could not be asked for from the first is left out while it is as it would be unasked: the same submission has one digest for ever.
     """
-    asked = {name: getattr(command, name) for name in ASKED}
-    unasked = {name for name, default in LATER.items() if asked[name] == default}
-    return sha256(encoded({name: value for name, value in asked.items() if name not in unasked})).digest()
+    asked, later = dict(zip(AT_FIRST, _at_first(command), strict=True)), _later(command)
+    if later != _NOTHING_LATER:
+        asked |= {name: value for name, value in zip(LATER, later, strict=True) if value != LATER[name]}
+    return sha256(encoded(asked)).digest()
 
 
 def skills_needed(command: SubmitTask) -> tuple[str, ...]:
@@ -115,8 +118,8 @@ def submit(command: SubmitTask) -> Sequence[TaskEvent]:
 def submission_faults(command: SubmitTask) -> list[FieldFault]:
     """Everything that is wrong with a submission."""
     found = [
-        *_dependency_faults(command),
-        *_skill_faults(command),
+        *(_dependency_faults(command) if command.dependencies or command.independent_of else ()),
+        *(_skill_faults(command) if command.skills_never_offered or command.skills else ()),
         *_bound_faults(command),
         *(
             FieldFault(child("/blobs", name), "blob_unknown", f"there is no blob {command.blobs[name]}; bring it first")

@@ -24,7 +24,7 @@ RESOURCES = "resources"
 
 def units_of(requirements: Document) -> float:
     """The units that a task with these requirements takes; they have no faults."""
-    return total(requirements.get(RESOURCES, {}).values())
+    return total(requirements[RESOURCES].values()) if RESOURCES in requirements else 0.0
 
 
 def total(units: Iterable[float]) -> float:
@@ -44,7 +44,9 @@ def fits(units: float, max_capacity: float | None, used: float) -> bool:
 
 def resource_faults(requirements: Document) -> list[Flaw]:
     """All that is wrong with the resources that are asked for."""
-    resources = requirements.get(RESOURCES, {})
+    if RESOURCES not in requirements:
+        return []
+    resources = requirements[RESOURCES]
     pointer = f"/requirements/{RESOURCES}"
     if not isinstance(resources, dict):
         return [Flaw(pointer, "is no object of numbers")]

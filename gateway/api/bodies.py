@@ -24,6 +24,7 @@ from aggregates.values.pointers import child
 from gateway.api.faults import schema_faults
 from gateway.api.problems import BadRequest, Fault
 from gateway.door.bounds import WHOLE_BODY
+from gateway.door.heads import said
 from runtime.records import HOUSE, Command, is_marked, marked
 
 SECRET: dict[str, Any] = {"format": "password", "writeOnly": True}
@@ -105,7 +106,7 @@ def to_command(command_type: type[C], body: msgspec.Struct, **others: Any) -> C:
 
 async def decode(request: Request, body: type[T], *, bytes_max: int = BODY_BYTES_MAX) -> T:
     """The request's body as a value of that type. Raises `BadRequest` (400, 422) or `HTTPException` (413, 415)."""
-    media_type = _media_type(request.headers)
+    media_type = _media_type(said(request.scope, b"content-type"), said(request.scope, b"content-encoding"))
     return parse(await read(request, bytes_max), body, media_type=media_type)
 
 
@@ -143,12 +144,14 @@ def _default(field: msgspec.structs.FieldInfo) -> Any:
     return msgspec.field(name=field.encode_name, default=field.default)
 
 
-def _media_type(headers: Mapping[str, str]) -> str:
-    media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
+def _media_type(content_type: str | None, encoding: str | None) -> str:
+    if content_type == JSON and encoding is None:
+        return JSON
+    media_type = (content_type or "").partition(";")[0].strip().lower()
     accepts = {"Accept": f"{JSON}, {MSGPACK}"}
     if media_type not in {JSON, MSGPACK}:
         raise HTTPException(415, f"the body must be {JSON} or {MSGPACK}, not {media_type or 'unnamed'}", accepts)
-    if headers.get("content-encoding", "identity").strip().lower() != "identity":
+    if (encoding or "identity").strip().lower() != "identity":
         raise HTTPException(415, "the body must not be compressed", {**accepts, "Accept-Encoding": "identity"})
     return media_type
 

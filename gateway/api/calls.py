@@ -28,6 +28,7 @@ from gateway.api.parameters import IDEMPOTENCY, check_no_body, check_parameters
 from gateway.api.problems import BadRequest, Fault, document_of
 from gateway.api.queries import AFTER, AFTER_POSITION, AS_OF, LIMIT, REASON, TENANT, AsOf, Header, Parameter
 from gateway.api.turns import ALONE, Turn
+from gateway.door.heads import said
 from gateway.feeds import waiting
 from gateway.identity.auth import SAFE_METHODS, authenticate, check_permission
 from gateway.limits.admission import RawHeader, admit
@@ -46,6 +47,7 @@ JOURNAL_HEADER = "Gavel-Journal"
 TENANT_HEADER = "X-Tenant-ID"
 _JOURNAL, _TENANT = JOURNAL_HEADER.lower().encode(), TENANT_HEADER.lower().encode()
 IDEMPOTENCY_HEADER = IDEMPOTENCY.name
+_IDEMPOTENCY = IDEMPOTENCY_HEADER.lower().encode()
 CATCH_UP_SECONDS_MAX = 5.0
 JSON = "application/json"
 OCTETS = "application/octet-stream"
@@ -305,7 +307,7 @@ class Call:
     def context(self) -> Context:
         """On whose behalf, and why."""
         named = request_ids.of(self.request.scope)
-        key = self.request.headers.get(IDEMPOTENCY.name, "")
+        key = said(self.request.scope, _IDEMPOTENCY) or ""
         return Context(
             tenant=self.tenant,
             principal=self.principal.name,

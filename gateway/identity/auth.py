@@ -25,6 +25,7 @@ from aggregates.session import FindSession, SessionEnded
 from aggregates.subject import SubjectErased
 from aggregates.user import UserChanged, UserDisabled, UserRemoved
 from aggregates.values.roles import NODE_WIDE, Permission, Principal, Role, granted, roles_with
+from gateway.door.heads import said
 from gateway.identity.bearers import Bearers, Check
 from gateway.identity.cookies import cookie_of
 from gateway.identity.signed import BadToken, is_signed
@@ -111,21 +112,15 @@ def key_id_of(token: str) -> str | None:
     return "-".join(parts.groups()[1:]) if parts else None
 
 
-def journal_of(token: str) -> str:
-    """The journal that a token says it is of."""
-    parts = TOKEN.fullmatch(token)
-    return (parts[1] if parts else None) or SHARED
-
-
 async def authenticate(connection: HTTPConnection, node: Doorkeeper[C_co]) -> tuple[C_co, Principal]:
     """Who sent this request or asks for this websocket, and the compartment that is theirs. Raises `HTTPException` 401, or 403 for a
     page from elsewhere, and Unreachable where their journal is closed."""
-    header = connection.headers.get("authorization")
+    header = said(connection.scope, b"authorization")
     if header is not None:
         scheme, _, text = header.partition(" ")
         token = text.strip()
-        if scheme.lower() == "bearer" and key_id_of(token) is not None:
-            return await _admitted(node, journal_of(token), Authenticate(digest=digest_of(token)))
+        if scheme.lower() == "bearer" and (parts := TOKEN.fullmatch(token)) is not None:
+            return await _admitted(node, parts[1] or SHARED, Authenticate(digest=digest_of(token)))
         if scheme.lower() == "bearer" and is_signed(token):
             return await _vouched(node, token, partial(node.check_stranger, connection))
         raise HTTPException(401, "the Authorization header must be: Bearer KEY")

@@ -118,7 +118,7 @@ RequeueTaskBody = _with_moments(
 def in_seconds(fields: dict[str, Any]) -> dict[str, Any]:
     """The fields with all times in seconds since the epoch."""
     moments = {name: fields[name] for name in MOMENTS if isinstance(fields.get(name), datetime)}
-    return fields | {name: moment.timestamp() for name, moment in moments.items()}
+    return fields | {name: moment.timestamp() for name, moment in moments.items()} if moments else fields
 
 
 async def submit(call: Call) -> Response:
