@@ -23,6 +23,8 @@ from runtime.records import Command, Event, House, Personal, State
 RULES = 2
 
 HOUSE_PREFIX = "house-"
+PERSON_PREFIX = "person-"
+"""Before the id of a user, the agent that this user is."""
 
 LEASE_SECONDS_MIN, LEASE_SECONDS_MAX = 1.0, 3600.0
 """What an agent may ask for as its own lease where the operator does not say."""
@@ -31,6 +33,9 @@ MAX_CAPACITY = 100.0
 """How many units an agent holds at a time where neither it nor the operator says."""
 CAPACITY_MAX = UNITS_MAX
 """How many it may say: as many as a task may take. Records from before there was a bound may say more."""
+
+HOLD_SECONDS, HOLD_SECONDS_MIN, HOLD_SECONDS_MAX = 8 * 3600.0, 60.0, 7 * 86400.0
+"""How long a person keeps a task without a word where neither they nor the operator say: a working day; and what they may ask for."""
 
 Slots = Annotated[int, Meta(ge=1, le=64)]
 
@@ -70,6 +75,8 @@ class Agent(State, frozen=True, kw_only=True):
     region: str = ""
     prices: dict[str, float] = field(default_factory=dict)
     working_hours: WorkingHours = ALWAYS
+    user_id: str = ""
+    """The person that this agent is; empty: a program."""
 
 
 initial = Agent()
@@ -110,6 +117,9 @@ class RegisterAgent(Command[AgentAccepted], frozen=True, kw_only=True):
     nobody knows. The house's own agents have no key, and the ids that begin with `house-` to
     themselves. An agent that is a person says so by its `data_subject`: its name and what is said of it are encrypted then, and can be
     erased.
+
+    The agent that a user is (`user_id`) has an id of that user's own and no key: only the user acts for it. No heartbeats are asked of a
+    person; what would be the lease is how long a task stays with them without a word. Sent again, it changes what is said.
     """
 
     agent_id: House[AgentId]
@@ -134,6 +144,7 @@ class RegisterAgent(Command[AgentAccepted], frozen=True, kw_only=True):
     working_hours: WorkingHours = ALWAYS
     zone_unknown: House[bool] = False
     heartbeat_timeout: Positive | None = None
+    user_id: House[str] = ""
 
 
 class UpdateAgent(Command[AgentAccepted], frozen=True, kw_only=True):
@@ -229,6 +240,7 @@ class AgentRegistered(Event, frozen=True, kw_only=True):
     region: str = ""
     prices: dict[str, float] = field(default_factory=dict)
     working_hours: WorkingHours = ALWAYS
+    user_id: str = ""
 
 
 class AgentUpdated(Event, frozen=True, kw_only=True):
@@ -310,14 +322,23 @@ def stream(tenant: str, agent_id: str) -> str:
     return f"agent-{tenant}:{agent_id}"
 
 
+def person_of(user_id: str) -> str:
+    """The id of the agent that a user is."""
+    return f"{PERSON_PREFIX}{user_id}"
+
+
 def decide(agent: Agent, command: AgentCommand) -> Sequence[AgentEvent]:
     if isinstance(command, RegisterAgent):
         _check(_offer_faults(command), _capacity_faults(command), _hours_faults(command), _lease_faults(command))
     match agent.stage, command:
         case _, RegisterAgent() if command.agent_id.startswith(HOUSE_PREFIX) and command.key_id:
             raise Refused("agent_id_reserved", f"ids that begin with {HOUSE_PREFIX} are the house's", status=422)
+        case _, RegisterAgent() if command.agent_id.startswith(PERSON_PREFIX) and not command.user_id:
+            raise Refused("agent_id_reserved", f"ids that begin with {PERSON_PREFIX} are those of persons", status=422)
         case ((Stage.UNKNOWN | Stage.LOST | Stage.DEREGISTERED), RegisterAgent()):
             return [_registered(agent, command)]
+        case Stage.ACTIVE | Stage.DRAINING, RegisterAgent() if command.user_id:
+            return _told_anew(agent, command)
         case stage, RegisterAgent():
             same = command.heartbeat_timeout in (None, agent.lease_seconds)
             if same and command.key_id == agent.key_id and _profile(_as_it_stands(command, agent)) == _profile(agent):
@@ -339,8 +360,9 @@ def decide(agent: Agent, command: AgentCommand) -> Sequence[AgentEvent]:
             draining = AgentDraining(agent_id=command.agent_id, reason=command.reason, data_subject=agent.data_subject)
             return [] if stage is Stage.DRAINING else [draining]
         case _, DeregisterAgent():
-            gone = AgentDeregistered(agent_id=command.agent_id, reason=command.reason, data_subject=agent.data_subject)
-            return [gone]
+            # Without a reason nothing in it tells of anybody: of whoever was erased, no key is made anew for it.
+            subject = agent.data_subject if command.reason else ""
+            return [AgentDeregistered(agent_id=command.agent_id, reason=command.reason, data_subject=subject)]
         case stage, SuspectAgent():
             return [] if stage in (Stage.SUSPECT, Stage.LOST) else [_suspected(agent, command)]
         case stage, ClearAgent():
@@ -383,7 +405,29 @@ def _lease_faults(command: RegisterAgent) -> Iterator[FieldFault]:
     least, most = command.lease_seconds_min, command.lease_seconds_max
     if command.heartbeat_timeout is not None and not least <= command.heartbeat_timeout <= most:
         text = f"it may be from {least:g} to {most:g} s, not {command.heartbeat_timeout:g}"
-        yield FieldFault("/heartbeat_timeout", "heartbeat_timeout_unfit", text)
+        if command.user_id:
+            yield FieldFault("/hold_seconds", "hold_seconds_unfit", text)
+        else:
+            yield FieldFault("/heartbeat_timeout", "heartbeat_timeout_unfit", text)
+
+
+def _told_anew(agent: Agent, command: RegisterAgent) -> Sequence[AgentEvent]:
+    """What a person says of themselves now. Who was leaving is back; what they hold, they keep."""
+    asked = _as_it_stands(command, agent)
+    seconds = command.heartbeat_timeout or command.lease_seconds
+    stays = agent.stage is Stage.ACTIVE and agent.agent_type is command.agent_type and agent.lease_seconds == seconds
+    if not stays or agent.data_subject != command.data_subject:
+        return [_registered(agent, asked)]
+    told = {name: getattr(asked, name) for name in OFFERED}
+    updated = _updated(agent, UpdateAgent(agent_id=command.agent_id, **told))
+    return [] if evolve(agent, updated) == agent else [updated]
+
+
+OFFERED = (
+    *("name", "description", "capabilities", "specializations", "skills", "region"),
+    *("max_capacity", "slots", "price", "prices", "working_hours"),
+)
+"""What an agent may say anew without registering again."""
 
 
 def _profile(source: RegisterAgent | Agent) -> tuple[object, ...]:
@@ -435,6 +479,7 @@ def _registered(agent: Agent, command: RegisterAgent) -> AgentRegistered:
         region=command.region,
         prices=command.prices,
         working_hours=command.working_hours,
+        user_id=command.user_id,
     )
 
 
@@ -508,6 +553,7 @@ def evolve(agent: Agent, event: AgentEvent) -> Agent:
                 region=event.region,
                 prices=event.prices,
                 working_hours=event.working_hours,
+                user_id=event.user_id,
             )
         case AgentUpdated():
             return replace(

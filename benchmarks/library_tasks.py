@@ -283,6 +283,9 @@ class Tasks(Projection[Any]):
             "reason": "awarded",
             "awarded_at": event.timestamp.timestamp(),
             "started_at": None,
+            "progress": None,
+            "progress_note": None,
+            "progressed_at": None,
         }
         self.view.update({**_key(event), **awarded, **_moved(event, tracking)}, tracking)
 

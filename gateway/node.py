@@ -325,6 +325,8 @@ def _hired(role: Role, settings: GavelSettings, blobs: Blobs, machine: Machine) 
             max_capacity=settings.agent_capacity,
             lease_seconds_min=settings.lease_seconds_min,
             lease_seconds_max=settings.lease_seconds_max,
+            hold_seconds=settings.hold_seconds,
+            hold_seconds_max=settings.hold_seconds_max,
             weights=score_weights(settings),
             tasks_open_max=settings.tasks_open_max,
         )

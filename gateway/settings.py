@@ -264,6 +264,12 @@ class GavelSettings(Struct, frozen=True, kw_only=True):
     ] = 0.25
     lease_seconds_min: Annotated[float, about("shortest lease that an agent may ask for as its own", gt=0)] = 1.0
     lease_seconds_max: Annotated[float, about("longest lease that an agent may ask for as its own", gt=0)] = 3600.0
+    hold_seconds: Annotated[
+        float, about("how long a task stays with a person without a word, where they ask for nothing else", gt=0)
+    ] = 28800.0
+    hold_seconds_max: Annotated[
+        float, about("longest time that a person may ask to keep a task without a word", gt=0)
+    ] = 604800.0
     bidding_seconds_max: Annotated[float, about("longest time that a task may ask to stay open for bids", gt=0)] = 60.0
     coordination_interval_seconds: Annotated[
         float,

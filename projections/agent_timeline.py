@@ -22,7 +22,7 @@ from projections import schema
 from projections.schema import BY_AGE, Row, key, number, text, whole
 from runtime.records import Change, Insert, Recorded, Update
 
-NAME = "agent_timeline/1"
+NAME = "agent_timeline/2"
 
 
 class What(StrEnum):
@@ -37,6 +37,7 @@ class What(StrEnum):
     DRAINING = "draining"
     DEREGISTERED = "deregistered"
     FAILED = "failed"
+    GAVE_BACK = "gave_back"
     LEASE_LOST = "lease_lost"
     REPORTED_LATE = "reported_late"
 
@@ -87,6 +88,8 @@ def apply(recorded: Recorded) -> Sequence[Change]:
         case LeaseExpired() | TaskFailed(final=False) if is_taken(event):
             reason = "lease_expired" if isinstance(event, LeaseExpired) else event.reason
             return [_moment(recorded, What.LEASE_LOST, reason=reason, task_id=event.task_id, token=event.token)]
+        case TaskFailed(final=False) if event.attempts_max is not None:
+            return [_moment(recorded, What.GAVE_BACK, task_id=event.task_id, token=event.token)]
         case TaskFailed(final=False):  # why may be told of a person: it stands with the task
             return [_moment(recorded, What.FAILED, task_id=event.task_id, token=event.token)]
         case LateReported():

@@ -50,7 +50,7 @@ from projections.schema import (
 )
 from runtime.records import Add, Change, Delete, Insert, Recorded, Update
 
-NAME = "agents/6"
+NAME = "agents/7"
 
 agents = schema.table(
     "agents",
@@ -69,6 +69,7 @@ agents = schema.table(
     number("price"),
     text("description"),
     text("data_subject"),
+    text("user_id"),
     text("key_id"),
     number("lease_seconds"),
     whole("generation"),
@@ -99,7 +100,7 @@ WITH_SKILLS_MAX = 10_000
 
 BRIEF = (
     *("agent_id", "name", "status", "slots", "running", "last_event_at"),
-    *("max_capacity", "used_capacity", "skills", "region", "working_hours"),
+    *("max_capacity", "used_capacity", "skills", "region", "working_hours", "user_id"),
 )
 
 NOTHING = {"bids": 0, "won": 0, "completed": 0, "failed": 0, "leases_lost": 0, "late_reports": 0}
@@ -181,6 +182,7 @@ def _registered(recorded: Recorded, event: AgentRegistered) -> Change:
         "key_id": event.key_id,
         "lease_seconds": event.lease_seconds,
         "data_subject": event.data_subject,
+        "user_id": event.user_id or None,
         "generation": event.generation,
         "reason": "",
         "registered_at": recorded.meta.at,

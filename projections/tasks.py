@@ -16,6 +16,7 @@ from aggregates.task import (
     DryRunEnded,
     LateReported,
     LeaseExpired,
+    OfferDeclined,
     QuestionAnswered,
     QuestionAsked,
     RevealOpened,
@@ -27,6 +28,7 @@ from aggregates.task import (
     TaskDeadLettered,
     TaskExpired,
     TaskFailed,
+    TaskProgressed,
     TaskRebalanced,
     TaskReopened,
     TaskRequeued,
@@ -40,7 +42,7 @@ from projections import schema
 from projections.schema import BY_AGE, Only, Row, Sortable, SortKey, also, document, encoded, key, number, text, whole
 from runtime.records import Add, Change, Insert, Recorded, Update
 
-NAME = "tasks/16"
+NAME = "tasks/17"
 
 tasks = schema.table(
     "tasks",
@@ -112,17 +114,20 @@ tasks = schema.table(
     text("question"),
     text("answer"),
     number("waits_for_input_since"),
+    number("progress"),
+    text("progress_note"),
+    number("progressed_at"),
     number("last_event_at"),
     also("id", "task_id"),
     also("status", "stage"),
     also("assigned_agent", "agent_id"),
     paged_by=("stage", "agent_id", "priority"),
 )
-"""`waiting` counts the dependencies that are not complete, but for the `unmet`, which ended without a result. `agent_id` and `token`
-tell who holds the task, or held it when it ended. Its place in line counts from `waits_since`, when it was submitted or offered again as
-a dead letter, or from `not_before` where that is later. `reason` says why it stands where it stands: what happened to it last;
-`award_reason` and `ranking` why the holder won. `price` is what was agreed to pay, `price_asked` what the holder asked,
-`charged` what it charged in the end where that is something else."""
+"""`waiting` counts the dependencies that are not complete, but for the `unmet`, which ended without a result. `agent_id` and `token` tell
+who holds the task, or held it when it ended. Its place in line counts from `waits_since`, when it was submitted or offered again as a
+dead letter, or from `not_before` where that is later. `reason` says why it stands where it stands: what happened to it last;
+`award_reason` and `ranking` why the holder won; `progress` (of 1) and its note are what the holder said last. `price` is what was agreed
+to pay, `price_asked` what the holder asked, `charged` what it charged in the end where that is something else."""
 
 TABLES: tuple[Table, ...] = (tasks,)
 
@@ -134,6 +139,7 @@ ERASED = {
     "reason": "erased",
     "question": None,
     "answer": None,
+    "progress_note": None,
 }
 
 LONG = ("requirements", "payload", "blobs", "ranking", "result")
@@ -175,13 +181,14 @@ def apply(recorded: Recorded) -> Sequence[Change]:
         case TaskCompleted():
             return [_completed(recorded, event)]
         case CancelRequested():
-            told = {"canceling_until": event.cancel_by, "canceling_reason": event.reason}
-            return [_changed(recorded, event.task_id, **told)]
+            stop = {"canceling_until": event.cancel_by, "canceling_reason": event.reason}
+            return [_changed(recorded, event.task_id, **stop)]
         case TaskFailed() if event.final:
             return [_ended(recorded, event.task_id, Stage.FAILED, event.reason)]
         case TaskFailed():
-            lost = {"agent_id": None, "waits_for_input_since": None}
-            return [_changed(recorded, event.task_id, reason=event.reason, **lost)]
+            return [_failed(recorded, event)]
+        case TaskProgressed() | OfferDeclined():
+            return [_remarked(recorded, event)]
         case QuestionAsked():
             asked = {"questions": event.number, "question": event.question, "answer": None}
             return [_changed(recorded, event.task_id, **asked, waits_for_input_since=event.asked_at)]
@@ -261,6 +268,20 @@ def _submitted(recorded: Recorded, event: TaskSubmitted) -> Change:
     return Insert(table=tasks, values=values)
 
 
+def _failed(recorded: Recorded, event: TaskFailed) -> Change:
+    lost: dict[str, Any] = {"agent_id": None, "waits_for_input_since": None}
+    more = {} if event.attempts_max is None else {"attempts_max": event.attempts_max}
+    return _changed(recorded, event.task_id, reason=event.reason, **lost, **more)
+
+
+def _remarked(recorded: Recorded, event: TaskProgressed | OfferDeclined) -> Change:
+    """Who will not take it is told by its records alone."""
+    if isinstance(event, OfferDeclined):
+        return _changed(recorded, event.task_id)
+    told = {"progress": event.share, "progress_note": event.note, "progressed_at": event.progressed_at}
+    return _changed(recorded, event.task_id, **told)
+
+
 def _reopened(recorded: Recorded, event: TaskReopened) -> Change:
     begins = {} if event.not_before is None else {"not_before": event.not_before}
     return _changed(recorded, event.task_id, stage=Stage.SUBMITTED.value, reason=event.reason, **begins)
@@ -313,6 +334,9 @@ def _awarded(recorded: Recorded, event: TaskAwarded) -> Change:
         reason="awarded",
         awarded_at=event.awarded_at,
         started_at=None,
+        progress=None,
+        progress_note=None,
+        progressed_at=None,
     )
 
 

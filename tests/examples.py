@@ -340,6 +340,8 @@ COMMANDS = (
     ),
     task.AskQuestion(task_id="t1", agent_id="ann", token=1, question="which language?", at=AT + 3, tenant=TENANT),
     task.AnswerQuestion(task_id="t1", number=1, answer="English", answered_by="operator:k1", at=AT + 9, tenant=TENANT),
+    task.ReportProgress(task_id="t1", agent_id="ann", token=1, share=0.5, note="half of it", at=AT + 3, tenant=TENANT),
+    task.DeclineOffer(task_id="t1", agent_id="person-u1", reason="no time", at=AT, tenant=TENANT),
     task.StartTask(task_id="t1", agent_id="ann", token=1, at=AT + 3, tenant=TENANT),
     task.CompleteTask(
         task_id="t1", agent_id="ann", token=1, result={"value": 1}, charged=0.75, at=AT + 4, tenant=TENANT
@@ -618,6 +620,8 @@ EVENTS = (
         ranking=(Ranked(agent_id="ann", score=0.5),),
         reason="ann scored 0.5; no other bid could win",
     ),
+    task.TaskProgressed(task_id="t1", agent_id="ann", token=1, share=0.5, note="half of it", progressed_at=AT + 3),
+    task.OfferDeclined(task_id="t1", agent_id="person-u1", reason="no time"),
     task.TaskStarted(task_id="t1", agent_id="ann", token=1, started_at=AT + 3),
     task.TaskCompleted(
         task_id="t1",

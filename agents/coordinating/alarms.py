@@ -16,6 +16,7 @@ class Due(StrEnum):
     BATCH = "batch"
     SILENCE = "silence"
     BUDGET = "budget"
+    HOLD = "hold"
     GRACE = "grace"
     DEADLINE = "deadline"
     RETRY = "retry"

@@ -152,7 +152,7 @@ class _Calling:
             else:
                 self._walks[key] = None
             return None
-        found = _call(self._memory, task, chosen, passed_over=walk.has_more())
+        found = call_for(self._memory, task, chosen, passed_over=walk.has_more())
         self._round.call(chosen)
         walk.put_back(chosen)
         return found
@@ -189,7 +189,7 @@ def assignment(memory: OpenTasks, command: AssignTask) -> AssignTask:
     task, agent = memory.tasks.get(command.task_id), memory.agents.get(command.agent_id)
     if task is None or agent is None or agent.stage is not agents.Stage.ACTIVE:
         return command
-    (candidate,) = _candidates(memory, task, [agent.agent_id])
+    (candidate,) = candidates(memory, task, [agent.agent_id])
     memory.rota.turn(command.at)
     return replace(
         command,
@@ -198,6 +198,7 @@ def assignment(memory: OpenTasks, command: AssignTask) -> AssignTask:
         lease_seconds=agent.lease_seconds,
         doers=tuple(task.doers),
         duties=memory.rota.duties([agent.agent_id]),
+        is_person=agent.is_person,
     )
 
 
@@ -249,7 +250,7 @@ def stalls(memory: OpenTasks, at: float) -> list[Decision]:
             names = _nearest(memory, skilled, able, line)
             note = NoteStall(
                 task_id=task.task_id,
-                candidates=_candidates(memory, task, names),
+                candidates=candidates(memory, task, names),
                 doers=tuple(task.doers),
                 duties=memory.rota.duties(names),
             )
@@ -302,18 +303,20 @@ def distance(meets: bool, serves: bool, excluded: bool, max_capacity: float) -> 
     return (not meets, not serves, excluded, -max_capacity)
 
 
-def _call(memory: OpenTasks, task: TaskEntry, chosen: Iterable[str], *, passed_over: bool) -> OpenBook:
+def call_for(memory: OpenTasks, task: TaskEntry, chosen: Iterable[str], *, passed_over: bool) -> OpenBook:
+    """The call of these for a task; `passed_over` says whether others could have been called, too."""
     return OpenBook(
         task_id=task.task_id,
         round=task.round + 1,
-        candidates=_candidates(memory, task, chosen),
+        candidates=candidates(memory, task, chosen),
         doers=tuple(task.doers),
         duties=memory.rota.duties(chosen),
         passed_over=passed_over,
     )
 
 
-def _candidates(memory: OpenTasks, task: TaskEntry, names: Iterable[str]) -> tuple[Candidate, ...]:
+def candidates(memory: OpenTasks, task: TaskEntry, names: Iterable[str]) -> tuple[Candidate, ...]:
+    """These agents as they stand, as far as that matters for a task."""
     return tuple(
         Candidate(
             agent_id=agent.agent_id,
@@ -371,5 +374,6 @@ def facts_of(agent: AgentEntry, specializations: tuple[str, ...]) -> BidderFacts
         recent=agent.figures.recent,
         max_capacity=agent.max_capacity,
         used=agent.used,
+        is_person=agent.is_person,
         position=agent.position,
     )

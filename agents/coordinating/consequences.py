@@ -3,10 +3,12 @@
 from agents.coordinating.alarms import Alarms, Due
 from agents.coordinating.calls import Decision, close_book, expire_lease, tell_dependents
 from agents.coordinating.hearing import Hearing
+from agents.coordinating.inbox import gone
 from agents.coordinating.keys import crowded_out
 from agents.coordinating.open_tasks import OpenTasks
 from agents.coordinating.terms import Terms
 from aggregates.agent import AgentDeregistered, AgentLost
+from aggregates.subject import SubjectErased
 from aggregates.task import (
     BidCommitted,
     BidPlaced,
@@ -25,6 +27,7 @@ from aggregates.task import (
     TaskSubmitted,
     TaskUnblocked,
 )
+from aggregates.user import UserChanged, UserDisabled, UserRemoved
 from runtime.records import Recorded
 
 Answered = BidPlaced | BidCommitted | BidRevealed | BidRefused | BidWithdrawn
@@ -38,6 +41,8 @@ def consequences(
     match event:
         case AgentLost() | AgentDeregistered():
             return _taken_back(memory, hearing, event.agent_id, recorded.position)
+        case UserChanged() | UserDisabled() | UserRemoved() | SubjectErased():
+            return gone(memory, recorded.meta.tenant, event)
         case BidPlaced() | BidCommitted() | BidRevealed() | BidRefused() | BidWithdrawn():
             return _settled(memory, terms, alarms, event, recorded.meta.at)
         case TaskSubmitted() | TaskUnblocked() | TaskRequeued():

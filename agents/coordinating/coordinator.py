@@ -19,6 +19,7 @@ from agents.coordinating.figures import Figures, told
 from agents.coordinating.folding.fold import remember
 from agents.coordinating.hearing import WATCHED, Hearing
 from agents.coordinating.heartbeats import beat
+from agents.coordinating.inbox import inbox_of, person, take
 from agents.coordinating.keys import all_keys, key_of, set_or_drop
 from agents.coordinating.late import LateReports
 from agents.coordinating.leases import standing
@@ -41,6 +42,7 @@ from aggregates import agent as agents
 from aggregates import concurrency as concurrencies
 from aggregates import coordination as coordinations
 from aggregates import queue as queues
+from aggregates import subject as subjects
 from aggregates import task as tasks
 from aggregates import task_type as task_types
 from aggregates.agent import DeregisterAgent, DrainAgent, FindReputation, Heartbeat, RegisterAgent, UpdateAgent
@@ -67,19 +69,24 @@ from aggregates.task import (
     CheckLease,
     CommitBid,
     CompleteTask,
+    DeclineOffer,
     FailTask,
+    FindInbox,
     PlaceBid,
     RefuseBid,
+    ReportProgress,
     RequeueTask,
     RevealBid,
     StartTask,
     SubmitTask,
     SubmitTasks,
+    TakeTask,
     TaskAccepted,
     TasksAnswered,
     WithdrawBid,
 )
 from aggregates.task_type import DropSchemas, SetSchemas
+from aggregates.user import UserChanged, UserDisabled, UserRemoved
 from runtime.actor import Actor, Effect, Reply, Surroundings, reply
 from runtime.errors import Failure
 from runtime.records import Recorded
@@ -102,6 +109,10 @@ CoordinatorCommand = (
     | FailTask
     | AskQuestion
     | AnswerQuestion
+    | TakeTask
+    | ReportProgress
+    | DeclineOffer
+    | FindInbox
     | CancelTask
     | AmendTask
     | RequeueTask
@@ -136,8 +147,10 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
         *queues.EVENTS,
         *concurrencies.EVENTS,
         *task_types.EVENTS,
+        *(UserChanged, UserDisabled, UserRemoved),
+        *subjects.EVENTS,
     )
-    FOLD = 18
+    FOLD = 19
 
     def __init__(self, here: Surroundings, terms: Terms = DEFAULT_TERMS, places: Places | None = None) -> None:
         super().__init__(here)
@@ -175,9 +188,16 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
                 return self._submit_many(message)
             case PlaceBid() | CommitBid() | RevealBid() | WithdrawBid() | RefuseBid():
                 return self._answer_call(message)
-            case AskQuestion():
+            case AskQuestion() | ReportProgress():
                 self._hear(message.agent_id, message.at)
                 return self._on_task(message)
+            case TakeTask():
+                return take(self.memory, self.terms, message)
+            case DeclineOffer():
+                person(self.memory, message.agent_id)
+                return self._on_task(message)
+            case FindInbox():
+                return reply(message, inbox_of(self.memory, self.terms, message))
             case AnswerQuestion():
                 return self._on_task(message)
             case StartTask() | CompleteTask() | FailTask():
@@ -245,6 +265,8 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
             | FailTask
             | AskQuestion
             | AnswerQuestion
+            | ReportProgress
+            | DeclineOffer
             | CancelTask
             | AmendTask
             | RequeueTask

@@ -6,7 +6,7 @@ from msgspec import Struct, field
 
 from agents.coordinating.figures import Figures
 from aggregates import agent as agents
-from aggregates.task import Doer, Stage, TaskType, over_at
+from aggregates.task import SEALED, Doer, Stage, TaskType, hold_until, over_at
 from aggregates.task_type import SchemasDropped, SchemasSet
 from aggregates.values.capacity import room, total
 from aggregates.values.concurrency import Concurrency, Strategy
@@ -106,6 +106,13 @@ class AgentEntry(Struct, kw_only=True):
     units_by_task: dict[str, float] = field(default_factory=dict)
     """What those of the held tasks take that take anything."""
     figures: Figures = field(default_factory=Figures)
+    user_id: str = ""
+    """The person that it is; empty: a program."""
+
+    @property
+    def is_person(self) -> bool:
+        """Whether nobody calls it, hears it or waits for it: it comes and takes."""
+        return bool(self.user_id)
 
     @property
     def free(self) -> int:
@@ -157,7 +164,6 @@ class TaskEntry(Struct, kw_only=True):
     priority: int = 3
     queue: str = ""
     award_policy: AwardPolicy = AwardPolicy.WEIGHTED_SCORE
-    """Of its last book."""
     concurrency: Concurrency | None = None
     entered: int = 0
     """The position since when it waits for no other task; 0 while it does."""
@@ -209,6 +215,13 @@ class TaskEntry(Struct, kw_only=True):
     """What was agreed with the holder."""
     is_assigned: bool = False
     """The holder has not bid for it, and has stated nothing."""
+    is_person: bool = False
+    """Its holder is a person, who has it for `lease_seconds` without a word, counted from `held_since`."""
+    held_since: float = 0.0
+    declined: set[str] = field(default_factory=set)
+    """The people who will not take it."""
+    dry_run: bool = False
+    estimated_duration: float | None = None
     taken: list[Taken] = field(default_factory=list)
 
     @property
@@ -228,8 +241,20 @@ class TaskEntry(Struct, kw_only=True):
 
     @property
     def over_at(self) -> float:
-        """When its attempt is over its budget."""
+        """When its attempt is over its budget; a person's, when it is taken back."""
+        if self.is_person:
+            return self.hold_until
         return over_at(self.awarded_at, self.budget_seconds, self.input_seconds, is_waiting=self.question_at > 0)
+
+    @property
+    def is_takeable(self) -> bool:
+        """Whether people may take it: nobody is given a dry run, and nobody bids in the open where bids are sealed."""
+        return not self.dry_run and self.award_policy not in SEALED
+
+    @property
+    def hold_until(self) -> float:
+        """Until when the person who holds it has it without a word."""
+        return hold_until(self.held_since, self.lease_seconds, is_waiting=self.question_at > 0)
 
     @property
     def promised_at(self) -> float | None:
@@ -256,3 +281,5 @@ class EndedTask(Struct, kw_only=True):
     at: float
     token: int = 0
     taken: list[Taken] = field(default_factory=list)
+    award_policy: AwardPolicy = AwardPolicy.WEIGHTED_SCORE
+    estimated_duration: float | None = None

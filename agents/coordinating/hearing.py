@@ -1,4 +1,4 @@
-"""When each agent was heard last, and until when it may be silent.
+"""When each agent was heard last, and until when it may be silent. A person may be silent for as long as they like.
 
 Heartbeats are volatile: after a start or a pause the `floor` stands for what was not heard, so that every agent, every suspicion and every
 lease has one full term before it can end.
@@ -43,7 +43,7 @@ class Hearing:
         """Whoever is silent is suspected first, and lost at the end of the term; only then are its tasks taken from it.
 
         Nothing where it may be silent for longer, or where its silence means nothing."""
-        if agent.stage not in WATCHED:
+        if agent.stage not in WATCHED or agent.is_person:
             return []
         stream, heard_at = agents.stream(tenant, agent.agent_id), self.heard_at(agent)
         if self._is_heard_again(agent):

@@ -11,7 +11,7 @@ def lease_left(task: TaskEntry, heard_at: float, now: float) -> LeaseLeft:
     return LeaseLeft(
         task_id=task.task_id,
         token=task.token,
-        seconds_left=_until(heard_at + task.lease_seconds, now),
+        seconds_left=_until(task.hold_until if task.is_person else heard_at + task.lease_seconds, now),
         budget_seconds_left=_until(task.over_at, now),
         cancel_seconds_left=_until(task.cancel_by, now) if task.cancel_by else None,
     )

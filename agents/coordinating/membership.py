@@ -10,7 +10,15 @@ from agents.coordinating.open_tasks import OpenTasks
 from agents.coordinating.terms import Terms
 from aggregates import agent as agents
 from aggregates import key as keys
-from aggregates.agent import AgentAccepted, AgentRegistered, DeregisterAgent, DrainAgent, RegisterAgent, UpdateAgent
+from aggregates.agent import (
+    HOLD_SECONDS_MIN,
+    AgentAccepted,
+    AgentRegistered,
+    DeregisterAgent,
+    DrainAgent,
+    RegisterAgent,
+    UpdateAgent,
+)
 from aggregates.key import IssueKey, RevokeKey
 from aggregates.values.roles import Role
 from runtime.actor import Effect, Reply, reply
@@ -42,11 +50,14 @@ def change(memory: OpenTasks, terms: Terms, tenant: str, command: Change) -> Eff
 
 
 def _registration(terms: Terms, tenant: str, command: RegisterAgent) -> list[Decision]:
+    seconds = (terms.lease_seconds, terms.lease_seconds_min, terms.lease_seconds_max)
+    if command.user_id:
+        seconds = (terms.hold_seconds, min(HOLD_SECONDS_MIN, terms.hold_seconds), terms.hold_seconds_max)
     told = replace(
         command,
-        lease_seconds=terms.lease_seconds,
-        lease_seconds_min=terms.lease_seconds_min,
-        lease_seconds_max=terms.lease_seconds_max,
+        lease_seconds=seconds[0],
+        lease_seconds_min=seconds[1],
+        lease_seconds_max=seconds[2],
         max_capacity_default=terms.max_capacity,
         zone_unknown=zone_of(command.working_hours.time_zone) is None,
     )

@@ -1,4 +1,7 @@
-"""The tasks that take places: in bidding, or held. One that waits takes none, for others neither: nobody waits for its own dependents."""
+"""The tasks that take places: in bidding, or held. One that waits takes none, for others neither: nobody waits for its own dependents.
+
+What people hold takes a place of its key, and none of the node's: it keeps no machine busy, and that for days.
+"""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -46,7 +49,7 @@ class Occupied:
     def update(self, task: TaskEntry) -> None:
         """Takes in how a task stands now."""
         is_taking = task.stage in TAKING
-        _put(self._names, task.task_id, is_in=is_taking)
+        _put(self._names, task.task_id, is_in=is_taking and not task.is_person)
         if task.concurrency is None:
             return
         of_key = self.keys.setdefault(task.concurrency.key, OfKey())

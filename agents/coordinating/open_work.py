@@ -25,7 +25,9 @@ def open_work(memory: OpenTasks, at: float, weights: Weights | None = None, agin
     active = [
         agent
         for agent in memory.agents.values()
-        if agent.stage is agents.Stage.ACTIVE and not memory.rota.duty(agent.agent_id).is_off(at)
+        if agent.stage is agents.Stage.ACTIVE
+        and not agent.is_person
+        and not memory.rota.duty(agent.agent_id).is_off(at)
     ]
     tasks = tuple(
         WaitingTask(

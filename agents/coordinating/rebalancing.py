@@ -64,7 +64,7 @@ class Rebalancing:
             yield memory.tasks[name]
 
     def _is_ripe(self, memory: OpenTasks, task: TaskEntry, at: float) -> bool:
-        if task.stage is not Stage.AWARDED or task.is_assigned or task.cancel_by or task.question_at:
+        if task.stage is not Stage.AWARDED or task.is_person or task.is_assigned or task.cancel_by or task.question_at:
             return False
         rests = at < rest_until(task.awarded_at, self._terms.rebalance_seconds, task.moves)
         return not rests and task.queue not in memory.paused

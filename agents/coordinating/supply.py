@@ -1,4 +1,7 @@
-"""Which agents have which skill, who of them a free slot, and who how many units: so that a call need not look at every agent there is."""
+"""Which agents have which skill, who of them a free slot, and who how many units: so that a call need not look at every agent there is.
+
+A person has skills here and never a free slot: nobody is called whose answer takes hours, they come and take what waits.
+"""
 
 from bisect import bisect_left, insort
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -57,7 +60,7 @@ class Supply:
         name = agent.agent_id
         skills = agent.capabilities if agent.stage is agents.Stage.ACTIVE else None
         before = self._skills_by_agent.get(name)
-        free = 0 if name in self._off_duty else agent.free
+        free = 0 if name in self._off_duty or agent.is_person else agent.free
         if skills != before:
             self._set_free(agent, 0, before or ())
             _remove(self.active, name, before)

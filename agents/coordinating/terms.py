@@ -55,6 +55,9 @@ class Terms(NamedTuple):
     lease_seconds_max: float = agents.LEASE_SECONDS_MAX
     tasks_open_max: int = 100_000
     """How many tasks of a tenant may be open: each takes some memory of the coordinator, and of what is saved of that."""
+    hold_seconds: float = agents.HOLD_SECONDS
+    """How long a person has a task without a word, where they ask for nothing else."""
+    hold_seconds_max: float = agents.HOLD_SECONDS_MAX
     weights: Weights | None = None
     """Of what a score is made; None: the usual ones."""
 

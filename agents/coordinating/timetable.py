@@ -3,13 +3,16 @@
 from collections.abc import Iterator
 
 from agents.coordinating.alarms import Due
-from agents.coordinating.calls import Decision, close_book
+from agents.coordinating.calls import Decision, close_book, expire_lease
 from agents.coordinating.entries import TaskEntry
 from agents.coordinating.open_tasks import OpenTasks
 from agents.coordinating.terms import Terms
 from aggregates.task import HELD, EndGrace, EndOverrun, ExpireTask, Stage, stream
 
-OF_TASKS = (Due.BOOK, Due.BUDGET, Due.GRACE, Due.DEADLINE, Due.RETRY, Due.START)
+OF_TASKS = (Due.BOOK, Due.BUDGET, Due.HOLD, Due.GRACE, Due.DEADLINE, Due.RETRY, Due.START)
+
+HOLD_GRACE_SECONDS = 600.0
+"""So long has a person at least, after a start or a pause of the node, to say something of a task whose time is over."""
 
 
 def due_at(task: TaskEntry, due: Due, floor: float) -> float | None:
@@ -17,7 +20,9 @@ def due_at(task: TaskEntry, due: Due, floor: float) -> float | None:
     match due:
         case Due.BOOK:
             return task.closes_at if task.stage is Stage.BIDDING else None
-        case Due.BUDGET if task.stage in HELD:
+        case Due.HOLD if task.stage in HELD and task.is_person:
+            return max(task.hold_until, floor + min(HOLD_GRACE_SECONDS, task.lease_seconds))
+        case Due.BUDGET if task.stage in HELD and not task.is_person:
             return max(task.over_at, floor + task.lease_seconds)
         case Due.GRACE:
             return task.cancel_by if task.stage in HELD else None
@@ -45,6 +50,8 @@ def falls_due(memory: OpenTasks, terms: Terms, task: TaskEntry, due: Due) -> lis
             return [close_book(memory, task, terms.weights)]
         case Due.BUDGET:
             return [(stream(task.task_id), EndOverrun(task_id=task.task_id, token=task.token))]
+        case Due.HOLD:
+            return [expire_lease(task, task.held_since)]
         case Due.GRACE:
             return [(stream(task.task_id), EndGrace(task_id=task.task_id, token=task.token))]
         case Due.DEADLINE:

@@ -98,7 +98,7 @@ class Watch:
 
     def _agents(self, entries: Iterable[AgentEntry | None]) -> None:
         for agent in entries:
-            if agent is not None:
+            if agent is not None and not agent.is_person:
                 self.alarms.set(self.hearing.silent_at(agent), Due.SILENCE, agent.agent_id)
 
     def _tasks(self, entries: Iterable[TaskEntry | None]) -> None:

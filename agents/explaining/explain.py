@@ -20,7 +20,7 @@ from agents.explaining.rankings import places
 from agents.explaining.story import Attempt, Book, Story
 from agents.explaining.verdicts import doers_of, verdict
 from aggregates import agent as agents
-from aggregates.task import ENDED, Stage, over_at
+from aggregates.task import ENDED, Stage, hold_until, over_at
 from aggregates.values.capacity import fits
 from aggregates.values.no_bids import NoWinner
 from aggregates.values.queues import queue_of
@@ -172,6 +172,9 @@ def _somebody(story: Story, facts: Facts) -> Wait:
     allowed = [one for one in able if one.agent_id not in excluded]
     if not allowed:
         return _all_excluded(story, facts, able, excluded)
+    if not (programs := [one for one in allowed if not one.is_person]):
+        return _taker(story, allowed)
+    allowed = programs
     on_duty = [one for one in allowed if not duty_at(one.working_hours, facts.at).is_off(facts.at)]
     if not on_duty:
         return _off_hours(story, facts, allowed)
@@ -242,6 +245,17 @@ def _off_hours(story: Story, facts: Facts, allowed: list[AgentFacts]) -> Wait:
     return Wait(reason=WaitReason.OFF_HOURS, detail=detail, since=story.ready_at, until=until, agents=names)
 
 
+def _taker(story: Story, people: list[AgentFacts]) -> Wait:
+    """Since it waits: nobody calls people."""
+    names = tuple(sorted(one.agent_id for one in people if one.agent_id not in story.declined))
+    if names:
+        detail = f"it is in the inbox of {len(names)} who could do it, and nobody has taken it yet"
+    else:
+        names = tuple(sorted(story.declined))
+        detail = "all who could do it are people, and will not take it"
+    return Wait(reason=WaitReason.TAKER, detail=detail, since=story.ready_at, agents=names)
+
+
 def _all_busy(story: Story, facts: Facts, allowed: list[AgentFacts]) -> Wait:
     names = tuple(sorted(one.agent_id for one in allowed))
     held = tuple(one for one in facts.held if one.agent_id in names)
@@ -272,7 +286,10 @@ def _cancel(attempt: Attempt) -> tuple[Wait, ...]:
 def _holder(story: Story, attempt: Attempt) -> Wait:
     event = attempt.event
     is_running = story.stage is Stage.RUNNING
-    until = over_at(event.awarded_at, story.budget_seconds, attempt.input_seconds, is_waiting=attempt.asked_at > 0)
+    is_waiting = attempt.asked_at > 0
+    until = over_at(event.awarded_at, story.budget_seconds, attempt.input_seconds, is_waiting=is_waiting)
+    if event.is_person:
+        until = hold_until(attempt.held_since, event.lease_seconds, is_waiting=is_waiting)
     if attempt.asked_at:
         detail = f"{event.agent_id} has asked a question and waits for the answer"
         return Wait(

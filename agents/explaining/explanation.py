@@ -36,6 +36,8 @@ class WaitReason(StrEnum):
     ALL_EXCLUDED = "all_excluded"
     CAPACITY_MISSING = "capacity_missing"
     ALL_BUSY = "all_busy"
+    TAKER = "taker"
+    """Only people could do it, who take it when they like."""
     IN_LINE = "in_line"
     BOOK_OPEN = "book_open"
     CANCEL = "cancel"
@@ -56,9 +58,11 @@ class VerdictReason(StrEnum):
     REGION_ELSEWHERE = "region_elsewhere"
     OFF_HOURS = "off_hours"
     EXCLUDED = "excluded"
+    DECLINED = "declined"
     CAPACITY_SMALL = "capacity_small"
     SLOTS_FULL = "slots_full"
     CAPACITY_FULL = "capacity_full"
+    NOT_CALLED = "not_called"
     OTHERS_LESS_LOADED = "others_less_loaded"
     AWAITED = "awaited"
     NO_BID = "no_bid"
@@ -101,6 +105,8 @@ class AgentFacts(Struct, kw_only=True):
     skills: tuple[SkillOffer, ...] = ()
     region: str = ""
     working_hours: WorkingHours = ALWAYS
+    is_person: bool = False
+    """Whom nobody calls: they take what waits."""
 
 
 class DependencyFacts(Struct, kw_only=True):

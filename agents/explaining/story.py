@@ -25,6 +25,7 @@ from aggregates.task import (
     Doer,
     DryRunEnded,
     LeaseExpired,
+    OfferDeclined,
     OpenBook,
     QuestionAnswered,
     QuestionAsked,
@@ -37,6 +38,7 @@ from aggregates.task import (
     TaskDeadLettered,
     TaskExpired,
     TaskFailed,
+    TaskProgressed,
     TaskRebalanced,
     TaskReopened,
     TaskRequeued,
@@ -44,6 +46,7 @@ from aggregates.task import (
     TaskStarted,
     TaskSubmitted,
     TaskUnblocked,
+    held_after_answer,
 )
 from aggregates.task.state import opened_bid, standing_bid
 from aggregates.values.batches import BatchShare
@@ -118,6 +121,8 @@ class Attempt(Struct, kw_only=True):
     asked_at: float = 0.0
     """When the holder asked the question that is open; 0 where none is."""
     input_seconds: float = 0.0
+    held_since: float = 0.0
+    """From when on counts how long a person has it."""
     over_at: float = 0.0
     over_reason: str = ""
 
@@ -145,6 +150,8 @@ class Story(Struct, kw_only=True):
     waiting_for: tuple[str, ...] = ()
     book: Book | None = None
     attempt: Attempt | None = None
+    declined: dict[str, str] = field(default_factory=dict)
+    """The people who will not take it, and why."""
     reason: str = ""
     """Why it last ended, or was offered again."""
 
@@ -213,25 +220,25 @@ def _goes_on(story: Story, record: Recorded, command: Command[Any] | None) -> No
             if not event.assigned_by:
                 _settled(_book_of(story, event, record), Outcome.AWARDED, event, at)
             _moved(story, Stage.AWARDED, at)
-            story.attempt = Attempt(event=event)
+            story.attempt = Attempt(event=event, held_since=event.awarded_at)
         case TaskStarted():
             _moved(story, Stage.RUNNING, at)
             if story.attempt is not None:
-                story.attempt.started_at = at
+                story.attempt.started_at = story.attempt.held_since = at
+        case OfferDeclined():
+            story.declined[event.agent_id] = event.reason
         case CancelRequested():
             if story.attempt is not None:
                 story.attempt.cancel, story.attempt.cancel_at = event, at
-        case QuestionAsked() if story.attempt is not None:
-            story.attempt.asked_at = event.asked_at
-        case QuestionAnswered() if story.attempt is not None:
-            story.attempt.asked_at = 0.0
-            story.attempt.input_seconds += event.waited_seconds
+        case TaskProgressed() | QuestionAsked() | QuestionAnswered() if story.attempt is not None:
+            _goes_on_with(story.attempt, event)
         case TaskRebalanced():
             _rebalanced(story, event, at)
         case LeaseExpired():
             _over(story, "lease_expired", at)
         case TaskFailed() if not event.final:
             _over(story, event.reason, at)
+            story.attempts_max = event.attempts_max or story.attempts_max
         case TaskCompleted():
             _ended(story, Stage.COMPLETED, "", at)
         case TaskFailed():
@@ -247,6 +254,17 @@ def _goes_on(story: Story, record: Recorded, command: Command[Any] | None) -> No
             _ended(story, Stage.DRY_RUN_ENDED, event.reason, at)
         case TaskExpired():
             _ended(story, Stage.EXPIRED, "deadline_passed", at)
+
+
+def _goes_on_with(attempt: Attempt, event: TaskProgressed | QuestionAsked | QuestionAnswered) -> None:
+    match event:
+        case TaskProgressed():
+            attempt.held_since = event.progressed_at
+        case QuestionAsked():
+            attempt.asked_at = event.asked_at
+        case QuestionAnswered():
+            attempt.held_since = held_after_answer(attempt.held_since, attempt.asked_at, event.waited_seconds)
+            attempt.asked_at, attempt.input_seconds = 0.0, attempt.input_seconds + event.waited_seconds
 
 
 def _moved(story: Story, stage: Stage, at: float) -> None:

@@ -9,7 +9,7 @@ from agents.explaining.explanation import AgentFacts, Behind, Facts, Verdict, Ve
 from agents.explaining.rankings import behind, bid_of
 from agents.explaining.story import Book, Outcome, Story
 from aggregates import agent as agents
-from aggregates.task import Candidate, Doer, Duty, Stage
+from aggregates.task import SEALED, Candidate, Doer, Duty, Stage
 from aggregates.task.eligibility import LASTING, OFF_HOURS, REASONS, Reasons, Wanted, unfit, wanted
 from aggregates.values.batches import WORTH_MORE_ELSEWHERE, BatchShare, why_lost
 from aggregates.values.capacity import room
@@ -45,6 +45,8 @@ def verdict(story: Story, facts: Facts, agent: AgentFacts) -> Verdict:
         return Verdict(agent_id=agent.agent_id, name=agent.name, round=0, **told._asdict())
     book, is_waiting = story.book, story.stage in WAITING
     found = _against_now(story, facts, agent) if is_waiting or book is None else None
+    if agent.is_person and is_waiting and found is None:
+        return Verdict(agent_id=agent.agent_id, name=agent.name, round=0, **_may_take(story)._asdict())
     number = 0
     if found is None and book is not None and (not is_waiting or book.outcome is Outcome.VOIDED):
         found, number = _of_book(story, facts, book, agent), book.round
@@ -61,6 +63,13 @@ def _given(story: Story, agent: AgentFacts) -> _Found | None:
     if agent.agent_id == event.agent_id:
         return _Found(VerdictReason.GIVEN, f"was given it by {event.assigned_by}")
     return _Found(VerdictReason.GIVEN_TO_ANOTHER, f"nobody was called: {event.reason}")
+
+
+def _may_take(story: Story) -> _Found:
+    """Of a person against whom nothing speaks while the task waits."""
+    if story.asked.dry_run or story.asked.award_policy in SEALED:
+        return _Found(VerdictReason.NOT_CALLED, "people are given no dry runs, and no tasks with sealed bids")
+    return _Found(VerdictReason.NOTHING, "people are not called; it is in their inbox, and they may take it")
 
 
 def _nothing(story: Story) -> str:
@@ -89,6 +98,9 @@ def doers_of(story: Story, facts: Facts) -> list[Doer]:
 def _against_now(story: Story, facts: Facts, agent: AgentFacts) -> _Found | None:
     if gone := _gone(agent.stage):
         return gone
+    if agent.agent_id in story.declined:
+        why = story.declined[agent.agent_id]
+        return _Found(VerdictReason.DECLINED, f"will not take it: {why}" if why else "will not take it")
     candidate = Candidate(
         agent_id=agent.agent_id,
         capabilities=agent.capabilities,
@@ -249,6 +261,9 @@ def _answered(book: Book, agent_id: str) -> _Found:
 
 
 def _not_called(story: Story, facts: Facts, book: Book, agent: AgentFacts) -> _Found:
+    if agent.is_person:
+        against = _against_now(story, facts, agent)
+        return against or _Found(VerdictReason.NOT_CALLED, "people are not called; they take what waits")
     candidates, doers = book.candidates or {}, list(book.doers)
     if agent.agent_id in candidates and (found := _unfit(story, candidates[agent.agent_id], doers)):
         return found

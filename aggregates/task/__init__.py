@@ -29,6 +29,7 @@ from aggregates.task.commands import (
     CheckLease,
     CommitBid,
     CompleteTask,
+    DeclineOffer,
     EndGrace,
     EndOverrun,
     ExpireLease,
@@ -42,6 +43,7 @@ from aggregates.task.commands import (
     PlaceBid,
     RebalanceTask,
     RefuseBid,
+    ReportProgress,
     RequeueTask,
     RevealBid,
     StartTask,
@@ -66,6 +68,7 @@ from aggregates.task.events import (
     DryRunEnded,
     LateReported,
     LeaseExpired,
+    OfferDeclined,
     QuestionAnswered,
     QuestionAsked,
     RevealOpened,
@@ -77,6 +80,7 @@ from aggregates.task.events import (
     TaskEvent,
     TaskExpired,
     TaskFailed,
+    TaskProgressed,
     TaskRebalanced,
     TaskReopened,
     TaskRequeued,
@@ -85,6 +89,7 @@ from aggregates.task.events import (
     TaskSubmitted,
     TaskUnblocked,
 )
+from aggregates.task.inbox import FindInbox, Holding, Inbox, Offering, TakeTask, Taking
 from aggregates.task.late import late_reports_due, note_late_report
 from aggregates.task.lease import (
     check_lease,
@@ -98,6 +103,7 @@ from aggregates.task.lease import (
     fail,
     start,
 )
+from aggregates.task.people import remark
 from aggregates.task.questions import question
 from aggregates.task.rebalancing import rebalance
 from aggregates.task.sealing import SEALED, open_reveal
@@ -146,6 +152,8 @@ from aggregates.task.terms import (
     TasksAnswered,
     TaskType,
     VoidReason,
+    held_after_answer,
+    hold_until,
     over_at,
 )
 from runtime.errors import Refused
@@ -185,6 +193,7 @@ __all__ = [
     "CommitBid",
     "CompleteTask",
     "Contender",
+    "DeclineOffer",
     "DependencyFact",
     "DependencyMet",
     "DependencyPolicy",
@@ -198,12 +207,17 @@ __all__ = [
     "ExpireTask",
     "FailDependent",
     "FailTask",
+    "FindInbox",
+    "Holding",
+    "Inbox",
     "LateReported",
     "LeaseExpired",
     "LeaseStanding",
     "Links",
     "NoteLateReport",
     "NoteStall",
+    "OfferDeclined",
+    "Offering",
     "OpenBook",
     "OpenReveal",
     "PlaceBid",
@@ -211,6 +225,7 @@ __all__ = [
     "QuestionAsked",
     "RebalanceTask",
     "RefuseBid",
+    "ReportProgress",
     "RequeueTask",
     "RevealBid",
     "RevealOpened",
@@ -222,6 +237,8 @@ __all__ = [
     "StartTask",
     "SubmitTask",
     "SubmitTasks",
+    "TakeTask",
+    "Taking",
     "Task",
     "TaskAccepted",
     "TaskAmended",
@@ -234,6 +251,7 @@ __all__ = [
     "TaskExpired",
     "TaskFailed",
     "TaskFault",
+    "TaskProgressed",
     "TaskRebalanced",
     "TaskReopened",
     "TaskRequeued",
@@ -248,6 +266,8 @@ __all__ = [
     "WithdrawBid",
     "decide",
     "evolve",
+    "held_after_answer",
+    "hold_until",
     "initial",
     "is_closed",
     "is_taken",
@@ -306,6 +326,8 @@ def decide(task: Task, command: TaskCommand) -> Sequence[TaskEvent]:
             return decline(task, command) if command.declined else fail(task, command, command.reason or "failed")
         case AskQuestion() | AnswerQuestion():
             return question(task, command)
+        case ReportProgress() | DeclineOffer():
+            return remark(task, command)
         case UnblockTask():
             return unblock(task, command)
         case FailDependent():

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from aggregates.task.commands import AssignTask
 from aggregates.task.eligibility import OFF_HOURS, REASONS, Unfit, Wanted, unfit, wanted
 from aggregates.task.events import TaskAwarded, TaskEvent
+from aggregates.task.people import lease_of
 from aggregates.task.state import Task
 from aggregates.task.terms import HELD, Stage
 from aggregates.values.price_list import price_of
@@ -32,7 +33,8 @@ def assign(task: Task, command: AssignTask) -> Sequence[TaskEvent]:
             attempt=task.attempt + 1,
             agent_id=command.agent_id,
             token=task.attempt + 1,
-            lease_seconds=command.lease_seconds,
+            lease_seconds=lease_of(task, command.lease_seconds, is_person=command.is_person),
+            is_person=command.is_person,
             budget_seconds=task.budget_seconds,
             awarded_at=command.at,
             price=price,

@@ -26,6 +26,7 @@ from aggregates.task.events import (
     TaskFailed,
     TaskStalled,
 )
+from aggregates.task.people import lease_of
 from aggregates.task.sealing import (
     awaited,
     check_not_revealing,
@@ -88,6 +89,7 @@ def note_stall(task: Task, command: NoteStall) -> Sequence[TaskEvent]:
 
 
 def _wanted(task: Task, command: OpenBook | NoteStall) -> Wanted:
+    taker = command.taker if isinstance(command, OpenBook) else ""
     return wanted(
         task.capabilities,
         task.independent_of,
@@ -95,7 +97,7 @@ def _wanted(task: Task, command: OpenBook | NoteStall) -> Wanted:
         units=task.units,
         skills=task.skills,
         regions=task.regions,
-        duties=command.duties,
+        duties=[one for one in command.duties if one.agent_id != taker],
         at=command.at,
     )
 
@@ -209,7 +211,8 @@ def award(task: Task, command: AwardTask) -> Sequence[TaskEvent]:
             attempt=task.attempt + 1,
             agent_id=best.agent_id,
             token=task.attempt + 1,
-            lease_seconds=facts.lease_seconds,
+            lease_seconds=lease_of(task, facts.lease_seconds, is_person=facts.is_person),
+            is_person=facts.is_person,
             budget_seconds=task.budget_seconds,
             awarded_at=command.at,
             price=paid,

@@ -150,6 +150,8 @@ class OpenBook(Command[None], frozen=True, kw_only=True):
     doers: House[tuple[Doer, ...]] = ()
     duties: House[tuple[Duty, ...]] = ()
     passed_over: House[bool | None] = None
+    taker: House[str] = ""
+    """The person who has it opened to bid; nobody asks after their hours."""
 
 
 class NoteStall(Command[None], frozen=True, kw_only=True):
@@ -254,6 +256,7 @@ class AssignTask(Command[TaskAccepted], frozen=True, kw_only=True):
     lease_seconds: House[float] = 0.0
     doers: House[tuple[Doer, ...]] = ()
     duties: House[tuple[Duty, ...]] = ()
+    is_person: House[bool] = False
 
 
 class StartTask(Command[TaskAccepted], frozen=True, kw_only=True):
@@ -277,7 +280,8 @@ class CompleteTask(Command[TaskAccepted], frozen=True, kw_only=True):
 
 class FailTask(Command[TaskAccepted], frozen=True, kw_only=True):
     """The agent gives up, or declines what it has not begun; the task is offered again while it has attempts left, unless the agent knows
-    that nobody can do it, whoever tries. Sent by the agent itself, with its token."""
+    that nobody can do it, whoever tries. A person may give back what they have begun, and it counts as no attempt. Sent by the agent
+    itself, with its token."""
 
     task_id: TaskId
     agent_id: House[AgentId]
@@ -304,6 +308,24 @@ class AnswerQuestion(Command[TaskAccepted], frozen=True, kw_only=True):
     number: House[int]
     answer: Personal[Note]
     answered_by: House[str] = ""
+
+
+class ReportProgress(Command[TaskAccepted], frozen=True, kw_only=True):
+    """The holder says how far the work is, which is a sign of life too. Sent by the agent itself, with its token."""
+
+    task_id: TaskId
+    agent_id: House[AgentId]
+    token: Token
+    share: Share
+    note: Personal[Note] = ""
+
+
+class DeclineOffer(Command[TaskAccepted], frozen=True, kw_only=True):
+    """A person will not take a task that waits, and says why: it is not shown to them any more. Sent by that person's agent."""
+
+    task_id: TaskId
+    agent_id: House[AgentId]
+    reason: Personal[Note] = ""
 
 
 class ExpireLease(Command[None], frozen=True, kw_only=True):
@@ -425,6 +447,8 @@ TaskCommand = (
     | FailTask
     | AskQuestion
     | AnswerQuestion
+    | ReportProgress
+    | DeclineOffer
     | ExpireLease
     | RebalanceTask
     | NoteLateReport

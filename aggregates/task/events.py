@@ -218,6 +218,8 @@ class TaskAwarded(Event, frozen=True, kw_only=True):
     """Who gave it to the agent without a book."""
     batch: BatchShare | None = None
     """The batch that it was settled in: others may then have a higher score, and be worth more elsewhere."""
+    is_person: bool = False
+    """The holder is a person: `lease_seconds` is how long it stays with them without a word, and no budget ends it."""
 
     @property
     def stated_confidence(self) -> float:
@@ -269,7 +271,9 @@ class TaskFailed(Event, frozen=True, kw_only=True):
     final: bool
     data_subject: str = ""
     declined: bool = False
-    """The agent would not begin what it had won."""
+    """The agent would not begin what it had won, or was a person who gave it back."""
+    attempts_max: int | None = None
+    """How many attempts there may be now, where this one is not counted."""
 
 
 class QuestionAsked(Event, frozen=True, kw_only=True):
@@ -296,6 +300,27 @@ class QuestionAnswered(Event, frozen=True, kw_only=True):
     answer_digest: Personal[bytes]
     answered_by: str
     waited_seconds: float
+    data_subject: str = ""
+
+
+class TaskProgressed(Event, frozen=True, kw_only=True):
+    """How far the holder says it is."""
+
+    task_id: TaskId
+    agent_id: AgentId
+    token: int
+    share: float
+    note: Personal[str]
+    progressed_at: float
+    data_subject: str = ""
+
+
+class OfferDeclined(Event, frozen=True, kw_only=True):
+    """A person will not take the task, which waits on for others."""
+
+    task_id: TaskId
+    agent_id: AgentId
+    reason: Personal[str]
     data_subject: str = ""
 
 
@@ -433,6 +458,8 @@ TaskEvent = (
     | TaskFailed
     | QuestionAsked
     | QuestionAnswered
+    | TaskProgressed
+    | OfferDeclined
     | LeaseExpired
     | TaskRebalanced
     | LateReported

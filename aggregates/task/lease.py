@@ -4,7 +4,16 @@ from collections.abc import Sequence
 from hashlib import sha256
 
 from aggregates.task.canceling import ACKNOWLEDGED
-from aggregates.task.commands import AskQuestion, CompleteTask, EndOverrun, ExpireLease, ExpireTask, FailTask, StartTask
+from aggregates.task.commands import (
+    AskQuestion,
+    CompleteTask,
+    EndOverrun,
+    ExpireLease,
+    ExpireTask,
+    FailTask,
+    ReportProgress,
+    StartTask,
+)
 from aggregates.task.events import (
     LeaseExpired,
     TaskCancelled,
@@ -17,12 +26,12 @@ from aggregates.task.events import (
     TaskStarted,
 )
 from aggregates.task.state import Task
-from aggregates.task.terms import ENDED, HELD, OVER_BUDGET, Stage, over_at
+from aggregates.task.terms import ENDED, HELD, HOLD_OVER, OVER_BUDGET, RELEASES_MAX, Stage, hold_until, over_at
 from aggregates.values.document import encoded, faults
 from runtime.errors import FieldFault, Refused
 
 
-def check_lease(task: Task, command: StartTask | CompleteTask | FailTask | AskQuestion) -> None:
+def check_lease(task: Task, command: StartTask | CompleteTask | FailTask | AskQuestion | ReportProgress) -> None:
     """Only the holder of the newest token may speak for the task."""
     if command.token > task.attempt:
         text = f"{command.task_id} was awarded {task.attempt} times"
@@ -89,7 +98,9 @@ def _check_charge(task: Task, command: CompleteTask) -> None:
 
 
 def decline(task: Task, command: FailTask) -> Sequence[TaskEvent]:
-    """Who has won gives the task back before it has begun."""
+    """Who has won gives the task back before it has begun; a person, whenever they see that it is not for them."""
+    if task.is_person:
+        return give_back(task, command)
     if task.stage is Stage.RUNNING:
         raise Refused("task_is_running", f"{command.task_id} was begun; what was begun fails")
     return fail(task, command, command.reason or "declined")
@@ -116,6 +127,26 @@ def fail(task: Task, command: FailTask | EndOverrun, reason: str) -> Sequence[Ta
     return [failed, _again(task, command, reason, subject)]
 
 
+def give_back(task: Task, command: FailTask) -> Sequence[TaskEvent]:
+    """What a person gives back is offered to others as it was: that counts as no attempt, so many times."""
+    if task.cancel_by or task.releases >= RELEASES_MAX:
+        return fail(task, command, command.reason or "given_back")
+    failed = TaskFailed(
+        task_id=command.task_id,
+        agent_id=task.assignee,
+        token=task.attempt,
+        reason=command.reason or "given_back",
+        final=False,
+        data_subject=task.data_subject,
+        declined=True,
+        attempts_max=task.attempts_max + 1,
+    )
+    again = TaskReopened(
+        task_id=command.task_id, attempt=task.attempt + 1, reason=failed.reason, data_subject=task.data_subject
+    )
+    return [failed, again]
+
+
 def _again(
     task: Task, command: FailTask | EndOverrun | ExpireLease, reason: str, subject: str = ""
 ) -> TaskReopened | TaskDeadLettered:
@@ -134,19 +165,30 @@ def _again(
 
 
 def expire_lease(task: Task, command: ExpireLease) -> Sequence[TaskEvent]:
-    if not command.agent_gone_position and command.last_heard_at + task.lease_seconds > command.at:
-        raise Refused("lease_held", f"{task.assignee} was heard within its {task.lease_seconds:g} s")
+    if not command.agent_gone_position:
+        _check_over(task, command)
+    reason = HOLD_OVER if task.is_person and not command.agent_gone_position else "lease_expired"
     expired = LeaseExpired(
         task_id=command.task_id, agent_id=task.assignee, token=task.attempt, last_heard_at=command.last_heard_at
     )
     if task.cancel_by:
-        return [expired, TaskCancelled(task_id=command.task_id, reason="lease_expired")]
-    return [expired, _again(task, command, "lease_expired")]
+        return [expired, TaskCancelled(task_id=command.task_id, reason=reason)]
+    return [expired, _again(task, command, reason)]
+
+
+def _check_over(task: Task, command: ExpireLease) -> None:
+    """Raises Refused while the holder has it still: a program until it was silent for a term, a person until their time is over."""
+    if task.is_person:
+        until = hold_until(task.held_since, task.lease_seconds, is_waiting=task.question_at > 0)
+        if until > command.at:
+            raise Refused("lease_held", f"{task.assignee} has it for {until - command.at:.1f} s yet")
+    elif command.last_heard_at + task.lease_seconds > command.at:
+        raise Refused("lease_held", f"{task.assignee} was heard within its {task.lease_seconds:g} s")
 
 
 def end_overrun(task: Task, command: EndOverrun) -> Sequence[TaskEvent]:
     over = over_at(task.awarded_at, task.budget_seconds, task.input_seconds, is_waiting=task.question_at > 0)
-    if command.at < over:
+    if task.is_person or command.at < over:
         raise Refused("within_budget", command.task_id)
     return fail(task, command, OVER_BUDGET)
 

@@ -61,7 +61,7 @@ def better(
 def rebalance(task: Task, command: RebalanceTask) -> Sequence[TaskRebalanced]:
     if task.stage is not Stage.AWARDED or command.token != task.attempt:
         return []
-    if task.is_assigned or task.cancel_by or task.question_at or command.gain <= 0:
+    if task.is_assigned or task.is_person or task.cancel_by or task.question_at or command.gain <= 0:
         return []
     if command.at < rest_until(task.awarded_at, command.rest_seconds, task.moves):
         return []

@@ -22,6 +22,7 @@ from aggregates.task.events import (
     DryRunEnded,
     LateReported,
     LeaseExpired,
+    OfferDeclined,
     QuestionAnswered,
     QuestionAsked,
     RevealOpened,
@@ -33,6 +34,7 @@ from aggregates.task.events import (
     TaskEvent,
     TaskExpired,
     TaskFailed,
+    TaskProgressed,
     TaskRebalanced,
     TaskReopened,
     TaskRequeued,
@@ -41,7 +43,15 @@ from aggregates.task.events import (
     TaskSubmitted,
     TaskUnblocked,
 )
-from aggregates.task.terms import BIDDING_SECONDS_MAX, OVER_BUDGET, TAKEN_MAX, DependencyPolicy, Stage, TaskType
+from aggregates.task.terms import (
+    BIDDING_SECONDS_MAX,
+    OVER_BUDGET,
+    TAKEN_MAX,
+    DependencyPolicy,
+    Stage,
+    TaskType,
+    held_after_answer,
+)
 from aggregates.values.concurrency import Concurrency
 from aggregates.values.no_bids import WAITS, NoBidPolicy, NoWinner
 from aggregates.values.ranking import AwardPolicy, Bid
@@ -122,6 +132,16 @@ class Task(State, frozen=True, kw_only=True):
     is_assigned: bool = False
     """An operator has given it to its holder."""
     lease_seconds: float = 0.0
+    is_person: bool = False
+    """The holder is a person, who keeps it for `lease_seconds` without a word."""
+    held_since: float = 0.0
+    """From when on that counts."""
+    progress: int = 0
+    """How often was told how far it is."""
+    releases: int = 0
+    """How often people gave it back without an attempt being counted."""
+    declined: tuple[str, ...] = ()
+    """The people who will not take it."""
     price: float = 0.0
     """What was agreed with the holder."""
     charged: float | None = None
@@ -186,13 +206,21 @@ def evolve(task: Task, event: TaskEvent) -> Task:
         case QuestionAsked() | QuestionAnswered():
             return _asked(task, event)
         case TaskStarted():
-            return replace(task, stage=Stage.RUNNING)
+            return replace(task, stage=Stage.RUNNING, held_since=max(task.held_since, event.started_at))
+        case TaskProgressed():
+            held_since = max(task.held_since, event.progressed_at)
+            return replace(task, progress=task.progress + 1, held_since=held_since)
+        case OfferDeclined():
+            return replace(task, declined=_with(task.declined, event.agent_id, str))
         case TaskCompleted():
             return replace(task, stage=Stage.COMPLETED, result_digest=event.result_digest, charged=event.charged)
         case CancelRequested():
             return replace(task, cancel_by=event.cancel_by)
         case TaskFailed() if event.final:
             return replace(_closed(task), stage=Stage.FAILED)
+        case TaskFailed() if event.attempts_max is not None:
+            gone = replace(task, assignee="", question_at=0.0, attempts_max=event.attempts_max)
+            return replace(gone, moves=task.moves + 1, releases=task.releases + 1)
         case TaskFailed() | LeaseExpired():
             return replace(task, assignee="", question_at=0.0, taken=_and_taken(task, event))
         case TaskRebalanced():
@@ -257,6 +285,8 @@ def _awarded(task: Task, event: TaskAwarded) -> Task:
         awarded_at=event.awarded_at,
         is_assigned=bool(event.assigned_by),
         lease_seconds=event.lease_seconds,
+        is_person=event.is_person,
+        held_since=event.awarded_at,
         price=event.price,
         stalled="",
         input_seconds=0.0,
@@ -277,7 +307,9 @@ def _amended(task: Task, event: TaskAmended) -> Task:
 def _asked(task: Task, event: QuestionAsked | QuestionAnswered) -> Task:
     if isinstance(event, QuestionAnswered):
         waited = task.input_seconds + event.waited_seconds
-        return replace(task, question_at=0.0, answer_digest=event.answer_digest, input_seconds=waited)
+        since = held_after_answer(task.held_since, task.question_at, event.waited_seconds)
+        answered = replace(task, question_at=0.0, answer_digest=event.answer_digest, input_seconds=waited)
+        return replace(answered, held_since=since)
     return replace(task, questions=event.number, question_at=event.asked_at, question_digest=event.question_digest)
 
 

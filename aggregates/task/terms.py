@@ -29,6 +29,18 @@ INPUT_SECONDS_MAX = 86400.0 * 7
 QUESTIONS_MAX = 20
 """How many questions may be asked about a task."""
 
+PROGRESS_MAX = 1000
+"""How often may be told how far an attempt is."""
+
+DECLINED_MAX = 256
+"""How many people may say of a task that they will not take it."""
+
+RELEASES_MAX = 20
+"""How often a task may be given back by people without an attempt being counted: nobody takes and gives back for ever."""
+
+HOLD_OVER = "hold_over"
+"""Why a task was taken back from a person who kept it too long without a word."""
+
 SECONDS_MAX = 86400.0 * 7
 Seconds = Annotated[float, Meta(gt=0, le=SECONDS_MAX)]
 Grace = Annotated[float, Meta(ge=0, le=SECONDS_MAX)]
@@ -59,6 +71,16 @@ def over_at(awarded_at: float, budget_seconds: float, input_seconds: float, *, i
     """When an attempt is over its budget: later by what it has waited for input, or may wait at most while a question is open."""
     waited = INPUT_SECONDS_MAX if is_waiting else min(input_seconds, INPUT_SECONDS_MAX)
     return awarded_at + budget_seconds + BUDGET_GRACE_SECONDS + waited
+
+
+def hold_until(held_since: float, hold_seconds: float, *, is_waiting: bool) -> float:
+    """Until when a person keeps a task without a word: later by what may be waited for an answer, while a question is open."""
+    return held_since + hold_seconds + (INPUT_SECONDS_MAX if is_waiting else 0.0)
+
+
+def held_after_answer(held_since: float, asked_at: float, waited_seconds: float) -> float:
+    """From when on the hold counts once a question is answered: what was waited for it is no part of it."""
+    return held_since + max(0.0, min(waited_seconds, asked_at + waited_seconds - held_since))
 
 
 class Stage(StrEnum):

@@ -120,6 +120,8 @@ class BidderFacts(Struct, frozen=True, kw_only=True, omit_defaults=True):
     used: float = 0.0
     changed: Offered | None = None
     """What it offers now, where that was changed after the call."""
+    is_person: bool = False
+    """A person's task ends by how long they hold it, and not by its budget."""
     position: int
 
 
@@ -320,8 +322,8 @@ def _bid_expired(bid: Bid, _: BidderFacts | None, asked: Asked) -> bool:
     return bid.expires_at is not None and bid.expires_at < asked.at
 
 
-def _eta_over_budget(bid: Bid, _: BidderFacts | None, asked: Asked) -> bool:
-    return bid.eta_seconds > asked.budget_seconds
+def _eta_over_budget(bid: Bid, facts: BidderFacts | None, asked: Asked) -> bool:
+    return bid.eta_seconds > asked.budget_seconds and not (facts is not None and facts.is_person)
 
 
 def _price_over_budget(bid: Bid, _: BidderFacts | None, asked: Asked) -> bool:

@@ -22,6 +22,8 @@ class Role(StrEnum):
     """Builds on it: submits work and enrolls agents; ends only what they have begun."""
     AUDITOR = "auditor"
     """Reads everything, the log included; changes nothing."""
+    WORKER = "worker"
+    """A person who does tasks out of an inbox, and sees the work; begins nothing."""
     READ_ONLY = "read_only"
     """Sees the work and how the node is; neither trail nor proofs."""
     AGENT = "agent"
@@ -44,6 +46,8 @@ class Permission(StrEnum):
     TASKS_READ = "tasks:read"
     TASKS_SUBMIT = "tasks:submit"
     """Submit, and cancel what one has submitted."""
+    INBOX_WORK = "inbox:work"
+    """Take tasks as a person who is signed in, ask about them and finish them."""
     TASKS_MANAGE = "tasks:manage"
     """Amend, cancel and offer again whatever anybody has submitted; stop giving work out, and start."""
     SCHEMAS_MANAGE = "schemas:manage"
@@ -105,6 +109,7 @@ _OPERATOR = (
         P.AGENTS_ENROLL,
         P.AGENTS_MANAGE,
         P.TASKS_MANAGE,
+        P.INBOX_WORK,
         P.SCHEMAS_MANAGE,
         P.BLOBS_COLLECT,
         P.AUDIT_NOTE,
@@ -120,7 +125,8 @@ PERMISSIONS_BY_ROLE: dict[Role, frozenset[Permission]] = {
     Role.ADMIN: frozenset(Permission) - {P.AGENTS_ACT},
     Role.TENANT_ADMIN: _OPERATOR | _ENROLLER | _IDENTITIES,
     Role.OPERATOR: _OPERATOR,
-    Role.DEVELOPER: _PEOPLE | _SUBMITTER | _ENROLLER | {P.WEBHOOKS_READ, P.SCHEMAS_MANAGE},
+    Role.DEVELOPER: _PEOPLE | _SUBMITTER | _ENROLLER | {P.WEBHOOKS_READ, P.SCHEMAS_MANAGE, P.INBOX_WORK},
+    Role.WORKER: _PEOPLE | {P.INBOX_WORK},
     Role.AUDITOR: _AUDITOR,
     Role.READ_ONLY: _PEOPLE,
     Role.AGENT: _SUBMITTER | _ENROLLER,

@@ -349,6 +349,69 @@ TASKS = Part(
         Code("not_the_holder", (403,), "The task was awarded to another agent.", "Stop working on it."),
     ),
 )  # fmt: skip
+INBOX = Part(
+    "The inbox of a person",
+    (
+        Code(
+            "inbox_unknown",
+            (404,),
+            "The user has not said yet what they can do, or has left.",
+            "PUT /v1/inbox/profile.",
+        ),
+        Code(
+            "inbox_closed",
+            (409,),
+            "The user takes nothing new now.",
+            "PUT /v1/inbox/profile to be there again; what is held can be finished.",
+        ),
+        Code("task_taken", (409,), "Somebody else has the task.", "Take another; `detail` says who has it."),
+        Code(
+            "others_are_asked",
+            (409,),
+            "A book is open for the task, and whoever comes now comes too late for it.",
+            "Wait as long as `detail` says: then somebody has it, or it waits again.",
+        ),
+        Code(
+            "not_for_people",
+            (409,),
+            "The task is a dry run, or takes sealed bids.",
+            "Take another; an operator may assign one whose bids are sealed.",
+        ),
+        Code(
+            "coordination_stopped",
+            (409,),
+            "An operator has stopped giving work out.",
+            "Wait; GET /v1/coordination says since when, and why.",
+        ),
+        Code(
+            "queue_paused",
+            (409,),
+            "An operator holds the task's queue back.",
+            "Wait; GET /v1/queues says since when, and why.",
+        ),
+        Code("begins_later", (409,), "The task may not begin yet.", "Wait until its `not_before`."),
+        Code(
+            "concurrency_full",
+            (409,),
+            "As many tasks of the same key are under way as may be.",
+            "Wait for one of them; GET /v1/concurrency names them.",
+        ),
+        Code(
+            "hold_seconds_unfit",
+            (422,),
+            "The time for which tasks are to stay is shorter or longer than the operator allows.",
+            "`detail` says what is allowed.",
+        ),
+        Code("progress_too_often", (409,), "It was told too often how far the task is.", "Finish it, or give it back."),
+        Code(
+            "declined_too_often",
+            (409,),
+            "As many people as are remembered would not take the task.",
+            "Leave it; an operator sees why nobody takes it.",
+        ),
+    ),
+)
+
 SOLVES = Part(
     "Problems and solves",
     (
@@ -481,7 +544,7 @@ WEBHOOKS = Part(
         ),
     ),
 )  # fmt: skip
-PARTS = (REQUESTS, AGENTS, TASKS, SOLVES, BLOBS, KEYS, USERS, WEBHOOKS, AUDITS)
+PARTS = (REQUESTS, AGENTS, TASKS, INBOX, SOLVES, BLOBS, KEYS, USERS, WEBHOOKS, AUDITS)
 """In the order of the page."""
 
 CODES = {code.name: code for part in PARTS for code in part.codes}

@@ -48,6 +48,7 @@ class Agent(Row, frozen=True, kw_only=True):
     price: float
     description: str
     data_subject: str
+    user_id: str | None
     key_id: str
     lease_seconds: float
     generation: int
@@ -191,6 +192,9 @@ class Task(Row, frozen=True, kw_only=True):
     question: str | None
     answer: str | None
     waits_for_input_since: float | None
+    progress: float | None
+    progress_note: str | None
+    progressed_at: float | None
     last_event_at: float
 
 

@@ -24,6 +24,7 @@ from aggregates.task import (
     PlaceBid,
     RebalanceTask,
     RefuseBid,
+    ReportProgress,
     RequeueTask,
     RevealBid,
     StartTask,
@@ -44,7 +45,10 @@ from gateway.audit.look_ups import LookUps
 from runtime.records import Command, Event, Meta
 from runtime.replay import Told
 
-WORDS = (PlaceBid, CommitBid, RevealBid, WithdrawBid, RefuseBid, StartTask, CompleteTask, FailTask, AskQuestion)
+WORDS = (
+    *(PlaceBid, CommitBid, RevealBid, WithdrawBid, RefuseBid),
+    *(StartTask, CompleteTask, FailTask, AskQuestion, ReportProgress),
+)
 """What an agent says itself: whoever says it is heard from."""
 
 JUDGES: Mapping[type[Command[Any]], Callable[[Findings, Any, Books], None]] = {

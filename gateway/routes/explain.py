@@ -167,6 +167,7 @@ def _agent(row: dict[str, Any]) -> AgentFacts:
         skills=msgspec.convert(row["skills"], tuple[SkillOffer, ...]),
         region=row["region"],
         working_hours=msgspec.convert(row["working_hours"], WorkingHours),
+        is_person=bool(row["user_id"]),
     )
 
 

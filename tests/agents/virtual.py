@@ -20,7 +20,9 @@ from tests.agents.crew import IDLE_HOUSE, Crew, no_blobs, roster
 HANG_SECONDS = 3_000.0
 
 
-def play(work: Callable[[Crew], Awaitable[None]], terms: Terms, *, seed: int = 1) -> None:
+def play(
+    work: Callable[[Crew], Awaitable[None]], terms: Terms, *, seed: int = 1, hang_seconds: float = HANG_SECONDS
+) -> None:
     """Lets it happen, and raises where it did not go well."""
 
     async def workload(world: World) -> None:
@@ -28,7 +30,7 @@ def play(work: Callable[[Crew], Awaitable[None]], terms: Terms, *, seed: int = 1
         async with trio.open_nursery() as nursery:
             await nursery.start(machine.run)
             system = await machine.up()
-            with world.within(HANG_SECONDS, "ends", "it does not end"):
+            with world.within(hang_seconds, "ends", "it does not end"):
                 await work(Crew(system))
             await machine.stop()
             nursery.cancel_scope.cancel()

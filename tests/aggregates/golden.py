@@ -42,7 +42,7 @@ from aggregates.values.ranking import AwardPolicy
 from runtime.codec import Codec
 from runtime.errors import Failure
 from runtime.records import Aggregate, Command, CommandRecord, Event
-from tests.examples import AT, BATCH_SHARE, CANDIDATES, command_by_type
+from tests.examples import AT, BATCH_SHARE, BIDDERS, CANDIDATES, command_by_type
 
 FILE = Path(__file__).parent / "golden" / "journal.msgpack"
 CODEC = Codec(AGGREGATES)
@@ -210,6 +210,10 @@ def _tasks() -> Iterator[tuple[str, Life]]:
     yield "task-rebalanced", [*won, _example(task.RebalanceTask), *anew]
     asked = [_example(task.AskQuestion), _example(task.AnswerQuestion)]
     yield "task-asked", [*won, start, *asked, _example(task.CompleteTask)]
+    yield "task-progressed", [*won, _example(task.ReportProgress), _example(task.CompleteTask)]
+    person = replace(BIDDERS[0], is_person=True)
+    taken = [submit, _example(task.DeclineOffer), call, bid, refuse, _example(task.AwardTask, bidders=(person,))]
+    yield "task-given-back", [*taken, _example(task.FailTask, declined=True)]
     yield "task-overrun", [*won, start, _example(task.EndOverrun)]
     yield "task-withdrawn", [submit, call, bid, _example(task.WithdrawBid), refuse, award]
     sealed = _example(task.SubmitTask, award_policy=AwardPolicy.SECOND_PRICE, price_max=4.0)

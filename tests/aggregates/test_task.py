@@ -18,6 +18,7 @@ from aggregates.task import (
     CancelTask,
     CommitBid,
     CompleteTask,
+    DeclineOffer,
     DependencyFact,
     Doer,
     DryRunEnded,
@@ -36,6 +37,7 @@ from aggregates.task import (
     PlaceBid,
     RebalanceTask,
     RefuseBid,
+    ReportProgress,
     RequeueTask,
     RevealBid,
     Stage,
@@ -71,6 +73,7 @@ START: StartTask = command_by_type[StartTask]
 ASK: AskQuestion = command_by_type[AskQuestion]
 ANSWER: AnswerQuestion = command_by_type[AnswerQuestion]
 COMPLETE: CompleteTask = command_by_type[CompleteTask]
+DECLINE: DeclineOffer = command_by_type[DeclineOffer]
 FAIL: FailTask = command_by_type[FailTask]
 EXPIRE_LEASE: ExpireLease = command_by_type[ExpireLease]
 REBALANCE: RebalanceTask = command_by_type[RebalanceTask]
@@ -117,6 +120,7 @@ OUTCOMES = (
     Outcome(START, ["TaskStarted"], AWARDED, [*AWARDED, START], "token_stale", REOPENED),
     Outcome(ASK, ["QuestionAsked"], AWARDED, [*AWARDED, ASK], "token_stale", REOPENED),
     Outcome(ANSWER, ["QuestionAnswered"], [*AWARDED, ASK], [*AWARDED, ASK, ANSWER], "question_unknown", AWARDED),
+    Outcome(DECLINE, ["OfferDeclined"], [SUBMIT], [SUBMIT, DECLINE], "task_is_awarded", AWARDED),
     Outcome(COMPLETE, ["TaskCompleted"], AWARDED, [*AWARDED, COMPLETE], "token_stale", REOPENED),
     Outcome(EXPIRE_LEASE, ["LeaseExpired", "TaskReopened"], AWARDED, REOPENED, "task_unknown", []),
     Outcome(REBALANCE, ["TaskRebalanced"], AWARDED, [*AWARDED, REBALANCE], "task_unknown", []),
@@ -133,8 +137,8 @@ def test_every_command_has_three_outcomes(outcome: Outcome) -> None:
 
 
 def test_every_command_is_in_the_table() -> None:
-    # A failure reported twice can't be told from a stale token, and each late report is one more: these have two outcomes.
-    others: set[type] = {FailTask, NoteLateReport}
+    # A failure reported twice can't be told from a stale token, and each late report, or one of progress, is one more: two outcomes.
+    others: set[type] = {FailTask, NoteLateReport, ReportProgress}
     assert {type(outcome.command) for outcome in OUTCOMES} | others == set(task.COMMANDS)
 
 

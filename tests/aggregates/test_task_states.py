@@ -17,6 +17,7 @@ from aggregates.task import (
     CancelTask,
     CommitBid,
     CompleteTask,
+    DeclineOffer,
     DependencyPolicy,
     EndGrace,
     EndOverrun,
@@ -31,6 +32,7 @@ from aggregates.task import (
     PlaceBid,
     RebalanceTask,
     RefuseBid,
+    ReportProgress,
     RequeueTask,
     RevealBid,
     Stage,
@@ -111,6 +113,10 @@ TABLE: dict[type[Command[Any]], Row] = {
     CompleteTask: Row(where(HELD, "TaskCompleted"), (S.COMPLETED,), "task_is_{stage}", NO_TOKEN),
     FailTask: Row(where(HELD, "TaskFailed TaskReopened"), (), "task_is_{stage}", NO_TOKEN),
     AskQuestion: Row(where(HELD, "QuestionAsked"), (), "task_is_{stage}", NO_TOKEN),
+    ReportProgress: Row(
+        {S.AWARDED: "TaskStarted TaskProgressed", S.RUNNING: "TaskProgressed"}, (), "task_is_{stage}", NO_TOKEN
+    ),
+    DeclineOffer: Row(where((S.BLOCKED, S.SUBMITTED, S.BIDDING), "OfferDeclined"), (), "task_is_{stage}"),
     AnswerQuestion: Row({}, refused="question_unknown"),
     ExpireLease: Row(where(HELD, "LeaseExpired TaskReopened"), others(*HELD)),
     RebalanceTask: Row({S.AWARDED: "TaskRebalanced"}, others(S.AWARDED)),

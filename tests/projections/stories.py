@@ -236,7 +236,14 @@ def _following(state: task.Task, random: Random, common: dict[str, Any]) -> list
         task.Candidate(agent_id=name, capabilities=("solve",), slots=9, running=0, position=1) for name in AGENTS
     )
     bidders = tuple(
-        BidderFacts(agent_id=name, slots=random.choice((1, 3)), running=1, lease_seconds=2.0, position=1)
+        BidderFacts(
+            agent_id=name,
+            slots=random.choice((1, 3)),
+            running=1,
+            lease_seconds=2.0,
+            is_person=random.random() < 0.1,
+            position=1,
+        )
         for name in AGENTS
     )
     place = task.PlaceBid(
@@ -273,6 +280,7 @@ def _following(state: task.Task, random: Random, common: dict[str, Any]) -> list
         ((stage.AWARDED,), task.StartTask(**common, **holder)),
         (task.HELD, task.AskQuestion(**common, **holder, question=random.choice(("how?", "why?")))),
         *[(task.HELD if state.question_at else (), answer)] * 3,
+        *(_of_people(state, random, common, holder) if random.random() < 0.2 else ()),
         (task.HELD, task.CompleteTask(**common, **holder, result={"value": 2, "parts": {"y": 1, "x": [True]}})),
         (task.HELD, task.FailTask(**common, **holder, reason="no memory")),
         (task.HELD, task.ExpireLease(**common, token=holder["token"], last_heard_at=at - 3.0)),
@@ -289,6 +297,17 @@ def _following(state: task.Task, random: Random, common: dict[str, Any]) -> list
         ),
         (rarely(any_stage), task.AmendTask(**common, priority=random.randint(1, 5))),
         ((stage.DEAD_LETTERED,), task.RequeueTask(**common, attempts=1, reason="once more")),
+    ]
+
+
+def _of_people(
+    state: task.Task, random: Random, common: dict[str, Any], holder: dict[str, Any]
+) -> list[tuple[Any, Command[Any]]]:
+    back = task.FailTask(**common, **holder, reason="not mine", declined=True)
+    return [
+        (task.HELD, task.ReportProgress(**common, **holder, share=random.random(), note="on it")),
+        ((task.Stage.SUBMITTED,), task.DeclineOffer(**common, agent_id=random.choice(AGENTS), reason="no time")),
+        (task.HELD if state.is_person else (), back),
     ]
 
 

@@ -247,6 +247,7 @@ async def _end_otherwise(party: Party) -> None:
     await _award_to(party, "pressing", "ann", 1)
     await party.ask(task.AskQuestion(task_id="pressing", agent_id="ann", token=1, question="is there a lamp?"))
     await party.ask(task.AnswerQuestion(task_id="pressing", number=1, answer="no", answered_by="operator:o1"))
+    await party.ask(task.ReportProgress(task_id="pressing", agent_id="ann", token=1, share=0.5, note="half a seam"))
     await party.ask(task.FailTask(task_id="pressing", agent_id="ann", token=1, reason="no light"))
     await party.ask(task.RequeueTask(task_id="pressing", attempts=1, reason="there is light again"))
     await party.ask(task.CancelTask(task_id="pressing", reason="too dark after all"))
@@ -264,8 +265,32 @@ async def _end_otherwise(party: Party) -> None:
     await party.ask(ResumeQueue(queue="sewing"))
     await party.ask(task.CancelTask(task_id="seam", reason="no thread after all"))
     await _ask_for_a_form(party)
+    await _leave_it_to_a_person(party)
     await party.submit("late", capabilities=("cutting",), deadline=party.node.system.clock.now() + 2.0)
     await party.seen("task.TaskExpired", "late")
+
+
+async def _leave_it_to_a_person(party: Party) -> None:
+    """A person takes what waits, gives it back, and takes it again; another will not."""
+    for name in ("uma", "vic"):
+        person = agent.RegisterAgent(
+            agent_id=agent.person_of(name),
+            user_id=name,
+            name=name,
+            agent_type=agent.AgentType.DECISION_ENGINE,
+            capabilities=("tasting",),
+        )
+        await party.ask(person)
+    await party.submit("taste", capabilities=("tasting",))
+    await party.ask(task.DeclineOffer(task_id="taste", agent_id="person-vic", reason="a cold"))
+    for token in (1, 2):
+        await party.ask(task.TakeTask(task_id="taste", agent_id="person-uma"))
+        await party.ask(task.StartTask(task_id="taste", agent_id="person-uma", token=token))
+        if token == 1:
+            back = task.FailTask(task_id="taste", agent_id="person-uma", token=1, reason="lunch", declined=True)
+            await party.ask(back)
+            await trio.sleep(0.5)  # what is told at one moment may come in another order when it is played again
+    await party.ask(task.CompleteTask(task_id="taste", agent_id="person-uma", token=2, result={"salt": "more"}))
 
 
 async def _ask_for_a_form(party: Party) -> None:

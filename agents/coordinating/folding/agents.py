@@ -43,6 +43,7 @@ def register(memory: OpenTasks, event: AgentRegistered, recorded: Recorded) -> N
         price=event.price,
         prices=event.prices,
         working_hours=event.working_hours,
+        user_id=event.user_id,
     )
     if past is not None:
         entry.held, entry.units_by_task, entry.figures = past.held, past.units_by_task, past.figures
@@ -92,14 +93,14 @@ def _offer(memory: OpenTasks, agent: AgentEntry, position: int, before: Offer | 
     for skill in agent.capabilities:
         if len(memory.skills) < SKILLS_MAX:
             memory.skills.setdefault(skill, position)
-    if agent.stage is agents.Stage.ACTIVE:
+    if agent.stage is agents.Stage.ACTIVE and not agent.is_person:
         memory.end_pauses(memory.waiting.resting(agent, unless=before), position)
 
 
 def free_slot(memory: OpenTasks, agent: AgentEntry, position: int) -> None:
     """A slot or units are free again: pauses end for the tasks that found everybody busy, and that fit now."""
     memory.supply.update(agent)
-    if agent.free:
+    if agent.free and not agent.is_person:
         left = agent.room
         resting = map(memory.tasks.__getitem__, memory.waiting.resting(agent))
         fitting = [task.task_id for task in resting if task.wants_slot and (not task.units or task.units <= left)]

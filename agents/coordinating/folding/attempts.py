@@ -26,6 +26,7 @@ def award(memory: OpenTasks, task: TaskEntry, event: TaskAwarded, recorded: Reco
     task.stage, task.assignee, task.token = Stage.AWARDED, event.agent_id, event.token
     task.awarded_at, task.lease_seconds, task.eta_seconds = event.awarded_at, event.lease_seconds, event.eta_seconds
     task.confidence, task.price = event.stated_confidence, event.price
+    task.is_person, task.held_since = event.is_person, event.awarded_at
     task.is_assigned, task.retry_at, task.stalled = bool(event.assigned_by), 0.0, ""
     memory.note(task)
     task.question_at = task.input_seconds = 0.0
@@ -40,6 +41,7 @@ def award(memory: OpenTasks, task: TaskEntry, event: TaskAwarded, recorded: Reco
 
 def fail(memory: OpenTasks, task: TaskEntry, event: LeaseExpired | TaskFailed, recorded: Recorded) -> None:
     """An attempt has come to nothing, and the task is open still."""
+    task.moves += isinstance(event, TaskFailed) and event.attempts_max is not None
     if is_taken(event):
         task.taken = [*task.taken, Taken(token=event.token, agent_id=event.agent_id)][-TAKEN_MAX:]
     _judge_failure(memory, task, recorded, was_begun=task.stage is Stage.RUNNING or not is_taken(event))
@@ -76,7 +78,7 @@ def _judge(agent: AgentEntry, task: TaskEntry, recorded: Recorded, **gains: floa
 def release(memory: OpenTasks, task: TaskEntry, position: int) -> None:
     """Takes the task from its holder."""
     agent = memory.agents.get(task.assignee)
-    task.assignee = ""
+    task.assignee, task.is_person = "", False
     if agent is None or task.task_id not in agent.held:
         return
     agent.held.remove(task.task_id)

@@ -21,6 +21,7 @@ from aggregates.agent import (
 from aggregates.concurrency import ConcurrencyDropped, ConcurrencySet
 from aggregates.coordination import BatchAssigned, CoordinationStarted, CoordinationStopped
 from aggregates.queue import QueuePaused, QueueResumed
+from aggregates.subject import SubjectErased
 from aggregates.task import (
     BidCommitted,
     BidPlaced,
@@ -35,6 +36,7 @@ from aggregates.task import (
     DryRunEnded,
     LateReported,
     LeaseExpired,
+    OfferDeclined,
     QuestionAnswered,
     QuestionAsked,
     RevealOpened,
@@ -46,6 +48,7 @@ from aggregates.task import (
     TaskDeadLettered,
     TaskExpired,
     TaskFailed,
+    TaskProgressed,
     TaskRebalanced,
     TaskReopened,
     TaskRequeued,
@@ -53,8 +56,10 @@ from aggregates.task import (
     TaskStarted,
     TaskSubmitted,
     TaskUnblocked,
+    held_after_answer,
 )
 from aggregates.task_type import SchemasDropped, SchemasSet
+from aggregates.user import UserChanged, UserDisabled, UserRemoved
 from runtime.records import Recorded
 
 QUIET = (
@@ -76,6 +81,12 @@ QUIET = (
     BidCommitted,
     RevealOpened,
     BidRevealed,
+    TaskProgressed,
+    OfferDeclined,
+    UserChanged,
+    UserDisabled,
+    UserRemoved,
+    SubjectErased,
 )
 """After these no book can be opened that could not be opened before."""
 
@@ -155,12 +166,17 @@ def _change_task(memory: OpenTasks, task: TaskEntry, event: Any, recorded: Recor
         case TaskAwarded():
             award(memory, task, event, recorded)
         case TaskStarted():
-            task.stage = Stage.RUNNING
+            task.stage, task.held_since = Stage.RUNNING, max(task.held_since, event.started_at)
+        case TaskProgressed():
+            task.held_since = max(task.held_since, event.progressed_at)
+        case OfferDeclined():
+            task.declined.add(event.agent_id)
         case CancelRequested():
             task.cancel_by = event.cancel_by
         case QuestionAsked():
             task.question_at = event.asked_at
         case QuestionAnswered():
+            task.held_since = held_after_answer(task.held_since, task.question_at, event.waited_seconds)
             task.question_at, task.input_seconds = 0.0, task.input_seconds + event.waited_seconds
         case TaskAmended():
             amend(memory, task, event, recorded.meta.at)

@@ -29,6 +29,8 @@ ENDED_MAX = 20_000
 def submit(memory: OpenTasks, event: TaskSubmitted, position: int) -> None:
     """A task is there, and waits for others or for an agent."""
     task = _waiting(event, event.submitted_at, position)
+    task.award_policy, task.dry_run = event.award_policy, event.dry_run
+    task.estimated_duration = event.estimated_duration
     if event.waiting_for:
         task.stage, task.waiting_for, task.entered = Stage.BLOCKED, event.waiting_for, 0
     memory.tasks[event.task_id] = task
@@ -49,6 +51,7 @@ def requeue(memory: OpenTasks, event: TaskRequeued, position: int) -> None:
         memory.ended_order.remove(event.task_id)
         memory.ended_by_stage[ended.stage.value] -= 1
         task.taken, task.token = ended.taken, ended.token
+        task.award_policy, task.estimated_duration = ended.award_policy, ended.estimated_duration
     memory.note(task)
 
 
@@ -90,6 +93,7 @@ def amend(memory: OpenTasks, task: TaskEntry, event: TaskAmended, at: float) -> 
         task.waits_since = max(task.asked_at, event.not_before)
         task.not_before = event.not_before if event.not_before > at else 0.0
     task.budget_seconds = event.budget_seconds or task.budget_seconds
+    task.estimated_duration = event.estimated_duration or task.estimated_duration
     memory.note(task)
 
 
@@ -135,6 +139,8 @@ def end(memory: OpenTasks, task: TaskEntry, stage: Stage, recorded: Recorded, *,
         at=recorded.meta.at,
         token=task.token,
         taken=task.taken,
+        award_policy=task.award_policy,
+        estimated_duration=task.estimated_duration,
     )
     memory.ended_by_stage[stage.value] = memory.ended_by_stage.get(stage.value, 0) + 1
     if task.task_id in memory.dependents:

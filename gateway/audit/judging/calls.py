@@ -21,6 +21,7 @@ def check_call(findings: Findings, command: OpenBook, books: Books) -> None:
         name: one
         for name, one in books.able(task.capabilities)
         if one.is_free
+        and (not one.profile.user_id or name in called)  # nobody calls people: they come
         and name not in excluded
         and fits(task.units, one.profile.max_capacity, one.used)
         and meets(one, task)

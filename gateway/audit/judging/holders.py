@@ -17,6 +17,8 @@ def check_assignment(findings: Findings, command: AssignTask, books: Books) -> N
         check_doers(findings, command.doers, task)
         leases = [one.profile.lease_seconds for one in views(books, command.agent_id)]
         findings.check_one_of("lease_seconds", command.lease_seconds, leases)
+        people = [bool(one.profile.user_id) for one in views(books, command.agent_id)]
+        findings.check_one_of("is_person", command.is_person, people)
         check_listed(findings, command, books)
 
 

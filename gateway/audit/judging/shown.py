@@ -64,7 +64,7 @@ def told_of_bidder(said: BidderFacts, topics: Iterable[str]) -> tuple[Any, ...]:
     counts = (said.completed, said.failed, said.kept_sum, said.answers, said.answer_seconds_sum)
     past = counts if said.recent is None else (said.recent, *counts)
     special = not frozenset(said.specializations).isdisjoint(topics)
-    return (said.position, said.slots, said.running, said.lease_seconds, special, *past, True)
+    return (said.position, said.slots, said.running, said.lease_seconds, said.is_person, special, *past, True)
 
 
 def as_bidder(one: Standing, topics: Iterable[str], *, has_recent: bool) -> tuple[Any, ...]:
@@ -73,4 +73,6 @@ def as_bidder(one: Standing, topics: Iterable[str], *, has_recent: bool) -> tupl
     counted = (counts.succeeded, counts.failed, counts.kept, counts.answers, counts.answer_seconds)
     past = (one.recent, 0, 0, 0.0, 0, 0.0) if has_recent else counted
     special = not frozenset(one.profile.specializations).isdisjoint(topics)
-    return (one.position, one.profile.slots, one.running, one.profile.lease_seconds, special, *past, one.is_active)
+    profile = one.profile
+    load = (profile.slots, one.running, profile.lease_seconds, bool(profile.user_id))
+    return (one.position, *load, special, *past, one.is_active)

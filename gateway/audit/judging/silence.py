@@ -7,7 +7,7 @@ from gateway.audit.ledger import Account, Books
 
 
 def check_holder(findings: Findings, command: ExpireLease, books: Books) -> None:
-    """When the holder was heard last, or where it is recorded that it is gone."""
+    """When the holder was heard last, or where it is recorded that it is gone; of a person, from when on their time counts."""
     task = findings.told.before
     account = books.accounts.get(task.assignee) if isinstance(task, Task) else None
     if account is None:
@@ -15,6 +15,9 @@ def check_holder(findings: Findings, command: ExpireLease, books: Books) -> None
         return
     if command.agent_gone_position:
         findings.check("agent_gone_position", command.agent_gone_position, account.gone_at)
+    elif isinstance(task, Task) and task.is_person:
+        findings.check("last_heard_at", command.last_heard_at, task.held_since)
+        return
     _last_heard(findings, command.last_heard_at, command.at, account)
 
 

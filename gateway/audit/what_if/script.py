@@ -27,13 +27,16 @@ from aggregates.task import (
     CommitBid,
     CompleteTask,
     FailTask,
+    OpenBook,
     PlaceBid,
     RebalanceTask,
     RefuseBid,
+    ReportProgress,
     RevealBid,
     RevealOpened,
     StartTask,
     SubmitTask,
+    TakeTask,
     TaskAwarded,
     TaskRebalanced,
     WithdrawBid,
@@ -169,6 +172,8 @@ def _lines(codec: Codec, records: Sequence[Recorded]) -> Iterator[Line]:
             command = replace(command, data_subject="")
         if isinstance(command, ClearAgent | ReturnAgent):  # what was said was that it is there
             command = Heartbeat(agent_id=command.agent_id)
+        if isinstance(command, OpenBook) and command.taker:  # what a person said was that they take it
+            command = TakeTask(task_id=command.task_id, agent_id=command.taker)
         if type(command) in TAKEN and (before != step or meta.principal in RECORDED):
             yield _line(record.position, meta, command, began, rounds)
 
@@ -186,7 +191,7 @@ def _line(
             number = command.round or rounds.get(command.task_id, 0)
             trigger = ("book", command.task_id, number)
             command = replace(command, round=number)
-        case StartTask() | CompleteTask() | FailTask() | AskQuestion():
+        case StartTask() | CompleteTask() | FailTask() | AskQuestion() | ReportProgress():
             trigger = ("award", command.task_id, command.token)
         case _:
             trigger = None

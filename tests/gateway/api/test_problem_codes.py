@@ -6,6 +6,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import get_args
 
+from agents.coordinating.inbox import HeldBack
 from aggregates.task.eligibility import Unfit
 from gateway.api.described import refusals
 from gateway.api.problem_codes import CODES, PARTS, UNSEEN, page
@@ -73,7 +74,10 @@ def test_all_that_is_listed_is_raised_or_names_a_status() -> None:
     starts = tuple(code[:-1] for code in found if code.endswith("*"))
     pairs = {"requirements_unfit", "payload_unfit"}  # of the name of the field
     pairs |= {"email_taken", "username_taken"}  # of the name of what is taken
-    pairs |= {*get_args(Unfit)}  # of the name of what speaks against an agent
+    pairs |= {
+        *get_args(Unfit),
+        *get_args(HeldBack),
+    }  # of the name of what speaks against an agent, or holds a task back
     pairs |= {BadRequest([], status=status).code for status in (400, 422)}
     named = {code_of_status(status) for status in HTTPStatus} | {"failure"}
     for code in CODES.keys() | UNSEEN:
