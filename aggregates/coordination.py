@@ -83,6 +83,8 @@ class WaitingTask(Struct, frozen=True, kw_only=True):
     skills: tuple[SkillNeed, ...] = ()
     regions: tuple[str, ...] = ()
     specialist_type: AgentType | None = None
+    only: str = ""
+    """Who alone may be given it; empty: anybody."""
 
 
 class ActiveAgent(Struct, frozen=True, kw_only=True):

@@ -48,6 +48,7 @@ class Submitted(AggregateEvent):
     queue: str
     concurrency: str | None
     price_max: float | None
+    assign_to: str | None
     surcharge: bool
     dry_run: bool
 
@@ -221,6 +222,7 @@ class Tasks(Projection[Any]):
                 "queue": event.queue or event.task_type,
                 "concurrency": event.concurrency,
                 "price_max": event.price_max,
+                "assign_to": event.assign_to or None,
                 "surcharge": int(event.surcharge),
                 "dry_run": int(event.dry_run),
                 "requirements": _text(event.requirements),

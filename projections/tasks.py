@@ -42,7 +42,7 @@ from projections import schema
 from projections.schema import BY_AGE, Only, Row, Sortable, SortKey, also, document, encoded, key, number, text, whole
 from runtime.records import Add, Change, Insert, Recorded, Update
 
-NAME = "tasks/17"
+NAME = "tasks/18"
 
 tasks = schema.table(
     "tasks",
@@ -59,6 +59,7 @@ tasks = schema.table(
     text("queue"),
     document("concurrency"),
     number("price_max"),
+    text("assign_to"),
     whole("surcharge", default=0),
     whole("dry_run", default=0),
     whole("priority"),
@@ -238,6 +239,7 @@ def _submitted(recorded: Recorded, event: TaskSubmitted) -> Change:
         "queue": queue_of(event.queue, event.task_type),
         "concurrency": encoded(event.concurrency) if event.concurrency is not None else None,
         "price_max": event.price_max,
+        "assign_to": event.assign_to or None,
         "surcharge": int(event.surcharge),
         "dry_run": int(event.dry_run),
         "priority": event.priority,

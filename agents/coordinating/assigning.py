@@ -33,6 +33,8 @@ class UnassignedReason(StrEnum):
     """Nobody has the skills."""
     SKILLS_UNFIT = "skills_unfit"
     """Nobody who has them is of the versions, attributes and regions asked for."""
+    ASSIGNEE_MISSING = "assignee_missing"
+    """The one that it is meant for is not active."""
     ALL_EXCLUDED = "all_excluded"
     """All of the others did what it must be independent of."""
     NO_CAPACITY = "no_capacity"
@@ -194,11 +196,11 @@ def _rows(work: OpenWork, base: Any) -> tuple[Any, list[_Suited]]:
     suited = []
     for number, task in enumerate(work.tasks):
         terms = msgspec.msgpack.encode((task.skills, task.regions))
-        key = (task.needs, task.topics, task.excluded, terms, task.specialist_type)
+        key = (task.needs, task.topics, task.excluded, terms, task.specialist_type, task.only)
         if key not in known:
             needs, topics = frozenset(task.needs), frozenset(task.topics)
             fit = [
-                needs <= skills and agent.facts.agent_id not in task.excluded and _meets(agent, task)
+                needs <= skills and _may_have(agent, task) and _meets(agent, task)
                 for agent, skills in zip(work.agents, offered, strict=True)
             ]
             bonus = [is_specialist(agent.facts, topics, task.specialist_type) for agent in work.agents]
@@ -209,6 +211,12 @@ def _rows(work: OpenWork, base: Any) -> tuple[Any, list[_Suited]]:
         rows[number] = scores if who.roomy is fit else np.where(who.roomy, scores, -np.inf)
         suited.append(who)
     return rows, suited
+
+
+def _may_have(agent: ActiveAgent, task: WaitingTask) -> bool:
+    """Whether it did nothing that the task must be independent of, and the task is not meant for another."""
+    name = agent.facts.agent_id
+    return name not in task.excluded and task.only in ("", name)
 
 
 def _meets(agent: ActiveAgent, task: WaitingTask) -> bool:
@@ -233,6 +241,10 @@ def _why(task: WaitingTask, agents: Sequence[ActiveAgent], who: _Suited, slots: 
     if any(who.fit):
         return UnassignedReason.NO_FREE_SLOTS if any(who.roomy) else UnassignedReason.NO_CAPACITY
     needs = frozenset(task.needs)
+    if task.only:
+        agents = [agent for agent in agents if agent.facts.agent_id == task.only]
+        if not agents:
+            return UnassignedReason.ASSIGNEE_MISSING
     skilled = [agent for agent in agents if needs <= frozenset(agent.capabilities)]
     if any(_meets(agent, task) for agent in skilled):
         return UnassignedReason.ALL_EXCLUDED

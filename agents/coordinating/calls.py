@@ -123,7 +123,7 @@ def _may_be_served(memory: OpenTasks, line: Line) -> bool:
     supply = memory.supply
     if line.queue in memory.paused or (line.concurrency is not None and is_full(memory, line.concurrency)):
         return False
-    return line.needs <= supply.free.keys() and (not line.has_units or min(line.sizes) <= supply.most_room)
+    return supply.has_free(line) and (not line.has_units or min(line.sizes) <= supply.most_room)
 
 
 class _Calling:
@@ -235,15 +235,12 @@ def stalls(memory: OpenTasks, at: float) -> list[Decision]:
     decisions: list[Decision] = []
     for _, line in sorted(memory.waiting.lines.items()):
         supply, fitting = memory.supply, memory.supply.fitting(line)
-        largest = supply.largest(line.needs, line.excluded, fitting)
-        on_duty = supply.largest(line.needs, line.excluded, fitting, on_duty=True)
+        largest, on_duty = supply.largest(line), supply.largest(line, on_duty=True)
         if on_duty >= max(line.sizes):
             continue
-        skilled = supply.skilled(line.needs)
+        skilled = supply.skilled(line)
         able = skilled if fitting is None else skilled & fitting
-        lacking = "capacity_missing"
-        if largest < 0:
-            lacking = "all_excluded" if able else _unfit(memory, line, skilled)
+        lacking = "capacity_missing" if largest >= 0 else _lacking(memory, line, skilled, able)
         stalled = (task for task in map(memory.tasks.__getitem__, line.names(at)) if task.units > on_duty)
         unsaid = [task for task in stalled if task.stalled != (lacking if task.units > largest else "off_hours")]
         for task in unsaid[: STALLS_MAX - len(decisions)]:
@@ -258,10 +255,14 @@ def stalls(memory: OpenTasks, at: float) -> list[Decision]:
     return decisions
 
 
-def _unfit(memory: OpenTasks, line: Line, skilled: set[str]) -> str:
+def _lacking(memory: OpenTasks, line: Line, skilled: set[str], able: set[str]) -> str:
     """Why none of those with the skills will do."""
-    if not skilled:
+    if line.only and not skilled:
+        return "assignee_missing"
+    if not any(line.needs.issubset(memory.agents[name].capabilities) for name in skilled):
         return "skills_missing"
+    if able:
+        return "all_excluded"
     serves = any(serve(memory.agents[name].skills, line.skills) for name in skilled)
     return "region_missing" if serves else "skills_unfit"
 

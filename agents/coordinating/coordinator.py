@@ -150,7 +150,7 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
         *(UserChanged, UserDisabled, UserRemoved),
         *subjects.EVENTS,
     )
-    FOLD = 19
+    FOLD = 20
 
     def __init__(self, here: Surroundings, terms: Terms = DEFAULT_TERMS, places: Places | None = None) -> None:
         super().__init__(here)

@@ -190,6 +190,8 @@ class TaskEntry(Struct, kw_only=True):
     bids: dict[str, Bid] = field(default_factory=dict)
     """What the bidders offer, where books are settled together."""
     price_max: float | None = None
+    assign_to: str = ""
+    """Who alone is called for it."""
     complete_at: float = 0.0
     """Since when all have answered that were called, where books are settled together; 0 while that is not so."""
     retry_at: float = 0.0

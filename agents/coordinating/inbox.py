@@ -139,6 +139,7 @@ def _unfit(memory: OpenTasks, agent: AgentEntry, task: TaskEntry) -> Unfit | Non
         units=task.units,
         skills=task.skills,
         regions=task.regions,
+        only=task.assign_to,
     )
     return unfit(candidate, asked)
 
@@ -156,9 +157,7 @@ def _eta(task: TaskEntry, agent: AgentEntry, at: float) -> float:
 def _others(memory: OpenTasks, task: TaskEntry) -> Walk | None:
     """The programs that are free for it, as it is their turn."""
     line = memory.waiting.line_of(task.task_id)
-    return (
-        memory.supply.walk(line, task.units, memory.supply.round()) if line.needs <= memory.supply.free.keys() else None
-    )
+    return memory.supply.walk(line, task.units, memory.supply.round()) if memory.supply.has_free(line) else None
 
 
 def _called_max(memory: OpenTasks, task: TaskEntry) -> int:
@@ -271,7 +270,7 @@ def _waiting(memory: OpenTasks, terms: Terms, agent: AgentEntry, question: FindI
 
 def _serves(memory: OpenTasks, agent: AgentEntry, line: Line) -> bool:
     """Whether they could do the line's tasks at all, however much they hold."""
-    if not line.is_served_by(agent.offer) or agent.agent_id in line.excluded:
+    if not line.is_served_by(agent.offer) or not line.may_call(agent.agent_id):
         return False
     return not line.has_units or min(line.sizes) <= agent.max_capacity
 

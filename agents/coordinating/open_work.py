@@ -41,6 +41,7 @@ def open_work(memory: OpenTasks, at: float, weights: Weights | None = None, agin
             skills=task.skills,
             regions=task.regions,
             specialist_type=SPECIALISTS[task.task_type],
+            only=task.assign_to,
         )
         for task in nsmallest(TASKS_TOLD_MAX, waiting, key=place)
     )

@@ -8,6 +8,7 @@ from agents.coordinating.folding.agents import SKILLS_MAX
 from agents.coordinating.open_tasks import OpenTasks
 from agents.coordinating.schemas import payload_faults, schema_in_force, schemas_from
 from agents.coordinating.terms import Terms
+from aggregates.agent import Stage as Standing
 from aggregates.task import (
     DependencyFact,
     RequeueTask,
@@ -67,7 +68,14 @@ def _told(memory: OpenTasks, terms: Terms, command: SubmitTask) -> SubmitTask:
         bidding_seconds_max=terms.bidding_seconds_max,
         attempts_allowed=terms.attempts_max,
         schema=schema_in_force(memory, command.task_type),
+        assignee_unknown=command.assign_to is not None and not _is_there(memory, command.assign_to),
     )
+
+
+def _is_there(memory: OpenTasks, agent_id: str) -> bool:
+    """Whether such an agent is registered, or was taken for lost and may come back."""
+    agent = memory.agents.get(agent_id)
+    return agent is not None and agent.stage is not Standing.DEREGISTERED
 
 
 def _dependency(memory: OpenTasks, task_id: str) -> DependencyFact:

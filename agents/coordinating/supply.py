@@ -116,20 +116,25 @@ class Supply:
         """The most units that anybody with a free slot has left."""
         return self._rooms.most
 
-    def skilled(self, needs: frozenset[str]) -> set[str]:
-        """The active agents that have all of these skills, busy or not."""
-        found = sorted((self.active.get(skill, set()) for skill in needs or (EVERYBODY,)), key=len)
+    def skilled(self, line: Line) -> set[str]:
+        """The active agents that have all of these skills, busy or not; of a line that is meant for one that one, whatever it has."""
+        if line.only:
+            return {line.only} & self._skills_by_agent.keys()
+        found = sorted((self.active.get(skill, set()) for skill in line.needs or (EVERYBODY,)), key=len)
         return found[0].intersection(*found[1:])
 
     def walk(self, line: Line, units: float, round_: Round) -> Walk:
         """Those who could take a task of a line that takes so many units now, as it is their turn."""
         needs, excluded, fitting = line.needs, line.excluded, self.fitting(line)
         first, *others = sorted((self.free.get(skill, NOBODY) for skill in sorted(needs or (EVERYBODY,))), key=len)
+        queue: Iterable[tuple[int, str]] = first
+        if line.only:
+            queue = [(self._degree(line.only), line.only)] if line.only in first else ()
         tests: list[Callable[[str], bool]] = [other.__contains__ for other in others]
         tests += [] if fitting is None else [fitting.__contains__]
         tests += [lambda name: name not in excluded] if excluded else []
         tests += [lambda name: self._rooms.of(name) >= units] if units else []
-        return Walk(first, lambda name: all(test(name) for test in tests), round_)
+        return Walk(queue, lambda name: all(test(name) for test in tests), round_)
 
     def round(self) -> Round:
         """For the calls of one step."""
@@ -158,17 +163,20 @@ class Supply:
         slots = self.slots_by_agent[name]
         return min(slots, int(self._rooms.of(name) / units + TAKES_SLACK)) if units else slots
 
-    def largest(
-        self, needs: frozenset[str], excluded: frozenset[str], fitting: set[str] | None = None, *, on_duty: bool = False
-    ) -> float:
-        """The most units that anybody with these skills could ever hold, busy or not, or of those alone who are on duty; less than nothing
-        where nobody has them."""
-        groups: list[set[str]] = [self.active.get(skill, set()) for skill in needs]
+    def has_free(self, line: Line) -> bool:
+        """Whether anybody may have a free slot who has the skills of a line, or the one that it is meant for."""
+        return line.needs <= self.free.keys() and (not line.only or line.only in self.slots_by_agent)
+
+    def largest(self, line: Line, *, on_duty: bool = False) -> float:
+        """The most units that anybody with the skills of a line could ever hold, busy or not, or of those alone who are on duty; less
+        than nothing where nobody has them."""
+        fitting = self.fitting(line)
+        groups: list[set[str]] = [self.active.get(skill, set()) for skill in line.needs]
         groups += [] if fitting is None else [fitting]
-        for capacity, name in self._capacities.descending():
+        for capacity, name in self._capacities.of_one(line.only) if line.only else self._capacities.descending():
             if on_duty and name in self._off_duty:
                 continue
-            if name not in excluded and all(name in group for group in groups):
+            if line.may_call(name) and all(name in group for group in groups):
                 return capacity
         return -1.0
 
@@ -225,6 +233,11 @@ class Sizes:
     def of(self, name: str) -> float:
         """The number of an agent that is in here."""
         return self._by_agent[name]
+
+    def of_one(self, name: str) -> Iterator[tuple[float, str]]:
+        """This one alone, where it is in here."""
+        if name in self._by_agent:
+            yield self._by_agent[name], name
 
     def descending(self) -> Iterator[tuple[float, str]]:
         """All of them, the most first."""

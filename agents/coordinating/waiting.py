@@ -18,9 +18,9 @@ from aggregates.values.concurrency import Concurrency
 from aggregates.values.document import encoded
 from aggregates.values.skill_terms import SkillNeed
 
-Needs = tuple[tuple[str, ...], tuple[str, ...], float, bytes]
+Needs = tuple[tuple[str, ...], tuple[str, ...], float, bytes, str]
 """The skills that are needed, the agents that are excluded, about how many units are taken (`grade`), and the terms beyond: versions,
-attributes, regions."""
+attributes, regions; and who alone is called, where that is somebody."""
 LineKey = tuple[Needs, int, str, tuple[str, int, str, str]]
 """What is needed, the priority, the queue, and what its concurrency is, as far as it has a key."""
 
@@ -52,7 +52,7 @@ class Line:
     ) -> None:
         self.skills, self.regions, self.concurrency = skills, regions, concurrency
         self.asks, self.priority, self.queue, _ = key
-        needs, excluded, size, self.terms = self.asks
+        needs, excluded, size, self.terms, self.only = self.asks
         self.needs = frozenset(needs)
         self.excluded = frozenset(excluded)
         self.has_units = size > 0
@@ -67,6 +67,10 @@ class Line:
         """Whether this is what its tasks need, but for the units."""
         return self.needs <= offer.capabilities and offer.meets(self.skills, self.regions)
 
+    def may_call(self, agent_id: str) -> bool:
+        """Whether nothing but the agent's offer and room speaks against it."""
+        return agent_id not in self.excluded and self.only in ("", agent_id)
+
     def names(self, at: float) -> list[str]:
         """All its tasks that may be begun by then."""
         begun = (name for name, (begins, _) in self.later.items() if begins <= at)
@@ -76,7 +80,7 @@ class Line:
 def _key(task: TaskEntry) -> LineKey:
     shared = (task.capabilities, tuple(sorted({doer.agent_id for doer in task.doers})), grade(task.units))
     terms = encoded((task.skills, task.regions)) if task.skills or task.regions else b""
-    return ((*shared, terms), task.priority, task.queue, _concurrency(task.concurrency))
+    return ((*shared, terms, task.assign_to), task.priority, task.queue, _concurrency(task.concurrency))
 
 
 def line_for(task: TaskEntry) -> Line:
@@ -151,7 +155,7 @@ class Waiting:
         return [
             name
             for line in self.lines.values()
-            if line.resting and line.is_served_by(offer) and agent.agent_id not in line.excluded
+            if line.resting and line.may_call(agent.agent_id) and line.is_served_by(offer)
             for most in (unless.max_capacity if unless is not None and line.is_served_by(unless) else None,)
             for name in sorted(line.resting)
             if fits(self._units_by_task[name], offer.max_capacity, 0.0)

@@ -162,7 +162,9 @@ def _full(story: Story, facts: Facts) -> tuple[Wait, ...]:
 
 
 def _somebody(story: Story, facts: Facts) -> Wait:
-    able = [one for one in facts.able if one.stage is agents.Stage.ACTIVE]
+    if story.asked.assign_to and (away := _assignee_away(story, facts)):
+        return away
+    able = [one for one in facts.able if one.stage is agents.Stage.ACTIVE and _may_be_for(story, one)]
     if not able:
         return _skills_missing(story, facts)
     excluded = {doer.agent_id for doer in doers_of(story, facts)}
@@ -189,8 +191,33 @@ def _somebody(story: Story, facts: Facts) -> Wait:
     return Wait(reason=WaitReason.IN_LINE, detail=detail, since=story.ready_at)
 
 
+def _may_be_for(story: Story, one: AgentFacts) -> bool:
+    return story.asked.assign_to in ("", one.agent_id)
+
+
+def _assignee_away(story: Story, facts: Facts) -> Wait | None:
+    """The one agent that may have it is not there; since when: it left, or the task waits since."""
+    name, one = story.asked.assign_to, facts.assignee
+    if one is not None and one.stage is agents.Stage.ACTIVE:
+        return None
+    stage = one.stage if one is not None else agents.Stage.DEREGISTERED
+    detail = f"it is meant for {name} alone, who is {stage.value}"
+    since = max(story.ready_at, one.since if one is not None else 0.0)
+    return Wait(reason=WaitReason.ASSIGNEE_MISSING, detail=detail, since=since, agents=(name,))
+
+
 def _skills_missing(story: Story, facts: Facts) -> Wait:
     """Since when: the last one who had them all has left, or the task waits since."""
+    if one := facts.assignee:
+        unknown = missing(story.asked.capabilities, one.capabilities)
+        detail = f"{one.agent_id}, for whom alone it is meant, lacks {_named(unknown)}"
+        return Wait(
+            reason=WaitReason.SKILLS_MISSING,
+            detail=detail,
+            since=story.ready_at,
+            agents=(one.agent_id,),
+            skills=unknown,
+        )
     unknown = missing(story.asked.capabilities, facts.skills_offered)
     left = max((one.since for one in facts.able), default=0.0)
     if unknown:
@@ -236,11 +263,15 @@ def _all_excluded(story: Story, facts: Facts, able: list[AgentFacts], excluded: 
     return Wait(reason=WaitReason.ALL_EXCLUDED, detail=detail, since=since, agents=names)
 
 
+def _who(story: Story) -> str:
+    return "the one that it is meant for is" if story.asked.assign_to else "all who have the skills are"
+
+
 def _off_hours(story: Story, facts: Facts, allowed: list[AgentFacts]) -> Wait:
     """Until the first of them is on duty again."""
     back = {one.agent_id: duty_at(one.working_hours, facts.at).since for one in allowed}
     names = tuple(sorted(back))
-    detail = f"all who have the skills are off duty: {_named(names)}"
+    detail = f"{_who(story)} off duty: {_named(names)}"
     until = min(back.values())
     return Wait(reason=WaitReason.OFF_HOURS, detail=detail, since=story.ready_at, until=until, agents=names)
 
@@ -260,7 +291,7 @@ def _all_busy(story: Story, facts: Facts, allowed: list[AgentFacts]) -> Wait:
     names = tuple(sorted(one.agent_id for one in allowed))
     held = tuple(one for one in facts.held if one.agent_id in names)
     since = max([story.ready_at, *(one.since for one in held)])
-    detail = f"all who have the skills are busy: {_named(names)}"
+    detail = f"{_who(story)} busy: {_named(names)}"
     return Wait(reason=WaitReason.ALL_BUSY, detail=detail, since=since, agents=names, held=held)
 
 

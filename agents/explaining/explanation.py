@@ -29,6 +29,7 @@ class WaitReason(StrEnum):
     CONCURRENCY_FULL = "concurrency_full"
     NODE_FULL = "node_full"
     TENANT_FULL = "tenant_full"
+    ASSIGNEE_MISSING = "assignee_missing"
     SKILLS_MISSING = "skills_missing"
     SKILLS_UNFIT = "skills_unfit"
     REGION_MISSING = "region_missing"
@@ -53,6 +54,7 @@ class VerdictReason(StrEnum):
     DEREGISTERED = "deregistered"
     LOST = "lost"
     DRAINING = "draining"
+    MEANT_FOR_ANOTHER = "meant_for_another"
     SKILL_MISSING = "skill_missing"
     SKILL_UNFIT = "skill_unfit"
     REGION_ELSEWHERE = "region_elsewhere"
@@ -129,12 +131,12 @@ class HeldTask(Struct, frozen=True, kw_only=True):
 class Facts(Struct, kw_only=True):
     """All that an explanation looks at beside the task's own records.
 
-    `agents` are those that it is to speak of, `then` how they were when the last book was opened (None: not registered; absent:
-    unknown), `able` those who have all the skills, whatever else speaks against them; `skills_offered` are the needed skills that some
-    active agent has. `ahead` counts the waiting tasks that come first, `ahead_alike` those of them with the same skills;
-    `open_books` counts those that may take the free slots before it does. `stopped_at` is since when no work of the tenant is given
-    out, for that reason; 0 while it is. So is `queue_paused_at` of the task's queue alone. `obstacles` are
-    those of now.
+    `agents` are those that it is to speak of, `then` how they were when the last book was opened (None: not registered; absent: unknown),
+    `able` those who have all the skills, whatever else speaks against them; `skills_offered` are the needed skills that some active agent
+    has; `assignee` is the agent that the task is meant for, where it is meant for one. `ahead` counts the waiting tasks that come first,
+    `ahead_alike` those of them with the same skills; `open_books` counts those that may take the free slots before it does. `stopped_at`
+    is since when no work of the tenant is given out, for that reason; 0 while it is. So is `queue_paused_at` of the task's queue alone.
+    `obstacles` are those of now.
     """
 
     at: float
@@ -142,6 +144,7 @@ class Facts(Struct, kw_only=True):
     agents: Sequence[AgentFacts] = ()
     then: Mapping[str, Agent | None] = field(default_factory=dict)
     able: Sequence[AgentFacts] = ()
+    assignee: AgentFacts | None = None
     skills_offered: frozenset[str] = frozenset()
     held: Sequence[HeldTask] = ()
     ahead: int = 0

@@ -138,6 +138,7 @@ def wanted_by(story: Story, doers: list[Doer], duties: tuple[Duty, ...] = (), at
         regions=asked.regions,
         duties=duties,
         at=at,
+        only=asked.assign_to,
     )
 
 
@@ -152,6 +153,8 @@ def _unfit(
 ) -> _Found | None:
     asked = story.asked
     match unfit(candidate, wanted_by(story, doers, duties, at), reasons):
+        case "meant_for_another":
+            return _Found(VerdictReason.MEANT_FOR_ANOTHER, f"the task is meant for {asked.assign_to} alone")
         case "skill_missing":
             lacking = missing(asked.capabilities, candidate.capabilities)
             return _Found(VerdictReason.SKILL_MISSING, f"lacks {', '.join(lacking)}", skills=lacking)

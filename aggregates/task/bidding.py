@@ -38,7 +38,7 @@ from aggregates.task.sealing import (
     reveal,
 )
 from aggregates.task.state import Task, bid_of, is_among, sealed_by, standing_bid
-from aggregates.task.terms import SPECIALISTS, VOID_SECONDS_MIN, VOIDS_MAX, VoidReason
+from aggregates.task.terms import SPECIALISTS, VOID_SECONDS_MIN, VOIDS_MAX, StallReason, VoidReason
 from aggregates.values.batches import BatchShare
 from aggregates.values.price_list import price_of
 from aggregates.values.ranking import FULL, AwardPolicy, Needs, Ranked, measured, rank
@@ -84,7 +84,8 @@ def note_stall(task: Task, command: NoteStall) -> Sequence[TaskEvent]:
     if None in against:
         raise Refused("somebody_fits", command.task_id)
     # How far those have come who came farthest.
-    reason = next((stall for unfit_for, stall in STALLS if unfit_for in against), STALLS[-1][1])
+    nobody: StallReason = "assignee_missing" if task.assign_to else "skills_missing"
+    reason = next((stall for unfit_for, stall in STALLS if unfit_for in against), nobody)
     return [] if task.stalled == reason else [TaskStalled(task_id=command.task_id, reason=reason)]
 
 
@@ -99,6 +100,7 @@ def _wanted(task: Task, command: OpenBook | NoteStall) -> Wanted:
         regions=task.regions,
         duties=[one for one in command.duties if one.agent_id != taker],
         at=command.at,
+        only=task.assign_to,
     )
 
 

@@ -89,6 +89,7 @@ def requeue(task: Task, command: RequeueTask) -> Sequence[TaskEvent]:
             not_before=task.not_before,
             queue=task.queue,
             price_max=task.price_max,
+            assign_to=task.assign_to,
             concurrency=task.concurrency,
             schema_version=task.schema_version,
             no_bids=task.no_bids,

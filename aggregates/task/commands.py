@@ -50,21 +50,20 @@ from runtime.records import Command, House, Personal, Untold
 class SubmitTask(Command[TaskAccepted], frozen=True, kw_only=True):
     """Somebody wants work done. Sent by an enrolment, operator or admin key.
 
-    `skills` asks for some in a version or with attributes, and their names are needed as those in `capabilities` are; with
-    `regions`, only an agent in one of these may do it. `award_policy` says by what its bids are ordered first; no bid that
-    asks more than `price_max` wins, and with `surcharge` more may be charged than was agreed, up to that. In a
-    `dry_run` agents are called and bid, and nobody is awarded it: it ends with who would have won. Nobody is called for it
-    before `not_before`. Its `queue` is that of its type where none is named; `concurrency` bounds how many of its key are under way at
-    a time. `dependency_policy` says what becomes of it when a dependency ends without a result.
-    `independent_of` names dependencies whose doers may not do this task. Budget and attempts are as much as the node allows where none
-    are asked for, and its book is open for `BIDDING_SECONDS`. With a `data_subject`, description, payload, result and reasons are that
-    person's data: they are encrypted, and can be erased.
-    `blobs` are large values that stand beside the payload, each by a name of its own; the names and digests are no secret.
-    The coordinator sets the facts: where the dependencies stand, which of the capabilities no agent of the tenant has ever offered,
-    what this node allows at most, and which version of the schemas of its type the payload was found to fit; a record from before it
-    did stands for a node that set no bound. `submitted_with` names those dependencies that are submitted before it in the same commit: no
-    position of the log could tell of them yet. `blobs_missing` names those of the blobs that the tenant does not have, as the door has
-    found.
+    `skills` asks for some in a version or with attributes, and their names are needed as those in `capabilities` are; with `regions`,
+    only an agent in one of these may do it. `award_policy` says by what its bids are ordered first; no bid that asks more than
+    `price_max` wins, and with `surcharge` more may be charged than was agreed, up to that. In a `dry_run` agents are called and bid, and
+    nobody is awarded it: it ends with who would have won. Nobody is called for it before `not_before`. With `assign_to` that agent alone
+    is called for it, whoever else could do it. Its `queue` is that of its type where none is named; `concurrency` bounds how many of its
+    key are under way at a time. `dependency_policy` says what becomes of it when a dependency ends without a result. `independent_of`
+    names dependencies whose doers may not do this task. Budget and attempts are as much as the node allows where none are asked for, and
+    its book is open for `BIDDING_SECONDS`. With a `data_subject`, description, payload, result and reasons are that person's data: they
+    are encrypted, and can be erased. `blobs` are large values that stand beside the payload, each by a name of its own; the names and
+    digests are no secret. The coordinator sets the facts: where the dependencies stand, which of the capabilities no agent of the tenant
+    has ever offered, what this node allows at most, and which version of the schemas of its type the payload was found to fit; a record
+    from before it did stands for a node that set no bound. `submitted_with` names those dependencies that are submitted before it in the
+    same commit: no position of the log could tell of them yet. `blobs_missing` names those of the blobs that the tenant does not have, as
+    the door has found; `assignee_unknown` says that there is no agent of the name in `assign_to`.
     """
 
     is_new_work = True
@@ -97,12 +96,14 @@ class SubmitTask(Command[TaskAccepted], frozen=True, kw_only=True):
     price_max: NonNegative | None = None
     surcharge: bool = False
     dry_run: bool = False
+    assign_to: AgentId | None = None
     submitted_by: House[str] = ""
     dependency_facts: House[tuple[DependencyFact, ...]] = ()
     submitted_with: House[Links] = ()
     schema: House[SchemaFact | None] = None
     skills_never_offered: House[tuple[str, ...]] = ()
     blobs_missing: House[tuple[str, ...]] = ()
+    assignee_unknown: House[bool] = False
     budget_seconds_max: House[float] = SECONDS_MAX
     bidding_seconds_max: House[float] = BIDDING_SECONDS_MAX
     attempts_allowed: House[int] = ATTEMPTS_MAX

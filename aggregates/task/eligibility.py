@@ -12,6 +12,7 @@ from aggregates.values.capacity import fits
 from aggregates.values.skill_terms import SkillNeed, serve
 
 Unfit = Literal[
+    "meant_for_another",
     "skill_missing",
     "skill_unfit",
     "region_elsewhere",
@@ -21,12 +22,14 @@ Unfit = Literal[
     "slots_full",
     "capacity_full",
 ]
-"""Why an agent can't be called: it lacks a skill, or has it in another version or with other attributes; it is in another region; it did
-what the task must be independent of; it could never hold so many units; it is off duty; it has no free slot, or not so many units left."""
+"""Why an agent can't be called: the task is meant for another; it lacks a skill, or has it in another version or with other attributes;
+it is in another region; it did what the task must be independent of; it could never hold so many units; it is off duty; it has no free
+slot, or not so many units left."""
 
 
 class Wanted(NamedTuple):
-    """What a task asks of those who are called for it. `excluded` are the doers of what it must be independent of."""
+    """What a task asks of those who are called for it. `excluded` are the doers of what it must be independent of; `only` is who alone
+    may be called, where that is somebody."""
 
     capabilities: frozenset[str]
     excluded: frozenset[str]
@@ -34,10 +37,15 @@ class Wanted(NamedTuple):
     skills: tuple[SkillNeed, ...] = ()
     regions: tuple[str, ...] = ()
     off_duty: frozenset[str] = frozenset()
+    only: str = ""
 
 
 Predicate = Callable[[Candidate, Wanted], bool]
 Reasons = Sequence[tuple[Unfit, Predicate]]
+
+
+def _meant_for_another(candidate: Candidate, wanted: Wanted) -> bool:
+    return wanted.only not in ("", candidate.agent_id)
 
 
 def _skill_missing(candidate: Candidate, wanted: Wanted) -> bool:
@@ -73,6 +81,7 @@ def _slots_full(candidate: Candidate, wanted: Wanted) -> bool:
 
 
 LASTING: Reasons = (
+    ("meant_for_another", _meant_for_another),
     ("skill_missing", _skill_missing),
     ("skill_unfit", _skill_unfit),
     ("region_elsewhere", _region_elsewhere),
@@ -97,6 +106,7 @@ STALLS: Sequence[tuple[Unfit, StallReason]] = (
     ("region_elsewhere", "region_missing"),
     ("skill_unfit", "skills_unfit"),
     ("skill_missing", "skills_missing"),
+    ("meant_for_another", "assignee_missing"),
 )
 """What a task lacks where the agents that come nearest to it come so far."""
 
@@ -111,11 +121,12 @@ def wanted(
     regions: tuple[str, ...] = (),
     duties: Iterable[Duty] = (),
     at: float = 0.0,
+    only: str = "",
 ) -> Wanted:
     """What a task with these skills, independent of those tasks, asks for at a moment, where these did them and are on duty then."""
     excluded = frozenset(doer.agent_id for doer in doers if doer.task_id in independent_of)
     off_duty = frozenset(duty.agent_id for duty in duties if not duty.since <= at < duty.until)
-    return Wanted(frozenset(capabilities), excluded, units, skills, regions, off_duty)
+    return Wanted(frozenset(capabilities), excluded, units, skills, regions, off_duty, only)
 
 
 def unfit(candidate: Candidate, wanted: Wanted, reasons: Reasons = REASONS) -> Unfit | None:

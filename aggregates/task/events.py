@@ -63,8 +63,10 @@ class TaskSubmitted(Event, frozen=True, kw_only=True):
     """By which version of the schemas of its type payload and result go; 0: by none."""
     price_max: float | None = None
     surcharge: bool = False
-    dry_run: bool = False
     """More may be charged in the end than was agreed, up to `price_max` where there is one."""
+    dry_run: bool = False
+    assign_to: str = ""
+    """Who alone is called for it; empty: whoever can do it."""
 
 
 class DependencyMet(Event, frozen=True, kw_only=True):
@@ -430,6 +432,7 @@ class TaskRequeued(Event, frozen=True, kw_only=True):
     no_bids: NoBidPolicy = WAITS
     bidding_seconds_max: float = BIDDING_SECONDS_MAX
     price_max: float | None = None
+    assign_to: str = ""
 
 
 class TaskExpired(Event, frozen=True, kw_only=True):

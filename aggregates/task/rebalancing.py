@@ -74,6 +74,7 @@ def rebalance(task: Task, command: RebalanceTask) -> Sequence[TaskRebalanced]:
         regions=task.regions,
         duties=command.duties,
         at=command.at,
+        only=task.assign_to,
     )
     others = [one for one in command.candidates if one.is_active and one.facts.agent_id != task.assignee]
     able = [one for one in others if unfit(_as_candidate(one), asks) is None]

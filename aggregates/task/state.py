@@ -106,6 +106,7 @@ class Task(State, frozen=True, kw_only=True):
     price_max: float | None = None
     surcharge: bool = False
     dry_run: bool = False
+    assign_to: str = ""
     attempts_max: int = 1
     attempt: int = 0
     """Awards so far; the last award's token is the same number."""
@@ -267,6 +268,7 @@ def _submitted(event: TaskSubmitted) -> Task:
         price_max=event.price_max,
         surcharge=event.surcharge,
         dry_run=event.dry_run,
+        assign_to=event.assign_to,
         attempts_max=event.attempts_max,
         data_subject=event.data_subject,
         schema_version=event.schema_version,

@@ -111,6 +111,7 @@ def submit(command: SubmitTask) -> Sequence[TaskEvent]:
             price_max=command.price_max,
             surcharge=command.surcharge,
             dry_run=command.dry_run,
+            assign_to=command.assign_to or "",
         )
     ]
 
@@ -126,6 +127,8 @@ def submission_faults(command: SubmitTask) -> list[FieldFault]:
             for name in command.blobs_missing
         ),
     ]
+    if command.assignee_unknown:
+        found.append(FieldFault("/assign_to", "assignee_unknown", f"no agent {command.assign_to} is registered"))
     for field, document in (("requirements", command.requirements), ("payload", command.payload)):
         found += [FieldFault(flaw.pointer, f"{field}_unfit", str(flaw)) for flaw in faults(field, document)]
     found += [FieldFault(flaw.pointer, "resources_unfit", str(flaw)) for flaw in resource_faults(command.requirements)]

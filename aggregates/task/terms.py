@@ -124,10 +124,17 @@ class DependencyPolicy(StrEnum):
 VoidReason = Literal["no_bids", "all_refused", "none_fit", "outbid"]
 """Nobody has bid; all would not; no bid could win; or, in a batch, whoever could win it is worth more elsewhere."""
 StallReason = Literal[
-    "skills_missing", "all_excluded", "capacity_missing", "skills_unfit", "region_missing", "off_hours"
+    "skills_missing",
+    "all_excluded",
+    "capacity_missing",
+    "skills_unfit",
+    "region_missing",
+    "off_hours",
+    "assignee_missing",
 ]
 """Nobody has the skills, or none in such a version or with such attributes, or none in the regions; or all who have them did what the task
-must be independent of; or none of them could ever hold as many units; or all who could do it are off duty."""
+must be independent of; or none of them could ever hold as many units; or all who could do it are off duty; or the one that it is
+meant for is not there."""
 
 
 class TaskAccepted(Struct, frozen=True, kw_only=True):

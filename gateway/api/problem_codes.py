@@ -322,11 +322,15 @@ TASKS = Part(
             "The agent is not there: not registered, draining, silent or gone.",
             "Name another, or wait for it.",
         ),
+        Code("meant_for_another", (422,), "The task is meant for another agent alone.", "Leave it to that one."),
         Code("skill_missing", (422,), "The agent lacks a skill that the task needs.", "Name another agent."),
         Code("skill_unfit", (422,), "The agent has a skill in another version or with other attributes.", "Name another agent."),
         Code("region_elsewhere", (422,), "The agent is in another region than the task asks for.", "Name another agent."),
         Code("excluded", (422,), "The agent did what the task must be independent of.", "Name another agent."),
         Code("capacity_small", (422,), "The agent could never hold as many units.", "Name another agent."),
+        Code(
+            "assignee_unknown", (422,), "`assign_to` names an agent that is not registered.", "Name another, or register it first."
+        ),
         Code(
             "off_hours", (409,), "The agent is off duty.", "`detail` says until when. Wait, name another, or say `override`: true."
         ),

@@ -141,6 +141,7 @@ class Task(Row, frozen=True, kw_only=True):
     queue: str
     concurrency: Concurrency | None
     price_max: float | None
+    assign_to: str | None
     surcharge: int
     dry_run: int
     priority: int

@@ -64,6 +64,7 @@ class _Rows(NamedTuple):
     page: Sequence[dict[str, Any]]
     dependencies: Sequence[dict[str, Any]]
     able: Sequence[dict[str, Any]]
+    assignee: dict[str, Any] | None
     offered: frozenset[str]
     held: Sequence[dict[str, Any]]
     ahead: tuple[int, int]
@@ -123,6 +124,7 @@ def _rows(
         page,
         [one for one in linked if one is not None],
         able,
+        agents.find(connection, tenant, row["assign_to"]) if row["assign_to"] else None,
         agents.offered(connection, tenant, row["capabilities"]) if is_waiting else frozenset(),
         tasks.held_by(connection, tenant, active[:ASKED_OF_HELD_MAX], limit=HELD_MAX) if active else [],
         tasks.ahead(connection, tenant, row, tasks.Order(*aging), at) if is_waiting else (0, 0),
@@ -139,6 +141,7 @@ def _facts(rows: _Rows, past: _Past, at: float, aging: Aging, obstacles: Obstacl
         agents=[_agent(row) for row in rows.page],
         then=past.then,
         able=[_agent(row) for row in rows.able],
+        assignee=_agent(rows.assignee) if rows.assignee is not None else None,
         skills_offered=rows.offered,
         held=[HeldTask(agent_id=row["agent_id"], task_id=row["task_id"], since=row["awarded_at"]) for row in rows.held],
         ahead=rows.ahead[0],

@@ -12,7 +12,7 @@ from gateway.api.calls import Call, Endpoint
 from gateway.api.problems import BadRequest, Fault
 from gateway.api.readable import rest_of
 from gateway.api.references import circle_in, doubled, order_of
-from gateway.routes.tasks import COMPANIONS, STAND_INS, SubmitTaskBody, in_seconds, looked_up
+from gateway.routes.tasks import COMPANIONS, STAND_INS, SubmitTaskBody, check_assignees, in_seconds, looked_up
 
 TASKS_MAX = 1_000
 FAULTS_MAX = 100
@@ -60,6 +60,7 @@ async def submit(call: Call) -> Response:
     A task may depend on others of the call by their `ref`. Under an Idempotency-Key the whole call is done once.
     """
     body, unfit = await _body(call)
+    check_assignees(call, body.tasks)
     refs = [task.ref for task in body.tasks]
     number_by_ref = {ref: number for number, ref in reversed(list(enumerate(refs))) if ref}
     needs = {number: _within(number, task, number_by_ref) for number, task in enumerate(body.tasks)}

@@ -1,6 +1,6 @@
 """Tasks: submitted, looked at, cancelled; the winner says that it has begun, is done, or gives up."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Annotated, Any, Literal
@@ -139,8 +139,16 @@ async def submit(call: Call) -> Response:
 
 
 def _submission(call: Call, task_id: str, body: Any) -> SubmitTask:
+    check_assignees(call, [body])
     fields = in_seconds(msgspec.structs.asdict(body))
     return SubmitTask(task_id=task_id, submitted_by=call.principal.name, **fields)
+
+
+def check_assignees(call: Call, bodies: Iterable[Any]) -> None:
+    """Raises `HTTPException` 403 where a task is meant for one agent, and the caller may not give tasks to agents."""
+    named = any(body.assign_to is not None for body in bodies)
+    if named and Permission.TASKS_MANAGE not in call.principal.permissions:
+        raise HTTPException(403, "assign_to is for those who may assign tasks")
 
 
 async def looked_up(call: Call, commands: Sequence[SubmitTask]) -> list[SubmitTask]:

@@ -63,6 +63,8 @@ class Offer:
         """Whether it has what the task asks for, busy or not."""
         said = self.said
         has_skills = set(task.capabilities) <= set(said.capabilities)
+        if task.assign_to not in ("", said.agent_id):
+            return False
         return has_skills and (not task.regions or said.region in task.regions) and task.units <= said.max_capacity
 
 

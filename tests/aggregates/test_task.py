@@ -51,6 +51,7 @@ from aggregates.task import (
     UnblockTask,
     WithdrawBid,
 )
+from aggregates.task.submission import asked_digest
 from aggregates.values.agent_types import AgentType
 from aggregates.values.price_list import ListedPrices
 from aggregates.values.ranking import AwardPolicy, Offered, in_force, terms_of
@@ -512,6 +513,32 @@ def test_who_could_do_it_and_is_off_duty_stalls_it_before_all_else() -> None:
     assert stalled == task.TaskStalled(task_id="t1", reason="off_hours")
     assert task.decide(state(task, SUBMIT, resting), resting) == []
     assert refusal(replace(resting, at=until[0]), SUBMIT).code == "somebody_fits"
+
+
+def test_who_alone_is_meant_for_a_task_is_called_and_nobody_else_however_able() -> None:
+    meant = replace(SUBMIT, assign_to="bob")
+    assert asked_digest(SUBMIT) == asked_digest(replace(SUBMIT, assign_to=None)) != asked_digest(meant)
+    assert state(task, meant, OPEN).eligible == ("bob",)
+    assert refusal(replace(OPEN, candidates=OPEN.candidates[:1]), meant).code == "nobody_eligible"
+    unknown = refusal(replace(meant, assignee_unknown=True, deadline=AT - 5))
+    assert {fault.code for fault in unknown.faults} == {"assignee_unknown", "deadline_passed"}
+    assert task.decide(state(task, meant), replace(ASSIGN))  # an operator has the last word
+
+
+def test_a_task_whose_one_agent_is_not_there_or_lacks_a_skill_stalls_for_that() -> None:
+    meant = replace(SUBMIT, assign_to="bob")
+    ann, bob = OPEN.candidates
+    for candidates, reason in (
+        ((), "assignee_missing"),
+        ((ann,), "assignee_missing"),
+        ((ann, replace(bob, capabilities=())), "skills_missing"),
+        ((replace(bob, max_capacity=0.5),), "capacity_missing"),
+    ):
+        before = state(task, replace(BIG, assign_to="bob"))
+        (stalled,) = task.decide(before, replace(STALL, candidates=candidates))
+        assert isinstance(stalled, task.TaskStalled)
+        assert stalled.reason == reason
+    assert refusal(replace(STALL, candidates=(bob,)), meant).code == "somebody_fits"
 
 
 def test_what_is_wrong_with_resources_is_told_with_all_else() -> None:

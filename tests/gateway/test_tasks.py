@@ -476,6 +476,46 @@ def a_day_from_now() -> str:
     return list(Weekday)[(datetime.now(UTC).weekday() + 3) % 7].value
 
 
+async def test_a_task_that_is_meant_for_one_agent_waits_for_it_and_says_so(admin: Client) -> None:
+    ann = await admin.register("ann", slots=1)
+    bob = await admin.register("bob")
+    bodies = {"assign_to": "nobody", "dependencies": ["none"]}
+    answer = await admin.ask("POST", "/v1/tasks", TASK | bodies)
+    assert (answer.status_code, {(one["pointer"], one["code"]) for one in answer.json()["errors"]}) == (
+        422,
+        {("/assign_to", "assignee_unknown"), ("/dependencies/0", "dependency_unknown")},
+    )
+    submitter = await admin.with_role(Role.AGENT)
+    assert (await submitter.ask("POST", "/v1/tasks", TASK | {"assign_to": "ann"})).status_code == 403
+    assert (await submitter.ask("POST", "/v1/tasks:batch", {"tasks": [TASK | {"assign_to": "ann"}]})).status_code == 403
+    held = await admin.submit(assign_to="ann")
+    await recorded(admin, "task.BookOpened", f"task-{held}")
+    row = await admin.get(f"/v1/tasks/{held}")
+    assert (row["assign_to"], row["eligible"]) == ("ann", ["ann"])
+    assert await code(bob, "POST", f"/v1/tasks/{held}/bids", BID) == (403, "agent_not_eligible")
+    told = {one["agent_id"]: one["reason"] for one in (await admin.get(f"/v1/tasks/{held}/explain"))["agents"]}
+    assert told == {"ann": "awaited", "bob": "meant_for_another"}
+    assert (await ann.ask("POST", f"/v1/tasks/{held}/bids", BID)).status_code == 201
+    await recorded(admin, "task.TaskAwarded", f"task-{held}")
+    waits = await admin.submit(assign_to="ann")
+    explained = await admin.get(f"/v1/tasks/{waits}/explain")
+    (wait,) = explained["waits_for"]
+    assert (wait["reason"], wait["detail"], [one["task_id"] for one in wait["held"]]) == (
+        "all_busy",
+        "the one that it is meant for is busy: ann",
+        [held],
+    )
+    assert {one["agent_id"]: one["reason"] for one in explained["agents"]} == {
+        "ann": "slots_full",
+        "bob": "meant_for_another",
+    }
+    assert (await admin.ask("POST", "/v1/agents/ann/drain")).status_code == 200
+    (wait,) = (await admin.get(f"/v1/tasks/{waits}/explain"))["waits_for"]
+    assert (wait["reason"], wait["detail"]) == ("assignee_missing", "it is meant for ann alone, who is draining")
+    drained = await admin.get("/v1/agents/ann")
+    assert wait["since"] == drained["last_event_at"]
+
+
 async def test_a_dry_run_calls_agents_and_answers_with_who_would_have_won(admin: Client) -> None:
     ann, bob = await admin.register("ann"), await admin.register("bob")
     answers: list[Any] = []

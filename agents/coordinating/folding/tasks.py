@@ -77,6 +77,7 @@ def _waiting(event: TaskSubmitted | TaskRequeued, asked_at: float, position: int
         skills=event.skills,
         regions=event.regions,
         price_max=event.price_max,
+        assign_to=event.assign_to,
         not_before=not_before if not_before > asked_at else 0.0,
         asked_at=asked_at,
         queue=queue_of(event.queue, event.task_type),

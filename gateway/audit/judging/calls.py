@@ -23,6 +23,7 @@ def check_call(findings: Findings, command: OpenBook, books: Books) -> None:
         if one.is_free
         and (not one.profile.user_id or name in called)  # nobody calls people: they come
         and name not in excluded
+        and task.assign_to in ("", name)
         and fits(task.units, one.profile.max_capacity, one.used)
         and meets(one, task)
     }
@@ -52,7 +53,7 @@ def check_stall(findings: Findings, command: NoteStall, books: Books) -> None:
     if task is None:
         return
     called = {candidate.agent_id for candidate in command.candidates}
-    able = dict(books.able(task.capabilities))
+    able = {name: one for name, one in books.able(task.capabilities) if task.assign_to in ("", name)}
     left_out = sorted(able.keys() - called)
     if are_all_that_may_be_called(len(called), task.capabilities, task.skills):
         # Those are named that come nearest: nobody who is left out may come nearer than one who is named.

@@ -4,6 +4,7 @@ from typing import Any
 
 from agents.coordinating.folding.agents import SKILLS_MAX
 from agents.coordinating.folding.tasks import ENDED_MAX
+from aggregates.agent import Stage as Standing
 from aggregates.task import (
     CompleteTask,
     FailDependent,
@@ -28,6 +29,10 @@ def check_submission(findings: Findings, command: SubmitTask, books: Books) -> N
     if offered and len(offered) < SKILLS_MAX:
         never = tuple(skill for skill in skills_needed(command) if skill not in offered)
         findings.check("skills_never_offered", tuple(sorted(command.skills_never_offered)), never)
+    if command.assign_to is not None:
+        account = books.accounts.get(command.assign_to)
+        is_there = account is not None and account.profile.stage is not Standing.DEREGISTERED
+        findings.check("assignee_unknown", command.assignee_unknown, not is_there)
     in_force = books.schemas.in_force(command.task_type)
     if in_force is not None or command.schema is not None:
         findings.check("schema", command.schema, in_force)

@@ -39,6 +39,7 @@ export function TaskDetail({ detail, state }) {
         ["Regions", task.regions.join(", ")],
         ["Takes", task.units ? `${number(task.units)} units` : ""],
         ["Awarded by", task.award_policy === "weighted_score" ? "" : words(task.award_policy)],
+        ["Meant for", task.assign_to ?? ""],
         ["Pays at most", task.price_max === null ? "" : number(task.price_max)],
         ["Price", task.price === null ? "" : paid(task)],
         ["Charged", task.charged === null ? "" : number(task.charged)],

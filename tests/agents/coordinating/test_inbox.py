@@ -219,6 +219,19 @@ async def test_why_it_can_not_be_taken_is_said_before_and_when_it_is_tried(tmp_p
 # ---- looking
 
 
+async def test_what_is_meant_for_one_person_is_in_no_other_inbox(tmp_path: Path) -> None:
+    async with open_crew(tmp_path, CALM) as crew:
+        for name in ("ida", "jon"):
+            await join(crew, name)
+        await crew.register("ann")
+        await crew.submit("t1", assign_to=person_of("ida"))
+        assert [one.task_id for one in (await inbox(crew, "ida")).offers] == ["t1"]
+        assert (await inbox(crew, "jon")).offers == ()
+        assert await refused(take(crew, "t1", "jon")) == "meant_for_another"
+        assert (await take(crew, "t1", "ida")).stage is tasks.Stage.AWARDED  # no program was asked
+    checks_out(tmp_path)
+
+
 async def test_the_most_urgent_stand_first_and_pages_hold_each_once(tmp_path: Path) -> None:
     async with open_crew(tmp_path) as crew:
         await join(crew, "ann", capabilities=("qubo", "sewing", "testing"))
