@@ -6,7 +6,9 @@ import { Bids } from "./parts/bids.js";
 import { Detail } from "./parts/detail.js";
 import { Events } from "./parts/events.js";
 import { Banner, Header, Notices } from "./parts/header.js";
+import { Keys } from "./parts/keys.js";
 import { NodeParts } from "./parts/node.js";
+import { Queues } from "./parts/queues.js";
 import { SignIn } from "./parts/sign_in.js";
 import { Solves } from "./parts/solves.js";
 import { Tasks } from "./parts/tasks.js";
@@ -22,6 +24,8 @@ function Page() {
       <div class="column">
         <${Agents} state=${state} />
         <${Tasks} state=${state} />
+        <${Queues} state=${state} />
+        <${Keys} state=${state} />
         <${Solves} state=${state} />
         <${NodeParts} status=${state.status} />
       </div>

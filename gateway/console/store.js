@@ -22,7 +22,9 @@ const AGENTS_HEARD_MAX = 2000;
 const BID_KINDS = new Set(["task.BidPlaced", "task.BidCommitted", "task.RevealOpened", "task.BidRevealed", "task.BidWithdrawn", "task.BidRefused", "task.BookVoided", "task.TaskAwarded"]);
 const LISTS_BY_AGGREGATE = {
   agent: ["agents"],
-  task: ["tasks", "agents"],
+  task: ["tasks", "agents", "queues", "keys"],
+  queue: ["queues"],
+  concurrency: ["keys"],
   solve_job: ["solves"],
 };
 
@@ -33,6 +35,8 @@ const NOTHING = () => ({
   agents: null,
   tasks: null,
   solves: null,
+  queues: null,
+  keys: null,
   events: [],
   bids: [],
   heardByAgent: new Map(), // when an event last named the agent; its row tells of its own stream alone
@@ -47,6 +51,7 @@ export const state = {
   link: "connecting", // or live, lost, signed_out, refused
   why: "",
   ways: null, // how people sign in, asked when nobody is signed in
+  acting: new Set(), // the paths of what the reader has asked for and that is not answered yet
   signingIn: { busy: false, why: "" },
   left: false, // whether somebody has signed out of this page
   heardAt: 0,
@@ -90,6 +95,8 @@ const SOURCES = {
   agents: { path: () => `/v1/agents?limit=${PAGE_MAX}`, take: (answer) => (state.agents = answer.agents) },
   tasks: { path: tasksPath, take: (answer) => (state.tasks = answer.tasks) },
   solves: { path: () => `/v1/solves?limit=${PAGE}`, take: (answer) => (state.solves = answer.solves) },
+  queues: { path: () => "/v1/queues", take: (answer) => (state.queues = answer) },
+  keys: { path: () => "/v1/concurrency", take: (answer) => (state.keys = answer) },
   detail: { path: () => detailPath(), take: (answer) => takeDetail(answer) },
   stream: { path: () => streamPath(), take: (answer) => takeStream(answer) },
   why: { path: () => whyPath(), take: (answer) => (state.detail.why = answer) },
@@ -141,6 +148,29 @@ async function refreshOne(name) {
     else if (error.status === 401) feed.again();
     else if (asked === path()) state.troubles[name] = error.message;
   }
+}
+
+// ---- what the reader does
+
+/** Whether whoever is signed in may do this. */
+export function may(permission) {
+  return Boolean(state.me?.permissions.includes(permission));
+}
+
+/** Asks for a change of what `path` names, and then for the list that shows it; a refusal stands above that list. */
+export async function act(list, path, verb, wish) {
+  if (state.acting.has(path)) return;
+  state.acting.add(path);
+  render();
+  try {
+    await ask(path + verb, wish);
+    delete state.troubles[list];
+    refresh(list);
+  } catch (error) {
+    state.troubles[list] = error instanceof Refusal ? error.message : "The node does not answer.";
+  }
+  state.acting.delete(path);
+  render();
 }
 
 // ---- what the reader looks at more closely
@@ -233,7 +263,7 @@ const hear = {
     clock.stoppedAt = 0;
     hear.heard();
     state.left = false;
-    refresh("status", "me", "agents", "tasks", "solves", "detail", "stream", "why");
+    refresh("status", "me", "agents", "tasks", "solves", "queues", "keys", "detail", "stream", "why");
   },
   heard() {
     state.heardAt = Date.now();

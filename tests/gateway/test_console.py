@@ -324,6 +324,57 @@ def test_tasks_are_narrowed_by_stage_and_found_by_link(page: Page, node: Served)
 
 
 @needs_chromium
+def test_a_queue_is_paused_and_goes_on_at_the_readers_word(page: Page, node: Served) -> None:
+    expect(page.locator("#queues")).to_have_count(0)  # there is nothing to show
+    node.submit(queue="night")
+    row = page.locator("#queues tbody tr")
+    expect(row).to_contain_text("night")
+    expect(row.locator("td").nth(1)).to_have_text("1")
+    row.get_by_role("textbox", name="Why").fill(NASTY)
+    row.get_by_role("button", name="Pause").click()
+    expect(row).to_contain_text("paused")
+    expect(row).to_contain_text(NASTY)
+    expect(page.locator("#events tbody")).to_contain_text(f"nobody is called for tasks of night: {NASTY}")
+    (queue,) = node.ask("GET", "/v1/queues")["queues"]
+    assert (queue["paused"], queue["reason"], queue["paused_by"][:6]) == (True, NASTY, "admin:")
+    row.get_by_role("button", name="Resume").click()
+    expect(row).to_contain_text("goes on")
+    expect(row.get_by_role("button", name="Pause")).to_be_visible()
+
+
+@needs_chromium
+def test_a_keys_places_are_seen_and_its_limit_is_set_and_dropped(page: Page, node: Served) -> None:
+    key = node.register("ada", slots=3)
+    held, _ = (
+        node.submit(concurrency={"key": "press", "limit": 1}),
+        node.submit(concurrency={"key": "press", "limit": 1}),
+    )
+    row = page.locator("#keys tbody tr")
+    expect(row).to_contain_text("1 of 1")
+    expect(row.locator("td").nth(2)).to_have_text("1")
+    node.bid(held, key)
+    expect(row).to_contain_text("ada")
+    expect(row.get_by_role("link", name=held[-8:])).to_be_visible()
+    row.get_by_role("spinbutton", name="Limit").fill("2")
+    row.get_by_role("button", name="Set").click()
+    expect(row).to_contain_text("2 of 2")
+    expect(row).to_contain_text("set by")
+    row.get_by_role("button", name="Drop").click()
+    expect(row).to_contain_text("2 of 1")
+    expect(row.get_by_role("button", name="Drop")).to_have_count(0)
+
+
+@needs_chromium
+def test_who_may_not_manage_tasks_is_shown_the_queues_without_a_button(context: BrowserContext, node: Served) -> None:
+    node.submit()
+    key = node.ask("POST", "/v1/keys", {"role": "auditor"})["key"]
+    page = context.new_page()
+    page.goto(node.url + node.ask("POST", "/session", {}, key)["path"])
+    expect(page.locator("#queues tbody tr")).to_contain_text("goes on")
+    expect(page.locator("#queues").get_by_role("button")).to_have_count(0)
+
+
+@needs_chromium
 def test_events_are_paused_narrowed_and_opened(page: Page, node: Served) -> None:
     key = node.register("ada")
     expect(page.locator("#events tbody")).to_contain_text("AgentRegistered")
