@@ -15,6 +15,8 @@ from runtime.simulation import World
 from runtime.transparency import Signer
 
 SECRET_BYTES = 32
+REBALANCE_GAIN, REBALANCE_SECONDS = 0.02, 5.0
+"""Tasks that nobody begins are moved to whoever is a little better, some seconds after their award."""
 
 
 def settings(folder: Path, *, lease_seconds: float) -> GavelSettings:
@@ -24,6 +26,8 @@ def settings(folder: Path, *, lease_seconds: float) -> GavelSettings:
         lease_seconds=lease_seconds,
         task_timeout_seconds=lease_seconds * 6,
         coordination_interval_seconds=lease_seconds / 2,
+        rebalance_gain=REBALANCE_GAIN,
+        rebalance_seconds=REBALANCE_SECONDS,
         house_solver=False,
         disk_free_bytes_min=0,
         handler_warn_seconds=0.0,

@@ -1,4 +1,4 @@
-"""Who talks to the simulated node: agents with all their habits, and submitters. Each keeps asking until it knows.
+"""Who talks to the simulated node: whoever asks keeps asking until it knows; and agents, with all their habits.
 
 They are at the far end of a poor line: a request or its answer may be lost, late or doubled, and the node may be gone. What carries an
 idempotency key is asked again under the same one; what agents say of a task may be said twice.
@@ -10,28 +10,27 @@ from typing import Any, TypeVar
 
 import msgspec
 import trio
+from msgspec.structs import replace
 
 from aggregates.agent import AgentType, Heartbeat, RegisterAgent, UpdateAgent
 from aggregates.task import (
-    CancelTask,
+    CommitBid,
     CompleteTask,
     FailTask,
     PlaceBid,
     RefuseBid,
-    RequeueTask,
+    RevealBid,
     StartTask,
-    SubmitTask,
-    TaskType,
 )
+from aggregates.values.ranking import AwardPolicy
+from aggregates.values.sealed_bids import commitment_of, sealed_text
 from gateway.feeds.translator import Frame, Translator
 from gateway.parts import Node
 from gateway.simulation.told import UNITS_MAX, Told
-from gateway.upkeep.erasure import erase
 from runtime.delivery import Context
 from runtime.errors import Failure, Overloaded, Refused
 from runtime.records import Command
 from runtime.simulation import Gone, Kind, Machine, NoAnswer, World
-from runtime.simulation.world import STARTED_AT
 
 R = TypeVar("R")
 
@@ -41,9 +40,9 @@ PERSONS = ("p1", "p2")
 SLOTS = 2
 UNITS = (20.0, 50.0, 70.0)
 """What tasks take of an agent, which has the 100 of one that names no capacity: some pairs are too much."""
-ATTEMPTS = (1, 2, 4)
 NEWEST = 3
-IMPOSSIBLE_SHARE, DEADLINE_SHARE, LONG_SHARE, REQUEUE_SHARE = 0.04, 0.1, 0.1, 0.5
+LIES_SHARE = 0.1
+"""Of sealed bids that are opened otherwise than was committed to."""
 DAWDLE_SECONDS = 200.0
 """Longer than any budget."""
 FEED_SECONDS = 8.0
@@ -58,6 +57,21 @@ AGENT_DAWDLES = Kind("agent_dawdles", "an agent goes on with its work long after
 AGENT_FORGETS = Kind("agent_forgets", "an agent never begins what it has won", 2.0, seconds_max=20.0)
 AGENT_BOASTS = Kind("agent_boasts", "an agent says that it has more room than it has, or less", 3.0)
 KINDS = (AGENT_DIES, AGENT_LIES, AGENT_DAWDLES, AGENT_FORGETS, AGENT_BOASTS)
+
+
+def commitment_to(opening: RevealBid) -> str:
+    """What an agent commits to that will open its bid so."""
+    text = sealed_text(
+        task_id=opening.task_id,
+        round=opening.round,
+        agent_id=opening.agent_id,
+        price=opening.price,
+        eta_seconds=opening.eta_seconds,
+        confidence=opening.confidence,
+        capacity_offer=opening.capacity_offer,
+        salt=opening.salt,
+    )
+    return commitment_of(text)
 
 
 class Client:
@@ -106,109 +120,6 @@ class Client:
         await trio.sleep(self.chance.uniform(*RETRY_SECONDS))
 
 
-class Submitter(Client):
-    """Submits tasks, some of which wait for others, and cancels a few."""
-
-    def __init__(self, world: World, machine: Machine[Node], told: Told, name: str) -> None:
-        super().__init__(world, machine, told, name)
-        self._names: list[str] = []
-        self._count = 0
-
-    async def run(self, count: int, seconds: float) -> None:
-        """Submits so many over so many seconds."""
-        for _ in range(count):
-            await trio.sleep(self.chance.expovariate(count / seconds))
-            await self._submit()
-            if self._names and self.chance.random() < 0.1:
-                await self._cancel(self.chance.choice(self._names))
-            if self._names and self.chance.random() < REQUEUE_SHARE:
-                await self._requeue(self.chance.choice(self._names))
-
-    async def _submit(self) -> None:
-        chance, before, number = self.chance, self._names, self._count
-        self._count += 1
-        task_id = f"{self.name}-{number}"
-        links = tuple(sorted({chance.choice(before)})) if before and chance.random() < 0.25 else ()
-        person = chance.choice(("", "", *PERSONS))
-        is_far, is_huge = (chance.random() < IMPOSSIBLE_SHARE for _ in range(2))
-        has_deadline = chance.random() < DEADLINE_SHARE
-        command = SubmitTask(
-            task_id=task_id,
-            task_type=chance.choice(list(TaskType)),
-            description=planted(task_id) if person else f"{self.name}'s {number}",
-            data_subject=person,
-            capabilities=(chance.choice(SKILLS),),
-            requirements={"resources": {"memory": UNITS_MAX + 1 if is_huge else UNITS[number % len(UNITS)]}},
-            regions=("nowhere",) if is_far else (),
-            priority=chance.randint(1, 5),
-            dependencies=links,
-            independent_of=links if chance.random() < 0.3 else (),
-            attempts_max=chance.choice(ATTEMPTS),
-            deadline=round(STARTED_AT + self.world.now + chance.uniform(5, 90), 3) if has_deadline else None,
-            # In some books a bidder can fall silent, and be suspected, before they close.
-            bidding_seconds=50.0 if chance.random() < LONG_SHARE else round(chance.uniform(0.5, 5.0), 3),
-            payload={"seconds": round(chance.uniform(0.2, 15.0), 3)},
-            submitted_by=self.name,
-        )
-        try:
-            await self.ask(command, key=f"submit-{task_id}")
-        except Refused as refused:
-            known = {"dependency_failed", "request_erased" if person else "", "deadline_passed" if has_deadline else ""}
-            may_be = {fault.code for fault in refused.faults} <= known and refused.code in known
-            self.world.holds("submissions_stand", bool(may_be), f"{task_id}: {refused}")
-        else:
-            before.append(task_id)
-
-    async def _cancel(self, task_id: str) -> None:
-        try:
-            await self.ask(CancelTask(task_id=task_id, reason="no more"), key=f"cancel-{task_id}")
-        except Refused:
-            return  # it has ended, or was cancelled before
-
-    async def _requeue(self, task_id: str) -> None:
-        self._count += 1
-        try:
-            await self.ask(RequeueTask(task_id=task_id, attempts=1), key=f"requeue-{task_id}-{self._count}")
-        except Refused:
-            return  # it is no dead letter
-
-
-class Officer(Client):
-    """Erases persons now and then, and asks again until that is done."""
-
-    async def run(self, count: int, seconds: float) -> None:
-        """Erases so many times over so many seconds."""
-        for _ in range(count):
-            await trio.sleep(self.chance.expovariate(count / seconds))
-            person, before = self.chance.choice(PERSONS), set(self.told.submitted)
-            try:
-                await self._erase(person)
-            except Refused as refused:
-                self.world.holds("erasures_stand", refused.code == "subject_unknown", f"{person}: {refused}")
-            else:
-                mine = [name for name in before if self.told.submitted[name].data_subject == person]
-                self.told.erased.update(mine)
-
-    async def _erase(self, person: str) -> None:
-        context = Context(tenant=TENANT, principal=self.name)
-
-        async def work(node: Node) -> None:
-            await erase(node, person, "asked for", context)
-
-        while True:
-            try:
-                return await self.machine.call(self.name, "Erase", work)
-            except Refused:
-                raise
-            except (Gone, NoAnswer, Failure):
-                await self._wait()
-
-
-def planted(task_id: str) -> str:
-    """What is told of a person in a task, and looked for in the files."""
-    return f"planted-{task_id}-planted"
-
-
 class Agent(Client):
     """Registers, is heard from, hears what concerns it, bids, works, and tells results."""
 
@@ -218,6 +129,8 @@ class Agent(Client):
         self.position = 0
         self.is_over = trio.Event()
         self._nursery: trio.Nursery | None = None
+        self._sealed: dict[tuple[str, int], RevealBid] = {}
+        """What opens the bids that it has committed to."""
 
     async def run(self) -> None:
         """Works, once registered, until it is told that all is over; falls silent where a fault wants it."""
@@ -313,26 +226,39 @@ class Agent(Client):
     def _hear(self, frame: Frame) -> None:
         assert self._nursery is not None
         if frame["type"] == "call":
-            self._nursery.start_soon(self._answer, frame["task_id"], frame["round"])
+            is_sealed = frame["award_policy"] == AwardPolicy.SECOND_PRICE
+            self._nursery.start_soon(self._answer, frame["task_id"], frame["round"], is_sealed)
+        elif frame["type"] == "call_reveal":
+            self._nursery.start_soon(self._open, frame["task_id"], frame["round"])
         elif frame["type"] == "award":
             self._nursery.start_soon(self._do, frame["task_id"], frame["token"], frame["payload"])
 
     # ---- bidding and working
 
-    async def _answer(self, task_id: str, number: int) -> None:
+    async def _answer(self, task_id: str, number: int, is_sealed: bool) -> None:
         dice = self.world.dice(self.name, task_id, number)
         await trio.sleep(dice.uniform(0.0, 0.5))
         if dice.random() < 0.1:
             await self._say(RefuseBid(task_id=task_id, agent_id=self.name, round=number, reason="not now"))
             return
-        bid = PlaceBid(
-            task_id=task_id,
-            agent_id=self.name,
-            round=number,
-            price=round(dice.uniform(1, 10), 2),
-            eta_seconds=round(dice.uniform(1, 20), 2),
-        )
-        await self._say(bid)
+        price, eta_seconds = round(dice.uniform(1, 10), 2), round(dice.uniform(1, 20), 2)
+        said: dict[str, Any] = {"task_id": task_id, "agent_id": self.name, "round": number}
+        if not is_sealed:
+            await self._say(PlaceBid(**said, price=price, eta_seconds=eta_seconds))
+            return
+        salt = dice.randbytes(16).hex()
+        opening = RevealBid(**said, price=price, eta_seconds=eta_seconds, salt=salt)
+        self._sealed[task_id, number] = opening
+        await self._say(CommitBid(**said, commitment=commitment_to(opening)))
+
+    async def _open(self, task_id: str, number: int) -> None:
+        """Opens a sealed bid; a liar asks for less than it has committed to, now that the others can do so no more."""
+        opening = self._sealed.pop((task_id, number), None)
+        if opening is None:
+            return  # it heard the call before, and opened it
+        if self._is_struck_by(AGENT_LIES) or self.world.dice("opens", task_id, number, self.name).random() < LIES_SHARE:
+            opening = replace(opening, price=round(opening.price / 2, 2))
+        await self._say(opening)
 
     async def _do(self, task_id: str, token: int, payload: dict[str, Any]) -> None:
         dice = self.world.dice(self.name, task_id, token)

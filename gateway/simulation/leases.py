@@ -5,12 +5,16 @@ from collections.abc import Sequence
 
 from aggregates.agent import AgentCleared, AgentLost, AgentRegistered, AgentReturned, AgentSuspected, AgentUpdated
 from aggregates.task import (
+    BidCommitted,
     BidPlaced,
+    BidRevealed,
     CancelTask,
+    CommitBid,
     CompleteTask,
     FailTask,
     LeaseExpired,
     PlaceBid,
+    RevealBid,
     StartTask,
     SubmitTask,
     TaskAwarded,
@@ -99,6 +103,10 @@ def check_told(world: World, records: Sequence[Recorded], told: Told) -> None:
     submitted = {event.task_id for event in events if isinstance(event, TaskSubmitted)}
     cancelled = {event.task_id for event in events if isinstance(event, TaskCancelled)}
     bids = {(event.task_id, event.agent_id, event.price) for event in events if isinstance(event, BidPlaced)}
+    committed = {
+        (event.task_id, event.agent_id, event.commitment) for event in events if isinstance(event, BidCommitted)
+    }
+    revealed = {(event.task_id, event.agent_id, event.salt) for event in events if isinstance(event, BidRevealed)}
     started = {(event.task_id, event.agent_id, event.token) for event in events if isinstance(event, TaskStarted)}
     completed = {(event.task_id, event.agent_id, event.token) for event in events if isinstance(event, TaskCompleted)}
     failed = {(event.task_id, event.agent_id, event.token) for event in events if isinstance(event, TaskFailed)}
@@ -110,6 +118,10 @@ def check_told(world: World, records: Sequence[Recorded], told: Told) -> None:
                 stands = task_id in cancelled
             case PlaceBid(task_id=task_id, agent_id=agent_id, price=price):
                 stands = (task_id, agent_id, price) in bids
+            case CommitBid(task_id=task_id, agent_id=agent_id, commitment=commitment):
+                stands = (task_id, agent_id, commitment) in committed
+            case RevealBid(task_id=task_id, agent_id=agent_id, salt=salt):
+                stands = (task_id, agent_id, salt) in revealed
             case StartTask(task_id=task_id, agent_id=agent_id, token=token):
                 stands = (task_id, agent_id, token) in started
             case CompleteTask(task_id=task_id, agent_id=agent_id, token=token):

@@ -21,6 +21,7 @@ from aggregates.agent import (
 )
 from aggregates.task import (
     VOIDS_MAX,
+    BidCommitted,
     BidPlaced,
     BidRefused,
     BidWithdrawn,
@@ -41,8 +42,11 @@ from aggregates.task import (
     TaskReopened,
     TaskRequeued,
     TaskStalled,
+    TaskStarted,
     TaskSubmitted,
 )
+from gateway.simulation.boot import REBALANCE_GAIN, REBALANCE_SECONDS
+from gateway.simulation.sealed import SealedBook
 from gateway.simulation.told import Told
 from runtime.records import Recorded
 from runtime.simulation import World
@@ -75,8 +79,13 @@ class Course:
     asked: TaskSubmitted
     attempts_max: int
     deadline: float | None
+    sealed: SealedBook
     called: frozenset[str] = frozenset()
     bidders: set[str] = field(default_factory=set)
+    awarded_at: float = 0.0
+    is_begun: bool = False
+    moves: int = 0
+    """How often it was taken back for a better holder."""
     attempts: int = 0
     voids: int = 0
     stalled: str = ""
@@ -122,7 +131,7 @@ class Promises:
             case AgentCleared():
                 self.offers[event.agent_id].is_active = event.stage is Stage.ACTIVE
             case TaskSubmitted():
-                self.courses[event.task_id] = Course(event, event.attempts_max, event.deadline)
+                self.courses[event.task_id] = Course(event, event.attempts_max, event.deadline, SealedBook(event))
             case _ if (course := self.courses.get(getattr(event, "task_id", ""))) is not None:
                 self._go_on(course, event, record.meta.at)
 
@@ -133,10 +142,12 @@ class Promises:
         is_new_life = isinstance(event, TaskRequeued | LateReported)
         self._holds("end_is_final", not course.ended_at or is_new_life, course, f"{type(event).__name__} after its end")
         self._count(course, event)
+        broken = course.sealed.broken_by(event)
+        self._holds("sealed_bids_hold", not broken, course, broken)
         match event:
             case BookOpened():
                 self._check_call(course, event)
-            case BidPlaced():
+            case BidPlaced() | BidCommitted():
                 course.bidders.add(event.agent_id)
             case BidWithdrawn() | BidRefused():
                 course.bidders.discard(event.agent_id)
@@ -149,9 +160,9 @@ class Promises:
             case TaskAmended():
                 course.deadline = event.deadline
             case TaskRebalanced():
-                fair = event.better_score > event.score and event.attempts_max == course.attempts_max + 1
-                self._holds("rebalanced_for_a_better", fair, course, f"from {event.agent_id} to {event.better}")
-                course.attempts_max = event.attempts_max
+                self._check_move(course, event, at)
+            case TaskStarted():
+                course.is_begun = True
             case TaskRequeued():
                 course.attempts_max, course.deadline, course.ended_at = event.attempts_max, event.deadline, 0
                 course.stalled, course.voids = "", 0
@@ -186,7 +197,22 @@ class Promises:
         self._check_eligible(name, course, event.agent_id)
         unmet = [other for other in course.asked.dependencies if self.courses[other].done_by is None]
         self._holds("dependencies_first", not unmet, course, f"{', '.join(unmet)} not done")
+        course.awarded_at, course.is_begun = event.awarded_at, False
         course.bidders = set()
+
+    def _check_move(self, course: Course, event: TaskRebalanced, at: float) -> None:
+        """What was not begun is taken back for somebody better who can do it, ever less often, and counts for nobody."""
+        told = f"from {event.agent_id} to {event.better}"
+        fair = event.better_score > event.score + REBALANCE_GAIN and event.attempts_max == course.attempts_max + 1
+        self._holds("rebalanced_for_a_better", fair and event.better != event.agent_id, course, told)
+        self._check_eligible("rebalanced_for_a_better", course, event.better)
+        is_new = event.token == course.attempts and not course.is_begun
+        self._holds("rebalanced_before_it_began", is_new, course, told)
+        rested = at - course.awarded_at + CLOCK_SLACK_SECONDS >= REBALANCE_SECONDS * 2**course.moves
+        self._holds(
+            "rebalanced_ever_less", rested, course, f"{told}, {at - course.awarded_at:.3f} s after move {course.moves}"
+        )
+        course.attempts_max, course.moves = event.attempts_max, course.moves + 1
 
     # ---- once, and in time
 

@@ -14,10 +14,11 @@ from aggregates.task import ENDED, TaskSubmitted
 from gateway.parts import Node
 from gateway.simulation.boot import boot
 from gateway.simulation.clients import KINDS as CLIENT_KINDS
-from gateway.simulation.clients import SKILLS, TENANT, Agent, Officer, Submitter, planted
+from gateway.simulation.clients import SKILLS, TENANT, Agent
 from gateway.simulation.hindsight import auditor_of, check_facts
 from gateway.simulation.leases import check_leases, check_told
 from gateway.simulation.promises import check_promises
+from gateway.simulation.submitters import Officer, Submitter, planted
 from gateway.simulation.told import Told
 from runtime.records import Recorded
 from runtime.simulation import KINDS as MACHINE_KINDS

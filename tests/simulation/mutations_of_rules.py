@@ -4,14 +4,18 @@ from typing import Any
 
 from msgspec.structs import replace
 
+import agents.coordinating.rebalancing
 import aggregates.task
 import aggregates.task.bidding
 import aggregates.task.lease
+import aggregates.task.rebalancing
+import aggregates.task.sealing
 from agents.coordinating.late import LateReports
 from agents.coordinating.supply import EVERYBODY, Supply
 from agents.coordinating.turns import Walk
 from aggregates.task import TaskAccepted
-from gateway.simulation.clients import AGENT_DAWDLES, AGENT_DIES, AGENT_LIES
+from aggregates.task.state import sealed_by
+from gateway.simulation.clients import AGENT_DAWDLES, AGENT_DIES, AGENT_FORGETS, AGENT_LIES
 from runtime.actor import reply
 from runtime.errors import Refused
 from runtime.simulation import Kind
@@ -102,9 +106,41 @@ def stalls_are_not_noted(note_stall: Any) -> Any:
     return wrong
 
 
+def whatever_is_opened_was_committed_to(commitment: Any) -> Any:
+    def wrong(task: Any, command: Any) -> Any:
+        sealed = sealed_by(task, command.agent_id)
+        assert sealed is not None
+        return sealed.commitment
+
+    return wrong
+
+
+def the_winner_is_paid_what_it_asks(payment: Any) -> Any:
+    def wrong(task: Any, ranking: Any) -> Any:
+        return payment(task, ranking[:1])
+
+    return wrong
+
+
+def what_was_moved_is_moved_at_once_again(rest_until: Any) -> Any:
+    def wrong(awarded_at: float, rest_seconds: float, moves: int) -> float:
+        return awarded_at
+
+    return wrong
+
+
+def whoever_is_no_worse_is_better(better: Any) -> Any:
+    def wrong(holder: Any, candidates: Any, gain: float, *about: Any) -> Any:
+        return better(holder, candidates, -1.0, *about)
+
+    return wrong
+
+
 LATE_SECONDS = 60.0
 LYING = (AGENT_LIES._replace(often=40.0),)
 DYING = (AGENT_DIES._replace(often=12.0), AGENT_DAWDLES._replace(often=6.0))
+
+FORGETTING = (AGENT_FORGETS._replace(often=12.0),)
 
 OF_THE_RULES: tuple[Planted, ...] = (
     ((Mutation(aggregates.task, "check_lease", any_token_is_good, ("done_once", "end_is_final")),), LYING),
@@ -126,6 +162,39 @@ OF_THE_RULES: tuple[Planted, ...] = (
             Mutation(aggregates.task, "expire", expiry_comes_late, ("deadline_kept",)),
         ),
         (),
+    ),
+    (
+        (Mutation(aggregates.task.sealing, "_commitment", whatever_is_opened_was_committed_to, ("sealed_bids_hold",)),),
+        (),
+    ),
+    ((Mutation(aggregates.task.bidding, "payment", the_winner_is_paid_what_it_asks, ("sealed_bids_hold",)),), ()),
+    (
+        (
+            Mutation(
+                aggregates.task.rebalancing,
+                "rest_until",
+                what_was_moved_is_moved_at_once_again,
+                ("rebalanced_ever_less",),
+            ),
+            Mutation(
+                agents.coordinating.rebalancing,
+                "rest_until",
+                what_was_moved_is_moved_at_once_again,
+                ("rebalanced_ever_less",),
+            ),
+        ),
+        FORGETTING,
+    ),
+    (
+        (
+            Mutation(
+                aggregates.task.rebalancing, "better", whoever_is_no_worse_is_better, ("rebalanced_for_a_better",)
+            ),
+            Mutation(
+                agents.coordinating.rebalancing, "better", whoever_is_no_worse_is_better, ("rebalanced_for_a_better",)
+            ),
+        ),
+        FORGETTING,
     ),
     ((Mutation(aggregates.task, "note_stall", stalls_are_not_noted, ("none_lost",)),), ()),
 )
