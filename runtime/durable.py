@@ -100,6 +100,11 @@ class DurableCell(Cell):
         return self._actor
 
     @property
+    def is_running(self) -> bool:
+        """Whether it is in the midst of a step."""
+        return self._state is RUNNING
+
+    @property
     def owes(self) -> bool:
         """Whether it has reactions to make still."""
         return bool(self.reactions) or isinstance(self._again, Recorded)

@@ -153,10 +153,12 @@ class System(Actors):
         self._kinds.update(self._kind_by_role)
         for kind in self._kind_by_role.values():
             kind.interceptors = interceptors
+        self._cells_by_role: dict[str, dict[str, DurableCell]] = {role.name: {} for role in roster}
+        """Where each role is, for each tenant that it was looked for."""
         self._places: dict[type[Command[Any]], tuple[Role, dict[str, DurableCell]]] = {}
         """Who takes a message: which role, and for each tenant where that is."""
         for role in roster:
-            self._places.update(dict.fromkeys(role.actor.takes, (role, {})))
+            self._places.update(dict.fromkeys(role.actor.takes, (role, self._cells_by_role[role.name])))
         self._names_by_event = hearers(roster)
         self._shapes = {role.name: shape(role.actor) for role in roster}
         self._running = False
@@ -215,13 +217,20 @@ class System(Actors):
 
     # ---- what was recorded
 
+    def _hearer(self, name: str, tenant: str) -> DurableCell:
+        cells = self._cells_by_role[name]
+        cell = cells.get(tenant)
+        if cell is None:
+            cell = cells[tenant] = self._cell(self.roles[name], tenant)
+        return cell
+
     def remember(self, recorded: Sequence[Recorded]) -> None:
         """Folds proposed records into the memories of all who hear them."""
         for record in recorded:
             for name in self._names_by_event.get(type(record.event), ()):
-                cell = self._cell(self.roles[name], record.meta.tenant)
+                cell = self._hearer(name, record.meta.tenant)
                 cell.remember(record)
-                if cell.wakes:
+                if cell.wakes and not cell.is_running:  # one that runs is asked at the end of its turn
                     self.timers.refresh(cell)
 
     def newest(self, tenant: str) -> int:
@@ -236,7 +245,7 @@ class System(Actors):
         for record in recorded:
             newest[record.meta.tenant] = record.position
             for name in heard.get(type(record.event), ()):
-                cell = self._cell(self.roles[name], record.meta.tenant)
+                cell = self._hearer(name, record.meta.tenant)
                 # What comes while an actor is made anew, it finds behind its fold.
                 if record.position > cell.reacted and not cell.rebuilding:
                     cell.react_to(record)

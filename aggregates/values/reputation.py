@@ -95,18 +95,16 @@ def tick_of(at: float) -> int:
 
 def faded(sums: Any, tick: int) -> Any:
     """The sums as they stand at a later tick."""
-    left = _left(min(TICKS_MAX, tick - sums.tick))
-    if left == 1.0:
+    if tick <= sums.tick:
         return sums
+    left = _left(min(TICKS_MAX, tick - sums.tick))
     return type(sums)(tick=tick, **{name: getattr(sums, name) * left for name in _NAMES[type(sums)]})
 
 
 def gained(sums: Any, at: float, **gains: float) -> Any:
     """The sums after something happened. Totals are kept with `at` 0: they never fade."""
     now = faded(sums, tick_of(at))
-    return replace(
-        now, tick=max(sums.tick, tick_of(at)), **{name: getattr(now, name) + gain for name, gain in gains.items()}
-    )
+    return replace(now, **{name: getattr(now, name) + gain for name, gain in gains.items()})
 
 
 def _left(ticks: int) -> float:

@@ -87,6 +87,8 @@ class Connection:
         self.has_arrived = False
         self.broken = False  # nothing can be sent any more
         self.sends = 0
+        self._number = stream.socket.fileno()
+        """The descriptor that its bytes go to as they are; below 0 once it is closed, since it may be another's then."""
         self._send_lock = trio.Lock()
         self._receiving = trio.CancelScope()
         self._deadline = inf
@@ -109,6 +111,7 @@ class Connection:
             self.house.log.warning("connection_failed", client=self.addresses[0][0], exc_info=faults)
         finally:
             self.house.idle.pop(self, None)
+            self._number = -1
             await trio.aclose_forcefully(self.stream)
 
     def expire(self, seconds: float = 0.0) -> None:
@@ -261,7 +264,7 @@ class Connection:
         try:
             if not self._is_plain:
                 return bytes(await self.stream.receive_some(RECEIVE_BYTES))
-            number, stream = self.socket.socket.fileno(), self.protocol.stream
+            number, stream = self._number, self.protocol.stream
             if isinstance(stream, Socket) and stream.may_be_heard() and not self.protocol.closing:
                 return await self.house.switchboard.listen(number, stream.hear)
             return await read(number)
@@ -282,7 +285,7 @@ class Connection:
         self.sends += 1
         if self._is_plain and not self.broken and not self._send_lock.locked():
             try:
-                sent = os.write(self.socket.socket.fileno(), data)
+                sent = os.write(self._number, data)
             except OSError:
                 sent = 0  # the longer way finds out why
             if sent == len(data):
@@ -317,11 +320,10 @@ class Connection:
     def write_now(self, data: bytes) -> bool:
         """Sends what nothing follows in this turn of the loop, where it goes out at once: a task that gathers costs as much as the system
         call. Whether it was done. Who writes to one after the other makes way for others by itself."""
-        is_first = not (self._gathered or self._is_flushing or self._send_lock.locked())
-        if not (is_first and self._is_plain) or self.broken:
+        if not self._is_plain or self.broken or self._gathered or self._is_flushing or self._send_lock.locked():
             return False
         try:
-            sent = os.write(self.socket.socket.fileno(), data)
+            sent = os.write(self._number, data)
         except OSError:
             return False  # the longer way finds out why
         if sent < len(data):

@@ -165,19 +165,21 @@ class Socket(WSStream):
 
     def hear(self, data: bytes) -> bytes:
         """Hands on what has come as far as that can be done at once; the rest is to be handled."""
-        at, line, bytes_max = 0, self.line, self.buffer.max_length
-        while not self.closed and self._is_open() and (found := read_message(data, at, bytes_max)) is not None:
-            said, end = found
-            if not line.hear(said):
+        at, end, line, bytes_max = 0, len(data), self.line, self.buffer.max_length
+        while at < end and not self.closed and self._is_open():
+            found = read_message(data, at, bytes_max)
+            if found is None or not line.hear(found[0]):
                 break
-            at = end
+            at = found[1]
         return data[at:]
 
     def _send_now(self, frames: bytes) -> bool:
         return not self.closed and self._is_open() and self.task_group.connection.gather_now(frames)
 
     def _write_now(self, frames: bytes) -> bool:
-        return not self.closed and self._is_open() and self.task_group.connection.write_now(frames)
+        if self.closed or self.state is not ASGIWebsocketState.CONNECTED:
+            return False
+        return self.connection.state is ConnectionState.OPEN and self.task_group.connection.write_now(frames)
 
     async def say_goodbye(self) -> None:
         if not self.closed and self.state is ASGIWebsocketState.CONNECTED:

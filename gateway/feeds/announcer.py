@@ -4,6 +4,8 @@ A call to hundreds, and that somebody else has won, are most of what agents are 
 first, is left to the translator.
 """
 
+import trio
+
 from aggregates.task import BookOpened, BookVoided, DryRunEnded, TaskAwarded
 from gateway.feeds.frames import Protocol
 from gateway.feeds.translator import Frame, Translator, reasons_lost, told_lost
@@ -15,6 +17,8 @@ class Announcer:
 
     def __init__(self, translator: Translator) -> None:
         self._translator = translator
+        self.told_at = 0.0
+        """When the first was told what that record says, in Trio's time."""
         self._position = -1
         self._topic_by_agent: dict[str, str] = {}
         self._frame_by_topic: dict[str, Frame] = {}
@@ -33,7 +37,7 @@ class Announcer:
         return said
 
     def _take(self, recorded: Recorded) -> None:
-        self._position = recorded.position
+        self._position, self.told_at = recorded.position, trio.current_time()
         self._topic_by_agent, self._frame_by_topic, self._said = {}, {}, {}
         match event := recorded.event:
             case BookOpened():

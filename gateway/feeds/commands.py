@@ -167,11 +167,19 @@ class Commands:
             return
         command: Any = command_of(frame, self._socket.principal.agent_id)
         if isinstance(command, Heartbeat):
-            await self._acknowledge(frame_id, self._socket.left())
+            await self._beat(frame_id)
             return
         while not self._has_place(command):
             await self._places.park()
         self._post(command, frame)
+
+    async def _beat(self, frame_id: FrameId) -> None:
+        try:
+            await self._insist(self._socket.beat)
+        except Failure as error:
+            await self._refuse(frame_id, error, "frame")
+        else:
+            await self._acknowledge(frame_id, self._socket.left())
 
     def _has_place(self, command: Any) -> bool:
         """Whether it may be under way beside the others."""

@@ -41,6 +41,10 @@ POSITION_SECONDS = 5.0
 HEARTBEAT_SECONDS_MIN = 1.0
 """Heartbeats that come faster are answered without asking."""
 
+BEATS_IN_TERM = 16
+"""How often in a lease's term an agent is noted as heard that bids, reports and asks: the coordinator hears it by each of these too, but
+whom it has lost comes back by a heartbeat alone."""
+
 HEARTBEATS_IN_TERM = 4
 """How many heartbeats a client is told to send in a lease's term."""
 
@@ -145,7 +149,7 @@ class AgentSocket:
         self._opened_at = sockets.system.journal.position
         self._told_again: set[tuple[str, int]] = set()
         self._beat: HeartbeatAck | None = None
-        self._beat_at = 0.0
+        self._beat_at = self._noted_at = 0.0
         self._heard_at = -math.inf
 
     def in_trace(self, traceparent: str) -> Context:
@@ -183,37 +187,41 @@ class AgentSocket:
     async def beat(self) -> HeartbeatAck:
         """The agent was heard, and what it came with still lets it in: else the connection ends. Raises what the coordinator refuses
         it for."""
-        if self._beat is None or not self.is_heard:
-            now = trio.current_time()
+        now = trio.current_time()
+        if self._beat is None or now >= self._beat_at + HEARTBEAT_SECONDS_MIN:
             if self._beat is not None:
                 await self._check_still()
             heartbeat = Heartbeat(agent_id=self.principal.agent_id)
             self._beat = await self.sockets.system.ask(heartbeat, self.context)
-            self._beat_at = self._heard_at = now
+            self._beat_at = self._noted_at = self._heard_at = now
         return self._beat
 
     @property
     def is_heard(self) -> bool:
-        """Whether the agent was heard so lately that it need not be noted again."""
+        """Whether it was looked at so lately whether the agent may be heard that it need not be looked at again."""
         return trio.current_time() < self._heard_at + HEARTBEAT_SECONDS_MIN
 
     def beat_now(self) -> bool:
         """As `beat`, for what the coordinator is asked next, which needs no answer to this; whether it could be done here and now."""
+        assert self._beat is not None, "who opens a socket is heard first"
         if not self._still.holds_now():
             return False
+        self._heard_at = now = trio.current_time()
+        if now < self._noted_at + self._beat.lease_seconds / BEATS_IN_TERM:
+            return True
         try:
             asked = self.sockets.system.post(Heartbeat(agent_id=self.principal.agent_id), self.context)
         except Failure:
             return False
-        self._heard_at = trio.current_time()
-        asked.when_settled(partial(self._take_beat, asked, self._heard_at))
+        self._noted_at = now
+        asked.when_settled(partial(self._take_beat, asked, now))
         return True
 
     def _take_beat(self, asked: Delivery, at: float) -> None:
         if type(asked.result) is Reply:
             self._beat, self._beat_at = asked.result.value, at
         else:
-            self._heard_at = -math.inf  # the next frame is told
+            self._heard_at = self._beat_at = -math.inf  # the next frame is told
 
     def left(self) -> HeartbeatAck:
         """What the agent was told last when it was heard, as much later as it is."""
@@ -295,14 +303,14 @@ class AgentSocket:
         if said is None or not (self.line.write_now(said) or self.line.send_now(said)):
             return False
         self.position = recorded.position
-        self._told_at = trio.current_time()
+        self._told_at = self.sockets.announcer.told_at
         return True
 
     def _timed(self, frame: Frame) -> Frame:
         """An award with the seconds that are left of its lease: since the agent was heard, here or later elsewhere."""
         if frame["type"] != "award":
             return frame
-        return frame | {"seconds_left": _less(frame["lease_seconds"], trio.current_time() - self._beat_at)}
+        return frame | {"seconds_left": _less(frame["lease_seconds"], trio.current_time() - self._heard_at)}
 
     def _is_idle(self, frame: Frame) -> bool:
         """Whether it is an award or a cancel that was told with the welcome, or was over by then; or a call that nobody can answer any

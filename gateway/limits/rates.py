@@ -51,15 +51,11 @@ class Rate:
     def ask(self, key: str) -> Standing:
         """One more of this key; it counts only where it is let in."""
         now = self._now()
-        wait = self._take(key, now)
+        wait = self.wait(key, now)
         debt = max(0.0, self._free_at.get(key, now) - now)
         if wait:
             return Standing(False, 0, wait, debt)
         return Standing(True, int((self._tolerance - debt) * self.per_second + 1e-6), 0.0, debt)
-
-    def wait(self, key: str) -> float:
-        """The same for who needs to know no more than in how many seconds to ask again (0: it was let in)."""
-        return self._take(key, self._now())
 
     def look(self, key: str) -> Standing:
         """How it would stand if it asked for one more, which it does not."""
@@ -68,7 +64,8 @@ class Rate:
         late = debt + self._interval - self._tolerance
         return Standing(late <= 1e-9, int((self._tolerance - debt) * self.per_second + 1e-6), max(0.0, late), debt)
 
-    def _take(self, key: str, now: float) -> float:
+    def wait(self, key: str, now: float) -> float:
+        """The same as of a time, for who needs to know no more than in how many seconds to ask again (0: it was let in)."""
         free_at = self._free_at.get(key, now)
         after = max(free_at, now) + self._interval
         late = after - now - self._tolerance
@@ -109,6 +106,7 @@ class Rates:
     """The rates of one node's callers."""
 
     def __init__(self, settings: GavelSettings, now: Callable[[], float]) -> None:
+        self._now = now
         self._rate_by_kind = {
             Kind.READ: _rate(settings.reads_per_second, now),
             Kind.WRITE: _rate(settings.writes_per_second, now),
@@ -158,9 +156,9 @@ class Rates:
 
     def wait(self, tenant: str, principal: str, kind: Kind) -> float:
         """The same for who can be kept waiting: counts it where it is let in, and tells in how many seconds to ask again (0: it is)."""
-        rate, key = self._rate_by_kind[kind], f"{tenant} {principal}"
-        wait = rate.wait(key)
-        if not wait and (wait := self._of_tenants.wait(tenant)):
+        rate, key, now = self._rate_by_kind[kind], f"{tenant} {principal}", self._now()
+        wait = rate.wait(key, now)
+        if not wait and (wait := self._of_tenants.wait(tenant, now)):
             rate.give_back(key)
         return wait
 

@@ -1,5 +1,6 @@
 """Agents' websockets over real sockets: calls, bids, awards, leases, reconnects, and clients that misbehave."""
 
+import math
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -734,10 +735,13 @@ async def test_a_bid_under_a_key_that_is_revoked_is_not_taken(admin: Client, mon
     assert (await admin.get(f"/v1/tasks/{task_id}/bids"))["bids"] == []
 
 
+@pytest.mark.parametrize("is_due", [False, True])
 async def test_a_bid_is_a_heartbeat_too_and_the_coordinator_hears_it_first(
-    admin: Client, monkeypatch: pytest.MonkeyPatch
+    admin: Client, monkeypatch: pytest.MonkeyPatch, is_due: bool
 ) -> None:
+    """Where one is due: the coordinator hears an agent by its bid as well."""
     monkeypatch.setattr(sockets, "HEARTBEAT_SECONDS_MIN", 0.0)
+    monkeypatch.setattr(sockets, "BEATS_IN_TERM", math.inf if is_due else 1)
     agent = await admin.register("a1")
     posted: list[str] = []
     post = admin.node.system.post
@@ -754,7 +758,7 @@ async def test_a_bid_is_a_heartbeat_too_and_the_coordinator_hears_it_first(
         monkeypatch.setattr(admin.node.system, "post", noting)
         await bid(socket, task_id)
         await socket.next("award")
-    assert posted == ["Authenticate", "Heartbeat", "PlaceBid"]
+    assert posted == ["Authenticate", *(["Heartbeat"] if is_due else []), "PlaceBid"]
 
 
 class _Never:
