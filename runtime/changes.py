@@ -109,14 +109,15 @@ def merge(changes: Sequence[Change]) -> Merged:
     what is merged there before it; so does one that can't be carried out, which must fail here as it would alone.
     """
     merged: list[Change] = []
-    open_rows: dict[Table, dict[Any, int]] = {}
+    open_rows: dict[Table, tuple[_Rows, dict[Any, int]]] = {}
     tangled: set[Table] = set()
     for change in changes:
         table = change.table
-        rows = open_rows.get(table)
-        if rows is None:
-            rows = open_rows[table] = {}
-        key = _whole_key(change, _rows_of(table))
+        known = open_rows.get(table)
+        if known is None:
+            known = open_rows[table] = (_rows_of(table), {})
+        shown, rows = known
+        key = _whole_key(change, shown)
         if key is None:
             tangled.add(table)
             rows.clear()
@@ -142,14 +143,14 @@ def _rows_of(table: Table) -> _Rows:
 
 def _whole_key(change: Change, rows: _Rows) -> Any:
     """The key of the one row that a change is about; None where it is about others too, or can't be carried out."""
+    named = values = change.values
     if type(change) is Insert:
-        values, allowed, named = change.values, rows.columns, change.values
-    else:
-        values, allowed, named = change.values, rows.rest, _where(change)
-        if len(named) != rows.key:
+        if not rows.columns.issuperset(values):
             return None
-    if not allowed.issuperset(values):
-        return None
+    else:
+        named = _where(change)
+        if len(named) != rows.key or not rows.rest.issuperset(values):
+            return None
     try:
         key = rows.key_of(named)
     except KeyError:
@@ -200,18 +201,20 @@ def plan(changes: Sequence[Change], tangled: set[Table] | None = None) -> list[G
     Of a table that is not `tangled` each change is of another row, so that their order does not matter.
     """
     if tangled is not None:
-        groups_by_shape: dict[Shape, Group] = {}
+        group_by_shape: dict[Any, Group] = {}
         rest: list[Change] = []
         for change in changes:
-            if change.table in tangled:
+            table = change.table
+            if table in tangled:
                 rest.append(change)
                 continue
-            shape = _shape(change)
-            group = groups_by_shape.get(shape)
+            # What the shape says, without making one for each change.
+            alike = table if type(change) is Insert else (type(change), table, *change.values, None, *_where(change))
+            group = group_by_shape.get(alike)
             if group is None:
-                group = groups_by_shape[shape] = Group(shape, [])
+                group = group_by_shape[alike] = Group(_shape(change), [])
             group.changes.append(change)
-        return [*groups_by_shape.values(), *(plan(rest) if rest else ())]
+        return [*group_by_shape.values(), *(plan(rest) if rest else ())]
     shapes = [_shape(change) for change in changes]
     key_by_shape = _keys(set(shapes))
     places = {shape.table: _Place() for shape in key_by_shape}
@@ -237,8 +240,8 @@ def _shape(change: Change) -> Shape:
 
 
 def _where(change: Change) -> Row:
-    assert isinstance(change, (Update, Add, Delete)), f"no change of a row: {change!r}"
-    return change.where
+    named: Row = change.where  # type: ignore[attr-defined]  # an insert has none, and is never asked
+    return named
 
 
 def _keys(shapes: set[Shape]) -> dict[Shape, Callable[[Change], Any]]:
@@ -331,10 +334,12 @@ def _inserted(group: Group) -> Iterator[Row]:
     """An insert replaces the whole row, so it names every column; one that is left out has its default, or nothing."""
     table = group.shape.table
     blank = _defaults(table)
+    columns = len(blank)
     for change in group.changes:
-        if not change.values.keys() <= blank.keys():
+        row = blank | change.values
+        if len(row) > columns:
             raise FaultyChange(f"{table.name}: no such columns: {sorted(change.values.keys() - blank.keys())}")
-        yield blank | change.values
+        yield row
 
 
 def _plain_columns(table: Table) -> list[Column[Any]]:
