@@ -10,7 +10,8 @@
 """
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -217,6 +218,23 @@ class ReadModels:
         with self._alone() as connection:
             return not connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").scalar_one()
 
+    @contextmanager
+    def _begin_writing(self) -> Iterator[Connection]:
+        """A transaction. SQLite keeps the pages that a statement or a savepoint changes as they were before: in memory, for as long as the
+        batch is written, since in a file each costs as much as the page itself, and what was erased would stand there once more."""
+        with self.engine.connect() as connection:
+            if self.engine.dialect.name != "sqlite":
+                with connection.begin():
+                    yield connection
+                return
+            driver: Any = connection.connection.driver_connection
+            driver.execute("PRAGMA temp_store = MEMORY")
+            try:
+                with connection.begin():
+                    yield connection
+            finally:
+                driver.execute("PRAGMA temp_store = DEFAULT")  # a large sort or VACUUM is not for memory
+
     def _alone(self) -> Connection:
         """A connection without a transaction around what is done there."""
         return self.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
@@ -239,10 +257,9 @@ class ReadModels:
         self.standings = {standing.name: standing for standing in moved}
 
     def _write(self, batch: Sequence[Recorded], *, apart: bool) -> list[Standing]:
-        """All in one commit. Each `apart`, a fault of one is no other's; but SQLite first copies all that a savepoint changes to a file
-        beside, which were two of three pages that it wrote."""
+        """All in one commit. Each `apart`, a fault of one is no other's; but SQLite first copies all that a savepoint changes."""
         aggregates = {recorded.kind.partition(".")[0] for recorded in batch}
-        with self.engine.begin() as connection:
+        with self._begin_writing() as connection:
             moved = [self._advance(connection, one, batch, aggregates, apart=apart) for one in self.projections]
             write(connection, [_moved(standing) for standing in moved])
         return moved

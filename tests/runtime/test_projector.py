@@ -13,7 +13,7 @@ import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
-from sqlalchemy import Connection, bindparam, create_engine, inspect, select
+from sqlalchemy import Connection, bindparam, create_engine, event, inspect, select
 
 from runtime import projector as projectors
 from runtime.changes import FaultyChange
@@ -307,6 +307,32 @@ def test_two_projections_cannot_share_a_table(tmp_path):
     engine = open_database(tmp_path / "read.db")
     with pytest.raises(FaultyChange, match=r"a table of two projections: \['balances', 'balances'\]"):
         ReadModels(engine, (Balances("x/1"), Balances("y/1")))
+    engine.dispose()
+
+
+def test_what_a_batch_changes_is_kept_in_memory_meanwhile_and_nothing_else_is(tmp_path):
+    """What pages held before, which may be what somebody had erased, is in no temporary file; a VACUUM must not be in memory."""
+    engine = open_database(tmp_path / "read.db", connections_max=1)
+    kept: list[int] = []
+
+    def ask(connection: Connection) -> int:
+        return int(connection.exec_driver_sql("PRAGMA temp_store").scalar_one())
+
+    class Asking(Balances):
+        def apply(self, recorded):
+            kept.append(ask(writing[0]))
+            return super().apply(recorded)
+
+    writing: list[Connection] = []
+    event.listen(engine, "begin", writing.append)
+    models = ReadModels(engine, (Asking("asking/1"),))
+    models.open(0)
+    writing.clear()
+    models.write(story(3))
+    with engine.begin() as connection:
+        assert ask(connection) == 0
+    assert kept
+    assert set(kept) == {2}
     engine.dispose()
 
 
