@@ -68,9 +68,8 @@ def submit(command: SubmitTask) -> Sequence[TaskEvent]:
     found = submission_faults(command)
     if found:
         raise Refused.of(found)
-    pending = {fact.task_id for fact in command.dependency_facts if fact.stage not in ENDED}
-    waiting_for = sorted(pending | set(command.submitted_with))
-    unmet = sorted({fact.task_id for fact in command.dependency_facts if _is_unmet(fact.stage)})
+    facts = command.dependency_facts
+    pending = [fact.task_id for fact in facts if fact.stage not in ENDED]
     return [
         TaskSubmitted(
             task_id=command.task_id,
@@ -79,9 +78,9 @@ def submit(command: SubmitTask) -> Sequence[TaskEvent]:
             capabilities=skills_needed(command),
             requirements=command.requirements,
             priority=command.priority,
-            dependencies=tuple(sorted(set(command.dependencies))),
-            independent_of=tuple(sorted(set(command.independent_of))),
-            waiting_for=tuple(waiting_for),
+            dependencies=_in_order(command.dependencies),
+            independent_of=_in_order(command.independent_of),
+            waiting_for=_in_order((*pending, *command.submitted_with)),
             budget_seconds=command.budget_seconds or command.budget_seconds_max,
             bidding_seconds=command.bidding_seconds or min(BIDDING_SECONDS, command.bidding_seconds_max),
             deadline=command.deadline,
@@ -94,7 +93,7 @@ def submit(command: SubmitTask) -> Sequence[TaskEvent]:
             data_subject=command.data_subject,
             units=units_of(command.requirements),
             skills=needs_in_order(command.skills),
-            regions=tuple(sorted(set(command.regions))),
+            regions=_in_order(command.regions),
             retry=command.retry,
             no_bids=command.no_bids,
             bidding_seconds_max=command.bidding_seconds_max
@@ -106,7 +105,7 @@ def submit(command: SubmitTask) -> Sequence[TaskEvent]:
             concurrency=command.concurrency,
             blobs=command.blobs,
             dependency_policy=command.dependency_policy,
-            unmet=tuple(unmet),
+            unmet=_in_order([fact.task_id for fact in facts if _is_unmet(fact.stage)]),
             schema_version=command.schema.version if command.schema is not None else 0,
             price_max=command.price_max,
             surcharge=command.surcharge,
@@ -114,6 +113,10 @@ def submit(command: SubmitTask) -> Sequence[TaskEvent]:
             assign_to=command.assign_to or "",
         )
     ]
+
+
+def _in_order(names: Sequence[str]) -> tuple[str, ...]:
+    return tuple(sorted(set(names))) if names else ()
 
 
 def submission_faults(command: SubmitTask) -> list[FieldFault]:

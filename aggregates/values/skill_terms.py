@@ -89,8 +89,10 @@ def offers_in_order(offers: Iterable[SkillOffer]) -> tuple[SkillOffer, ...]:
     return tuple(once[text] for text in sorted(once, key=lambda text: (*_order(once[text]), text)))
 
 
-def needs_in_order(needs: Iterable[SkillNeed]) -> tuple[SkillNeed, ...]:
+def needs_in_order(needs: Sequence[SkillNeed]) -> tuple[SkillNeed, ...]:
     """Each need once, by name."""
+    if not needs:
+        return ()
     once = {encoded(one): one for one in needs}
     return tuple(once[text] for text in sorted(once, key=lambda text: (once[text].name, text)))
 

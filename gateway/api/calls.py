@@ -290,7 +290,8 @@ class Call:
     async def ask(self, message: Command[R], *, tenant: str = "") -> R:
         """Asks the node on the caller's behalf, once for each idempotency key; for another tenant where one is named."""
         context = self.context()
-        context = msgspec.structs.replace(context, tenant=tenant or context.tenant)
+        if tenant:
+            context = msgspec.structs.replace(context, tenant=tenant)
         self._read_position = None  # what was read before is older than what is answered now
         if self.turn is not None:
             return await self._ask_in_turn(message, context, self.turn)

@@ -131,7 +131,10 @@ class BodyBounds:
         return whole is not None and len(whole) <= self._limit_of(scope["path"]).bytes_max
 
     def _limit_of(self, path: str) -> BodyLimit:
-        return next((limit for prefix, limit in self.limit_by_prefix.items() if path.startswith(prefix)), self.limit)
+        for prefix, limit in self.limit_by_prefix.items():
+            if path.startswith(prefix):
+                return limit
+        return self.limit
 
 
 @dataclass

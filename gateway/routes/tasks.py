@@ -129,7 +129,9 @@ async def submit(call: Call) -> Response:
     except BadRequest as bad:
         raise BadRequest([*bad.faults, *await _faults_beside(call, task_id, bad)], status=bad.status) from bad
     call.node.system.journal.is_new(stream(task_id))
-    [command] = await looked_up(call, [_submission(call, task_id, body)])
+    command = _submission(call, task_id, body)
+    if command.blobs:
+        [command] = await looked_up(call, [command])
     accepted = await call.ask(command)
     location = {"Location": f"/v1/tasks/{accepted.task_id}"}
     row = await awaited(call, stream(accepted.task_id), _ends, partial(_ended, call, accepted.task_id))
