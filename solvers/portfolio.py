@@ -180,6 +180,8 @@ class _Run:
         self.reduced = reduce(to_ising(qubo))
         self.features = measure(self.reduced.problem, qubo.variables, qubo.couplings)
         self.strategy = choose(self.features) if strategy is None else named(strategy)
+        if not self.strategy.takes(self.features):
+            raise ValueError(f"{self.strategy.name} does not take such a problem: {self.features.recorded()}")
         needed = _memory_bytes(qubo, self.strategy, self.features, len(works_max))
         check_memory(needed, memory_bytes_max)
         self.plan = Plan(self.strategy.name, self.features.recorded(), needed)

@@ -15,8 +15,11 @@ class MultiSpinAnnealing:
     name = "multi-spin"
     work_per_second = 400_000_000
 
-    def suits(self, features: Features) -> bool:
+    def takes(self, features: Features) -> bool:
         return features.is_integer and features.strength_max <= MULTI_SPIN_STRENGTH_MAX
+
+    def suits(self, features: Features) -> bool:
+        return self.takes(features)
 
     def memory_bytes(self, features: Features) -> int:
         return 96 * features.variables + 48 * features.couplings
@@ -32,6 +35,9 @@ class ScalarAnnealing:
 
     name = "annealing"
     work_per_second = 80_000_000
+
+    def takes(self, features: Features) -> bool:
+        return True
 
     def suits(self, features: Features) -> bool:
         return True

@@ -127,6 +127,10 @@ class Strategy(Protocol):
     work_per_second: int
     """What a thread of a slow or busy machine counts in a second."""
 
+    def takes(self, features: Features) -> bool:
+        """Whether it can run on such a problem at all: who names it for another one is refused."""
+        ...
+
     def suits(self, features: Features) -> bool:
         """Whether it is the right one for such a problem; the portfolio takes the first of its table that is."""
         ...

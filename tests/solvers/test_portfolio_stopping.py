@@ -2,7 +2,9 @@
 
 import pytest
 
+from solvers.features import measure
 from solvers.generators import sparse_random, toroidal_grid
+from solvers.ising import to_ising
 from solvers.portfolio import Best, Plan, least_memory_bytes, replay, solve
 from solvers.qubo import BYTES_PER_COUPLING, BYTES_PER_VARIABLE, Qubo
 from solvers.strategies import STRATEGIES
@@ -67,3 +69,13 @@ def test_the_plan_says_what_then_runs(strategy):
 def test_a_job_past_its_memory_is_refused_with_the_estimate():
     with pytest.raises(ValueError, match="bytes"):
         solve(Qubo.from_dense([[1.0]]), seconds=1, seed=1, memory_bytes_max=1000)
+
+
+def test_a_strategy_is_refused_for_a_problem_that_it_can_not_run_on():
+    halves = Qubo.from_dense([[0.5, 1.5], [0.0, -2.5]])
+    for strategy in STRATEGIES:
+        if strategy.takes(measure(to_ising(halves), halves.variables, halves.couplings)):
+            assert solve(halves, seconds=LONG_SECONDS, seed=1, work_max=1000, strategy=strategy.name).value == -2.5
+        else:
+            with pytest.raises(ValueError, match=f"{strategy.name} does not take such a problem"):
+                solve(halves, seconds=LONG_SECONDS, seed=1, work_max=1000, strategy=strategy.name)
