@@ -25,10 +25,10 @@ from aggregates.task import (
     TaskSubmitted,
     TaskType,
 )
+from aggregates.values.solving import SECONDS_MAX, SECONDS_MIN
 from runtime.records import Recorded
 
 HOUSE_SOLVER = "house-solver"
-SECONDS_MIN, SECONDS_MAX = 0.05, 600.0
 SEED_MAX = 2**32 - 1
 DEAD_MAX = 1_000
 

@@ -5,16 +5,17 @@ started again with the same seed. As an agent, `house-solver` answers every call
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from hashlib import sha256
 from threading import Event as ThreadEvent
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import trio
 from msgspec.structs import replace
-from structlog.typing import FilteringBoundLogger
 
+from agents import solve_run
+from agents.kernel_threads import KernelThreads
 from agents.solve_desk import HOUSE_SOLVER, Desk, TaskReport, Wanted, remember
 from aggregates import qubo_problem as problems
 from aggregates import solve_job as jobs
@@ -24,6 +25,7 @@ from aggregates.solve_job import (
     CancelSolve,
     CompleteSolve,
     FailSolve,
+    PlanSolve,
     QueueSolve,
     ReportSolve,
     SolveAccepted,
@@ -54,26 +56,32 @@ from aggregates.task import (
     TaskRequeued,
     TaskSubmitted,
 )
+from aggregates.values.solving import VARIABLES_MAX, Backend
 from runtime.actor import Actor, Effect, Reply, Surroundings, reply
-from runtime.blobs import WrongDigest
 from runtime.errors import Conflict, Crashed, Failure, NotAnswered, Overloaded, Refused, Unreachable
 from runtime.records import Command, Recorded
 from runtime.threads import run_blocking
 
-if TYPE_CHECKING:
-    from solvers.portfolio import Best, Solution
-
-
 NOTE_MAX = 2000
 PROBLEMS_MAX = 10_000
 JOBS_MAX = 1_000
+MEMORY_BYTES_MAX = 2 * 2**30
 REPORT_SECONDS_MIN = 0.5
+REPORT_SHARE = 0.05
+"""Of the time that a job has run: so long it waits with its next report."""
+REPORTS_MAX = 110
+"""What follows from these: the longest job makes no more, however often it gets better."""
 READING_SECONDS = 1.0
 """What the house solver allows in its bids for reading the problem, beside the time asked for."""
 SECOND_LOOK_SECONDS = 5.0
 ASK_AGAIN_SECONDS = 0.5
 
-SolverCommand = RegisterProblem | QueueSolve | StartSolve | ReportSolve | CompleteSolve | FailSolve | CancelSolve
+CONFIGURED = (Backend.LOCAL,)
+"""The backends that a node can reach: an adapter for another one adds it where its credentials are set."""
+
+SolverCommand = (
+    RegisterProblem | QueueSolve | StartSolve | PlanSolve | ReportSolve | CompleteSolve | FailSolve | CancelSolve
+)
 
 
 class House(NamedTuple):
@@ -88,9 +96,9 @@ DEFAULT_HOUSE = House()
 
 
 class Solver(Actor[SolverCommand, Desk]):
-    """One for each tenant; `threads` bounds the kernels of all of them together."""
+    """One for each tenant; `threads` bounds the kernels of all of them together, `memory_bytes_max` what one job may take."""
 
-    takes = (RegisterProblem, QueueSolve, StartSolve, ReportSolve, CompleteSolve, FailSolve, CancelSolve)
+    takes = (RegisterProblem, QueueSolve, StartSolve, PlanSolve, ReportSolve, CompleteSolve, FailSolve, CancelSolve)
     hears = (
         AgentRegistered,
         AgentDeregistered,
@@ -114,16 +122,20 @@ class Solver(Actor[SolverCommand, Desk]):
     def __init__(
         self,
         here: Surroundings,
-        read_blob: Callable[[str], bytes],
+        read_blob: solve_run.ReadBlob,
         *,
         house: House = DEFAULT_HOUSE,
-        threads: trio.CapacityLimiter | None = None,
+        threads: KernelThreads | None = None,
+        memory_bytes_max: int = MEMORY_BYTES_MAX,
     ) -> None:
         super().__init__(here)
         self.read_blob = read_blob
         self.house = house
-        self.threads = threads or trio.CapacityLimiter(max(1, (os.cpu_count() or 2) - 1))
+        self.threads = threads or KernelThreads(max(1, (os.cpu_count() or 2) - 1))
+        self.memory_bytes_max = memory_bytes_max
         self.stops: dict[str, ThreadEvent] = {}
+        self.waits: dict[str, trio.CancelScope] = {}
+        """The jobs that wait for their threads: one that is cancelled leaves the queue."""
         self.beat_at: float | None = None
 
     @staticmethod
@@ -147,12 +159,17 @@ class Solver(Actor[SolverCommand, Desk]):
             case QueueSolve():
                 if message.job_id not in self.memory.jobs and len(self.memory.jobs) >= JOBS_MAX:
                     raise Overloaded(f"{JOBS_MAX} jobs wait")
-                told = replace(message, problem=self.memory.problems.get(message.problem_id))
-                return self._accept(told)
+                return self._accept(self._with_facts(message))
             case CancelSolve():
                 return self._accept(message)
-            case StartSolve() | ReportSolve() | CompleteSolve() | FailSolve():
+            case StartSolve() | PlanSolve() | ReportSolve() | CompleteSolve() | FailSolve():
                 return Effect([(jobs.stream(message.job_id), message)], lambda recorded: reply(message, None))
+
+    def _with_facts(self, message: QueueSolve) -> QueueSolve:
+        if message.threads > self.threads.total:
+            detail = f"{message.threads} are asked for; this node gives {self.threads.total} to a solve at most"
+            raise Refused("threads_too_many", detail, status=422)
+        return replace(message, problem=self.memory.problems.get(message.problem_id), configured=CONFIGURED)
 
     def _accept(self, command: QueueSolve | CancelSolve) -> Effect:
         accepted = SolveAccepted(job_id=command.job_id)
@@ -182,8 +199,7 @@ class Solver(Actor[SolverCommand, Desk]):
             case SolveStarted():
                 return self._say_started(event.job_id)
             case SolveCompleted() | SolveFailed() | SolveCancelled():
-                if (stop := self.stops.get(event.job_id)) is not None:
-                    stop.set()
+                self._let_go(event.job_id)
                 return self._telling(*self._reports_due())
             case AgentRegistered() if event.agent_id == HOUSE_SOLVER and self.house.bids:
                 self.beat_at = recorded.meta.at + event.lease_seconds / 3
@@ -237,8 +253,8 @@ class Solver(Actor[SolverCommand, Desk]):
         if wanted is None or wanted.problem_id not in self.memory.problems:
             return replace(refusal, reason="no registered problem that this solver can solve")
         variables = self.memory.problems[wanted.problem_id].variables
-        if variables > jobs.VARIABLES_MAX:
-            return replace(refusal, reason=f"{variables} variables; {jobs.VARIABLES_MAX} is the most")
+        if variables > VARIABLES_MAX:
+            return replace(refusal, reason=f"{variables} variables; {VARIABLES_MAX} is the most")
         eta_seconds = self._eta_seconds(wanted)
         if eta_seconds > wanted.budget_seconds:
             return replace(refusal, reason=f"would take {eta_seconds:.1f} s")
@@ -252,8 +268,8 @@ class Solver(Actor[SolverCommand, Desk]):
         )
 
     def _eta_seconds(self, wanted: Wanted) -> float:
-        ahead = sum(self.memory.jobs[name].seconds for name in sorted(self.memory.jobs))
-        return wanted.seconds + READING_SECONDS + ahead / max(1, int(self.threads.total_tokens))
+        ahead = sum(_thread_seconds(self.memory.jobs[name]) for name in sorted(self.memory.jobs))
+        return wanted.seconds + READING_SECONDS + ahead / self.threads.total
 
     def _begin(self, event: TaskAwarded) -> Effect:
         wanted = self.memory.wanted.get(event.task_id)
@@ -317,38 +333,55 @@ class Solver(Actor[SolverCommand, Desk]):
             self.here.run(self._work, job_id)
 
     async def _work(self, job_id: str) -> None:
-        """One job, from a free thread to its last word."""
+        """One job, from its threads to its last word."""
         stop = self.stops[job_id]
         try:
-            async with self.threads:
-                job = self.memory.jobs.get(job_id)
-                if job is not None:
-                    await self._solve(job, stop)
+            threads = self.memory.jobs[job_id].threads
+            if threads > self.threads.total:
+                reason = f"it asks for {threads} threads; this node gives {self.threads.total} since its last start"
+                await self._insist(FailSolve(job_id=job_id, reason=reason))
+                return
+            with trio.CancelScope() as self.waits[job_id]:
+                async with self.threads.taken(self.here.key, threads):
+                    self.waits.pop(job_id, None)
+                    if (job := self.memory.jobs.get(job_id)) is not None:
+                        await self._solve(job, stop)
         except (Refused, Unreachable, Crashed) as failure:
             # Cancelled meanwhile, so its record has the last word; or the node is stopping or the actor made anew: the next takes it up.
             self.here.log.debug("solve_given_up", job_id=job_id, reason=str(failure))
         finally:
             stop.set()
+            self.waits.pop(job_id, None)
             self.stops.pop(job_id, None)
+
+    def _let_go(self, job_id: str) -> None:
+        """It has ended, perhaps before its run has: that stops after its slice, or does not begin."""
+        if (stop := self.stops.get(job_id)) is not None:
+            stop.set()
+        if (waiting := self.waits.pop(job_id, None)) is not None:
+            waiting.cancel()
 
     async def _solve(self, queued: SolveQueued, stop: ThreadEvent) -> None:
         await self._insist(StartSolve(job_id=queued.job_id, node=self.here.ids.start))
         if queued.job_id not in self.memory.jobs:
             return
-        news: list[Best] = []
-        began_at = self.here.clock.now()
+        progress = solve_run.Progress(queued.job_id)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._report, queued.job_id, news, began_at)
+            nursery.start_soon(self._report, progress)
             outcome = await run_blocking(
-                _run, queued, self.read_blob, stop, news, self.here.log, abandon_on_cancel=True
+                *(solve_run.run, queued, self.read_blob, stop, progress, self.memory_bytes_max, self.here.log),
+                limiter=self.threads.limiter,
+                abandon_on_cancel=True,
             )
             nursery.cancel_scope.cancel()
         if stop.is_set():
             return
+        if (plan := progress.plan()) is not None:
+            await self._insist(plan)
         if isinstance(outcome, str):
             await self._insist(FailSolve(job_id=queued.job_id, reason=outcome[:NOTE_MAX]))
         else:
-            await self._insist(_completion(queued, outcome))
+            await self._insist(outcome)
 
     async def _insist(self, message: Command[Any]) -> None:
         """Asks until it is heard: a full journal or a slow disk is no answer. For what may be said twice. Raises Refused, Unreachable."""
@@ -362,82 +395,28 @@ class Solver(Actor[SolverCommand, Desk]):
             else:
                 return
 
-    async def _report(self, job_id: str, news: "list[Best]", began_at: float) -> None:
+    async def _report(self, progress: solve_run.Progress) -> None:
+        """Tells what was chosen, and better values as they come: often at first, then ever more seldom."""
+        began_at, is_planned = self.here.clock.now(), False
         while True:
-            await trio.sleep(REPORT_SECONDS_MIN)
-            if not news:
-                continue
-            best = news.pop()
-            seconds = self.here.clock.now() - began_at
-            report = ReportSolve(job_id=job_id, value=float(best.value), work=best.work, seconds=seconds)
-            with suppress(Failure):  # the next report says more
-                self.here.tell(report)
+            await trio.sleep(report_pause_seconds(self.here.clock.now() - began_at))
+            with suppress(Failure):  # what is not heard is said again, or the next report says more
+                if not is_planned and (plan := progress.plan()) is not None:
+                    self.here.tell(plan)
+                    is_planned = True
+                if (report := progress.report()) is not None:
+                    self.here.tell(report)
 
 
-def _run(
-    queued: SolveQueued,
-    read_blob: Callable[[str], bytes],
-    stop: ThreadEvent,
-    news: "list[Best]",
-    log: FilteringBoundLogger,
-) -> "Solution | str":
-    """On the worker thread: the solution, or why there is none.
-
-    What somebody's file does to the reader or the kernel is that job's failure and nobody else's: let through, it would make the
-    actor anew, and a few such jobs would end the node for everybody. What is not foreseen here is logged whole.
-    """
-    try:
-        return _solution(queued, read_blob, stop, news)
-    except Exception as error:
-        log.exception("solve_failed", job_id=queued.job_id)
-        return f"{queued.problem.name} can't be solved: {type(error).__name__}: {error}"
+def report_pause_seconds(elapsed_seconds: float) -> float:
+    """How long a job that has run for so long waits with its next report."""
+    return max(REPORT_SECONDS_MIN, REPORT_SHARE * elapsed_seconds)
 
 
-def _solution(
-    queued: SolveQueued,
-    read_blob: Callable[[str], bytes],
-    stop: ThreadEvent,
-    news: "list[Best]",
-) -> "Solution | str":
-    """The kernels are loaded here, so that nobody but this thread waits for them."""
-    from solvers import formats, portfolio
-    from solvers.build import build
-
-    build()  # looked up once, and here, where it keeps nobody else
-    problem = queued.problem
-    try:
-        qubo = formats.parse(read_blob(problem.blob), problem.name, format=problem.format.value)
-    except (ValueError, LookupError, OSError, MemoryError, WrongDigest) as error:
-        return f"{problem.name} can't be read: {error}"
-
-    def improved(best: "Best") -> None:
-        news[:] = [best]
-
-    return portfolio.solve(
-        qubo,
-        seconds=queued.seconds,
-        seed=queued.seed,
-        target=queued.target,
-        should_stop=stop.is_set,
-        on_improvement=improved,
-    )
-
-
-def _completion(queued: SolveQueued, solution: "Solution") -> CompleteSolve:
-    from solvers.build import build
-    from solvers.verify import encode_assignment
-
-    return CompleteSolve(
-        job_id=queued.job_id,
-        value=float(solution.value),
-        assignment=encode_assignment(solution.assignment),
-        work=solution.work,
-        seconds=solution.seconds,
-        algorithm=solution.algorithm,
-        seed=solution.seed,
-        input_digest=queued.problem.blob,
-        build=build(),
-    )
+def _thread_seconds(job: SolveQueued) -> float:
+    """What a job may take of the node's threads."""
+    baseline = 0.0 if job.baseline is None else job.baseline.seconds
+    return job.threads * (job.seconds + baseline)
 
 
 def _report_on_task(task_id: str, report: TaskReport) -> CompleteTask | FailTask:

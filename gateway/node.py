@@ -21,6 +21,7 @@ from agents.coordinating.allotment import Allotment
 from agents.coordinating.coordinator import Coordinator
 from agents.coordinating.places import seats
 from agents.coordinating.terms import Terms
+from agents.kernel_threads import KernelThreads
 from agents.roster import ROSTER
 from agents.solver import House, Solver
 from aggregates.journal import JournalFacts
@@ -106,7 +107,7 @@ async def open_node(
     fetcher = Fetcher(ca_file=settings.identity_ca_file, allow_http=settings.identity_insecure)
     bearers = _bearers(settings, fetcher, elements.clock)
     sign_ins = _sign_ins(settings, fetcher, elements.clock)
-    threads = trio.CapacityLimiter(max(1, (os.cpu_count() or 2) - 1))
+    threads = KernelThreads(settings.solver_threads or max(1, (os.cpu_count() or 2) - 1))
     machine = Machine(elements, Ids(elements.clock, elements.entropy), threads, _allotment(settings))
     try:
         store = open_store(settings, folder, elements.entropy)
@@ -150,7 +151,7 @@ class Machine(NamedTuple):
 
     elements: Elements
     ids: Ids
-    threads: trio.CapacityLimiter
+    threads: KernelThreads
     allotment: Allotment
 
 
@@ -335,7 +336,13 @@ def _hired(role: Role, settings: GavelSettings, blobs: Blobs, machine: Machine) 
     if role.actor is Solver:
         house = House(bids=settings.house_solver)
         return role._replace(
-            make=lambda here: Solver(here, partial(blobs.read, tenant=here.key), house=house, threads=machine.threads)
+            make=lambda here: Solver(
+                here,
+                partial(blobs.read, tenant=here.key),
+                house=house,
+                threads=machine.threads,
+                memory_bytes_max=settings.solver_memory_bytes_max,
+            )
         )
     return role
 

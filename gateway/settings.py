@@ -304,6 +304,17 @@ class GavelSettings(Struct, frozen=True, kw_only=True):
         float, about("longest time budget that a task may ask for", "TASK_TIMEOUT", "tasks.default_timeout", gt=0)
     ] = 3600.0
     house_solver: Annotated[bool, about("let the node's own solver bid for optimization tasks")] = True
+    solver_threads: Annotated[
+        int,
+        about(
+            "threads of the node's own solver, for all its jobs together; 0: one fewer than there are cores",
+            ge=0,
+            le=64,
+        ),
+    ] = 0
+    solver_memory_bytes_max: Annotated[
+        int, about("what one solve may take; a larger one is refused with the estimate", ge=2**20)
+    ] = 2 * 2**30
     tasks_open_max: Annotated[
         int, about("tasks of one tenant that wait or are worked at; each takes some 3 KB of memory", ge=1)
     ] = 100_000

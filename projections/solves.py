@@ -1,24 +1,31 @@
-"""Solves: the runs of solvers on problems, with seed, counted work and result."""
+"""Solves: the runs of solvers on problems: what was asked for, what was measured, what ran, and how its value grew.
 
+One row has all from which somebody can learn which strategy suits which problem.
+"""
+
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 from sqlalchemy import Connection, Table
 
 from aggregates.solve_job import (
+    BackendDegraded,
     SolveCancelled,
     SolveCompleted,
     SolveFailed,
+    SolvePlanned,
     SolveProgressed,
     SolveQueued,
     SolveStarted,
     Stage,
 )
 from projections import schema
-from projections.schema import BY_AGE, Only, Row, key, number, text, whole
+from projections.schema import BY_AGE, Only, Row, document, encoded, key, number, text, whole
 from runtime.records import Change, Insert, Recorded, Update
 
-NAME = "solves/1"
+NAME = "solves/2"
 
 solves = schema.table(
     "solves",
@@ -32,6 +39,17 @@ solves = schema.table(
     number("seconds"),
     whole("seed"),
     number("target"),
+    whole("work_max"),
+    whole("stagnation_work"),
+    number("tolerance"),
+    whole("threads"),
+    text("strategy"),
+    text("backend"),
+    text("asked_backend"),
+    text("asked_strategy"),
+    text("degraded"),
+    document("warm_start"),
+    document("baseline"),
     text("task_id"),
     whole("token"),
     text("stage"),
@@ -40,6 +58,17 @@ solves = schema.table(
     number("seconds_taken"),
     text("assignment"),
     text("algorithm"),
+    document("features"),
+    document("parameters"),
+    whole("memory_bytes"),
+    text("build"),
+    whole("island"),
+    document("works"),
+    document("counts"),
+    document("trace"),
+    number("bound"),
+    number("gap"),
+    document("baseline_run"),
     text("input_digest"),
     number("quantum_advantage"),
     text("reason"),
@@ -47,13 +76,14 @@ solves = schema.table(
     number("started_at"),
     number("ended_at"),
     number("last_event_at"),
-    paged_by=("problem_id", "task_id", "stage"),
+    paged_by=("problem_id", "task_id", "stage", "algorithm", "backend", "blob"),
 )
-"""`seconds` is what was asked for, `seconds_taken` what it took; `value` the best so far; `problem` the problem's name."""
+"""`seconds` is what was asked for, `seconds_taken` what it took; `value` the best so far; `problem` the problem's name.
+`strategy` is what was asked for (null: what suits), `algorithm` what ran. `degraded` says why it did not run where it was asked to."""
 
 TABLES: tuple[Table, ...] = (solves,)
 
-LONG = ("assignment",)
+LONG = ("assignment", "trace", "baseline_run")
 """Columns that may hold much, left out of pages; `find` shows them."""
 
 HEARS = ("solve_job",)
@@ -66,10 +96,15 @@ def apply(recorded: Recorded) -> Sequence[Change]:
     match event:
         case SolveQueued():
             return [_queued(recorded, event)]
+        case BackendDegraded():
+            asked = {"asked_backend": event.asked_backend.value, "asked_strategy": event.asked_strategy or None}
+            return [_changed(recorded, event.job_id, **asked, degraded=event.reason)]
         case SolveStarted():
             return [_changed(recorded, event.job_id, stage=Stage.RUNNING.value, started_at=event.started_at)]
+        case SolvePlanned():
+            return [_planned(recorded, event)]
         case SolveProgressed():
-            best = {"value": event.value, "work": event.work, "seconds_taken": event.seconds}
+            best = {"value": event.value, "work": event.work, "seconds_taken": event.seconds, "island": event.island}
             return [_changed(recorded, event.job_id, **best)]
         case SolveCompleted():
             return [_completed(recorded, event)]
@@ -95,6 +130,14 @@ def _queued(recorded: Recorded, event: SolveQueued) -> Change:
         "seconds": event.seconds,
         "seed": event.seed,
         "target": event.target,
+        "work_max": event.work_max,
+        "stagnation_work": event.stagnation_work,
+        "tolerance": event.tolerance,
+        "threads": event.threads,
+        "strategy": event.strategy or None,
+        "backend": event.backend.value,
+        "warm_start": _document(event.warm_start),
+        "baseline": _document(event.baseline),
         "task_id": event.task_id or None,
         "token": event.token or None,
         "stage": Stage.QUEUED.value,
@@ -104,6 +147,17 @@ def _queued(recorded: Recorded, event: SolveQueued) -> Change:
         "last_position": recorded.position,
     }
     return Insert(table=solves, values=values)
+
+
+def _planned(recorded: Recorded, event: SolvePlanned) -> Change:
+    return _changed(
+        recorded,
+        event.job_id,
+        algorithm=event.algorithm,
+        features=encoded(event.features),
+        memory_bytes=event.memory_bytes,
+        build=event.build,
+    )
 
 
 def _completed(recorded: Recorded, event: SolveCompleted) -> Change:
@@ -117,10 +171,23 @@ def _completed(recorded: Recorded, event: SolveCompleted) -> Change:
         seconds_taken=event.seconds,
         algorithm=event.algorithm,
         seed=event.seed,
+        build=event.build or None,
+        island=event.island,
+        works=encoded(event.works),
+        counts=encoded(sum(map(Counter, event.counts), Counter())),
+        parameters=encoded(event.parameters),
+        trace=encoded(event.trace),
+        bound=event.bound,
+        gap=event.gap,
+        baseline_run=_document(event.baseline),
         input_digest=event.input_digest,
         quantum_advantage=event.quantum_advantage,
         ended_at=recorded.meta.at,
     )
+
+
+def _document(value: msgspec.Struct | None) -> str | None:
+    return None if value is None else encoded(value)
 
 
 def _changed(recorded: Recorded, job_id: str, **values: Any) -> Change:

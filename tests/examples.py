@@ -36,6 +36,7 @@ from aggregates.values.ranking import Bid, BidderFacts, Offered, Ranked
 from aggregates.values.retrying import RetryPolicy
 from aggregates.values.roles import Role
 from aggregates.values.sealed_bids import commitment_of, sealed_text
+from aggregates.values.solving import Backend, Baseline, BaselineRun, Known, Measures, Point, WarmStart
 
 AT = 1_700_000_000.0
 TENANT = "acme"
@@ -59,6 +60,18 @@ CANDIDATES = (
 BIDDERS = (
     BidderFacts(agent_id="ann", slots=2, running=0, lease_seconds=30.0, max_capacity=100.0, position=3),
     BidderFacts(agent_id="bob", slots=1, running=0, lease_seconds=30.0, specializations=("qubo",), position=4),
+)
+COURSE = (Point(0, 0.0, 0.01), Point(1_500, 1.0, 0.25))
+FEATURES: Measures = {"variables": 3, "couplings": 2, "density": 0.67, "is_integer": True}
+BASELINE_RUN = BaselineRun(
+    strategy="annealing",
+    value=1.0,
+    work=9_000,
+    seconds=1.5,
+    target=1.0,
+    target_seconds=1.5,
+    own_target_seconds=0.25,
+    trace=(Point(0, 0.0, 0.01), Point(9_000, 1.0, 1.5)),
 )
 PROBLEM = solve_job.ProblemFacts(name="G1", blob=BLOB, format=Format.RUDY, sense=Sense.MAX, variables=3, position=7)
 
@@ -256,6 +269,15 @@ COMMANDS = (
     ),
     solve_job.QueueSolve(job_id="j1", problem_id="p1", problem=PROBLEM, seconds=1.0, seed=7, at=AT, tenant=TENANT),
     solve_job.StartSolve(job_id="j1", node="n1", at=AT, tenant=TENANT),
+    solve_job.PlanSolve(
+        job_id="j1",
+        algorithm="annealing",
+        features=FEATURES,
+        memory_bytes=2_000_000,
+        build="kernels-1",
+        at=AT,
+        tenant=TENANT,
+    ),
     solve_job.ReportSolve(job_id="j1", value=1.0, work=1000, seconds=0.5, at=AT, tenant=TENANT),
     solve_job.CompleteSolve(
         job_id="j1",
@@ -266,6 +288,13 @@ COMMANDS = (
         algorithm="annealing",
         seed=7,
         input_digest=BLOB,
+        build="kernels-1",
+        works=(2000,),
+        counts=({"rounds": 3},),
+        parameters={"hottest": 2.5, "reheats": 32},
+        trace=COURSE,
+        bound=2.0,
+        baseline=BASELINE_RUN,
         at=AT,
         tenant=TENANT,
     ),
@@ -497,9 +526,32 @@ EVENTS = (
         best_known=1.0,
     ),
     solve_job.SolveQueued(
-        job_id="j1", problem_id="p1", problem=PROBLEM, seconds=1.0, seed=7, target=None, task_id="", token=0
+        job_id="j1",
+        problem_id="p1",
+        problem=PROBLEM,
+        seconds=1.0,
+        seed=7,
+        target=None,
+        task_id="",
+        token=0,
+        work_max=100_000,
+        stagnation_work=50_000,
+        tolerance=1e-6,
+        warm_start=WarmStart(job_id="j0"),
+        known=Known(assignment="gA==", position=6),
+        baseline=Baseline(seconds=2.0),
+    ),
+    solve_job.BackendDegraded(
+        job_id="j1",
+        asked_backend=Backend.DYNEX,
+        asked_strategy="qaoa",
+        backend=Backend.LOCAL,
+        reason="this node is not configured for dynex; it is for local",
     ),
     solve_job.SolveStarted(job_id="j1", start=1, node="n1", started_at=AT),
+    solve_job.SolvePlanned(
+        job_id="j1", algorithm="annealing", features=FEATURES, memory_bytes=2_000_000, build="kernels-1"
+    ),
     solve_job.SolveProgressed(job_id="j1", value=1.0, work=1000, seconds=0.5),
     solve_job.SolveCompleted(
         job_id="j1",
@@ -510,6 +562,15 @@ EVENTS = (
         algorithm="annealing",
         seed=7,
         input_digest=BLOB,
+        quantum_advantage=6.0,
+        build="kernels-1",
+        works=(2000,),
+        counts=({"rounds": 3},),
+        parameters={"hottest": 2.5, "reheats": 32},
+        trace=COURSE,
+        bound=2.0,
+        gap=1.0,
+        baseline=BASELINE_RUN,
     ),
     solve_job.SolveFailed(job_id="j1", reason="unreadable"),
     solve_job.SolveCancelled(job_id="j1", reason="enough"),

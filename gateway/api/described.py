@@ -253,7 +253,13 @@ OPERATIONS: dict[str, Operation] = {
     "problems.register": Operation("register_problem", ("problem_exists", "problems_too_many")),
     "problems.page": Operation("list_problems"),
     "problems.find": Operation("get_problem"),
-    "solves.queue": Operation("queue_solve", ("problem_unknown", "job_exists", "problem_too_large")),
+    "solves.queue": Operation(
+        "queue_solve",
+        (
+            *("problem_unknown", "job_exists", "problem_too_large", "backend_not_configured", "strategy_unknown"),
+            *("warm_start_unfit", "threads_too_many"),
+        ),
+    ),
     "solves.page": Operation("list_solves"),
     "solves.find": Operation("get_solve"),
     "solves.cancel": Operation("cancel_solve", ("job_unknown", *JOB_ENDED)),

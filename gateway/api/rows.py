@@ -17,6 +17,7 @@ from aggregates.values.ranking import AwardPolicy, Ranked
 from aggregates.values.retrying import RetryPolicy
 from aggregates.values.roles import Permission, Role
 from aggregates.values.skill_terms import SkillNeed, SkillOffer
+from aggregates.values.solving import Backend, Baseline, BaselineRun, Counts, Measures, Point, WarmStart
 from aggregates.values.working_hours import WorkingHours
 from projections import agent_timeline, task_types
 
@@ -226,7 +227,11 @@ class Problem(Row, frozen=True, kw_only=True):
 
 class Solve(Row, frozen=True, kw_only=True):
     """A run of the node's solver. `seconds` is what was asked for, `seconds_taken` what it took; `value` is the best so far, in
-    the file's own terms; `problem` the problem's name."""
+    the file's own terms; `problem` the problem's name. `strategy` is what was asked for (null: what suits the problem), `algorithm`
+    what ran, on as many islands as there are `works`, with the `features` measured and the `parameters` that it set itself; `counts`
+    is what all islands together did.
+    `degraded` says why it did not run where it was asked to (`asked_backend`, `asked_strategy`). `gap` is how far the value is from the
+    proved `bound`; `quantum_advantage` how many times as long the baseline took to the best value that both reached."""
 
     job_id: str
     problem_id: str
@@ -238,6 +243,17 @@ class Solve(Row, frozen=True, kw_only=True):
     seconds: float
     seed: int
     target: float | None
+    work_max: int | None
+    stagnation_work: int | None
+    tolerance: float
+    threads: int
+    strategy: str | None
+    backend: Backend
+    asked_backend: Backend | None
+    asked_strategy: str | None
+    degraded: str | None
+    warm_start: WarmStart | None
+    baseline: Baseline | None
     task_id: str | None
     token: int | None
     stage: solve_job.Stage
@@ -245,6 +261,15 @@ class Solve(Row, frozen=True, kw_only=True):
     work: int | None
     seconds_taken: float | None
     algorithm: str | None
+    features: Measures | None
+    parameters: Measures | None
+    memory_bytes: int | None
+    build: str | None
+    island: int | None
+    works: list[int] | None
+    counts: Counts | None
+    bound: float | None
+    gap: float | None
     input_digest: str | None
     quantum_advantage: float | None
     reason: str | None
@@ -255,9 +280,12 @@ class Solve(Row, frozen=True, kw_only=True):
 
 
 class WholeSolve(Solve, frozen=True, kw_only=True):
-    """A run with its result: `assignment` is the packed bits of the variables in base64."""
+    """A run with its result: `assignment` is the packed bits of the variables in base64, `trace` the best value of the island that
+    found it over work and time: at most 128 points, the first and the last among them. `baseline_run` is how the baseline went."""
 
     assignment: str | None
+    trace: list[Point] | None
+    baseline_run: BaselineRun | None
 
 
 class Key(Row, frozen=True, kw_only=True):

@@ -4,7 +4,7 @@ What was promised: on the same build (kernels, compiler and class of processor, 
 On another build a run may take another course; what holds everywhere is that the answer is worth what the record says it is.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
 from time import perf_counter
@@ -12,7 +12,8 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from aggregates.solve_job import SolveCompleted, SolveJob, SolveProgressed, SolveQueued, SolveStarted
+from agents.solve_run import plain, thinned
+from aggregates.solve_job import SolveCompleted, SolveJob, SolvePlanned, SolveProgressed, SolveQueued, SolveStarted
 from gateway.audit.look_ups import LookUps
 from runtime.codec import Codec
 from runtime.decidable import UNDECIDABLE, why_not
@@ -20,7 +21,7 @@ from runtime.records import evolved, name_of
 from runtime.replay import PAGE
 from solvers import formats
 from solvers.build import build
-from solvers.portfolio import replay
+from solvers.portfolio import Solution, replay
 from solvers.qubo import Qubo
 from solvers.strategies import STRATEGIES
 from solvers.verify import decode_assignment, encode_assignment, recompute, same_value
@@ -61,6 +62,7 @@ class _Run(NamedTuple):
     """A run as it stands on record: what was queued, what was reported of the last start, and how it ended."""
 
     queued: SolveQueued
+    plan: SolvePlanned | None
     reports: list[SolveProgressed]
     done: SolveCompleted
 
@@ -127,7 +129,7 @@ def _read(look_ups: LookUps, codec: Codec, position: int, stream: str) -> _Run:
         state = evolved(aggregate.evolve, state, event)
     if not isinstance(state, SolveJob) or state.queued is None or state.outcome is None:
         raise _Unknown("the job's records are not all there")
-    return _Run(state.queued, reports, state.outcome)
+    return _Run(state.queued, state.plan, reports, state.outcome)
 
 
 def _content(blobs: Path, digest: str) -> bytes:
@@ -163,25 +165,73 @@ def _compare(run: _Run, qubo: Qubo, content: bytes) -> tuple[list[str], bool]:
 
 
 def _run_again(run: _Run, qubo: Qubo) -> list[str]:
-    """The same seed and work, and whether all that was told of the run comes out again."""
-    done = run.done
+    """The same start, seed and work of each island, and whether all that was told of the run comes out again."""
+    done, works = run.done, run.done.works or (run.done.work,)
     until = perf_counter() + LONGER_MAX * done.seconds + SECONDS_MIN
     again = replay(
-        qubo, seed=done.seed, works=[done.work], algorithm=done.algorithm, should_stop=lambda: perf_counter() > until
+        qubo,
+        seed=done.seed,
+        works=works,
+        algorithm=done.algorithm,
+        warm=_warm(run),
+        should_stop=lambda: perf_counter() > until,
     )
-    if perf_counter() > until and again.work < done.work:
-        raise _Unknown(f"{done.work} steps take more than {LONGER_MAX} times the {done.seconds:g} s that they took")
-    reasons = []
-    if again.work != done.work:
-        reasons.append(f"work: {done.work} then, it now ends at {again.work}")
+    if perf_counter() > until and sum(again.works) < sum(works):
+        raise _Unknown(f"{sum(works)} steps take more than {LONGER_MAX} times the {done.seconds:g} s that they took")
+    return _differences(run, again, works) + _baseline_differences(run, qubo)
+
+
+def _baseline_differences(run: _Run, qubo: Qubo) -> list[str]:
+    """The run that it was measured against, again; of its time nobody can tell."""
+    if (measured := run.done.baseline) is None:
+        return []
+    again = replay(qubo, seed=run.done.seed, works=[measured.work], algorithm=measured.strategy)
+    if float(again.value) != measured.value:
+        return [f"the baseline's value: {measured.value} then, {float(again.value)} now"]
+    better = qubo.better(measured.value, run.done.value)
+    target = run.done.value if better else measured.value
+    return (
+        [] if measured.target == target else [f"the baseline's target: {measured.target} then, it has to be {target}"]
+    )
+
+
+def _warm(run: _Run) -> Any:
+    known = run.queued.known
+    return None if known is None else decode_assignment(known.assignment, run.queued.problem.variables)
+
+
+def _differences(run: _Run, again: Solution, works: Sequence[int]) -> list[str]:
+    done, reasons = run.done, []
+    if again.works != tuple(works):
+        reasons.append(f"work: {list(works)} then, it now ends at {list(again.works)}")
     if float(again.value) != done.value:
         reasons.append(f"value: {done.value} then, {float(again.value)} now")
     elif encode_assignment(again.assignment) != done.assignment:
         reasons.append("the assignment is another one of the same value")
-    trace = {(work, float(value)) for work, value in again.trace}
+    if (again.island, again.work) != (done.island, done.work):
+        reasons.append(
+            f"found by island {done.island} after {done.work} steps then, by {again.island} after {again.work} now"
+        )
+    if done.works and (again.counts, plain(again.parameters)) != (done.counts, done.parameters):
+        reasons.append("what the islands have counted or set themselves does not come out again")
+    if run.plan is not None and (run.plan.algorithm, run.plan.features) != (done.algorithm, plain(again.features)):
+        reasons.append("the features that the strategy was chosen for are not the problem's")
+    points = [{(work, float(value)) for work, value in trace} for trace in again.traces]
     reasons += [
         f"the report of {report.value} after {report.work} steps does not come out again"
         for report in run.reports
-        if (report.work, report.value) not in trace
+        if report.island >= len(points) or (report.work, report.value) not in points[report.island]
     ]
-    return reasons
+    return reasons + _trace_differences(run, again)
+
+
+def _trace_differences(run: _Run, again: Solution) -> list[str]:
+    """A recorded course is the run's own, thinned the same way; of its times nobody can tell."""
+    if not run.done.works:
+        return []  # from before courses were recorded
+    recorded = run.done.trace
+    expected = thinned(again.trace, [0.0] * len(again.trace))
+    if [(point.work, point.value) for point in recorded] != [(point.work, point.value) for point in expected]:
+        return ["the trace is not the course of the run"]
+    times = [point.seconds for point in recorded]
+    return [] if times == sorted(times) else ["the times of the trace go back"]

@@ -17,6 +17,7 @@ from aggregates.solve_job import (
     stream,
 )
 from aggregates.values.roles import Permission
+from aggregates.values.solving import Backend
 from gateway.api import rows
 from gateway.api.bodies import body_type, to_command
 from gateway.api.calls import Call, Endpoint, found
@@ -25,6 +26,7 @@ from gateway.api.preferences import RETURN, WAIT
 from gateway.api.queries import READ, REASON, choice, words
 from gateway.api.sorting import listing
 from gateway.feeds.waiting import awaited
+from gateway.routes.solve_requests import read_known
 from projections import solves
 from runtime.records import Recorded
 
@@ -41,7 +43,8 @@ class SolvePage(msgspec.Struct, frozen=True):
 async def queue(call: Call) -> Response:
     """Queues a solve; its seed is recorded, so that the run can be made again."""
     body = await call.body(QueueSolveBody)
-    accepted = await call.ask(to_command(QueueSolve, body, job_id=call.node.system.ids.new()))
+    known = await read_known(call, body)
+    accepted = await call.ask(to_command(QueueSolve, body, job_id=call.node.system.ids.new(), known=known))
     location = {"Location": f"/v1/solves/{accepted.job_id}"}
     row = await awaited(call, stream(accepted.job_id), _ends, partial(_ended, call, accepted.job_id))
     return call.reply(accepted, 202, headers=location) if row is None else call.reply(row, headers=location)
@@ -85,6 +88,9 @@ FILTERS = (
     choice("stage", "Only solves that stand here.", Stage),
     words("problem_id", "Only solves of this problem.", None),
     words("task_id", "Only solves for this task.", None),
+    words("algorithm", "Only solves that ran with this strategy.", None),
+    choice("backend", "Only solves that ran there.", Backend),
+    words("blob", "Only solves of the problem in this blob, under whatever name.", None),
 )
 PAGE = listing(solves.SORTS, rows.Solve)
 SOME_PAGE = some_page(SolvePage, "solves", rows.Solve)

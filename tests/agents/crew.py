@@ -6,13 +6,13 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeVar
 
-import trio
 from msgspec.structs import replace
 
 from agents.coordinating.allotment import Allotment
 from agents.coordinating.coordinator import Coordinator
 from agents.coordinating.places import seats
 from agents.coordinating.terms import Terms
+from agents.kernel_threads import KernelThreads
 from agents.roster import ROSTER
 from agents.solver import House, Solver
 from aggregates.agent import AgentAccepted, RegisterAgent
@@ -38,13 +38,17 @@ IDLE_HOUSE = House(bids=False)
 
 
 def roster(
-    terms: Terms, read_blob: Callable[[str], bytes], house: House, allotment: Allotment | None = None
+    terms: Terms,
+    read_blob: Callable[[str], bytes],
+    house: House,
+    allotment: Allotment | None = None,
+    solver_threads: int = 2,
 ) -> tuple[Role, ...]:
     """The roster with these terms and places, and with blobs from there."""
     places = seats(allotment or Allotment())
     made: dict[type[Any], Any] = {
         Coordinator: lambda here: Coordinator(here, terms, places(here.key)),
-        Solver: lambda here: Solver(here, read_blob, house=house, threads=trio.CapacityLimiter(2)),
+        Solver: lambda here: Solver(here, read_blob, house=house, threads=KernelThreads(solver_threads)),
     }
     return tuple(role._replace(make=made.get(role.actor)) for role in ROSTER)
 
@@ -137,14 +141,14 @@ async def open_crew(
     house: House = IDLE_HOUSE,
     allotment: Allotment | None = None,
     begins_at: float | None = None,
+    solver_threads: int = 2,
 ) -> AsyncIterator[Crew]:
     """A node without a door; its clock begins at that moment, where one is named."""
     clock = SystemClock(wall=None if begins_at is None else lambda: begins_at)
     store = SqliteStore(folder / "journal.db", Codec(AGGREGATES), Signer.load_or_make(folder / "journal-key"))
     try:
-        async with open_system(
-            store, roster(terms, read_blob, house, allotment), clock=clock, ids=Ids(clock)
-        ) as system:
+        roles = roster(terms, read_blob, house, allotment, solver_threads)
+        async with open_system(store, roles, clock=clock, ids=Ids(clock)) as system:
             yield Crew(system)
     finally:
         store.close()

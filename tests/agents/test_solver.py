@@ -4,6 +4,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
+import trio
 from eventsourcing.persistence import OperationalError
 from msgspec.structs import replace
 from structlog.testing import capture_logs
@@ -11,12 +12,20 @@ from structlog.testing import capture_logs
 from agents import solver
 from agents.coordinating.coordinator import Coordinator, CoordinatorCommand
 from agents.solve_desk import HOUSE_SOLVER
-from agents.solver import House, Solver, SolverCommand
+from agents.solver import (
+    JOBS_MAX,
+    REPORT_SECONDS_MIN,
+    REPORTS_MAX,
+    House,
+    Solver,
+    SolverCommand,
+    report_pause_seconds,
+)
 from aggregates.agent import AgentRegistered, DeregisterAgent
 from aggregates.qubo_problem import ProblemAccepted, RegisterProblem
 from aggregates.solve_job import (
     STARTS_MAX,
-    VARIABLES_MAX,
+    BackendDegraded,
     CancelSolve,
     CompleteSolve,
     QueueSolve,
@@ -30,6 +39,7 @@ from aggregates.solve_job import (
 from aggregates.task import BidRefused, CancelTask, CompleteTask, TaskAwarded, TaskCompleted, TaskFailed
 from aggregates.values.qubo import Format, Sense
 from aggregates.values.ranking import AwardPolicy
+from aggregates.values.solving import SECONDS_MAX, VARIABLES_MAX, Backend
 from runtime.actor import Effect, Reply
 from runtime.blobs import WrongDigest
 from runtime.errors import Conflict, Failure, NotAnswered, NotCommitted, Overloaded, Refused
@@ -189,6 +199,72 @@ async def test_better_values_are_reported_while_the_job_runs(tmp_path: Path) -> 
         await crew.ask(LONG)
         assert (await crew.next(SolveProgressed)).value == 3.0
         await crew.ask(CancelSolve(job_id="j2"))
+
+
+async def test_what_was_measured_and_chosen_is_told_before_the_result(tmp_path: Path) -> None:
+    async with open_crew(tmp_path, read_blob=blobs) as crew:
+        await with_problem(crew)
+        await crew.ask(replace(QUICK, threads=2, work_max=10_000))
+        done = await crew.next(SolveCompleted)
+        told = kinds(await crew.events())
+    assert told[-4:] == ["SolveQueued", "SolveStarted", "SolvePlanned", "SolveCompleted"]
+    assert len(done.works) == 2
+
+
+async def test_more_threads_than_the_node_gives_are_refused(tmp_path: Path) -> None:
+    async with open_crew(tmp_path, read_blob=blobs) as crew:
+        await with_problem(crew)
+        with pytest.raises(Refused, match="threads_too_many: 3 are asked for; this node gives 2"):
+            await crew.ask(replace(QUICK, threads=3))
+
+
+async def test_a_job_that_waits_for_threads_which_its_node_has_no_more_fails(tmp_path: Path) -> None:
+    async with open_crew(tmp_path, read_blob=blobs) as crew:
+        await with_problem(crew)
+        await crew.ask(replace(LONG, threads=2))
+        await crew.next(SolveStarted)
+    async with open_crew(tmp_path, read_blob=blobs, solver_threads=1) as crew:
+        assert "asks for 2 threads; this node gives 1" in (await crew.next(SolveFailed)).reason
+
+
+async def test_a_fallback_is_recorded_and_the_job_runs(tmp_path: Path) -> None:
+    async with open_crew(tmp_path, read_blob=blobs) as crew:
+        await with_problem(crew)
+        await crew.ask(replace(QUICK, backend=Backend.DYNEX, fallback=True))
+        assert (await crew.next(BackendDegraded)).asked_backend is Backend.DYNEX
+        assert (await crew.next(SolveCompleted)).value == 3.0
+
+
+@pytest.mark.parametrize("jobs_max", [100, pytest.param(JOBS_MAX, marks=pytest.mark.soak)])
+async def test_jobs_wait_in_a_bounded_queue_and_none_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jobs_max: int
+) -> None:
+    monkeypatch.setattr(solver, "JOBS_MAX", jobs_max)
+    async with open_crew(tmp_path, read_blob=blobs) as crew:
+        await with_problem(crew)
+        await crew.ask(replace(LONG, threads=2))
+        await crew.next(SolveStarted, job_id="j2")
+        quick = replace(QUICK, work_max=1)
+        names = [f"q{number}" for number in range(jobs_max - 1)]
+        async with trio.open_nursery() as nursery:
+            for name in names:
+                nursery.start_soon(crew.ask, replace(quick, job_id=name))
+        with pytest.raises(Overloaded, match=f"{jobs_max} jobs wait"):
+            await crew.ask(replace(quick, job_id="late"))
+        await crew.ask(CancelSolve(job_id=names.pop()))  # one that waits leaves, and there is room for another
+        await crew.ask(replace(quick, job_id="instead"))
+        await crew.ask(CancelSolve(job_id="j2"))
+        done = {(await crew.next(SolveCompleted)).job_id for _ in range(jobs_max - 1)}
+    assert done == {*names, "instead"}
+
+
+def test_reports_become_more_seldom_so_that_no_job_makes_many() -> None:
+    elapsed, reports = 0.0, 0
+    while elapsed < SECONDS_MAX:
+        elapsed += report_pause_seconds(elapsed)
+        reports += 1
+    assert reports <= REPORTS_MAX
+    assert report_pause_seconds(0) == REPORT_SECONDS_MIN
 
 
 async def test_the_house_solver_has_nothing_to_seal(tmp_path: Path) -> None:

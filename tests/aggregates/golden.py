@@ -39,6 +39,7 @@ from aggregates import (
 from aggregates.catalog import AGGREGATES
 from aggregates.values.no_bids import NoBidPolicy, NoWinner
 from aggregates.values.ranking import AwardPolicy
+from aggregates.values.solving import Backend, Baseline, Known, WarmStart
 from runtime.codec import Codec
 from runtime.errors import Failure
 from runtime.records import Aggregate, Command, CommandRecord, Event
@@ -182,10 +183,15 @@ def _jobs() -> Iterator[tuple[str, Life]]:
     queue, start = _example(solve_job.QueueSolve), _example(solve_job.StartSolve)
     report, end = _example(solve_job.ReportSolve), _example(solve_job.CompleteSolve)
     again = [_example(solve_job.StartSolve, node=f"n{number}") for number in range(2, 5)]
-    yield "solve_job-j1", [queue, start, report, _example(solve_job.StartSolve, node="n2"), report, end]
+    plan = _example(solve_job.PlanSolve)
+    yield "solve_job-j1", [queue, start, plan, report, _example(solve_job.StartSolve, node="n2"), plan, report, end]
     yield "solve_job-j2", [_example(solve_job.QueueSolve, seed=None), _example(solve_job.FailSolve)]
     yield "solve_job-j3", [queue, _example(solve_job.CancelSolve)]
     yield "solve_job-j4", [queue, start, *again]
+    known = {"warm_start": WarmStart(job_id="j1"), "known": Known(assignment="gA==", position=9)}
+    bounds = {"work_max": 9_000, "stagnation_work": 900, "tolerance": 1e-6, "baseline": Baseline(seconds=2.0)}
+    elsewhere = {"backend": Backend.DYNEX, "strategy": "qaoa", "fallback": True}
+    yield "solve_job-j5", [_example(solve_job.QueueSolve, **known, **bounds, **elsewhere)]
 
 
 def _tasks() -> Iterator[tuple[str, Life]]:

@@ -8,24 +8,28 @@ from msgspec.structs import replace
 from aggregates import solve_job
 from aggregates.solve_job import (
     STARTS_MAX,
-    VARIABLES_MAX,
+    BackendDegraded,
     CancelSolve,
     CompleteSolve,
     FailSolve,
+    PlanSolve,
     QueueSolve,
     ReportSolve,
+    SolveCompleted,
     SolveQueued,
     StartSolve,
 )
 from aggregates.values.document import faults
 from aggregates.values.qubo import Sense
+from aggregates.values.solving import VARIABLES_MAX, Backend, BaselineRun
 from runtime.errors import Refused
 from solvers.verify import encode_assignment
 from tests.aggregates.outcomes import Outcome, check, named, state
-from tests.examples import PROBLEM, command_by_type
+from tests.examples import BASELINE_RUN, PROBLEM, command_by_type
 
 QUEUE: QueueSolve = command_by_type[QueueSolve]
 START: StartSolve = command_by_type[StartSolve]
+PLAN: PlanSolve = command_by_type[PlanSolve]
 REPORT: ReportSolve = command_by_type[ReportSolve]
 COMPLETE: CompleteSolve = command_by_type[CompleteSolve]
 FAIL: FailSolve = command_by_type[FailSolve]
@@ -34,6 +38,7 @@ CANCEL: CancelSolve = command_by_type[CancelSolve]
 OUTCOMES = (
     Outcome(QUEUE, ["SolveQueued"], [], [QUEUE], "job_exists", [replace(QUEUE, seconds=2.0)]),
     Outcome(START, ["SolveStarted"], [QUEUE], [QUEUE, START], "job_is_cancelled", [QUEUE, CANCEL]),
+    Outcome(PLAN, ["SolvePlanned"], [QUEUE, START], [QUEUE, START, PLAN], "job_is_queued", [QUEUE]),
     Outcome(REPORT, ["SolveProgressed"], [QUEUE, START], [QUEUE, START, REPORT], "job_is_queued", [QUEUE]),
     Outcome(COMPLETE, ["SolveCompleted"], [QUEUE, START], [QUEUE, START, COMPLETE], "job_is_failed", [QUEUE, FAIL]),
     Outcome(FAIL, ["SolveFailed"], [QUEUE, START], [QUEUE, FAIL], "job_is_completed", [QUEUE, START, COMPLETE]),
@@ -94,3 +99,61 @@ def test_a_job_that_goes_on_in_the_same_node_is_not_started_anew() -> None:
     running = state(solve_job, QUEUE, *[START] * STARTS_MAX)
     assert running.starts == 1
     assert solve_job.decide(running, START) == []
+
+
+def test_what_this_node_lacks_is_refused_and_nothing_takes_its_place_unasked() -> None:
+    for asked, lacking in (
+        (replace(QUEUE, backend=Backend.DYNEX), "not configured for dynex; it is for local"),
+        (replace(QUEUE, strategy="qaoa"), "qaoa runs on a quantum backend"),
+    ):
+        with pytest.raises(Refused, match=f"backend_not_configured.*{lacking}"):
+            solve_job.decide(solve_job.initial, asked)
+
+
+def test_a_fallback_that_was_asked_for_is_an_event_of_its_own() -> None:
+    asked = replace(QUEUE, backend=Backend.DYNEX, strategy="hybrid_vqe", fallback=True)
+    queued, degraded = solve_job.decide(solve_job.initial, asked)
+    assert isinstance(queued, SolveQueued)
+    assert isinstance(degraded, BackendDegraded)
+    assert (queued.backend, queued.strategy) == (Backend.LOCAL, "")
+    assert (degraded.asked_backend, degraded.asked_strategy) == (Backend.DYNEX, "hybrid_vqe")
+    assert "not configured for dynex" in degraded.reason
+    assert solve_job.decide(state(solve_job, asked), asked) == []
+    (only,) = solve_job.decide(solve_job.initial, replace(QUEUE, fallback=True))
+    assert isinstance(only, SolveQueued)
+
+
+def test_a_backend_that_the_node_can_reach_is_taken() -> None:
+    asked = replace(QUEUE, backend=Backend.DYNEX, strategy="qaoa", configured=(Backend.LOCAL, Backend.DYNEX))
+    (queued,) = solve_job.decide(solve_job.initial, asked)
+    assert isinstance(queued, SolveQueued)
+    assert queued.backend is Backend.DYNEX
+
+
+def test_an_advantage_is_a_ratio_of_measured_times_or_there_is_none() -> None:
+    def advantage(baseline: BaselineRun | None) -> float | None:
+        (done,) = solve_job.decide(state(solve_job, QUEUE, START), replace(COMPLETE, baseline=baseline))
+        assert isinstance(done, SolveCompleted)
+        return done.quantum_advantage
+
+    assert advantage(None) is None
+    assert advantage(BASELINE_RUN) == BASELINE_RUN.target_seconds / BASELINE_RUN.own_target_seconds == 6.0
+    slower = msgspec.structs.replace(BASELINE_RUN, target_seconds=0.125, own_target_seconds=0.5)
+    assert advantage(slower) == 0.25
+    assert advantage(msgspec.structs.replace(BASELINE_RUN, own_target_seconds=0.0)) is None
+
+
+def test_a_gap_needs_a_proved_bound() -> None:
+    running = state(solve_job, QUEUE, START)
+    gaps = {}
+    for bound in (None, 4.0):
+        (done,) = solve_job.decide(running, replace(COMPLETE, value=1.0, bound=bound))
+        assert isinstance(done, SolveCompleted)
+        gaps[bound] = done.gap
+    assert gaps == {None: None, 4.0: 3.0}
+
+
+def test_a_start_anew_forgets_what_was_planned_and_found() -> None:
+    again = state(solve_job, QUEUE, START, PLAN, REPORT, replace(START, node="n2"))
+    assert (again.starts, again.plan, again.best, again.work) == (2, None, None, 0)
+    assert len(solve_job.decide(again, PLAN)) == len(solve_job.decide(again, REPORT)) == 1

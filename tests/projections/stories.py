@@ -38,10 +38,11 @@ from aggregates.values.qubo import Format, Sense
 from aggregates.values.ranking import AwardPolicy, BidderFacts, Offered
 from aggregates.values.roles import Role
 from aggregates.values.sealed_bids import commitment_of, sealed_text
+from aggregates.values.solving import Backend, Baseline, Known, WarmStart
 from runtime.codec import Codec
 from runtime.errors import Refused
 from runtime.records import Command, Meta, Recorded
-from tests.examples import command_by_type
+from tests.examples import BASELINE_RUN, COURSE, FEATURES, command_by_type
 
 TENANTS = ("ours", "theirs")
 PERSONS = ("p1", "p2")
@@ -363,7 +364,22 @@ def _solve(story: Story, random: Random, tenant: str, step: int) -> None:
     command = random.choice(
         (
             solve_job.QueueSolve(**common, problem_id="grid", problem=facts, seconds=1.0, seed=7, task_id="t", token=1),
+            solve_job.QueueSolve(
+                **common,
+                problem_id="grid",
+                problem=facts,
+                seconds=1.0,
+                work_max=random.choice((None, 9)),
+                backend=Backend.DYNEX,
+                fallback=True,
+                warm_start=WarmStart(job_id="job-0"),
+                known=Known(assignment="AAAA", position=3),
+                baseline=Baseline(seconds=1.0),
+            ),
             solve_job.StartSolve(**common),
+            solve_job.PlanSolve(
+                **common, algorithm="annealing", features=FEATURES, memory_bytes=step, build="kernels-1"
+            ),
             solve_job.ReportSolve(**common, value=value, work=random.randint(0, 9), seconds=seconds),
             solve_job.CompleteSolve(
                 **common,
@@ -374,6 +390,10 @@ def _solve(story: Story, random: Random, tenant: str, step: int) -> None:
                 algorithm="annealing",
                 seed=7,
                 input_digest=BLOB,
+                trace=random.choice(((), COURSE)),
+                works=random.choice(((), (10,))),
+                bound=random.choice((None, 99.0)),
+                baseline=random.choice((None, BASELINE_RUN)),
             ),
             solve_job.FailSolve(**common, reason="unreadable"),
             solve_job.CancelSolve(**common, reason="not needed"),

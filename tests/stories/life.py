@@ -21,7 +21,7 @@ from aggregates.journal import OpenJournal
 from aggregates.projection import SkipEvent
 from aggregates.qubo_problem import RegisterProblem
 from aggregates.queue import PauseQueue, ResumeQueue
-from aggregates.solve_job import CancelSolve, QueueSolve
+from aggregates.solve_job import CancelSolve, QueueSolve, SolveCompleted
 from aggregates.task_type import DropSchemas, SetSchemas, TaskType
 from aggregates.values.concurrency import Concurrency, Strategy
 from aggregates.values.no_bids import NoBidPolicy, NoWinner
@@ -30,6 +30,7 @@ from aggregates.values.ranking import AwardPolicy
 from aggregates.values.roles import Role
 from aggregates.values.sealed_bids import commitment_of, sealed_text
 from aggregates.values.skill_terms import SkillNeed, SkillOffer
+from aggregates.values.solving import Backend, Baseline, Known, WarmStart
 from aggregates.values.working_hours import Shift, Weekday, WorkingHours
 from gateway.node import Elements, open_node
 from gateway.parts import Node
@@ -41,7 +42,7 @@ from runtime.blobs import Blobs
 from runtime.claims import Claims, Name
 from runtime.delivery import Context
 from runtime.errors import Refused
-from runtime.records import Command
+from runtime.records import Command, Recorded
 from runtime.simulation import Machine, World, simulate
 from runtime.store.copies import copy_database
 from runtime.transparency import Signer
@@ -89,14 +90,14 @@ class Party:
     async def bid(self, name: str, agent_id: str, price: float = 2.0) -> None:
         await self.ask(task.PlaceBid(task_id=name, agent_id=agent_id, price=price, eta_seconds=1.5, confidence=0.75))
 
-    async def seen(self, kind: str, name: str) -> None:
+    async def seen(self, kind: str, name: str) -> Recorded:
         """Waits until an event of this kind about that stands in the log."""
         journal, position = self.node.system.journal, 0
         while True:
             for record in await journal.read(position):
                 position = record.position
                 if record.kind == kind and record.stream.endswith(name):
-                    return
+                    return record
             await journal.wait_past(position)
 
 
@@ -410,6 +411,28 @@ async def _drift(party: Party) -> None:
         await party.ask(task.CancelTask(task_id=name, reason="the guests have left"))
 
 
+async def _go_on(party: Party, done: Recorded) -> None:
+    """A solve that uses all that one may ask for: it begins with another's result, elsewhere, and is measured against a baseline."""
+    assert isinstance(done.event, SolveCompleted)
+    queue = QueueSolve(
+        job_id="j4",
+        problem_id="grid",
+        seconds=60.0,
+        work_max=200_000,
+        stagnation_work=150_000,
+        tolerance=1e-6,
+        seed=12,
+        strategy="qaoa",
+        backend=Backend.DYNEX,
+        fallback=True,
+        warm_start=WarmStart(job_id="j1"),
+        known=Known(assignment=done.event.assignment, position=done.position),
+        baseline=Baseline(seconds=0.05),
+    )
+    await party.ask(queue)
+    await party.seen("solve_job.SolveCompleted", "j4")
+
+
 async def _solve(party: Party) -> None:
     digest = sha256(GRID).hexdigest()
     problem = RegisterProblem(
@@ -424,12 +447,13 @@ async def _solve(party: Party) -> None:
     await party.ask(problem)
     queue = QueueSolve(job_id="j1", problem_id="grid", seconds=60.0, seed=11, target=TARGET)
     await party.ask(queue)
-    await party.seen("solve_job.SolveCompleted", "j1")
+    done = await party.seen("solve_job.SolveCompleted", "j1")
     await party.ask(replace(problem, problem_id="gone", name="gone", blob="0" * 64))
     await party.ask(QueueSolve(job_id="j2", problem_id="gone", seconds=60.0))
     await party.seen("solve_job.SolveFailed", "j2")
     await party.ask(QueueSolve(job_id="j3", problem_id="grid", seconds=60.0, target=TARGET))
     await party.ask(CancelSolve(job_id="j3", reason="enough"))
+    await _go_on(party, done)
     await party.submit(
         "optimize",
         task_type=task.TaskType.OPTIMIZATION,

@@ -49,7 +49,13 @@ def test_a_solve_of_this_build_gives_the_same_bits(solved: Path, capsys: pytest.
     "said, verdict, reason",
     [
         ({"value": 19.0}, "different", "the recorded assignment is worth "),
-        ({"work": 7}, "different", "value: "),
+        ({"work": 7}, "different", "found by island 0 after 7 steps then"),
+        ({"works": [7]}, "different", "value: "),
+        ({"island": 1}, "different", "found by island 1"),
+        ({"parameters": {"hottest": 1.0}}, "different", "counted or set themselves"),
+        ({"counts": [{"rounds": 1_000_000}]}, "different", "counted or set themselves"),
+        ({"trace": []}, "different", "the trace is not the course"),
+        ({"trace": [{"work": 0, "value": 20.0, "seconds": 0.1}]}, "different", "the trace is not the course"),
         ({"seed": 12345}, "different", ""),
         ({"seed": 12345, "build": "another"}, "other_build", ""),
         ({"algorithm": "dreaming"}, "not_decidable", "no algorithm dreaming"),
@@ -73,7 +79,7 @@ def test_a_history_of_any_build_is_worth_what_it_says(tmp_path: Path, capsys: py
     journal = history(tmp_path)
     keep_blob(tmp_path / "blobs")
     found = solves(capsys, journal, "--blobs", tmp_path / "blobs")
-    assert (found["solves"], found["different"], found["not_decidable"]) == (2, 0, 0)
+    assert (found["solves"], found["different"], found["not_decidable"]) == (3, 0, 0)
 
 
 def test_a_problem_that_is_gone_leaves_its_solves_not_decidable(
@@ -86,7 +92,7 @@ def test_a_problem_that_is_gone_leaves_its_solves_not_decidable(
     assert main(["audit", "replay", str(journal), "--solves", "--blobs", str(blobs)]) == 2
     blobs.mkdir()
     found = solves(capsys, journal, "--blobs", blobs)
-    assert (found["not_decidable"], "is not in" in found["findings"][0]["reasons"][0]) == (2, True)
+    assert (found["not_decidable"], "is not in" in found["findings"][0]["reasons"][0]) == (3, True)
     Blobs(blobs, blob_bytes_max=1 << 20).path(sha256(GRID).hexdigest()).parent.mkdir()
     Blobs(blobs, blob_bytes_max=1 << 20).path(sha256(GRID).hexdigest()).write_bytes(GRID + b"\n")
     assert "is not the blob" in solves(capsys, journal, "--blobs", blobs)["findings"][0]["reasons"][0]
