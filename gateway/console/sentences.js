@@ -60,7 +60,9 @@ const SENTENCE_BY_KIND = {
   "queue.QueueResumed": (d) => `tasks of ${d.queue} are given out again`,
   "qubo_problem.ProblemRegistered": (d) => `${d.name}: ${number(d.variables)} variables, ${number(d.couplings)} couplings`,
   "solve_job.SolveQueued": (d) => `${d.problem.name} for ${duration(d.seconds)}`,
+  "solve_job.BackendDegraded": (d) => `it runs on ${words(d.backend)} instead${because(d.reason)}`,
   "solve_job.SolveStarted": (d) => `start ${d.start}`,
+  "solve_job.SolvePlanned": (d) => `${words(d.algorithm)} for ${number(d.features.variables)} variables and ${number(d.features.couplings)} couplings`,
   "solve_job.SolveProgressed": (d) => `best ${number(d.value)} after ${duration(d.seconds)}`,
   "solve_job.SolveCompleted": (d) => `${number(d.value)} by ${words(d.algorithm)} in ${duration(d.seconds)}`,
   "solve_job.SolveFailed": (d) => `failed${because(d.reason)}`,
@@ -95,7 +97,7 @@ export function tone(kind) {
   const name = kind.slice(kind.indexOf(".") + 1);
   if (/Completed|Returned|Cleared/.test(name)) return "good";
   if (/Failed|Late|Lost|Expired|DeadLettered|Revoked|Voided/.test(name)) return "bad";
-  if (/Cancel|Reopened|Suspected|Draining|Deregistered|Withdrawn|Refused/.test(name)) return "warn";
+  if (/Cancel|Reopened|Suspected|Draining|Deregistered|Withdrawn|Refused|Degraded/.test(name)) return "warn";
   if (/Awarded|Started|Progressed/.test(name)) return "work";
   if (/Bid|Book/.test(name)) return "bid";
   return "plain";

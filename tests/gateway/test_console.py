@@ -16,6 +16,8 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from gateway.routes.console import PAGE_BY_PATH
+from solvers.formats import write_rudy
+from solvers.generators import sparse_random
 from tests import forks
 from tests.gateway.clients import Client
 from tests.gateway.identity.providers import CLIENT_ID, CLIENT_SECRET, running_provider
@@ -23,6 +25,7 @@ from tests.gateway.identity.providers import CLIENT_ID, CLIENT_SECRET, running_p
 CHROMIUM = Path("/usr/bin/chromium")
 CONSOLE = Path(__file__).parents[2] / "gateway" / "console"
 GUARD_SECONDS = 30  # no assertion about speed: only that the test ends
+GRAPH = write_rudy(sparse_random(10_000, 6.0, 1))
 NASTY = "<img src=x onerror=alert(1)>"
 HALF_MINUTE = GUARD_SECONDS * 1000
 MODULES = sorted(path for path in CONSOLE.rglob("*.js") if "vendor" not in path.parts)
@@ -118,6 +121,12 @@ class Served:
     @property
     def admin_key(self) -> str:
         return (self.data / "admin-key").read_text().strip()
+
+    def upload(self, content: bytes) -> str:
+        digest = sha256(content).hexdigest()
+        headers = {"Authorization": f"Bearer {self.admin_key}"}
+        urlopen(Request(f"{self.url}/v1/blobs/{digest}", content, headers, method="PUT"), timeout=GUARD_SECONDS).close()
+        return digest
 
     def register(self, agent_id: str, **changed: Any) -> str:
         body = {"id": agent_id, "name": agent_id, "agent_type": "operations", "capabilities": ["echo"]} | changed
@@ -297,6 +306,28 @@ def test_a_task_is_followed_from_its_call_to_its_result(page: Page, node: Served
     expect(page.locator("#detail")).to_contain_text('"answer": "forty-two"')
     expect(page.locator("#history li")).to_have_count(7)
     expect(page.get_by_role("button", name="completed 1")).to_be_visible()
+
+
+@needs_chromium
+def test_a_solve_is_seen_at_work_with_its_course(page: Page, node: Served) -> None:
+    digest = node.upload(GRAPH)
+    problem_id = node.ask("POST", "/v1/problems", {"name": NASTY, "blob": digest})["problem_id"]
+    asked = {"problem_id": problem_id, "seconds": 600, "backend": "dynex", "fallback": True}
+    job_id = node.ask("POST", "/v1/solves", asked)["job_id"]
+    page.goto(f"{node.url}/#/solves/{job_id}")
+    detail = page.locator("#detail")
+    expect(detail.locator("#history")).to_contain_text(
+        "it runs on local instead: this node is not configured for dynex"
+    )
+    expect(detail.locator("#course path")).to_have_count(1, timeout=HALF_MINUTE)
+    node.ask("DELETE", f"/v1/solves/{job_id}")
+    expect(detail).to_contain_text("cancelled")
+    done = node.ask("POST", "/v1/solves", {"problem_id": problem_id, "seconds": 600, "work_max": 20_000_000})["job_id"]
+    page.goto(f"{node.url}/#/solves/{done}")
+    expect(detail).to_contain_text("completed", timeout=HALF_MINUTE)
+    kept = node.ask("GET", f"/v1/solves/{done}")["trace"]
+    drawn = detail.locator("#course path").get_attribute("d") or ""
+    assert drawn.count("H") == len(kept) - 1
 
 
 @needs_chromium
