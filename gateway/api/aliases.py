@@ -129,7 +129,11 @@ ALIASES: tuple[Alias, ...] = (
     Alias(S.OPTIMIZER, "GET /reliability/health", needs=P.NODE_READ, instead="GET /v1/tenant/health"),
     Alias(S.OPTIMIZER, "GET /reliability/enhancements", needs=P.NODE_READ, instead="GET /v1/tenant/health"),
     Alias(S.PHASE_2, "POST /phase2/advanced-qubo/create", needs=P.SOLVES_SUBMIT, instead="POST /v1/problems"),
-    Alias(S.PHASE_2, "POST /phase2/advanced-qubo/optimize", needs=P.SOLVES_SUBMIT, instead="POST /v1/solves"),
+    Alias(
+        S.PHASE_2, "POST /phase2/advanced-qubo/optimize",
+        "`matrix_id` is a problem's id, an iteration 64 sweeps; `objective_value`, `execution_time`, `quantum_advantage` once it has ended",
+        like="POST /v1/solves",
+    ),
     Alias(
         S.PHASE_2, "POST /phase2/advanced-qubo/{matrix_id}/constraints", needs=P.SOLVES_SUBMIT, instead="POST /v1/problems",
     ),

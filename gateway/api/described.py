@@ -49,7 +49,7 @@ TAGS = (
         ("health", "status", "tenant_health", "journals", "projections", "actors", "batch", "operations"),
     ),
     Tag("documents", "The console, this document, and its siblings for websockets and for older paths.", ("console", "openapi")),
-    Tag("older", "Answers in older words, and paths that nothing answers yet.", ("older",)),
+    Tag("older", "Answers in older words, and paths that nothing answers yet.", ("older", "older_solves")),
 )  # fmt: skip
 """In the order in which a reader should meet them."""
 
@@ -319,6 +319,10 @@ OPERATIONS: dict[str, Operation] = {
     "openapi.find_asyncapi": Operation("get_asyncapi_document"),
     "older.health": Operation("get_health", ("not_ready",)),
     "older.coordination": Operation("get_coordination_status"),
+    "older_solves.optimize": Operation(
+        "optimize_qubo",
+        ("problem_unknown", "problem_too_large", "backend_not_configured", "strategy_unknown"),
+    ),
     "older.not_served": Operation("not_served", ("not_served",)),
 }  # fmt: skip
 """By the action, as records name it."""

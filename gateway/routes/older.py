@@ -1,4 +1,4 @@
-"""What answers the older paths: lines of the table under another name, two answers in the older words, and 501 where nothing does."""
+"""What answers the older paths: lines of the table under another name, answers in the older words, and 501 where nothing does."""
 
 from collections.abc import Iterable
 from enum import StrEnum
@@ -15,6 +15,7 @@ from gateway.api.calls import Call, Endpoint, found
 from gateway.api.problems import MEDIA_TYPE
 from gateway.api.queries import READ, integer
 from gateway.routes.health import refuse_unready
+from gateway.routes.older_solves import OPTIMIZE
 from gateway.routes.status import counts_of
 from runtime.errors import Refused
 
@@ -99,6 +100,7 @@ OWN = {
     "GET /coordination/status": Endpoint(
         "GET", "/coordination/status", coordination, Permission.STATUS_READ, reply=CoordinationStatus, query=READ
     ),
+    OPTIMIZE.route: OPTIMIZE,
 }
 HOURS = integer("hours", "Patterns of so many hours.", 24, least=1, most=HOURS_MAX)
 QUERIES = {"GET /learning/patterns": (HOURS,)}

@@ -46,19 +46,19 @@ async def queue(call: Call) -> Response:
     known = await read_known(call, body)
     accepted = await call.ask(to_command(QueueSolve, body, job_id=call.node.system.ids.new(), known=known))
     location = {"Location": f"/v1/solves/{accepted.job_id}"}
-    row = await awaited(call, stream(accepted.job_id), _ends, partial(_ended, call, accepted.job_id))
+    row = await awaited(call, stream(accepted.job_id), ends, partial(ended, call, accepted.job_id))
     return call.reply(accepted, 202, headers=location) if row is None else call.reply(row, headers=location)
 
 
 ENDED = frozenset({Stage.COMPLETED, Stage.FAILED, Stage.CANCELLED})
 
 
-def _ends(record: Recorded) -> bool:
+def ends(record: Recorded) -> bool:
     """Whether a solve has ended."""
     return isinstance(record.event, SolveCompleted | SolveFailed | SolveCancelled)
 
 
-async def _ended(call: Call, job_id: str) -> dict[str, Any] | None:
+async def ended(call: Call, job_id: str) -> dict[str, Any] | None:
     """The solve, if it has ended."""
     row = await call.read(solves.find, call.tenant, job_id)
     return row if row is not None and row["stage"] in ENDED else None

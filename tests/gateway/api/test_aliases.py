@@ -21,6 +21,7 @@ from gateway.api.openapi import PATH_PARAMETER
 from gateway.api.problem_codes import URN
 from gateway.app import ENDPOINTS, OLDER, older_document
 from tests.gateway.clients import Client, open_client, settings_of
+from tests.gateway.routes.test_problems import register
 
 PAGE = Path(__file__).parents[3] / "docs" / "aliases.md"
 PHASE_2, PHASE_2_1 = 15, 13
@@ -214,6 +215,35 @@ async def test_the_bodies_that_programs_send_are_taken_as_they_are(admin: Client
     assert left.status_code == 200
     standing = (await admin.http.get(f"{url}/coordination/status", headers=bearer)).json()
     assert standing["active_agents"] == 1
+
+
+async def test_an_optimization_runs_as_configured_or_is_refused_by_what_is_lacking(admin: Client) -> None:
+    bearer = {"Authorization": f"Bearer {admin.key}", "Prefer": "wait=30"}
+    path = f"{admin.node.url}/phase2/advanced-qubo/optimize"
+    matrix_id = (await register(admin, b"3 3\n1 2 1\n1 3 1\n2 3 1\n")).json()["problem_id"]
+    config = {"algorithm": "qaoa", "max_iterations": 1000, "tolerance": 1e-6, "quantum_backend": "dynex"}
+
+    async def optimize(**said: Any) -> httpx2.Response:
+        return await admin.http.post(
+            path, json={"matrix_id": matrix_id, "optimization_config": config | said}, headers=bearer
+        )
+
+    lacking = await optimize()
+    assert (lacking.status_code, code_of(lacking)) == (422, "backend_not_configured")
+    assert "dynex" in lacking.json()["detail"]
+    unknown = await optimize(algorithm="sorcery", quantum_backend="local")
+    assert (unknown.status_code, code_of(unknown)) == (422, "strategy_unknown")
+    assert "annealing" in unknown.text
+    done = await optimize(fallback=True, sparse_matrix=True)
+    assert done.status_code == 200, done.text
+    told = done.json()
+    assert (told["status"], told["objective_value"], told["quantum_advantage"]) == ("completed", 2, None)
+    assert told["execution_time"] > 0
+    row = await admin.get(f"/v1/solves/{told['job_id']}")
+    assert (row["work_max"], row["stagnation_work"], row["tolerance"]) == (576_000, 57_600, 1e-6)
+    assert (row["asked_backend"], row["asked_strategy"], row["backend"]) == ("dynex", "qaoa", "local")
+    local = await optimize(algorithm="annealing", quantum_backend="local")
+    assert (local.json()["objective_value"], local.json()["algorithm"]) == (2, "annealing")
 
 
 async def test_a_node_without_phase_2_has_none_of_its_paths(tmp_path: Path) -> None:
