@@ -116,7 +116,7 @@ def solve(
     """
     _check(seconds, seed, threads)
     works_max = (WORK_MAX if work_max is None else work_max,) * threads
-    run = _Run(qubo, seed, works_max, warm, strategy, memory_bytes_max)
+    run = _Run(qubo, seed, works_max, warm, strategy, memory_bytes_max, should_stop)
     if on_plan is not None:
         on_plan(run.plan)
     run.tolerance = tolerance
@@ -139,7 +139,7 @@ def replay(
     On the same build and, where floats are computed, the same class of processor.
     """
     _check(0, seed, len(works))
-    run = _Run(qubo, seed, works, warm, algorithm, memory_bytes_max)
+    run = _Run(qubo, seed, works, warm, algorithm, memory_bytes_max, None)
     return run.until(_Ends(float("inf"), None, WORK_MAX), should_stop, None)
 
 
@@ -173,11 +173,13 @@ class _Run:
         warm: ArrayLike | None,
         strategy: str | None,
         memory_bytes_max: int,
+        should_stop: Callable[[], bool] | None,
     ) -> None:
         self.began_at = perf_counter()
         self.qubo = qubo
         self.seed = seed
-        self.reduced = reduce(to_ising(qubo))
+        check_memory(_reduction_bytes(qubo.variables, qubo.couplings), memory_bytes_max)
+        self.reduced = reduce(to_ising(qubo), should_stop)
         self.features = measure(self.reduced.problem, qubo.variables, qubo.couplings)
         self.strategy = choose(self.features) if strategy is None else named(strategy)
         if not self.strategy.takes(self.features):
@@ -200,6 +202,9 @@ class _Run:
             for stream, work_max in enumerate(works_max)
         ]
         self._scale = _Scale(qubo, self.reduced)
+        if self.features.variables == 0:  # the reduction has solved it
+            for runner in self.runners:
+                runner.island.keep(runner.island.best, 0)
 
     def _runner(self, stream: int, start: Start, work_max: int) -> Runner:
         island = self.strategy.start(start)
@@ -230,7 +235,7 @@ class _Run:
     ) -> Solution:
         """Runs all islands, the first on this thread, until there is a reason to stop."""
         halt = Event()
-        reported = self.bests[0].value
+        reported = self.traces[0][0][1]
 
         def finished(stream: int) -> bool:
             if ends.target is not None and not self.qubo.better(ends.target, self.bests[stream].value):
@@ -331,7 +336,7 @@ def _memory_bytes(qubo: Qubo, strategy: Strategy, features: Features, islands: i
 
 
 def _reduction_bytes(variables: int, couplings: int) -> int:
-    return 64 * variables + 80 * couplings
+    return 104 * variables + 80 * couplings
 
 
 def _island_bytes(variables: int) -> int:

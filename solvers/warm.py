@@ -18,12 +18,13 @@ WORK = 600_000  # enough for an anneal and a crossing
 
 def warm() -> None:
     """Runs each kernel once in each of its number types."""
-    cut = sparse_random(50, 4.0, 1)
+    cut = sparse_random(50, 8.0, 1)
     whole = parse(write_rudy(cut), "warm")
     broken = parse(b"p qubo 0 3 2 3\n0 0 0.5\n1 1 -2.5\n2 1 1.5\n1 0 1\n1 0 1\n", "warm")  # neither whole nor in order
     Qubo.from_terms(3, ([2, 1, 1], [1, 0, 0], [1, 1, 1]), convention=cut.convention, sense="max")
+    real = Qubo.from_dense(np.random.default_rng(1).normal(size=(16, 16)))  # that no reduction solves
     for strategy in STRATEGIES:
-        for qubo in (whole, palubeckis(20, 50, 1), broken):
+        for qubo in (whole, palubeckis(20, 50, 1), broken, real):
             if strategy.suits(features_of(qubo)):
                 solve(qubo, seconds=60, seed=1, work_max=WORK, strategy=strategy.name)
     found = assign(np.eye(3), [2, 0, 1], epsilon=1e-6)  # small: in rounds, which keep who is near enough

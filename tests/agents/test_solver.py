@@ -50,14 +50,15 @@ from solvers.verify import decode_assignment, recompute
 from tests.agents.crew import Crew, kinds, open_crew
 from tests.examples import TENANT
 
-# A triangle and a tail: the best cut takes three of the four edges.
-TRIANGLE = b"4 4\n1 2 1\n2 3 1\n1 3 1\n3 4 1\n"
-BLOB = sha256(TRIANGLE).hexdigest()
+# Each cut into halves takes 400 edges, the most, and no reduction or proof ends a run on it.
+SIZE, CUT = 40, 400
+COMPLETE = ("40 780\n" + "".join(f"{i} {j} 1\n" for i in range(1, 41) for j in range(i + 1, 41))).encode()
+BLOB = sha256(COMPLETE).hexdigest()
 PROBLEM = RegisterProblem(
-    problem_id="p1", name="triangle", format=Format.RUDY, blob=BLOB, variables=4, couplings=4, sense=Sense.MAX
+    problem_id="p1", name="complete", format=Format.RUDY, blob=BLOB, variables=SIZE, couplings=780, sense=Sense.MAX
 )
 HOUSE = House(bids=True, slots=1, price=1.0)
-QUICK = QueueSolve(job_id="j1", problem_id="p1", seconds=600.0, seed=7, target=3.0)
+QUICK = QueueSolve(job_id="j1", problem_id="p1", seconds=600.0, seed=7, target=float(CUT))
 """Ends when it has found the best, however slow the machine is."""
 LONG = QueueSolve(job_id="j2", problem_id="p1", seconds=600.0, seed=7)
 
@@ -65,7 +66,7 @@ LONG = QueueSolve(job_id="j2", problem_id="p1", seconds=600.0, seed=7)
 def blobs(digest: str) -> bytes:
     if digest != BLOB:
         raise FileNotFoundError(digest)
-    return TRIANGLE
+    return COMPLETE
 
 
 async def with_problem(crew: Crew) -> None:
@@ -77,11 +78,11 @@ async def test_a_job_is_solved_and_its_record_replays_to_the_same_answer(tmp_pat
         await with_problem(crew)
         await crew.ask(QUICK)
         done = await crew.next(SolveCompleted)
-    assert (done.value, done.seed, done.input_digest, done.quantum_advantage) == (3.0, 7, BLOB, None)
-    bits = decode_assignment(done.assignment, 4)
-    assert recompute(TRIANGLE, bits, format="rudy") == 3
-    again = replay(formats.parse(TRIANGLE, "triangle"), seed=7, works=[done.work], algorithm=done.algorithm)
-    assert (again.value, again.assignment.tolist()) == (3, bits.tolist())
+    assert (done.value, done.seed, done.input_digest, done.quantum_advantage) == (CUT, 7, BLOB, None)
+    bits = decode_assignment(done.assignment, SIZE)
+    assert recompute(COMPLETE, bits, format="rudy") == CUT
+    again = replay(formats.parse(COMPLETE, "complete"), seed=7, works=[done.work], algorithm=done.algorithm)
+    assert (again.value, again.assignment.tolist()) == (CUT, bits.tolist())
 
 
 async def test_a_job_for_an_unknown_problem_is_refused(tmp_path: Path) -> None:
@@ -94,7 +95,7 @@ async def test_a_blob_that_cannot_be_read_fails_the_job_and_says_why(tmp_path: P
     async with open_crew(tmp_path, read_blob=lambda digest: b"3 9\n1 2 x\n") as crew:
         await with_problem(crew)
         await crew.ask(QUICK)
-        assert "triangle can't be read: " in (await crew.next(SolveFailed)).reason
+        assert "complete can't be read: " in (await crew.next(SolveFailed)).reason
 
 
 @pytest.mark.parametrize("error", [WrongDigest("the file was altered"), PermissionError(13, "not for us")])
@@ -102,7 +103,7 @@ async def test_damaged_blobs_fail_their_own_jobs_and_nobody_elses(tmp_path: Path
     def damaged(digest: str) -> bytes:
         if digest != BLOB:
             raise error
-        return TRIANGLE
+        return COMPLETE
 
     async with open_crew(tmp_path, read_blob=damaged) as crew:
         await with_problem(crew)
@@ -168,7 +169,7 @@ async def test_a_job_is_not_dropped_because_the_journal_was_full_for_a_moment(
     async with open_crew(tmp_path, read_blob=blobs) as crew:
         await with_problem(crew)
         await crew.ask(QUICK)
-        assert (await crew.next(SolveCompleted)).value == 3.0
+        assert (await crew.next(SolveCompleted)).value == CUT
     assert failures == []
 
 
@@ -197,7 +198,7 @@ async def test_better_values_are_reported_while_the_job_runs(tmp_path: Path) -> 
     async with open_crew(tmp_path, read_blob=blobs) as crew:
         await with_problem(crew)
         await crew.ask(LONG)
-        assert (await crew.next(SolveProgressed)).value == 3.0
+        assert (await crew.next(SolveProgressed)).value == CUT
         await crew.ask(CancelSolve(job_id="j2"))
 
 
@@ -285,9 +286,9 @@ async def test_the_house_solver_wins_a_task_and_completes_it(tmp_path: Path) -> 
         )
         assert (await crew.next(TaskAwarded)).agent_id == HOUSE_SOLVER
         done = await crew.next(TaskCompleted)
-        assert done.result["value"] == 3
+        assert done.result["value"] == CUT
         assert done.result["seed"] == 3
-        assert recompute(TRIANGLE, decode_assignment(done.result["assignment"], 4), format="rudy") == 3
+        assert recompute(COMPLETE, decode_assignment(done.result["assignment"], SIZE), format="rudy") == CUT
 
 
 async def test_the_house_solver_refuses_what_it_cannot_solve(tmp_path: Path) -> None:

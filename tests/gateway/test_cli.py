@@ -26,6 +26,9 @@ from solvers.verify import recompute
 from tests import forks
 
 TRIANGLE = "3 3\n1 2 1\n2 3 1\n1 3 1\n"  # any cut of a triangle severs two edges at most
+COMPLETE = (
+    "40 780\n" + "".join(f"{i} {j} 1\n" for i in range(1, 41) for j in range(i + 1, 41))
+).encode()  # halves sever 400, and no proof ends a run
 SECONDS_MAX = 60
 
 
@@ -212,9 +215,9 @@ def test_a_picture_is_written_as_its_name_says(tmp_path: Path, inside: Inside, n
 
 
 def test_a_line_tells_the_best_value_and_an_interrupt_brings_the_answer(tmp_path: Path):
-    (tmp_path / "triangle.txt").write_text(TRIANGLE)
+    (tmp_path / "complete.txt").write_bytes(COMPLETE)
     terminal, end = os.openpty()
-    command = [sys.executable, "-m", "gateway.cli", "solve", "triangle.txt", "--seconds", "600", "--json"]
+    command = [sys.executable, "-m", "gateway.cli", "solve", "complete.txt", "--seconds", "600", "--json"]
     around = surroundings(tmp_path) | {"TERM": "xterm", "COLUMNS": "80"}
     with (
         subprocess.Popen(command, cwd=tmp_path, env=around, stdout=subprocess.PIPE, stderr=end, text=True) as solving,
@@ -222,13 +225,13 @@ def test_a_line_tells_the_best_value_and_an_interrupt_brings_the_answer(tmp_path
     ):
         os.close(end)
         seen = b""
-        while b"triangle: 2 (max" not in seen:
+        while b"complete: 400 (max" not in seen:
             assert select([line], [], [], SECONDS_MAX)[0], f"nothing was told after {seen!r}"
             seen += line.read(4096)
         solving.send_signal(signal.SIGINT)
         output, _ = solving.communicate(timeout=SECONDS_MAX)
     assert solving.returncode == 130
-    assert json.loads(output)["value"] == 2
+    assert json.loads(output)["value"] == 400
 
 
 def _from_nothing(folder: Path, code: str, **environment: str) -> str:

@@ -91,7 +91,7 @@ def mirrored(qubo: Qubo, turned: np.ndarray) -> Qubo:
     """The same problem with some spins turned over: a gauge transformation."""
     rows, columns, weights = qubo.terms()
     sign = 1 - 2 * turned.astype(np.int64)
-    terms = (rows, columns, weights * sign[rows] * sign[columns])
+    terms = (rows, columns, weights.astype(np.int64) * sign[rows] * sign[columns])
     return Qubo.from_terms(qubo.variables, terms, convention=Convention.MAX_CUT, sense="max")
 
 
@@ -103,7 +103,7 @@ def test_the_order_of_variables_and_turned_spins_don_t_matter_to_the_median_valu
     terms = (names[rows], names[columns], weights)
     permuted = Qubo.from_terms(qubo.variables, terms, convention=Convention.MAX_CUT, sense="max")
     turned = rng.integers(0, 2, qubo.variables)
-    cut = (turned[rows] != turned[columns]) @ weights  # what the turned problem's value is shifted by
+    cut = int(weights[turned[rows] != turned[columns]].sum())  # what the turned problem's value is shifted by
     medians = []
     for each, shift in ((qubo, 0), (permuted, 0), (mirrored(qubo, turned), cut)):
         found = [solve(each, seconds=LONG_SECONDS, seed=seed, work_max=3_000_000) for seed in range(7)]
