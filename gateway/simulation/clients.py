@@ -41,6 +41,8 @@ SLOTS = 2
 UNITS = (20.0, 50.0, 70.0)
 """What tasks take of an agent, which has the 100 of one that names no capacity: some pairs are too much."""
 NEWEST = 3
+WAITING_SHARE, WAITING_SECONDS = 0.15, (10.0, 60.0)
+"""Of awards that their winner is slow to begin: some are taken back meanwhile."""
 LIES_SHARE = 0.1
 """Of sealed bids that are opened otherwise than was committed to."""
 DAWDLE_SECONDS = 200.0
@@ -264,6 +266,9 @@ class Agent(Client):
         dice = self.world.dice(self.name, task_id, token)
         if self._is_struck_by(AGENT_FORGETS):
             return
+        begins = self.world.dice("begins", self.name, task_id, token)
+        if begins.random() < WAITING_SHARE:
+            await trio.sleep(begins.uniform(*WAITING_SECONDS))
         await self._say(StartTask(task_id=task_id, agent_id=self.name, token=token))
         await trio.sleep(payload.get("seconds", 1.0) * dice.uniform(0.5, 2.0))
         if self._is_struck_by(AGENT_DAWDLES):
