@@ -312,6 +312,16 @@ def _shown(source: FromClause) -> list[Any]:
     return shown(source) if isinstance(source, Table) else list(source.c)
 
 
+def rows_among(
+    connection: Connection, source: FromClause, bounds: Sequence[ColumnElement[bool]], *, without: Collection[str] = ()
+) -> list[Row]:
+    """The rows within these bounds, which name as many as they will: the question is not kept compiled."""
+    left_out = frozenset(without)
+    found = connection.execute(select(*_columns(source, None, left_out)).where(*bounds))
+    names, documents = _names(source, None, left_out), _documents(source)
+    return [_plain(names, documents, row) for row in found]
+
+
 def count_rows(connection: Connection, source: FromClause, where: Where) -> int:
     """How many rows have these values in their columns (None: any)."""
     return connection.execute(select(func.count()).select_from(source).where(*_matches(source, where))).scalar_one()

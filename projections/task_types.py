@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from enum import StrEnum
 
-from sqlalchemy import Column, Connection, Integer, Table
+from sqlalchemy import Column, Connection, Integer, Table, tuple_
 
 from aggregates.task_type import SchemasDropped, SchemasSet
 from aggregates.values.document import Document
@@ -93,6 +93,17 @@ def find(
     named = {"status": Status.IN_FORCE.value} if version is None else {"version": version}
     where: dict[str, str | int | None] = {"tenant_id": tenant_id, "task_type": task_type, **named}
     return schema.find_row(connection, task_types, where, only=only)
+
+
+def versions(connection: Connection, tenant_id: str, named: Sequence[tuple[str, int]]) -> list[Row]:
+    """These versions of types' schemas, as far as there are such."""
+    if not named:
+        return []
+    bounds = [
+        task_types.c.tenant_id == tenant_id,
+        tuple_(task_types.c.task_type, task_types.c.version).in_(named),
+    ]
+    return schema.rows_among(connection, task_types, bounds)
 
 
 def newest(

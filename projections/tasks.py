@@ -488,6 +488,26 @@ def ahead(connection: Connection, tenant_id: str, task: Row, order: Order, at: f
     return counted[0], counted[1]
 
 
+def of_ids(connection: Connection, tenant_id: str, task_ids: Sequence[str]) -> list[Row]:
+    """These tasks without their LONG columns, as far as there are such."""
+    bounds = [tasks.c.tenant_id == tenant_id, tasks.c.task_id.in_(task_ids)]
+    return schema.rows_among(connection, tasks, bounds, without=LONG)
+
+
+def asking(connection: Connection, tenant_id: str, *, submitted_by: str | None, limit: int) -> list[str]:
+    """The tasks whose holders wait for an answer, those that have waited longest first; of one submitter, or of all."""
+    open_questions = (
+        tasks.c.tenant_id == tenant_id,
+        tasks.c.stage.in_([stage.value for stage in HELD]),
+        tasks.c.waits_for_input_since.is_not(None),
+        *([] if submitted_by is None else [tasks.c.submitted_by == submitted_by]),
+    )
+    shown = select(tasks.c.task_id).where(*open_questions)
+    return list(
+        connection.execute(shown.order_by(tasks.c.waits_for_input_since, tasks.c.task_id).limit(limit)).scalars()
+    )
+
+
 def held_by(connection: Connection, tenant_id: str, agent_ids: Sequence[str], *, limit: int) -> list[Row]:
     """Which tasks these agents hold, since when: the last awarded first."""
     held = (

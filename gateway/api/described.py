@@ -31,6 +31,7 @@ TAGS = (
             "questions",
         ),
     ),
+    Tag("inbox", "What a person takes, asks about and finishes, signed in as a user.", ("inbox",)),
     Tag("bids", "What agents answer to a task's calls.", ("bids",)),
     Tag("agents", "Who does the work: registers, gets a key of its own, is heard from, drains, leaves.", ("agents", "standing")),
     Tag("problems", "QUBO and Ising files that are known by a name.", ("problems",)),
@@ -202,6 +203,54 @@ OPERATIONS: dict[str, Operation] = {
     "questions.ask": Operation(
         "ask_question",
         ("task_unknown", "token_unknown", "token_stale", "not_the_holder", "question_open", "questions_too_many", *TASK_NOT_HELD),
+    ),
+    "inbox.find": Operation("get_inbox", ("inbox_is_a_persons", "inbox_unknown")),
+    "inbox.profile": Operation("get_inbox_profile", ("inbox_is_a_persons", "inbox_unknown")),
+    "inbox.join": Operation(
+        "set_inbox_profile",
+        (
+            "inbox_is_a_persons", "skills_unlisted", "prices_unlisted", "working_hours_unfit", "hold_seconds_unfit", "capacity_too_large",
+            "agents_too_many", "agent_exists",
+        ),
+    ),
+    "inbox.pause": Operation("pause_inbox", ("inbox_is_a_persons", *AGENT_GONE)),
+    "inbox.leave": Operation("leave_inbox", ("inbox_is_a_persons", "agent_unknown")),
+    "inbox.look": Operation("get_inbox_task", ("inbox_is_a_persons", "inbox_unknown", "not_found")),
+    "inbox.take": Operation(
+        "take_task",
+        (
+            "inbox_is_a_persons", "inbox_unknown", "inbox_closed", "task_unknown", "task_taken", "others_are_asked", "not_for_people",
+            "coordination_stopped", "queue_paused", "begins_later", "concurrency_full", "skill_missing", "skill_unfit", "region_elsewhere",
+            "excluded", "capacity_small", "slots_full", "capacity_full", "price_over_budget", "eta_past_deadline", "task_is_blocked",
+            *TASK_ENDED,
+        ),
+    ),
+    "inbox.decline": Operation(
+        "decline_task",
+        (
+            "inbox_is_a_persons", "inbox_unknown", "inbox_closed", "task_unknown", "declined_too_often", "task_is_awarded",
+            "task_is_running", *TASK_ENDED,
+        ),
+    ),
+    "inbox.progress": Operation(
+        "report_task_progress",
+        (
+            "inbox_is_a_persons", "task_unknown", "token_unknown", "token_stale", "not_the_holder", "progress_too_often", *TASK_NOT_HELD,
+        ),
+    ),
+    "inbox.ask": Operation(
+        "ask_about_inbox_task",
+        (
+            "inbox_is_a_persons", "task_unknown", "token_unknown", "token_stale", "not_the_holder", "question_open", "questions_too_many",
+            *TASK_NOT_HELD,
+        ),
+    ),
+    "inbox.report": Operation(
+        "report_inbox_task",
+        (
+            "inbox_is_a_persons", "task_unknown", "token_unknown", "token_stale", "not_the_holder", "result_unfit", "charge_too_high",
+            "409 deadline_passed", *TASK_NOT_HELD,
+        ),
     ),
     "questions.answer": Operation("answer_question", ("task_unknown", "question_unknown", "question_closed")),
     "task_types.put": Operation(

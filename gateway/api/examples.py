@@ -239,6 +239,25 @@ BODIES: dict[str, Named] = {
     "SetConcurrencyBody": {"one": {"limit": 1}, "in turns": {"limit": 5, "strategy": "round_robin"}},
     "PauseQueueBody": {"upstream": {"reason": "The service that they ask is down."}},
     "AskQuestionBody": {"question": {"token": 1, "question": "British or American spelling?"}},
+    "InboxProfile": {
+        "person": {
+            "capabilities": ["spelling"], "slots": 5, "hold_seconds": 14400.0,
+            "working_hours": {
+                "time_zone": "Europe/Berlin",
+                "shifts": [{"days": ["monday", "tuesday", "friday"], "start": "08:30", "end": "17:30"}],
+            },
+        },
+        "least": {"capabilities": ["spelling"]},
+    },
+    "TakeTaskBody": {"as_listed": {}, "otherwise": {"price": 0.4, "eta_seconds": 1800.0, "conditions": "by tonight"}},
+    "DeclineOfferBody": {"why": {"reason": "I know the author"}},
+    "ReportProgressBody": {"half": {"token": 1, "share": 0.5, "note": "chapter 3 of 6"}},
+    "InboxStatus": {
+        "started": {"status": "started", "token": 1},
+        "released": {"status": "released", "token": 1, "reason": "not my field"},
+        "completed": {"status": "completed", "token": 1, "result": {"mistakes": 3}},
+        "failed": {"status": "failed", "token": 1, "reason": "the file is empty", "retryable": False},
+    },
     "AnswerQuestionBody": {"answer": {"answer": "British."}},
     "SetSchemasBody": {
         "spelling": {

@@ -357,6 +357,12 @@ INBOX = Part(
     "The inbox of a person",
     (
         Code(
+            "inbox_is_a_persons",
+            (403,),
+            "The key is good, and an inbox is that of a user who is signed in.",
+            "Sign in as a user; programs bid by the routes of agents.",
+        ),
+        Code(
             "inbox_unknown",
             (404,),
             "The user has not said yet what they can do, or has left.",

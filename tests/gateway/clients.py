@@ -29,6 +29,7 @@ from wsproto.events import (
 from aggregates.key import IssueKey
 from aggregates.values.roles import Role
 from gateway.identity.auth import digest_of
+from gateway.identity.cookies import COOKIE
 from gateway.node import Elements, Node, open_node
 from gateway.settings import GavelSettings
 from runtime.delivery import Context
@@ -86,6 +87,24 @@ class Client:
         assert answer.status_code == 201, answer.text
         return AgentClient(self.node, self.http, answer.json()["key"], agent_id)
 
+    async def person(self, name: str, role: str = "worker", **profile: Any) -> "Person":
+        """A user of that role who is signed in; with an inbox, where a profile is said."""
+        password = "correct horse battery"
+        body = {"username": name, "email": f"{name}@example.org", "role": role, "password": password}
+        made = await self.ask("POST", "/v1/users", body)
+        assert made.status_code == 201, made.text
+        self.http.cookies.clear()
+        given = {"name": name, "password": password}
+        answer = await self.http.post(f"{self.node.url}/session/password", json=given)
+        assert answer.status_code == 200, answer.text
+        cookie = self.http.cookies.get(COOKIE)
+        self.http.cookies.clear()
+        person = Person(self.node, self.http, "", made.json()["user_id"], f"{COOKIE}={cookie}")
+        if profile:
+            joined = await person.ask("PUT", "/v1/inbox/profile", profile)
+            assert joined.status_code == 200, joined.text
+        return person
+
     async def dead_letter(self) -> str:
         """A task whose one attempt has failed."""
         agent = await self.register("once", capabilities=["once"])
@@ -115,6 +134,26 @@ class Client:
         issue = IssueKey(key_id=key_id, role=role, digest=digest_of(token))
         await self.node.system.ask(issue, Context(tenant=tenant, principal="test"))
         return Client(self.node, self.http, token)
+
+
+@dataclass
+class Person(Client):
+    """A user who is signed in: a browser's cookie, and no key."""
+
+    user_id: str
+    cookie: str
+
+    async def ask(self, method: str, path: str, body: Any = None, **headers: str) -> httpx2.Response:
+        """As the node's own page asks."""
+        named = {"Cookie": self.cookie, "Origin": self.node.url} | {k.replace("_", "-"): v for k, v in headers.items()}
+        answer = await self.http.request(method, self.node.url + path, json=body, headers=named)
+        documented.check(answer)
+        return answer
+
+    @property
+    def agent_id(self) -> str:
+        """The agent that they are."""
+        return f"person-{self.user_id}"
 
 
 @dataclass

@@ -180,6 +180,7 @@ async def _agents_and_tasks(story: Story) -> None:
         await story.send("PUT", "/v1/tasks/{task_id}/questions/{number}/answer")
         for report in reports:
             await story.send("PUT", "/v1/tasks/{task_id}/status", report, by=ann)
+    await _inbox(story)
     await story.send("POST", "/v1/assignments:preview")
     await story.send("POST", "/v1/coordination/stop")
     story.instead[TASK_ID] = await admin.submit(capabilities=["spelling"])
@@ -193,6 +194,23 @@ async def _agents_and_tasks(story: Story) -> None:
     await story.send("POST", "/v1/tasks/{task_id}/requeue")
     await story.send("POST", "/v1/agents", "least")
     await story.send("POST", "/v1/agents/{agent_id}/drain", by=ann)
+
+
+async def _inbox(story: Story) -> None:
+    eve = await story.admin.person("eve")
+    await story.send("PUT", "/v1/inbox/profile", by=eve)
+    waits = {"capabilities": ["proofreading"]}
+    profile = (await eve.ask("PUT", "/v1/inbox/profile", waits)).json()
+    assert profile["agent_id"] == eve.agent_id
+    for number, reports in enumerate((("started", "completed"), ("failed",), ("released",))):
+        story.instead[TASK_ID] = await story.admin.submit(**waits)
+        await story.send("POST", "/v1/inbox/tasks/{task_id}/decline", by=eve)
+        await story.send("POST", "/v1/inbox/tasks/{task_id}/take", ("as_listed", "otherwise")[number % 2], by=eve)
+        await story.send("POST", "/v1/inbox/tasks/{task_id}/progress", by=eve)
+        await story.send("POST", "/v1/inbox/tasks/{task_id}/questions", by=eve)
+        for report in reports:
+            await story.send("PUT", "/v1/inbox/tasks/{task_id}/status", report, by=eve)
+    await story.send("POST", "/v1/inbox/profile/pause", by=eve)
 
 
 async def _sealed_bids(story: Story, ann: AgentClient, ivy: AgentClient) -> None:

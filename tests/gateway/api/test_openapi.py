@@ -319,6 +319,7 @@ async def _work_with_tasks(admin: Client) -> None:
     await _do(admin, ("POST", "/v1/queues/analysis/resume", None))
     await _do(admin, ("POST", "/v1/assignments:preview", None))
     await _ask_and_answer(admin)
+    await _work_from_an_inbox(admin)
     schemas = "/v1/task-types/security_scan/schemas"
     await _do(admin, ("PUT", schemas, {"payload": {"required": ["host"]}}), ("GET", schemas, None))
     await _do(admin, ("GET", "/v1/task-types", None), ("DELETE", schemas, None))
@@ -334,6 +335,26 @@ async def _bid_in_secret(admin: Client, winner: Client, loser: Client) -> None:
     await _do(loser, ("POST", f"/v1/tasks/{task_id}/refusals", None))
     await recorded(admin, "task.RevealOpened", f"task-{task_id}")
     await _do(winner, ("POST", f"/v1/tasks/{task_id}/reveals", {"price": 1.0, "eta_seconds": 1.0, "salt": "00" * 16}))
+
+
+async def _work_from_an_inbox(admin: Client) -> None:
+    schemas = {"payload": {"required": ["page"]}, "result": {"required": ["mistakes"]}}
+    await _do(admin, ("PUT", "/v1/task-types/verification/schemas", schemas))
+    uma = await admin.person("uma", capabilities=["reading"])
+    ids = [
+        await admin.submit(task_type="verification", capabilities=["reading"], payload={"page": page})
+        for page in range(3)
+    ]
+    first, second, third = (f"/v1/inbox/tasks/{task_id}" for task_id in ids)
+    await _do(uma, ("GET", "/v1/inbox?limit=1", None), ("GET", "/v1/inbox/profile", None), ("GET", first, None))
+    await _do(
+        uma, ("POST", f"{first}/take", None), ("POST", f"{second}/take", None), ("POST", f"{third}/decline", None)
+    )
+    await _do(uma, ("POST", f"{first}/progress", {"token": 1, "share": 0.5}), ("GET", first, None))
+    await _do(uma, ("POST", f"{first}/questions", {"token": 1, "question": "which?"}), ("GET", "/v1/inbox", None))
+    done = {"status": "completed", "token": 1, "result": {"mistakes": 0}}
+    await _do(uma, ("PUT", f"{first}/status", done), ("PUT", f"{second}/status", {"status": "released", "token": 1}))
+    await _do(uma, ("POST", "/v1/inbox/profile/pause", None), ("DELETE", "/v1/inbox/profile", None))
 
 
 async def _ask_and_answer(admin: Client) -> None:
