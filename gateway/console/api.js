@@ -5,9 +5,11 @@ const SKEW_MILLISECONDS_MIN = 2000; // the Date header counts whole seconds
 
 /** The node answered, and the answer is no. A node that does not answer is a TypeError of fetch. */
 export class Refusal extends Error {
-  constructor(status, detail) {
+  constructor(status, detail, faults = [], code = "") {
     super(detail);
     this.status = status;
+    this.faults = faults; // each with the pointer to what is wrong
+    this.code = code;
   }
 }
 
@@ -30,7 +32,7 @@ export async function ask(path, { method = "GET", body } = {}) {
     cache: "no-store",
     signal: AbortSignal.timeout(SECONDS_MAX * 1000),
   });
-  if (!response.ok) throw new Refusal(response.status, await detailOf(response));
+  if (!response.ok) throw await refusalOf(response);
   setClock(response);
   return response.status === 204 ? null : parse(await response.text());
 }
@@ -44,12 +46,13 @@ export function parse(text) {
 }
 
 /** What a problem document says; the status where there is none. */
-export async function detailOf(response) {
+export async function refusalOf(response) {
   try {
     const problem = await response.json();
-    return problem.detail || problem.title || `HTTP ${response.status}`;
+    const detail = problem.detail || problem.title || `HTTP ${response.status}`;
+    return new Refusal(response.status, detail, problem.errors ?? [], String(problem.type ?? "").split(":").pop());
   } catch {
-    return `HTTP ${response.status}`;
+    return new Refusal(response.status, `HTTP ${response.status}`);
   }
 }
 

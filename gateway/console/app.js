@@ -6,6 +6,7 @@ import { Bids } from "./parts/bids.js";
 import { Detail } from "./parts/detail.js";
 import { Events } from "./parts/events.js";
 import { Banner, Header, Notices } from "./parts/header.js";
+import { Inbox } from "./parts/inbox.js";
 import { Keys } from "./parts/keys.js";
 import { NodeParts } from "./parts/node.js";
 import { Queues } from "./parts/queues.js";
@@ -20,26 +21,31 @@ function Page() {
     <${Header} state=${state} />
     <${Notices} state=${state} />
     <${Banner} state=${state} />
-    <main class=${state.link === "live" ? "" : "stale"}>
-      <div class="column">
-        <${Agents} state=${state} />
-        <${Tasks} state=${state} />
-        <${Queues} state=${state} />
-        <${Keys} state=${state} />
-        <${Solves} state=${state} />
-        <${NodeParts} status=${state.status} />
-      </div>
-      <div class="column">
-        ${state.detail && html`<${Detail} key=${`${state.detail.kind}/${state.detail.id}`} state=${state} />`}
-        <${Bids} state=${state} />
-        <${Events} state=${state} />
-      </div>
-    </main>
+    <main class=${state.link === "live" ? "" : "stale"}>${state.place ? html`<${Inbox} state=${state} />` : html`<${Overview} state=${state} />`}</main>
+  `;
+}
+
+function Overview({ state }) {
+  return html`
+    <div class="column">
+      <${Agents} state=${state} />
+      <${Tasks} state=${state} />
+      <${Queues} state=${state} />
+      <${Keys} state=${state} />
+      <${Solves} state=${state} />
+      <${NodeParts} status=${state.status} />
+    </div>
+    <div class="column">
+      ${state.detail && html`<${Detail} key=${`${state.detail.kind}/${state.detail.id}`} state=${state} />`}
+      <${Bids} state=${state} />
+      <${Events} state=${state} />
+    </div>
   `;
 }
 
 addEventListener("keydown", (event) => {
   if (event.key === "Escape" && state.detail) location.hash = "#/";
+  if (event.key === "Escape" && state.place?.taskId) location.hash = "#/inbox";
 });
 
 const root = document.getElementById("root");

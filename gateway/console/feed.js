@@ -5,7 +5,7 @@
  * of event to be named before it comes.
  */
 
-import { Refusal, detailOf, parse } from "./api.js";
+import { Refusal, parse, refusalOf } from "./api.js";
 
 const SILENCE_SECONDS_MAX = 25; // the node says something every 10 s
 const PAUSE_SECONDS = [0.5, 1, 2, 4, 5];
@@ -59,7 +59,7 @@ export class Feed {
       cache: "no-store",
       signal: controller.signal,
     });
-    if (!response.ok) throw new Refusal(response.status, await detailOf(response));
+    if (!response.ok) throw await refusalOf(response);
     opened();
     this.hear.open();
     await this.read(response.body.pipeThrough(new TextDecoderStream()).getReader(), controller);

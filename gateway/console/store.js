@@ -28,6 +28,8 @@ const LISTS_BY_AGGREGATE = {
   solve_job: ["solves"],
 };
 
+const INBOX = /^#\/inbox(?:\/(.+))?$/;
+
 const NOTHING = () => ({
   position: 0,
   status: null,
@@ -44,6 +46,12 @@ const NOTHING = () => ({
   since: 0, // how many came since
   troubles: {},
   detail: null,
+  inbox: null, // of who is signed in
+  inboxAt: 0, // when it was told
+  inboxTask: null,
+  noInbox: false, // they have not said yet what they can do
+  profile: null,
+  doing: { busy: "", why: "", faults: [] },
 });
 
 export const state = {
@@ -53,6 +61,7 @@ export const state = {
   ways: null, // how people sign in, asked when nobody is signed in
   acting: new Set(), // the paths of what the reader has asked for and that is not answered yet
   signingIn: { busy: false, why: "" },
+  place: null, // { taskId } while the reader is at the inbox
   left: false, // whether somebody has signed out of this page
   heardAt: 0,
   retryAt: 0,
@@ -69,7 +78,7 @@ export function onChange(render) {
   renderer = render;
 }
 
-function render() {
+export function render() {
   clearTimeout(timer);
   timer = 0;
   rendered = Date.now();
@@ -100,7 +109,39 @@ const SOURCES = {
   detail: { path: () => detailPath(), take: (answer) => takeDetail(answer) },
   stream: { path: () => streamPath(), take: (answer) => takeStream(answer) },
   why: { path: () => whyPath(), take: (answer) => (state.detail.why = answer) },
+  inbox: { path: () => (mayWork() ? `/v1/inbox?limit=${PAGE}` : ""), take: takeInbox, refused: noInbox },
+  inboxTask: { path: inboxTaskPath, take: (answer) => (state.inboxTask = answer) },
+  inboxProfile: { path: () => (mayWork() && state.place ? "/v1/inbox/profile" : ""), take: (answer) => (state.profile = answer), refused: noInbox },
 };
+
+// ---- the inbox of who is signed in
+
+/** Whether who is signed in is a person who may have one. */
+export function mayWork() {
+  return Boolean(state.me?.user_id && state.me.permissions.includes("inbox:work"));
+}
+
+function inboxTaskPath() {
+  return mayWork() && state.place?.taskId ? `/v1/inbox/tasks/${encodeURIComponent(state.place.taskId)}` : "";
+}
+
+function takeInbox(answer) {
+  state.inbox = answer;
+  state.inboxAt = clock.now();
+  state.noInbox = false;
+}
+
+/** That somebody has no inbox is nothing that went wrong. */
+function noInbox(error) {
+  if (error.code !== "inbox_unknown") return false;
+  Object.assign(state, { inbox: null, noInbox: true });
+  return true;
+}
+
+/** What is left by now of so many seconds that the inbox told of. */
+export function leftNow(seconds) {
+  return Math.max(0, seconds - (clock.now() - state.inboxAt));
+}
 
 const stale = new Set();
 let refreshing = false;
@@ -146,7 +187,7 @@ async function refreshOne(name) {
   } catch (error) {
     if (!(error instanceof Refusal)) stale.add(name); // the node is gone: the feed will say so and come back
     else if (error.status === 401) feed.again();
-    else if (asked === path()) state.troubles[name] = error.message;
+    else if (asked === path() && !SOURCES[name].refused?.(error)) state.troubles[name] = error.message;
   }
 }
 
@@ -230,6 +271,17 @@ export function follow(hash) {
   delete state.troubles.detail;
   delete state.troubles.stream;
   delete state.troubles.why;
+  const inbox = INBOX.exec(hash);
+  if (inbox) {
+    const taskId = inbox[1] === undefined ? "" : decoded(inbox[1]);
+    if (taskId !== state.place?.taskId) Object.assign(state, { inboxTask: null, doing: { busy: "", why: "", faults: [] } });
+    delete state.troubles.inboxTask;
+    Object.assign(state, { place: { taskId }, detail: null });
+    refresh("inbox", "inboxTask", "inboxProfile");
+    render();
+    return;
+  }
+  state.place = null;
   if (!kind || (kind === "events" && !/^\d{1,15}$/.test(id))) {
     state.detail = null;
   } else {
@@ -264,6 +316,7 @@ const hear = {
     hear.heard();
     state.left = false;
     refresh("status", "me", "agents", "tasks", "solves", "queues", "keys", "detail", "stream", "why");
+    void askInbox();
   },
   heard() {
     state.heardAt = Date.now();
@@ -279,7 +332,7 @@ const hear = {
     const aggregate = record.kind.slice(0, record.kind.indexOf("."));
     const lists = LISTS_BY_AGGREGATE[aggregate] ?? [];
     const concerned = concernsDetail(record) ? ["detail", "stream", "why"] : lists.includes("agents") && waits() ? ["why"] : [];
-    refresh("status", ...lists, ...concerned);
+    refresh("status", ...lists, ...concerned, ...(state.place && lists.length ? ["inbox", "inboxTask"] : []));
   },
   closed(error, seconds) {
     const status = error instanceof Refusal ? error.status : 0;
@@ -293,6 +346,12 @@ const hear = {
   },
 };
 const feed = new Feed(hear);
+
+/** Once it is known who is signed in. */
+async function askInbox() {
+  await refreshOne("me");
+  refresh("inbox", "inboxTask", "inboxProfile");
+}
 
 function keep(record) {
   state.events.push(record);

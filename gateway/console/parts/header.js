@@ -2,7 +2,7 @@
 
 import { html } from "../vendor/htm-preact.js";
 import { number, principal, ticking, words } from "../format.js";
-import { retry, signOut, silence } from "../store.js";
+import { mayWork, retry, signOut, silence } from "../store.js";
 import { ThemeChoice } from "./theme.js";
 
 const LINK = {
@@ -19,6 +19,7 @@ export function Header({ state }) {
   return html`
     <header class="bar">
       <a class="brand" href="#/"><img src="/console/icon.svg" alt="" width="22" height="22" /><h1>Gavel</h1></a>
+      ${mayWork() && html`<${Places} state=${state} />`}
       ${status && html`<${Figures} state=${state} />`}
       <div class="right">
         <span id="link" class=${`link ${tone}`} role="status"><i class="dot" aria-hidden="true"></i>${text}</span>
@@ -27,6 +28,21 @@ export function Header({ state }) {
         ${link !== "signed_out" && html`<button type="button" class="quiet" onClick=${signOut}>Sign out</button>`}
       </div>
     </header>
+  `;
+}
+
+/** The node as it is, or what a person has to do. */
+function Places({ state }) {
+  const held = state.inbox?.held ?? [];
+  const soon = held.some((one) => one.ends_soon);
+  const here = (yes) => (yes ? "page" : undefined);
+  return html`
+    <nav aria-label="Pages" class="chips">
+      <a class="button" href="#/" aria-current=${here(!state.place)}>Node</a>
+      <a class="button" id="to-inbox" href="#/inbox" aria-current=${here(state.place)}>
+        Inbox${held.length > 0 && html` <b class=${soon ? "warn" : ""}>${held.length}</b>`}
+      </a>
+    </nav>
   `;
 }
 
