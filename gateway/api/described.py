@@ -220,7 +220,8 @@ OPERATIONS: dict[str, Operation] = {
         "take_task",
         (
             "inbox_is_a_persons", "inbox_unknown", "inbox_closed", "task_unknown", "task_taken", "others_are_asked", "not_for_people",
-            "coordination_stopped", "queue_paused", "begins_later", "concurrency_full", "skill_missing", "skill_unfit", "region_elsewhere",
+            "coordination_stopped", "queue_paused", "begins_later", "concurrency_full", "meant_for_another", "skill_missing", "skill_unfit",
+            "region_elsewhere",
             "excluded", "capacity_small", "slots_full", "capacity_full", "price_over_budget", "eta_past_deadline", "task_is_blocked",
             *TASK_ENDED,
         ),
