@@ -14,6 +14,7 @@ from benchmarks import (
     loads,
     projections,
     proof,
+    qubo,
     replay,
     rounds,
     runtime,
@@ -25,5 +26,6 @@ BENCHES: dict[str, tuple[Row, ...]] = {
     "journal": (*journal.ROWS, *folding.ROWS, *proof.ROWS, *big.ROWS, *projections.ROWS),
     "audit": (*auditing.ROWS, *replay.ROWS, *encryption.ROWS, *exports.ROWS),
     "gateway": gateway.ROWS,
+    "qubo": qubo.ROWS,
     "coordination": (*assigning.ROWS, *rounds.ROWS, *cycles.ROWS, *entering.ROWS, *loads.ROWS),
 }

@@ -13,7 +13,9 @@ from runtime.telemetry import configure
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", metavar="NAME", help="which bench: runtime, journal, audit, gateway, coordination")
+    parser.add_argument(
+        "name", metavar="NAME", help="which bench: runtime, journal, audit, gateway, coordination, qubo"
+    )
     parser.add_argument("--rows", default="", metavar="A,B", help="only these rows")
     add_json(parser)
 

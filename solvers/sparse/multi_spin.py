@@ -49,6 +49,9 @@ class Options:
 class MultiSpin(Island):
     """One run of 64 replicas."""
 
+    meeting_work = 20_000_000
+    """A few rounds on large graphs. Two islands needed 1.8 times less work each than one to 14,042 on G81, 1.7 meeting a fifth as often."""
+
     def __init__(self, start: Start, options: Options | None = None) -> None:
         super().__init__(start)
         self.options = options or Options()
