@@ -112,10 +112,12 @@ def _run(
             strategy=queued.strategy or None,
             memory_bytes_max=memory_bytes_max,
         )
-        measured = None if queued.baseline is None else _measure(queued.baseline, qubo, solution, stop)
+        measured = None
+        if queued.baseline is not None and not stop.is_set():
+            measured = _measure(queued.baseline, qubo, solution, stop)
     except (ValueError, MemoryError) as error:
         return f"{problem.name} can't be solved: {error or 'there is not enough memory'}"
-    return _completion(queued, solution, measured)
+    return "it was cancelled" if stop.is_set() else _completion(queued, solution, measured)
 
 
 def _warm(queued: SolveQueued) -> Any:

@@ -5,6 +5,7 @@ it waits for counted work and never takes what happens to be there. So two threa
 that runs both islands in turn.
 """
 
+from collections.abc import Callable
 from threading import Condition
 from time import perf_counter
 
@@ -57,8 +58,8 @@ class Runner:
         self._waiting: Meeting | None = None
         self._has_begun = False
 
-    def run_slice(self, seconds_max: float = SLICE_SECONDS_MAX) -> bool:
-        """Works for about that time (at least one kernel call); false when there is nothing left to do."""
+    def run_slice(self, seconds_max: float = SLICE_SECONDS_MAX, is_over: Callable[[], bool] = lambda: False) -> bool:
+        """Works for about that time, at least one kernel call; `is_over` ends it after each. False: there is nothing left to do."""
         island = self.island
         started = before = perf_counter()
         while before - started < seconds_max:
@@ -67,7 +68,7 @@ class Runner:
                 return False
             if not self._step():
                 return False
-            if self._waiting is not None:
+            if self._waiting is not None or is_over():
                 return True
             now = perf_counter()
             self._pace(max(1, island.work - work) / max(now - before, 1e-9), seconds_max / CALLS_PER_SLICE)

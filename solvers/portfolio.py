@@ -107,12 +107,13 @@ def solve(
 ) -> Solution:
     """Blocks until the time is up (one slice at least), each island's work is done, the target is reached or `should_stop` says so.
 
-    It is asked between slices of 50 ms, on the calling thread, as is `on_improvement` told; `on_plan` is told once,
-    before the first. With `work_max` and enough seconds the answer depends on nothing but the arguments. Each thread
-    is an island of its own stream of the seed; it ends as well when it has done `stagnation_work` without bettering
-    its value by more than `tolerance` times that value. `warm` is an assignment to begin from: the answer is at least
-    as good. `strategy` names one of the table instead of the one that suits. A `ValueError` tells wrong arguments, and
-    a problem that would need more than `memory_bytes_max`, before anything is allocated for it.
+    It is asked between kernel calls, on the calling thread; `on_improvement` is told between slices of 50 ms there,
+    `on_plan` once, before the first. With `work_max` and enough seconds the answer depends on nothing but the
+    arguments. Each thread is an island of its own stream of the seed; it ends as well when it has done
+    `stagnation_work` without bettering its value by more than `tolerance` times that value. `warm` is an assignment to
+    begin from: the answer is at least as good. `strategy` names one of the table instead of the one that suits. A
+    `ValueError` tells wrong arguments, and a problem that would need more than `memory_bytes_max`, before anything is
+    allocated for it.
     """
     _check(seconds, seed, threads)
     works_max = (WORK_MAX if work_max is None else work_max,) * threads
@@ -121,7 +122,8 @@ def solve(
         on_plan(run.plan)
     run.tolerance = tolerance
     stagnation = WORK_MAX if stagnation_work is None else stagnation_work
-    return run.until(_Ends(seconds, target, stagnation), should_stop, on_improvement)
+    with run:
+        return run.until(_Ends(seconds, target, stagnation), should_stop, on_improvement)
 
 
 def replay(
@@ -140,7 +142,8 @@ def replay(
     """
     _check(0, seed, len(works))
     run = _Run(qubo, seed, works, warm, algorithm, memory_bytes_max, None)
-    return run.until(_Ends(float("inf"), None, WORK_MAX), should_stop, None)
+    with run:
+        return run.until(_Ends(float("inf"), None, WORK_MAX), should_stop, None)
 
 
 def least_memory_bytes(variables: int, couplings: int, threads: int) -> int:
@@ -206,6 +209,16 @@ class _Run:
             for runner in self.runners:
                 runner.island.keep(runner.island.best, 0)
 
+    def __enter__(self) -> None:
+        """At the end its islands and what they have found are let go, for they hold the run as it holds them: arrays of hundreds of
+        megabytes would stay until somebody looks for garbage."""
+
+    def __exit__(self, *raised: object) -> None:
+        for runner in self.runners:
+            runner.island.on_keep = _keep_nothing
+        self.runners.clear()
+        self.bests.clear()
+
     def _runner(self, stream: int, start: Start, work_max: int) -> Runner:
         island = self.strategy.start(start)
         island.work_max = work_max
@@ -254,18 +267,22 @@ class _Run:
                 reported = best.value
                 if on_improvement is not None:
                     on_improvement(best)
+            stopped()
+
+        def stopped() -> bool:
             if should_stop is not None and should_stop():
                 halt.set()
+            return halt.is_set()
 
         def run(stream: int) -> None:
-            while not finished(stream) and self.runners[stream].run_slice():
+            while not finished(stream) and self.runners[stream].run_slice(is_over=halt.is_set):
                 pass
             self.runners[stream].close()
 
         with ThreadPoolExecutor(max(1, len(self.runners) - 1), "island") as pool:
             others = [pool.submit(run, stream) for stream in range(1, len(self.runners))]
             try:
-                while not finished(0) and self.runners[0].run_slice():
+                while not finished(0) and self.runners[0].run_slice(is_over=stopped):
                     report()
                 self.runners[0].close()
                 while wait(others, SLICE_SECONDS_MAX).not_done:
@@ -341,6 +358,10 @@ def _reduction_bytes(variables: int, couplings: int) -> int:
 
 def _island_bytes(variables: int) -> int:
     return 16 * variables + TRACE_BYTES_PER_ISLAND
+
+
+def _keep_nothing() -> None:
+    """What an island of a run that is over tells of what it keeps."""
 
 
 def _known(qubo: Qubo, warm: ArrayLike | None) -> Assignment:

@@ -86,6 +86,13 @@ def test_nothing_is_claimed_where_nothing_had_to_be_found() -> None:
     assert found.baseline.advantage is None
 
 
+def test_a_job_that_was_cancelled_has_no_result_and_runs_no_baseline() -> None:
+    stop = Event()
+    stop.set()
+    queued = replace(QUEUED, baseline=Baseline(seconds=600.0))
+    assert isinstance(run(queued, lambda _: GRAPH, stop, Progress("j1"), MEMORY_BYTES_MAX, structlog.get_logger()), str)
+
+
 def test_progress_tells_the_plan_and_the_newest_value_once() -> None:
     progress = Progress("j1")
     assert (progress.plan(), progress.report()) == (None, None)

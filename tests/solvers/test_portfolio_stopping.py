@@ -1,13 +1,17 @@
 """What ends a solve beside time and target, and what it says before its first step."""
 
+import gc
+
 import pytest
 
 from solvers.features import measure
 from solvers.generators import sparse_random, toroidal_grid
 from solvers.ising import to_ising
+from solvers.islands import Runner
 from solvers.portfolio import Best, Plan, least_memory_bytes, replay, solve
 from solvers.qubo import BYTES_PER_COUPLING, BYTES_PER_VARIABLE, Qubo
 from solvers.strategies import STRATEGIES
+from solvers.strategy import Island
 
 LONG_SECONDS = 3600.0
 STAGNATION = 2_000_000
@@ -52,6 +56,20 @@ def test_what_is_told_of_an_improvement_stands_in_the_trace_of_its_island():
     for best in told:
         point = solution.traces[best.island].index((best.work, best.value))
         assert solution.times[best.island][point] == best.seconds
+
+
+@pytest.mark.parametrize("strategy", [strategy.name for strategy in STRATEGIES])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_run_that_is_over_leaves_no_garbage_behind(strategy, threads):
+    """Its arrays are freed at once, however seldom a node looks for cycles."""
+    qubo = sparse_random(500, 4.0, 1)
+    gc.collect()
+    gc.disable()
+    try:
+        solve(qubo, seconds=LONG_SECONDS, seed=1, work_max=1_000_000, strategy=strategy, threads=threads)
+        assert [type(left).__name__ for left in gc.get_objects() if isinstance(left, Island | Runner)] == []
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("strategy", [None, *(strategy.name for strategy in STRATEGIES)])
