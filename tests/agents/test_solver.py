@@ -233,7 +233,7 @@ async def test_a_fallback_is_recorded_and_the_job_runs(tmp_path: Path) -> None:
         await with_problem(crew)
         await crew.ask(replace(QUICK, backend=Backend.DYNEX, fallback=True))
         assert (await crew.next(BackendDegraded)).asked_backend is Backend.DYNEX
-        assert (await crew.next(SolveCompleted)).value == 3.0
+        assert (await crew.next(SolveCompleted)).value == CUT
 
 
 @pytest.mark.parametrize("jobs_max", [100, pytest.param(JOBS_MAX, marks=pytest.mark.soak)])
