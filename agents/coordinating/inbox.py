@@ -4,15 +4,16 @@ A person's answer would take hours, so no book waits for one: they come. Whoever
 is closed as any other; where nobody is, the call, the bid and the award are one step, and the task is theirs or it is not.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from heapq import merge
-from itertools import islice
 from typing import Any, Literal
 
 from msgspec.structs import replace
 
 from agents.coordinating.calls import Decision, award, call_for, called_min, candidates, listed_prices
 from agents.coordinating.entries import AgentEntry, TaskEntry
+from agents.coordinating.entries import Place as Waits
 from agents.coordinating.keys import is_full
 from agents.coordinating.open_tasks import OpenTasks
 from agents.coordinating.terms import Terms
@@ -45,7 +46,7 @@ from runtime.errors import Refused
 from runtime.records import Recorded
 
 LOOKS_MAX = 2_000
-"""How many waiting tasks are looked at for one page: those that a person has declined are passed over."""
+"""How many waiting tasks are looked at for one page: those that a person has declined are passed over, and the next page goes on there."""
 
 HeldBack = Literal["coordination_stopped", "queue_paused", "begins_later", "concurrency_full"]
 """Why a task is given to nobody."""
@@ -235,9 +236,9 @@ def inbox_of(memory: OpenTasks, terms: Terms, question: FindInbox) -> Inbox | No
     if question.only:
         task = memory.tasks.get(question.only)
         found = [task] if task is not None and task.stage is Stage.SUBMITTED and _could(memory, agent, task) else []
-        left = False
+        following = None
     else:
-        found, left = _waiting(memory, terms, agent, question)
+        found, following = _waiting(memory, terms, agent, question)
     bids = (memory.tasks[name] for name in memory.books if agent.agent_id in memory.tasks[name].eligible)
     held = (memory.tasks[name] for name in sorted(agent.held))
     return Inbox(
@@ -248,24 +249,25 @@ def inbox_of(memory: OpenTasks, terms: Terms, question: FindInbox) -> Inbox | No
         offers=tuple(_offering(memory, agent, task, at) for task in found),
         bids=tuple(_offering(memory, agent, task, at) for task in bids if question.only in ("", task.task_id)),
         held=tuple(_holding(task, terms, at) for task in held if question.only in ("", task.task_id)),
-        next=_place(terms, found[-1]) if left and found else None,
+        next=following,
     )
 
 
-def _waiting(memory: OpenTasks, terms: Terms, agent: AgentEntry, question: FindInbox) -> tuple[list[TaskEntry], bool]:
-    """The most urgent of the waiting tasks that they could do, and whether there are more."""
+def _waiting(
+    memory: OpenTasks, terms: Terms, agent: AgentEntry, question: FindInbox
+) -> tuple[list[TaskEntry], Place | None]:
+    """The most urgent of the waiting tasks that they could do, and after which place others may follow."""
     lines = [line for line in memory.waiting.lines.values() if _serves(memory, agent, line)]
+    ahead = merge(*(_places(terms, line, question.after) for line in lines))
     found: list[TaskEntry] = []
-    for place, name in islice(merge(*(_places(terms, line) for line in lines)), LOOKS_MAX):
-        task = memory.tasks[name]
-        if question.after is not None and place <= question.after:
-            continue
-        if agent.agent_id in task.declined or not task.is_takeable or task.not_before > question.at:
-            continue
-        if len(found) >= question.most:
-            return found, True
-        found.append(task)
-    return found, False
+    last = question.after
+    for looks, (place, name) in enumerate(ahead):
+        if len(found) >= question.most or looks >= LOOKS_MAX:
+            return found, last
+        task, last = memory.tasks[name], place
+        if agent.agent_id not in task.declined and task.is_takeable and task.not_before <= question.at:
+            found.append(task)
+    return found, None
 
 
 def _serves(memory: OpenTasks, agent: AgentEntry, line: Line) -> bool:
@@ -279,15 +281,21 @@ def _could(memory: OpenTasks, agent: AgentEntry, task: TaskEntry) -> bool:
     return _serves(memory, agent, memory.waiting.line_of(task.task_id)) and task.is_takeable
 
 
-def _places(terms: Terms, line: Line) -> Iterator[tuple[Place, str]]:
-    """The line's tasks, the most urgent first, whether they rest or not: a person comes before a pause is over."""
+def _places(terms: Terms, line: Line, after: Place | None) -> Iterator[tuple[Place, str]]:
+    """The line's tasks past a place, the most urgent first, whether they rest or not: a person comes before a pause is over."""
+
+    def standing(place: Waits) -> Place:
+        since, position, _ = place
+        return terms.aging.order(line.priority, since), since, position
+
     resting = sorted(place for _, place in (*line.resting.values(), *line.later.values()))
-    for since, position, name in merge(line.ready, resting):
-        yield (terms.aging.order(line.priority, since), since, position), name
 
+    def past(places: list[Waits]) -> Iterator[Waits]:
+        passed = 0 if after is None else bisect_right(places, after, key=standing)
+        return map(places.__getitem__, range(passed, len(places)))
 
-def _place(terms: Terms, task: TaskEntry) -> Place:
-    return terms.aging.order(task.priority, task.waits_since), task.waits_since, task.submitted_position
+    for place in merge(past(line.ready), past(resting)):
+        yield standing(place), place[2]
 
 
 def _offering(memory: OpenTasks, agent: AgentEntry, task: TaskEntry, at: float) -> Offering:

@@ -8,6 +8,7 @@ import pytest
 import trio
 from msgspec.structs import replace
 
+from agents.coordinating import inbox as inboxes
 from agents.coordinating.terms import Terms
 from aggregates import task as tasks
 from aggregates import user as users
@@ -251,6 +252,23 @@ async def test_the_most_urgent_stand_first_and_pages_hold_each_once(tmp_path: Pa
         assert paged == whole
         assert [one.task_id for one in (await inbox(crew, "ann", only="t07")).offers] == ["t07"]
         assert (await crew.ask(FindInbox(agent_id=person_of("eve")))) is None
+
+
+async def test_a_page_goes_on_after_those_that_were_declined(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inboxes, "LOOKS_MAX", 4)
+    async with open_crew(tmp_path) as crew:
+        await join(crew, "ann")
+        for number in range(12):
+            await crew.submit(f"t{number:02}")
+            if number < 9:
+                await crew.ask(DeclineOffer(task_id=f"t{number:02}", agent_id=person_of("ann")))
+        pages, after = [], None
+        while True:
+            page = await inbox(crew, "ann", most=2, after=after)
+            pages.append([one.task_id for one in page.offers])
+            if (after := page.next) is None:
+                break
+        assert pages == [[], [], ["t09", "t10"], ["t11"]]
 
 
 # ---- time
