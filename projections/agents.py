@@ -116,6 +116,8 @@ SORTS = {
 def apply(recorded: Recorded) -> Sequence[Change]:
     event = recorded.event
     match event:
+        case BidPlaced() | BidCommitted():  # what comes most, first
+            return [_counted(recorded, event.agent_id, "bids")]
         case AgentRegistered():
             return [_registered(recorded, event)]
         case AgentUpdated():
@@ -137,8 +139,6 @@ def apply(recorded: Recorded) -> Sequence[Change]:
             back = {"status": Stage.ACTIVE.value, "reason": "", "generation": event.generation}
             back["last_heard_at"] = recorded.meta.at
             return [_changed(recorded, event.agent_id, back)]
-        case BidPlaced() | BidCommitted():
-            return [_counted(recorded, event.agent_id, "bids")]
         case TaskAwarded():
             return [_held(recorded, event), _counted(recorded, event.agent_id, "won")]
         case TaskCompleted():

@@ -29,7 +29,7 @@ was just submitted costs as much as to decide it."""
 
 LOOK_BYTES_MIN = 256
 LOOK_BYTES_MAX = 65_536
-NESTED_MAX = 64
+NESTED_MAX = 16
 LEVELS_MAX = 32
 PLAIN = {str, int, float, bool, bytes, type(None)}
 

@@ -347,7 +347,7 @@ def listed_prices(task: TaskEntry, agent: AgentEntry) -> ListedPrices:
 
 def _facts(task: TaskEntry, agent: AgentEntry) -> BidderFacts:
     # One topic in which it is a specialist says as much as all of them.
-    facts = facts_of(agent, needed(task.topics, agent.specializations)[:1])
+    facts = facts_of(agent, needed(task.topics, agent.specializations)[:1] if agent.specializations else ())
     changed = changed_offer(task, agent)
     return facts if changed is None else replace(facts, changed=changed)
 

@@ -40,13 +40,15 @@ class Awaited:
 
     def add(self, names: Sequence[str]) -> None:
         """A book was opened for these."""
+        by_agent, more = self._by_agent, part(len(names))
         for name in names:
-            self._by_agent[name] = self._by_agent.get(name, 0) + part(len(names))
+            by_agent[name] = by_agent.get(name, 0) + more
 
     def drop(self, names: Sequence[str]) -> None:
         """It has ended."""
+        less = part(len(names))
         for name in names:
-            left = self._by_agent[name] - part(len(names))
+            left = self._by_agent[name] - less
             if left:
                 self._by_agent[name] = left
             else:
@@ -109,8 +111,9 @@ class Round:
 
     def call(self, names: Sequence[str]) -> None:
         """One more book calls these."""
+        more = part(len(names))
         for name in names:
-            self.more[name] = self.more.get(name, 0) + part(len(names))
+            self.more[name] = self.more.get(name, 0) + more
 
 
 class Walk:

@@ -87,9 +87,17 @@ class Switchboard:
         call = self._calls.get(number)
         if call is None:
             return  # it has left, through what another has just said
-        left = outcome.capture(_take, number, call.hear)
-        if type(left) is outcome.Value and left.value is None:
+        left: outcome.Outcome[bytes]
+        try:
+            data = os.read(number, RECEIVE_BYTES)
+            rest = call.hear(data) if data else b""
+            if data and not rest:
+                return
+            left = outcome.Value(rest)
+        except BlockingIOError:
             return
+        except Exception as error:  # noqa: BLE001 — raised where the connection's own task waits, behind its fence
+            left = outcome.Error(error)
         self._forget(number)
         trio.lowlevel.reschedule(call.task, left)
 
@@ -97,12 +105,3 @@ class Switchboard:
         del self._calls[number]
         assert self._poll is not None
         self._poll.unregister(number)
-
-
-def _take(number: int, hear: Hear) -> bytes | None:
-    """Has taken what has come; what is left goes to the connection's own task, and so does the end. None where there is nothing for it."""
-    try:
-        data = os.read(number, RECEIVE_BYTES)
-    except BlockingIOError:
-        return None
-    return (hear(data) or None) if data else b""

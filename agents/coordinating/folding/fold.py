@@ -98,6 +98,10 @@ def remember(memory: OpenTasks, recorded: Recorded) -> OpenTasks:
     if not isinstance(event, QUIET):
         memory.moved_position = position
     match event:
+        case BidPlaced():  # what comes most, first: to pass by all others takes as long as the rest
+            if (task := memory.tasks.get(event.task_id)) is not None:
+                task.position = position
+                take_bid(memory, task, event, event.placed_at, recorded)
         case CoordinationStopped():
             memory.stopped_at, memory.stop_reason = recorded.meta.at, event.reason
         case CoordinationStarted():
@@ -151,8 +155,6 @@ def _change_task(memory: OpenTasks, task: TaskEntry, event: Any, recorded: Recor
             open_book(memory, task, event, position=recorded.position)
         case TaskStalled():
             task.stalled = event.reason
-        case BidPlaced():
-            take_bid(memory, task, event, event.placed_at, recorded)
         case BidCommitted():
             take_bid(memory, task, event, event.committed_at, recorded)
         case RevealOpened():
