@@ -380,10 +380,15 @@ class Journal:
 
     def note_reaction(self, reaction: tuple[str, str, int]) -> None:
         """A reaction is over that has led to nothing: the next batch takes that along."""
-        if self._is_writing or self._worker is None:
-            self.queue(Entry(reaction=reaction))
-        else:
+        if not self._is_writing and self._worker is not None:
             self._reactions[reaction[:2]] = reaction
+            return
+        with self._taking:
+            last = self._waiting[-1] if self._waiting else None
+        if type(last) is Entry and last.reaction is not None and last.reaction[:2] == reaction[:2]:
+            last.reaction = reaction  # where the writer has just taken it along, the one before may be what is written
+        else:
+            self.queue(Entry(reaction=reaction))
 
     # ---- committing
 
