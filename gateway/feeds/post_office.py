@@ -28,10 +28,12 @@ TellNow = Callable[[Recorded], bool]
 class Box:
     """What waits for one socket, all past `after`."""
 
-    def __init__(self, after: int, tell_now: TellNow) -> None:
+    def __init__(self, after: int, tell_now: TellNow, beat_seconds: float) -> None:
         self.after = after
+        self.beat_seconds = beat_seconds
         self._tell_now = tell_now
         self._is_awaited = False
+        self._is_quiet = False
         self.records: list[Recorded] = []
         self.arrived = trio.Event()
         self.is_lost = False
@@ -46,6 +48,7 @@ class Box:
                 return
             if self._tell_now(recorded):
                 self.after = recorded.position
+                self._is_quiet = False
                 return
         if len(self.records) >= BOX_RECORDS_MAX:
             self.is_lost = True
@@ -53,11 +56,16 @@ class Box:
             self.records.append(recorded)
         self.arrived.set()
 
-    async def empty(self, seconds: float) -> list[Recorded]:
-        """What has arrived; nothing, when nothing does for so long."""
-        with trio.move_on_after(seconds):
-            self._is_awaited = True
-            await self.arrived.wait()
+    def beat(self) -> None:
+        """Half of `beat_seconds` have passed: whoever has heard nothing since the last time looks up."""
+        if self._is_quiet:
+            self.arrived.set()
+        self._is_quiet = True
+
+    async def empty(self) -> list[Recorded]:
+        """What has arrived; nothing, when nothing does for up to `beat_seconds`."""
+        self._is_awaited, self._is_quiet = True, False
+        await self.arrived.wait()
         self._is_awaited = False
         taken, self.records = self.records, []
         self.arrived = trio.Event()
@@ -72,9 +80,27 @@ class PostOffice:
         self._journal = journal
         self._addressees = addressees
         self._boxes_by_tenant: dict[str, dict[str, Box]] = {}
+        self._opened = trio.Event()
 
     async def run(self) -> None:
         """Reads the log and fills the boxes, until cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._beat)
+            await self._follow()
+
+    async def _beat(self) -> None:
+        """One watch over all: a timer of its own costs each as much as what it is told, and few are quiet where much happens."""
+        while True:
+            boxes = [box for boxes in self._boxes_by_tenant.values() for box in boxes.values()]
+            if not boxes:
+                self._opened = trio.Event()
+                await self._opened.wait()
+                continue
+            for box in boxes:
+                box.beat()
+            await trio.sleep(min(box.beat_seconds for box in boxes) / 2)
+
+    async def _follow(self) -> None:
         async with aclosing(follow(self._journal, self.position)) as pages:
             async for position, records in pages:
                 for recorded in records:
@@ -107,10 +133,10 @@ class PostOffice:
                 yield after, [record for record in page if record.meta.tenant == principal.tenant]
             elif self.position <= after:
                 # From here to the box no other task runs: whatever is delivered past `after` finds the box.
-                box = self._open(principal, Box(after, tell_now))
+                box = self._open(principal, Box(after, tell_now, beat_seconds))
                 try:
                     while not box.is_lost:
-                        records = await box.empty(beat_seconds)
+                        records = await box.empty()
                         if not box.is_lost:
                             fresh = [record for record in records if record.position > box.after]
                             after = box.after = max(box.after, self.position)
@@ -121,6 +147,7 @@ class PostOffice:
 
     def _open(self, principal: Principal, box: Box) -> Box:
         self._boxes_by_tenant.setdefault(principal.tenant, {})[principal.agent_id] = box
+        self._opened.set()
         return box
 
     def _close(self, principal: Principal, box: Box) -> None:
