@@ -87,6 +87,11 @@ class Solution:
     counts: tuple[dict[str, int], ...]
     """What each island did."""
 
+    @property
+    def proven(self) -> bool:
+        """Whether the strategy has shown that nothing is better; of floats, up to rounding."""
+        return self.parameters.get("proven") == 1
+
 
 def solve(
     qubo: Qubo,

@@ -51,7 +51,28 @@ class ScalarAnnealing:
         return Annealing(start)
 
 
-STRATEGIES: tuple[Strategy, ...] = (MultiSpinAnnealing(), ScalarAnnealing())
+class BranchAndBound:
+    """Small problems, which it solves for good: its run ends where the best is proven to be an optimum."""
+
+    name = "exact"
+    work_per_second = 50_000_000
+
+    def takes(self, features: Features) -> bool:
+        return features.variables <= 200  # as many as give an island of 25 MB
+
+    def suits(self, features: Features) -> bool:
+        return features.variables <= 100  # random ones of 60 take 10 ms, of 100 a second; the hardest, minutes
+
+    def memory_bytes(self, features: Features) -> int:
+        return 8 * features.variables**3 // 3 + 200 * features.variables**2 + 2**16
+
+    def start(self, start: Start) -> Island:
+        from solvers.exact import ExactSearch
+
+        return ExactSearch(start)
+
+
+STRATEGIES: tuple[Strategy, ...] = (BranchAndBound(), MultiSpinAnnealing(), ScalarAnnealing())
 
 
 def choose(features: Features) -> Strategy:

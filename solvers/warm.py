@@ -24,7 +24,7 @@ def warm() -> None:
     Qubo.from_terms(3, ([2, 1, 1], [1, 0, 0], [1, 1, 1]), convention=cut.convention, sense="max")
     real = Qubo.from_dense(np.random.default_rng(1).normal(size=(16, 16)))  # that no reduction solves
     for strategy in STRATEGIES:
-        for qubo in (whole, palubeckis(20, 50, 1), broken, real):
+        for qubo in (whole, palubeckis(20, 50, 1), palubeckis(10, 100, 1), broken, real):
             if strategy.suits(features_of(qubo)):
                 solve(qubo, seconds=60, seed=1, work_max=WORK, strategy=strategy.name)
     found = assign(np.eye(3), [2, 0, 1], epsilon=1e-6)  # small: in rounds, which keep who is near enough

@@ -20,11 +20,15 @@ from projections import keys
 from runtime import journal
 from runtime.projector import ProjectionStopped
 from runtime.records import Event, Recorded
+from solvers.formats import write_rudy
+from solvers.generators import toroidal_grid
 from tests.gateway.clients import TASK, AgentClient, Client, open_client, recorded, settings_of
 from tests.gateway.identity.providers import trust
 
 WHENCE = {"Gavel_Reason": "the laptop was lost", "Gavel_On_Behalf_Of": "tenant:acme", "X_Request_Id": "r-1"}
-QUBO = b"3 2\n1 2 1\n2 3 -1\n"
+QUBO = write_rudy(
+    toroidal_grid(12, 12, 1)
+)  # larger than what is searched exactly: its solve runs until it is cancelled
 
 
 async def records(client: Client) -> list[Recorded]:

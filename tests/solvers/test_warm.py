@@ -7,10 +7,10 @@ AUCTION = ("_bid", "_offer", "_keep", "_best", "_unsold", "_profits")
 PROGRAM = """
 import runpy
 runpy.run_module("solvers.warm", run_name="__main__")
-import solvers.auction, solvers.generators, solvers.spins, solvers.formats.scanning, solvers.csr
+from importlib import import_module
 from numba.core.registry import CPUDispatcher
-from solvers.spins import _randomize
-for module in (solvers.auction, solvers.generators, solvers.spins, solvers.formats.scanning, solvers.csr):
+modules = "auction branching csr enumeration formats.scanning generators spins"
+for module in map(import_module, map("solvers.{}".format, modules.split())):
     for name, kernel in vars(module).items():
         if isinstance(kernel, CPUDispatcher):
             print(name, len(kernel.signatures), sum(kernel.stats.cache_misses.values()))
@@ -21,7 +21,8 @@ def test_every_kernel_is_warmed_and_then_found_in_the_cache():
     for _ in range(2):
         done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True)
     counts = {name: (int(kinds), int(misses)) for name, kinds, misses in map(str.split, done.stdout.splitlines())}
-    for name in ("_palubeckis", "_randomize", "_random", "_read_whole", "_read_decimals", "_write_triples", *AUCTION):
+    once = ("_palubeckis", "_randomize", "_random", "_read_whole", "_read_decimals", "_write_triples", *AUCTION)
+    for name in (*once, "_branch", "_descend", "_shift", "_without_first", "_find_best"):
         assert counts[name] == (1, 0)
     for name in ("_anneal", "_cross", "_load", "_degrees", "_scatter", "_is_clean", "_transpose", "_merge"):
         assert counts[name] == (2, 0)  # whole numbers and floats

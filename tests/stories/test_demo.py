@@ -27,7 +27,7 @@ def folder(tmp_path: Path) -> Path:
     problems = tmp_path / "problems"
     problems.mkdir()
     (problems / "grid.txt").write_bytes(write_rudy(toroidal_grid(12, 10, 1)))
-    (problems / "dense.bqp").write_bytes(write_bqp(palubeckis(60, 50, 7)))
+    (problems / "dense.bqp").write_bytes(write_bqp(palubeckis(150, 50, 7)))
     (problems / "best_known.json").write_text(json.dumps({"grid": {"best": -84}, "absent": {"best": -1}}))
     (problems / "NOTES.md").write_text("# Two problems\n")
     for name in ("agents", "runtime"):  # somebody else's packages, where the demo is started

@@ -99,7 +99,7 @@ async def live(folder: Path) -> None:
 
 async def solve(admin: Client) -> None:
     """A job for the house's solver, and a task that it wins."""
-    content = write_rudy(toroidal_grid(6, 6, 1))
+    content = write_rudy(toroidal_grid(12, 12, 1))
     digest = sha256(content).hexdigest()
     headers = {"Authorization": f"Bearer {admin.key}"}
     stored = await admin.http.put(f"{admin.node.url}/v1/blobs/{digest}", content=content, headers=headers)

@@ -91,7 +91,7 @@ async def work_on(folder: Path) -> None:
     """The demo, with real agents, on the folder as the kills have left it."""
     problems = folder / "problems"
     problems.mkdir()
-    for side in (6, 8):  # the house's own solver takes one: the other is for the agent that the demo kills
+    for side in (12, 14):  # the house's own solver takes one: the other is for the agent that the demo kills
         (problems / f"grid{side}.txt").write_bytes(write_rudy(toroidal_grid(side, side, 1)))
     demo = ["demo", "--problems", "problems", "--seconds", "3", "--agents", "4", "--exit", "--json"]
     done = await run(demo, folder)

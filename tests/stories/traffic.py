@@ -186,7 +186,7 @@ async def pose_problems(door: Door) -> None:
     with until_gone():
         for _ in range(PROBLEMS_A_ROUND):
             seed = chance.randrange(2**31)
-            content = write_rudy(toroidal_grid(6, 6, seed))
+            content = write_rudy(toroidal_grid(12, 12, seed))
             digest = sha256(content).hexdigest()
             answer = await door.send("PUT", f"/v1/blobs/{digest}", traffic.admin, content)
             assert answer.status_code in DONE, answer.text

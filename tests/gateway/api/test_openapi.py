@@ -22,11 +22,15 @@ from gateway.api.queries import LIMIT
 from gateway.app import ENDPOINTS, OLDER
 from gateway.routes.trail import TrailRow
 from projections import agent_timeline, agents, audit, bids, keys, problems, schema, solves, tasks, webhooks
+from solvers.formats import write_rudy
+from solvers.generators import toroidal_grid
 from tests.gateway import documented
 from tests.gateway.clients import BID, TASK, Client, recorded
 from tests.gateway.identity.providers import trust
 
-TRIANGLE = b"3 3\n1 2 1\n1 3 1\n2 3 1\n"
+GRID = write_rudy(
+    toroidal_grid(12, 12, 1)
+)  # larger than what is searched exactly: its solve runs until it is cancelled
 LOADED = """
 import sys
 from gateway.app import api_document
@@ -363,8 +367,8 @@ async def _ask_and_answer(admin: Client) -> None:
 
 
 async def _work_with_solves(admin: Client) -> None:
-    stored = (await admin.upload(TRIANGLE)).json()
-    problem = (await admin.ask("POST", "/v1/problems", {"name": "triangle", "blob": stored["sha256"]})).json()
+    stored = (await admin.upload(GRID)).json()
+    problem = (await admin.ask("POST", "/v1/problems", {"name": "grid", "blob": stored["sha256"]})).json()
     await _do(admin, ("GET", "/v1/problems", None), ("GET", f"/v1/problems/{problem['problem_id']}", None))
     body = {"problem_id": problem["problem_id"], "seconds": 600}
     job = (await admin.ask("POST", "/v1/solves", body)).json()["job_id"]

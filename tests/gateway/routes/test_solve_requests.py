@@ -16,7 +16,7 @@ from solvers.strategies import STRATEGIES
 from solvers.verify import decode_assignment, recompute
 from tests.gateway.clients import Client, open_client, recorded, settings_of, told
 from tests.gateway.routes.test_problems import register
-from tests.gateway.routes.test_solves import COMPLETE, TRIANGLE, ended, problem_of, queue
+from tests.gateway.routes.test_solves import ENDLESS, TRIANGLE, ended, problem_of, queue
 
 GRAPH = write_rudy(sparse_random(300, 4.0, 1))
 NAMES = [strategy.name for strategy in STRATEGIES]
@@ -177,7 +177,7 @@ async def test_a_large_job_that_is_cancelled_in_the_midst_of_its_run_leaves_its_
 
 
 async def test_a_client_that_vanishes_leaves_its_job_to_whoever_asks_next(admin: Client) -> None:
-    body = {"problem_id": await graph_of(admin, COMPLETE), "seconds": 600}
+    body = {"problem_id": await graph_of(admin, ENDLESS), "seconds": 600}
     headers = {"Authorization": f"Bearer {admin.key}", "Prefer": "wait=30"}
     async with trio.open_nursery() as nursery, httpx2.AsyncClient() as http:
         nursery.start_soon(lambda: http.post(f"{admin.node.url}/v1/solves", json=body, headers=headers))

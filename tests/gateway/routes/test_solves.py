@@ -4,12 +4,14 @@ from typing import Any
 
 from aggregates.values.roles import Role
 from runtime.records import Recorded
+from solvers.formats import write_rudy
+from solvers.generators import toroidal_grid
 from tests.gateway.clients import Client, told
 from tests.gateway.routes.test_problems import register
 
 TRIANGLE = b"3 3\n1 2 1\n1 3 1\n2 3 1\n"
-COMPLETE = ("40 780\n" + "".join(f"{i} {j} 1\n" for i in range(1, 41) for j in range(i + 1, 41))).encode()
-"""No reduction or proof ends a run on it before its time."""
+ENDLESS = write_rudy(toroidal_grid(12, 12, 1))
+"""No reduction makes it smaller, and it is larger than what is searched exactly: a solve runs until it is stopped."""
 
 
 async def problem_of(client: Client) -> str:
@@ -63,7 +65,7 @@ async def test_a_solve_ends_early_when_it_reaches_its_target_or_is_cancelled(adm
     problem_id = await problem_of(admin)
     reached = await ended(admin, await queue(admin, problem_id=problem_id, seconds=600, target=2))
     assert (reached["stage"], reached["seconds_taken"] < 600) == ("completed", True)
-    endless = (await register(admin, COMPLETE)).json()["problem_id"]
+    endless = (await register(admin, ENDLESS)).json()["problem_id"]
     job_id = await queue(admin, problem_id=endless, seconds=600)
     assert (await admin.ask("DELETE", f"/v1/solves/{job_id}?reason=enough")).status_code == 200
     row = await ended(admin, job_id)
