@@ -22,6 +22,7 @@ class Ising:
     weights: Array
     fields: Array
     unit: int  # what the objective was multiplied by, signed, to give four times the value
+    exponent: int = 0  # of the power of two that a float problem was multiplied by beside
 
     @property
     def is_exact(self) -> bool:
@@ -58,8 +59,11 @@ def to_ising(qubo: Qubo) -> Ising:
         divisor = max(1, int(np.gcd(np.gcd.reduce(weights, initial=0), np.gcd.reduce(fields, initial=0))))
         weights, fields = weights // divisor, fields // divisor
     largest = (row_sums(qubo.indptr, np.abs(weights)) + np.abs(fields)).max(initial=0)
+    scale = 0
     if not qubo.is_integer:  # by a power of two, which rounds nothing: temperatures are single precision
         scale = -int(np.frexp(largest)[1])
         weights, fields = np.ldexp(weights, scale), np.ldexp(fields, scale)
     kind = np.int32 if qubo.is_integer and largest < KERNEL_INTEGER_MAX else np.float64
-    return Ising(qubo.indptr, qubo.indices.view(np.uint32), weights.astype(kind), fields.astype(kind), sign * divisor)
+    return Ising(
+        qubo.indptr, qubo.indices.view(np.uint32), weights.astype(kind), fields.astype(kind), sign * divisor, scale
+    )

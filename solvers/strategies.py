@@ -72,7 +72,28 @@ class BranchAndBound:
         return ExactSearch(start)
 
 
-STRATEGIES: tuple[Strategy, ...] = (BranchAndBound(), MultiSpinAnnealing(), ScalarAnnealing())
+class ParallelTempering:
+    """Replicas at a ladder of temperatures. It suits nothing best, so it is run by name alone; `solvers.sampling` samples by it."""
+
+    name = "tempering"
+    work_per_second = 20_000_000
+
+    def takes(self, features: Features) -> bool:
+        return True
+
+    def suits(self, features: Features) -> bool:
+        return False
+
+    def memory_bytes(self, features: Features) -> int:
+        return 700 * features.variables + 24 * features.couplings + 2**16
+
+    def start(self, start: Start) -> Island:
+        from solvers.tempering import Tempering
+
+        return Tempering(start)
+
+
+STRATEGIES: tuple[Strategy, ...] = (BranchAndBound(), MultiSpinAnnealing(), ScalarAnnealing(), ParallelTempering())
 
 
 def choose(features: Features) -> Strategy:
