@@ -68,8 +68,11 @@ def _invert(factor: Array, size: int, lower: Array, inverse: Array) -> None:
     for k in range(size):
         for i in range(k + 1):
             scale = lower[k, i]
-            for j in range(k + 1):
+            for j in range(i + 1):
                 inverse[i, j] += scale * lower[k, j]
+    for i in range(size):
+        for j in range(i):
+            inverse[j, i] = inverse[i, j]
 
 
 @njit(cache=True, nogil=True)
@@ -163,6 +166,26 @@ def _without_first(inverse: Array, size: int, shorter: Array) -> None:
         scale = inverse[i, 0] / inverse[0, 0]
         for j in range(1, size):
             shorter[i - 1, j - 1] = inverse[i, j] - scale * inverse[0, j]
+
+
+@njit(cache=True, nogil=True)
+def _choose_order(inverse: Array, order: Array) -> None:
+    """The rows, each time the one whose diagonal element is the least, as A⁻¹ of the rest says; `inverse` is used up."""
+    size = inverse.shape[0]
+    left = np.ones(size, np.bool_)
+    for place in range(size):
+        chosen = -1
+        for i in range(size):
+            if left[i] and (chosen < 0 or inverse[i, i] < inverse[chosen, chosen]):
+                chosen = i
+        left[chosen] = False
+        order[place] = chosen
+        for i in range(size):
+            if left[i]:
+                scale = inverse[i, chosen] / inverse[chosen, chosen]
+                for j in range(size):
+                    if left[j]:
+                        inverse[i, j] -= scale * inverse[chosen, j]
 
 
 @njit(cache=True, nogil=True)

@@ -23,6 +23,7 @@ from solvers.branching import (
     NODES,
     WORK,
     _branch,
+    _choose_order,
     _descend,
     _shift,
     _without_first,
@@ -35,14 +36,14 @@ from solvers.strategy import Course, Island, Start
 Floats = NDArray[np.float64]
 
 ENUMERATED_MAX = 14  # spins of which every assignment is looked at: that takes less than finding bounds
-STARTS = 16
+STARTS = 8
 STEPS_PER_SPIN = 10  # of tabu search, from each start
 SPREAD = 1.0  # of the random fixed spins in the fields' second moment; 0.3 and 2 took three times the nodes
 FLOOR = 1e-3  # of the mean square of a row, added to the second moments: keeps A away from being singular
 NEWTON_STEPS = 3
-NEWTON_STEPS_FIRST = 40
-DEPTHS_PER_SHIFT = 3  # between two depths with a u of their own
-PRECISION = 1e-4
+NEWTON_STEPS_FIRST = 20
+DEPTHS_PER_SHIFT = 6  # between two depths with a u of their own
+PRECISION = 1e-3
 TOLERANCE = 1e-9  # of the sum of all magnitudes: what rounding can make of a bound, by far
 
 
@@ -137,7 +138,9 @@ class _Tree:
         inverse = np.zeros((size, size))
         self._improve(moments, shifts, NEWTON_STEPS_FIRST, inverse)
         yield None
-        self._reorder(_greedy_order(inverse))
+        order = np.empty(size, np.int64)
+        _choose_order(inverse.copy(), order)
+        self._reorder(order)
         shifts, before = np.ascontiguousarray(shifts[self._order]), inverse
         for depth in range(size):
             left = size - depth
@@ -196,20 +199,6 @@ class _Tree:
         self._order = order
         self._couplings = np.ascontiguousarray(self._couplings[np.ix_(order, order)])
         self._fields, self._known = self._fields[order], self._known[order]
-
-
-def _greedy_order(inverse: Floats) -> NDArray[np.int64]:
-    """The spins, each time the one with the least room that the others leave it, as A⁻¹ of the rest says."""
-    left = np.arange(len(inverse))
-    order = []
-    while len(left):
-        chosen = int(np.argmin(np.diag(inverse)))
-        order.append(int(left[chosen]))
-        rest = np.arange(len(left)) != chosen
-        column = inverse[rest, chosen]
-        inverse = inverse[np.ix_(rest, rest)] - np.outer(column, column) / inverse[chosen, chosen]
-        left = left[rest]
-    return np.array(order, np.int64)
 
 
 def _slack(problem: Ising) -> float:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from solvers.branching import _descend, _factor, _invert, _mean_bound, _shift, _without_first
+from solvers.branching import _choose_order, _descend, _factor, _invert, _mean_bound, _shift, _without_first
 from tests.solvers.twins import obvious_gains, obvious_objective
 
 
@@ -48,6 +48,19 @@ def test_a_depths_bound_holds_for_every_assignment_and_newton_only_lowers_its_me
     signs = 2 * ((np.arange(2**size)[:, None] >> np.arange(size)) & 1) - 1
     best = max(s @ couplings @ s / 2 + fields @ s for s in signs)
     assert best <= bound + 1e-9
+
+
+@given(st.integers(1, 10), st.integers(0, 2**32))
+@settings(max_examples=100, deadline=None)
+def test_the_order_is_by_the_least_room_that_the_rest_leaves(size, seed):
+    couplings, _, _ = random_problem(size, seed)
+    matrix = np.diag(np.abs(couplings).sum(axis=1) + 0.1) - couplings
+    order, left, expected = np.zeros(size, np.int64), list(range(size)), []
+    _choose_order(np.linalg.inv(matrix), order)
+    while left:
+        room = np.diag(np.linalg.inv(matrix[np.ix_(left, left)]))
+        expected.append(left.pop(int(room.argmin())))
+    assert order.tolist() == expected
 
 
 @given(st.integers(2, 10), st.integers(0, 2**32), st.integers(0, 40))
