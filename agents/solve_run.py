@@ -196,8 +196,15 @@ def _completion(queued: SolveQueued, solution: "Solution", measured: BaselineRun
         counts=solution.counts,
         parameters=plain(solution.parameters),
         trace=thinned(solution.trace, solution.times[solution.island]),
+        bound=_bound(solution),
         baseline=measured,
     )
+
+
+def _bound(solution: "Solution") -> float | None:
+    """What nothing is better than: the value itself, where the strategy has proved it or the reduction alone has found it."""
+    is_proved = solution.parameters.get("proven") == 1 or solution.features["variables"] == 0
+    return float(solution.value) if is_proved else None
 
 
 def plain(measures: Mapping[str, Any]) -> Measures:

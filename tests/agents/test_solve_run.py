@@ -86,6 +86,15 @@ def test_nothing_is_claimed_where_nothing_had_to_be_found() -> None:
     assert found.baseline.advantage is None
 
 
+def test_a_bound_is_told_where_the_value_is_proved_and_nowhere_else() -> None:
+    tree = b"4 3\n1 2 2\n2 3 -1\n3 4 5\n"
+    queued = replace(QUEUED, problem=replace(QUEUED.problem, variables=4))
+    found = run(queued, lambda _: tree, Event(), Progress("j1"), MEMORY_BYTES_MAX, structlog.get_logger())
+    assert isinstance(found, CompleteSolve)
+    assert found.bound == found.value == 7
+    assert done(QUEUED).bound is None
+
+
 def test_a_job_that_was_cancelled_has_no_result_and_runs_no_baseline() -> None:
     stop = Event()
     stop.set()
