@@ -1,6 +1,7 @@
 """What the solver actor keeps at hand: problems, jobs under way, and tasks that it could do; a fold of the journal."""
 
-from msgspec import Struct, field
+from msgspec import Struct, ValidationError, convert, field
+from msgspec.structs import replace
 
 from aggregates.agent import AgentDeregistered, AgentRegistered
 from aggregates.qubo_problem import ProblemRegistered
@@ -25,21 +26,28 @@ from aggregates.task import (
     TaskSubmitted,
     TaskType,
 )
-from aggregates.values.solving import SECONDS_MAX, SECONDS_MIN
+from aggregates.values.numbers import Seed, Share
+from aggregates.values.qubo import Finite
+from aggregates.values.solving import SolveSeconds, Threads, Work
 from runtime.records import Recorded
 
 HOUSE_SOLVER = "house-solver"
-SEED_MAX = 2**32 - 1
 DEAD_MAX = 1_000
 
 
 class Wanted(Struct, frozen=True, kw_only=True):
-    """What an open optimization task asks for, as far as the solver can do it."""
+    """What the payload of an open optimization task asks for, as far as the solver can do it: the same as of a solve."""
 
     problem_id: str
-    seconds: float
-    seed: int | None
-    budget_seconds: float
+    seconds: SolveSeconds
+    seed: Seed | None = None
+    target: Finite | None = None
+    work_max: Work | None = None
+    stagnation_work: Work | None = None
+    tolerance: Share = 0.0
+    threads: Threads = 1
+    budget_seconds: float = 0.0
+    """Of the task; set here, whatever the payload says."""
 
 
 class TaskReport(Struct, frozen=True, kw_only=True):
@@ -138,13 +146,8 @@ def _end(memory: Desk, job_id: str, completed: SolveCompleted | None = None, rea
 
 
 def _wanted(event: TaskSubmitted) -> Wanted | None:
-    """What the payload asks for; None when it does not name a problem, or asks for what no solve can do."""
-    problem_id, seconds = event.payload.get("problem_id"), event.payload.get("seconds")
-    seed = event.payload.get("seed")
-    if not isinstance(problem_id, str) or isinstance(seconds, bool) or not isinstance(seconds, int | float):
+    """None when the payload does not name a problem, or asks for what no solve can do."""
+    try:
+        return replace(convert(event.payload, Wanted), budget_seconds=event.budget_seconds)
+    except ValidationError:
         return None
-    if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed <= SEED_MAX):
-        return None
-    if not SECONDS_MIN <= seconds <= SECONDS_MAX:
-        return None
-    return Wanted(problem_id=problem_id, seconds=float(seconds), seed=seed, budget_seconds=event.budget_seconds)

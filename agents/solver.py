@@ -7,19 +7,27 @@ started again with the same seed. As an agent, `house-solver` answers every call
 import os
 from collections.abc import Sequence
 from contextlib import suppress
-from hashlib import sha256
 from threading import Event as ThreadEvent
-from typing import Any, NamedTuple
+from typing import Any
 
 import trio
 from msgspec.structs import replace
 
 from agents import solve_run
+from agents.house_solver import (
+    DEFAULT_HOUSE,
+    House,
+    answer_call,
+    failure_of,
+    job_for,
+    registration,
+    report_on_task,
+)
 from agents.kernel_threads import KernelThreads
-from agents.solve_desk import HOUSE_SOLVER, Desk, TaskReport, Wanted, remember
+from agents.solve_desk import HOUSE_SOLVER, Desk, remember
 from aggregates import qubo_problem as problems
 from aggregates import solve_job as jobs
-from aggregates.agent import AgentDeregistered, AgentRegistered, AgentType, Heartbeat, RegisterAgent
+from aggregates.agent import AgentDeregistered, AgentRegistered, Heartbeat
 from aggregates.qubo_problem import ProblemAccepted, RegisterProblem
 from aggregates.solve_job import (
     CancelSolve,
@@ -37,14 +45,11 @@ from aggregates.solve_job import (
     StartSolve,
 )
 from aggregates.task import (
-    SEALED,
     BookOpened,
     CancelRequested,
     CompleteTask,
     FailTask,
     LeaseExpired,
-    PlaceBid,
-    RefuseBid,
     StartTask,
     TaskAwarded,
     TaskCancelled,
@@ -56,7 +61,7 @@ from aggregates.task import (
     TaskRequeued,
     TaskSubmitted,
 )
-from aggregates.values.solving import VARIABLES_MAX, Backend
+from aggregates.values.solving import Backend
 from runtime.actor import Actor, Effect, Reply, Surroundings, reply
 from runtime.errors import Conflict, Crashed, Failure, NotAnswered, Overloaded, Refused, Unreachable
 from runtime.records import Command, Recorded
@@ -71,8 +76,6 @@ REPORT_SHARE = 0.05
 """Of the time that a job has run: so long it waits with its next report."""
 REPORTS_MAX = 110
 """What follows from these: the longest job makes no more, however often it gets better."""
-READING_SECONDS = 1.0
-"""What the house solver allows in its bids for reading the problem, beside the time asked for."""
 SECOND_LOOK_SECONDS = 5.0
 ASK_AGAIN_SECONDS = 0.5
 
@@ -82,17 +85,6 @@ CONFIGURED = (Backend.LOCAL,)
 SolverCommand = (
     RegisterProblem | QueueSolve | StartSolve | PlanSolve | ReportSolve | CompleteSolve | FailSolve | CancelSolve
 )
-
-
-class House(NamedTuple):
-    """The house solver's standing as an agent, as the operator sets it."""
-
-    bids: bool = True
-    slots: int = 1
-    price: float = 1.0
-
-
-DEFAULT_HOUSE = House()
 
 
 class Solver(Actor[SolverCommand, Desk]):
@@ -117,7 +109,7 @@ class Solver(Actor[SolverCommand, Desk]):
         TaskRebalanced,
         TaskRequeued,
     )
-    FOLD = 2
+    FOLD = 3
 
     def __init__(
         self,
@@ -204,7 +196,7 @@ class Solver(Actor[SolverCommand, Desk]):
             case AgentRegistered() if event.agent_id == HOUSE_SOLVER and self.house.bids:
                 self.beat_at = recorded.meta.at + event.lease_seconds / 3
             case BookOpened():
-                return self._telling(self._answer_call(event))
+                return self._telling(answer_call(event, self.memory, self.house, self.threads.total))
             case TaskAwarded():
                 return self._begin(event)
             case CancelRequested():
@@ -223,7 +215,7 @@ class Solver(Actor[SolverCommand, Desk]):
 
     def _reports_due(self) -> list[Command[Any]]:
         reports = self.memory.reports
-        return [_report_on_task(task_id, reports[task_id]) for task_id in sorted(reports)]
+        return [report_on_task(task_id, reports[task_id]) for task_id in sorted(reports)]
 
     def _telling(self, *messages: Command[Any]) -> Effect:
         """Says these once what was recorded stands."""
@@ -241,54 +233,16 @@ class Solver(Actor[SolverCommand, Desk]):
             except Refused as refused:
                 self.here.log.warning("house_solver_refused", message=type(message).__name__, reason=str(refused))
                 if isinstance(message, CompleteTask):
-                    await self._say([_failure(message, refused)])
+                    await self._say([failure_of(message, refused)])
             except Failure as failure:
                 self.here.log.info("house_solver_not_heard", message=type(message).__name__, reason=str(failure))
 
-    def _answer_call(self, event: BookOpened) -> PlaceBid | RefuseBid:
-        wanted = self.memory.wanted.get(event.task_id)
-        refusal = RefuseBid(task_id=event.task_id, agent_id=HOUSE_SOLVER, round=event.round)
-        if event.award_policy in SEALED:
-            return replace(refusal, reason="its price is public: there is nothing to seal")
-        if wanted is None or wanted.problem_id not in self.memory.problems:
-            return replace(refusal, reason="no registered problem that this solver can solve")
-        variables = self.memory.problems[wanted.problem_id].variables
-        if variables > VARIABLES_MAX:
-            return replace(refusal, reason=f"{variables} variables; {VARIABLES_MAX} is the most")
-        eta_seconds = self._eta_seconds(wanted)
-        if eta_seconds > wanted.budget_seconds:
-            return replace(refusal, reason=f"would take {eta_seconds:.1f} s")
-        return PlaceBid(
-            task_id=event.task_id,
-            agent_id=HOUSE_SOLVER,
-            round=event.round,
-            price=self.house.price,
-            eta_seconds=eta_seconds,
-            confidence=(self.memory.completed + 1) / (self.memory.completed + self.memory.failed + 1),
-        )
-
-    def _eta_seconds(self, wanted: Wanted) -> float:
-        ahead = sum(_thread_seconds(self.memory.jobs[name]) for name in sorted(self.memory.jobs))
-        return wanted.seconds + READING_SECONDS + ahead / self.threads.total
-
     def _begin(self, event: TaskAwarded) -> Effect:
-        wanted = self.memory.wanted.get(event.task_id)
-        problem = self.memory.problems.get(wanted.problem_id) if wanted is not None else None
-        if wanted is None or problem is None:
+        queue = job_for(event, self.memory)
+        if queue is None:
             lost = FailTask(task_id=event.task_id, agent_id=HOUSE_SOLVER, token=event.token, reason="problem_unknown")
             return self._telling(lost)
-        # Not a fresh id: a step may run again before it is decided, and must then mean the same stream.
-        job_id = sha256(f"{event.task_id}.{event.token}".encode()).hexdigest()[:32]
-        queue = QueueSolve(
-            job_id=job_id,
-            problem_id=wanted.problem_id,
-            problem=problem,
-            seconds=wanted.seconds,
-            seed=wanted.seed,
-            task_id=event.task_id,
-            token=event.token,
-        )
-        return Effect([(jobs.stream(job_id), queue)])
+        return Effect([(jobs.stream(queue.job_id), queue)])
 
     def _give_up(self, task_id: str) -> Effect | None:
         """The task was taken from the house solver: what it does for it is of no use any more."""
@@ -314,16 +268,7 @@ class Solver(Actor[SolverCommand, Desk]):
         self.beat_at = at + (self.memory.lease_seconds / 3 or SECOND_LOOK_SECONDS)
         if self.memory.lease_seconds:
             return self._telling(Heartbeat(agent_id=HOUSE_SOLVER), *self._reports_due())
-        registration = RegisterAgent(
-            agent_id=HOUSE_SOLVER,
-            name="The house's own solver",
-            agent_type=AgentType.PERFORMANCE,
-            capabilities=("optimization", "qubo"),
-            slots=self.house.slots,
-            price=self.house.price,
-            description="Anneals QUBO and max-cut problems on this node's own threads",
-        )
-        return self._telling(registration)
+        return self._telling(registration(self.house))
 
     # ---- running jobs
 
@@ -411,33 +356,3 @@ class Solver(Actor[SolverCommand, Desk]):
 def report_pause_seconds(elapsed_seconds: float) -> float:
     """How long a job that has run for so long waits with its next report."""
     return max(REPORT_SECONDS_MIN, REPORT_SHARE * elapsed_seconds)
-
-
-def _thread_seconds(job: SolveQueued) -> float:
-    """What a job may take of the node's threads."""
-    baseline = 0.0 if job.baseline is None else job.baseline.seconds
-    return job.threads * (job.seconds + baseline)
-
-
-def _report_on_task(task_id: str, report: TaskReport) -> CompleteTask | FailTask:
-    """What the house solver says of a task whose job has ended."""
-    done = report.completed
-    if done is None:
-        return FailTask(task_id=task_id, agent_id=HOUSE_SOLVER, token=report.token, reason=report.reason)
-    value = int(done.value) if done.value.is_integer() else done.value
-    result = {
-        "value": value,
-        "assignment": done.assignment,
-        "variables": report.variables,
-        "work": done.work,
-        "algorithm": done.algorithm,
-        "seed": done.seed,
-        "seconds": done.seconds,
-    }
-    return CompleteTask(task_id=task_id, agent_id=HOUSE_SOLVER, token=report.token, result=result)
-
-
-def _failure(told: CompleteTask, refused: Refused) -> FailTask:
-    """Gives up what could not be delivered: the task is then somebody else's, instead of waiting for its budget to end."""
-    reason = f"result refused: {refused}"[:NOTE_MAX]
-    return FailTask(task_id=told.task_id, agent_id=told.agent_id, token=told.token, reason=reason)

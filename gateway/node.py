@@ -21,9 +21,10 @@ from agents.coordinating.allotment import Allotment
 from agents.coordinating.coordinator import Coordinator
 from agents.coordinating.places import seats
 from agents.coordinating.terms import Terms
+from agents.house_solver import House
 from agents.kernel_threads import KernelThreads
 from agents.roster import ROSTER
-from agents.solver import House, Solver
+from agents.solver import Solver
 from aggregates.journal import JournalFacts
 from aggregates.key import IssueKey
 from aggregates.values.roles import Role as KeyRole

@@ -35,6 +35,9 @@ def told(*events: Event) -> Desk:
         ({"problem_id": "p1", "seconds": 601}, False),
         ({"problem_id": "p1", "seconds": 2, "seed": -1}, False),
         ({"problem_id": "p1", "seconds": 2, "seed": "x"}, False),
+        ({"problem_id": "p1", "seconds": 2, "threads": 4, "work_max": 9, "tolerance": 0.1}, True),
+        ({"problem_id": "p1", "seconds": 2, "threads": 0}, False),
+        ({"problem_id": "p1", "seconds": 2, "work_max": 0}, False),
         ({}, False),
     ],
 )

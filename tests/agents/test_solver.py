@@ -11,12 +11,12 @@ from structlog.testing import capture_logs
 
 from agents import solver
 from agents.coordinating.coordinator import Coordinator, CoordinatorCommand
+from agents.house_solver import House
 from agents.solve_desk import HOUSE_SOLVER
 from agents.solver import (
     JOBS_MAX,
     REPORT_SECONDS_MIN,
     REPORTS_MAX,
-    House,
     Solver,
     SolverCommand,
     report_pause_seconds,
@@ -33,6 +33,7 @@ from aggregates.solve_job import (
     SolveCompleted,
     SolveFailed,
     SolveProgressed,
+    SolveQueued,
     SolveStarted,
     StartSolve,
 )
@@ -306,6 +307,19 @@ async def test_the_house_solver_refuses_what_it_cannot_solve(tmp_path: Path) -> 
         assert "no registered problem" in (await crew.next(BidRefused)).reason
         await crew.submit("t2", payload={"problem_id": "p1", "seconds": 9}, capabilities=("qubo",), budget_seconds=1.0)
         assert "would take" in (await crew.next(BidRefused, task_id="t2")).reason
+        await crew.submit("t3", payload={"problem_id": "p1", "seconds": 1, "threads": 3}, capabilities=("qubo",))
+        assert "3 threads; this node gives 2" in (await crew.next(BidRefused, task_id="t3")).reason
+
+
+async def test_a_task_names_the_same_bounds_as_a_solve(tmp_path: Path) -> None:
+    payload = {"problem_id": "p1", "seconds": 5, "seed": 3, "target": CUT, "work_max": 9_000_000, "threads": 2}
+    async with open_crew(tmp_path, read_blob=blobs, house=HOUSE) as crew:
+        await with_problem(crew)
+        await crew.next(AgentRegistered)
+        await crew.submit("t1", capabilities=("qubo",), payload=payload)
+        queued = await crew.next(SolveQueued)
+        assert (queued.target, queued.work_max, queued.threads) == (CUT, 9_000_000, 2)
+        assert (await crew.next(TaskCompleted)).result["value"] == CUT
 
 
 async def test_the_house_solver_does_not_bid_for_what_it_could_not_deliver(tmp_path: Path) -> None:
