@@ -8,10 +8,11 @@ rows are then visited in ascending order; equal entries keep their order, so sum
 from typing import Any
 
 import numpy as np
-from numba import njit
+from numba import njit, uint64
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
+ONE = np.uint64(1)
 
 
 def symmetric_rows(
@@ -22,20 +23,22 @@ def symmetric_rows(
     Terms on the diagonal add up in `linear`, or are left out where `diagonal` is false. What sums up to zero is gone.
     Indices are within range, weights int64 or float64 and checked: no sum of them overflows.
     """
-    indptr = np.zeros(variables + 1, np.int64)
+    # Unsigned, or the kernels would test each index for counting from the end.
+    indptr = np.zeros(variables + 1, np.uint64)
     linear = np.zeros(variables, weights.dtype)
-    _degrees(rows, columns, weights, diagonal, indptr, linear)
+    ends = rows.view(np.uint32), columns.view(np.uint32)
+    _degrees(*ends, weights, diagonal, indptr, linear)
     size = int(indptr[variables])
-    indices, values = np.empty(size, np.int32), np.empty(size, weights.dtype)
-    _scatter(rows, columns, weights, indptr[:-1].copy(), indices, values)
-    if _is_clean(indptr, indices, values):
-        return indptr, indices, values, linear
-    turned, turned_values = np.empty_like(indices), np.empty_like(values)
-    _transpose(indptr, indices, values, indptr[:-1].copy(), turned, turned_values)
-    if _is_clean(indptr, turned, turned_values):
-        return indptr, turned, turned_values, linear
-    left = _merge(indptr, turned, turned_values)
-    return indptr, turned[:left].copy(), turned_values[:left].copy(), linear
+    indices, values = np.empty(size, np.uint32), np.empty(size, weights.dtype)
+    _scatter(*ends, weights, indptr[:-1].copy(), indices, values)
+    if not _is_clean(indptr, indices, values):
+        turned, turned_values = np.empty_like(indices), np.empty_like(values)
+        _transpose(indptr, indices, values, indptr[:-1].copy(), turned, turned_values)
+        indices, values = turned, turned_values
+        if not _is_clean(indptr, indices, values):
+            left = _merge(indptr, indices, values)
+            indices, values = indices[:left].copy(), values[:left].copy()
+    return indptr.view(np.int64), indices.view(np.int32), values, linear
 
 
 @njit(cache=True, nogil=True)
@@ -45,12 +48,14 @@ def _degrees(rows: Array, columns: Array, weights: Array, diagonal: bool, indptr
         i = rows[k]
         j = columns[k]
         if i != j:
-            indptr[i + 1] += 1
-            indptr[j + 1] += 1
+            indptr[i + ONE] += ONE
+            indptr[j + ONE] += ONE
         elif diagonal:
             linear[i] += weights[k]
-    for i in range(indptr.shape[0] - 1):
-        indptr[i + 1] += indptr[i]
+    total = indptr[0]
+    for i in range(indptr.shape[0]):
+        total += indptr[i]
+        indptr[i] = total
 
 
 @njit(cache=True, nogil=True)
@@ -59,23 +64,22 @@ def _scatter(rows: Array, columns: Array, weights: Array, free: Array, indices: 
         i = rows[k]
         j = columns[k]
         if i != j:
-            indices[free[i]] = j
-            values[free[i]] = weights[k]
-            free[i] += 1
-            indices[free[j]] = i
-            values[free[j]] = weights[k]
-            free[j] += 1
+            here, there = free[i], free[j]
+            indices[here] = j
+            values[here] = weights[k]
+            free[i] = here + ONE
+            indices[there] = i
+            values[there] = weights[k]
+            free[j] = there + ONE
 
 
 @njit(cache=True, nogil=True)
 def _is_clean(indptr: Array, indices: Array, values: Array) -> bool:
     """Whether every row ascends strictly, without zeros."""
     for i in range(indptr.shape[0] - 1):
-        last = np.int32(-1)
         for k in range(indptr[i], indptr[i + 1]):
-            if indices[k] <= last or values[k] == 0:
+            if values[k] == 0 or (k > indptr[i] and indices[k] <= indices[k - ONE]):
                 return False
-            last = indices[k]
     return True
 
 
@@ -84,15 +88,16 @@ def _transpose(indptr: Array, indices: Array, values: Array, free: Array, turned
     for i in range(indptr.shape[0] - 1):
         for k in range(indptr[i], indptr[i + 1]):
             j = indices[k]
-            turned[free[j]] = i
-            turned_values[free[j]] = values[k]
-            free[j] += 1
+            there = free[j]
+            turned[there] = i
+            turned_values[there] = values[k]
+            free[j] = there + ONE
 
 
 @njit(cache=True, nogil=True)
-def _merge(indptr: Array, indices: Array, values: Array) -> int:
+def _merge(indptr: Array, indices: Array, values: Array) -> Any:
     """Sums equal neighbors in sorted rows and closes the gaps, in place; returns how many entries are left."""
-    left = 0
+    left = uint64(0)
     low = indptr[0]
     for i in range(indptr.shape[0] - 1):
         high = indptr[i + 1]
@@ -100,14 +105,14 @@ def _merge(indptr: Array, indices: Array, values: Array) -> int:
         while k < high:
             j = indices[k]
             value = values[k]
-            k += 1
+            k += ONE
             while k < high and indices[k] == j:
                 value += values[k]
-                k += 1
+                k += ONE
             if value != 0:
                 indices[left] = j
                 values[left] = value
-                left += 1
+                left += ONE
         low = high
         indptr[i + 1] = left
     return left

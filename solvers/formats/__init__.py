@@ -140,11 +140,12 @@ def write(qubo: Qubo, format: str) -> bytes:
 
 def _recognise_text(head: bytes, suffix: str) -> str | None:
     begin = head.lstrip()[:1]
+    first_word = (head.lstrip()[:16].split(None, 1) or [b""])[0]
     if begin == b"{":
         return "json" if b'"gavel-qubo/' in head else None
     if suffix in (".coo", ".lp"):
         return FORMAT_BY_SUFFIX[suffix]
-    if begin == b"\\" or (head.split(None, 1)[:1] and head.split(None, 1)[0].decode("latin-1").lower() in SENSES):
+    if begin == b"\\" or first_word.decode("latin-1").lower() in SENSES:
         return "lp"
     if begin == b"#" and VARTYPE.search(head):
         return "coo"

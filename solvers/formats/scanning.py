@@ -175,13 +175,15 @@ def _end_line(text: Array, position: int) -> Any:
 
 @njit(cache=True, nogil=True)
 def _read_clean(
-    text: Array, start: int, variables: int, base: int, rows: Array, columns: Array, weights: Array, k: int
+    text: Array, start: int, variables: int, base: int, rows: Array, columns: Array, weights: Array, first_line: int
 ) -> Any:
-    """(lines read, offset): from line k on as long as each is `digits blank digits blank [-]digits [\\r]\\n`."""
+    """(lines read, offset): from a line on as long as each is `digits blank digits blank [-]digits [\\r]\\n`."""
     position = uint64(start)
     stop = uint64(max(0, text.shape[0] - LINE_BYTES))
     low, above = uint64(base), uint64(variables)
-    while k < rows.shape[0] and position < stop:
+    k: Any = uint64(first_line)  # unsigned like all that counts from the beginning
+    lines: Any = uint64(rows.shape[0])
+    while k < lines and position < stop:
         row, digits = _digits(text, position)
         here = position + digits
         if digits - uint64(1) > 6 or text[here] != SPACE:
@@ -208,9 +210,9 @@ def _read_clean(
         rows[k] = row
         columns[k] = column
         weights[k] = (int64(weight) ^ -int64(negative)) + int64(negative)
-        k += 1
+        k += uint64(1)
         position = here + uint64(1)
-    return k, int64(position)
+    return int64(k), int64(position)
 
 
 @njit(cache=True, nogil=True)
