@@ -29,6 +29,7 @@ from benchmarks.annealers import (
     read_graph,
 )
 from benchmarks.measure import NEVER, Measured, NotMeasurable, Row
+from benchmarks.proving import TTS_SMALL
 from solvers.formats import parse, write_rudy
 from solvers.generators import sparse_random
 from solvers.ising import to_ising
@@ -229,5 +230,6 @@ ROWS = (
         goal=1.0,
     ),
     Row(name="parse_g81", measure=parse_g81, peer="numpy.loadtxt", unit="ms", better="less", goal=5.0),
+    TTS_SMALL,
     Row(name="two_threads", measure=two_threads, peer="one thread", unit="s", better="less", goal=1.6),
 )

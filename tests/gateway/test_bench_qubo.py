@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import annealers, qubo
+from benchmarks import annealers, proving, qubo
 from benchmarks.annealers import DWAVE, OPENJIJ, Maker, anneal, read_graph
 from benchmarks.catalog import BENCHES
 from benchmarks.measure import NEVER, NotMeasurable
@@ -67,3 +67,9 @@ def test_rates_and_readers_are_measured_on_both_sides(graphs: Path):
 def test_a_row_whose_data_is_absent_says_so(graphs: Path):
     with pytest.raises(NotMeasurable, match=r"G70\.txt is absent"):
         qubo.graph_file("G70")
+
+
+def test_small_problems_are_proven_beside_another_solver() -> None:
+    measured = proving.tts_small(4)
+    assert len(measured.ours) == len(measured.theirs) == 4
+    assert max(measured.theirs) <= proving.CAP_SECONDS
