@@ -6,7 +6,39 @@ Light to import: a strategy loads its kernels when it starts.
 from solvers.features import Features
 from solvers.strategy import Island, Start, Strategy
 
+DENSE_DEGREE_MIN = 20
+"""Neighbors of a spin from which rows of all spins are better than lists of the coupled ones, on random graphs of
+1,000 and 3,000 spins; the same where 64 replicas go in a word:"""
+DENSE_DEGREE_MIN_IN_WORDS = 60
+DENSE_DENSITY_MIN = 0.01
+DENSE_BYTES_MAX = 2**30
 MULTI_SPIN_STRENGTH_MAX = 127  # what the counters of `solvers.sparse.words` hold
+
+
+class DenseMemetic:
+    """Rows of all spins in small integers: for problems in which most couplings are there."""
+
+    name = "dense"
+    work_per_second = 50_000_000
+
+    def takes(self, features: Features) -> bool:
+        return True
+
+    def suits(self, features: Features) -> bool:
+        in_words = MultiSpinAnnealing().suits(features)
+        degree_min = DENSE_DEGREE_MIN_IN_WORDS if in_words else DENSE_DEGREE_MIN
+        has_many = features.density >= DENSE_DENSITY_MIN and features.degree_mean >= degree_min
+        return (has_many or features.density >= 0.5) and self.memory_bytes(features) <= DENSE_BYTES_MAX
+
+    def memory_bytes(self, features: Features) -> int:
+        from solvers.dense.sizes import memory_bytes
+
+        return memory_bytes(features.variables, features.weight_max, features.is_integer)
+
+    def start(self, start: Start) -> Island:
+        from solvers.dense.memetic import Memetic
+
+        return Memetic(start)
 
 
 class MultiSpinAnnealing:
@@ -93,7 +125,13 @@ class ParallelTempering:
         return Tempering(start)
 
 
-STRATEGIES: tuple[Strategy, ...] = (BranchAndBound(), MultiSpinAnnealing(), ScalarAnnealing(), ParallelTempering())
+STRATEGIES: tuple[Strategy, ...] = (
+    BranchAndBound(),
+    DenseMemetic(),
+    MultiSpinAnnealing(),
+    ScalarAnnealing(),
+    ParallelTempering(),
+)
 
 
 def choose(features: Features) -> Strategy:

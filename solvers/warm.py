@@ -23,8 +23,11 @@ def warm() -> None:
     broken = parse(b"p qubo 0 3 2 3\n0 0 0.5\n1 1 -2.5\n2 1 1.5\n1 0 1\n1 0 1\n", "warm")  # neither whole nor in order
     Qubo.from_terms(3, ([2, 1, 1], [1, 0, 0], [1, 1, 1]), convention=cut.convention, sense="max")
     real = Qubo.from_dense(np.random.default_rng(1).normal(size=(16, 16)))  # that no reduction solves
+    couplings = np.triu(np.random.default_rng(1).integers(-100, 101, (60, 60)), 1)
+    ones = np.eye(60, dtype=int)
+    dense = [Qubo.from_dense(couplings * scale + ones) for scale in (1, 100, 10_000, 0.1)]  # rows of each type
     for strategy in STRATEGIES:
-        for qubo in (whole, palubeckis(20, 50, 1), palubeckis(10, 100, 1), broken, real):
+        for qubo in (whole, palubeckis(20, 50, 1), palubeckis(10, 100, 1), broken, real, *dense):
             if strategy.suits(features_of(qubo)):
                 solve(qubo, seconds=60, seed=1, work_max=WORK, strategy=strategy.name)
     solve(whole, seconds=60, seed=1, work_max=WORK, strategy="tempering")

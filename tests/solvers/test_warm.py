@@ -14,6 +14,9 @@ for module in map(import_module, map("solvers.{}".format, modules.split())):
     for name, kernel in vars(module).items():
         if isinstance(kernel, CPUDispatcher):
             print(name, len(kernel.signatures), sum(kernel.stats.cache_misses.values()))
+for name, kernel in vars(import_module("solvers.dense.kernels")).items():
+    if isinstance(kernel, CPUDispatcher):
+        print("dense" + name, len(kernel.signatures), sum(kernel.stats.cache_misses.values()))
 """
 
 
@@ -26,3 +29,5 @@ def test_every_kernel_is_warmed_and_then_found_in_the_cache():
         assert counts[name] == (1, 0)
     for name in ("_anneal", "_cross", "_load", "_degrees", "_scatter", "_is_clean", "_transpose", "_merge"):
         assert counts[name] == (2, 0)  # whole numbers and floats
+    for name in ("_anneal", "_load", "_fill", "_flip_all"):
+        assert counts["dense" + name] == (4, 0)  # rows of three kinds of whole numbers and of floats

@@ -1,0 +1,73 @@
+"""A problem as dense rows in the smallest number type that holds its couplings, padded to what vector code likes."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from solvers.dense.kernels import LOGS
+from solvers.dense.sizes import CHUNK, padded, row_type
+from solvers.ising import Ising
+
+Array = NDArray[Any]
+
+LINE_BYTES = 64  # of the cache; a row begins at one, or each vector would be loaded from two
+
+
+class Dense:
+    """`maximize Σ_{i<j} J_ij s_i s_j + Σ_i h_i s_i`; `rows` holds zeros until `_fill` has spread the couplings over them."""
+
+    def __init__(self, problem: Ising) -> None:
+        size = len(problem.fields)
+        self.size = size
+        self.is_whole = problem.is_exact
+        self.rows = aligned(
+            (size, padded(size)), row_type(float(np.abs(problem.weights).max(initial=0)), self.is_whole)
+        )
+        self.fields = problem.fields
+        self.slope_type = problem.fields.dtype
+        self.thresholds = aligned((len(LOGS),), self.slope_type)
+
+    def sums(self) -> Array:
+        return np.zeros(1, np.int64 if self.is_whole else np.float64)
+
+
+@dataclass(eq=False)
+class Point:
+    """A solution with all its slopes, from which a search goes on."""
+
+    spins: NDArray[np.int8]
+    slopes: Array
+    sums: Array
+    size: int
+
+    @classmethod
+    def of(cls, dense: Dense) -> "Point":
+        """Room for one."""
+        places = padded(dense.size) + CHUNK
+        return cls(aligned((places,), np.int8), aligned((places,), dense.slope_type), dense.sums(), dense.size)
+
+    @property
+    def twice(self) -> int | float:
+        """Twice the objective."""
+        twice: int | float = self.sums[0].item()
+        return twice
+
+    @property
+    def solution(self) -> NDArray[np.int8]:
+        return self.spins[: self.size]
+
+    def become(self, other: "Point") -> None:
+        self.spins[:] = other.spins
+        self.slopes[:] = other.slopes
+        self.sums[:] = other.sums
+
+
+def aligned(shape: tuple[int, ...], kind: DTypeLike) -> Array:
+    """Zeros that begin at a cache line: numpy promises 16 bytes."""
+    kind = np.dtype(kind)
+    size = int(np.prod(shape)) * kind.itemsize
+    raw = np.zeros(size + LINE_BYTES, np.uint8)
+    begin = -raw.ctypes.data % LINE_BYTES
+    return raw[begin : begin + size].view(kind).reshape(shape)
