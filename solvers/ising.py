@@ -10,6 +10,8 @@ from solvers.qubo import Convention, Qubo, row_sums
 
 Array = NDArray[Any]
 
+BLOCK = 2**12  # numbers whose common divisor is looked for at once
+FACTORS = {Convention.MAX_CUT: -2, Convention.SPINS: 4, Convention.COUNTED_TWICE: 2, Convention.COUNTED_ONCE: 1}
 KERNEL_INTEGER_MAX = 2**29  # of a row's magnitudes: a gain and its doubled change then fit an int32
 
 
@@ -45,25 +47,31 @@ def to_ising(qubo: Qubo) -> Ising:
     With x = (1 + s) / 2: `4 x_i x_j = 1 + s_i + s_j + s_i s_j` and `4 [x_i ≠ x_j] = 2 - 2 s_i s_j`.
     """
     sign = 1 if qubo.sense == "max" else -1
-    wide = np.int64 if qubo.is_integer else np.float64
-    couplings, linear = qubo.weights.astype(wide), qubo.linear.astype(wide)
+    couplings = qubo.weights.astype(np.int64 if qubo.is_integer else np.float64)
+    linear = qubo.linear.astype(couplings.dtype)
+    factor = sign * FACTORS[qubo.convention]
     if qubo.convention is Convention.MAX_CUT:
-        weights, fields = -2 * sign * couplings, 0 * linear
+        fields = 0 * linear
     elif qubo.convention is Convention.SPINS:
-        weights, fields = 4 * sign * couplings, 4 * sign * linear
+        fields = factor * linear
     else:
-        weights = sign * (2 if qubo.convention is Convention.COUNTED_TWICE else 1) * couplings
-        fields = 2 * sign * linear + row_sums(qubo.indptr, weights)
-    divisor = 1
-    if qubo.is_integer:
-        divisor = max(1, int(np.gcd(np.gcd.reduce(weights, initial=0), np.gcd.reduce(fields, initial=0))))
-        weights, fields = weights // divisor, fields // divisor
-    largest = (row_sums(qubo.indptr, np.abs(weights)) + np.abs(fields)).max(initial=0)
-    scale = 0
+        fields = 2 * sign * linear + factor * row_sums(qubo.indptr, couplings)
+    largest = (abs(factor) * row_sums(qubo.indptr, np.abs(couplings)) + np.abs(fields)).max(initial=0)
     if not qubo.is_integer:  # by a power of two, which rounds nothing: temperatures are single precision
         scale = -int(np.frexp(largest)[1])
-        weights, fields = np.ldexp(weights, scale), np.ldexp(fields, scale)
-    kind = np.int32 if qubo.is_integer and largest < KERNEL_INTEGER_MAX else np.float64
-    return Ising(
-        qubo.indptr, qubo.indices.view(np.uint32), weights.astype(kind), fields.astype(kind), sign * divisor, scale
-    )
+        weights, fields = np.ldexp(factor * couplings, scale), np.ldexp(fields, scale)
+        return Ising(qubo.indptr, qubo.indices.view(np.uint32), weights, fields, sign, scale)
+    common = _common_divisor(qubo.weights)
+    divisor = max(1, _common_divisor(fields, factor * common))
+    kind = np.int32 if largest < KERNEL_INTEGER_MAX * divisor else np.float64
+    weights = (qubo.weights // common if common > 1 else qubo.weights).astype(kind) * (factor * common // divisor)
+    return Ising(qubo.indptr, qubo.indices.view(np.uint32), weights, (fields // divisor).astype(kind), sign * divisor)
+
+
+def _common_divisor(numbers: Array, divisor: int = 0) -> int:
+    """Of all numbers and the given one; block by block, for it is often 1 after the first."""
+    for begin in range(0, len(numbers), BLOCK):
+        if abs(divisor) == 1:
+            break
+        divisor = int(np.gcd(divisor, np.gcd.reduce(numbers[begin : begin + BLOCK].astype(np.int64))))
+    return abs(divisor)

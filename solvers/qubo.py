@@ -88,6 +88,8 @@ class Qubo:
     def value(self, assignment: ArrayLike) -> int | float:
         """The value of a 0/1 assignment in the file's own terms: exact for integers, correctly rounded for floats."""
         x = check_assignment(assignment, self.variables)
+        if self.convention is not Convention.SPINS and not x.any():
+            return self.offset
         rows = np.repeat(x, np.diff(self.indptr))
         if self.convention is Convention.MAX_CUT:
             chosen = self.weights[rows & ~x[self.indices]]  # each cut edge is seen once, from its end that is 1

@@ -109,11 +109,17 @@ class Search:
 def temperature_range(ising: Ising, options: AnnealingOptions) -> tuple[float, float]:
     """The hottest and the coldest temperature, in the units of a gain."""
     strengths = np.sqrt(row_sums(ising.indptr, ising.weights.astype(np.float64) ** 2))
+    every = len(ising.weights) // SAMPLE + 1
+    return temperatures(strengths, np.abs(ising.weights[::every]).astype(np.float64), options)
+
+
+def temperatures(
+    strengths: NDArray[np.float64], couplings: NDArray[np.float64], options: AnnealingOptions
+) -> tuple[float, float]:
+    """The same from fields that spins' couplings make at random, and from magnitudes of couplings."""
     strengths = strengths[strengths > 0]
     if len(strengths) == 0:
         return 0.0, 0.0  # no couplings: each spin follows its field
-    every = len(ising.weights) // SAMPLE + 1
-    couplings = np.abs(ising.weights[::every]).astype(np.float64)
     coldest = max(
         options.coldest_field * float(np.quantile(strengths, 0.5)),
         options.coldest_coupling * float(np.quantile(couplings, 0.1)),

@@ -14,7 +14,7 @@ from solvers.dense.kernels import CURSOR_SIZE, LOGS, POSITION, WORK, _anneal, _f
 from solvers.dense.pool import Pool
 from solvers.dense.problem import Dense, Point
 from solvers.dense.sizes import ELITES
-from solvers.search import AnnealingOptions, schedule, temperature_range
+from solvers.search import AnnealingOptions, schedule, temperatures
 from solvers.spins import _random, _randomize, seeded_state
 from solvers.strategy import Course, Island, Start
 
@@ -58,7 +58,7 @@ class Memetic(Island):
         if self._dense.size == 0:
             return
         yield from self._finish(self._fill_rows)
-        self._hottest, self._coldest = temperature_range(self.start.problem, self.options.annealing)
+        self._hottest, self._coldest = temperatures(*self._dense.strengths(), self.options.annealing)
         self.parameters |= {"hottest": self._hottest, "coldest": self._coldest, "elites": self.options.elites}
         if self.start.warm is not None:
             yield from self._take_known(self.start.warm, self._champions)
@@ -119,8 +119,8 @@ class Memetic(Island):
     def _anneal_spare(self, heat: float, sweeps: int, pool: Pool) -> Course:
         """Down to a local optimum, which the pool may take."""
         hold = max(1, min(HOLD_SPINS // self._dense.size, sweeps // 16))
-        temperatures = schedule(max(heat, self._coldest), self._coldest, max(1, sweeps // hold))
-        yield from self._finish(lambda stop: self._anneal(temperatures, hold, stop))
+        falling = schedule(max(heat, self._coldest), self._coldest, max(1, sweeps // hold))
+        yield from self._finish(lambda stop: self._anneal(falling, hold, stop))
         yield from self._offer(pool)
 
     def _offer(self, pool: Pool) -> Course:
