@@ -85,6 +85,7 @@ class Memetic(Island):
         yield from self._finish(self._load)
         yield from self._anneal_spare(self._hottest, sweeps, pool)
         self.count("fresh")
+        yield from self._meet(pool)
 
     def _breed(self, pool: Pool, sweeps: int) -> Course:
         """Children until the best of the pool has not risen for long."""
@@ -99,9 +100,7 @@ class Memetic(Island):
             now = max(point.twice for point in pool.points)
             if now > best:
                 best, last = now, children
-            shown = yield from self.meet()
-            if shown is not None:
-                yield from self._take_known(shown, pool)
+            yield from self._meet(pool)
 
     def _child(self, pool: Pool, sweeps: int) -> Course:
         """Uniform crossover: what two elites agree on stays, and half of the rest is the other's; annealed at low heat."""
@@ -138,6 +137,12 @@ class Memetic(Island):
         self._spare.become(best)
         left = self._champions.take(self._spare)
         self._spare = Point.of(self._dense) if left is None else left
+
+    def _meet(self, pool: Pool) -> Course:
+        """What another island has found may become an elite."""
+        shown = yield from self.meet()
+        if shown is not None:
+            yield from self._take_known(shown, pool)
 
     def _take_known(self, spins: NDArray[np.int8], pool: Pool) -> Course:
         """A solution from outside."""
