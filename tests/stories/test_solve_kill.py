@@ -18,8 +18,8 @@ GUARD_SECONDS = 120
 VARIABLES = 2_000
 GRAPH = write_rudy(sparse_random(VARIABLES, 5.0, 1))
 SEED = 11
-WORK = 100_000_000
-"""About a second of one thread: the node is killed as soon as it has begun."""
+WORK = 50_000_000
+"""A good part of a second of one thread: the node is killed as soon as it has begun."""
 
 
 class Asking:
