@@ -4,6 +4,7 @@ All of numbers is imported here and not at the head of the module: a thread wait
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from threading import Event as ThreadEvent
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from solvers.qubo import Qubo
 
 ReadBlob = Callable[[str], bytes]
+Solve = Callable[..., "Solution"]
+"""The portfolio's `solve` of one problem, within the job's memory and for as long as nobody has cancelled it."""
 
 
 class Progress:
@@ -94,10 +97,10 @@ def _run(
         return f"{problem.name} can't be read: {error}"
     del content
     try:
+        bounded = partial(portfolio.solve, qubo, should_stop=stop.is_set, memory_bytes_max=memory_bytes_max)
         if queued.baseline is not None:
-            _load(qubo, queued.strategy, queued.baseline.strategy)
-        solution = portfolio.solve(
-            qubo,
+            _load(bounded, queued.strategy, queued.baseline.strategy)
+        solution = bounded(
             seconds=queued.seconds,
             seed=queued.seed,
             threads=queued.threads,
@@ -105,16 +108,14 @@ def _run(
             target=queued.target,
             stagnation_work=queued.stagnation_work,
             tolerance=queued.tolerance,
-            should_stop=stop.is_set,
             on_plan=progress.planned,
             on_improvement=progress.improved,
             warm=warm,
             strategy=queued.strategy or None,
-            memory_bytes_max=memory_bytes_max,
         )
         measured = None
         if queued.baseline is not None and not stop.is_set():
-            measured = _measure(queued.baseline, qubo, solution, stop)
+            measured = _measure(queued.baseline, qubo, solution, bounded)
     except (ValueError, MemoryError) as error:
         return f"{problem.name} can't be solved: {error or 'there is not enough memory'}"
     return "it was cancelled" if stop.is_set() else _completion(queued, solution, measured)
@@ -127,26 +128,18 @@ def _warm(queued: SolveQueued) -> Any:
     return None if queued.known is None else decode_assignment(queued.known.assignment, queued.problem.variables)
 
 
-def _load(qubo: "Qubo", *strategies: str) -> None:
-    """Has the kernels of both runs in memory before either is timed: the first one would pay for what they share."""
-    from solvers.portfolio import solve
+def _load(solve: Solve, *strategies: str) -> None:
+    """Has the kernels of both runs in memory before either is timed: the first one would pay for what they share.
 
+    A baseline that can't run on such a problem fails the job here, and not when its result is there.
+    """
     for strategy in strategies:
-        solve(qubo, seconds=1.0, seed=0, work_max=1, strategy=strategy or None)
+        solve(seconds=1.0, seed=0, work_max=1, strategy=strategy or None)
 
 
-def _measure(baseline: Baseline, qubo: "Qubo", ours: "Solution", stop: ThreadEvent) -> BaselineRun:
+def _measure(baseline: Baseline, qubo: "Qubo", ours: "Solution", solve: Solve) -> BaselineRun:
     """Runs the baseline on one thread until it is as good or its time is up."""
-    from solvers.portfolio import solve
-
-    other = solve(
-        qubo,
-        seconds=baseline.seconds,
-        seed=ours.seed,
-        target=ours.value,
-        strategy=baseline.strategy,
-        should_stop=stop.is_set,
-    )
+    other = solve(seconds=baseline.seconds, seed=ours.seed, target=ours.value, strategy=baseline.strategy)
     target = ours.value if qubo.better(other.value, ours.value) else other.value
     return BaselineRun(
         strategy=other.algorithm,

@@ -131,6 +131,16 @@ def test_a_strategy_that_does_not_take_the_problem_fails_the_job_and_says_so() -
     assert "multi-spin does not take such a problem" in str(why)
 
 
+def test_a_baseline_that_can_not_run_fails_the_job_before_its_own_run() -> None:
+    halves = b'{"format": "gavel-qubo/1", "sense": "min", "variables": 1, "linear": [[0, 0.5]]}'
+    facts = replace(QUEUED.problem, format=Format.JSON, variables=1)
+    queued = replace(QUEUED, problem=facts, baseline=Baseline(seconds=1.0, strategy="multi-spin"))
+    progress = Progress("j1")
+    why = run(queued, lambda _: halves, Event(), progress, MEMORY_BYTES_MAX, structlog.get_logger())
+    assert "multi-spin does not take such a problem" in str(why)
+    assert progress.plan() is None
+
+
 @given(st.integers(1, 1_000), st.integers(2, 200))
 def test_a_thinned_trace_keeps_its_ends_and_its_order(size: int, points_max: int) -> None:
     trace: list[tuple[int, int | float]] = [(work, work * work) for work in range(size)]
