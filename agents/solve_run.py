@@ -196,7 +196,7 @@ def _completion(queued: SolveQueued, solution: "Solution", measured: BaselineRun
 
 def _bound(solution: "Solution") -> float | None:
     """What nothing is better than: the value itself, where the strategy has proved it or the reduction alone has found it."""
-    is_proved = solution.parameters.get("proven") == 1 or solution.features["variables"] == 0
+    is_proved = solution.proven or solution.features["variables"] == 0
     return float(solution.value) if is_proved else None
 
 

@@ -67,7 +67,7 @@ def test_what_is_told_of_an_improvement_stands_in_the_trace_of_its_island():
 @pytest.mark.parametrize("threads", [1, 2])
 def test_a_run_that_is_over_leaves_no_garbage_behind(strategy, threads):
     """Its arrays are freed at once, however seldom a node looks for cycles."""
-    qubo = sparse_random(500, 4.0, 1)
+    qubo = sparse_random(150, 6.0, 1)
     gc.collect()
     gc.disable()
     try:
