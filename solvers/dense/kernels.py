@@ -3,7 +3,7 @@
 A problem is `maximize Σ_{i<j} J_ij s_i s_j + Σ_i h_i s_i` over s ∈ {-1, +1}. All kernels keep `slopes[i] = -(h_i +
 Σ_j J_ij s_j)`, so that `s_i · slopes[i]` is half of what flipping spin i gains, and a flip changes all slopes by a
 multiple of one row, a loop that the compiler turns into vector code: rows of int8 and slopes of int32 where the
-weights allow, 5 to 30 ns per thousand spins.
+weights allow, about 50 ns per thousand spins.
 
 Arrays are padded (`solvers.dense.problem`): a row to whole cache lines, spins and slopes to whole chunks. Pads hold
 zeros and are looked at but never flipped.
@@ -127,7 +127,7 @@ def _set_thresholds(thresholds: Array, temperature: float, logs: Array, is_whole
 def _taken(spins: Array, slopes: Array, thresholds: Array, first: int) -> Any:
     """The place in a chunk of the first spin, not before `first`, whose gain is above its threshold; CHUNK where none is.
 
-    As a minimum over the whole chunk, which is vector code without a branch, an eighth of the time of a loop that leaves.
+    As a minimum over the whole chunk, which is vector code without a branch, a third of the time of a loop over cold spins.
     """
     kind = slopes.dtype.type
     found = int32(CHUNK)
