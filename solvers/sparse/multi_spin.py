@@ -3,7 +3,9 @@
 Phase k anneals 64 random replicas for `sweeps_first · 2^k` sweeps, and crosses all of them into the one best solution;
 then, until `reheats` times in a row have gained nothing, all replicas begin from the best, at about the hottest
 temperature, are annealed for as many sweeps and crossed into it. Lengths double because no one length suits both an
-easy problem and a hard one.
+easy problem and a hard one. Where whole phases gain nothing, a new lineage begins from nothing, and what it comes to
+is crossed with the best of all: two good solutions that differ in many places join to a better one, and no seed is left
+where it got stuck. (G81, the worst of four seeds after 18 s of CPU: 14,056, and 14,050 without.)
 
 Crossing by parts (see `solvers.spins._cross`) joins what 64 replicas have found in different places, so on graphs
 that fall apart into such places (grids, very sparse ones) a round gains what 64 rounds would. Where they don't, long
@@ -46,6 +48,7 @@ class Options:
     reheat_high: float = 1.2
     sweeps_first: int = 64
     reheats: int = 4  # in a row that gain nothing, before lengths double
+    patience: int = 2  # phases in a row that gain nothing, before a lineage ends; one more with each
 
 
 class MultiSpin(Island):
@@ -61,6 +64,7 @@ class MultiSpin(Island):
         self._replicas = Replicas(start.problem, self._state)
         strength = typical_strength(start.problem)
         self._hottest, self._coldest = self.options.hottest * strength, self.options.coldest * strength
+        self._shown: Spins | None = None
         self.parameters |= {"hottest": self._hottest, "coldest": self._coldest, "replicas": LANES}
 
     @property
@@ -81,9 +85,19 @@ class MultiSpin(Island):
         else:
             replicas.randomize()
             yield from self._round(self._hottest, GLANCE_SWEEPS, GLANCE_LANES)
-        sweeps = options.sweeps_first
+        patience = options.patience
         while True:
+            yield from self._lineage(patience)
+            patience += 1
+            yield from self._join()
+
+    def _lineage(self, patience: int) -> Course:
+        """Phases of growing length, until so many in a row have gained nothing."""
+        replicas, options = self._replicas, self.options
+        sweeps, barren = options.sweeps_first, 0
+        while barren < patience:
             self.parameters["sweeps"] = sweeps
+            began_at = replicas.best_twice
             replicas.randomize()
             yield from self._round(self._hottest, sweeps)
             failed = 0
@@ -91,7 +105,17 @@ class MultiSpin(Island):
                 before = replicas.best_twice
                 yield from self._reheat(sweeps)
                 failed = 0 if replicas.best_twice > before else failed + 1
+            barren = 0 if replicas.best_twice > began_at else barren + 1
             sweeps = min(2 * sweeps, SWEEPS_MAX)
+
+    def _join(self) -> Course:
+        """What the lineage has found is crossed with the best of all, and of the neighbor; the next one begins from nothing."""
+        self.count("lineages")
+        yield from self._take_other(self.best)
+        if self._shown is not None:
+            yield from self._take_other(self._shown)
+        self._replicas.best[:] = 1
+        yield from self._finish(self._replicas.load)
 
     def _reheat(self, sweeps: int) -> Course:
         """All replicas begin from the best, at a temperature drawn at random."""
@@ -111,7 +135,9 @@ class MultiSpin(Island):
         self.count("rounds")
         shown = yield from self.meet()
         if shown is not None:
-            yield from self._take_other(shown)
+            self._shown = shown
+            if "lineages" not in self.counts:  # later ones go their own way, and are joined at their ends
+                yield from self._take_other(shown)
 
     def _cross(self, lanes: int) -> Course:
         """Crosses the first so many replicas with the best."""
@@ -122,7 +148,7 @@ class MultiSpin(Island):
                 self.count("improvements")
 
     def _take_other(self, shown: Spins) -> Course:
-        """What another island has found is crossed with the best like a replica."""
+        """What another lineage or island has found is crossed with this one's best like a replica."""
         self._replicas.put(shown, 0)
         yield from self._cross(1)
 
