@@ -137,7 +137,7 @@ def test_a_timed_solve_replays_from_its_seed_and_works(qubo, threads):
 def test_islands_meet_at_counted_work_so_that_their_solve_replays(monkeypatch):
     monkeypatch.setattr("solvers.strategy.Island.meeting_work", 20_000)
     qubo = sparse_random(300, 6.0, 5)
-    solution = solve(qubo, seconds=0.4, seed=7, threads=2, strategy="annealing")
+    solution = solve(qubo, seconds=LONG_SECONDS, seed=7, threads=2, work_max=4_000_000, strategy="annealing")
     assert min(counts["meetings"] for counts in solution.counts) > 3
     for _ in range(3):
         assert same(replay(qubo, seed=7, works=solution.works, algorithm=solution.algorithm), solution)
