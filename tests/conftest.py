@@ -31,7 +31,7 @@ BUDGET_SECONDS_BY_FOLDERS = {
     ("runtime",): 60,
     ("aggregates", "projections"): 40,
     ("agents",): 60,
-    ("solvers",): 50,
+    ("solvers",): 90,
     # A node for most tests, a browser, processes of the command line, a thousand made-up requests.
     ("gateway",): 310,
     # A crowd of agents at a node that is killed, and a recorded day, among others.
