@@ -23,22 +23,19 @@ from aggregates.agent import (
 from aggregates.agent import Stage as AgentStage
 from aggregates.task import (
     AskQuestion,
-    CompleteTask,
     DeclineOffer,
-    FailTask,
     FindInbox,
     Holding,
     Inbox,
     Offering,
     ReportProgress,
-    StartTask,
     TakeTask,
     Taking,
     TaskAccepted,
 )
 from aggregates.task.inbox import OFFERINGS_MAX, Place
 from aggregates.values.document import Document
-from aggregates.values.numbers import NonNegative, Positive, Token
+from aggregates.values.numbers import NonNegative, Positive
 from aggregates.values.price_list import Prices
 from aggregates.values.roles import Permission
 from aggregates.values.skill_terms import SkillOffers
@@ -49,9 +46,9 @@ from gateway.api import rows
 from gateway.api.bodies import NO_NUL, body_type, to_command
 from gateway.api.calls import Call, Endpoint, found
 from gateway.api.queries import REASON, Parameter, integer
+from gateway.routes.reports import Report, to_report
 from projections import agents, task_types, tasks, users
 from runtime.errors import Refused
-from runtime.records import Command
 
 OFFERS_DEFAULT = 50
 QUESTIONS_SHOWN_MAX = 100
@@ -136,16 +133,11 @@ class InboxTask(msgspec.Struct, frozen=True, kw_only=True):
     form: Form | None
 
 
-class InboxStatus(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class InboxStatus(Report, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a person says of a task that they have, with its token. What is `released` is offered to others as it was, begun or not, and
     that counts as no attempt; what has `failed` is one, and the last where it is not `retryable`."""
 
     status: Literal["started", "completed", "failed", "released"]
-    token: Token
-    result: Document = {}
-    charged: NonNegative | None = None
-    reason: Words = ""
-    retryable: bool = True
 
 
 IN_PATH = ("task_id",)
@@ -348,26 +340,7 @@ async def ask(call: Call) -> Response:
 async def report(call: Call) -> Response:
     """The caller begins, finishes, gives up or gives back a task that they have; a token that is not the newest is refused with 409."""
     agent_id, status = _person(call), await call.body(InboxStatus)
-    return call.reply(await call.ask(_report(status, call.path["task_id"], agent_id)))
-
-
-def _report(status: InboxStatus, task_id: str, agent_id: str) -> Command[TaskAccepted]:
-    match status.status:
-        case "started":
-            return StartTask(task_id=task_id, agent_id=agent_id, token=status.token)
-        case "completed":
-            return CompleteTask(
-                task_id=task_id, agent_id=agent_id, token=status.token, result=status.result, charged=status.charged
-            )
-        case "failed" | "released":
-            return FailTask(
-                task_id=task_id,
-                agent_id=agent_id,
-                token=status.token,
-                reason=status.reason,
-                retryable=status.retryable,
-                declined=status.status == "released",
-            )
+    return call.reply(await call.ask(to_report(status, call.path["task_id"], agent_id)))
 
 
 def _read_cursor(text: str) -> Place:

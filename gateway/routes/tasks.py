@@ -15,12 +15,9 @@ from aggregates.task import (
     AmendTask,
     AssignTask,
     CancelTask,
-    CompleteTask,
     DryRunEnded,
-    FailTask,
     RequeueTask,
     Stage,
-    StartTask,
     SubmitTask,
     SubmitTasks,
     TaskAccepted,
@@ -33,12 +30,10 @@ from aggregates.task import (
     stream,
 )
 from aggregates.task.terms import SECONDS_MAX
-from aggregates.values.document import Document
-from aggregates.values.numbers import Instant, NonNegative, Token
+from aggregates.values.numbers import Instant
 from aggregates.values.roles import Permission
-from aggregates.values.text import Note
 from gateway.api import rows
-from gateway.api.bodies import NO_NUL, body_type, to_command
+from gateway.api.bodies import body_type, to_command
 from gateway.api.calls import Call, Endpoint, found
 from gateway.api.fields import choosing, some_of, some_page
 from gateway.api.preferences import RETURN, WAIT
@@ -47,6 +42,7 @@ from gateway.api.queries import READ, REASON, Parameter, choice, instant, intege
 from gateway.api.readable import rest_of
 from gateway.api.sorting import listing
 from gateway.feeds.waiting import awaited
+from gateway.routes.reports import Report, to_report
 from projections import bids, tasks
 from runtime.blobs import Blobs
 from runtime.errors import Failure
@@ -72,15 +68,10 @@ class TaskPage(msgspec.Struct, frozen=True):
     next: int | str | None
 
 
-class TaskStatus(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class TaskStatus(Report, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the winner says of its task, with the token of its award."""
 
     status: Literal["started", "completed", "failed", "declined"]
-    token: Token
-    result: Document = {}
-    charged: NonNegative | None = None
-    reason: Annotated[Note, NO_NUL] = ""
-    retryable: bool = True
 
 
 MOMENTS = ("deadline", "not_before")
@@ -277,32 +268,12 @@ async def cancel(call: Call) -> Response:
 
 async def report(call: Call) -> Response:
     """The winner reports; a token that is not the newest is refused with 409."""
-    status = await call.body(TaskStatus)
-    return await call.written(await call.ask(_command(call, status)), _row(call))
+    command = to_report(await call.body(TaskStatus), call.path["task_id"], call.principal.agent_id)
+    return await call.written(await call.ask(command), _row(call))
 
 
 def _row(call: Call) -> Callable[[], Awaitable[Any]]:
     return partial(call.read, _with_bids, call.tenant, call.path["task_id"])
-
-
-def _command(call: Call, status: TaskStatus) -> Command[TaskAccepted]:
-    task_id, agent_id = call.path["task_id"], call.principal.agent_id
-    match status.status:
-        case "started":
-            return StartTask(task_id=task_id, agent_id=agent_id, token=status.token)
-        case "completed":
-            return CompleteTask(
-                task_id=task_id, agent_id=agent_id, token=status.token, result=status.result, charged=status.charged
-            )
-        case "failed" | "declined":
-            return FailTask(
-                task_id=task_id,
-                agent_id=agent_id,
-                token=status.token,
-                reason=status.reason,
-                retryable=status.retryable,
-                declined=status.status == "declined",
-            )
 
 
 TASK = "/v1/tasks/{task_id}"

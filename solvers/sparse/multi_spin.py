@@ -34,7 +34,7 @@ from solvers.strategy import Course, Island, Spins, Start
 
 SWEEPS_MAX = 1 << 20  # of one anneal, where the doubling ends
 DESCENT_SWEEPS = 3  # that never lose, after each anneal
-GLANCE_SWEEPS, GLANCE_LANES = 4, 2  # for a first answer, which on a million spins is there a minute sooner
+GLANCE_SWEEPS, GLANCE_LANES = 4, 2  # for a first answer, before all replicas of a large problem have come through
 SPINS_PER_KEEP = 1 << 21  # of large problems the best is looked at before all replicas are crossed
 
 
