@@ -37,7 +37,7 @@ class Graph(NamedTuple):
 class Reached(NamedTuple):
     """What a peer reaches in the time: medians of the runs of five seeds."""
 
-    cut: float
+    value: float
     seconds: float
 
 
@@ -95,6 +95,6 @@ def calibrated(maker: Maker, path: Path) -> int:
 
 @cache
 def reached(maker: Maker, path: Path) -> Reached:
-    """The median cut and wall time of five seeds."""
+    """The median value and wall time of five seeds."""
     runs = [anneal(maker, path, calibrated(maker, path), seed) for seed in SEEDS]
-    return Reached(median(run.cut for run in runs), median(run.seconds for run in runs))
+    return Reached(median(run.value for run in runs), median(run.seconds for run in runs))

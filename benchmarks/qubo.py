@@ -1,4 +1,4 @@
-"""How soon sparse problems are solved as well as other annealers solve them in 20 seconds, and what that is made of.
+"""How soon problems are solved as well as others solve them in 20 seconds, and what that is made of.
 
 From the file to a verified answer, one thread each, everything found automatically here, documented defaults there. A peer's value is the
 median of five seeds in runs calibrated to end within 20 seconds; the time to it is the median over five other seeds, and a value that was
@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks import dense
 from benchmarks.annealers import (
     DWAVE,
     NAMES,
@@ -28,20 +29,18 @@ from benchmarks.annealers import (
     reached,
     read_graph,
 )
-from benchmarks.measure import NEVER, Measured, NotMeasurable, Row
+from benchmarks.answers import SEEDS, seconds_to, verified
+from benchmarks.measure import Measured, NotMeasurable, Row
 from benchmarks.proving import TTS_SMALL
 from solvers.formats import parse, write_rudy
 from solvers.generators import sparse_random
 from solvers.ising import to_ising
-from solvers.portfolio import Solution, solve
 from solvers.sparse.replicas import Replicas, thresholds_of
 from solvers.sparse.words import LANES
 from solvers.spins import WORK, seeded_state
-from solvers.verify import recompute
 
 DATA = Path(os.environ.get("GAVEL_BENCH_DATA", Path(__file__).parents[2] / "shared" / "data"))
 BEST_LISTED_G81 = 14_048
-SEEDS = range(1, 6)
 THREADS_SEEDS = range(1, 10)
 THREADS_TARGET = 14_042
 """What one thread needs a second or two for on G81."""
@@ -59,30 +58,13 @@ def graph_file(name: str) -> Path:
     return path
 
 
-def verified(path: Path, seed: int, *, target: float | None = None, threads: int = 1) -> tuple[float, Solution]:
-    """The wall seconds from the file on, and the answer, whose value comes from the file's own lines as well."""
-    started = time.perf_counter()
-    content = path.read_bytes()
-    solution = solve(parse(content, path.name), seconds=SECONDS, seed=seed, target=target, threads=threads)
-    seconds = time.perf_counter() - started
-    if recompute(content, solution.assignment, name=path.name) != solution.value:
-        raise NotMeasurable("the value of an answer is not what its file says")
-    return seconds, solution
-
-
-def seconds_to(path: Path, target: float, seed: int, threads: int = 1) -> float:
-    """NEVER where 20 seconds were not enough."""
-    seconds, solution = verified(path, seed, target=target, threads=threads)
-    return seconds if solution.value >= target else NEVER
-
-
 @cache
 def times(name: str, makers: tuple[Maker, ...]) -> tuple[Reached, tuple[float, ...]]:
     """What the better of the peers reaches, and our seconds to that of each seed."""
     path = graph_file(name)
-    best = max((reached(maker, path) for maker in makers), key=lambda one: (one.cut, -one.seconds))
+    best = max((reached(maker, path) for maker in makers), key=lambda one: (one.value, -one.seconds))
     verified(path, 0, target=0)  # loads what is compiled
-    return best, tuple(seconds_to(path, best.cut, seed) for seed in SEEDS)
+    return best, tuple(seconds_to(path, best.value, seed) for seed in SEEDS)
 
 
 def time_to_target(name: str, makers: tuple[Maker, ...]) -> Measured:
@@ -166,7 +148,7 @@ PEER_SCRIPT = """
 import sys
 from pathlib import Path
 from benchmarks.annealers import DWAVE, anneal
-print(anneal(DWAVE, Path(sys.argv[1]), 1000, seed=1).cut)
+print(anneal(DWAVE, Path(sys.argv[1]), 1000, seed=1).value)
 """
 
 
@@ -175,7 +157,7 @@ def first_answer(rounds: int = ROUNDS) -> Measured:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "small.txt"
         path.write_bytes(write_rudy(sparse_random(FIRST_VARIABLES, FIRST_DEGREE, 1)))
-        target = anneal(DWAVE, path, 1000, seed=1).cut
+        target = anneal(DWAVE, path, 1000, seed=1).value
         gavel = [sys.executable, "-m", "gateway.cli", "solve", str(path), "--target", str(target)]
         ours = [*gavel, "--seconds", str(FIRST_SECONDS), "--json"]
         theirs = [sys.executable, "-c", PEER_SCRIPT, str(path)]
@@ -231,5 +213,6 @@ ROWS = (
     ),
     Row(name="parse_g81", measure=parse_g81, peer="numpy.loadtxt", unit="ms", better="less", goal=5.0),
     TTS_SMALL,
+    *dense.ROWS,
     Row(name="two_threads", measure=two_threads, peer="one thread", unit="s", better="less", goal=1.6),
 )
