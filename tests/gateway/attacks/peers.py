@@ -3,7 +3,6 @@
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from functools import partial
 from types import SimpleNamespace
 from typing import Any, Protocol, cast
 
@@ -32,6 +31,7 @@ INNOCENTS = ("innocent-1", "innocent-2")
 MALLORY = "mallory"
 SLOW = ("slow-1", "slow-2", "slow-3")
 LEASE_SECONDS = 10.0
+PIECE_BYTES = 2**20
 ROGUE, IDLER = "rogue", "idler"
 """Each is called alone for what needs a skill of its name."""
 
@@ -345,10 +345,30 @@ async def _go_on(exchange: Callable[[], Awaitable[None]], over: trio.Event) -> N
             await over.wait()
 
 
+async def _bring(admin: clients.Client, content: bytes) -> str:
+    """Has the house hold a blob, in as many requests as it takes: the house waits for none of them longer than its patience."""
+    begun = await admin.ask("POST", "/v1/blobs/uploads", {"length": len(content)})
+    headers = {"Authorization": f"Bearer {admin.key}", "Content-Type": "application/offset+octet-stream"}
+    offset = 0
+    while True:
+        piece = content[offset : offset + PIECE_BYTES]
+        at = {"Upload-Offset": str(offset)}
+        told = await admin.http.patch(
+            f"{admin.node.url}{begun.headers['location']}", content=piece, headers=headers | at
+        )
+        assert told.status_code in (201, 204, 408, 409), told.text
+        if told.status_code == 201:
+            return str(told.json()["sha256"])
+        upload = await admin.get(begun.headers["location"])  # what came of a piece that took too long stays
+        offset = upload["offset"]
+
+
 async def furnish(house: House) -> None:
     """Registers the agents, and has the house hold what takes long to read: a large blob, and a log of many megabytes."""
     content = bytes(range(256)) * 4 * 20_480  # 20 MiB
-    async with httpx2.AsyncClient(timeout=GUARD_SECONDS, verify=False) as http:
+    # The house closes a connection that is idle for as little as its patience: each request has one of its own.
+    one_each = httpx2.Limits(max_keepalive_connections=0)
+    async with httpx2.AsyncClient(timeout=GUARD_SECONDS, verify=False, limits=one_each) as http:
         node: Any = SimpleNamespace(url=house.url)
         admin = clients.Client(node, http, house.admin_key)
         for name in (*INNOCENTS, MALLORY, *SLOW):
@@ -357,9 +377,9 @@ async def furnish(house: House) -> None:
             # No lease is judged before the node could have heard of its holder for a whole term: a short one here.
             agent = await admin.register(name, capabilities=[name], heartbeat_timeout=LEASE_SECONDS)
             house.agent_keys[name] = agent.key
-        stored = await admin.upload(content)
-        house.digest = stored.json()["sha256"]
+        house.digest = await _bring(admin, content)
         await admin.register("hermit", capabilities=["patience"])  # who alone is called for these, and is not here
-        async with trio.open_nursery() as nursery:
-            for _ in range(120):
-                nursery.start_soon(partial(admin.submit, capabilities=["patience"], payload={"filling": "x" * 60_000}))
+        for _ in range(
+            120
+        ):  # one after the other: so many at once would wait for each other longer than the house waits
+            await admin.submit(capabilities=["patience"], payload={"filling": "x" * 60_000})
