@@ -367,6 +367,10 @@ class Call:
         assert self._read_position is not None, "nothing was read"
         return self._read_position
 
+    def shows(self, position: int) -> None:
+        """What is answered stands at this position: for a route that puts together what it read at several."""
+        self._read_position = position
+
     @property
     def is_of_the_past(self) -> bool:
         """Whether it is asked how things stood at some moment."""

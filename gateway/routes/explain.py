@@ -60,6 +60,8 @@ class _Past(NamedTuple):
 class _Rows(NamedTuple):
     """What the read models know."""
 
+    position: int
+    """Of the last record that the task's row is made of."""
     queue: str
     page: Sequence[dict[str, Any]]
     dependencies: Sequence[dict[str, Any]]
@@ -84,11 +86,13 @@ async def find(call: Call) -> Response:
     settings = call.node.settings
     aging = Aging(settings.priority_aging_factor, settings.coordination_interval_seconds)
     rows = found(await call.read(_rows, call.tenant, task_id, aging=aging, **page), "task", task_id)
-    journal, position = call.node.system.journal, call.read_position
+    journal = call.node.system.journal
+    position = max(call.read_position, rows.position)  # the rows may be newer than was asked for, and the story is told as they are
     names = [row["agent_id"] for row in rows.page]
     past = await journal.read_with(_past, journal, call.tenant, task_id, rows.queue, names, position)
     obstacles = Obstacles() if now is None else await call.ask(FindObstacles(task_id=task_id))
     facts = _facts(rows, past, past.at if now is None else now, aging, obstacles)
+    call.shows(position)
     following = rows.page[-1]["first_position"] if len(rows.page) == call.limit else None
     told = explain(found(past.story, "task", task_id), facts, following)
     return call.reply(told, headers=call.link_to(following))
@@ -120,6 +124,7 @@ def _rows(
     able = agents.with_skills(connection, tenant, row["capabilities"]) if is_waiting else []
     active = [one["agent_id"] for one in able if one["status"] == Stage.ACTIVE]
     return _Rows(
+        row["last_position"],
         row["queue"],
         page,
         [one for one in linked if one is not None],

@@ -299,12 +299,12 @@ def told(answer: httpx2.Response) -> str:
     return re.sub(r',"instance":"urn:gavel:request:[^"]*"', "", answer.text)
 
 
-async def recorded(admin: Client, kind: str, stream: str = "") -> None:
-    """Waits until an event of this kind stands in the log, or in a stream of it."""
+async def recorded(admin: Client, kind: str, stream: str = "") -> int:
+    """Waits until an event of this kind stands in the log, or in a stream of it, and tells where."""
     journal, position = admin.node.system.journal, 0
     while True:
         for record in await journal.read(position):
             position = record.position
             if record.kind == kind and stream in ("", record.stream):
-                return
+                return position
         await journal.wait_past(position)

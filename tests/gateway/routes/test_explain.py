@@ -137,6 +137,20 @@ async def test_a_waiting_task_tells_for_what_and_since_when_until_somebody_can_d
     assert reasons(await explained(admin, blocked)) == {"ann": "draining", "bob": "awaited"}
 
 
+async def test_who_waited_for_an_older_position_is_told_how_the_task_stands_with_all_that_follows_from_it(
+    admin: Client,
+) -> None:
+    await admin.register("ann")
+    task_id = await admin.submit()
+    opened = await recorded(admin, "task.BookOpened")
+    await explained(admin, task_id)  # by now the read models know it
+    for position in (1, opened - 1):
+        answer = await admin.ask("GET", f"/v1/tasks/{task_id}/explain?after_position={position}")
+        told = answer.json()
+        assert ([one["reason"] for one in told["waits_for"]], reasons(told)) == (["book_open"], {"ann": "awaited"})
+        assert int(answer.headers["Gavel-Position"]) == opened
+
+
 async def test_a_round_without_a_winner_tells_why_and_until_when_the_task_rests(admin: Client) -> None:
     ann = await admin.register("ann")
     task_id = await admin.submit()
