@@ -1,6 +1,8 @@
 """Every aggregate there is."""
 
+from collections.abc import Mapping
 from types import ModuleType
+from typing import Any
 
 from aggregates import (
     action,
@@ -25,6 +27,7 @@ from aggregates import (
     user,
     webhook,
 )
+from runtime.records import noun
 
 AGGREGATES: tuple[ModuleType, ...] = (
     action,
@@ -49,3 +52,7 @@ AGGREGATES: tuple[ModuleType, ...] = (
     user,
     webhook,
 )
+
+EVENTS_BY_NOUN: Mapping[str, tuple[Any, ...]] = {noun(one): one.EVENTS for one in AGGREGATES}
+KINDS = frozenset(f"{name}.{event.__name__}" for name, events in EVENTS_BY_NOUN.items() for event in events)
+"""What records there are, as the log names them: `task.TaskAwarded`."""

@@ -137,6 +137,8 @@ class SocketEndpoint(NamedTuple):
     protocols: tuple[str, ...] = ()
     hears: Any = None
     tells: Any = None
+    others: bool = False
+    """Whether the query may say more, which the handler looks at."""
 
     @property
     def roles(self) -> frozenset[Role]:
@@ -206,10 +208,7 @@ class Call:
     def asked(self, parameter: Parameter[T]) -> T:
         """A parameter of the query, which the endpoint must name. Raises Refused where its value makes no sense."""
         assert parameter in self.endpoint.query, f"{self.endpoint.path} does not name {parameter.name}"
-        text = self.request.query_params.get(parameter.name)
-        if text is None:
-            return parameter.absent
-        return parameter.read(self.node.position_in(text) if parameter.is_position else text)
+        return asked_of(self.request, self.node, parameter)
 
     @property
     def limit(self) -> int:
@@ -478,6 +477,14 @@ def found(value: T | None, what: str, name: str) -> T:
     return value
 
 
+def asked_of(connection: HTTPConnection, node: Compartment, parameter: Parameter[T]) -> T:
+    """A parameter of the query. Raises Refused where its value makes no sense."""
+    text = connection.query_params.get(parameter.name)
+    if text is None:
+        return parameter.absent
+    return parameter.read(node.position_in(text) if parameter.is_position else text)
+
+
 def tenant_in(call: Call) -> str:
     """The tenant that the query names, for whom the caller may act. Raises `HTTPException` 403 where they may not."""
     name = call.asked(TENANT)
@@ -594,6 +601,8 @@ async def answer_socket(endpoint: SocketEndpoint, websocket: WebSocket) -> None:
         try:
             _check(websocket, compartment, principal, endpoint.needs)
             await admit(compartment.visitors, principal, Kind.WRITE)
+            read = partial(asked_of, websocket, compartment)
+            check_parameters(websocket, endpoint.query, (), read, others=endpoint.others)
             await endpoint.handle(websocket, compartment, principal)
         except Exception as error:
             compartment.trail.refuse(websocket, principal, endpoint.route, error)

@@ -10,6 +10,7 @@ import msgspec
 
 from aggregates.values.pointers import child
 from gateway.api.problems import Fault
+from gateway.api.schemas import plain_pattern
 
 if TYPE_CHECKING:
     from jsonschema import Draft202012Validator
@@ -25,9 +26,10 @@ WORDS_BY_BOUND = {
     "minLength": "must have at least {} characters", "maxLength": "must have at most {} characters",
     "minItems": "must have at least {} items", "maxItems": "must have at most {} items",
     "minProperties": "must have at least {} members", "maxProperties": "must have at most {} members",
-    "pattern": "must match {}", "format": "must be a valid {}", "const": "must be {}",
+    "format": "must be a valid {}", "const": "must be {}",
 }  # fmt: skip
 WORDS_MAX = 200
+UNKNOWN_FIELD = "is not a known field"
 
 SCHEMAS = "jsonschema"
 SLOW = "rfc3987_syntax"
@@ -76,14 +78,20 @@ def _say(error: "ValidationError", base: str, elsewhere: Mapping[str, str]) -> I
         case "additionalProperties":
             for name in sorted(found.keys() - schema["properties"].keys(), key=str):
                 setter = elsewhere.get(name) if not pointer else None
-                detail = f"is set by {setter}" if setter else "is not a known field"
+                detail = f"is set by {setter}" if setter else UNKNOWN_FIELD
                 yield Fault(pointer=child(pointer, name), detail=detail)
+        case _ if (
+            "propertyNames" in error.relative_schema_path
+        ):  # of which the path tells where they stand, not which it is
+            yield Fault(pointer=child(pointer, found), detail="is not a name that is taken here")
         case "anyOf":
             yield from _say_union(error, pointer, elsewhere)
         case "type":
             yield Fault(pointer=pointer, detail=f"must be {_type_words(wanted)}, not {_type_of(found)}")
         case "enum":
             yield Fault(pointer=pointer, detail=_cut("must be one of " + ", ".join(map(_show, wanted))))
+        case "pattern":
+            yield Fault(pointer=pointer, detail=_cut(f"must match {plain_pattern(wanted)}"))
         case bound if bound in WORDS_BY_BOUND:
             yield Fault(pointer=pointer, detail=_cut(WORDS_BY_BOUND[bound].format(wanted)))
         case _:

@@ -25,7 +25,7 @@ def choosing(row: type[msgspec.Struct]) -> Parameter[Chosen | None]:
         wanted = text.split(",") if len(text) <= FIELDS_CHARACTERS_MAX else [text[:40] + "…"]
         unknown = sorted(set(wanted) - set(names))
         if unknown:
-            told = ", ".join(unknown) if text else "none"
+            told = ", ".join(f'"{name}"' for name in unknown)
             must = f"names of fields with commas between; there is no {told} among {', '.join(names)}"
             raise Refused("query_invalid", f"fields must be {must}", status=422)
         return frozenset(wanted)

@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from starlette.datastructures import Headers
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 
 from aggregates.values.task_types import TaskType
 from gateway.api.problems import BadRequest, Fault
@@ -81,7 +81,7 @@ ANY_PART = PathPart("", ANY_WORD)
 
 
 def check_parameters(
-    request: Request,
+    request: HTTPConnection,
     query: Sequence[Parameter[Any]],
     headers: Iterable[Header],
     read: Callable[[Parameter[Any]], Any],
@@ -135,7 +135,7 @@ def _header_faults(sent: Headers, headers: Iterable[Header]) -> Iterator[Fault]:
 
 
 def _query_faults(
-    request: Request, query: Iterable[Parameter[Any]], read: Callable[[Parameter[Any]], Any], others: bool
+    request: HTTPConnection, query: Iterable[Parameter[Any]], read: Callable[[Parameter[Any]], Any], others: bool
 ) -> Iterator[Fault]:
     known = {parameter.name: parameter for parameter in query}
     sent = [name for name, _ in request.query_params.multi_items()]

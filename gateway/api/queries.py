@@ -1,7 +1,7 @@
 """The parameters of queries: each is defined once, and its definition both reads it and describes it in the API document."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -135,6 +135,19 @@ def words(
 
     schema = {"type": "string", "maxLength": characters_max, "pattern": pattern}
     return Parameter(name, meaning, schema, read, absent)
+
+
+def kind(meaning: str, must: str, names: Iterable[str]) -> Parameter[str | None]:
+    """The kind of records: one of many names, so that neither a refusal nor the API document lists them all."""
+    known = frozenset(names)
+    text_of = words("kind", meaning, None)
+
+    def read(text: str) -> str:
+        if text_of.read(text) not in known:
+            raise Refused("kind_unknown", f"kind must be {must}: there is no {text}", status=422)
+        return text
+
+    return replace(text_of, read=read)
 
 
 def flag(name: str, meaning: str) -> Parameter[bool]:

@@ -13,7 +13,7 @@ from starlette.middleware import Middleware
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from starlette.websockets import WebSocket, WebSocketClose
+from starlette.websockets import WebSocket
 
 from gateway.api.problems import document_of, handle_unexpected, handler_of
 
@@ -165,11 +165,13 @@ class Application:
 
     async def _converse(self, scope: Scope, receive: Receive, send: Send) -> None:
         found = self._sockets.find(scope["path"])
+        websocket = WebSocket(scope, receive, send)
         if found is None:
-            await WebSocketClose()(scope, receive, send)
+            error = await self.told(websocket, HTTPException(404, "there is no websocket at this path"))
+            await websocket.send_denial_response(await document_of(error, websocket))
             return
         scope["path_params"] = found.parameters
-        await found.value(WebSocket(scope, receive, send))
+        await found.value(websocket)
 
 
 def _paths(by_method: Mapping[str, Answer]) -> Paths:

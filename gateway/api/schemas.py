@@ -23,6 +23,11 @@ NAMES = {
 _LINE_END = re.compile(r"\$\(\?!\\n\)$|\\Z$")
 
 
+def plain_pattern(pattern: str) -> str:
+    """A pattern as a JSON schema has it, where `$` is the end of the text."""
+    return _LINE_END.sub("$", pattern)
+
+
 def schemas_of(kinds: Iterable[Any]) -> tuple[dict[Any, Schema], dict[str, Schema]]:
     """The schema of each type, and the schemas that they refer to, by name."""
     wanted = list(dict.fromkeys(kinds))
@@ -51,7 +56,7 @@ def _plain(schema: Any) -> Any:
         case {"$ref": str(reference)}:
             plain["$ref"] = REFERENCE.format(name=_name(reference.removeprefix(REFERENCE.format(name=""))))
         case {"pattern": str(pattern)}:
-            plain["pattern"] = _LINE_END.sub("$", pattern)
+            plain["pattern"] = plain_pattern(pattern)
         case {"enum": [*choices]} if choices and all(isinstance(choice, str) for choice in choices):
             plain["type"] = "string"
     if "mapping" in plain and "propertyName" in plain:

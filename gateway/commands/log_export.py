@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 
 import msgspec
 
+from aggregates.catalog import KINDS
 from gateway.commands.asking import argument_text
 from gateway.commands.common import add_journal, add_json, add_settings, print_json, read_journal_settings, say
 from gateway.commands.noting import add_reason, on_record
@@ -65,6 +66,8 @@ def _export(options: argparse.Namespace) -> int:
         raise Wrong("with --json stdout holds the answer: name a FILE for the records")
     if options.key is not None:
         raise Wrong("--key is for --check: what is written carries the key of its journal")
+    if unknown := sorted(set(options.kind) - KINDS):
+        raise Wrong(f"no record is of the kind {', '.join(unknown)}; kinds are named as task.TaskAwarded")
     filters = Filters(
         first=options.first,
         last=options.last,

@@ -16,7 +16,7 @@ from gateway.commands.common import add_journal, add_json, add_settings, print_j
 from gateway.commands.journal_named import open_named_journal
 from gateway.commands.reach import reach, running
 from gateway.feeds.live import line
-from gateway.feeds.wanted import ANY, Wanted
+from gateway.feeds.wanted import ANY, KIND, Wanted
 from gateway.storage.journal_file import JournalFile
 from gateway.verdicts import FINE, NO, Wrong
 from runtime.errors import Refused
@@ -162,9 +162,10 @@ def _wanted(options: argparse.Namespace) -> Wanted:
     try:
         since = ANY if options.since is None else as_of(options.since, "--since")
         until = ANY if options.until is None else as_of(options.until, "--until")
+        kind = None if options.kind is None else KIND.read(options.kind)
     except Refused as refused:
         raise Wrong(str(refused)) from refused
-    return Wanted(options.stream, options.kind, options.principal, since, until)
+    return Wanted(options.stream, kind, options.principal, since, until)
 
 
 def _lines(log: JournalFile, wanted: Wanted, tenant: str | None, after: int, upto: int) -> Iterator[dict[str, Any]]:

@@ -7,7 +7,8 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from gateway.api.queries import AsOf, Parameter, moment, words
+from aggregates.catalog import EVENTS_BY_NOUN, KINDS
+from gateway.api.queries import AsOf, Parameter, kind, moment, words
 from runtime.errors import Refused
 from runtime.journal import Journal
 from runtime.records import Recorded
@@ -18,7 +19,11 @@ COMMIT_SECONDS_MAX = 2.0
 """How long after its time a record may still be on its way to the disk."""
 
 STREAM = words("stream", "Only records of this stream.", None, characters_max=STREAM_CHARACTERS_MAX)
-KIND = words("kind", "Only records of this kind, `task.TaskAwarded`, or of all kinds of an aggregate, `task`.", None)
+KIND = kind(
+    "Only records of this kind, `task.TaskAwarded`, or of all kinds of an aggregate, `task`.",
+    "an aggregate, as task, or a kind of record, as task.TaskAwarded",
+    [*EVENTS_BY_NOUN, *KINDS],
+)
 PRINCIPAL = words("principal", "Only records of what this principal asked for, as the log names it: `agent:ann`.", None)
 SINCE = moment("since", "Only what was recorded at this time or later, or stands at this position or past it.")
 UNTIL = moment("until", "Only what was recorded by this time, or stands up to this position; a feed ends there.")

@@ -87,7 +87,9 @@ async def find(call: Call) -> Response:
     aging = Aging(settings.priority_aging_factor, settings.coordination_interval_seconds)
     rows = found(await call.read(_rows, call.tenant, task_id, aging=aging, **page), "task", task_id)
     journal = call.node.system.journal
-    position = max(call.read_position, rows.position)  # the rows may be newer than was asked for, and the story is told as they are
+    position = max(
+        call.read_position, rows.position
+    )  # the rows may be newer than was asked for, and the story is told as they are
     names = [row["agent_id"] for row in rows.page]
     past = await journal.read_with(_past, journal, call.tenant, task_id, rows.queue, names, position)
     obstacles = Obstacles() if now is None else await call.ask(FindObstacles(task_id=task_id))

@@ -12,8 +12,8 @@ from starlette.responses import Response
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from aggregates.values.roles import Permission, Principal
-from gateway.api.calls import Call, Endpoint, SocketEndpoint
-from gateway.api.queries import Parameter, flag, number, position
+from gateway.api.calls import Call, Endpoint, SocketEndpoint, asked_of
+from gateway.api.queries import Header, Parameter, flag, number, position
 from gateway.feeds.fanout import Form, Kind, Told
 from gateway.feeds.live import EventStream, Line, Write, line, watch
 from gateway.feeds.wanted import ANY, FILTERS, Wanted, check_reached, wanted
@@ -28,6 +28,12 @@ EVERY_SECONDS_MAX = 60.0
 POLICY_VIOLATION, NORMAL_CLOSURE = 1008, 1000
 
 FROM = position("after", "Begin after this position; without it, now.", None)
+LAST_SEEN = Header(
+    "Last-Event-ID",
+    "Begin after the event with this id, as browsers ask by themselves; it goes before `after`.",
+    {"type": "string", "pattern": "^([a-z][a-z0-9-]{0,30}:)?[0-9]{1,18}$"},
+    is_single=True,
+)
 EVERY = number(
     "every",
     "Tell at most once in so many seconds, and then all that has come; without it, at once.",
@@ -64,7 +70,7 @@ async def feed(call: Call) -> Response:
     """Server-sent events from `Last-Event-ID` or `after` on, for ever. An event's id is its position, its name the record's kind,
     its data the record; events named `position` say how far the feed is. It ends when the key is revoked or may not read it any more,
     or at `until`."""
-    last_seen = call.request.headers.get("last-event-id")
+    last_seen = call.request.headers.get(LAST_SEEN.name)
     named = call.asked(FROM) if last_seen is None else FROM.read(call.node.position_in(last_seen))
     chosen = wanted(call.asked)
     after = await _begin(call.node, named, chosen)
@@ -105,7 +111,7 @@ def _position_event(node: Compartment, place: int) -> bytes:
 async def feed_socket(websocket: WebSocket, node: Compartment, principal: Principal) -> None:
     """The same feed until the client goes or the key is revoked: one JSON frame a record, or one for all that has come where `every` is
     asked for. What the client says is not heard."""
-    query = partial(_asked_of, websocket, node)
+    query = partial(asked_of, websocket, node)
     chosen = wanted(query)
     after = await _begin(node, query(FROM), chosen)
     asked = _Asked(node, websocket, principal, chosen, query(EVERY), query(NEWEST))
@@ -115,14 +121,6 @@ async def feed_socket(websocket: WebSocket, node: Compartment, principal: Princi
         while (await websocket.receive())["type"] != "websocket.disconnect":
             pass
         nursery.cancel_scope.cancel()
-
-
-def _asked_of(websocket: WebSocket, node: Compartment, parameter: Parameter[T]) -> T:
-    """A parameter of the socket's query. Raises Refused where its value makes no sense."""
-    text = websocket.query_params.get(parameter.name)
-    if text is None:
-        return parameter.absent
-    return parameter.read(node.position_in(text) if parameter.is_position else text)
 
 
 async def _push(websocket: WebSocket, asked: "_Asked", after: int, scope: trio.CancelScope) -> None:
@@ -214,7 +212,7 @@ class _Asked:
         return (place is None or place <= journal.position) and (time is None or time <= journal.clock.now())
 
 
-routes = (Endpoint("GET", "/v1/feed", feed, NEEDS, query=QUERY, media="text/event-stream"),)
+routes = (Endpoint("GET", "/v1/feed", feed, NEEDS, query=QUERY, headers=(LAST_SEEN,), media="text/event-stream"),)
 sockets = (
     SocketEndpoint("/v1/feed", feed_socket, NEEDS, query=QUERY, tells=RecordFrame | RecordsFrame | PositionFrame),
 )

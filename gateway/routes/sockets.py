@@ -1,5 +1,6 @@
 """The websocket of an agent, opened with the agent's own key, or with an enrolment key that registers it at once."""
 
+from dataclasses import replace
 from functools import partial, reduce
 from operator import or_
 from typing import Any
@@ -8,7 +9,7 @@ from starlette.websockets import WebSocket
 
 from aggregates.values.roles import Permission, Principal, Role
 from gateway.api.calls import SocketEndpoint
-from gateway.api.queries import integer, words
+from gateway.api.queries import position, words
 from gateway.feeds.frames import FRAME_BY_TYPE, PROTOCOLS
 from gateway.feeds.sockets import Still
 from gateway.feeds.told_frames import Told
@@ -31,15 +32,20 @@ async def serve(websocket: WebSocket, node: Compartment, principal: Principal) -
         await node.sockets.serve(websocket, own, still, key)
 
 
+CAPABILITIES_CHARACTERS_MAX = 8_000
+"""Beyond it, a head is soon longer than any may be: who has more skills than that registers by a body."""
+
 Said: Any = reduce(or_, FRAME_BY_TYPE.values())
 """Any frame that an agent sends."""
 
-AFTER = integer("after", "Go on after this position of the log; without it, from now.", None)
+_POSITION = position("after", "Go on after this position of the log; without it, or where it is empty, from now.", None)
+AFTER = replace(_POSITION, read=lambda text: _POSITION.read(text) if text else None)
 CAPABILITIES = words(
     "capabilities",
     "With an enrolment key: registers the agent with these skills, named with commas. Other fields of a registration may follow. "
     "Who registered before with the same key and the same fields is welcome again.",
     None,
+    characters_max=CAPABILITIES_CHARACTERS_MAX,
 )
 routes = (
     SocketEndpoint(
@@ -50,5 +56,6 @@ routes = (
         protocols=tuple(protocol.name for protocol in PROTOCOLS),
         hears=Said,
         tells=Told,
+        others=True,
     ),
 )

@@ -7,10 +7,11 @@ import msgspec
 from starlette.responses import Response
 
 from aggregates.action import ActionNoted, EndAction, Outcome, Subject, Why, Words
+from aggregates.catalog import KINDS
 from aggregates.values.roles import Permission
 from gateway.api.bodies import NO_NUL
 from gateway.api.calls import Call, Endpoint
-from gateway.api.queries import PAGE, choice, instant, words
+from gateway.api.queries import PAGE, choice, instant, kind, words
 from projections import audit
 
 NAME_CHARACTERS_MAX = 300
@@ -123,7 +124,7 @@ async def end(call: Call) -> Response:
 PRINCIPAL = words("principal", "Only what this principal did.", None, characters_max=NAME_CHARACTERS_MAX)
 SUBJECT = words("subject", "Only what was done to this, as `key-019…`.", None, characters_max=NAME_CHARACTERS_MAX)
 OUTCOME = choice("outcome", "Only what stands so.", Shown)
-KIND = words("kind", "Only records of this kind, as `key.KeyIssued`.", None, characters_max=NAME_CHARACTERS_MAX)
+KIND = kind("Only records of this kind, as `key.KeyIssued`.", "a kind of record, as key.KeyIssued", KINDS)
 BEHALF = words(
     "on_behalf_of", "Only what was done on this one's behalf, with all that it led to.", None, characters_max=200
 )

@@ -7,7 +7,7 @@ import msgspec
 from starlette.responses import Response
 
 from aggregates import webhook
-from aggregates.catalog import AGGREGATES
+from aggregates.catalog import EVENTS_BY_NOUN, KINDS
 from aggregates.values.roles import Permission
 from aggregates.webhook import (
     CreateWebhook,
@@ -31,8 +31,7 @@ from gateway.outside import check_url
 from gateway.webhooks.courier import Attempt, Courier
 from gateway.webhooks.messages import UNTOLD
 from projections import webhooks
-from runtime.errors import Refused
-from runtime.records import noun
+from runtime.errors import FieldFault, Refused
 
 
 class WebhookMade(msgspec.Struct, frozen=True):
@@ -157,10 +156,13 @@ def _check_reader(call: Call) -> None:
 
 def _check_kinds(kinds: Sequence[str]) -> None:
     """Raises Refused where one is no kind that is ever sent: nobody would notice that nothing comes."""
-    unknown = sorted({kind for kind in kinds if kind not in KINDS})
+    unknown = [
+        FieldFault(f"/kinds/{index}", "kind_unknown", f"{kind}: neither an aggregate nor a kind of record that is sent")
+        for index, kind in enumerate(kinds)
+        if kind not in SENT
+    ]
     if unknown:
-        told = f"{', '.join(unknown)}: neither an aggregate nor a kind of record that is sent"
-        raise Refused("kind_unknown", told, status=422)
+        raise Refused.of(unknown)
 
 
 def _check_url(call: Call, url: str) -> None:
@@ -185,8 +187,8 @@ async def _courier(call: Call) -> Courier:
     return found(await call.node.webhooks.find(call.tenant, webhook_id), "webhook", webhook_id)
 
 
-_NOUNS = {noun(one): one.EVENTS for one in AGGREGATES}
-KINDS = {*_NOUNS, *(f"{name}.{event.__name__}" for name, events in _NOUNS.items() for event in events)} - UNTOLD
+SENT = {*EVENTS_BY_NOUN, *KINDS} - UNTOLD
+"""By what kinds and aggregates records are chosen."""
 STATUS = choice("status", "Only webhooks that stand so.", Stage)
 WEBHOOK = "/v1/webhooks/{webhook_id}"
 STREAM = webhook.stream("{tenant}", "{webhook_id}")

@@ -179,6 +179,10 @@ async def test_a_batch_that_is_none_is_refused_whole(admin: Client, body: Any, p
     answer = await admin.ask("POST", "/v1/batch", body)
     assert answer.status_code == 422, answer.text
     assert [fault["pointer"] for fault in answer.json()["errors"]] == [pointer]
+    requests = body["requests"]
+    if 0 < len(requests) <= PARTS_MAX:  # beside another fault it is told alike
+        answer = await admin.ask("POST", "/v1/batch", body | {"requests": [*requests, {"method": "GET", "path": 1}]})
+        assert {fault["pointer"] for fault in answer.json()["errors"]} == {pointer, f"/requests/{len(requests)}/path"}
     assert (await admin.get("/v1/tasks"))["tasks"] == []
     long = await admin.ask("POST", "/v1/batch", {"requests": [POST]}, Idempotency_Key="k" * 191)
     assert long.status_code == 400

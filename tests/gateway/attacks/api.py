@@ -345,7 +345,7 @@ async def ranges_without_end(house: House) -> None:
 async def a_feed_from_nowhere(house: House) -> None:
     """422: a feed goes on after a position that there is."""
     for seen in ("-1", "9" * 30, "9" * 5000, "x", "\xff", "elsewhere:1", ":1", "1:1"):
-        await answered(house, get(house, "/v1/feed", f"Last-Event-ID: {seen}"), 422, 404, 409)
+        await answered(house, get(house, "/v1/feed", f"Last-Event-ID: {seen}"), 400, 422, 409)
 
 
 @attack
@@ -357,7 +357,7 @@ async def a_feed_that_is_sent_a_body(house: House) -> None:
 
 @attack
 async def a_registration_by_way_of_a_websocket(house: House) -> None:
-    """422 or 403 for a query that registers nobody."""
+    """422 or 403 for a query that registers nobody, 404 for a name that is none."""
     queries = (
         "capabilities=" + ",".join(["ccc"] * 3000),
         "capabilities=a&agent_type[]=b",
@@ -369,7 +369,7 @@ async def a_registration_by_way_of_a_websocket(house: House) -> None:
     )
     for query in queries:
         await answered(house, upgrade(f"/v1/agents/crook/ws?{query}", house.admin), 422, 403)
-    await answered(house, upgrade("/v1/agents/cr%0d%0aook/ws?capabilities=a", house.admin), 422, 403)
+    await answered(house, upgrade("/v1/agents/cr%0d%0aook/ws?capabilities=a", house.admin), 404)
 
 
 @attack

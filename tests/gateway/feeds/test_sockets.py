@@ -1,9 +1,11 @@
 """Agents' websockets over real sockets: calls, bids, awards, leases, reconnects, and clients that misbehave."""
 
+import json
 import math
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 import trio
@@ -427,7 +429,52 @@ async def test_a_registration_under_a_name_that_is_no_id_is_denied(admin: Client
     with pytest.raises(Denied) as denied:
         async with open_socket(admin.node, f"/v1/agents/{agent_id}/ws?{PROFILE}", admin.key):
             pass
-    assert denied.value.status == 422
+    assert denied.value.status == 404
+
+
+async def test_a_registration_that_makes_no_sense_is_told_all_that_is_wrong_with_it(admin: Client) -> None:
+    query = (
+        "capabilities=cutting,&price=much&slots=0&agent_type=cook&name=7&after=x&town=rome"
+        "&region=eu&region=us&working_hours={&prices=[]&key_id=mine"
+    )
+    with pytest.raises(Denied) as denied:
+        async with open_socket(admin.node, f"/v1/agents/a1/ws?{query}", admin.key):
+            pass
+    assert (denied.value.status, denied.value.document["errors"]) == (
+        422,
+        [{"parameter": "after", "detail": "must be an integer from 0 to 9223372036854775807"}],
+    )
+    with pytest.raises(Denied) as denied:
+        async with open_socket(admin.node, f"/v1/agents/a1/ws?{query.replace('&after=x', '')}", admin.key):
+            pass
+    told = {one["parameter"]: one["detail"] for one in denied.value.document["errors"]}
+    assert denied.value.document["type"].endswith("query_invalid")
+    assert told.keys() == {
+        "capabilities",
+        "price",
+        "slots",
+        "agent_type",
+        "town",
+        "region",
+        "working_hours",
+        "prices",
+        "key_id",
+    }
+    assert told["capabilities"] == "/1 must match ^[A-Za-z0-9][A-Za-z0-9_.:-]*$"
+    assert (told["price"], told["slots"]) == ("must be a number, not a text", "must be at least 1")
+    assert (told["town"], told["region"]) == ("is not a known parameter", "stands twice")
+    assert (told["prices"], told["key_id"]) == ("must be an object, not a list", "is set by the house")
+
+
+async def test_an_agent_may_say_all_of_a_registration_in_the_query_of_its_socket(admin: Client) -> None:
+    hours = {"time_zone": "Europe/Berlin", "shifts": [{"days": ["monday"], "start": "08:00", "end": "09:00"}]}
+    said = {"capabilities": "cutting,sewing", "name": "7", "slots": "3", "heartbeat_timeout": "7.5", "region": "eu",
+            "working_hours": json.dumps(hours), "prices": '{"sewing": 2}', "max_capacity": "9"}  # fmt: skip
+    async with open_socket(admin.node, f"/v1/agents/a1/ws?{urlencode(said)}", admin.key) as socket:
+        assert (await socket.next("welcome"))["lease_seconds"] == 7.5
+    row = await admin.get("/v1/agents/a1")
+    assert (row["name"], row["slots"], row["region"], row["max_capacity"]) == ("7", 3, "eu", 9.0)
+    assert (row["working_hours"]["time_zone"], row["prices"]) == ("Europe/Berlin", {"sewing": 2.0})
 
 
 async def test_whoever_else_copies_a_profile_does_not_get_the_key(admin: Client) -> None:

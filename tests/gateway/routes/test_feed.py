@@ -88,10 +88,16 @@ async def test_a_feed_goes_on_from_any_position(admin: Client, query: str, heade
     assert [told.id for told in records] == list(range(2, newest + 1))
 
 
-@pytest.mark.parametrize("query,headers", [("?after=-1", {}), ("?after=x", {}), ("?after=1", {"Last_Event_ID": "x"})])
-async def test_a_position_that_is_none_is_refused(admin: Client, query: str, headers: dict[str, str]) -> None:
-    answer = await admin.ask("GET", f"/v1/feed{query}", **headers)
+@pytest.mark.parametrize("query", ["?after=-1", "?after=x"])
+async def test_a_position_that_is_none_is_refused(admin: Client, query: str) -> None:
+    answer = await admin.ask("GET", f"/v1/feed{query}")
     assert (answer.status_code, answer.json()["type"]) == (422, "urn:gavel:problem:query_invalid")
+
+
+async def test_a_last_event_that_is_no_position_is_refused_by_its_header(admin: Client) -> None:
+    answer = await admin.ask("GET", "/v1/feed?after=1", Last_Event_ID="x")
+    assert (answer.status_code, answer.json()["type"]) == (400, "urn:gavel:problem:header_invalid")
+    assert [fault["header"] for fault in answer.json()["errors"]] == ["Last-Event-ID"]
 
 
 async def test_a_position_that_the_log_has_not_reached_is_of_another_log(admin: Client) -> None:
@@ -245,6 +251,24 @@ async def test_a_handshake_that_makes_no_sense_is_denied(admin: Client, query: s
         async with open_socket(admin.node, f"/v1/feed{query}", key or admin.key, protocol=""):
             pass
     assert (denied.value.status, denied.value.document["status"]) == (status, status)
+
+
+async def test_a_handshake_is_told_all_that_is_wrong_with_its_query(admin: Client) -> None:
+    with pytest.raises(Denied) as denied:
+        async with open_socket(admin.node, "/v1/feed?after=1&after=2&stages=3&every=x", admin.key, protocol=""):
+            pass
+    told = {one["parameter"]: one["detail"] for one in denied.value.document["errors"]}
+    assert (denied.value.status, denied.value.document["type"]) == (422, "urn:gavel:problem:query_invalid")
+    assert (told["after"], told["stages"]) == ("stands twice", "is not a known parameter")
+    assert told.keys() == {"after", "stages", "every"}
+
+
+@pytest.mark.parametrize("path", ["/nowhere", "/v1/tasks"])
+async def test_where_there_is_no_websocket_a_handshake_is_told_so(admin: Client, path: str) -> None:
+    with pytest.raises(Denied) as denied:
+        async with open_socket(admin.node, path, admin.key, protocol=""):
+            pass
+    assert (denied.value.status, denied.value.document["detail"]) == (404, "there is no websocket at this path")
 
 
 async def test_a_page_from_elsewhere_opens_no_websocket_with_our_cookie(admin: Client) -> None:

@@ -13,7 +13,7 @@ from gateway.cli import main
 from gateway.commands import log_tail
 from gateway.routes import log
 from tests.gateway.audit.altered import history
-from tests.gateway.clients import BID, Client, Closed, Socket, open_client, open_socket, recorded, settings_of
+from tests.gateway.clients import BID, Client, Closed, Denied, Socket, open_client, open_socket, recorded, settings_of
 from tests.gateway.feed_clients import open_feed
 
 Records = list[dict[str, Any]]
@@ -40,7 +40,7 @@ def cases(records: Records) -> list[tuple[dict[str, Any], Callable[[dict[str, An
     return [
         ({"kind": "task.TaskSubmitted"}, lambda one: one["kind"] == "task.TaskSubmitted"),
         ({"kind": "task"}, lambda one: one["kind"].startswith("task.")),
-        ({"kind": "tas"}, lambda one: False),
+        ({"kind": "webhook"}, lambda one: False),
         ({"principal": "actor:coordinator"}, lambda one: one["principal"] == "actor:coordinator"),
         ({"stream": records[0]["stream"], "kind": "key"}, lambda one: one["stream"] == records[0]["stream"]),
         ({"since": place, "until": place + 1}, lambda one: place <= one["position"] <= place + 1),
@@ -114,6 +114,17 @@ async def test_a_filter_that_makes_no_sense_is_refused(admin: Client) -> None:
     for query in ("since=yesterday", "until=2026-01-01T00:00:00", "since=-1"):
         for path in ("/v1/log", "/v1/feed"):
             assert (await admin.ask("GET", f"{path}?{query}")).status_code == 422, query
+
+
+@pytest.mark.parametrize("kind", ["tas", "task.TaskSubmited", "task.", ""])
+async def test_a_kind_that_is_none_is_refused_lest_somebody_waits_for_it(admin: Client, kind: str) -> None:
+    for path in ("/v1/log", "/v1/feed", "/v1/audit/trail"):
+        answer = await admin.ask("GET", f"{path}?kind={kind}")
+        assert (answer.status_code, answer.json()["type"]) == (422, "urn:gavel:problem:kind_unknown")
+    with pytest.raises(Denied, match="kind_unknown"):
+        async with open_socket(admin.node, f"/v1/feed?kind={kind}", admin.key, protocol=""):
+            pass
+    assert (await admin.ask("GET", "/v1/audit/trail?kind=task")).status_code == 422  # there each has one kind
 
 
 # ---- at the command line
