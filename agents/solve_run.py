@@ -13,6 +13,7 @@ from structlog.typing import FilteringBoundLogger
 from aggregates.solve_job import CompleteSolve, PlanSolve, ReportSolve, SolveQueued
 from aggregates.values.solving import POINTS_MAX, Baseline, BaselineRun, Measures, Point
 from runtime.blobs import WrongDigest
+from solvers.backends import LOCAL, Backend, NotReady, WrongValue, run_on
 
 if TYPE_CHECKING:
     from solvers.portfolio import Best, Plan, Solution, Trace
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 ReadBlob = Callable[[str], bytes]
 Solve = Callable[..., "Solution"]
-"""The portfolio's `solve` of one problem, within the job's memory and for as long as nobody has cancelled it."""
+"""A local solve of one problem, within the job's memory and for as long as nobody has cancelled it."""
 
 
 class Progress:
@@ -63,6 +64,7 @@ class Progress:
 
 def run(
     queued: SolveQueued,
+    backend: Backend,
     read_blob: ReadBlob,
     stop: ThreadEvent,
     progress: Progress,
@@ -75,16 +77,21 @@ def run(
     actor anew, and a few such jobs would end the node for everybody. What is not foreseen here is logged whole.
     """
     try:
-        return _run(queued, read_blob, stop, progress, memory_bytes_max)
+        return _run(queued, backend, read_blob, stop, progress, memory_bytes_max)
     except Exception as error:
         log.exception("solve_failed", job_id=queued.job_id)
         return f"{queued.problem.name} can't be solved: {type(error).__name__}: {error}"
 
 
 def _run(
-    queued: SolveQueued, read_blob: ReadBlob, stop: ThreadEvent, progress: Progress, memory_bytes_max: int
+    queued: SolveQueued,
+    backend: Backend,
+    read_blob: ReadBlob,
+    stop: ThreadEvent,
+    progress: Progress,
+    memory_bytes_max: int,
 ) -> CompleteSolve | str:
-    from solvers import formats, portfolio
+    from solvers import formats
     from solvers.build import build
 
     build()  # looked up once, and here, where it keeps nobody else
@@ -97,10 +104,15 @@ def _run(
         return f"{problem.name} can't be read: {error}"
     del content
     try:
-        bounded = partial(portfolio.solve, qubo, should_stop=stop.is_set, memory_bytes_max=memory_bytes_max)
+        bounds = {"should_stop": stop.is_set, "memory_bytes_max": memory_bytes_max}
+        bounded = partial(run_on, LOCAL, qubo, **bounds)
         if queued.baseline is not None:
-            _load(bounded, queued.strategy, queued.baseline.strategy)
-        solution = bounded(
+            ours = (queued.strategy,) if backend is LOCAL else ()
+            _load(bounded, *ours, queued.baseline.strategy)
+        solution = run_on(
+            backend,
+            qubo,
+            **bounds,
             seconds=queued.seconds,
             seed=queued.seed,
             threads=queued.threads,
@@ -116,7 +128,7 @@ def _run(
         measured = None
         if queued.baseline is not None and not stop.is_set():
             measured = _measure(queued.baseline, qubo, solution, bounded)
-    except (ValueError, MemoryError) as error:
+    except (ValueError, MemoryError, NotReady, WrongValue) as error:
         return f"{problem.name} can't be solved: {error or 'there is not enough memory'}"
     return "it was cancelled" if stop.is_set() else _completion(queued, solution, measured)
 

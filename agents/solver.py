@@ -61,11 +61,13 @@ from aggregates.task import (
     TaskRequeued,
     TaskSubmitted,
 )
-from aggregates.values.solving import Backend
+from aggregates.values.solving import Backend, BackendStanding, Readiness, Simulated
 from runtime.actor import Actor, Effect, Reply, Surroundings, reply
 from runtime.errors import Conflict, Crashed, Failure, NotAnswered, Overloaded, Refused, Unreachable
 from runtime.records import Command, Recorded
 from runtime.threads import run_blocking
+from solvers import backends
+from solvers.quantum.sizes import QUBITS_MAX
 
 NOTE_MAX = 2000
 PROBLEMS_MAX = 10_000
@@ -79,8 +81,7 @@ REPORTS_MAX = 110
 SECOND_LOOK_SECONDS = 5.0
 ASK_AGAIN_SECONDS = 0.5
 
-CONFIGURED = (Backend.LOCAL,)
-"""The backends that a node can reach: an adapter for another one adds it where its credentials are set."""
+SIMULATED = (Simulated(strategy="qaoa", variables_max=QUBITS_MAX),)
 
 SolverCommand = (
     RegisterProblem | QueueSolve | StartSolve | PlanSolve | ReportSolve | CompleteSolve | FailSolve | CancelSolve
@@ -119,12 +120,14 @@ class Solver(Actor[SolverCommand, Desk]):
         house: House = DEFAULT_HOUSE,
         threads: KernelThreads | None = None,
         memory_bytes_max: int = MEMORY_BYTES_MAX,
+        backends: Sequence[backends.Backend] = backends.BACKENDS,
     ) -> None:
         super().__init__(here)
         self.read_blob = read_blob
         self.house = house
         self.threads = threads or KernelThreads(max(1, (os.cpu_count() or 2) - 1))
         self.memory_bytes_max = memory_bytes_max
+        self.backend_by_name = {Backend(backend.name): backend for backend in backends}
         self.stops: dict[str, ThreadEvent] = {}
         self.waits: dict[str, trio.CancelScope] = {}
         """The jobs that wait for their threads: one that is cancelled leaves the queue."""
@@ -161,7 +164,16 @@ class Solver(Actor[SolverCommand, Desk]):
         if message.threads > self.threads.total:
             detail = f"{message.threads} are asked for; this node gives {self.threads.total} to a solve at most"
             raise Refused("threads_too_many", detail, status=422)
-        return replace(message, problem=self.memory.problems.get(message.problem_id), configured=CONFIGURED)
+        standings = {name: backend.standing() for name, backend in self.backend_by_name.items()}
+        configured = tuple(name for name, each in standings.items() if each.readiness.value == Readiness.READY)
+        readiness, reason = standings[message.backend]
+        return replace(
+            message,
+            problem=self.memory.problems.get(message.problem_id),
+            configured=configured,
+            standing=BackendStanding(readiness=Readiness(readiness.value), reason=reason),
+            simulated=SIMULATED,
+        )
 
     def _accept(self, command: QueueSolve | CancelSolve) -> Effect:
         accepted = SolveAccepted(job_id=command.job_id)
@@ -314,7 +326,8 @@ class Solver(Actor[SolverCommand, Desk]):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._report, progress)
             outcome = await run_blocking(
-                *(solve_run.run, queued, self.read_blob, stop, progress, self.memory_bytes_max, self.here.log),
+                *(solve_run.run, queued, self.backend_by_name[queued.backend], self.read_blob, stop, progress),
+                *(self.memory_bytes_max, self.here.log),
                 limiter=self.threads.limiter,
                 abandon_on_cancel=True,
             )

@@ -28,6 +28,7 @@ from agents.solver import Solver
 from aggregates.journal import JournalFacts
 from aggregates.key import IssueKey
 from aggregates.values.roles import Role as KeyRole
+from gateway.backends import backends_of
 from gateway.compartments import Compartments
 from gateway.door.binds import NotBound, PortTaken
 from gateway.door.opening import Door, Exposed, allow_files, open_door, plan_door
@@ -343,6 +344,7 @@ def _hired(role: Role, settings: GavelSettings, blobs: Blobs, machine: Machine) 
                 house=house,
                 threads=machine.threads,
                 memory_bytes_max=settings.solver_memory_bytes_max,
+                backends=backends_of(settings),
             )
         )
     return role

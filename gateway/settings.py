@@ -510,13 +510,19 @@ class GavelSettings(Struct, frozen=True, kw_only=True):
         RedundancyLevels, about("copies by criticality", "reliability.redundancy_levels", used=False)
     ] = RedundancyLevels()
 
-    # Scaling, marketplace, sign-in, quantum hardware
+    # Scaling, marketplace, sign-in, quantum services
     phase2_enabled: Annotated[
         bool, about("offer the paths below /phase2 and /phase2.1; without, they are not there", "PHASE2_ENABLED")
     ] = True
     quantum_backend: Annotated[
-        str, about("where quantum jobs are sent; empty: nowhere", "QUANTUM_BACKEND", used=False)
+        str,
+        about(
+            "service that solves may be sent to, where they ask for it: dynex, with its credentials; empty: none",
+            "QUANTUM_BACKEND",
+        ),
     ] = ""
+    dynex_api_key: Annotated[str, about("key of the account at that service", secret=True)] = ""
+    dynex_api_secret: Annotated[str, about("the secret that goes with it", secret=True)] = ""
     scaling_models: Annotated[
         Path | None, about("folder of the models that predict load", "ML_MODEL_PATH", used=False)
     ] = None

@@ -19,7 +19,7 @@ class FieldFault(NamedTuple):
 
 
 class Refused(Failure):
-    """The domain says no: `code` is a fact in snake_case, `status` the HTTP status that says the same (403, 404, 409 or 422).
+    """The domain says no: `code` is a fact in snake_case, `status` the HTTP status that says the same (403, 404, 409, 422 or 501).
 
     Where it is what the command says that can't be taken, `faults` has all that is wrong with it.
     """

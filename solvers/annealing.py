@@ -47,6 +47,8 @@ class Annealing(Island):
         if self.start.warm is not None:
             search.spins[:] = self.start.warm
             yield from self._round(search, DESCENT)
+        else:
+            yield from self._answer(search)
         sweeps = options.sweeps_first
         while True:
             _randomize(search.spins, self._state)
@@ -59,6 +61,13 @@ class Annealing(Island):
                 yield from self._round(search, schedule(max(heat, coldest), coldest, length))
             sweeps = min(2 * sweeps, SWEEPS_MAX)
             self.parameters["sweeps"] = sweeps
+
+    def _answer(self, search: Search) -> Course:
+        """A first local optimum, soon."""
+        _randomize(search.spins, self._state)
+        yield from self._finish(search, search.settle)
+        yield from self._finish(search, search.load)
+        yield from self._take_in(search)
 
     def _round(self, search: Search, temperatures: NDArray[np.float32]) -> Course:
         """One anneal of the search's spins, a descent to a local optimum, and the crossing with the best."""

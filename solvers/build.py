@@ -11,6 +11,7 @@ from typing import Any
 APART = (
     "assignment.py",
     "auction.py",
+    "backends.py",
     "build.py",
     "formats",
     "generators.py",

@@ -19,7 +19,7 @@ from solvers.features import Features, measure
 from solvers.ising import to_ising
 from solvers.islands import SLICE_SECONDS_MAX, Exchange, Runner
 from solvers.qubo import BYTES_PER_COUPLING, BYTES_PER_VARIABLE, MEMORY_BYTES_MAX, Qubo, check_assignment, check_memory
-from solvers.reduction import Reduced, reduce
+from solvers.reduction import Reduced, reduce, unreduced
 from solvers.strategies import choose, named
 from solvers.strategy import WORK_MAX, Island, Number, Spins, Start, Strategy
 
@@ -187,11 +187,14 @@ class _Run:
         self.qubo = qubo
         self.seed = seed
         check_memory(_reduction_bytes(qubo.variables, qubo.couplings), memory_bytes_max)
-        self.reduced = reduce(to_ising(qubo), should_stop)
+        asked = None if strategy is None else named(strategy)
+        ising = to_ising(qubo)
+        self.reduced = reduce(ising, should_stop) if asked is None or asked.reduces else unreduced(ising)
         self.features = measure(self.reduced.problem, qubo.variables, qubo.couplings)
-        self.strategy = choose(self.features) if strategy is None else named(strategy)
+        self.strategy = asked or choose(self.features)
         if not self.strategy.takes(self.features):
-            raise ValueError(f"{self.strategy.name} does not take such a problem: {self.features.recorded()}")
+            features = self.features.recorded()
+            raise ValueError(f"{self.strategy.name} takes {self.strategy.limits}, not such a problem: {features}")
         needed = _memory_bytes(qubo, self.strategy, self.features, len(works_max))
         check_memory(needed, memory_bytes_max)
         self.plan = Plan(self.strategy.name, self.features.recorded(), needed)
@@ -261,9 +264,9 @@ class _Run:
             work = self.runners[stream].island.work
             if work - self.moved_at[stream] >= ends.stagnation_work:
                 return True
-            # Where loading the kernels took all the time, one slice is still done: who gave time gets an answer.
-            has_begun = work > 0 or not ends.seconds
-            return halt.is_set() or (has_begun and perf_counter() - self.began_at >= ends.seconds)
+            # Where loading the kernels took all the time, the run goes on to its first answer: who gave time gets one.
+            has_answer = self.runners[stream].island.has_answer or not ends.seconds
+            return halt.is_set() or (has_answer and perf_counter() - self.began_at >= ends.seconds)
 
         def report() -> None:
             nonlocal reported

@@ -73,18 +73,19 @@ class Reduced:
 def reduce(problem: Ising, should_stop: Callable[[], bool] | None = None) -> Reduced:
     """Takes out all spins that can be; stops early, with a problem as valid, where `should_stop` says so."""
     if np.diff(problem.indptr).min(initial=DEGREE_MAX + 1) > DEGREE_MAX:
-        return _nothing_taken(problem)  # the graph alone takes half a second for six million couplings
+        return unreduced(problem)  # the graph alone takes half a second for six million couplings
     scale = _scale(problem)
     fields = problem.fields * scale if scale > 1 else problem.fields.copy()
     graph = _graph(problem, fields, scale)
     taken, near, pulls = _take_all(graph, problem.is_exact, should_stop)
     if len(taken) == 0:
-        return _nothing_taken(problem)
+        return unreduced(problem)
     kept, left = _compact(graph, fields, problem.unit)
     return Reduced(left, scale, kept, taken, near, pulls)
 
 
-def _nothing_taken(problem: Ising) -> Reduced:
+def unreduced(problem: Ising) -> Reduced:
+    """All of the problem."""
     none = np.zeros((0, 3), np.int32)
     everything = np.arange(len(problem.fields))
     return Reduced(problem, 1, everything, none[:, 0], none, none.astype(problem.fields.dtype))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from solvers.ising import Ising
 from solvers.qubo import row_sums
-from solvers.spins import CROSSED, LOG_TABLE, POSITION, SWEEP, TWICE, WORK, _anneal, _cross, _differ, _load
+from solvers.spins import CROSSED, LOG_TABLE, POSITION, SWEEP, TWICE, WORK, _anneal, _cross, _differ, _load, _settle
 
 SAMPLE = 1_000_000  # couplings that are enough to know their quantiles
 CURVED_RATIO = 64.0  # hottest over coldest, above which the temperature falls geometrically and not linearly
@@ -64,6 +64,10 @@ class Search:
 
     def begin(self) -> None:
         self._cursor[:WORK] = 0
+
+    def settle(self, work_stop: int) -> bool:
+        """The spins go down to a local optimum; true when done."""
+        return bool(_settle(self.spins, *self._matrix, self._fields, self._cursor, work_stop))
 
     def load(self, work_stop: int) -> bool:
         """Gains and objective of the spins; true when done."""

@@ -21,6 +21,7 @@ Array = NDArray[Any]
 
 BLOCK = 1024  # spins between two looks at the work count
 LOGS = 1 << 14
+SETTLING_SWEEPS_MAX = 1000  # of descents: a few dozen are enough for a million spins
 SWEEP, POSITION, SEEN, SIZE, WORK = range(5)  # what a cursor array holds
 CURSOR_SIZE = 5
 TWICE, PART, CROSSED = range(3)  # what an array of sums holds
@@ -152,6 +153,48 @@ def _anneal(
     cursor[WORK] = work
     state[0] = x
     state[1] = y
+
+
+@njit(cache=True, nogil=True)
+def _settle(
+    spins: Array,
+    indptr: Array,
+    indices: Array,
+    weights: Array,
+    fields: Array,
+    cursor: Array,
+    work_stop: int,
+) -> bool:
+    """Sweeps on from the cursor that flip what gains, until one flips nothing; true when done. A first answer, for it needs no gains.
+
+    Sums of floats can make two flips go round, so there are `SETTLING_SWEEPS_MAX` at most.
+    """
+    work = cursor[WORK]
+    position = cursor[POSITION]
+    flips = cursor[SEEN]
+    while cursor[SWEEP] < SETTLING_SWEEPS_MAX:
+        while position < spins.shape[0]:
+            if work >= work_stop:
+                cursor[WORK] = work
+                cursor[POSITION] = position
+                cursor[SEEN] = flips
+                return False
+            i = position
+            felt = fields[i]
+            for k in range(indptr[i], indptr[i + 1]):
+                felt += weights[k] * spins[indices[k]]
+            if spins[i] * felt < 0:
+                spins[i] = -spins[i]
+                flips += 1
+            work += 1 + indptr[i + 1] - indptr[i]
+            position += 1
+        position = 0
+        cursor[SWEEP] += 1
+        if flips == 0:
+            break
+        flips = 0
+    cursor[WORK] = work
+    return True
 
 
 @njit(cache=True, nogil=True)

@@ -4,6 +4,8 @@ Light to import: a strategy loads its kernels when it starts.
 """
 
 from solvers.features import Features
+from solvers.quantum.sizes import QUBITS_MAX
+from solvers.quantum.sizes import memory_bytes as state_bytes
 from solvers.strategy import Island, Start, Strategy
 
 DENSE_DEGREE_MIN = 20
@@ -20,6 +22,8 @@ class DenseMemetic:
 
     name = "dense"
     work_per_second = 50_000_000
+    reduces = True
+    limits = "anything"
 
     def takes(self, features: Features) -> bool:
         return True
@@ -46,6 +50,8 @@ class MultiSpinAnnealing:
 
     name = "multi-spin"
     work_per_second = 400_000_000
+    reduces = True
+    limits = f"whole numbers, at most {MULTI_SPIN_STRENGTH_MAX} around a spin"
 
     def takes(self, features: Features) -> bool:
         return features.is_integer and features.strength_max <= MULTI_SPIN_STRENGTH_MAX
@@ -67,6 +73,8 @@ class ScalarAnnealing:
 
     name = "annealing"
     work_per_second = 80_000_000
+    reduces = True
+    limits = "anything"
 
     def takes(self, features: Features) -> bool:
         return True
@@ -88,6 +96,8 @@ class BranchAndBound:
 
     name = "exact"
     work_per_second = 50_000_000
+    reduces = True
+    limits = "what is left of a problem in at most 200 variables"
 
     def takes(self, features: Features) -> bool:
         return features.variables <= 200  # as many as give an island of 25 MB
@@ -109,6 +119,8 @@ class ParallelTempering:
 
     name = "tempering"
     work_per_second = 20_000_000
+    reduces = True
+    limits = "anything"
 
     def takes(self, features: Features) -> bool:
         return True
@@ -125,12 +137,60 @@ class ParallelTempering:
         return Tempering(start)
 
 
+class TabuSearch:
+    """One best flip after another, none undone soon. Annealing is better everywhere that was looked at, so it is run by name alone."""
+
+    name = "tabu"
+    work_per_second = 80_000_000
+    reduces = True
+    limits = "anything"
+
+    def takes(self, features: Features) -> bool:
+        return True
+
+    def suits(self, features: Features) -> bool:
+        return False
+
+    def memory_bytes(self, features: Features) -> int:
+        return 32 * features.variables
+
+    def start(self, start: Start) -> Island:
+        from solvers.tabu import Tabu
+
+        return Tabu(start)
+
+
+class QuantumApproximation:
+    """QAOA on a simulated state of as many qubits as there are variables: to see what a circuit would find, so it is run by name alone."""
+
+    name = "qaoa"
+    work_per_second = 100_000_000
+    reduces = False  # a reduction would answer most graphs that it is asked about before the first gate
+    limits = f"at most {QUBITS_MAX} variables, a qubit each"
+
+    def takes(self, features: Features) -> bool:
+        return features.variables <= QUBITS_MAX
+
+    def suits(self, features: Features) -> bool:
+        return False
+
+    def memory_bytes(self, features: Features) -> int:
+        return state_bytes(features.variables) + 2**16
+
+    def start(self, start: Start) -> Island:
+        from solvers.quantum.qaoa import Qaoa
+
+        return Qaoa(start)
+
+
 STRATEGIES: tuple[Strategy, ...] = (
     BranchAndBound(),
     DenseMemetic(),
     MultiSpinAnnealing(),
     ScalarAnnealing(),
     ParallelTempering(),
+    TabuSearch(),
+    QuantumApproximation(),
 )
 
 

@@ -98,6 +98,11 @@ class Island(ABC):
         """The count of steps at which the next kernel call is to leave."""
         return min(self.steps + self.work_per_call, self.work_max - self._meetings)
 
+    @property
+    def has_answer(self) -> bool:
+        """Whether it has found something, or was given something and has begun: before, no run ends for want of time."""
+        return self.best_twice > -np.inf or (self.start.warm is not None and self.work > 0)
+
     def keep(self, spins: Spins, twice: Number) -> bool:
         """Takes these as the best where they are; true if so."""
         if not twice > self.best_twice:
@@ -126,6 +131,10 @@ class Strategy(Protocol):
     """What a record calls it: a run is replayed by this name."""
     work_per_second: int
     """What a thread of a slow or busy machine counts in a second."""
+    reduces: bool
+    """Whether it is given what reductions leave of a problem, or all of it."""
+    limits: str
+    """What it takes, in words."""
 
     def takes(self, features: Features) -> bool:
         """Whether it can run on such a problem at all: who names it for another one is refused."""

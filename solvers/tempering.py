@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from solvers.ising import Ising
 from solvers.search import AnnealingOptions, temperature_range
-from solvers.spins import _random, _randomize, seeded_state
+from solvers.spins import WORK as SETTLED
+from solvers.spins import _random, _randomize, _settle, seeded_state
 from solvers.strategy import Course, Island, Start
 
 Array = NDArray[Any]
@@ -166,6 +167,7 @@ class Tempering(Island):
         if len(self.best) == 0:
             return
         nothing = np.zeros(0)
+        yield from self._answer(ensemble)
         while True:
             for begin in range(0, sweeps, REFRESH_SWEEPS):
                 ensemble.begin()
@@ -179,6 +181,18 @@ class Tempering(Island):
                 ensemble.tune()
             self.parameters["rungs"] = len(ensemble.betas)
             sweeps = min(2 * sweeps, SWEEPS_MAX)
+
+    def _answer(self, ensemble: Ensemble) -> Course:
+        """A local optimum near the coldest replica's state, soon."""
+        spins, cursor, is_settled = ensemble.coldest().copy(), np.zeros(CURSOR_SIZE, np.int64), False
+        while not is_settled:
+            begun = self.steps
+            cursor[SETTLED] = begun
+            is_settled = _settle(spins, *ensemble._matrix, ensemble._fields, cursor, self.work_stop)
+            ensemble.cursor[WORK] += cursor[SETTLED] - begun
+            if is_settled:
+                self.keep(spins, _twice(self.start.problem, spins))
+            yield None
 
     def _take(self, ensemble: Ensemble) -> None:
         """The best state met, after a descent."""

@@ -36,7 +36,7 @@ from aggregates.solve_job.events import (
     SolveStarted,
 )
 from aggregates.values.qubo import Sense
-from aggregates.values.solving import QUANTUM, VARIABLES_MAX, Backend
+from aggregates.values.solving import QUANTUM, VARIABLES_MAX, Backend, Readiness
 from runtime.errors import Refused
 from runtime.records import State
 
@@ -153,30 +153,50 @@ def decide(job: SolveJob, command: SolveCommand) -> Sequence[SolveEvent]:
 
 def _queue(command: QueueSolve) -> list[SolveEvent]:
     """The job as it will run, where it can; what it lacks is refused, or made up for and told."""
-    reason = _lacking(command)
-    queued = _queued(replace(command, backend=Backend.LOCAL, strategy="") if reason else command)
-    if not reason:
+    lacking = _lacking(command)
+    queued = _queued(replace(command, backend=Backend.LOCAL, strategy="") if lacking else command)
+    if lacking is None:
         return [queued]
     if not command.fallback:
-        raise Refused("backend_not_configured", reason, status=422)
+        raise lacking
     degraded = BackendDegraded(
         job_id=command.job_id,
         asked_backend=command.backend,
         asked_strategy=command.strategy,
         backend=queued.backend,
-        reason=reason,
+        reason=lacking.detail,
     )
     return [queued, degraded]
 
 
-def _lacking(command: QueueSolve) -> str:
-    """Why this node can't run it as asked; empty where it can."""
+def _lacking(command: QueueSolve) -> Refused | None:
+    """Why this node can't run it as asked; None where it can."""
     configured = ", ".join(command.configured)
     if command.backend not in command.configured:
-        return f"this node is not configured for {command.backend.value}; it is for {configured}"
-    if command.strategy in QUANTUM and command.backend is Backend.LOCAL:
-        return f"{command.strategy} runs on a quantum backend, and this node is configured for {configured}"
-    return ""
+        return _not_ready(command, configured)
+    if command.strategy not in QUANTUM or command.backend is not Backend.LOCAL:
+        return None
+    bounds = {simulated.strategy: simulated.variables_max for simulated in command.simulated}
+    if command.strategy not in bounds:
+        also = f", which simulates {', '.join(bounds)}" if bounds else ""
+        detail = f"{command.strategy} runs on a quantum backend, and this node is configured for {configured}{also}"
+        return Refused("backend_not_configured", detail, status=422)
+    variables, most = command.problem.variables if command.problem else 0, bounds[command.strategy]
+    if variables > most:
+        detail = f"{command.strategy} is simulated for {most} variables at most; the problem has {variables}"
+        return Refused("problem_too_large", detail, status=422)
+    return None
+
+
+def _not_ready(command: QueueSolve, configured: str) -> Refused:
+    """What the backend that is asked for lacks."""
+    name, standing = command.backend.value, command.standing
+    if standing is not None and standing.readiness is Readiness.NOT_IMPLEMENTED:
+        detail = f"{name} is not implemented: {standing.reason}; this node runs solves on {configured}"
+        return Refused("backend_not_implemented", detail, status=501)
+    lacks = f": {standing.reason}" if standing is not None and standing.reason else ""
+    detail = f"this node is not configured for {name}{lacks}; it is for {configured}"
+    return Refused("backend_not_configured", detail, status=422)
 
 
 def _queued(command: QueueSolve) -> SolveQueued:

@@ -11,11 +11,13 @@ from aggregates.values.solving import (
     THREADS_MAX,
     Assignment,
     Backend,
+    BackendStanding,
     Baseline,
     BaselineRun,
     Counts,
     Known,
     Measures,
+    Simulated,
     SolveSeconds,
     StrategyName,
     Threads,
@@ -76,6 +78,10 @@ class QueueSolve(Command[SolveAccepted], frozen=True, kw_only=True):
     baseline: Baseline | None = None
     configured: House[tuple[Backend, ...]] = (Backend.LOCAL,)
     """The backends that the node can reach, as the solver actor knows it."""
+    standing: House[BackendStanding | None] = None
+    """How ready the backend is that is asked for; none in records from before that was noted."""
+    simulated: House[tuple[Simulated, ...]] = ()
+    """The quantum algorithms that the node simulates; none in records from before there were any."""
     task_id: House[str] = ""
     token: House[int] = 0
 

@@ -39,8 +39,30 @@ class Backend(StrEnum):
     DYNEX = "dynex"
 
 
+class Readiness(StrEnum):
+    """Whether a backend can run a solve."""
+
+    READY = "ready"
+    NOT_CONFIGURED = "not_configured"
+    NOT_IMPLEMENTED = "not_implemented"
+
+
+class BackendStanding(Struct, frozen=True, kw_only=True):
+    """How ready a backend is, and what it lacks."""
+
+    readiness: Readiness
+    reason: str = ""
+
+
+class Simulated(Struct, frozen=True, kw_only=True):
+    """A quantum algorithm that the node runs on its own threads, and the most variables that it takes then."""
+
+    strategy: str
+    variables_max: int
+
+
 QUANTUM = ("qaoa", "hybrid_vqe")
-"""Strategies that people ask for by name and that no local thread runs."""
+"""Strategies that people ask a quantum backend for by name; a node may simulate some of them."""
 
 
 class Point(Struct, frozen=True, gc=False):

@@ -306,7 +306,8 @@ OPERATIONS: dict[str, Operation] = {
     "solves.queue": Operation(
         "queue_solve",
         (
-            *("problem_unknown", "job_exists", "problem_too_large", "backend_not_configured", "strategy_unknown"),
+            *("problem_unknown", "job_exists", "problem_too_large", "strategy_unknown"),
+            *("backend_not_configured", "backend_not_implemented"),
             *("warm_start_unfit", "threads_too_many"),
         ),
     ),
@@ -371,7 +372,10 @@ OPERATIONS: dict[str, Operation] = {
     "older.coordination": Operation("get_coordination_status"),
     "older_solves.optimize": Operation(
         "optimize_qubo",
-        ("problem_unknown", "problem_too_large", "backend_not_configured", "strategy_unknown"),
+        (
+            *("problem_unknown", "problem_too_large", "strategy_unknown"),
+            *("backend_not_configured", "backend_not_implemented"),
+        ),
     ),
     "older.not_served": Operation("not_served", ("not_served",)),
 }  # fmt: skip

@@ -431,6 +431,8 @@ SOLVES = Part(
         Code("problem_too_large", (422,), "The problem is larger than the node's solver takes.", "Solve a smaller one, or in parts."),
         Code("backend_not_configured", (422,), "The node is not set up for the backend that the solve asks for, or its strategy needs.",
              "Ask for what it has, or for a `fallback`."),
+        Code("backend_not_implemented", (501,), "The node has the backend's credentials, but its build does not speak to that service.",
+             "Ask for another backend, or for a `fallback`."),
         Code("strategy_unknown", (422,), "The node's solver has no strategy of that name; the `detail` lists those it has.",
              "Ask for one of them, or for none."),
         Code("warm_start_unfit", (422,), "What the solve is to begin with is not there, or is no solution of such a problem.",

@@ -14,6 +14,7 @@ import structlog
 import trio
 
 from gateway.api import faults
+from gateway.backends import backends_of
 from gateway.commands.common import add_settings, read_resolved, say
 from gateway.door.notify import Notifier
 from gateway.node import Exposed, FolderUnusable, Node, NotBound, NotInstalled, open_node
@@ -24,6 +25,7 @@ from runtime.garbage import collect_seldom
 from runtime.settings import Resolved, rows
 from runtime.store.sqlite import Locked
 from runtime.threads import run_blocking
+from solvers.backends import Readiness, named
 
 log = structlog.get_logger("gateway.serve")
 
@@ -45,6 +47,7 @@ def run(options: argparse.Namespace) -> int:
     found = read_resolved(options, bind=options.bind, insecure=options.insecure)
     settings = found.settings
     _tell_sources(found)
+    _tell_backend(settings)
     try:
         trio.run(partial(_serve, settings))
     except Exposed as error:
@@ -66,6 +69,20 @@ def _tell_sources(found: Resolved[GavelSettings]) -> None:
             log.info("setting_overridden", setting=row.name, value=row.value, by=row.source, over=list(row.over))
         if row.source != "default" and not row.used:
             log.info("setting_without_effect", setting=row.name, by=row.source, reason="no part acts on it yet")
+
+
+def _tell_backend(settings: GavelSettings) -> None:
+    """That the service which is named can't be reached: solves that ask for it will be refused."""
+    if not settings.quantum_backend:
+        return
+    try:
+        standing = named(settings.quantum_backend, backends_of(settings)).standing()
+    except ValueError as error:
+        log.warning("backend_unknown", backend=settings.quantum_backend, reason=str(error))
+        return
+    if standing.readiness is not Readiness.READY:
+        readiness, reason = standing.readiness.value, standing.reason
+        log.warning("backend_not_ready", backend=settings.quantum_backend, readiness=readiness, reason=reason)
 
 
 @dataclass

@@ -8,6 +8,7 @@ the best that it had.
 
 import argparse
 import math
+import os
 import secrets
 import signal
 import sys
@@ -24,8 +25,10 @@ from rich.text import Text
 from gateway.commands.common import add_json, print_json
 from gateway.commands.solve_plot import Point, as_picture, check_picture, in_terminal
 from gateway.verdicts import FINE, INTERRUPTED, NO, Wrong
+from runtime.settings import SettingsFaulty
+from solvers.backends import LOCAL, Backend, NotReady, named, run_on
 from solvers.formats import FILE_BYTES_MAX, FormatError, parse, recognise
-from solvers.portfolio import SEED_MAX, THREADS_MAX, Assignment, Best, Solution, solve
+from solvers.portfolio import SEED_MAX, THREADS_MAX, Assignment, Best, Solution
 from solvers.qubo import Qubo
 from solvers.solutions import read_solution, write_solution
 from solvers.verify import recompute, same_value
@@ -49,6 +52,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--work", type=int, help="how many steps a thread does, instead of --seconds")
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="so many independent runs; the best counts")
+    parser.add_argument(
+        "--strategy", metavar="NAME", help="how, instead of by what suits the problem: docs/qubo.md has the names"
+    )
+    parser.add_argument("--backend", metavar="NAME", default="local", help="where; local by default")
     parser.add_argument("--problem", type=int, metavar="K", help="which problem of a file with several, from 1")
     parser.add_argument("--target", type=float, metavar="VALUE", help="end as soon as the value is as good as this")
     parser.add_argument(
@@ -208,17 +215,35 @@ def _solve(qubo: Qubo, options: argparse.Namespace, start: Assignment | None, wa
         work = max(1, round(options.seconds * WORK_PER_SECOND))
     elif work is None:
         seconds = options.seconds
-    return solve(
-        qubo,
-        seconds=seconds,
-        seed=seed,
-        threads=options.threads,
-        work_max=work,
-        target=options.target,
-        should_stop=watch.should_stop,
-        on_improvement=watch.improved,
-        warm=start,
-    )
+    try:
+        return run_on(
+            _backend(options.backend),
+            qubo,
+            seconds=seconds,
+            seed=seed,
+            threads=options.threads,
+            work_max=work,
+            target=options.target,
+            should_stop=watch.should_stop,
+            on_improvement=watch.improved,
+            warm=start,
+            strategy=options.strategy,
+        )
+    except (NotReady, ValueError) as error:
+        raise Wrong(f"{options.file}: {error}") from error
+
+
+def _backend(name: str) -> Backend:
+    """This machine, or what the settings of a node here set it up for."""
+    if name == LOCAL.name:
+        return LOCAL
+    from gateway.backends import backends_of
+    from gateway.settings import resolved
+
+    try:
+        return named(name, backends_of(resolved(os.environ).settings))
+    except SettingsFaulty as error:
+        raise Wrong(f"settings: {error}") from error
 
 
 def _write(path: Path, content: bytes) -> None:

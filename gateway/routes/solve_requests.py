@@ -64,7 +64,8 @@ def _strategy_faults(body: Any) -> Iterator[FieldFault]:
     from solvers.strategies import STRATEGIES
 
     names = [strategy.name for strategy in STRATEGIES]
-    supported = f"this node has {', '.join(names)}, and knows {', '.join(QUANTUM)} of a quantum backend"
+    elsewhere = [name for name in QUANTUM if name not in names]
+    supported = f"this node has {', '.join(names)}, and knows {', '.join(elsewhere)} of a quantum backend"
     if body.strategy not in ("", *names, *QUANTUM):
         yield FieldFault("/strategy", "strategy_unknown", f"no strategy is called {body.strategy}; {supported}")
     if body.baseline is not None and body.baseline.strategy not in names:

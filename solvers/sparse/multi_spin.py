@@ -65,11 +65,17 @@ class MultiSpin(Island):
         strength = typical_strength(start.problem)
         self._hottest, self._coldest = self.options.hottest * strength, self.options.coldest * strength
         self._shown: Spins | None = None
+        self._has_settled = False
         self.parameters |= {"hottest": self._hottest, "coldest": self._coldest, "replicas": LANES}
 
     @property
     def steps(self) -> int:
         return self._replicas.steps
+
+    @property
+    def has_answer(self) -> bool:
+        """Not yet where it has but begun from one state of all spins, which is worth nothing."""
+        return self._has_settled
 
     def course(self) -> Course:
         """Phases of growing length without an end."""
@@ -85,6 +91,10 @@ class MultiSpin(Island):
         else:
             replicas.randomize()
             yield from self._round(self._hottest, GLANCE_SWEEPS, GLANCE_LANES)
+            yield from self._finish(replicas.settle)
+            yield from self._finish(replicas.load)
+            self.keep(replicas.best, replicas.best_twice)
+        self._has_settled = True
         patience = options.patience
         while True:
             yield from self._lineage(patience)

@@ -22,7 +22,7 @@ from solvers.sparse.words import (
     _renew,
     _spread,
 )
-from solvers.spins import CROSSED, CURSOR_SIZE, POSITION, SEEN, SWEEP, TWICE, WORK, _load
+from solvers.spins import CROSSED, CURSOR_SIZE, POSITION, SEEN, SWEEP, TWICE, WORK, _load, _settle
 
 Array = NDArray[Any]
 Spins = NDArray[np.int8]
@@ -95,6 +95,12 @@ class Replicas:
         layout = (bonds.is_grid, bonds.near, bonds.signs, bonds.indptr, bonds.pairs, bonds.fours)
         _anneal_words(self._words, *layout, sweeps, thresholds, pools, renewed, self._state, self.cursor, work_stop)
         return bool(self.cursor[SWEEP] == sweeps)
+
+    def settle(self, work_stop: int) -> bool:
+        """`best` goes down to a local optimum; true when done."""
+        if self.cursor[SEEN] < 0:
+            self.cursor[SEEN] = 0
+        return bool(_settle(self.best, *self._matrix, self.cursor, work_stop))
 
     def load(self, work_stop: int) -> bool:
         """Twice the objective of `best`, computed afresh; true when done."""

@@ -13,6 +13,7 @@ from agents.solve_run import Progress, plain, run, thinned
 from aggregates.solve_job import CompleteSolve, SolveQueued
 from aggregates.values.qubo import Format, Sense
 from aggregates.values.solving import POINTS_MAX, Baseline, Known
+from solvers.backends import LOCAL
 from solvers.formats import parse, write_rudy
 from solvers.generators import sparse_random
 from solvers.portfolio import replay
@@ -35,7 +36,9 @@ MEMORY_BYTES_MAX = 2**30
 
 
 def done(queued: SolveQueued, progress: Progress | None = None) -> CompleteSolve:
-    found = run(queued, lambda _: GRAPH, Event(), progress or Progress("j1"), MEMORY_BYTES_MAX, structlog.get_logger())
+    found = run(
+        queued, LOCAL, lambda _: GRAPH, Event(), progress or Progress("j1"), MEMORY_BYTES_MAX, structlog.get_logger()
+    )
     assert isinstance(found, CompleteSolve), found
     return found
 
@@ -89,7 +92,7 @@ def test_nothing_is_claimed_where_nothing_had_to_be_found() -> None:
 def test_a_bound_is_told_where_the_value_is_proved_and_nowhere_else() -> None:
     tree = b"4 3\n1 2 2\n2 3 -1\n3 4 5\n"
     queued = replace(QUEUED, problem=replace(QUEUED.problem, variables=4))
-    found = run(queued, lambda _: tree, Event(), Progress("j1"), MEMORY_BYTES_MAX, structlog.get_logger())
+    found = run(queued, LOCAL, lambda _: tree, Event(), Progress("j1"), MEMORY_BYTES_MAX, structlog.get_logger())
     assert isinstance(found, CompleteSolve)
     assert found.bound == found.value == 7
     assert done(QUEUED).bound is None
@@ -99,7 +102,9 @@ def test_a_job_that_was_cancelled_has_no_result_and_runs_no_baseline() -> None:
     stop = Event()
     stop.set()
     queued = replace(QUEUED, baseline=Baseline(seconds=600.0))
-    assert isinstance(run(queued, lambda _: GRAPH, stop, Progress("j1"), MEMORY_BYTES_MAX, structlog.get_logger()), str)
+    assert isinstance(
+        run(queued, LOCAL, lambda _: GRAPH, stop, Progress("j1"), MEMORY_BYTES_MAX, structlog.get_logger()), str
+    )
 
 
 def test_progress_tells_the_plan_and_the_newest_value_once() -> None:
@@ -118,7 +123,7 @@ def test_progress_tells_the_plan_and_the_newest_value_once() -> None:
 
 def test_a_job_past_its_memory_fails_with_the_estimate() -> None:
     for bytes_max, says in ((100_000, "can't be read"), (900_000, "can't be solved")):
-        why = run(QUEUED, lambda _: GRAPH, Event(), Progress("j1"), bytes_max, structlog.get_logger())
+        why = run(QUEUED, LOCAL, lambda _: GRAPH, Event(), Progress("j1"), bytes_max, structlog.get_logger())
         assert isinstance(why, str)
         assert says in why
         assert "bytes" in why
@@ -127,8 +132,8 @@ def test_a_job_past_its_memory_fails_with_the_estimate() -> None:
 def test_a_strategy_that_does_not_take_the_problem_fails_the_job_and_says_so() -> None:
     halves = b'{"format": "gavel-qubo/1", "sense": "min", "variables": 1, "linear": [[0, 0.5]]}'
     queued = replace(QUEUED, strategy="multi-spin", problem=replace(QUEUED.problem, format=Format.JSON, variables=1))
-    why = run(queued, lambda _: halves, Event(), Progress("j1"), MEMORY_BYTES_MAX, structlog.get_logger())
-    assert "multi-spin does not take such a problem" in str(why)
+    why = run(queued, LOCAL, lambda _: halves, Event(), Progress("j1"), MEMORY_BYTES_MAX, structlog.get_logger())
+    assert "multi-spin takes whole numbers" in str(why)
 
 
 def test_a_baseline_that_can_not_run_fails_the_job_before_its_own_run() -> None:
@@ -136,8 +141,8 @@ def test_a_baseline_that_can_not_run_fails_the_job_before_its_own_run() -> None:
     facts = replace(QUEUED.problem, format=Format.JSON, variables=1)
     queued = replace(QUEUED, problem=facts, baseline=Baseline(seconds=1.0, strategy="multi-spin"))
     progress = Progress("j1")
-    why = run(queued, lambda _: halves, Event(), progress, MEMORY_BYTES_MAX, structlog.get_logger())
-    assert "multi-spin does not take such a problem" in str(why)
+    why = run(queued, LOCAL, lambda _: halves, Event(), progress, MEMORY_BYTES_MAX, structlog.get_logger())
+    assert "multi-spin takes whole numbers" in str(why)
     assert progress.plan() is None
 
 

@@ -21,7 +21,7 @@ from aggregates.solve_job import (
 )
 from aggregates.values.document import faults
 from aggregates.values.qubo import Sense
-from aggregates.values.solving import VARIABLES_MAX, Backend, BaselineRun
+from aggregates.values.solving import VARIABLES_MAX, Backend, BackendStanding, BaselineRun, Readiness, Simulated
 from runtime.errors import Refused
 from solvers.verify import encode_assignment
 from tests.aggregates.outcomes import Outcome, check, named, state
@@ -121,6 +121,42 @@ def test_a_fallback_that_was_asked_for_is_an_event_of_its_own() -> None:
     assert solve_job.decide(state(solve_job, asked), asked) == []
     (only,) = solve_job.decide(solve_job.initial, replace(QUEUE, fallback=True))
     assert isinstance(only, SolveQueued)
+
+
+def test_what_a_backend_lacks_is_told_and_one_that_nothing_speaks_to_is_refused_as_that() -> None:
+    asked = replace(QUEUE, backend=Backend.DYNEX)
+    for readiness, status, code, says in (
+        (Readiness.NOT_CONFIGURED, 422, "backend_not_configured", "not configured for dynex: set KEY; it is for local"),
+        (Readiness.NOT_IMPLEMENTED, 501, "backend_not_implemented", "dynex is not implemented: set KEY"),
+    ):
+        standing = BackendStanding(readiness=readiness, reason="set KEY")
+        with pytest.raises(Refused, match=says) as refused:
+            solve_job.decide(solve_job.initial, replace(asked, standing=standing))
+        assert (refused.value.code, refused.value.status) == (code, status)
+        _, degraded = solve_job.decide(solve_job.initial, replace(asked, standing=standing, fallback=True))
+        assert isinstance(degraded, BackendDegraded)
+        assert says in degraded.reason
+
+
+def test_what_the_node_simulates_is_taken_up_to_its_bound() -> None:
+    asked = replace(QUEUE, strategy="qaoa", simulated=(Simulated(strategy="qaoa", variables_max=20),))
+    for variables in (1, 20):
+        (queued,) = solve_job.decide(solve_job.initial, replace(asked, problem=replace(PROBLEM, variables=variables)))
+        assert isinstance(queued, SolveQueued)
+        assert queued.strategy == "qaoa"
+    large = replace(asked, problem=replace(PROBLEM, variables=21))
+    with pytest.raises(
+        Refused, match="problem_too_large: qaoa is simulated for 20 variables at most; the problem has 21"
+    ):
+        solve_job.decide(solve_job.initial, large)
+    queued, degraded = solve_job.decide(solve_job.initial, replace(large, fallback=True))
+    assert isinstance(queued, SolveQueued)
+    assert isinstance(degraded, BackendDegraded)
+    assert (queued.strategy, degraded.asked_strategy) == ("", "qaoa")
+    with pytest.raises(Refused, match="local, which simulates qaoa"):
+        solve_job.decide(solve_job.initial, replace(asked, strategy="hybrid_vqe"))
+    with pytest.raises(Refused, match="problem_unknown"):
+        solve_job.decide(solve_job.initial, replace(asked, problem=None))
 
 
 def test_a_backend_that_the_node_can_reach_is_taken() -> None:

@@ -173,6 +173,32 @@ def test_a_solve_is_checked_against_the_file(tmp_path: Path, inside: Inside):
     assert told["verified"] is True
 
 
+def test_a_strategy_is_taken_by_its_name(tmp_path: Path, inside: Inside):
+    (tmp_path / "triangle.txt").write_text(TRIANGLE)
+    for name in ("qaoa", "tabu"):
+        code, output, _ = inside("solve", "triangle.txt", "--strategy", name, "--work", "1000", "--seed", "1", "--json")
+        told = json.loads(output)
+        assert (code, told["algorithm"], told["value"], told["verified"]) == (0, name, 2, True)
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        (["--strategy", "magic"], "no strategy called 'magic'; there are exact, dense, .*qaoa"),
+        (["--backend", "abacus"], "no backend is called 'abacus'; there are local, dynex"),
+        (["--backend", "dynex"], "dynex is not_configured: set QUANTUM_BACKEND=dynex"),
+        (["--strategy", "qaoa"], "qaoa takes at most 20 variables"),
+    ],
+    ids=" ".join,
+)
+def test_what_can_not_solve_a_problem_is_refused_by_name(tmp_path: Path, inside: Inside, asked: list[str], says: str):
+    (tmp_path / "grid.txt").write_bytes(ENDLESS)
+    code, output, errors = inside("solve", "grid.txt", "--seconds", "1", *asked)
+    assert (code, output) == (2, "")
+    assert re.search(says, " ".join(errors.split()))
+    assert "Traceback" not in errors
+
+
 def test_a_seed_gives_the_same_bytes_whatever_the_hash_seed(tmp_path: Path):
     edges = [(i, j) for i in range(1, 60) for j in range(i + 1, 61) if (i * j) % 3 == 1]
     lines = [f"60 {len(edges)}", *(f"{i} {j} {1 - 2 * ((i + j) % 2)}" for i, j in edges)]

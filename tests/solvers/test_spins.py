@@ -19,6 +19,7 @@ from solvers.spins import (
     _load,
     _random,
     _randomize,
+    _settle,
     seeded_state,
 )
 from tests.solvers.twins import obvious_anneal, obvious_cross, obvious_gains, obvious_objective, random_word
@@ -72,6 +73,24 @@ def test_the_annealing_kernel_is_its_twin(problem, kind, seed, sweeps):
     assert [int(word) for word in state] == twin_state
     assert cursor[WORK] == work
     assert gains.tolist() == obvious_gains(matrix, fields, twin_spins).tolist()
+
+
+@given(spin_problems(), st.sampled_from([np.int32, np.float64]), st.integers(1, 30))
+@settings(max_examples=400, deadline=None)
+def test_settling_flips_what_gains_in_order_until_nothing_does(problem, kind, cut):
+    matrix, fields, spins = problem
+    twin, cursor, work, has_flipped = spins.astype(int), np.zeros(CURSOR_SIZE, np.int64), 0, True
+    while has_flipped:
+        has_flipped = False
+        for i in range(len(twin)):
+            work += 1 + int(np.count_nonzero(matrix[i]))
+            if obvious_gains(matrix, fields, twin)[i] > 0:
+                twin[i] *= -1
+                has_flipped = True
+    while not _settle(spins, *csr(matrix, kind), fields.astype(kind), cursor, int(cursor[WORK]) + cut):
+        pass
+    assert spins.tolist() == twin.tolist()
+    assert cursor[WORK] == work
 
 
 STOPS = st.lists(st.integers(1, 40), max_size=30)

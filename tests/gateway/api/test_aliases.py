@@ -244,6 +244,8 @@ async def test_an_optimization_runs_as_configured_or_is_refused_by_what_is_lacki
     assert (row["asked_backend"], row["asked_strategy"], row["backend"]) == ("dynex", "qaoa", "local")
     local = await optimize(algorithm="annealing", quantum_backend="local")
     assert (local.json()["objective_value"], local.json()["algorithm"]) == (2, "annealing")
+    simulated = await optimize(quantum_backend="local")
+    assert (simulated.json()["objective_value"], simulated.json()["algorithm"]) == (2, "qaoa")
 
 
 async def test_a_node_without_phase_2_has_none_of_its_paths(tmp_path: Path) -> None:

@@ -127,6 +127,27 @@ def test_the_log_says_which_source_won_and_what_was_said_in_vain(tmp_path: Path)
     assert (vain["event"], vain["setting"]) == ("setting_without_effect", "consensus_threshold")
 
 
+@pytest.mark.parametrize(
+    ("named", "told"),
+    [
+        ({}, []),
+        ({"QUANTUM_BACKEND": "local"}, []),
+        ({"QUANTUM_BACKEND": "dynex"}, [("backend_not_ready", "not_configured")]),
+        (
+            {"QUANTUM_BACKEND": "dynex", "GAVEL_DYNEX_API_KEY": "k", "GAVEL_DYNEX_API_SECRET": "s"},
+            [("backend_not_ready", "not_implemented")],
+        ),
+        ({"QUANTUM_BACKEND": "abacus"}, [("backend_unknown", None)]),
+    ],
+)
+def test_the_log_says_that_the_service_which_is_named_can_not_be_reached(
+    named: dict[str, str], told: list[tuple[str, str | None]]
+) -> None:
+    with capture_logs() as lines:
+        serving._tell_backend(resolved(named).settings)
+    assert [(line["event"], line.get("readiness")) for line in lines] == told
+
+
 # ---- what the service manager sees
 
 

@@ -39,12 +39,12 @@ async def refused(client: Client, code: str, **body: Any) -> dict[str, str]:
 
 async def test_an_unknown_strategy_is_told_which_there_are(admin: Client) -> None:
     problem_id = await problem_of(admin)
-    baseline = {"seconds": 1, "strategy": "qaoa"}
+    baseline = {"seconds": 1, "strategy": "hybrid_vqe"}
     faults = await refused(admin, "strategy_unknown", problem_id=problem_id, strategy="magic", baseline=baseline)
     assert sorted(faults) == ["/baseline/strategy", "/strategy"]
     for fault in faults.values():
         assert all(name in fault for name in NAMES)
-    assert "qaoa" in faults["/strategy"]
+    assert "hybrid_vqe of a quantum backend" in faults["/strategy"]
 
 
 async def test_a_backend_that_is_not_configured_is_refused_or_fallen_back_from_as_asked(admin: Client) -> None:
@@ -52,15 +52,50 @@ async def test_a_backend_that_is_not_configured_is_refused_or_fallen_back_from_a
     unknown = await admin.ask("POST", "/v1/solves", {"problem_id": problem_id, "seconds": 1, "backend": "abacus"})
     assert "local" in unknown.json()["errors"][0]["detail"]
     assert "dynex" in unknown.json()["errors"][0]["detail"]
-    for asked in ({"backend": "dynex"}, {"strategy": "qaoa"}, {"backend": "dynex", "strategy": "hybrid_vqe"}):
+    for asked, says in (
+        ({"backend": "dynex"}, "not configured for dynex: set QUANTUM_BACKEND=dynex, GAVEL_DYNEX_API_KEY"),
+        ({"strategy": "hybrid_vqe"}, "configured for local, which simulates qaoa"),
+        ({"backend": "dynex", "strategy": "hybrid_vqe"}, "not configured for dynex"),
+    ):
         faults = await refused(admin, "backend_not_configured", problem_id=problem_id, **asked)
-        assert "local" in faults[""]
+        assert says in faults[""]
     elsewhere = {"backend": "dynex", "strategy": "qaoa", "fallback": True}
     row = await ended(admin, await queue(admin, problem_id=problem_id, seconds=60, target=2, **elsewhere))
     assert (row["stage"], row["value"], row["backend"], row["strategy"]) == ("completed", 2, "local", None)
     assert (row["asked_backend"], row["asked_strategy"]) == ("dynex", "qaoa")
     assert "not configured for dynex" in row["degraded"]
     await recorded(admin, "solve_job.BackendDegraded")
+
+
+async def test_a_backend_with_credentials_that_nothing_here_speaks_to_is_told_as_that(tmp_path: Path) -> None:
+    account = {"quantum_backend": "dynex", "dynex_api_key": "the-key", "dynex_api_secret": "the-secret"}
+    async with open_client(settings_of(tmp_path, **account)) as admin:
+        problem_id = await problem_of(admin)
+        asked = {"problem_id": problem_id, "seconds": 1, "backend": "dynex"}
+        answer = await admin.ask("POST", "/v1/solves", asked)
+        assert (answer.status_code, answer.json()["type"]) == (501, "urn:gavel:problem:backend_not_implemented")
+        assert "dynex is not implemented" in answer.text
+        assert "the-" not in answer.text
+        row = await ended(admin, await queue(admin, **asked, target=2, fallback=True))
+        assert (row["value"], row["backend"]) == (2, "local")
+        assert "not implemented" in row["degraded"]
+
+
+async def test_qaoa_is_simulated_for_as_many_variables_as_fit(admin: Client) -> None:
+    small = await graph_of(admin, write_rudy(sparse_random(14, 4.0, 1)))
+    row = await ended(admin, await queue(admin, problem_id=small, seconds=600, strategy="qaoa", seed=7))
+    assert (row["stage"], row["algorithm"], row["strategy"], row["backend"]) == ("completed", "qaoa", "qaoa", "local")
+    assert row["parameters"]["qubits"] == row["features"]["variables"] == 14
+    assert 0.9 < row["parameters"]["ratio"] <= 1
+    best = await ended(admin, await queue(admin, problem_id=small, seconds=60, strategy="exact"))
+    assert row["value"] == best["value"] == best["bound"]
+    large = await graph_of(admin)
+    faults = await refused(admin, "problem_too_large", problem_id=large, strategy="qaoa")
+    assert faults[""] == "qaoa is simulated for 20 variables at most; the problem has 300"
+    asked = {"problem_id": large, "seconds": 600, "work_max": 1_000_000, "strategy": "qaoa", "fallback": True}
+    degraded = await ended(admin, await queue(admin, **asked))
+    assert (degraded["stage"], degraded["algorithm"], degraded["asked_strategy"]) == ("completed", "multi-spin", "qaoa")
+    assert "20 variables" in degraded["degraded"]
 
 
 async def test_each_part_of_a_budget_ends_a_run(admin: Client) -> None:
