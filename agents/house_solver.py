@@ -9,7 +9,7 @@ from agents.solve_desk import HOUSE_SOLVER, Desk, TaskReport
 from aggregates.agent import AgentType, RegisterAgent
 from aggregates.solve_job import QueueSolve, SolveQueued
 from aggregates.task import SEALED, BookOpened, CompleteTask, FailTask, PlaceBid, RefuseBid, TaskAwarded
-from aggregates.values.solving import VARIABLES_MAX
+from aggregates.values.solving import TASK_VARIABLES_MAX
 from runtime.errors import Refused
 
 READING_SECONDS = 1.0
@@ -51,8 +51,8 @@ def answer_call(event: BookOpened, desk: Desk, house: House, threads: int) -> Pl
     if wanted.threads > threads:
         return replace(refusal, reason=f"{wanted.threads} threads; this node gives {threads}")
     variables = desk.problems[wanted.problem_id].variables
-    if variables > VARIABLES_MAX:
-        return replace(refusal, reason=f"{variables} variables; {VARIABLES_MAX} is the most")
+    if variables > TASK_VARIABLES_MAX:
+        return replace(refusal, reason=f"{variables} variables; {TASK_VARIABLES_MAX} is the most")
     ahead = sum(_thread_seconds(desk.jobs[name]) for name in sorted(desk.jobs))
     eta_seconds = wanted.seconds + READING_SECONDS + ahead / threads
     if eta_seconds > wanted.budget_seconds:

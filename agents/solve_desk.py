@@ -91,6 +91,7 @@ def remember(memory: Desk, recorded: Recorded) -> Desk:
                 sense=event.sense,
                 variables=event.variables,
                 position=recorded.position,
+                couplings=event.couplings,
             )
         case AgentRegistered() if event.agent_id == HOUSE_SOLVER:
             memory.lease_seconds, memory.dismissed = event.lease_seconds, False

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from structlog.typing import FilteringBoundLogger
 
-from aggregates.solve_job import CompleteSolve, PlanSolve, ReportSolve, SolveQueued
+from aggregates.solve_job import CompleteSolve, PlanSolve, ProblemFacts, ReportSolve, SolveQueued
 from aggregates.values.solving import POINTS_MAX, Baseline, BaselineRun, Measures, Point
 from runtime.blobs import WrongDigest
 from solvers.backends import LOCAL, Backend, NotReady, WrongValue, run_on
@@ -62,6 +62,34 @@ class Progress:
         )
 
 
+def most_bytes(queued: SolveQueued, unknown: int) -> int:
+    """What a job may take at most; `unknown` where nobody noted how large its problem is. The first call loads the solvers' libraries."""
+    from solvers.portfolio import most_memory_bytes
+
+    problem, baseline = queued.problem, queued.baseline
+    if problem.couplings is None:
+        return unknown
+    own = most_memory_bytes(problem.variables, problem.couplings, queued.threads, queued.strategy)
+    return own if baseline is None else max(own, _baseline_bytes(queued.problem, baseline))
+
+
+def planned_bytes(queued: SolveQueued, plan: PlanSolve, unknown: int) -> int:
+    """The same, once it was measured what its own run takes; its baseline may still take as much as ever."""
+    from solvers.portfolio import problem_bytes
+
+    problem, baseline = queued.problem, queued.baseline
+    if problem.couplings is None:
+        return unknown
+    own = problem_bytes(problem.variables, problem.couplings) + plan.memory_bytes
+    return own if baseline is None else max(own, _baseline_bytes(queued.problem, baseline))
+
+
+def _baseline_bytes(problem: ProblemFacts, baseline: Baseline) -> int:
+    from solvers.portfolio import most_memory_bytes
+
+    return most_memory_bytes(problem.variables, problem.couplings or 0, 1, baseline.strategy)
+
+
 def run(
     queued: SolveQueued,
     backend: Backend,
@@ -104,7 +132,7 @@ def _run(
         return f"{problem.name} can't be read: {error}"
     del content
     try:
-        bounds = {"should_stop": stop.is_set, "memory_bytes_max": memory_bytes_max}
+        bounds = {"should_stop": stop.is_set, "memory_bytes_max": memory_bytes_max - qubo.bytes}
         bounded = partial(run_on, LOCAL, qubo, **bounds)
         if queued.baseline is not None:
             ours = (queued.strategy,) if backend is LOCAL else ()

@@ -23,7 +23,7 @@ from agents.house_solver import (
     registration,
     report_on_task,
 )
-from agents.kernel_threads import KernelThreads
+from agents.kernel_threads import KernelThreads, Share
 from agents.solve_desk import HOUSE_SOLVER, Desk, remember
 from aggregates import qubo_problem as problems
 from aggregates import solve_job as jobs
@@ -72,7 +72,6 @@ from solvers.quantum.sizes import QUBITS_MAX
 NOTE_MAX = 2000
 PROBLEMS_MAX = 10_000
 JOBS_MAX = 1_000
-MEMORY_BYTES_MAX = 2 * 2**30
 REPORT_SECONDS_MIN = 0.5
 REPORT_SHARE = 0.05
 """Of the time that a job has run: so long it waits with its next report."""
@@ -89,7 +88,7 @@ SolverCommand = (
 
 
 class Solver(Actor[SolverCommand, Desk]):
-    """One for each tenant; `threads` bounds the kernels of all of them together, `memory_bytes_max` what one job may take."""
+    """One for each tenant; `threads` bounds the kernels of all of them together, and their memory."""
 
     takes = (RegisterProblem, QueueSolve, StartSolve, PlanSolve, ReportSolve, CompleteSolve, FailSolve, CancelSolve)
     hears = (
@@ -110,7 +109,7 @@ class Solver(Actor[SolverCommand, Desk]):
         TaskRebalanced,
         TaskRequeued,
     )
-    FOLD = 3
+    FOLD = 4
 
     def __init__(
         self,
@@ -119,18 +118,18 @@ class Solver(Actor[SolverCommand, Desk]):
         *,
         house: House = DEFAULT_HOUSE,
         threads: KernelThreads | None = None,
-        memory_bytes_max: int = MEMORY_BYTES_MAX,
         backends: Sequence[backends.Backend] = backends.BACKENDS,
     ) -> None:
         super().__init__(here)
         self.read_blob = read_blob
         self.house = house
         self.threads = threads or KernelThreads(max(1, (os.cpu_count() or 2) - 1))
-        self.memory_bytes_max = memory_bytes_max
         self.backend_by_name = {Backend(backend.name): backend for backend in backends}
         self.stops: dict[str, ThreadEvent] = {}
         self.waits: dict[str, trio.CancelScope] = {}
         """The jobs that wait for their threads: one that is cancelled leaves the queue."""
+        self.sizing = trio.Lock()
+        """So that jobs come to wait in the order in which they were queued, for all that it takes to know their size."""
         self.beat_at: float | None = None
 
     @staticmethod
@@ -299,10 +298,12 @@ class Solver(Actor[SolverCommand, Desk]):
                 await self._insist(FailSolve(job_id=job_id, reason=reason))
                 return
             with trio.CancelScope() as self.waits[job_id]:
-                async with self.threads.taken(self.here.key, threads):
+                async with self.sizing:
+                    most = await run_blocking(solve_run.most_bytes, self.memory.jobs[job_id], self.threads.memory_bytes)
+                async with self.threads.taken(self.here.key, threads, most) as share:
                     self.waits.pop(job_id, None)
                     if (job := self.memory.jobs.get(job_id)) is not None:
-                        await self._solve(job, stop)
+                        await self._solve(job, stop, share)
         except (Refused, Unreachable, Crashed) as failure:
             # Cancelled meanwhile, so its record has the last word; or the node is stopping or the actor made anew: the next takes it up.
             self.here.log.debug("solve_given_up", job_id=job_id, reason=str(failure))
@@ -318,16 +319,16 @@ class Solver(Actor[SolverCommand, Desk]):
         if (waiting := self.waits.pop(job_id, None)) is not None:
             waiting.cancel()
 
-    async def _solve(self, queued: SolveQueued, stop: ThreadEvent) -> None:
+    async def _solve(self, queued: SolveQueued, stop: ThreadEvent, share: Share) -> None:
         await self._insist(StartSolve(job_id=queued.job_id, node=self.here.ids.start))
         if queued.job_id not in self.memory.jobs:
             return
         progress = solve_run.Progress(queued.job_id)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._report, progress)
+            nursery.start_soon(self._report, queued, progress, share)
             outcome = await run_blocking(
                 *(solve_run.run, queued, self.backend_by_name[queued.backend], self.read_blob, stop, progress),
-                *(self.memory_bytes_max, self.here.log),
+                *(share.memory_bytes, self.here.log),
                 limiter=self.threads.limiter,
                 abandon_on_cancel=True,
             )
@@ -353,13 +354,17 @@ class Solver(Actor[SolverCommand, Desk]):
             else:
                 return
 
-    async def _report(self, progress: solve_run.Progress) -> None:
-        """Tells what was chosen, and better values as they come: often at first, then ever more seldom."""
+    async def _report(self, queued: SolveQueued, progress: solve_run.Progress, share: Share) -> None:
+        """Tells what was chosen, and better values as they come: often at first, then ever more seldom.
+
+        Once it is known what the job takes, the rest of its memory is given back.
+        """
         began_at, is_planned = self.here.clock.now(), False
         while True:
             await trio.sleep(report_pause_seconds(self.here.clock.now() - began_at))
             with suppress(Failure):  # what is not heard is said again, or the next report says more
                 if not is_planned and (plan := progress.plan()) is not None:
+                    share.shrink(solve_run.planned_bytes(queued, plan, share.memory_bytes))
                     self.here.tell(plan)
                     is_planned = True
                 if (report := progress.report()) is not None:

@@ -109,7 +109,8 @@ async def open_node(
     fetcher = Fetcher(ca_file=settings.identity_ca_file, allow_http=settings.identity_insecure)
     bearers = _bearers(settings, fetcher, elements.clock)
     sign_ins = _sign_ins(settings, fetcher, elements.clock)
-    threads = KernelThreads(settings.solver_threads or max(1, (os.cpu_count() or 2) - 1))
+    cores = settings.solver_threads or max(1, (os.cpu_count() or 2) - 1)
+    threads = KernelThreads(cores, settings.solver_memory_bytes_max)
     machine = Machine(elements, Ids(elements.clock, elements.entropy), threads, _allotment(settings))
     try:
         store = open_store(settings, folder, elements.entropy)
@@ -343,7 +344,6 @@ def _hired(role: Role, settings: GavelSettings, blobs: Blobs, machine: Machine) 
                 partial(blobs.read, tenant=here.key),
                 house=house,
                 threads=machine.threads,
-                memory_bytes_max=settings.solver_memory_bytes_max,
                 backends=backends_of(settings),
             )
         )

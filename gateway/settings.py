@@ -313,7 +313,11 @@ class GavelSettings(Struct, frozen=True, kw_only=True):
         ),
     ] = 0
     solver_memory_bytes_max: Annotated[
-        int, about("what one solve may take; a larger one is refused with the estimate", ge=2**20)
+        int,
+        about(
+            "what all solves may take together: one that alone would take more is refused with the estimate, others wait",
+            ge=2**20,
+        ),
     ] = 2 * 2**30
     tasks_open_max: Annotated[
         int, about("tasks of one tenant that wait or are worked at; each takes some 3 KB of memory", ge=1)

@@ -20,7 +20,7 @@ from solvers.ising import to_ising
 from solvers.islands import SLICE_SECONDS_MAX, Exchange, Runner
 from solvers.qubo import BYTES_PER_COUPLING, BYTES_PER_VARIABLE, MEMORY_BYTES_MAX, Qubo, check_assignment, check_memory
 from solvers.reduction import Reduced, reduce, unreduced
-from solvers.strategies import choose, named
+from solvers.strategies import choose, island_bytes_max, named
 from solvers.strategy import WORK_MAX, Island, Number, Spins, Start, Strategy
 
 THREADS_MAX = 64
@@ -153,8 +153,19 @@ def replay(
 
 def least_memory_bytes(variables: int, couplings: int, threads: int) -> int:
     """What any run on such a problem takes, to read it included: for who has to say no before anything is read."""
-    problem = BYTES_PER_VARIABLE * variables + BYTES_PER_COUPLING * couplings
-    return problem + _reduction_bytes(variables, couplings) + threads * (_island_bytes(variables) + variables)
+    run = _reduction_bytes(variables, couplings) + threads * (_island_bytes(variables) + variables)
+    return problem_bytes(variables, couplings) + run
+
+
+def most_memory_bytes(variables: int, couplings: int, threads: int, strategy: str = "") -> int:
+    """What a run on such a problem may take, to read it included: for who has to know before anything is read."""
+    each = island_bytes_max(variables, couplings, strategy) + _island_bytes(variables) + variables
+    return problem_bytes(variables, couplings) + _reduction_bytes(variables, couplings) + threads * each
+
+
+def problem_bytes(variables: int, couplings: int) -> int:
+    """What a problem takes while it is read, which is more than it takes then."""
+    return BYTES_PER_VARIABLE * (1 + variables) + BYTES_PER_COUPLING * couplings
 
 
 class _Ends(NamedTuple):

@@ -3,6 +3,8 @@
 Light to import: a strategy loads its kernels when it starts.
 """
 
+import math
+
 from solvers.features import Features
 from solvers.quantum.sizes import QUBITS_MAX
 from solvers.quantum.sizes import memory_bytes as state_bytes
@@ -14,6 +16,7 @@ DENSE_DEGREE_MIN = 20
 DENSE_DEGREE_MIN_IN_WORDS = 60
 DENSE_DENSITY_MIN = 0.01
 DENSE_BYTES_MAX = 2**30
+EXACT_VARIABLES_MAX = 100
 MULTI_SPIN_STRENGTH_MAX = 127  # what the counters of `solvers.sparse.words` hold
 
 
@@ -103,7 +106,9 @@ class BranchAndBound:
         return features.variables <= 200  # as many as give an island of 25 MB
 
     def suits(self, features: Features) -> bool:
-        return features.variables <= 100  # random ones of 60 take 10 ms, of 100 a second; the hardest, minutes
+        return (
+            features.variables <= EXACT_VARIABLES_MAX
+        )  # random ones of 60 take 10 ms, of 100 a second; the hardest, minutes
 
     def memory_bytes(self, features: Features) -> int:
         return 8 * features.variables**3 // 3 + 200 * features.variables**2 + 2**16
@@ -175,7 +180,7 @@ class QuantumApproximation:
         return False
 
     def memory_bytes(self, features: Features) -> int:
-        return state_bytes(features.variables) + 2**16
+        return state_bytes(min(features.variables, QUBITS_MAX)) + 2**16
 
     def start(self, start: Start) -> Island:
         from solvers.quantum.qaoa import Qaoa
@@ -197,6 +202,42 @@ STRATEGIES: tuple[Strategy, ...] = (
 def choose(features: Features) -> Strategy:
     """The first of the table that such a problem suits."""
     return next(strategy for strategy in STRATEGIES if strategy.suits(features))
+
+
+def island_bytes_max(variables: int, couplings: int, name: str = "") -> int:
+    """What an island takes at most on a problem of that size: of the strategy of that name, else of any that may be chosen for it."""
+    whole = _worst(variables, couplings)
+    if name:
+        return named(name).memory_bytes(whole)
+    small = _worst(min(variables, EXACT_VARIABLES_MAX), couplings)
+    dense = DenseMemetic().memory_bytes(_worst(_dense_variables_max(variables, couplings), couplings))
+    chosen = (BranchAndBound().memory_bytes(small), min(dense, DENSE_BYTES_MAX))
+    return max(*chosen, MultiSpinAnnealing().memory_bytes(whole), ScalarAnnealing().memory_bytes(whole))
+
+
+def _worst(variables: int, couplings: int) -> Features:
+    """Features for which a strategy takes most."""
+    return Features(
+        original_variables=variables,
+        original_couplings=couplings,
+        variables=variables,
+        couplings=couplings,
+        density=1.0,
+        degree_mean=2 * couplings / max(1, variables),
+        degree_max=variables,
+        is_integer=False,
+        has_fields=True,
+        weight_max=math.inf,
+        strength_max=math.inf,
+        levels=1,
+    )
+
+
+def _dense_variables_max(variables: int, couplings: int) -> int:
+    """Of what reductions may leave, for which `DenseMemetic` is chosen: they leave no more couplings than there were."""
+    of_many_neighbors = min(2 * couplings / DENSE_DEGREE_MIN, math.sqrt(2 * couplings / DENSE_DENSITY_MIN))
+    of_half_of_all = 2 * math.sqrt(couplings)
+    return min(variables, 1 + math.ceil(max(of_many_neighbors, of_half_of_all)))
 
 
 def named(name: str) -> Strategy:

@@ -44,6 +44,8 @@ class ProblemFacts(Struct, frozen=True, kw_only=True):
     sense: Sense
     variables: int
     position: int
+    couplings: int | None = None
+    """None in records from before that was noted."""
 
 
 class QueueSolve(Command[SolveAccepted], frozen=True, kw_only=True):

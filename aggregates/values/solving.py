@@ -19,14 +19,17 @@ StrategyName = Annotated[str, Meta(max_length=64, pattern=r"^[a-z0-9_-]*$(?!\n)"
 POINTS_MAX = 128
 """As many points of its course a run keeps: the first, the last, and some between."""
 
-ASSIGNMENT_CHARACTERS_MAX = 63 * 1024
-"""What is left of a task's result of 64 KiB when the rest of it is taken off."""
+ASSIGNMENT_CHARACTERS_MAX = 512 * 1024
+"""Half a megabyte in a record, once for each solve."""
 
 Assignment = Annotated[str, Meta(max_length=ASSIGNMENT_CHARACTERS_MAX)]
 """The packed bits of the variables in base64."""
 
 VARIABLES_MAX = 6 * ASSIGNMENT_CHARACTERS_MAX
 """A larger problem may be registered and solved elsewhere; its assignment would fit into no record."""
+
+TASK_VARIABLES_MAX = 6 * 63 * 1024
+"""Of a problem that is solved as a task: its assignment has what is left of a result of 64 KiB when the rest of it is taken off."""
 
 Measures = dict[str, int | float | bool | str]
 Counts = dict[str, int]

@@ -40,7 +40,7 @@ from aggregates.solve_job import (
 from aggregates.task import BidRefused, CancelTask, CompleteTask, TaskAwarded, TaskCompleted, TaskFailed
 from aggregates.values.qubo import Format, Sense
 from aggregates.values.ranking import AwardPolicy
-from aggregates.values.solving import SECONDS_MAX, VARIABLES_MAX, Backend
+from aggregates.values.solving import SECONDS_MAX, TASK_VARIABLES_MAX, VARIABLES_MAX, Backend
 from runtime.actor import Effect, Reply
 from runtime.blobs import WrongDigest
 from runtime.errors import Conflict, Failure, NotAnswered, NotCommitted, Overloaded, Refused
@@ -324,12 +324,13 @@ async def test_a_task_names_the_same_bounds_as_a_solve(tmp_path: Path) -> None:
 
 async def test_the_house_solver_does_not_bid_for_what_it_could_not_deliver(tmp_path: Path) -> None:
     async with open_crew(tmp_path, read_blob=blobs, house=HOUSE) as crew:
-        await crew.ask(replace(PROBLEM, variables=VARIABLES_MAX + 1))
+        await crew.ask(replace(PROBLEM, variables=TASK_VARIABLES_MAX + 1))
         await crew.next(AgentRegistered)
         await crew.submit("t1", capabilities=("qubo",), payload={"problem_id": "p1", "seconds": 1})
-        assert f"{VARIABLES_MAX} is the most" in (await crew.next(BidRefused)).reason
+        assert f"{TASK_VARIABLES_MAX} is the most" in (await crew.next(BidRefused)).reason
+        await crew.ask(replace(PROBLEM, problem_id="p2", variables=VARIABLES_MAX + 1))
         with pytest.raises(Refused, match="problem_too_large"):
-            await crew.ask(QUICK)
+            await crew.ask(replace(QUICK, problem_id="p2"))
 
 
 async def test_the_house_solver_gives_up_a_task_whose_result_is_refused(

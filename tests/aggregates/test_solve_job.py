@@ -21,7 +21,15 @@ from aggregates.solve_job import (
 )
 from aggregates.values.document import faults
 from aggregates.values.qubo import Sense
-from aggregates.values.solving import VARIABLES_MAX, Backend, BackendStanding, BaselineRun, Readiness, Simulated
+from aggregates.values.solving import (
+    TASK_VARIABLES_MAX,
+    VARIABLES_MAX,
+    Backend,
+    BackendStanding,
+    BaselineRun,
+    Readiness,
+    Simulated,
+)
 from runtime.errors import Refused
 from solvers.verify import encode_assignment
 from tests.aggregates.outcomes import Outcome, check, named, state
@@ -65,12 +73,15 @@ def test_a_problem_whose_assignment_would_fit_into_no_record_is_refused() -> Non
         solve_job.decide(solve_job.initial, replace(QUEUE, problem=replace(PROBLEM, variables=VARIABLES_MAX + 1)))
 
 
-def test_the_largest_assignment_fits_into_its_command_and_into_a_result() -> None:
-    text = encode_assignment(np.ones(VARIABLES_MAX, dtype=np.uint8))
-    command = replace(COMPLETE, assignment=text)
+def test_the_largest_assignments_fit_into_their_command_and_into_a_task_s_result() -> None:
+    def encoded(variables: int) -> str:
+        return encode_assignment(np.ones(variables, dtype=np.uint8))
+
+    command = replace(COMPLETE, assignment=encoded(VARIABLES_MAX))
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(command), type=CompleteSolve) == command
-    result = {"value": -1e300, "assignment": text, "variables": VARIABLES_MAX, "work": 2**62, "algorithm": "x" * 200}
-    assert faults("result", result | {"seed": 2**32 - 1, "seconds": 600.123456789}) == []
+    size, rest = TASK_VARIABLES_MAX, {"seed": 2**32 - 1, "seconds": 600.123456789}
+    result = {"value": -1e300, "assignment": encoded(size), "variables": size, "work": 2**62, "algorithm": "x" * 200}
+    assert faults("result", result | rest) == []
 
 
 def test_without_a_seed_one_is_made_from_the_id_and_recorded() -> None:

@@ -2,14 +2,17 @@
 
 import gc
 import itertools
+from contextlib import suppress
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from solvers.features import measure
 from solvers.generators import sparse_random, toroidal_grid
 from solvers.ising import to_ising
 from solvers.islands import Runner
-from solvers.portfolio import Best, Plan, least_memory_bytes, replay, solve
+from solvers.portfolio import Best, Plan, least_memory_bytes, most_memory_bytes, problem_bytes, replay, solve
 from solvers.qubo import BYTES_PER_COUPLING, BYTES_PER_VARIABLE, Qubo
 from solvers.strategies import STRATEGIES, named
 from solvers.strategy import Island
@@ -87,6 +90,22 @@ def test_the_plan_says_what_then_runs(strategy):
     assert strategy in (None, plan.algorithm)
     problem = BYTES_PER_VARIABLE * qubo.variables + BYTES_PER_COUPLING * qubo.couplings
     assert plan.memory_bytes + problem >= least_memory_bytes(qubo.variables, 0, 1)
+
+
+@given(st.integers(0, 400), st.floats(0, 60), st.integers(1, 3), st.sampled_from([1, 90, 0.3]), st.integers(0, 2**32))
+@settings(max_examples=60, deadline=None)
+def test_what_a_run_may_take_is_known_from_its_size_alone(variables, degree, threads, scale, seed):
+    graph = sparse_random(variables, min(degree, max(0, variables - 1)), seed)
+    rows, columns, weights = graph.terms()
+    qubo = Qubo.from_terms(variables, (rows, columns, weights * scale), convention=graph.convention, sense="max")
+    for strategy in ("", "exact", "dense", "multi-spin", "annealing", "tempering", "tabu", "qaoa"):
+        plans: list[Plan] = []
+        with suppress(ValueError):  # where the strategy does not take it
+            solve(qubo, seconds=0, seed=1, threads=threads, strategy=strategy or None, on_plan=plans.append)
+        for plan in plans:
+            assert qubo.bytes <= problem_bytes(variables, qubo.couplings)
+            whole = problem_bytes(variables, qubo.couplings) + plan.memory_bytes
+            assert whole <= most_memory_bytes(variables, qubo.couplings, threads, strategy)
 
 
 def test_a_job_past_its_memory_is_refused_with_the_estimate():

@@ -10,7 +10,7 @@ import trio
 from aggregates.values.roles import Role
 from solvers.formats import parse, write_rudy
 from solvers.generators import sparse_random
-from solvers.portfolio import least_memory_bytes
+from solvers.portfolio import least_memory_bytes, most_memory_bytes
 from solvers.solutions import write_solution
 from solvers.strategies import STRATEGIES
 from solvers.verify import decode_assignment, recompute
@@ -196,6 +196,20 @@ async def test_a_job_past_the_memory_of_the_node_is_refused_with_the_estimate(tm
         assert row["stage"] == "completed"
 
 
+async def test_jobs_that_together_would_pass_the_memory_of_the_node_run_one_after_the_other(tmp_path: Path) -> None:
+    graph = parse(LARGE)
+    most = most_memory_bytes(graph.variables, graph.couplings, 1)
+    async with open_client(settings_of(tmp_path, solver_threads=2, solver_memory_bytes_max=most)) as admin:
+        problem_id = await graph_of(admin, LARGE)
+        asked = {"problem_id": problem_id, "seconds": 600}
+        first, second = await queue(admin, **asked), await queue(admin, **asked)
+        await recorded(admin, "solve_job.SolveProgressed", f"solve_job-{first}")
+        assert (await admin.get(f"/v1/solves/{second}"))["stage"] == "queued"
+        assert (await admin.ask("DELETE", f"/v1/solves/{first}")).status_code == 200
+        await recorded(admin, "solve_job.SolveStarted", f"solve_job-{second}")
+        assert (await admin.ask("DELETE", f"/v1/solves/{second}")).status_code == 200
+
+
 async def test_a_large_job_that_is_cancelled_in_the_midst_of_its_run_leaves_its_thread_to_the_next(
     tmp_path: Path,
 ) -> None:
@@ -225,6 +239,17 @@ async def test_a_client_that_vanishes_leaves_its_job_to_whoever_asks_next(admin:
 
 
 async def test_a_problem_of_nothing_or_of_one_variable_is_solved(admin: Client) -> None:
-    for content, value in ((b"1 0\n", 0), (b"2 0\n", 0), (TRIANGLE, 2)):
-        row = await ended(admin, await queue(admin, problem_id=await graph_of(admin, content), target=value))
-        assert (row["stage"], row["value"]) == ("completed", value)
+    for content, value in ((b"0 0\n", 0), (b"1 0\n", 0), (b"2 0\n", 0), (TRIANGLE, 2)):
+        problem_id = await graph_of(admin, content)
+        for strategy in ("", *NAMES):
+            asked = {"strategy": strategy, "target": value, "seconds": 600, "baseline": {"seconds": 0.05}}
+            row = await ended(admin, await queue(admin, problem_id=problem_id, **asked))
+            assert (row["stage"], row["value"]) == ("completed", value), row["reason"]
+
+
+async def test_a_problem_of_a_million_variables_is_solved_and_its_assignment_recorded(admin: Client) -> None:
+    content = b"1000000 2\n1 2 1\n2 1000000 1\n"
+    row = await ended(admin, await queue(admin, problem_id=await graph_of(admin, content), target=2))
+    assert (row["stage"], row["value"], row["bound"]) == ("completed", 2, 2)
+    assignment = decode_assignment(row["assignment"], 1_000_000)
+    assert assignment[0] == assignment[-1] != assignment[1]
