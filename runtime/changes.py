@@ -27,6 +27,7 @@ from sqlalchemy import (
     Table,
     bindparam,
     delete,
+    literal_column,
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
@@ -48,7 +49,7 @@ ROWS_AT_ONCE = 16
 VALUES_MAX = 30_000
 """SQLite takes 32,766 values in a statement."""
 
-_VALUES = re.compile(r"(?<=VALUES )(\([?, ]+\))")
+_VALUES = re.compile(r"(?<=VALUES )(\([?, \w.-]+\))")
 
 PLAIN = (String, Integer, Float, Boolean, LargeBinary)
 """The column types (and those derived from them, such as Text) that every driver takes as Python has them."""
@@ -62,7 +63,8 @@ class FaultyChange(Exception):
 
 
 class Shape(NamedTuple):
-    """What changes have in common that one statement can make: everything but the values."""
+    """What changes have in common that one statement can make: everything but the values. An insert's columns are those whose values are
+    not what they are by default; none are named where each row may have others."""
 
     kind: type[Change]
     table: Table
@@ -274,25 +276,50 @@ def write(connection: Connection, changes: Sequence[Change]) -> None:
     """
     dialect: Any = type(connection.dialect)
     is_postgres = connection.dialect.name == "postgresql"
-    for group in plan(*merge(changes)):
+    merged = merge(changes)
+    for group in plan(*merged):
+        if is_postgres and _write_at_once(connection, group):
+            continue
+        if not is_postgres and group.shape.kind is Insert and group.shape.table not in merged.tangled:
+            group = _insert_alike(connection, group, dialect)
         text, parameters = _compiled(group.shape, dialect)
-        if not (is_postgres and _write_at_once(connection, group)):
-            rows = _inserted(group) if group.shape.kind is Insert else map(_matched, group.changes)
-            given = [parameters(row) for row in rows]
-            if not is_postgres and group.shape.kind is Insert:
-                given = _insert_at_once(connection, text, given)
-            if given:
-                connection.exec_driver_sql(text, given)
+        rows = _inserted(group) if group.shape.kind is Insert else map(_matched, group.changes)
+        given = [parameters(row) for row in rows]
+        if not is_postgres and group.shape.kind is Insert:
+            _insert_at_once(connection, text, given)
+        elif given:
+            connection.exec_driver_sql(text, given)
 
 
-def _insert_at_once(connection: Connection, text: str, rows: list[Any]) -> list[Any]:
-    """Inserts ROWS_AT_ONCE in each statement, and gives back what is left over. SQLite's driver gives up the interpreter's lock at each
-    row of `executemany`, and beside a busy event loop has to fight for it each time."""
-    at_once = min(ROWS_AT_ONCE, VALUES_MAX // len(rows[0]))
-    many, whole = _for_many(text, at_once), len(rows) - len(rows) % at_once
-    for first in range(0, whole, at_once):
-        connection.exec_driver_sql(many, tuple(chain.from_iterable(rows[first : first + at_once])))
-    return rows[whole:]
+def _insert_alike(connection: Connection, group: Group, dialect: Any) -> Group:
+    """Inserts the rows that name the same columns as many others, and gives back the others.
+
+    To hand SQLite what a column is by default costs as much as any other value, and most rows begin with a third of their columns empty.
+    """
+    by_columns: dict[tuple[str, ...], list[Change]] = {}
+    for change in group.changes:
+        by_columns.setdefault(tuple(change.values), []).append(change)
+    rest: list[Change] = []
+    for columns, alike in by_columns.items():
+        whole = len(alike) - len(alike) % ROWS_AT_ONCE
+        if whole:
+            text, parameters = _compiled(group.shape._replace(columns=columns), dialect)
+            _insert_at_once(connection, text, [parameters(change.values) for change in alike[:whole]])
+        rest += alike[whole:]
+    return Group(group.shape, rest)
+
+
+def _insert_at_once(connection: Connection, text: str, rows: list[Any]) -> None:
+    """Inserts ROWS_AT_ONCE in each statement, and what is left over one by one. SQLite's driver gives up the interpreter's lock at each row
+    of `executemany`, and beside a busy event loop has to fight for it each time."""
+    if len(rows) >= ROWS_AT_ONCE:
+        at_once = min(ROWS_AT_ONCE, VALUES_MAX // len(rows[0]))
+        many, whole = _for_many(text, at_once), len(rows) - len(rows) % at_once
+        for first in range(0, whole, at_once):
+            connection.exec_driver_sql(many, tuple(chain.from_iterable(rows[first : first + at_once])))
+        rows = rows[whole:]
+    if rows:
+        connection.exec_driver_sql(text, rows)
 
 
 @lru_cache(STATEMENTS_MAX)
@@ -363,13 +390,14 @@ def _matched(change: Change) -> Row:
 def statement(shape: Shape, dialect: str) -> ClauseElement:
     """The SQL of a shape; `dialect` is `sqlite` or `postgresql`. Raises FaultyChange where the table lacks a column."""
     table = shape.table
-    if missing := {*shape.columns, *shape.where} - set(table.columns.keys()):
+    columns = _defaults(table) if shape.kind is Insert else table.columns
+    if missing := {*shape.columns, *shape.where} - set(columns.keys()):
         raise FaultyChange(f"{table.name}: no such columns: {sorted(missing)}")
+    if shape.kind is Insert:
+        return _upsert(table, dialect, shape.columns)
     if moved := set(shape.columns) & set(_key_columns(table)):
         raise FaultyChange(f"{table.name}: a key never changes: {sorted(moved)}")
     matches = [table.c[name] == bindparam(_WHERE + name, type_=table.c[name].type) for name in shape.where]
-    if shape.kind is Insert:
-        return _upsert(table, dialect)
     if shape.kind is Delete:
         return delete(table).where(*matches)
     return update(table).where(*matches).values({name: _assigned(shape, table.c[name]) for name in shape.columns})
@@ -380,14 +408,28 @@ def _assigned(shape: Shape, column: Column[Any]) -> Any:
     return column + value if shape.kind is Add else value
 
 
-def _upsert(table: Table, dialect: str) -> ClauseElement:
+def _upsert(table: Table, dialect: str, given: Sequence[str]) -> ClauseElement:
+    """Of a row all of whose columns are written: those that are `given`, or all if none are, and the others as they are by default."""
     insert = postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
     key, columns = _key_columns(table), _plain_columns(table)
     rest = {column.name: insert.excluded[column.name] for column in columns if column.name not in key}
-    insert = insert.values({column.name: bindparam(column.name, type_=column.type) for column in columns})
+    insert = insert.values(
+        {
+            column.name: bindparam(column.name, type_=column.type)
+            if column.name in given or not given
+            else literal_column(_said(column))
+            for column in columns
+        }
+    )
     if not rest:
         return insert.on_conflict_do_nothing(index_elements=key)
     return insert.on_conflict_do_update(index_elements=key, set_=rest)
+
+
+def _said(column: Column[Any]) -> str:
+    """In SQL, what a column holds by default: a number, or nothing."""
+    default = getattr(column.default, "arg", None)
+    return "NULL" if default is None else repr(default)
 
 
 def check(table: Table) -> None:
@@ -395,11 +437,13 @@ def check(table: Table) -> None:
     unique = [str(index.name) for index in table.indexes if index.unique]
     unique += [str(constraint.name) for constraint in table.constraints if isinstance(constraint, UniqueConstraint)]
     converted = [column.name for column in table.columns if not isinstance(column.type, PLAIN)]
+    worded = [column.name for column in table.columns if not isinstance(getattr(column.default, "arg", 0), int | float)]
     faults = {
         "no primary key": not table.primary_key.columns,
         f"unique besides its key: {unique}": bool(unique),
         f"foreign keys: {len(table.foreign_keys)}": bool(table.foreign_keys),
         f"types that convert values: {converted}": bool(converted),
+        f"defaults that are no numbers: {worded}": bool(worded),
     }
     if any(faults.values()):
         raise FaultyChange(f"{table.name}: {'; '.join(fault for fault, holds in faults.items() if holds)}")

@@ -165,3 +165,19 @@ def test_rows_that_are_inserted_many_at_once_are_those_that_were_meant(count: in
             (n, f"{n}", 0) for n in range(count)
         ]
         assert len(connection.execute(select(rooms)).all()) == min(count, 7)
+
+
+@given(st.lists(some_values, min_size=1, max_size=4))
+def test_rows_that_name_some_of_their_columns_have_the_others_as_they_are_by_default(named):
+    count = ROWS_AT_ONCE * len(named) + 1
+    full = [{"room": "a", "number": n, "label": "z", "books": 3, "weight": 7.0} for n in range(count)]
+    some = [{"room": "a", "number": n, **named[n % len(named)]} for n in range(count)]
+
+    def one_after_the_other(write):
+        def both(connection, changes):
+            for rows in (full, some):
+                write(connection, [Insert(table=shelves, values=row) for row in rows])
+
+        return both
+
+    assert rows_after(one_after_the_other(write), []) == rows_after(one_after_the_other(one_by_one), [])
