@@ -97,8 +97,8 @@ def remember(memory: Desk, recorded: Recorded) -> Desk:
             memory.lease_seconds, memory.dismissed = event.lease_seconds, False
         case AgentDeregistered() if event.agent_id == HOUSE_SOLVER:
             memory.lease_seconds, memory.dismissed = 0.0, True
-        case TaskSubmitted() if event.task_type is TaskType.OPTIMIZATION:
-            if (wanted := _wanted(event)) is not None:
+        case TaskSubmitted():
+            if event.task_type is TaskType.OPTIMIZATION and (wanted := _wanted(event)) is not None:
                 memory.wanted[event.task_id] = wanted
         case TaskAwarded() if event.agent_id == HOUSE_SOLVER:
             memory.held[event.task_id] = event.token

@@ -112,7 +112,8 @@ class DurableCell(Cell):
     # ---- what waits
 
     def react_to(self, record: Recorded) -> None:
-        """Queues a committed record for a reaction; where nothing waits here, and nothing can follow from it, it is over."""
+        """Queues a committed record for a reaction; where nothing waits here, and nothing can follow from it, it is over. One that is
+        queued is looked at again when its turn has come: what was before it may be why something could have followed."""
         if self._state is PROMPT and not self.reactions and self._is_over(record):
             self._note_reaction(record)
             return
@@ -161,7 +162,10 @@ class DurableCell(Cell):
         self._state = RUNNING
         steps = 0
         while steps < quantum and self._state == RUNNING and (item := self._next()) is not None:
-            self._run(item)
+            if type(item) is Recorded and self._is_over(item):
+                self._note_reaction(item)
+            else:
+                self._run(item)
             steps += 1
         self._handled += steps
         self._system.deadlines.forget_settled()
@@ -393,7 +397,11 @@ class DurableCell(Cell):
         self.context = before
 
     def _answer(self, result: Reply | Failed, delivery: Delivery | None, basis: int) -> None:
-        self._tell_when(Answer(cell=self, delivery=delivery, result=result, context=self.context), basis)
+        """As `_tell_when`, for who is answered and no more: what is told at once needs no entry."""
+        if basis > self.journaled.journal.position:
+            self.journaled.journal.queue(Answer(cell=self, delivery=delivery, result=result, context=self.context))
+        elif delivery is not None:
+            delivery.settle(result)
 
     def _tell_when(self, entry: Answer, basis: int) -> None:
         """Tells at once what rests on committed records, and what rests on provisional ones after their commit."""

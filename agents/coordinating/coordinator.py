@@ -36,7 +36,7 @@ from agents.coordinating.schemas import change as change_schemas
 from agents.coordinating.schemas import check_result
 from agents.coordinating.submissions import again, submission, submissions
 from agents.coordinating.terms import DEFAULT_TERMS, Terms
-from agents.coordinating.timetable import due_at, falls_due
+from agents.coordinating.timetable import all_due, due_at, falls_due
 from agents.coordinating.watch import Watch
 from aggregates import agent as agents
 from aggregates import concurrency as concurrencies
@@ -83,6 +83,7 @@ from aggregates.task import (
     TakeTask,
     TaskAccepted,
     TasksAnswered,
+    TaskSubmitted,
     WithdrawBid,
 )
 from aggregates.task_type import DropSchemas, SetSchemas
@@ -297,12 +298,17 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
     # ---- what follows from what happened
 
     def concerns(self, recorded: Recorded) -> bool:
-        """A bid that is not the last one awaited is what comes most, and nothing follows from it."""
+        """What comes most is a bid that is not the last one awaited, and a task that nobody can do now and that waits for no time and
+        nobody's place: nothing follows from these."""
         event, memory = recorded.event, self.memory
-        if type(event) is not BidPlaced or self.opening.may_open(memory):
+        if not isinstance(event, (BidPlaced, TaskSubmitted)) or self.opening.may_open(memory):
             return True
         task = memory.tasks.get(event.task_id)
-        return task is not None and memory.complete(task)
+        if task is None:
+            return False
+        if type(event) is BidPlaced:
+            return memory.complete(task)
+        return task.concurrency is not None or any(all_due(task, self.hearing.floor))
 
     def react(self, recorded: Recorded) -> Effect | None:
         event, memory = recorded.event, self.memory

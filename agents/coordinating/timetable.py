@@ -9,7 +9,16 @@ from agents.coordinating.open_tasks import OpenTasks
 from agents.coordinating.terms import Terms
 from aggregates.task import HELD, EndGrace, EndOverrun, ExpireTask, Stage, stream
 
-OF_TASKS = (Due.BOOK, Due.BUDGET, Due.HOLD, Due.GRACE, Due.DEADLINE, Due.RETRY, Due.START)
+OF_WAITING = (Due.DEADLINE, Due.RETRY, Due.START)
+OF_CALLED = (Due.BOOK, Due.DEADLINE)
+OF_HELD = (Due.BUDGET, Due.HOLD, Due.GRACE, Due.DEADLINE)
+MAY_BE_DUE = {
+    Stage.SUBMITTED: OF_WAITING,
+    Stage.BLOCKED: OF_WAITING,
+    Stage.BIDDING: OF_CALLED,
+    **dict.fromkeys(HELD, OF_HELD),
+}
+"""What may be due for a task, by its stage: to ask for all else of each submission takes longer than to remember it."""
 
 HOLD_GRACE_SECONDS = 600.0
 """So long has a person at least, after a start or a pause of the node, to say something of a task whose time is over."""
@@ -38,7 +47,7 @@ def due_at(task: TaskEntry, due: Due, floor: float) -> float | None:
 
 def all_due(task: TaskEntry, floor: float) -> Iterator[tuple[float, Due]]:
     """All that is to come for a task, and when."""
-    for due in OF_TASKS:
+    for due in MAY_BE_DUE.get(task.stage, ()):
         if at := due_at(task, due, floor):
             yield at, due
 

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable
 from math import ceil, floor, log10
 from operator import itemgetter
+from typing import NamedTuple
 
 from agents.coordinating.entries import AgentEntry, Offer, Place, TaskEntry
 from aggregates.task import Stage
@@ -50,6 +51,7 @@ class Line:
         regions: tuple[str, ...] = (),
         concurrency: Concurrency | None = None,
     ) -> None:
+        self.key = key
         self.skills, self.regions, self.concurrency = skills, regions, concurrency
         self.asks, self.priority, self.queue, _ = key
         needs, excluded, size, self.terms, self.only = self.asks
@@ -77,8 +79,17 @@ class Line:
         return [*(name for _, _, name in self.ready), *sorted([*self.resting, *begun])]
 
 
+class Spot(NamedTuple):
+    """Where a task waits, and the units that it takes."""
+
+    line: Line
+    place: Place
+    units: float
+
+
 def _key(task: TaskEntry) -> LineKey:
-    shared = (task.capabilities, tuple(sorted({doer.agent_id for doer in task.doers})), grade(task.units))
+    excluded = tuple(sorted({doer.agent_id for doer in task.doers})) if task.doers else ()
+    shared = (task.capabilities, excluded, grade(task.units))
     terms = encoded((task.skills, task.regions)) if task.skills or task.regions else b""
     return ((*shared, terms, task.assign_to), task.priority, task.queue, _concurrency(task.concurrency))
 
@@ -94,40 +105,41 @@ class Waiting:
     def __init__(self, entries: Iterable[TaskEntry] = ()) -> None:
         self.lines: dict[LineKey, Line] = {}
         self._pauses: list[tuple[float, str]] = []
-        self._key_by_task: dict[str, LineKey] = {}
-        self._place_by_task: dict[str, Place] = {}
-        self._units_by_task: dict[str, float] = {}
+        self._spot_by_task: dict[str, Spot] = {}
         for task in entries:
             self.update(task)
 
     def __len__(self) -> int:
-        return len(self._key_by_task)
+        return len(self._spot_by_task)
 
     def update(self, task: TaskEntry) -> None:
         """Takes in how a task stands now."""
         self.forget(task.task_id)
         if task.stage is not Stage.SUBMITTED:
             return
-        key = _key(task)
+        key, place, units = _key(task), task.place, task.units
         line = self.lines.get(key)
         if line is None:
             line = self.lines[key] = Line(key, task.skills, task.regions, task.concurrency)
-        line.sizes[task.units] += 1
-        self._units_by_task[task.task_id] = task.units
-        self._key_by_task[task.task_id], self._place_by_task[task.task_id] = key, task.place
+        line.sizes[units] += 1
+        self._spot_by_task[task.task_id] = Spot(line, place, units)
         if until := task.rests_until:
             aside = line.later if task.not_before else line.resting
-            aside[task.task_id] = (until, task.place)
+            aside[task.task_id] = (until, place)
             insort(self._pauses, (until, task.task_id))
+        elif (
+            not line.ready or line.ready[-1] < place
+        ):  # as a task that is new: to look for its place in a long line takes longer
+            line.ready.append(place)
         else:
-            insort(line.ready, task.place)
+            insort(line.ready, place)
 
     def forget(self, task_id: str) -> None:
         """The task waits no longer."""
-        key = self._key_by_task.pop(task_id, None)
-        if key is None:
+        spot = self._spot_by_task.pop(task_id, None)
+        if spot is None:
             return
-        line, place, units = self.lines[key], self._place_by_task.pop(task_id), self._units_by_task.pop(task_id)
+        line, place, units = spot
         line.sizes[units] -= 1
         if not line.sizes[units]:
             del line.sizes[units]
@@ -137,11 +149,11 @@ class Waiting:
         else:
             del self._pauses[bisect_left(self._pauses, (paused[0], task_id))]
         if not line.ready and not line.resting and not line.later:
-            del self.lines[key]
+            del self.lines[line.key]
 
     def line_of(self, task_id: str) -> Line:
         """The line of a task that waits."""
-        return self.lines[self._key_by_task[task_id]]
+        return self._spot_by_task[task_id].line
 
     def due(self, at: float) -> list[str]:
         """The tasks that rest no more by `at`: their pause is over, or they may begin."""
@@ -158,15 +170,16 @@ class Waiting:
             if line.resting and line.may_call(agent.agent_id) and line.is_served_by(offer)
             for most in (unless.max_capacity if unless is not None and line.is_served_by(unless) else None,)
             for name in sorted(line.resting)
-            if fits(self._units_by_task[name], offer.max_capacity, 0.0)
-            and (most is None or not fits(self._units_by_task[name], most, 0.0))
+            for units in (self._spot_by_task[name].units,)
+            if fits(units, offer.max_capacity, 0.0) and (most is None or not fits(units, most, 0.0))
         ]
 
     def ready(self, at: float) -> list[tuple[Line, list[Place]]]:
         """The lines with the tasks that a book may be opened for at that time, each in order."""
         late: dict[LineKey, list[Place]] = {}
         for name in self.due(at):
-            late.setdefault(self._key_by_task[name], []).append(self._place_by_task[name])
+            line, place, _ = self._spot_by_task[name]
+            late.setdefault(line.key, []).append(place)
         found = [(line, line.ready) for key, line in self.lines.items() if line.ready and key not in late]
         found += [(self.lines[key], sorted(self.lines[key].ready + places)) for key, places in late.items()]
         return found

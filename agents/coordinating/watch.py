@@ -50,7 +50,7 @@ class Watch:
     def follow(self, memory: OpenTasks, recorded: Recorded) -> None:
         """The alarms that an event calls for."""
         event = recorded.event
-        if isinstance(event, AgentRegistered | AgentUpdated | AgentDeregistered):
+        if isinstance(event, (AgentRegistered, AgentUpdated, AgentDeregistered)):
             memory.rota.look(event.agent_id, recorded.meta.at)
             self.duty(memory)
         match event:

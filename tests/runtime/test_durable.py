@@ -143,6 +143,10 @@ async def test_no_step_is_taken_for_what_nothing_follows_from_and_it_is_noted_al
         await system.ask(deposit("last"), ANN)
         await trio.testing.wait_all_tasks_blocked(0.01)
         assert system.messages == messages + 2  # the deposits themselves
+        for account in ("wanted", "other", "other"):  # of one commit, so that some wait until the first was reacted to
+            system.post(deposit(account), ANN)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert (positions, cell.reacted, system.messages) == ([2, 3, 7], 9, messages + 6)
     async with house(tmp_path, listener=Choosy) as system:
         assert system.journal.store.reactions()["choosy", "t1"] >= 5  # with the batch after it
         await trio.testing.wait_all_tasks_blocked(0.01)

@@ -62,31 +62,33 @@ from aggregates.task_type import SchemasDropped, SchemasSet
 from aggregates.user import UserChanged, UserDisabled, UserRemoved
 from runtime.records import Recorded
 
-QUIET = (
-    AgentSuspected,
-    LateReported,
-    BookOpened,
-    BidPlaced,
-    BidRefused,
-    BidWithdrawn,
-    TaskStarted,
-    QuestionAsked,
-    QuestionAnswered,
-    TaskStalled,
-    DependencyMet,
-    DependencyUnmet,
-    CancelRequested,
-    SchemasSet,
-    SchemasDropped,
-    BidCommitted,
-    RevealOpened,
-    BidRevealed,
-    TaskProgressed,
-    OfferDeclined,
-    UserChanged,
-    UserDisabled,
-    UserRemoved,
-    SubjectErased,
+QUIET = frozenset(
+    (
+        AgentSuspected,
+        LateReported,
+        BookOpened,
+        BidPlaced,
+        BidRefused,
+        BidWithdrawn,
+        TaskStarted,
+        QuestionAsked,
+        QuestionAnswered,
+        TaskStalled,
+        DependencyMet,
+        DependencyUnmet,
+        CancelRequested,
+        SchemasSet,
+        SchemasDropped,
+        BidCommitted,
+        RevealOpened,
+        BidRevealed,
+        TaskProgressed,
+        OfferDeclined,
+        UserChanged,
+        UserDisabled,
+        UserRemoved,
+        SubjectErased,
+    )
 )
 """After these no book can be opened that could not be opened before."""
 
@@ -95,13 +97,15 @@ def remember(memory: OpenTasks, recorded: Recorded) -> OpenTasks:
     """Folds an event of an agent or a task."""
     event, position = recorded.event, recorded.position
     memory.end_pauses(memory.waiting.due(recorded.meta.at), position)
-    if not isinstance(event, QUIET):
+    if type(event) not in QUIET:
         memory.moved_position = position
     match event:
         case BidPlaced():  # what comes most, first: to pass by all others takes as long as the rest
             if (task := memory.tasks.get(event.task_id)) is not None:
                 task.position = position
                 take_bid(memory, task, event, event.placed_at, recorded)
+        case TaskSubmitted():
+            submit(memory, event, position)
         case CoordinationStopped():
             memory.stopped_at, memory.stop_reason = recorded.meta.at, event.reason
         case CoordinationStarted():
@@ -132,8 +136,6 @@ def remember(memory: OpenTasks, recorded: Recorded) -> OpenTasks:
         ):
             if (agent := memory.agents.get(event.agent_id)) is not None:
                 change_agent(memory, agent, event, recorded)
-        case TaskSubmitted():
-            submit(memory, event, position)
         case TaskRequeued():
             requeue(memory, event, position)
         case LateReported():

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 from msgspec.structs import replace
 
 from agents.coordinating import calls, opening
@@ -52,6 +53,7 @@ from aggregates.task import (
     TaskSubmitted,
     TaskUnblocked,
 )
+from aggregates.values.concurrency import Concurrency
 from aggregates.values.retrying import RetryPolicy
 from runtime.delivery import Context
 from runtime.errors import Refused, Unreachable
@@ -589,3 +591,17 @@ async def test_who_gives_up_a_skill_after_its_bid_does_not_win(tmp_path: Path) -
         await crew.bid(call, "bob", price=9.0)
         award = await crew.next(TaskAwarded)
         assert [(one.agent_id, one.lost) for one in award.ranking] == [("bob", ""), ("ann", "skill_missing")]
+
+
+async def test_nothing_follows_from_a_submission_that_waits_for_an_agent_alone(tmp_path: Path) -> None:
+    async with open_crew(tmp_path) as crew:
+        await crew.submit("t1")
+        actor = the_coordinator(crew)
+        await trio.testing.wait_all_tasks_blocked(0.01)  # it has looked for an agent, and found none
+        submitted = [record for record in await crew.system.journal.read(0) if isinstance(record.event, TaskSubmitted)]
+        assert not actor.concerns(submitted[0])
+        for term in ({"deadline": AT * 2}, {"not_before": AT * 2}, {"concurrency": Concurrency(key="press")}):
+            await crew.submit(f"with-{next(iter(term))}", **term)
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            newest = (await crew.system.journal.read(0))[-1]
+            assert actor.concerns(newest), term

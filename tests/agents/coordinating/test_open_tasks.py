@@ -179,13 +179,17 @@ def test_the_indexes_are_what_they_would_be_if_they_were_made_anew(seed: int) ->
         told([some_event(chance, memory, number)], memory, number / 4, number + 1)
         books = (memory.tasks[name].eligible for name in memory.books)
         assert contents(memory.supply) == contents(Supply(memory.agents.values(), books))
-        anew = Waiting(memory.tasks.values())
-        assert vars(memory.waiting) | {"lines": 0} == vars(anew) | {"lines": 0}
-        lines = [{key: vars(line) for key, line in one.lines.items()} for one in (memory.waiting, anew)]
-        assert lines[0] == lines[1]
+        assert lined_up(memory.waiting) == lined_up(Waiting(memory.tasks.values()))
         assert occupied(memory.occupied) == occupied(Occupied(memory.tasks.values()))
         groups = {(one.concurrency.key, one.concurrency.group) for one in memory.tasks.values() if one.concurrency}
         assert groups >= {(key, group) for key, turns in memory.turns.items() for group in turns}
+
+
+def lined_up(waiting: Waiting) -> dict[str, Any]:
+    """All that it knows, with each line as what it knows."""
+    lines = {key: vars(line) for key, line in waiting.lines.items()}
+    spots = {name: spot._replace(line=lines[spot.line.key]) for name, spot in waiting._spot_by_task.items()}  # type: ignore[arg-type]
+    return vars(waiting) | {"lines": lines, "_spot_by_task": spots}
 
 
 def occupied(places: Occupied) -> dict[str, Any]:
