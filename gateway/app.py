@@ -1,6 +1,6 @@
 """The table of routes, and the application that is made of it: bounds first, then credentials, then the route."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from functools import cache, partial
 from importlib.metadata import version
 
@@ -196,10 +196,9 @@ class Headers:
         hsts = ((b"strict-transport-security", f"max-age={hsts_seconds}".encode()),) if hsts_seconds else ()
         self.headers_by_scheme = {"http": HEADERS, "https": (*HEADERS, *hsts)}
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] == "lifespan":
-            await self.app(scope, receive, send)
-            return
+            return self.app(scope, receive, send)
         named = request_ids.begin(scope)
         told = self.headers_by_scheme.get(scope["scheme"], HEADERS)
 
@@ -212,7 +211,7 @@ class Headers:
                 message["headers"] = [*headers, *named.headers, *scope.get(ANSWER_HEADERS, ())]
             await send(message)
 
-        await self.app(scope, receive, send_with_headers)
+        return self.app(scope, receive, send_with_headers)
 
 
 def _class_of(scope: Scope) -> str:

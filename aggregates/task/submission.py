@@ -121,20 +121,22 @@ def _in_order(names: Sequence[str]) -> tuple[str, ...]:
 
 def submission_faults(command: SubmitTask) -> list[FieldFault]:
     """Everything that is wrong with a submission."""
-    found = [
-        *(_dependency_faults(command) if command.dependencies or command.independent_of else ()),
-        *(_skill_faults(command) if command.skills_never_offered or command.skills else ()),
-        *_bound_faults(command),
-        *(
-            FieldFault(child("/blobs", name), "blob_unknown", f"there is no blob {command.blobs[name]}; bring it first")
-            for name in command.blobs_missing
-        ),
-    ]
+    found: list[FieldFault] = []
+    if command.dependencies or command.independent_of:
+        found += _dependency_faults(command)
+    if command.skills_never_offered or command.skills:
+        found += _skill_faults(command)
+    found += _bound_faults(command)
+    for name in command.blobs_missing:
+        detail = f"there is no blob {command.blobs[name]}; bring it first"
+        found.append(FieldFault(child("/blobs", name), "blob_unknown", detail))
     if command.assignee_unknown:
         found.append(FieldFault("/assign_to", "assignee_unknown", f"no agent {command.assign_to} is registered"))
     for field, document in (("requirements", command.requirements), ("payload", command.payload)):
-        found += [FieldFault(flaw.pointer, f"{field}_unfit", str(flaw)) for flaw in faults(field, document)]
-    found += [FieldFault(flaw.pointer, "resources_unfit", str(flaw)) for flaw in resource_faults(command.requirements)]
+        for flaw in faults(field, document):
+            found.append(FieldFault(flaw.pointer, f"{field}_unfit", str(flaw)))
+    for flaw in resource_faults(command.requirements):
+        found.append(FieldFault(flaw.pointer, "resources_unfit", str(flaw)))
     return found
 
 

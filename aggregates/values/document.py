@@ -33,12 +33,13 @@ def faults(name: str, document: Document) -> list[Flaw]:
     """What keeps `document` from being recorded; `name` says which field it is."""
     if not document:
         return []
-    found = _fault(document, child("", name), 1)
+    found = _fault(document, f"/{name}", 1)
     if found is not None:
         return [found]
     size = len(_encoder.encode(document))
-    words = f"takes {size} bytes; {DOCUMENT_BYTES_MAX} is the most"
-    return [Flaw(child("", name), words)] if size > DOCUMENT_BYTES_MAX else []
+    if size > DOCUMENT_BYTES_MAX:
+        return [Flaw(f"/{name}", f"takes {size} bytes; {DOCUMENT_BYTES_MAX} is the most")]
+    return []
 
 
 def encoded(document: object) -> bytes:

@@ -9,7 +9,6 @@ from functools import cache
 from itertools import islice
 from typing import Any, NamedTuple
 
-from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection, Request
 
 from aggregates.values.task_types import TaskType
@@ -90,8 +89,8 @@ def check_parameters(
 ) -> None:
     """Raises BadRequest that names each fault. `read` reads a parameter of the query and raises Refused; `others` tells whether the
     query may hold what nobody reads."""
-    in_path = list(_path_faults(request.path_params))
-    in_headers = list(_header_faults(request.headers, headers))
+    in_path = list(_path_faults(request.path_params)) if request.path_params else []
+    in_headers = list(_header_faults(request, headers))
     is_asked = request.scope["query_string"] or any(parameter.is_required for parameter in query)
     in_query = list(_query_faults(request, query, read, others)) if is_asked else []
     if not (in_path or in_headers or in_query):
@@ -120,18 +119,21 @@ def _path_faults(parts: Mapping[str, str]) -> Iterator[Fault]:
             yield Fault(parameter=name, detail=detail)
 
 
-def _header_faults(sent: Headers, headers: Iterable[Header]) -> Iterator[Fault]:
-    names = {name for name, _ in sent.raw}
+def _header_faults(request: HTTPConnection, headers: Iterable[Header]) -> Iterator[Fault]:
+    names = {name for name, _ in request.scope["headers"]}
     for header in headers:
-        if (
-            header.name.lower().encode() not in names
-        ):  # as nearly all of them: to look for one among all that was sent costs more
+        if _sent_as(header.name) not in names:  # as nearly all: to look for one among all that was sent costs more
             if header.required:
                 yield Fault(header=header.name, detail="is missing")
-        elif header.is_single and len(sent.getlist(header.name)) > 1:
+        elif header.is_single and len(request.headers.getlist(header.name)) > 1:
             yield Fault(header=header.name, detail="stands twice")
-        elif detail := _fault(sent[header.name], header.schema):
+        elif detail := _fault(request.headers[header.name], header.schema):
             yield Fault(header=header.name, detail=detail)
+
+
+@cache
+def _sent_as(name: str) -> bytes:
+    return name.lower().encode()
 
 
 def _query_faults(

@@ -46,10 +46,14 @@ class Table(Generic[T]):
 
     def __init__(self, values: Iterable[tuple[str, T]] = ()) -> None:
         self._root: _Place[T] = _Place()
+        self._value_by_path: dict[str, T] = {}
+        """Of the paths that are written out: those win over all others anyway."""
         for pattern, value in values:
             self._add(pattern, value)
 
     def _add(self, pattern: str, value: T) -> None:
+        if "{" not in pattern:
+            self._value_by_path[pattern] = value
         place = self._root
         names: tuple[str, ...] = ()
         segments = pattern.split("/")
@@ -68,6 +72,8 @@ class Table(Generic[T]):
 
     def find(self, path: str) -> Found[T] | None:
         """The route of a path."""
+        if (value := self._value_by_path.get(path)) is not None:
+            return Found(value, {})
         return self._find(self._root, path.split("/"), 0, ())
 
     def _find(self, place: _Place[T], segments: Sequence[str], at: int, taken: tuple[str, ...]) -> Found[T] | None:
@@ -123,15 +129,12 @@ class Application:
         for made, arguments, named in reversed(middleware):
             self._app = made(self._app, *arguments, **named)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         scope["app"] = self
-        await self._app(scope, receive, send)
+        return self._app(scope, receive, send)
 
-    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "websocket":
-            await self._converse(scope, receive, send)
-        else:
-            await self._answer(scope, receive, send)
+    def _serve(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        return (self._converse if scope["type"] == "websocket" else self._answer)(scope, receive, send)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         begun = False

@@ -1,7 +1,7 @@
 """What clients may cost: connections, bytes, seconds, requests at once; and the counts of what went beyond."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field
 from math import inf
 
@@ -97,10 +97,12 @@ class BodyBounds:
         prefixes = sorted((limit_by_prefix or {}).items(), key=lambda item: -len(item[0]))
         self.limit_by_prefix = dict(prefixes)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] != "http" or self._is_small(scope):
-            await self.app(scope, receive, send)  # nothing that could be too large or too slow
-            return
+            return self.app(scope, receive, send)  # nothing that could be too large or too slow
+        return self._run_bounded(scope, receive, send)
+
+    async def _run_bounded(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = _Body(self._limit_of(scope["path"]), receive)
         started = False
 
@@ -180,15 +182,14 @@ class ClearFraming:
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         # What came whole has one Content-Length at most: the reader of its head takes no other framing.
         if scope["type"] == "http" and WHOLE_BODY not in scope.get("extensions", ()):
             names = {name for name, _ in scope["headers"]}
             if b"content-length" in names and b"transfer-encoding" in names:
                 detail = "Content-Length and Transfer-Encoding exclude each other"
-                await status_problem(400, detail=detail, headers={"Connection": "close"})(scope, receive, send)
-                return
-        await self.app(scope, receive, send)
+                return status_problem(400, detail=detail, headers={"Connection": "close"})(scope, receive, send)
+        return self.app(scope, receive, send)
 
 
 class AtOnce:

@@ -25,7 +25,8 @@ AHEAD_BYTES_MAX = 65_536
 
 NAME = re.compile(rb"[-!#$%&'*+.^_`|~0-9a-zA-Z]+")
 VALUE = re.compile(rb"(?:[^\x00\s]+(?:[ \t]+[^\x00\s]+)*)?")
-KNOWN_FIELDS_MAX = 1024
+KNOWN_NAMES_MAX = 1024
+KNOWN_VALUES_MAX = 16
 WITHOUT_BODY = frozenset({204, 304})
 GONE = {"type": "http.disconnect"}
 
@@ -158,7 +159,8 @@ class Exchange:
     def _begin(self, message: Any) -> bytes:
         status, length, closes, parts = message["status"], None, self.closes or self._missing > 0, [b""]
         for name, value in message.get("headers", ()):
-            line, special = _field(name, value)
+            lines = _lines(name)
+            special = lines.special
             if special == b"content-length":
                 length = int(value)
             elif special == b"connection":
@@ -166,13 +168,13 @@ class Exchange:
                 continue
             elif special:
                 continue
-            parts.append(line)
+            parts.append(lines[value])
         self.closes = closes
         self._has_body = status not in WITHOUT_BODY and self.method != "HEAD"
         self._left = length
         parts[0] = _status_line(status)
         for name, value in self._date:
-            parts.append(_field(name, value)[0])
+            parts.append(_lines(name)[value])
         if length is None and status not in WITHOUT_BODY:
             parts.append(b"transfer-encoding: chunked\r\n")
         if closes:
@@ -200,20 +202,36 @@ class Exchange:
         self._is_done = not more
 
 
-@lru_cache(KNOWN_FIELDS_MAX)
-def _field(name: bytes, value: bytes) -> tuple[bytes, bytes]:
-    """A line of a response's head, and its name where that means something to the server. Raises ValueError."""
-    name, value = bytes(name).strip(), bytes(value).strip()
-    if NAME.fullmatch(name) is None or VALUE.fullmatch(value) is None:
-        raise ValueError(f"not a header: {name!r}")
-    special = name.lower()
-    return b"%b: %b\r\n" % (name, value), special if special in _SPECIAL else b""
+class _Lines(dict[bytes, bytes]):
+    """The lines of a response's head that begin with one name, by value; `special` is the name where it means something to the server.
+
+    Its first values are kept, which are all that most names ever have; to keep those that change each time would cost as much as to check
+    them. Raises ValueError.
+    """
+
+    def __init__(self, name: bytes) -> None:
+        super().__init__()
+        self._name = bytes(name).strip()
+        if NAME.fullmatch(self._name) is None:
+            raise ValueError(f"not a header: {self._name!r}")
+        said = self._name.lower()
+        self.special = said if said in _SPECIAL else b""
+
+    def __missing__(self, value: bytes) -> bytes:
+        said = bytes(value).strip()
+        if VALUE.fullmatch(said) is None:
+            raise ValueError(f"not a header: {self._name!r}")
+        line = b"%b: %b\r\n" % (self._name, said)
+        if len(self) < KNOWN_VALUES_MAX:
+            self[value] = line
+        return line
 
 
+_lines = lru_cache(KNOWN_NAMES_MAX)(_Lines)
 _SPECIAL = frozenset({b"content-length", b"connection", b"transfer-encoding"})
 
 
-@lru_cache(KNOWN_FIELDS_MAX)
+@lru_cache(KNOWN_NAMES_MAX)
 def _status_line(status: int) -> bytes:
     return b"HTTP/1.1 %d \r\n" % status
 
