@@ -77,8 +77,10 @@ class Deadlines:
     def sweep(self, now: float) -> None:
         """Forgets what was settled, and ends what is due."""
         for seconds, queue in list(self._by_seconds.items()):
-            while queue and (queue[0].state >= SETTLED or queue[0].deadline <= now):
-                queue.popleft().leave()
+            while queue and ((is_settled := queue[0].state >= SETTLED) or queue[0].deadline <= now):
+                delivery = queue.popleft()
+                if not is_settled:
+                    delivery.leave()
             if self._has_grown(seconds, len(queue)):
                 living = [one for one in queue if one.state < SETTLED]
                 queue.clear()

@@ -3,8 +3,6 @@
 The counts live as long as their book is open, and are lost with the process: then whoever has had its share has it once more.
 """
 
-from collections import Counter
-
 from agents.coordinating.open_tasks import OpenTasks
 from aggregates.task import CommitBid, PlaceBid, RefuseBid, RevealBid, WithdrawBid
 from runtime.errors import Refused
@@ -21,18 +19,19 @@ class Answers:
     """How often each agent has answered the calls that are open."""
 
     def __init__(self) -> None:
-        self._counts_by_book: dict[tuple[str, int], Counter[str]] = {}
+        self._counts_by_book: dict[tuple[str, int], dict[str, int]] = {}
 
     def count(self, memory: OpenTasks, command: Answer) -> None:
         """One more. Raises Refused where that is one too many."""
         task = memory.tasks.get(command.task_id)
         if task is None or command.task_id not in memory.books or command.agent_id not in task.eligible:
             return  # it is refused anyway
-        counts = self._counts_by_book.setdefault((command.task_id, task.round), Counter())
-        if counts[command.agent_id] >= ANSWERS_MAX:
+        counts = self._counts_by_book.setdefault((command.task_id, task.round), {})
+        count = counts.get(command.agent_id, 0)
+        if count >= ANSWERS_MAX:
             text = f"round {task.round} of {command.task_id} has taken {ANSWERS_MAX} answers of {command.agent_id}"
             raise Refused("answers_too_many", text)
-        counts[command.agent_id] += 1
+        counts[command.agent_id] = count + 1
         if len(self._counts_by_book) > len(memory.books) + BOOKS_SLACK:
             self._forget_closed(memory)
 

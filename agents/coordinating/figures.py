@@ -40,7 +40,9 @@ class Figures(Struct, kw_only=True):
     def _note(self, position: int, gains: dict[str, float]) -> None:
         for name, gain in gains.items():
             if gain:
-                self.moved[name] = [*self.moved.get(name, ()), position][-POSITIONS_MAX:]
+                positions = self.moved.setdefault(name, [])
+                positions.append(position)
+                del positions[:-POSITIONS_MAX]
 
 
 class Line(NamedTuple):

@@ -103,8 +103,10 @@ def faded(sums: Any, tick: int) -> Any:
 
 def gained(sums: Any, at: float, **gains: float) -> Any:
     """The sums after something happened. Totals are kept with `at` 0: they never fade."""
-    now = faded(sums, tick_of(at))
-    return replace(now, **{name: getattr(now, name) + gain for name, gain in gains.items()})
+    now = faded(sums, tick_of(at)) if at else sums
+    for name in gains:
+        gains[name] += getattr(now, name)
+    return replace(now, **gains)
 
 
 def _left(ticks: int) -> float:

@@ -25,7 +25,7 @@ NOTE_SECONDS = 5.0
 
 RETRY_SECONDS = 1.0
 CLOSE_SECONDS_MAX = 1.0
-CHANGES = tuple(event for event in webhook.EVENTS if event not in (WebhookDelivered, WebhookFailing))
+CHANGES = frozenset(webhook.EVENTS) - {WebhookDelivered, WebhookFailing}
 
 
 class Webhooks:
@@ -86,7 +86,7 @@ class Webhooks:
             await journal.wait_past(position, RETRY_SECONDS if is_due else float("inf"))
             await trio.sleep(GATHER_SECONDS)
             page = await journal.read(position, PAGE)
-            is_due = is_due or any(isinstance(record.event, CHANGES) for record in page)
+            is_due = is_due or not CHANGES.isdisjoint([type(record.event) for record in page])
             position = page[-1].position if page else position
 
     async def _reconciled(self) -> bool:
