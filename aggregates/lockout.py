@@ -115,7 +115,8 @@ def decide(lockout: Lockout, command: LockoutCommand) -> Sequence[LockoutEvent]:
 
 def _failed(lockout: Lockout, command: NoteFailure) -> LockoutEvent:
     if command.at < lockout.until:
-        raise Refused("sign_in_locked", "too many wrong passwords", status=429)
+        left = lockout.until - command.at
+        raise Refused("sign_in_locked", "too many wrong passwords", status=429, retry_seconds=left)
     is_within = bool(lockout.failures) and command.at < lockout.since + WINDOW_SECONDS
     failures, since = (lockout.failures + 1, lockout.since) if is_within else (1, command.at)
     if failures < FAILURES_MAX_BY_SCOPE[command.scope.value]:

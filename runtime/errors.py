@@ -21,15 +21,25 @@ class FieldFault(NamedTuple):
 class Refused(Failure):
     """The domain says no: `code` is a fact in snake_case, `status` the HTTP status that says the same (403, 404, 409, 422 or 501).
 
-    Where it is what the command says that can't be taken, `faults` has all that is wrong with it.
+    Where it is what the command says that can't be taken, `faults` has all that is wrong with it; where it would be taken later,
+    `retry_seconds` says when to try again.
     """
 
-    def __init__(self, code: str, detail: str = "", *, status: int = 409, faults: Sequence[FieldFault] = ()) -> None:
+    def __init__(
+        self,
+        code: str,
+        detail: str = "",
+        *,
+        status: int = 409,
+        faults: Sequence[FieldFault] = (),
+        retry_seconds: float | None = None,
+    ) -> None:
         super().__init__(f"{code}: {detail}" if detail else code)
         self.code = code
         self.detail = detail
         self.status = status
         self.faults = tuple(faults)
+        self.retry_seconds = retry_seconds
 
     @classmethod
     def of(cls, faults: Sequence[FieldFault]) -> "Refused":

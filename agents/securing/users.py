@@ -84,7 +84,9 @@ def login_of(memory: Identities, question: FindLogin) -> Login:
     untils = (memory.locked_until.get(lock(question.tenant, scope.value, who), 0.0) for scope, who in whose)
     until = max(untils)
     if question.at < until:
-        raise Refused("sign_in_locked", f"after too many wrong passwords, for {until - question.at:.0f} s", status=429)
+        left = until - question.at
+        told = f"after too many wrong passwords, for {left:.0f} s"
+        raise Refused("sign_in_locked", told, status=429, retry_seconds=left)
     entry = memory.user_by_id.get(user_id)
     if entry is None or not entry.is_active:
         return Login(user_id=user_id, account=account, password_hash="")

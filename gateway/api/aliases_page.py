@@ -37,7 +37,8 @@ answers 503 while the node is not ready, and lists what is not served, so that n
 `operator:loopback`, an operator of the tenant `default`. Off by default. While it is on, a warning stands in the log of the start, the
 trail has the setting on record, `GET /v1/status` tells `open_loopback`, and the console shows it.
 
-- Nothing else is open: neither `/v1` nor `/phase2`, no websocket, no other address. An operator registers no agents; that takes a key.
+- Nothing else is open: neither `/v1` nor `/phase2`, no websocket, no other address. An agent that is registered so
+  has a key of its own, as all have.
 - A request must come by an address that is bound to loopback, from loopback, with a Host that is `localhost` or a loopback address and
   has the node's port. One with a header of a proxy (`Forwarded`, `X-Forwarded-*`, `Via`, `X-Real-IP` and the like), or from a
   page of another origin (`Origin`, `Referer`, `Sec-Fetch-Site`), needs a key as ever. So does a unix socket.

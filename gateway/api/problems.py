@@ -138,7 +138,9 @@ async def _handle_http(request: Request, error: HTTPException) -> Response:
 
 async def _handle_refused(request: Request, error: Refused) -> Response:
     errors = [Fault(pointer=one.pointer, code=one.code, detail=one.detail) for one in error.faults]
-    return problem(error.status, error.code, title_of(error.code, error.status), detail=error.detail, errors=errors)
+    headers = {} if error.retry_seconds is None else _retry_after(error.retry_seconds)
+    title = title_of(error.code, error.status)
+    return problem(error.status, error.code, title, detail=error.detail, errors=errors, headers=headers)
 
 
 async def _handle_conflict(request: Request, error: Conflict) -> Response:

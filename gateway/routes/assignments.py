@@ -1,7 +1,9 @@
 """Assignments: how all that waits would best be given out, without giving it out."""
 
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import Annotated
+from itertools import islice
+from typing import Annotated, Any
 
 import msgspec
 import trio
@@ -46,12 +48,11 @@ class AssignmentMatrix(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 
 async def preview(call: Call) -> Response:
     """The best assignment of what waits to whoever is active, or of the caller's own tasks and agents, with a bound on what is better."""
-    own = await call.body(AssignmentMatrix) if call.has_body else None
+    own = await _own(call) if call.has_body else None
     left = trio.Event()
     if own is None:
         work = partial(best_for, await call.ask(FindOpenWork()), left.is_set)
     else:
-        check(own)
         work = partial(best_of, own.tasks, own.agents, own.scores, own.slots, own.outside, own.epsilon, left.is_set)
     try:
         return call.reply(await run_blocking(work, limiter=_one_at_a_time, abandon_on_cancel=True))
@@ -61,36 +62,46 @@ async def preview(call: Call) -> Response:
         left.set()
 
 
-def check(own: AssignmentMatrix) -> None:
-    """Raises BadRequest with everything in which the parts do not fit each other."""
-    faults = [*_twice(own.tasks, "/tasks"), *_twice(own.agents, "/agents")]
-    tasks, agents = len(own.tasks), len(own.agents)
-    if tasks * agents > PAIRS_MAX:
-        faults.append(Fault(pointer="", detail=f"{tasks} tasks and {agents} agents are more than {PAIRS_MAX} pairs"))
-    if len(own.scores) != tasks:
-        faults.append(
-            Fault(pointer="/scores", detail=f"must have {tasks} rows, one for each task, not {len(own.scores)}")
-        )
-    if len(own.slots) != agents:
-        faults.append(
-            Fault(pointer="/slots", detail=f"must have {agents} items, one for each agent, not {len(own.slots)}")
-        )
-    for number, row in enumerate(own.scores):
-        if len(row) != agents:
-            detail = f"must have {agents} items, one for each agent, not {len(row)}"
-            faults.append(Fault(pointer=child("/scores", number), detail=detail))
-    if faults:
-        raise BadRequest(faults[:FAULTS_MAX])
+async def _own(call: Call) -> AssignmentMatrix:
+    """The caller's own names and numbers. Raises BadRequest with all that is wrong with them."""
+    try:
+        own = await call.body(AssignmentMatrix)
+    except BadRequest as bad:
+        said = bad.said if isinstance(bad.said, dict) else {}
+        raise BadRequest([*bad.faults, *misfits(said)][:FAULTS_MAX], status=bad.status) from bad
+    if faults := list(islice(misfits(msgspec.structs.asdict(own)), FAULTS_MAX)):
+        raise BadRequest(faults)
+    return own
 
 
-def _twice(names: tuple[str, ...], pointer: str) -> list[Fault]:
+def misfits(own: Mapping[str, Any]) -> Iterator[Fault]:
+    """Everything in which the parts of a body do not fit each other, as far as they are lists."""
+    tasks, agents, scores, slots = (_items(own.get(name)) for name in ("tasks", "agents", "scores", "slots"))
+    yield from _twice(tasks or (), "/tasks")
+    yield from _twice(agents or (), "/agents")
+    if tasks is not None and agents is not None and len(tasks) * len(agents) > PAIRS_MAX:
+        detail = f"{len(tasks)} tasks and {len(agents)} agents are more than {PAIRS_MAX} pairs"
+        yield Fault(pointer="", detail=detail)
+    if tasks is not None and scores is not None and len(scores) != len(tasks):
+        yield Fault(pointer="/scores", detail=f"must have {len(tasks)} rows, one for each task, not {len(scores)}")
+    of_agents = [("/slots", slots), *((child("/scores", row), _items(said)) for row, said in enumerate(scores or ()))]
+    for pointer, items in of_agents:
+        if agents is not None and items is not None and len(items) != len(agents):
+            detail = f"must have {len(agents)} items, one for each agent, not {len(items)}"
+            yield Fault(pointer=pointer, detail=detail)
+
+
+def _items(said: Any) -> Sequence[Any] | None:
+    return said if isinstance(said, list | tuple) else None
+
+
+def _twice(names: Sequence[Any], pointer: str) -> Iterator[Fault]:
     seen: set[str] = set()
-    faults = []
     for number, name in enumerate(names):
-        if name in seen:
-            faults.append(Fault(pointer=child(pointer, number), detail="stands here twice"))
-        seen.add(name)
-    return faults
+        if isinstance(name, str):
+            if name in seen:
+                yield Fault(pointer=child(pointer, number), detail="stands here twice")
+            seen.add(name)
 
 
 routes = (

@@ -22,6 +22,10 @@ def document() -> dict[str, Any]:
     return served
 
 
+HEADERS_OF_FAILURES = ("Retry-After", "WWW-Authenticate")
+"""By what a client goes on: where the document names them, they have to be there."""
+
+
 @cache
 def _matchers() -> list[tuple[re.Pattern[str], str]]:
     """The document's paths; those without parameters first."""
@@ -82,6 +86,8 @@ def _check_problem(answer: httpx2.Response, response: dict[str, Any], what: str)
     assert answer.headers["content-type"] == MEDIA_TYPE, answer.headers
     if answer.request.method == "HEAD":
         return
+    promised = [name for name in HEADERS_OF_FAILURES if name in response.get("headers", {})]
+    assert [name for name in promised if name not in answer.headers] == [], (what, answer.status_code, answer.headers)
     problem = answer.json()
     validator("/components/schemas/ProblemDocument").validate(problem)
     code = problem["type"].removeprefix(URN)

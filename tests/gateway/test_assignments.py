@@ -94,7 +94,11 @@ async def test_every_fault_of_a_matrix_is_told_with_its_place(admin: Client) -> 
     assert answer.status_code == 422
     assert {fault["pointer"] for fault in answer.json()["errors"]} == {"/tasks/1", "/agents/2", "/slots", "/scores/1"}
     answer = await admin.ask("POST", PREVIEW, {"tasks": [], "agents": ["a"], "scores": [["x"]], "slots": [-1]})
-    assert {fault["pointer"] for fault in answer.json()["errors"]} == {"/scores/0/0", "/slots/0"}
+    assert {fault["pointer"] for fault in answer.json()["errors"]} == {"/scores/0/0", "/slots/0", "/scores"}
+    body = {"tasks": ["t", "t", 7], "agents": ["a"], "scores": [[1, 2], 3], "slots": "all", "epsilon": 0}
+    answer = await admin.ask("POST", PREVIEW, body)
+    faults = {"/tasks/1", "/tasks/2", "/scores", "/scores/0", "/scores/1", "/slots", "/epsilon"}
+    assert {fault["pointer"] for fault in answer.json()["errors"]} == faults
     many = {"tasks": [f"t{n}" for n in range(2000)], "agents": [f"a{n}" for n in range(501)], "scores": [], "slots": []}
     answer = await admin.ask("POST", PREVIEW, many)
     assert {fault["pointer"] for fault in answer.json()["errors"]} == {"", "/scores", "/slots"}

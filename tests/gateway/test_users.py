@@ -93,6 +93,7 @@ async def test_too_many_wrong_passwords_lock_the_account_and_never_a_key_or_an_o
     answer, _ = await sign_in(admin)
     assert answer.status_code == 429
     assert answer.json()["type"].endswith("sign_in_locked")
+    assert 0 < int(answer.headers["Retry-After"]) <= 30
     assert (await admin.http.get(f"{admin.node.url}/v1/me", headers=cookie)).status_code == 200
     assert (await admin.ask("GET", "/v1/me")).status_code == 200
     assert (await admin.ask("POST", f"/v1/users/{user_id}/unlock")).status_code == 200
