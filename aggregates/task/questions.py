@@ -45,11 +45,11 @@ def _answer(task: Task, command: AnswerQuestion) -> Sequence[TaskEvent]:
     digest = sha256(command.answer.encode()).digest()
     if not 1 <= command.number <= task.questions:
         raise Refused("question_unknown", f"{command.task_id} has no question {command.number}", status=404)
-    if command.number < task.questions or not task.question_at:
+    is_open = task.question_at > 0 and task.stage in HELD  # it ends with its lease, however that ends
+    if command.number < task.questions or not is_open:
         if command.number == task.questions and digest == task.answer_digest:
             return []
         raise Refused("question_closed", f"question {command.number} of {command.task_id} waits for no answer")
-    assert task.stage in HELD  # a question ends with its lease
     return [
         QuestionAnswered(
             task_id=command.task_id,

@@ -44,7 +44,10 @@ def test_it_is_answered_once() -> None:
     assert refusal(done, replace(ANSWER, answer="Latin")) == "question_closed"
     assert refusal(done, replace(ANSWER, number=2)) == "question_unknown"
     assert refusal(state(task, *WON), ANSWER) == "question_unknown"
-    assert refusal(state(task, *WON, ASK, command_by_type[task.FailTask]), ANSWER) == "question_closed"
+    ends = [command_by_type[one] for one in (task.FailTask, task.CompleteTask, task.CancelTask)]
+    expiry = [replace(command_by_type[task.AmendTask], deadline=ANSWER.at), command_by_type[task.ExpireTask]]
+    for end in (*([one] for one in ends), expiry):  # it ends with its lease, however that ends
+        assert refusal(state(task, *WON, ASK, *end), ANSWER) == "question_closed", end
 
 
 def test_there_is_a_most_of_them() -> None:
