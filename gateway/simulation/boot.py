@@ -15,6 +15,8 @@ from runtime.simulation import World
 from runtime.transparency import Signer
 
 SECRET_BYTES = 32
+HOLD_SECONDS = 60.0
+"""How long a task stays with a person who says nothing."""
 REBALANCE_GAIN, REBALANCE_SECONDS = 0.02, 5.0
 """Tasks that nobody begins are moved to whoever is a little better, some seconds after their award."""
 
@@ -26,6 +28,7 @@ def settings(folder: Path, *, lease_seconds: float) -> GavelSettings:
         lease_seconds=lease_seconds,
         task_timeout_seconds=lease_seconds * 6,
         coordination_interval_seconds=lease_seconds / 2,
+        hold_seconds=HOLD_SECONDS,
         rebalance_gain=REBALANCE_GAIN,
         rebalance_seconds=REBALANCE_SECONDS,
         house_solver=False,

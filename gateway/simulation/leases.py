@@ -11,9 +11,12 @@ from aggregates.task import (
     CancelTask,
     CommitBid,
     CompleteTask,
+    DeclineOffer,
     FailTask,
     LeaseExpired,
+    OfferDeclined,
     PlaceBid,
+    ReportProgress,
     RevealBid,
     StartTask,
     SubmitTask,
@@ -23,11 +26,12 @@ from aggregates.task import (
     TaskDeadLettered,
     TaskExpired,
     TaskFailed,
+    TaskProgressed,
     TaskRebalanced,
     TaskStarted,
     TaskSubmitted,
 )
-from gateway.simulation.told import Told
+from gateway.simulation.told import Told, is_person
 from runtime.records import Recorded
 from runtime.simulation import World
 
@@ -38,6 +42,7 @@ ENDS_A_LEASE = (TaskCompleted, LeaseExpired, TaskRebalanced, TaskFailed, TaskCan
 def check_leases(world: World, records: Sequence[Recorded], told: Told) -> None:
     """No task is held twice, no token is used twice, nobody but the holder speaks for a task, nobody who was heard from is lost."""
     _check_suspicions(world, records, told)
+    _check_holds(world, records)
     holder_by_task: dict[str, tuple[str, int]] = {}
     units_by_task: dict[str, float] = {}
     said_by_agent: dict[str, AgentRegistered | AgentUpdated] = {}
@@ -58,11 +63,13 @@ def check_leases(world: World, records: Sequence[Recorded], told: Told) -> None:
                 units = sum(units_by_task[name] for name, (holder, _) in holder_by_task.items() if holder == agent_id)
                 capacity = said_by_agent[agent_id].max_capacity
                 world.holds("capacity_kept", units <= capacity, f"{agent_id} {where} holds {units:g} units")
-            case TaskStarted() | TaskCompleted() | LeaseExpired() | TaskRebalanced() | TaskFailed(final=False):
+            case TaskFailed(final=True):
+                pass
+            case TaskStarted() | TaskProgressed() | TaskCompleted() | LeaseExpired() | TaskRebalanced() | TaskFailed():
                 _expect(world, holder_by_task.get(event.task_id), (event.agent_id, event.token), where)
         if isinstance(event, ENDS_A_LEASE):
             holder_by_task.pop(event.task_id, None)
-        if isinstance(event, AgentLost | LeaseExpired):
+        if isinstance(event, AgentLost | LeaseExpired) and not is_person(event.agent_id):
             _check_silence(world, record, event.agent_id, told)
 
 
@@ -86,6 +93,10 @@ def _check_suspicions(world: World, records: Sequence[Recorded], told: Told) -> 
     for record in records:
         event, where = record.event, f"at {record.position}"
         match event:
+            case AgentSuspected() | AgentLost() if is_person(event.agent_id):
+                world.holds("people_are_never_lost", False, f"{event.agent_id} {where}")
+            case LeaseExpired() if is_person(event.agent_id):
+                pass
             case AgentSuspected(agent_id=agent_id):
                 seconds = record.meta.at - told.silent_since(agent_id, record.position, record.meta.at)
                 heard = f"{agent_id} {where}: heard of, or listened for, {seconds:.3f} s before"
@@ -95,6 +106,26 @@ def _check_suspicions(world: World, records: Sequence[Recorded], told: Told) -> 
                 suspects.discard(event.agent_id)
             case AgentLost() | LeaseExpired():
                 world.holds("suspected_first", event.agent_id in suspects, f"{event.agent_id} {where} was no suspect")
+
+
+def _check_holds(world: World, records: Sequence[Recorded]) -> None:
+    """What a person has stays with them as long as was said, from the last word of it on."""
+    word_by_task: dict[str, float] = {}
+    hold_by_task: dict[str, float] = {}
+    for record in records:
+        match event := record.event:
+            case TaskAwarded(is_person=True):
+                word_by_task[event.task_id], hold_by_task[event.task_id] = event.awarded_at, event.lease_seconds
+            case TaskStarted():
+                word_by_task[event.task_id] = event.started_at
+            case TaskProgressed():
+                word_by_task[event.task_id] = event.progressed_at
+            case LeaseExpired() if is_person(event.agent_id):
+                seconds, hold = record.meta.at - word_by_task[event.task_id], hold_by_task[event.task_id]
+                told = (
+                    f"{event.task_id} at {record.position}: {seconds:.3f} s after the last word, and {hold:g} were said"
+                )
+                world.holds("people_keep_their_time", seconds >= hold - CLOCK_SLACK_SECONDS, told)
 
 
 def check_told(world: World, records: Sequence[Recorded], told: Told) -> None:
@@ -109,6 +140,8 @@ def check_told(world: World, records: Sequence[Recorded], told: Told) -> None:
     revealed = {(event.task_id, event.agent_id, event.salt) for event in events if isinstance(event, BidRevealed)}
     started = {(event.task_id, event.agent_id, event.token) for event in events if isinstance(event, TaskStarted)}
     completed = {(event.task_id, event.agent_id, event.token) for event in events if isinstance(event, TaskCompleted)}
+    progressed = {(event.task_id, event.agent_id, event.share) for event in events if isinstance(event, TaskProgressed)}
+    declined = {(event.task_id, event.agent_id) for event in events if isinstance(event, OfferDeclined)}
     failed = {(event.task_id, event.agent_id, event.token) for event in events if isinstance(event, TaskFailed)}
     for command in told.answers:
         match command:
@@ -128,6 +161,10 @@ def check_told(world: World, records: Sequence[Recorded], told: Told) -> None:
                 stands = (task_id, agent_id, token) in completed
             case FailTask(task_id=task_id, agent_id=agent_id, token=token):
                 stands = (task_id, agent_id, token) in failed
+            case ReportProgress(task_id=task_id, agent_id=agent_id, share=share):
+                stands = (task_id, agent_id, share) in progressed
+            case DeclineOffer(task_id=task_id, agent_id=agent_id):
+                stands = (task_id, agent_id) in declined
             case _:
                 continue
         world.holds("nothing_acknowledged_lost", stands, f"{command} was acknowledged and is not in the log")

@@ -47,7 +47,7 @@ from aggregates.task import (
 )
 from gateway.simulation.boot import REBALANCE_GAIN, REBALANCE_SECONDS
 from gateway.simulation.sealed import SealedBook
-from gateway.simulation.told import Told
+from gateway.simulation.told import Told, is_person
 from runtime.records import Recorded
 from runtime.simulation import World
 
@@ -163,6 +163,9 @@ class Promises:
                 self._check_move(course, event, at)
             case TaskStarted():
                 course.is_begun = True
+            case TaskFailed(attempts_max=int() as attempts_max):
+                self._check_given_back(course, event)
+                course.attempts_max = attempts_max
             case TaskRequeued():
                 course.attempts_max, course.deadline, course.ended_at = event.attempts_max, event.deadline, 0
                 course.stalled, course.voids = "", 0
@@ -213,6 +216,12 @@ class Promises:
             "rebalanced_ever_less", rested, course, f"{told}, {at - course.awarded_at:.3f} s after move {course.moves}"
         )
         course.attempts_max, course.moves = event.attempts_max, course.moves + 1
+
+    def _check_given_back(self, course: Course, event: TaskFailed) -> None:
+        """Only what a person gives back is no attempt."""
+        fair = event.declined and is_person(event.agent_id)
+        told = f"by {event.agent_id}, with {event.attempts_max} attempts then"
+        self._holds("given_back_by_people", fair and event.attempts_max == course.attempts_max + 1, course, told)
 
     # ---- once, and in time
 

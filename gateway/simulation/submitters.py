@@ -2,6 +2,7 @@
 
 import trio
 
+from aggregates.agent import person_of
 from aggregates.task import (
     CancelTask,
     RequeueTask,
@@ -11,6 +12,7 @@ from aggregates.task import (
 from aggregates.values.ranking import AwardPolicy
 from gateway.parts import Node
 from gateway.simulation.clients import PERSONS, SKILLS, TENANT, UNITS, Client
+from gateway.simulation.people import USER
 from gateway.simulation.told import UNITS_MAX, Told
 from gateway.upkeep.erasure import erase
 from runtime.delivery import Context
@@ -21,6 +23,8 @@ from runtime.simulation.world import STARTED_AT
 ATTEMPTS = (1, 2, 4)
 SEALED_SHARE = 0.25
 """Of tasks whose bids are sealed."""
+MEANT_SHARE = 0.2
+"""Of tasks that wait for no other, those that are meant for the person."""
 IMPOSSIBLE_SHARE, DEADLINE_SHARE, LONG_SHARE, REQUEUE_SHARE = 0.04, 0.1, 0.1, 0.5
 
 
@@ -50,6 +54,7 @@ class Submitter(Client):
         person = chance.choice(("", "", *PERSONS))
         is_far, is_huge = (chance.random() < IMPOSSIBLE_SHARE for _ in range(2))
         has_deadline = chance.random() < DEADLINE_SHARE
+        is_meant = not links and self.world.dice("meant", task_id).random() < MEANT_SHARE
         command = SubmitTask(
             task_id=task_id,
             task_type=chance.choice(list(TaskType)),
@@ -67,7 +72,8 @@ class Submitter(Client):
             bidding_seconds=50.0 if chance.random() < LONG_SHARE else round(chance.uniform(0.5, 5.0), 3),
             payload={"seconds": round(chance.uniform(0.2, 15.0), 3)},
             submitted_by=self.name,
-            award_policy=self._policy(task_id),
+            award_policy=AwardPolicy.WEIGHTED_SCORE if is_meant else self._policy(task_id),  # people seal no bids
+            assign_to=person_of(USER) if is_meant else None,
         )
         try:
             await self.ask(command, key=f"submit-{task_id}")

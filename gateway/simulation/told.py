@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from aggregates.agent import PERSON_PREFIX
 from aggregates.task import CompleteTask, FailTask, StartTask, SubmitTask
 from aggregates.values.capacity import units_of
 from runtime.delivery import Context
@@ -18,6 +19,11 @@ UNITS_MAX = 200.0
 def is_impossible(task: SubmitTask) -> bool:
     """Whether nobody is where the task may be done, or could hold as much."""
     return bool(task.regions) or units_of(task.requirements) > UNITS_MAX
+
+
+def is_person(agent_id: str) -> bool:
+    """Whether it is a user: nobody waits to hear of one."""
+    return agent_id.startswith(PERSON_PREFIX)
 
 
 class Hearing(NamedTuple):

@@ -17,6 +17,7 @@ from gateway.simulation.clients import KINDS as CLIENT_KINDS
 from gateway.simulation.clients import SKILLS, TENANT, Agent
 from gateway.simulation.hindsight import auditor_of, check_facts
 from gateway.simulation.leases import check_leases, check_told
+from gateway.simulation.people import Person
 from gateway.simulation.promises import check_promises
 from gateway.simulation.submitters import Officer, Submitter, planted
 from gateway.simulation.told import Told
@@ -71,9 +72,12 @@ class NodeWorkload:
             agents = [Agent(world, machine, told, name, skills) for name, skills in AGENTS.items()]
             for agent in agents:
                 await agent.register()
+            person = Person(world, machine, told)
+            await person.join()
             async with trio.open_nursery() as working:
                 for agent in agents:
                     working.start_soon(agent.run)
+                working.start_soon(person.run)
                 async with trio.open_nursery() as submitting:
                     count = min(TASKS_MAX, max(2, round(TASKS_A_MINUTE * self.seconds / 60)))
                     for number in range(SUBMITTERS):
@@ -87,6 +91,7 @@ class NodeWorkload:
                     await self._until_ended(world, machine, told)
                 for agent in agents:
                     agent.is_over.set()
+                person.is_over.set()
             await self._check(world, machine, told)
             await machine.stop()
             nursery.cancel_scope.cancel()

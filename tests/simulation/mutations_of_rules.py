@@ -4,6 +4,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+import agents.coordinating.entries
 import agents.coordinating.rebalancing
 import aggregates.task
 import aggregates.task.bidding
@@ -136,6 +137,22 @@ def whoever_is_no_worse_is_better(better: Any) -> Any:
     return wrong
 
 
+def what_a_person_has_is_taken_at_half_time(hold_until: Any) -> Any:
+    def wrong(held_since: float, hold_seconds: float, *, is_waiting: bool) -> float:
+        until: float = hold_until(held_since, hold_seconds / 2, is_waiting=is_waiting)
+        return until
+
+    return wrong
+
+
+def who_gives_a_task_back_has_more_attempts(give_back: Any) -> Any:
+    def wrong(task: Any, command: Any) -> Any:
+        failed, *others = give_back(task, command)
+        return [replace(failed, attempts_max=task.attempts_max + 2), *others]
+
+    return wrong
+
+
 LATE_SECONDS = 60.0
 LYING = (AGENT_LIES._replace(often=40.0),)
 DYING = (AGENT_DIES._replace(often=12.0), AGENT_DAWDLES._replace(often=6.0))
@@ -197,4 +214,29 @@ OF_THE_RULES: tuple[Planted, ...] = (
         FORGETTING,
     ),
     ((Mutation(aggregates.task, "note_stall", stalls_are_not_noted, ("none_lost",)),), ()),
+    (
+        (
+            Mutation(
+                aggregates.task.lease,
+                "hold_until",
+                what_a_person_has_is_taken_at_half_time,
+                ("people_keep_their_time",),
+            ),
+            Mutation(
+                agents.coordinating.entries,
+                "hold_until",
+                what_a_person_has_is_taken_at_half_time,
+                ("people_keep_their_time",),
+            ),
+        ),
+        (),
+    ),
+    (
+        (
+            Mutation(
+                aggregates.task.lease, "give_back", who_gives_a_task_back_has_more_attempts, ("given_back_by_people",)
+            ),
+        ),
+        (),
+    ),
 )
