@@ -7,7 +7,8 @@ from typing import Any
 from urllib.parse import quote
 
 from gateway.client import Client, Denied, NotReached
-from gateway.commands.common import add_journal, add_json, add_settings, print_json
+from gateway.commands.answers import add_json, print_json
+from gateway.commands.common import add_journal, add_settings
 from gateway.commands.reach import running
 from gateway.verdicts import FINE, Wrong
 

@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.text import Text
 
 from gateway.commands import audit_proofs, audit_replay, audit_rotation, audit_trail, audit_what_if, audit_witness
+from gateway.commands.answers import add_json, print_json
 from gateway.commands.asking import argument_text, ask_node, is_address
-from gateway.commands.common import add_json, print_json
 from gateway.commands.journal_named import place_of
 from gateway.storage.journals import POSTGRES_URL
 from gateway.verdicts import FINE, NO, Wrong

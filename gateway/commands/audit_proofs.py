@@ -9,8 +9,9 @@ from typing import Any, ClassVar, TypeVar
 
 import msgspec
 
+from gateway.commands.answers import add_json, print_json
 from gateway.commands.asking import argument_text, ask_node, is_address
-from gateway.commands.common import add_journal, add_json, add_settings, print_json
+from gateway.commands.common import add_journal, add_settings
 from gateway.commands.journal_named import place_of
 from gateway.verdicts import FINE, NO, Wrong
 from runtime.archives import read_through

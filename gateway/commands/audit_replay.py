@@ -15,7 +15,8 @@ from rich.text import Text
 from gateway.audit.expected import Covers, Reviewed, read_expected, review, write_draft
 from gateway.audit.look_ups import LookUps
 from gateway.audit.report import Replayed, replay_journal
-from gateway.commands.common import add_json, print_json, read_journal_settings, say
+from gateway.commands.answers import add_json, print_json, say
+from gateway.commands.common import read_journal_settings
 from gateway.commands.journal_named import add_named_journal, open_named_journal
 from gateway.storage.folder import DataFolder
 from gateway.verdicts import FINE, NO, Wrong

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from gateway.commands.common import add_json, print_json
+from gateway.commands.answers import add_json, print_json
 from gateway.commands.journal_named import add_named_journal, open_named_journal
 from gateway.verdicts import FINE, Wrong
 from runtime.differences import short

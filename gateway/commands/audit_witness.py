@@ -9,9 +9,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+from gateway.commands.answers import add_json, print_json
 from gateway.commands.asking import argument_text
 from gateway.commands.audit_proofs import FileLog, newest_note
-from gateway.commands.common import add_json, print_json
 from gateway.upkeep.witnesses import ANSWER, REQUEST
 from gateway.verdicts import FINE, NO, Wrong
 from runtime.cosignatures import Cosigner, WitnessKey, cosigned

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import msgspec
 
-from gateway.commands.common import add_json, add_settings, print_json, read_settings
+from gateway.commands.answers import add_json, print_json
+from gateway.commands.common import add_settings, read_settings
 from gateway.commands.noting import add_reason, on_record
 from gateway.upkeep.backups import Copied, back_up
 from gateway.verdicts import FINE, NO

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.commands.common import add_json, print_json, say
+from gateway.commands.answers import add_json, print_json, say
 from gateway.verdicts import FINE, NO, Wrong
 from runtime.telemetry import configure
 

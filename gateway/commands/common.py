@@ -1,12 +1,10 @@
-"""What commands share: how answers are printed, and how settings are read from the options."""
+"""What commands share: how settings are read from the options."""
 
 import argparse
 import os
 import re
-import sys
 from pathlib import Path
 
-import msgspec
 from msgspec.structs import replace
 
 from aggregates.journal import SHARED
@@ -16,11 +14,6 @@ from gateway.storage.folder import DataFolder
 from gateway.verdicts import Wrong
 from runtime.settings import Resolved, SettingsFaulty
 from runtime.telemetry import configure
-
-
-def add_json(parser: argparse.ArgumentParser) -> None:
-    """The option that makes stdout hold one JSON object and nothing else."""
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
@@ -81,14 +74,3 @@ def read_resolved(options: argparse.Namespace, **given: object) -> Resolved[Gave
 def _text(value: object) -> str:
     """As the environment would have it."""
     return ",".join(value) if isinstance(value, list) else str(value)
-
-
-def print_json(answer: object) -> None:
-    """Writes the one JSON object that stdout holds."""
-    sys.stdout.write(msgspec.json.encode(answer).decode() + "\n")
-    sys.stdout.flush()
-
-
-def say(line: str) -> None:
-    """Writes a line for a person; stdout is for answers."""
-    print(line, file=sys.stderr, flush=True)

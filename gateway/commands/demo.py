@@ -15,7 +15,8 @@ from pathlib import Path
 import trio
 
 from gateway.client import Denied, NotReached
-from gateway.commands.common import add_json, add_settings, print_json, read_settings
+from gateway.commands.answers import add_json, print_json
+from gateway.commands.common import add_settings, read_settings
 from gateway.demo.crew import AGENTS_MAX, AGENTS_MIN
 from gateway.demo.outcome import Outcome
 from gateway.demo.problems import in_folder, published

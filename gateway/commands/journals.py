@@ -4,7 +4,8 @@ import argparse
 from typing import Any
 
 from gateway.client import Client
-from gateway.commands.common import add_json, add_settings, print_json
+from gateway.commands.answers import add_json, print_json
+from gateway.commands.common import add_settings
 from gateway.commands.reach import reach
 from gateway.verdicts import FINE
 

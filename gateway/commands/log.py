@@ -10,7 +10,8 @@ from urllib.parse import urlencode
 import msgspec
 
 from gateway.commands import log_tail, log_why
-from gateway.commands.common import add_journal, add_json, add_settings, print_json, read_journal_settings
+from gateway.commands.answers import add_json, print_json
+from gateway.commands.common import add_journal, add_settings, read_journal_settings
 from gateway.commands.log_archive import add_archive
 from gateway.commands.log_export import add_export
 from gateway.commands.log_import import add_import

@@ -8,7 +8,8 @@ from typing import Any
 
 import msgspec
 
-from gateway.commands.common import add_journal, add_json, add_settings, print_json, read_journal_settings
+from gateway.commands.answers import add_json, print_json
+from gateway.commands.common import add_journal, add_settings, read_journal_settings
 from gateway.verdicts import FINE
 
 

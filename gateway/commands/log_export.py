@@ -15,8 +15,9 @@ from typing import Any, BinaryIO
 import msgspec
 
 from aggregates.catalog import KINDS
+from gateway.commands.answers import add_json, print_json, say
 from gateway.commands.asking import argument_text
-from gateway.commands.common import add_journal, add_json, add_settings, print_json, read_journal_settings, say
+from gateway.commands.common import add_journal, add_settings, read_journal_settings
 from gateway.commands.noting import add_reason, on_record
 from gateway.verdicts import FINE, NO, Wrong
 from runtime.export_reading import BadExport, Checked, ExportReader

@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 
 from aggregates.journal import SHARED
-from gateway.commands.common import add_json, add_settings, print_json, read_settings
+from gateway.commands.answers import add_json, print_json
+from gateway.commands.common import add_settings, read_settings
 from gateway.verdicts import FINE, NO
 from runtime.export_reading import BadExport
 

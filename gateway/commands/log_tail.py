@@ -12,7 +12,8 @@ import msgspec
 
 from gateway.api.queries import as_of
 from gateway.client import Client, Denied, NotReached
-from gateway.commands.common import add_journal, add_json, add_settings, print_json, say
+from gateway.commands.answers import add_json, print_json, say
+from gateway.commands.common import add_journal, add_settings
 from gateway.commands.journal_named import open_named_journal
 from gateway.commands.reach import reach, running
 from gateway.feeds.live import line

@@ -8,7 +8,8 @@ from urllib.parse import urlencode
 import msgspec
 
 from gateway.client import Client
-from gateway.commands.common import add_journal, add_json, add_settings, print_json
+from gateway.commands.answers import add_json, print_json
+from gateway.commands.common import add_journal, add_settings
 from gateway.commands.journal_named import open_named_journal
 from gateway.commands.reach import reach
 from gateway.parts import TENANT

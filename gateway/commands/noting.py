@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from gateway.client import Client, Denied, NotReached, running_node
-from gateway.commands.common import say
+from gateway.commands.answers import say
 from gateway.connecting import trust_of
 from gateway.settings import GavelSettings
 from gateway.storage.folder import DataFolder

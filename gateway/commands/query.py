@@ -11,7 +11,8 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from gateway.api.queries import as_of
-from gateway.commands.common import add_journal, add_json, add_settings, print_json, read_journal_settings
+from gateway.commands.answers import add_json, print_json
+from gateway.commands.common import add_journal, add_settings, read_journal_settings
 from gateway.commands.noting import add_reason, on_record
 from gateway.settings import GavelSettings
 from gateway.storage.folder import DataFolder

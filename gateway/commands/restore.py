@@ -8,8 +8,9 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
+from gateway.commands.answers import add_json, say
 from gateway.commands.backup import print_copied
-from gateway.commands.common import add_json, add_settings, read_settings, say
+from gateway.commands.common import add_settings, read_settings
 from gateway.settings import GavelSettings
 from gateway.storage.folder import DataFolder, write_private
 from gateway.storage.keyrings import master_of

@@ -13,7 +13,8 @@ import trio
 from msgspec.structs import replace
 
 from gateway.client import Client, read_admin_key, running_node
-from gateway.commands.common import add_json, add_settings, print_json, read_settings
+from gateway.commands.answers import add_json, print_json
+from gateway.commands.common import add_settings, read_settings
 from gateway.commands.reach import HERE
 from gateway.connecting import trust_of
 from gateway.selftest import Finding, of_machine, of_node

@@ -15,7 +15,8 @@ import trio
 
 from gateway.api import faults
 from gateway.backends import backends_of
-from gateway.commands.common import add_settings, read_resolved, say
+from gateway.commands.answers import say
+from gateway.commands.common import add_settings, read_resolved
 from gateway.door.notify import Notifier
 from gateway.node import Exposed, FolderUnusable, Node, NotBound, NotInstalled, open_node
 from gateway.settings import PREFIX, GavelSettings

@@ -4,7 +4,8 @@ import argparse
 import os
 from collections.abc import Sequence
 
-from gateway.commands.common import add_json, add_settings, print_json
+from gateway.commands.answers import add_json, print_json
+from gateway.commands.common import add_settings
 from gateway.settings import rows
 from gateway.verdicts import FINE, Wrong
 from runtime.settings import Row, SettingsFaulty

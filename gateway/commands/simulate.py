@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.commands.common import add_json, print_json, say
+from gateway.commands.answers import add_json, print_json, say
 from gateway.simulation.workload import KINDS, NodeWorkload
 from gateway.verdicts import FINE, NO, Wrong
 from runtime.simulation import Fault, Outcome, shrink, simulate

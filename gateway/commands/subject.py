@@ -10,7 +10,8 @@ from msgspec.structs import replace
 
 from aggregates.journal import SHARED
 from gateway.client import Client, running_node
-from gateway.commands.common import add_journal, add_json, add_settings, named_folder, print_json, read_settings, say
+from gateway.commands.answers import add_json, print_json, say
+from gateway.commands.common import add_journal, add_settings, named_folder, read_settings
 from gateway.commands.reach import reach
 from gateway.settings import GavelSettings
 from gateway.storage.folder import DataFolder, FolderUnusable

@@ -13,7 +13,8 @@ import msgspec
 
 from aggregates.values.roles import MACHINES, Role
 from gateway.client import Client
-from gateway.commands.common import add_journal, add_json, add_settings, print_json
+from gateway.commands.answers import add_json, print_json
+from gateway.commands.common import add_journal, add_settings
 from gateway.commands.reach import reach
 from gateway.identity.passwords import CHARACTERS_MAX
 from gateway.verdicts import FINE, Wrong

@@ -8,7 +8,7 @@ from contextlib import suppress
 import msgspec
 
 from gateway.client import Client, Denied, NotReached
-from gateway.commands.common import print_json, say
+from gateway.commands.answers import print_json, say
 from gateway.demo.work import Undoable, do
 from gateway.verdicts import FINE, NO, Wrong
 
