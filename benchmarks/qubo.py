@@ -35,9 +35,10 @@ from benchmarks.proving import TTS_SMALL
 from solvers.formats import parse, write_rudy
 from solvers.generators import sparse_random
 from solvers.ising import to_ising
+from solvers.seeding import seeded_state
 from solvers.sparse.replicas import Replicas, thresholds_of
 from solvers.sparse.words import LANES
-from solvers.spins import WORK, seeded_state
+from solvers.spins import WORK
 
 DATA = Path(os.environ.get("GAVEL_BENCH_DATA", Path(__file__).parents[2] / "shared" / "data"))
 BEST_LISTED_G81 = 14_048
@@ -159,7 +160,7 @@ def first_answer(rounds: int = ROUNDS) -> Measured:
         path.write_bytes(write_rudy(sparse_random(FIRST_VARIABLES, FIRST_DEGREE, 1)))
         target = anneal(DWAVE, path, 1000, seed=1).value
         gavel = [sys.executable, "-m", "gateway.cli", "solve", str(path), "--target", str(target)]
-        ours = [*gavel, "--seconds", str(FIRST_SECONDS), "--json"]
+        ours = [*gavel, "--seconds", str(FIRST_SECONDS)]
         theirs = [sys.executable, "-c", PEER_SCRIPT, str(path)]
         _seconds(ours)
         pairs = [(_seconds(ours), _seconds(theirs)) for _ in range(rounds)]

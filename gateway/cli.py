@@ -58,11 +58,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def build_parser(name: str = "") -> argparse.ArgumentParser:
-    """The parser of all commands, in which the named one is complete."""
+    """The parser of one command, or, where none is called that, of all commands, without what each takes."""
     parser = argparse.ArgumentParser(prog="gavel", description="An event-sourced, actor-based runtime for agents.")
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and end")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for command, meaning in COMMANDS.items():
+    for command in [name] if name in COMMANDS else COMMANDS:
+        meaning = COMMANDS[command]
         own = commands.add_parser(command, help=meaning, description=f"{meaning[0].upper()}{meaning[1:]}.")
         if command == name:
             module = import_module(f"gateway.commands.{command}")

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from solvers.search import AnnealingOptions, Search, schedule, temperature_range
-from solvers.spins import CURSOR_SIZE, WORK, _random, _randomize, seeded_state
+from solvers.seeding import seeded_state
+from solvers.spins import CURSOR_SIZE, WORK, _random, _randomize
 from solvers.strategy import Course, Island, Spins, Start
 
 SWEEPS_MAX = 1 << 20  # of one anneal, where the doubling ends

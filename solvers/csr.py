@@ -1,118 +1,53 @@
-"""Symmetric sparse rows out of single terms, in time linear in them: no sort, two passes of scattering at most.
+"""Symmetric sparse rows out of single terms."""
 
-Scattering terms in order into the rows of both their ends leaves each row sorted where the terms were (and in much
-else). Where it does not, one more scattering of the rows found, each entry into the row of its column, does, because
-rows are then visited in ascending order; equal entries keep their order, so sums of floats are defined.
-"""
-
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit, uint64
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
-ONE = np.uint64(1)
+
+SORTED_MAX = 10_000
+"""Terms that numpy sorts in less time than loading the kernels takes; both give the same bits."""
 
 
-def symmetric_rows(
-    variables: int, rows: Array, columns: Array, weights: Array, *, diagonal: bool
-) -> tuple[NDArray[np.int64], NDArray[np.int32], Array, Array]:
-    """`(indptr, indices, weights, linear)` of terms (row, column, weight): both triangles, sorted, repeated ones summed.
+class Rows(NamedTuple):
+    """Both triangles, sorted, without zeros, and the diagonal."""
+
+    indptr: NDArray[np.int64]
+    indices: NDArray[np.int32]
+    weights: Array
+    linear: Array
+
+
+def symmetric_rows(variables: int, rows: Array, columns: Array, weights: Array, *, diagonal: bool) -> Rows:
+    """From terms (row, column, weight); repeated ones are summed in their order.
 
     Terms on the diagonal add up in `linear`, or are left out where `diagonal` is false. What sums up to zero is gone.
     Indices are within range, weights int64 or float64 and checked: no sum of them overflows.
     """
-    # Unsigned, or the kernels would test each index for counting from the end.
-    indptr = np.zeros(variables + 1, np.uint64)
+    if len(rows) <= SORTED_MAX:
+        return sort(variables, rows, columns, weights, diagonal=diagonal)
+    from solvers.csr_kernels import scatter
+
+    return Rows(*scatter(variables, rows, columns, weights, diagonal=diagonal))
+
+
+def sort(variables: int, rows: Array, columns: Array, weights: Array, *, diagonal: bool) -> Rows:
+    """The same by one sort; `np.add.at` sums in order, what `np.add.reduceat` does not promise of floats."""
     linear = np.zeros(variables, weights.dtype)
-    ends = rows.view(np.uint32), columns.view(np.uint32)
-    _degrees(*ends, weights, diagonal, indptr, linear)
-    size = int(indptr[variables])
-    indices, values = np.empty(size, np.uint32), np.empty(size, weights.dtype)
-    _scatter(*ends, weights, indptr[:-1].copy(), indices, values)
-    if not _is_clean(indptr, indices, values):
-        turned, turned_values = np.empty_like(indices), np.empty_like(values)
-        _transpose(indptr, indices, values, indptr[:-1].copy(), turned, turned_values)
-        indices, values = turned, turned_values
-        if not _is_clean(indptr, indices, values):
-            left = _merge(indptr, indices, values)
-            indices, values = indices[:left].copy(), values[:left].copy()
-    return indptr.view(np.int64), indices.view(np.int32), values, linear
-
-
-@njit(cache=True, nogil=True)
-def _degrees(rows: Array, columns: Array, weights: Array, diagonal: bool, indptr: Array, linear: Array) -> None:
-    """The rows' bounds, and the diagonal."""
-    for k in range(rows.shape[0]):
-        i = rows[k]
-        j = columns[k]
-        if i != j:
-            indptr[i + ONE] += ONE
-            indptr[j + ONE] += ONE
-        elif diagonal:
-            linear[i] += weights[k]
-    total = indptr[0]
-    for i in range(indptr.shape[0]):
-        total += indptr[i]
-        indptr[i] = total
-
-
-@njit(cache=True, nogil=True)
-def _scatter(rows: Array, columns: Array, weights: Array, free: Array, indices: Array, values: Array) -> None:
-    for k in range(rows.shape[0]):
-        i = rows[k]
-        j = columns[k]
-        if i != j:
-            here, there = free[i], free[j]
-            indices[here] = j
-            values[here] = weights[k]
-            free[i] = here + ONE
-            indices[there] = i
-            values[there] = weights[k]
-            free[j] = there + ONE
-
-
-@njit(cache=True, nogil=True)
-def _is_clean(indptr: Array, indices: Array, values: Array) -> bool:
-    """Whether every row ascends strictly, without zeros."""
-    for i in range(indptr.shape[0] - 1):
-        for k in range(indptr[i], indptr[i + 1]):
-            if values[k] == 0 or (k > indptr[i] and indices[k] <= indices[k - ONE]):
-                return False
-    return True
-
-
-@njit(cache=True, nogil=True)
-def _transpose(indptr: Array, indices: Array, values: Array, free: Array, turned: Array, turned_values: Array) -> None:
-    for i in range(indptr.shape[0] - 1):
-        for k in range(indptr[i], indptr[i + 1]):
-            j = indices[k]
-            there = free[j]
-            turned[there] = i
-            turned_values[there] = values[k]
-            free[j] = there + ONE
-
-
-@njit(cache=True, nogil=True)
-def _merge(indptr: Array, indices: Array, values: Array) -> Any:
-    """Sums equal neighbors in sorted rows and closes the gaps, in place; returns how many entries are left."""
-    left = uint64(0)
-    low = indptr[0]
-    for i in range(indptr.shape[0] - 1):
-        high = indptr[i + 1]
-        k = low
-        while k < high:
-            j = indices[k]
-            value = values[k]
-            k += ONE
-            while k < high and indices[k] == j:
-                value += values[k]
-                k += ONE
-            if value != 0:
-                indices[left] = j
-                values[left] = value
-                left += ONE
-        low = high
-        indptr[i + 1] = left
-    return left
+    off = rows != columns
+    if diagonal:
+        np.add.at(linear, rows[~off], weights[~off])
+    ends = np.stack((rows[off], columns[off]), axis=1)
+    places = (ends.astype(np.int64) @ np.array([[variables, 1], [1, variables]])).ravel()  # of both triangles, in turn
+    order = places.argsort(kind="stable")
+    places = places[order]
+    is_new = np.diff(places, prepend=-1) > 0
+    found = places[is_new]
+    sums = np.zeros(len(found), weights.dtype)
+    np.add.at(sums, np.cumsum(is_new) - 1, np.repeat(weights[off], 2)[order])
+    found, sums = found[sums != 0], sums[sums != 0]
+    counts = np.bincount(found // max(1, variables), minlength=variables)
+    indptr = np.concatenate(([0], np.cumsum(counts)))
+    return Rows(indptr, (found % max(1, variables)).astype(np.int32), sums, linear)

@@ -5,8 +5,8 @@ it waits for counted work and never takes what happens to be there. So two threa
 that runs both islands in turn.
 """
 
-from collections.abc import Callable
-from threading import Condition
+from collections.abc import Callable, Sequence
+from threading import Condition, Event
 from time import perf_counter
 
 from solvers.strategy import Island, Meeting, Spins
@@ -106,3 +106,22 @@ class Runner:
         """The size of a call changes where a run can stop, not where it goes."""
         island = self.island
         island.work_per_call = max(1, min(int(work_per_second * seconds), 2 * island.work_per_call))
+
+
+def run_beside(
+    lead: Callable[[], None], others: Sequence[Callable[[], None]], report: Callable[[], None], halt: Event
+) -> None:
+    """The first on this thread, which reports until all are done; the others each on one of its own."""
+    from concurrent.futures import ThreadPoolExecutor, wait  # brings logging along, which one island does without
+
+    with ThreadPoolExecutor(len(others), "island") as pool:
+        running = [pool.submit(other) for other in others]
+        try:
+            lead()
+            while wait(running, SLICE_SECONDS_MAX).not_done:
+                report()
+        finally:
+            if any(not one.done() for one in running):
+                halt.set()
+        for one in running:
+            one.result()

@@ -5,9 +5,8 @@ record, and `replay` of that work gives the same bits. So a `Solution` has all t
 """
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from threading import Event
 from time import perf_counter
 from typing import NamedTuple
@@ -17,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from solvers.features import Features, measure
 from solvers.ising import to_ising
-from solvers.islands import SLICE_SECONDS_MAX, Exchange, Runner
+from solvers.islands import Exchange, Runner, run_beside
 from solvers.qubo import BYTES_PER_COUPLING, BYTES_PER_VARIABLE, MEMORY_BYTES_MAX, Qubo, check_assignment, check_memory
 from solvers.reduction import Reduced, reduce, unreduced
 from solvers.strategies import choose, island_bytes_max, named
@@ -269,15 +268,18 @@ class _Run:
         halt = Event()
         reported = self.traces[0][0][1]
 
-        def finished(stream: int) -> bool:
+        def is_over(stream: int) -> bool:
             if ends.target is not None and not self.qubo.better(ends.target, self.bests[stream].value):
                 halt.set()
+            return halt.is_set()
+
+        def finished(stream: int) -> bool:
             work = self.runners[stream].island.work
             if work - self.moved_at[stream] >= ends.stagnation_work:
                 return True
             # Where loading the kernels took all the time, the run goes on to its first answer: who gave time gets one.
             has_answer = self.runners[stream].island.has_answer or not ends.seconds
-            return halt.is_set() or (has_answer and perf_counter() - self.began_at >= ends.seconds)
+            return is_over(stream) or (has_answer and perf_counter() - self.began_at >= ends.seconds)
 
         def report() -> None:
             nonlocal reported
@@ -291,26 +293,22 @@ class _Run:
         def stopped() -> bool:
             if should_stop is not None and should_stop():
                 halt.set()
-            return halt.is_set()
+            return is_over(0)
 
-        def run(stream: int) -> None:
-            while not finished(stream) and self.runners[stream].run_slice(is_over=halt.is_set):
+        def lead() -> None:
+            while not finished(0) and self.runners[0].run_slice(is_over=stopped):
+                report()
+            self.runners[0].close()
+
+        def follow(stream: int) -> None:
+            while not finished(stream) and self.runners[stream].run_slice(is_over=partial(is_over, stream)):
                 pass
             self.runners[stream].close()
 
-        with ThreadPoolExecutor(max(1, len(self.runners) - 1), "island") as pool:
-            others = [pool.submit(run, stream) for stream in range(1, len(self.runners))]
-            try:
-                while not finished(0) and self.runners[0].run_slice(is_over=stopped):
-                    report()
-                self.runners[0].close()
-                while wait(others, SLICE_SECONDS_MAX).not_done:
-                    report()
-            finally:
-                if any(not other.done() for other in others):
-                    halt.set()
-            for other in others:
-                other.result()
+        if len(self.runners) == 1:
+            lead()
+        else:
+            run_beside(lead, [partial(follow, stream) for stream in range(1, len(self.runners))], report, halt)
         report()
         return self._solution(perf_counter() - self.began_at)
 

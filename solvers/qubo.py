@@ -23,7 +23,6 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import sparse
 
 from solvers.csr import symmetric_rows
 
@@ -139,6 +138,8 @@ class Qubo:
 
     def to_csr(self) -> Any:
         """The same matrix as a scipy.sparse CSR array, sorted; zeros are not stored."""
+        from scipy import sparse  # takes longer to import than small problems to be solved
+
         once = self.counted_once()
         rows, columns, weights = once.terms()
         diagonal = np.flatnonzero(once.linear).astype(np.int32)
@@ -188,6 +189,8 @@ class Qubo:
         """From any scipy.sparse matrix Q with the value `x'Qx + offset`; Q may be asymmetric."""
         if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
             raise ValueError(f"a QUBO's matrix is square, not {matrix.shape}")
+        from scipy import sparse
+
         listed = sparse.coo_array(matrix)
         terms = (listed.coords[0], listed.coords[1], listed.data)
         convention = Convention.COUNTED_ONCE

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
-from scipy import sparse
 
 Number = int | float
 POWER = r"(?:(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)"
@@ -125,6 +124,8 @@ def _array_value(data: bytes, x: list[int]) -> Number:
         check_length(len(dense), x)
         chosen = np.flatnonzero(x)
         return total_of(dense[np.ix_(chosen, chosen)].ravel().tolist())
+    from scipy import sparse
+
     matrix = sparse.coo_array(sparse.load_npz(io.BytesIO(data)))
     check_length(matrix.shape[0], x)
     own = np.load(io.BytesIO(data), allow_pickle=False)

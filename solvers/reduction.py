@@ -16,28 +16,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from solvers.elimination import (
-    CURSOR_SIZE,
-    DEGREE_MAX,
-    FREE,
-    NONE,
-    STACK,
-    TAKEN,
-    Graph,
-    _count_rows,
-    _lift,
-    _link,
-    _merge_rows,
-    _take_out,
-    _write_rows,
-)
+from solvers import elimination
+from solvers.elimination import DEGREE_MAX, NEAR_MAX
 from solvers.ising import KERNEL_INTEGER_MAX, Ising
 from solvers.qubo import row_sums
 
 Array = NDArray[Any]
 Spins = NDArray[np.int8]
 
-VISITS_PER_CALL = 50_000
+PLAIN_COUPLINGS_MAX = 4000
+"""Up to so many, and as many spins taken out, plain Python takes less than loading the kernels."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +50,12 @@ class Reduced:
         """The original spins: the best ones that go with these."""
         lifted = np.ones(len(self.kept) + len(self.taken), np.int8)
         lifted[self.kept] = spins
-        _lift(lifted, self.taken, self.near, self.pulls)
+        if len(self.taken) <= PLAIN_COUPLINGS_MAX:
+            elimination.lift(lifted, self.taken, self.near, self.pulls)
+        else:
+            from solvers import elimination_kernels
+
+            elimination_kernels.lift(lifted, self.taken, self.near, self.pulls)
         return lifted
 
     def restrict(self, spins: Spins) -> Spins:
@@ -75,18 +68,27 @@ def reduce(problem: Ising, should_stop: Callable[[], bool] | None = None) -> Red
     if np.diff(problem.indptr).min(initial=DEGREE_MAX + 1) > DEGREE_MAX:
         return unreduced(problem)  # the graph alone takes half a second for six million couplings
     scale = _scale(problem)
-    fields = problem.fields * scale if scale > 1 else problem.fields.copy()
-    graph = _graph(problem, fields, scale)
-    taken, near, pulls = _take_all(graph, problem.is_exact, should_stop)
-    if len(taken) == 0:
+    kind = problem.weights.dtype.type
+    graph = problem.indptr, problem.indices, problem.weights * kind(scale), problem.fields * kind(scale)
+    if len(problem.indices) <= 2 * PLAIN_COUPLINGS_MAX:
+        left = elimination.eliminate(*graph, should_stop)
+    else:
+        from solvers import elimination_kernels
+
+        left = elimination_kernels.eliminate(*graph, should_stop)
+    if len(left.taken) == 0:
         return unreduced(problem)
-    kept, left = _compact(graph, fields, problem.unit)
-    return Reduced(left, scale, kept, taken, near, pulls)
+    weights, fields, divisor = left.weights, left.fields, 1
+    if problem.is_exact:
+        divisor = max(1, int(np.gcd(np.gcd.reduce(weights, initial=0), np.gcd.reduce(fields, initial=0))))
+        weights, fields = weights // kind(divisor), fields // kind(divisor)
+    smaller = Ising(left.indptr, left.indices, weights, fields, problem.unit * divisor)
+    return Reduced(smaller, scale, left.kept, left.taken, left.near, left.pulls)
 
 
 def unreduced(problem: Ising) -> Reduced:
     """All of the problem."""
-    none = np.zeros((0, 3), np.int32)
+    none = np.zeros((0, NEAR_MAX), np.int32)
     everything = np.arange(len(problem.fields))
     return Reduced(problem, 1, everything, none[:, 0], none, none.astype(problem.fields.dtype))
 
@@ -98,53 +100,3 @@ def _scale(problem: Ising) -> int:
     is_odd = (row_sums(problem.indptr, problem.weights & 1) + problem.fields) & 1
     strongest = (row_sums(problem.indptr, np.abs(problem.weights)) + np.abs(problem.fields)).max()
     return 2 if is_odd.any() and 2 * strongest < KERNEL_INTEGER_MAX else 1
-
-
-def _graph(problem: Ising, fields: Array, scale: int) -> Graph:
-    """The linked half-edges of a problem, as the kernels take them."""
-    entries, size = len(problem.indices), len(fields)
-    to, twin, behind, before = (np.empty(entries, np.int32) for _ in range(4))
-    _link(problem.indptr, problem.indices, to, twin, behind, before, np.empty(size, np.int64))
-    weight = problem.weights * problem.weights.dtype.type(scale)
-    degree = np.diff(problem.indptr).astype(np.int32)
-    head = np.where(degree > 0, problem.indptr[:-1], NONE).astype(np.int32)
-    return Graph(to, weight, twin, behind, before, head, degree, fields)
-
-
-def _take_all(
-    graph: Graph, whole: bool, should_stop: Callable[[], bool] | None
-) -> tuple[NDArray[np.int32], NDArray[np.int32], Array]:
-    """Takes spins out until no rule holds any more: which, and what they were coupled to."""
-    degree, fields = graph.degree, graph.fields
-    size = len(fields)
-    stack = np.argsort(-degree, kind="stable").astype(np.int32)  # the last is looked at first
-    waits = np.ones(size, np.bool_)
-    taken, near = np.empty(size, np.int32), np.empty((size, 3), np.int32)
-    pulls = np.empty((size, 3), fields.dtype)
-    cursor = np.zeros(CURSOR_SIZE, np.int64)
-    cursor[STACK], cursor[FREE] = size, NONE
-    while cursor[STACK] > 0 and not (should_stop is not None and should_stop()):
-        _take_out(graph, stack, waits, cursor, taken, near, pulls, whole, VISITS_PER_CALL)
-    done = int(cursor[TAKEN])
-    return taken[:done].copy(), near[:done].copy(), pulls[:done].copy()
-
-
-def _compact(graph: Graph, fields: Array, unit: int) -> tuple[NDArray[np.int64], Ising]:
-    """The spins that are left, and their problem, divided by the common divisor."""
-    degree = graph.degree
-    kept = np.flatnonzero(degree >= 0)
-    name = np.full(len(degree), NONE, np.int32)
-    name[kept] = np.arange(len(kept), dtype=np.int32)
-    counts = np.zeros(len(kept), np.int64)
-    _count_rows(graph, counts, name)
-    indptr = np.concatenate(([0], np.cumsum(counts)))
-    indices = np.empty(indptr[-1], np.uint32)
-    weights = np.empty(indptr[-1], fields.dtype)
-    _write_rows(graph, name, indptr[:-1].copy(), indices, weights)
-    entries = _merge_rows(indptr, indices, weights)
-    indices, weights, fields = indices[:entries].copy(), weights[:entries].copy(), fields[kept]
-    divisor = 1
-    if fields.dtype.kind == "i":
-        divisor = max(1, int(np.gcd(np.gcd.reduce(weights, initial=0), np.gcd.reduce(fields, initial=0))))
-        weights, fields = weights // fields.dtype.type(divisor), fields // fields.dtype.type(divisor)
-    return kept, Ising(indptr, indices, weights, fields, unit * divisor)

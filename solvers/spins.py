@@ -31,19 +31,6 @@ TWICE, PART, CROSSED = range(3)  # what an array of sums holds
 LOG_TABLE = np.array([math.log((level + 0.5) / LOGS) for level in range(LOGS)], np.float32)
 
 
-def seeded_state(seed: int, stream: int = 0) -> NDArray[np.uint64]:
-    """Random state for a seed and a stream number, by splitmix64 (Steele, Lea, Flood 2014); never all zero."""
-    mask = 2**64 - 1
-    word = (seed ^ (stream * 0xD1342543DE82EF95)) & mask
-    words = []
-    for _ in range(2):
-        word = (word + 0x9E3779B97F4A7C15) & mask
-        mixed = ((word ^ (word >> 30)) * 0xBF58476D1CE4E5B9) & mask
-        mixed = ((mixed ^ (mixed >> 27)) * 0x94D049BB133111EB) & mask
-        words.append(mixed ^ (mixed >> 31))
-    return np.array([words[0], words[1] | 1], np.uint64)
-
-
 @njit(cache=True, nogil=True)
 def _random(state: Array) -> Any:
     """xoroshiro128+ (Blackman, Vigna 2018; constants 24, 16, 37). Its low bits are weak: use the high ones."""

@@ -13,7 +13,8 @@ import numpy as np
 from numba import njit, uint64
 from numpy.typing import NDArray
 
-from solvers.spins import POSITION, SEEN, SWEEP, TWICE, WORK, _load, _random, _randomize, _settle, seeded_state
+from solvers.seeding import seeded_state
+from solvers.spins import POSITION, SEEN, SWEEP, TWICE, WORK, _load, _random, _randomize, _settle
 from solvers.strategy import Course, Island, Start
 
 Array = NDArray[Any]

@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 
 from solvers.ising import Ising
 from solvers.search import AnnealingOptions, temperature_range
+from solvers.seeding import seeded_state
 from solvers.spins import WORK as SETTLED
-from solvers.spins import _random, _randomize, _settle, seeded_state
+from solvers.spins import _random, _randomize, _settle
 from solvers.strategy import Course, Island, Start
 
 Array = NDArray[Any]

@@ -7,21 +7,20 @@ overrides both), as numba has it: an installed, read-only package works, warmed 
 import numpy as np
 
 from solvers.assignment import assign
-from solvers.formats import parse, write_rudy
+from solvers.formats import parse, write
 from solvers.generators import palubeckis, sparse_random
 from solvers.portfolio import features_of, solve
-from solvers.qubo import Qubo
+from solvers.qubo import Convention, Qubo
 from solvers.strategies import STRATEGIES
 
 WORK = 600_000  # enough for an anneal and a crossing
+LARGE = 16_000  # variables, enough for all that is done otherwise with small problems
 
 
 def warm() -> None:
     """Runs each kernel once in each of its number types."""
-    cut = sparse_random(50, 8.0, 1)
-    whole = parse(write_rudy(cut), "warm")
-    broken = parse(b"p qubo 0 3 2 3\n0 0 0.5\n1 1 -2.5\n2 1 1.5\n1 0 1\n1 0 1\n", "warm")  # neither whole nor in order
-    Qubo.from_terms(3, ([2, 1, 1], [1, 0, 0], [1, 1, 1]), convention=cut.convention, sense="max")
+    _warm_large()
+    whole, broken = sparse_random(50, 8.0, 1), _halved(sparse_random(50, 2.0, 1))
     real = Qubo.from_dense(np.random.default_rng(1).normal(size=(16, 16)))  # that no reduction solves
     couplings = np.triu(np.random.default_rng(1).integers(-100, 101, (60, 60)), 1)
     ones = np.eye(60, dtype=int)
@@ -35,6 +34,20 @@ def warm() -> None:
         solve(qubo, seconds=60, seed=1, work_max=WORK, strategy=name)
     found = assign(np.eye(3), [2, 0, 1], epsilon=1e-6)  # small: in rounds, which keep who is near enough
     assign(np.eye(3), [2, 0, 1], prices=np.ones(3), agents=found.agents)  # and an offer
+
+
+def _warm_large() -> None:
+    """What small problems do without: reading, rows and reduction by kernels."""
+    cut = sparse_random(LARGE, 3.0, 1)  # made of edges in no order, some of them repeated; the reduction leaves little
+    for qubo, format in ((cut, "rudy"), (_halved(cut), "coo")):
+        solve(parse(write(qubo, format)), seconds=60, seed=1, work_max=WORK)
+
+
+def _halved(cut: Qubo) -> Qubo:
+    """The same couplings as floats, of spins; made of terms in no order, each repeated the other way round."""
+    rows, columns, weights = cut.terms()
+    terms = np.concatenate((columns, rows)), np.concatenate((rows, columns)), np.concatenate((weights, weights)) / 4
+    return Qubo.from_terms(cut.variables, terms, convention=Convention.SPINS, sense="min")
 
 
 if __name__ == "__main__":

@@ -9,29 +9,27 @@ the best that it had.
 import argparse
 import math
 import os
-import secrets
+import shutil
 import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.live import Live
-from rich.text import Text
-
-from gateway.commands.common import add_json, print_json
+from gateway.commands.answers import add_json, print_json
 from gateway.commands.solve_plot import Point, as_picture, check_picture, in_terminal
 from gateway.verdicts import FINE, INTERRUPTED, NO, Wrong
-from runtime.settings import SettingsFaulty
 from solvers.backends import LOCAL, Backend, NotReady, named, run_on
 from solvers.formats import FILE_BYTES_MAX, FormatError, parse, recognise
 from solvers.portfolio import SEED_MAX, THREADS_MAX, Assignment, Best, Solution
 from solvers.qubo import Qubo
 from solvers.solutions import read_solution, write_solution
 from solvers.verify import recompute, same_value
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 WORK_PER_SECOND = 80_000_000
 """What a thread of a slow or busy machine does; most do two or three times as much, and end the sooner."""
@@ -85,7 +83,9 @@ class Watch:
     def improved(self, best: Best) -> None:
         self.points.append((perf_counter() - self.started, best.value))
 
-    def __rich__(self) -> Text:
+    def __rich__(self) -> "Text":
+        from rich.text import Text
+
         seconds = perf_counter() - self.started
         if not self.points:
             return Text(f"{self.qubo.name}: {seconds:.1f} s")
@@ -112,13 +112,12 @@ class Watch:
 
 def run(options: argparse.Namespace) -> int:
     _check(options)
-    content, qubo = _read(options.file, options.problem)
+    content, format, qubo = _read(options.file, options.problem)
     start = None if options.start is None else _start(options.start, qubo)
     watch = Watch(qubo)
-    console = Console(stderr=True)
-    with watch.interruptible(), _line(watch, console):
+    with watch.interruptible(), _line(watch):
         solution = _solve(qubo, options, start, watch)
-    value = recompute(content, solution.assignment, name=str(options.file), problem=options.problem or 1)
+    value = recompute(content, solution.assignment, format=format, problem=options.problem or 1)
     verified = same_value(value, solution.value)
     counted = options.seed is not None or options.work is not None
     seconds = max(solution.works) / WORK_PER_SECOND if counted else solution.seconds
@@ -143,7 +142,7 @@ def run(options: argparse.Namespace) -> int:
     if options.plot is not None:
         points = watch.points or [(0.0, value)]
         if options.plot is IN_TERMINAL:
-            print(in_terminal(qubo.name, points, solution.seconds, console.width), file=sys.stderr)
+            print(in_terminal(qubo.name, points, solution.seconds, shutil.get_terminal_size().columns), file=sys.stderr)
         else:
             _write(options.plot, as_picture(qubo.name, points, solution.seconds, options.plot.suffix))
     if options.json:
@@ -175,14 +174,16 @@ def _check(options: argparse.Namespace) -> None:
             raise Wrong(f"{path.parent}: there is no such folder")
 
 
-def _read(path: Path, problem: int | None) -> tuple[bytes, Qubo]:
+def _read(path: Path, problem: int | None) -> tuple[bytes, str, Qubo]:
+    """The file's bytes, its format and the problem in it."""
     try:
         if path.stat().st_size > FILE_BYTES_MAX:
             raise Wrong(f"{path}: {path.stat().st_size} bytes; at most {FILE_BYTES_MAX} are read")
-        if recognise(path) is None:
+        format = recognise(path)
+        if format is None:
             raise Wrong(f"{path}: no reader recognizes the file")
         content = path.read_bytes()
-        return content, parse(content, str(path), problem=problem)
+        return content, format, parse(content, str(path), format=format, problem=problem)
     except FormatError as error:
         raise Wrong(f"{path}: {error}") from error
     except OSError as error:
@@ -199,8 +200,15 @@ def _start(path: Path, qubo: Qubo) -> Assignment:
 
 
 @contextmanager
-def _line(watch: Watch, console: Console) -> Iterator[None]:
+def _line(watch: Watch) -> Iterator[None]:
     """The watch as a line that keeps itself up to date, where somebody looks."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console  # takes as long to load as a small problem to be solved
+    from rich.live import Live
+
+    console = Console(stderr=True)
     if not console.is_terminal:
         yield
         return
@@ -209,7 +217,7 @@ def _line(watch: Watch, console: Console) -> Iterator[None]:
 
 
 def _solve(qubo: Qubo, options: argparse.Namespace, start: Assignment | None, watch: Watch) -> Solution:
-    seed = options.seed if options.seed is not None else secrets.randbits(32)
+    seed = options.seed if options.seed is not None else int.from_bytes(os.urandom(4))
     work, seconds = options.work, CLOCK_SECONDS_MAX
     if work is None and options.seed is not None:
         work = max(1, round(options.seconds * WORK_PER_SECOND))
@@ -239,6 +247,7 @@ def _backend(name: str) -> Backend:
         return LOCAL
     from gateway.backends import backends_of
     from gateway.settings import resolved
+    from runtime.settings import SettingsFaulty
 
     try:
         return named(name, backends_of(resolved(os.environ).settings))

@@ -15,7 +15,8 @@ from solvers.dense.pool import Pool
 from solvers.dense.problem import Dense, Point
 from solvers.dense.sizes import ELITES
 from solvers.search import AnnealingOptions, schedule, temperatures
-from solvers.spins import _random, _randomize, seeded_state
+from solvers.seeding import seeded_state
+from solvers.spins import _random, _randomize
 from solvers.strategy import Course, Island, Start
 
 HOLD_SPINS = 4096  # looked at between two temperatures: their thresholds are as many

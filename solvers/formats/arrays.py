@@ -10,16 +10,17 @@ this one takes plain numbers only, and no more bytes than the archive holds and 
 
 import io
 import re
-import zipfile
 import zlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
 from solvers.formats.lines import FormatError
 from solvers.qubo import Convention, Qubo, Sense, check_size
+
+if TYPE_CHECKING:
+    import zipfile
 
 Array = NDArray[Any]
 
@@ -35,6 +36,8 @@ OWN = ("gavel_sense", "gavel_convention", "gavel_offset", "gavel_linear")
 
 def read_arrays(data: bytes, name: str, memory_bytes_max: int) -> list[Qubo]:
     """Raises FormatError; its line is 0, for there are none in a binary file."""
+    import zipfile  # which no text needs
+
     try:
         if data.startswith(NPY_MAGIC):
             matrix = _array(data, "the file", memory_bytes_max)
@@ -49,6 +52,8 @@ def read_arrays(data: bytes, name: str, memory_bytes_max: int) -> list[Qubo]:
 
 def write_npz(qubo: Qubo) -> bytes:
     """Every problem; labels are left out."""
+    from scipy import sparse
+
     rows, columns, weights = qubo.terms()
     matrix = sparse.csr_array((weights, (rows, columns)), shape=(qubo.variables, qubo.variables))
     file = io.BytesIO()
@@ -70,7 +75,7 @@ def write_npz(qubo: Qubo) -> bytes:
 class _Archive:
     """The arrays of a zip archive, by name, within a bound for all of them together."""
 
-    def __init__(self, archive: zipfile.ZipFile, memory_bytes_max: int) -> None:
+    def __init__(self, archive: "zipfile.ZipFile", memory_bytes_max: int) -> None:
         if len(archive.namelist()) > MEMBERS_MAX:
             raise FormatError(0, f"an archive of {len(archive.namelist())} arrays: at most {MEMBERS_MAX} are looked at")
         self._archive = archive

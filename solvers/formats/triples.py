@@ -1,24 +1,26 @@
 """Lines of `row column weight`, the body of most problem files: read fast where they are clean, slowly where not.
 
-Three readers of one language. `_read_whole` takes whole numbers, `_read_decimals` decimal ones, and each gives up at
-anything else; `_read_slowly` reads every line or says which is wrong and why. It is the definition, the others are its
-shortcuts.
+Readers of one language. Of long texts kernels read whole numbers (`_read_whole`) or decimal ones (`_read_decimals`), of
+short ones Python's own split does, in less time than loading kernels takes; each gives up at anything else, and then
+`_read_slowly` reads every line or says which is wrong and why. It is the definition, the others are its shortcuts.
 """
 
 import sys
 from array import array
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from solvers.formats.lines import FormatError, lines, weight_of
-from solvers.formats.scanning import NEWLINE, _read_decimals, _read_whole, _write_triples
+from solvers.formats.lines import WEIGHT_MAX, FormatError, lines, weight_of
 
 Array = NDArray[Any]
 Triples = tuple[Array, Array, Array, int]
 
 LINE_BYTES_MIN = 6  # "1 2 3\n": what a file of announced lines must have room for, before anything is allocated
+SPLIT_BYTES_MAX = 2**17  # of a text that is read without kernels,
+JOINED_MAX = 5000  # and terms that are written so
 BIG_ENDIAN = sys.byteorder == "big"  # the kernels look at eight bytes at once, in the other order
 
 
@@ -29,8 +31,11 @@ def read_triples(data: bytes, start: int, count: int | None, variables: int, bas
     """
     if count is not None:
         check_room(data, start, count)
-    size = min(_most_lines(data, start), _newlines(data, start) + 1) if count is None else count
-    found = None if BIG_ENDIAN else _read_fast(data, start, size, variables, base)
+    if len(data) - start <= SPLIT_BYTES_MAX or BIG_ENDIAN:
+        found = _read_split(data, start, count, variables, base)
+    else:
+        size = min(_most_lines(data, start), _newlines(data, start) + 1) if count is None else count
+        found = _read_fast(data, start, size, variables, base)
     if found is None or (count is not None and len(found[0]) < count):
         return _read_slowly(data, start, count, variables, base)
     return found
@@ -46,15 +51,44 @@ def check_room(data: bytes, start: int, count: int) -> None:
 
 def _newlines(data: bytes, start: int) -> int:
     """Eight times as fast as `bytes.count` where lines are short."""
-    return int(np.count_nonzero(np.frombuffer(data, np.uint8)[start:] == NEWLINE))
+    return int(np.count_nonzero(np.frombuffer(data, np.uint8)[start:] == ord("\n")))
 
 
 def _most_lines(data: bytes, start: int) -> int:
     return max(0, (len(data) - start + 1) // LINE_BYTES_MIN)
 
 
+def _read_split(data: bytes, start: int, count: int | None, variables: int, base: int) -> Triples | None:
+    """None at anything but three plain numbers in each line, and no other lines between."""
+    found = data[start:].split(b"\n", -1 if count is None else count)
+    rest = found.pop() if count is None or len(found) > count else b""
+    if (count is None and rest) or b"_" in data:  # the last line may lack its end; Python would take 1_000
+        return None
+    try:
+        rows, columns, weights = zip(*(line.split() for line in found), strict=True)
+        ends = np.array((list(map(int, rows)), list(map(int, columns)))) - base
+        values = _values(weights)
+    except (ValueError, OverflowError):
+        return None
+    if values is None or ends.min() < 0 or ends.max() >= variables:
+        return None
+    return ends[0].astype(np.int32), ends[1].astype(np.int32), values, len(data) - len(rest)
+
+
+def _values(weights: Sequence[bytes]) -> Array | None:
+    """None where one of them has to be looked at alone."""
+    try:
+        values = np.array(list(map(int, weights)), np.int64)
+        return values if values.min() >= -WEIGHT_MAX else None
+    except ValueError:
+        values = np.array(list(map(float, weights)))
+        return values if (np.abs(values) < WEIGHT_MAX).all() else None
+
+
 def _read_fast(data: bytes, start: int, size: int, variables: int, base: int) -> Triples | None:
     """None at anything that a kernel does not take; up to `size` lines where the file ends before."""
+    from solvers.formats.scanning import _read_decimals, _read_whole
+
     text = np.frombuffer(data, np.uint8)
     rows, columns, weights = np.empty(size, np.int32), np.empty(size, np.int32), np.empty(size, np.int64)
     read, end = _read_whole(text, start, variables, base, rows, columns, weights)
@@ -102,9 +136,11 @@ def write_triples(rows: Array, columns: Array, weights: Array, base: int) -> byt
     """The lines of terms; floats in the shortest form that reads back the same."""
     if len(rows) == 0:
         return b""
-    if weights.dtype.kind == "f":
+    if weights.dtype.kind == "f" or len(rows) <= JOINED_MAX:
         terms = zip((rows + base).tolist(), (columns + base).tolist(), weights.tolist(), strict=True)
         return "".join(f"{row} {column} {weight!r}\n" for row, column, weight in terms).encode()
+    from solvers.formats.scanning import _write_triples
+
     weights = weights.astype(np.int64)
     widths = [len(str(part.max(initial=0))) + len(str(part.min(initial=0))) for part in (rows, columns, weights)]
     text = np.empty(len(rows) * (sum(widths) + 6), np.uint8)  # room for the base's carry and for what parts the fields

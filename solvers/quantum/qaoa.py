@@ -32,7 +32,8 @@ from solvers.quantum.states import (
     _turn_phases,
     _weigh,
 )
-from solvers.spins import _random, seeded_state
+from solvers.seeding import seeded_state
+from solvers.spins import _random
 from solvers.strategy import Course, Island, Start
 
 Floats = NDArray[np.float64]

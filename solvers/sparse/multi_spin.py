@@ -27,9 +27,10 @@ import numpy as np
 
 from solvers.ising import Ising
 from solvers.qubo import row_sums
+from solvers.seeding import seeded_state
 from solvers.sparse.replicas import Replicas, thresholds_of
 from solvers.sparse.words import LANES
-from solvers.spins import _random, seeded_state
+from solvers.spins import _random
 from solvers.strategy import Course, Island, Spins, Start
 
 SWEEPS_MAX = 1 << 20  # of one anneal, where the doubling ends

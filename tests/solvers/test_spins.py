@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
+from solvers.seeding import seeded_state
 from solvers.spins import (
     CROSSED,
     CURSOR_SIZE,
@@ -20,7 +21,6 @@ from solvers.spins import (
     _random,
     _randomize,
     _settle,
-    seeded_state,
 )
 from tests.solvers.twins import obvious_anneal, obvious_cross, obvious_gains, obvious_objective, random_word
 

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from solvers.generators import palubeckis, toroidal_grid
 from solvers.portfolio import replay, solve
-from solvers.spins import TWICE, WORK, seeded_state
+from solvers.seeding import seeded_state
+from solvers.spins import TWICE, WORK
 from solvers.tabu import BEST, CURSOR_SIZE, STEP, TENURE_SPREAD, _search, _shake
 from tests.solvers.test_spins import csr, loaded, spin_problems
 from tests.solvers.twins import obvious_gains, obvious_objective, random_word

@@ -9,7 +9,7 @@ import runpy
 runpy.run_module("solvers.warm", run_name="__main__")
 from importlib import import_module
 from numba.core.registry import CPUDispatcher
-modules = "auction branching csr enumeration formats.scanning generators spins tempering"
+modules = "auction csr_kernels elimination_kernels formats.scanning generators spins tempering"
 for module in map(import_module, map("solvers.{}".format, modules.split())):
     for name, kernel in vars(module).items():
         if isinstance(kernel, CPUDispatcher):
@@ -25,9 +25,20 @@ def test_every_kernel_is_warmed_and_then_found_in_the_cache():
         done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True)
     counts = {name: (int(kinds), int(misses)) for name, kinds, misses in map(str.split, done.stdout.splitlines())}
     once = ("_palubeckis", "_randomize", "_random", "_read_whole", "_read_decimals", "_write_triples", *AUCTION)
-    for name in (*once, "_temper", "_feel", "_branch", "_descend", "_shift", "_without_first", "_find_best"):
+    for name in (*once, "_temper", "_feel"):
         assert counts[name] == (1, 0)
-    for name in ("_anneal", "_cross", "_load", "_degrees", "_scatter", "_is_clean", "_transpose", "_merge"):
+    for name in (
+        "_anneal",
+        "_cross",
+        "_load",
+        "_degrees",
+        "_scatter",
+        "_is_clean",
+        "_transpose",
+        "_merge",
+        "_take_out",
+        "_lift",
+    ):
         assert counts[name] == (2, 0)  # whole numbers and floats
     for name in ("_anneal", "_load", "_fill", "_flip_all"):
         assert counts["dense" + name] == (4, 0)  # rows of three kinds of whole numbers and of floats

@@ -116,3 +116,11 @@ def obvious_cross(matrix, fields, best, other):
         if obvious_objective(matrix, fields, flipped) >= obvious_objective(matrix, fields, child):
             child = flipped
     return child
+
+
+def same_bits(one, other):
+    """Whether arrays are the same, their types and rounding too."""
+    return all(
+        a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
+        for a, b in zip(one, other, strict=True)
+    )

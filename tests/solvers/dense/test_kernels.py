@@ -20,7 +20,7 @@ from solvers.dense.kernels import (
 from solvers.dense.problem import Dense, Point, aligned
 from solvers.dense.sizes import CHUNK, POINTS, memory_bytes, row_type
 from solvers.ising import to_ising
-from solvers.spins import seeded_state
+from solvers.seeding import seeded_state
 from tests.solvers.dense.twins import as_qubo, dense_problems, obvious_anneal, obvious_slopes, obvious_twice
 from tests.solvers.twins import random_word
 

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from solvers.formats import triples
 from solvers.formats.lines import FormatError, lines
 from solvers.formats.triples import _read_slowly, read_triples, write_triples
 
@@ -37,16 +38,26 @@ def outcome(reader, data, count):
     return rows.tolist(), columns.tolist(), weights.tolist(), weights.dtype.kind, len(list(lines(data, end)))
 
 
+def read_by_kernels(*arguments):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(triples, "SPLIT_BYTES_MAX", -1)
+        return read_triples(*arguments)
+
+
 @given(bodies())
 @settings(max_examples=1500)
-def test_the_fast_reader_agrees_with_the_slow_one(body):
-    assert outcome(read_triples, *body) == outcome(_read_slowly, *body)
+def test_the_fast_readers_agree_with_the_slow_one(body):
+    slow = outcome(_read_slowly, *body)
+    assert outcome(read_triples, *body) == slow
+    assert outcome(read_by_kernels, *body) == slow
 
 
 @given(st.binary(max_size=60), st.integers(0, 5))
 @settings(max_examples=500)
 def test_junk_is_read_by_neither(data, count):
-    assert outcome(read_triples, data, count) == outcome(_read_slowly, data, count)
+    slow = outcome(_read_slowly, data, count)
+    assert outcome(read_triples, data, count) == slow
+    assert outcome(read_by_kernels, data, count) == slow
 
 
 def test_announced_lines_that_the_file_has_no_room_for_are_refused_before_anything_is_allocated():
@@ -64,6 +75,9 @@ def test_announced_lines_that_the_file_has_no_room_for_are_refused_before_anythi
 def test_written_lines_read_back(terms):
     rows, columns, weights = (np.array([term[k] for term in terms], kind) for k, kind in enumerate(("i4", "i4", "i8")))
     data = write_triples(rows, columns, weights, 1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(triples, "JOINED_MAX", 0)
+        assert write_triples(rows, columns, weights, 1) == data
     assert data.decode() == "".join(f"{i + 1} {j + 1} {w}\n" for i, j, w in terms)
     if terms:
         back = read_triples(data, 0, len(terms), 2**31 - 1, 1)

@@ -13,7 +13,7 @@ from solvers.ising import to_ising
 from solvers.quantum.qaoa import Qaoa
 from solvers.quantum.states import IN_CACHE, _add_up, _measure, _mix
 from solvers.qubo import Qubo
-from solvers.spins import seeded_state
+from solvers.seeding import seeded_state
 from solvers.strategy import Start
 from tests.solvers.twins import problems, random_word
 

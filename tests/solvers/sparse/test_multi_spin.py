@@ -11,11 +11,12 @@ from solvers.generators import sparse_random, toroidal_grid
 from solvers.ising import Ising, to_ising
 from solvers.portfolio import solve
 from solvers.qubo import Convention, Qubo
+from solvers.seeding import seeded_state
 from solvers.sparse.bonds import lay_out
 from solvers.sparse.crossing import _cross_lanes
 from solvers.sparse.multi_spin import MultiSpin
 from solvers.sparse.words import LANES, _random_words
-from solvers.spins import CROSSED, CURSOR_SIZE, SEEN, SWEEP, WORK, seeded_state
+from solvers.spins import CROSSED, CURSOR_SIZE, SEEN, SWEEP, WORK
 from solvers.strategy import Start
 from tests.solvers.sparse.twins import dense, small_integer_problems, spins_of
 from tests.solvers.twins import brute_force, obvious_cross, obvious_objective

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from solvers.generators import toroidal_grid
 from solvers.ising import to_ising
+from solvers.seeding import seeded_state
 from solvers.sparse.bonds import lay_out
 from solvers.sparse.replicas import thresholds_of
 from solvers.sparse.words import (
@@ -21,7 +22,7 @@ from solvers.sparse.words import (
     _renew,
     _spread,
 )
-from solvers.spins import CURSOR_SIZE, SWEEP, WORK, seeded_state
+from solvers.spins import CURSOR_SIZE, SWEEP, WORK
 from tests.solvers.sparse.twins import dense, obvious_renew, obvious_sweep, small_integer_problems, spins_of
 
 FULL = 2**62
