@@ -56,7 +56,7 @@ def all_spins(size: int) -> np.ndarray:
 
 
 @given(qubos())
-@settings(max_examples=1000)
+@settings(max_examples=300)
 def test_the_best_of_what_is_left_lifts_to_the_best_of_all(qubo):
     problem = to_ising(qubo)
     reduced = reduce(problem)

@@ -76,7 +76,7 @@ def test_the_annealing_kernel_is_its_twin(problem, kind, seed, sweeps):
 
 
 @given(spin_problems(), st.sampled_from([np.int32, np.float64]), st.integers(1, 30))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_settling_flips_what_gains_in_order_until_nothing_does(problem, kind, cut):
     matrix, fields, spins = problem
     twin, cursor, work, has_flipped = spins.astype(int), np.zeros(CURSOR_SIZE, np.int64), 0, True

@@ -84,7 +84,7 @@ SMALL = problems(variables_max=5, weights=st.one_of(st.integers(-9, 9), st.float
 
 
 @given(SMALL, st.lists(st.tuples(ANGLES, ANGLES), max_size=3))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_a_circuit_and_its_slope_are_those_of_its_matrices(drawn, layers):
     problem = to_ising(drawn[0])
     if not len(problem.fields):
