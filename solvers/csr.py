@@ -24,8 +24,17 @@ def symmetric_rows(variables: int, rows: Array, columns: Array, weights: Array, 
     """From terms (row, column, weight); repeated ones are summed in their order.
 
     Terms on the diagonal add up in `linear`, or are left out where `diagonal` is false. What sums up to zero is gone.
-    Indices are within range, weights int64 or float64 and checked: no sum of them overflows.
+    Indices are within range, weights whole or float64 and checked: no sum of them overflows an int64. The rows may keep
+    the weights' own type where none is repeated.
     """
+    found = _rows(variables, rows, columns, weights, diagonal=diagonal)
+    if diagonal:
+        return found
+    return found._replace(linear=np.zeros(variables, np.int8 if weights.dtype.kind == "i" else np.float64))
+
+
+def _rows(variables: int, rows: Array, columns: Array, weights: Array, *, diagonal: bool) -> Rows:
+    """`linear` is empty where the diagonal is left out."""
     if len(rows) <= SORTED_MAX:
         return sort(variables, rows, columns, weights, diagonal=diagonal)
     from solvers.csr_kernels import scatter
@@ -35,7 +44,8 @@ def symmetric_rows(variables: int, rows: Array, columns: Array, weights: Array, 
 
 def sort(variables: int, rows: Array, columns: Array, weights: Array, *, diagonal: bool) -> Rows:
     """The same by one sort; `np.add.at` sums in order, what `np.add.reduceat` does not promise of floats."""
-    linear = np.zeros(variables, weights.dtype)
+    weights = weights.astype(np.int64 if weights.dtype.kind == "i" else np.float64, copy=False)
+    linear = np.zeros(variables if diagonal else 0, weights.dtype)
     off = rows != columns
     if diagonal:
         np.add.at(linear, rows[~off], weights[~off])
@@ -51,3 +61,32 @@ def sort(variables: int, rows: Array, columns: Array, weights: Array, *, diagona
     counts = np.bincount(found // max(1, variables), minlength=variables)
     indptr = np.concatenate(([0], np.cumsum(counts)))
     return Rows(indptr, (found % max(1, variables)).astype(np.int32), sums, linear)
+
+
+def row_sums(indptr: NDArray[np.int64], weights: Array, *, magnitudes: bool = False) -> Array:
+    """The sum of each row's weights, or of their magnitudes: int64 or float64; `add.reduceat` alone is wrong for empty rows."""
+    is_whole = weights.dtype.kind == "i"
+    if is_whole and len(weights) > SORTED_MAX:
+        from solvers.csr_kernels import sum_rows
+
+        return sum_rows(indptr, weights, magnitudes=magnitudes)
+    weights = np.abs(weights) if magnitudes else weights
+    kind = np.int64 if is_whole else np.float64
+    sums = np.zeros(len(indptr) - 1, kind)
+    filled = np.diff(indptr) > 0
+    if filled.any():
+        sums[filled] = np.add.reduceat(weights, indptr[:-1][filled], dtype=kind)
+    return sums
+
+
+def pair_sums(
+    indptr: NDArray[np.int64], indices: NDArray[np.int32], weights: Array, chosen: NDArray[np.bool_]
+) -> tuple[int, int]:
+    """Of whole weights those between chosen rows, each counted as often as it is stored, and those between them and the others."""
+    if len(weights) > SORTED_MAX:
+        from solvers.csr_kernels import sum_pairs
+
+        return sum_pairs(indptr, indices, weights, chosen)
+    left, right = np.repeat(chosen, np.diff(indptr)), chosen[indices]
+    among, across = (int(weights[left & other].sum(dtype=np.int64)) for other in (right, ~right))
+    return among, across

@@ -21,7 +21,7 @@ def scatter(
     """As `solvers.csr.symmetric_rows` has it."""
     # Unsigned, or the kernels would test each index for counting from the end.
     indptr = np.zeros(variables + 1, np.uint64)
-    linear = np.zeros(variables, weights.dtype)
+    linear = np.zeros(variables if diagonal else 0, np.int64 if weights.dtype.kind == "i" else np.float64)
     ends = rows.view(np.uint32), columns.view(np.uint32)
     _degrees(*ends, weights, diagonal, indptr, linear)
     size = int(indptr[variables])
@@ -32,9 +32,58 @@ def scatter(
         _transpose(indptr, indices, values, indptr[:-1].copy(), turned, turned_values)
         indices, values = turned, turned_values
         if not _is_clean(indptr, indices, values):
+            values = values.astype(linear.dtype, copy=False)  # of narrow numbers sums may be wide
             left = _merge(indptr, indices, values)
             indices, values = indices[:left].copy(), values[:left].copy()
     return indptr.view(np.int64), indices.view(np.int32), values, linear
+
+
+def sum_rows(indptr: NDArray[np.int64], weights: Array, *, magnitudes: bool) -> NDArray[np.int64]:
+    """As `solvers.csr.row_sums` has it, of whole numbers."""
+    sums = np.empty(len(indptr) - 1, np.int64)
+    _sum_rows(indptr.view(np.uint64), _of_few_types(weights), magnitudes, sums)
+    return sums
+
+
+def sum_pairs(
+    indptr: NDArray[np.int64], indices: NDArray[np.int32], weights: Array, chosen: NDArray[np.bool_]
+) -> tuple[int, int]:
+    """The whole weights between rows that are chosen, each as often as it is stored, and those between them and the others."""
+    among, across = _sum_pairs(
+        indptr.view(np.uint64), indices.view(np.uint32), _of_few_types(weights), chosen.view(np.uint8)
+    )
+    return int(among), int(across)
+
+
+def _of_few_types(weights: Array) -> Array:
+    """A kernel is compiled for each type that it meets."""
+    return weights.astype(np.int32) if weights.dtype == np.int16 else weights
+
+
+@njit(cache=True, nogil=True)
+def _sum_rows(indptr: Array, weights: Array, magnitudes: bool, sums: Array) -> None:
+    for i in range(sums.shape[0]):
+        total = np.int64(0)
+        if magnitudes:
+            for k in range(indptr[i], indptr[i + 1]):
+                total += abs(np.int64(weights[k]))
+        else:
+            for k in range(indptr[i], indptr[i + 1]):
+                total += np.int64(weights[k])
+        sums[i] = total
+
+
+@njit(cache=True, nogil=True)
+def _sum_pairs(indptr: Array, indices: Array, weights: Array, chosen: Array) -> Any:
+    among = np.int64(0)
+    whole = np.int64(0)
+    for i in range(indptr.shape[0] - 1):
+        if chosen[i]:
+            for k in range(indptr[i], indptr[i + 1]):
+                weight = np.int64(weights[k])
+                whole += weight
+                among += weight * np.int64(chosen[indices[k]])
+    return among, whole - among
 
 
 @njit(cache=True, nogil=True)

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from solvers.branching import LANES, Tree
+from solvers.csr import row_sums
 from solvers.enumeration import best_of_all, dense, settled, twice_objective
 from solvers.ising import Ising
-from solvers.qubo import row_sums
 from solvers.seeding import random_signs
 from solvers.strategy import Course, Island, Start
 from solvers.tabu_rows import TabuRows

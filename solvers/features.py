@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from solvers.csr import row_sums
 from solvers.ising import Ising
-from solvers.qubo import row_sums
 
 LEVELS_MAX = 256
 SAMPLE = 2**20  # couplings whose magnitudes are told apart
@@ -43,8 +43,8 @@ def measure(problem: Ising, original_variables: int, original_couplings: int) ->
     """Features of the reduced problem, and the size that it had before."""
     size, couplings = len(problem.fields), len(problem.indices) // 2
     degrees = np.diff(problem.indptr)
-    magnitudes = np.abs(problem.weights)
-    strengths = row_sums(problem.indptr, magnitudes) + np.abs(problem.fields)
+    largest = max(float(problem.weights.max(initial=0)), -float(problem.weights.min(initial=0)))
+    strengths = row_sums(problem.indptr, problem.weights, magnitudes=True) + np.abs(problem.fields)
     return Features(
         original_variables=original_variables,
         original_couplings=original_couplings,
@@ -55,9 +55,9 @@ def measure(problem: Ising, original_variables: int, original_couplings: int) ->
         degree_max=int(degrees.max(initial=0)),
         is_integer=problem.is_exact,
         has_fields=not problem.is_symmetric,
-        weight_max=float(magnitudes.max(initial=0)),
+        weight_max=largest,
         strength_max=float(strengths.max(initial=0)),
-        levels=min(LEVELS_MAX, _different(magnitudes[:SAMPLE])),
+        levels=min(LEVELS_MAX, _different(np.abs(problem.weights[:SAMPLE]))),
     )
 
 

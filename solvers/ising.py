@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from solvers.qubo import Convention, Qubo, row_sums
+from solvers.csr import row_sums
+from solvers.qubo import Convention, Qubo
 
 Array = NDArray[Any]
 
@@ -47,25 +48,27 @@ def to_ising(qubo: Qubo) -> Ising:
     With x = (1 + s) / 2: `4 x_i x_j = 1 + s_i + s_j + s_i s_j` and `4 [x_i ≠ x_j] = 2 - 2 s_i s_j`.
     """
     sign = 1 if qubo.sense == "max" else -1
-    couplings = qubo.weights.astype(np.int64 if qubo.is_integer else np.float64)
-    linear = qubo.linear.astype(couplings.dtype)
+    linear = qubo.linear.astype(np.int64 if qubo.is_integer else np.float64)
     factor = sign * FACTORS[qubo.convention]
     if qubo.convention is Convention.MAX_CUT:
         fields = 0 * linear
     elif qubo.convention is Convention.SPINS:
         fields = factor * linear
     else:
-        fields = 2 * sign * linear + factor * row_sums(qubo.indptr, couplings)
-    largest = (abs(factor) * row_sums(qubo.indptr, np.abs(couplings)) + np.abs(fields)).max(initial=0)
+        fields = 2 * sign * linear + factor * row_sums(qubo.indptr, qubo.weights)
+    largest = (abs(factor) * row_sums(qubo.indptr, qubo.weights, magnitudes=True) + np.abs(fields)).max(initial=0)
+    indices = qubo.indices.view(np.uint32)
     if not qubo.is_integer:  # by a power of two, which rounds nothing: temperatures are single precision
         scale = -int(np.frexp(largest)[1])
-        weights, fields = np.ldexp(factor * couplings, scale), np.ldexp(fields, scale)
-        return Ising(qubo.indptr, qubo.indices.view(np.uint32), weights, fields, sign, scale)
+        weights, fields = np.ldexp(factor * qubo.weights, scale), np.ldexp(fields, scale)
+        return Ising(qubo.indptr, indices, weights, fields, sign, scale)
     common = _common_divisor(qubo.weights)
     divisor = max(1, _common_divisor(fields, factor * common))
     kind = np.int32 if largest < KERNEL_INTEGER_MAX * divisor else np.float64
-    weights = (qubo.weights // common if common > 1 else qubo.weights).astype(kind) * (factor * common // divisor)
-    return Ising(qubo.indptr, qubo.indices.view(np.uint32), weights, (fields // divisor).astype(kind), sign * divisor)
+    weights = (qubo.weights // common if common > 1 else qubo.weights).astype(kind)
+    if factor * common != divisor:
+        weights *= factor * common // divisor
+    return Ising(qubo.indptr, indices, weights, (fields // divisor).astype(kind), sign * divisor)
 
 
 def _common_divisor(numbers: Array, divisor: int = 0) -> int:

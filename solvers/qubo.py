@@ -24,7 +24,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from solvers.csr import symmetric_rows
+from solvers.csr import pair_sums, row_sums, symmetric_rows
 
 VARIABLES_MAX = 2**31 - 1  # an index is an int32
 MAGNITUDE_MAX = 2**60  # of the sum of all integer coefficients: four of these still fit an int64
@@ -89,17 +89,30 @@ class Qubo:
         x = check_assignment(assignment, self.variables)
         if self.convention is not Convention.SPINS and not x.any():
             return self.offset
+        if self.is_integer:
+            return self._whole_value(x)
         rows = np.repeat(x, np.diff(self.indptr))
         if self.convention is Convention.MAX_CUT:
-            chosen = self.weights[rows & ~x[self.indices]]  # each cut edge is seen once, from its end that is 1
-            return _total(chosen, self.linear[:0], self.offset)
+            return math.fsum([*self.weights[rows & ~x[self.indices]].tolist(), self.offset])
         if self.convention is Convention.SPINS:
             chosen = np.where(rows == x[self.indices], self.weights, -self.weights)
-            return _total(chosen, 2 * _wide(np.where(x, self.linear, -self.linear)), 2 * self.offset, halve=True)
+            return _halved_sum(chosen, np.where(x, self.linear, -self.linear), self.offset)
         chosen = self.weights[rows & x[self.indices]]  # each coupling is seen twice
         if self.convention is Convention.COUNTED_TWICE:
-            return _total(chosen, self.linear[x], self.offset)
-        return _total(chosen, 2 * _wide(self.linear[x]), 2 * self.offset, halve=True)
+            return math.fsum([*chosen.tolist(), *self.linear[x].tolist(), self.offset])
+        return _halved_sum(chosen, self.linear[x], self.offset)
+
+    def _whole_value(self, x: NDArray[np.bool_]) -> int | float:
+        among, across = pair_sums(self.indptr, self.indices, self.weights, x)
+        if self.convention is Convention.MAX_CUT:
+            return across + self.offset  # each cut edge is seen once, from its end that is 1
+        chosen = int(self.linear[x].sum(dtype=np.int64))
+        if self.convention is Convention.COUNTED_TWICE:
+            return among + chosen + self.offset
+        if self.convention is Convention.COUNTED_ONCE:
+            return among // 2 + chosen + self.offset
+        couplings, fields = int(self.weights.sum(dtype=np.int64)) // 2, int(self.linear.sum(dtype=np.int64))
+        return couplings - 2 * across + 2 * chosen - fields + self.offset
 
     def better(self, value: float, than: float) -> bool:
         return value < than if self.sense == "min" else value > than
@@ -239,16 +252,6 @@ def check_size(variables: int, couplings: int, memory_bytes_max: int = MEMORY_BY
     check_memory(BYTES_PER_VARIABLE * variables + BYTES_PER_COUPLING * couplings, memory_bytes_max)
 
 
-def row_sums(indptr: NDArray[np.int64], weights: Array) -> Array:
-    """The sum of each row's weights, int64 or float64; `add.reduceat` alone is wrong for empty rows."""
-    kind = np.int64 if weights.dtype.kind == "i" else np.float64
-    sums = np.zeros(len(indptr) - 1, kind)
-    filled = np.diff(indptr) > 0
-    if filled.any():
-        sums[filled] = np.add.reduceat(weights, indptr[:-1][filled], dtype=kind)
-    return sums
-
-
 def check_memory(estimated: int, memory_bytes_max: int) -> None:
     """Refuse what would need more."""
     if estimated > memory_bytes_max:
@@ -280,10 +283,12 @@ def _coefficients(weights: Array, offset: int | float) -> tuple[Array, int | flo
     _check_coefficients(weights, offset)
     if weights.dtype.kind == "f":
         return np.ascontiguousarray(weights), offset
-    return np.ascontiguousarray(weights, np.int64), int(offset)
+    return np.ascontiguousarray(weights, np.int8 if weights.dtype == np.int8 else np.int64), int(offset)
 
 
 def _check_coefficients(weights: Array, offset: int | float) -> None:
+    if weights.dtype == np.int8 and abs(offset) < MAGNITUDE_MAX // 2:  # fewer than 2**53 of them fit any memory
+        return
     with np.errstate(over="ignore"):  # found out below
         magnitude = float(np.abs(weights, dtype=np.float64).sum()) + abs(offset)
     if not magnitude < FLOAT_MAGNITUDE_MAX:
@@ -299,7 +304,7 @@ def _narrow(values: Array) -> Array:
     if values.dtype.kind == "f":
         return values
     largest = max(int(values.max(initial=0)), -int(values.min(initial=0)))
-    return values.astype(next(kind for kind in INTEGERS if largest <= np.iinfo(kind).max))
+    return values.astype(next(kind for kind in INTEGERS if largest <= np.iinfo(kind).max), copy=False)
 
 
 def _wide(values: Array) -> Array:
@@ -307,9 +312,6 @@ def _wide(values: Array) -> Array:
     return values.astype(np.float64 if values.dtype.kind == "f" else np.int64, copy=False)
 
 
-def _total(chosen: Array, linear: Array, offset: int | float, *, halve: bool = False) -> int | float:
-    if chosen.dtype.kind == "i":
-        total = int(chosen.sum(dtype=np.int64)) + int(linear.sum(dtype=np.int64)) + int(offset)
-        return total // 2 if halve else total
-    exact = math.fsum([*chosen.tolist(), *linear.tolist(), offset])
-    return exact / 2 if halve else exact
+def _halved_sum(twice: Array, once: Array, offset: float) -> float:
+    """Correctly rounded: doubling and halving rounds nothing."""
+    return math.fsum([*twice.tolist(), *(2 * once).tolist(), 2 * offset]) / 2

@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from solvers import elimination
+from solvers.csr import row_sums
 from solvers.elimination import DEGREE_MAX, NEAR_MAX
 from solvers.ising import KERNEL_INTEGER_MAX, Ising
-from solvers.qubo import row_sums
 
 Array = NDArray[Any]
 Spins = NDArray[np.int8]
@@ -98,5 +98,5 @@ def _scale(problem: Ising) -> int:
     if not problem.is_exact or len(problem.fields) == 0:
         return 1
     is_odd = (row_sums(problem.indptr, problem.weights & 1) + problem.fields) & 1
-    strongest = (row_sums(problem.indptr, np.abs(problem.weights)) + np.abs(problem.fields)).max()
+    strongest = (row_sums(problem.indptr, problem.weights, magnitudes=True) + np.abs(problem.fields)).max()
     return 2 if is_odd.any() and 2 * strongest < KERNEL_INTEGER_MAX else 1

@@ -12,8 +12,9 @@ from time import perf_counter
 import numpy as np
 from numpy.typing import NDArray
 
+from solvers.csr import row_sums
 from solvers.ising import to_ising
-from solvers.qubo import MEMORY_BYTES_MAX, Qubo, check_memory, row_sums
+from solvers.qubo import MEMORY_BYTES_MAX, Qubo, check_memory
 from solvers.tempering import REFRESH_SWEEPS, SWEEPS_FIRST, TUNING_ROUNDS, Ensemble, ladder
 
 HOTTEST = 0.1  # of what flips the most strongly coupled spin: at this exponent every spin moves freely
@@ -76,7 +77,9 @@ class _Sampling:
         self.beta = beta
         problem = to_ising(qubo)
         cold = beta * abs(problem.unit) / 4 * 2.0**-problem.exponent
-        strongest = float((np.abs(problem.fields) + row_sums(problem.indptr, np.abs(problem.weights))).max(initial=0))
+        strongest = float(
+            (np.abs(problem.fields) + row_sums(problem.indptr, problem.weights, magnitudes=True)).max(initial=0)
+        )
         hot = HOTTEST / (2 * strongest) if strongest else cold
         self.ensemble = Ensemble(problem, ladder(min(hot, cold), cold), seed)
         self.sweeps = 0

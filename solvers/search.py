@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from solvers.csr import row_sums
 from solvers.ising import Ising
-from solvers.qubo import row_sums
 from solvers.spins import CROSSED, LOG_TABLE, POSITION, SWEEP, TWICE, WORK, _anneal, _cross, _differ, _load, _settle
 
 SAMPLE = 1_000_000  # couplings that are enough to know their quantiles

@@ -20,7 +20,7 @@ LARGE = 16_000  # variables, enough for all that is done otherwise with small pr
 def warm() -> None:
     """Runs each kernel once in each of its number types."""
     _warm_large()
-    whole, broken = sparse_random(50, 8.0, 1), _halved(sparse_random(50, 2.0, 1))
+    whole, broken = sparse_random(50, 8.0, 1), _scrambled(50, 0.25)
     real = Qubo.from_dense(np.random.default_rng(1).normal(size=(16, 16)))  # that no reduction solves
     couplings = np.triu(np.random.default_rng(1).integers(-100, 101, (60, 60)), 1)
     ones = np.eye(60, dtype=int)
@@ -37,17 +37,20 @@ def warm() -> None:
 
 
 def _warm_large() -> None:
-    """What small problems do without: reading, rows and reduction by kernels."""
-    cut = sparse_random(LARGE, 3.0, 1)  # made of edges in no order, some of them repeated; the reduction leaves little
-    for qubo, format in ((cut, "rudy"), (_halved(cut), "coo")):
-        solve(parse(write(qubo, format)), seconds=60, seed=1, work_max=WORK)
+    """What small problems do without: reading, rows and reduction by kernels, of weights of each type."""
+    for factor in (1, 100_000, 10**10, 0.25):
+        solve(parse(write(_scrambled(LARGE, factor), "coo")), seconds=60, seed=1, work_max=WORK)
 
 
-def _halved(cut: Qubo) -> Qubo:
-    """The same couplings as floats, of spins; made of terms in no order, each repeated the other way round."""
-    rows, columns, weights = cut.terms()
-    terms = np.concatenate((columns, rows)), np.concatenate((rows, columns)), np.concatenate((weights, weights)) / 4
-    return Qubo.from_terms(cut.variables, terms, convention=Convention.SPINS, sense="min")
+def _scrambled(variables: int, factor: float) -> Qubo:
+    """A sparse problem, made of terms in no order, each repeated the other way round; the reduction leaves little of it."""
+    rows, columns, weights = sparse_random(variables, 3.0, 1).terms()
+    ends, weights = (
+        (np.concatenate((columns, rows)), np.concatenate((rows, columns))),
+        np.concatenate((weights, weights)),
+    )
+    terms = (*ends, weights if factor == 1 else weights * np.array(factor))
+    return Qubo.from_terms(variables, terms, convention=Convention.SPINS, sense="min")
 
 
 if __name__ == "__main__":

@@ -73,15 +73,16 @@ OTHER_SUFFIXES = (".txt", ".json", ".dat", ".bqm", ".npz", ".npy")
 
 def recognise(source: str | os.PathLike[str] | bytes, name: str = "") -> str | None:
     """The format of a file or of its bytes, from the first `HEAD_BYTES`; None when no reader knows it."""
-    if not isinstance(source, bytes):
+    if isinstance(source, bytes):
+        head, size = source[:HEAD_BYTES], len(source)
+    else:
         name = name or os.fspath(source)
         with Path(source).open("rb") as file:
-            source = file.read(HEAD_BYTES)
-    head = source[:HEAD_BYTES]
+            head, size = file.read(HEAD_BYTES), os.fstat(file.fileno()).st_size
     for magic, format in FORMAT_BY_MAGIC.items():
         if head.startswith(magic):
             return format
-    return None if b"\0" in head else _recognise_text(head, Path(name).suffix.lower())
+    return None if b"\0" in head else _recognise_text(head, size, Path(name).suffix.lower())
 
 
 def read(path: str | os.PathLike[str], *, memory_bytes_max: int = MEMORY_BYTES_MAX) -> Qubo:
@@ -138,7 +139,7 @@ def write(qubo: Qubo, format: str) -> bytes:
     return WRITERS[format](qubo)
 
 
-def _recognise_text(head: bytes, suffix: str) -> str | None:
+def _recognise_text(head: bytes, size: int, suffix: str) -> str | None:
     begin = head.lstrip()[:1]
     first_word = (head.lstrip()[:16].split(None, 1) or [b""])[0]
     if begin == b"{":
@@ -165,14 +166,14 @@ def _recognise_text(head: bytes, suffix: str) -> str | None:
         return None
     if suffix in FORMAT_BY_SUFFIX:
         return FORMAT_BY_SUFFIX[suffix]
-    if not _has_diagonal(whole, first.end):
+    if not _has_diagonal(whole, first.end, size):
         return "rudy"
     return "mqlib" if begin == b"#" else "bqp"
 
 
-def _has_diagonal(head: bytes, start: int) -> bool:
+def _has_diagonal(head: bytes, start: int, size: int) -> bool:
     try:
-        rows, columns, _, _ = read_triples(head, start, None, VARIABLES_MAX, 1)
+        rows, columns, _, _ = read_triples(head, start, None, VARIABLES_MAX, 1, whole_bytes=size)
         return bool((rows == columns).any())
     except FormatError:  # comments or worse, which its reader will name: look at whatever are terms
         terms = [line.fields for line in lines(head, start) if len(line.fields) == 3]

@@ -175,12 +175,20 @@ def _end_line(text: Array, position: int) -> Any:
 
 @njit(cache=True, nogil=True)
 def _read_clean(
-    text: Array, start: int, variables: int, base: int, rows: Array, columns: Array, weights: Array, first_line: int
+    text: Array,
+    start: int,
+    variables: int,
+    base: int,
+    rows: Array,
+    columns: Array,
+    weights: Array,
+    first_line: int,
+    weight_max: int,
 ) -> Any:
-    """(lines read, offset): from a line on as long as each is `digits blank digits blank [-]digits [\\r]\\n`."""
+    """(lines read, offset): from a line on as long as each is `digits blank digits blank [-]digits [\\r]\\n`, of such weights."""
     position = uint64(start)
     stop = uint64(max(0, text.shape[0] - LINE_BYTES))
-    low, above = uint64(base), uint64(variables)
+    low, above, most = uint64(base), uint64(variables), uint64(weight_max)
     k: Any = uint64(first_line)  # unsigned like all that counts from the beginning
     lines: Any = uint64(rows.shape[0])
     while k < lines and position < stop:
@@ -201,7 +209,7 @@ def _read_clean(
             weight, digits = _digits(text, here)
         here += digits
         here += uint64(text[here] == RETURN)
-        if digits - uint64(1) > 6 or text[here] != NEWLINE:
+        if digits - uint64(1) > 6 or text[here] != NEWLINE or weight > most:
             break
         row -= low
         column -= low
@@ -216,32 +224,48 @@ def _read_clean(
 
 
 @njit(cache=True, nogil=True)
-def _read_whole(text: Array, start: int, variables: int, base: int, rows: Array, columns: Array, weights: Array) -> Any:
-    """Fills the arrays from lines of whole numbers: (lines read, offset behind them, or -1 at anything else)."""
-    k = 0
+def _read_whole(
+    text: Array,
+    start: int,
+    variables: int,
+    base: int,
+    rows: Array,
+    columns: Array,
+    weights: Array,
+    first_line: int,
+    weight_max: int,
+) -> Any:
+    """Fills the arrays on from a line of whole numbers: (lines read, offset behind them, whether all is well).
+
+    All is well where the offset is -1, too: at anything but whole numbers. Else it is that of a line whose weight is larger.
+    """
+    k = first_line
     position = start
     while k < rows.shape[0]:
-        k, position = _read_clean(text, position, variables, base, rows, columns, weights, k)
+        k, position = _read_clean(text, position, variables, base, rows, columns, weights, k, weight_max)
         position = _skip(text, position)
         if k == rows.shape[0] or position >= text.shape[0]:
             break
+        begin = position
         row, position = _index(text, position, variables, base)
         if position < 0:
-            return k, -1
+            return k, -1, True
         column, position = _index(text, position, variables, base)
         if position < 0:
-            return k, -1
+            return k, -1, True
         weight, position = _number(text, position)
         if position < 0:
-            return k, -1
+            return k, -1, True
+        if abs(weight) > weight_max:
+            return k, begin, False
         position = _end_line(text, position)
         if position < 0:
-            return k, -1
+            return k, -1, True
         rows[k] = row
         columns[k] = column
         weights[k] = weight
         k += 1
-    return k, position
+    return k, position, True
 
 
 @njit(cache=True, nogil=True)

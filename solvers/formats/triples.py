@@ -20,18 +20,23 @@ Triples = tuple[Array, Array, Array, int]
 
 LINE_BYTES_MIN = 6  # "1 2 3\n": what a file of announced lines must have room for, before anything is allocated
 SPLIT_BYTES_MAX = 2**17  # of a text that is read without kernels,
+NARROW_MAX = 127  # of a weight and its negative in an int8: large files take half the time and memory with these
 JOINED_MAX = 5000  # and terms that are written so
 BIG_ENDIAN = sys.byteorder == "big"  # the kernels look at eight bytes at once, in the other order
 
 
-def read_triples(data: bytes, start: int, count: int | None, variables: int, base: int) -> Triples:
+def read_triples(
+    data: bytes, start: int, count: int | None, variables: int, base: int, *, whole_bytes: int = 0
+) -> Triples:
     """`count` lines from an offset (None: all there are): zero-based rows and columns, weights, the offset behind the last.
 
-    Weights are int64 where every one is written as a whole number, else float64, correctly rounded. Raises FormatError.
+    Weights are int64 where every one is written as a whole number, or int8 where all of them are small; else float64,
+    correctly rounded. Of a text that is only a part, `whole_bytes` tells how long all of it is: kernels that read the rest
+    may read the part. Raises FormatError.
     """
     if count is not None:
         check_room(data, start, count)
-    if len(data) - start <= SPLIT_BYTES_MAX or BIG_ENDIAN:
+    if max(len(data) - start, whole_bytes) <= SPLIT_BYTES_MAX or BIG_ENDIAN:
         found = _read_split(data, start, count, variables, base)
     else:
         size = min(_most_lines(data, start), _newlines(data, start) + 1) if count is None else count
@@ -90,11 +95,16 @@ def _read_fast(data: bytes, start: int, size: int, variables: int, base: int) ->
     from solvers.formats.scanning import _read_decimals, _read_whole
 
     text = np.frombuffer(data, np.uint8)
-    rows, columns, weights = np.empty(size, np.int32), np.empty(size, np.int32), np.empty(size, np.int64)
-    read, end = _read_whole(text, start, variables, base, rows, columns, weights)
+    rows, columns, narrow = np.empty(size, np.int32), np.empty(size, np.int32), np.empty(size, np.int8)
+    read, end, is_narrow = _read_whole(text, start, variables, base, rows, columns, narrow, 0, NARROW_MAX)
+    weights: Array = narrow
+    if not is_narrow:
+        weights = np.empty(size, np.int64)
+        weights[:read] = narrow[:read]
+        read, end, _ = _read_whole(text, end, variables, base, rows, columns, weights, read, WEIGHT_MAX)
     if end >= 0:
         return rows[:read], columns[:read], weights[:read], end
-    decimals, hard = weights.view(np.float64), np.full(size, -1, np.int64)
+    decimals, hard = np.empty(size), np.full(size, -1, np.int64)
     read, end = _read_decimals(text, start, variables, base, rows, columns, decimals, hard)
     if end < 0:
         return None

@@ -25,8 +25,8 @@ from functools import partial
 
 import numpy as np
 
+from solvers.csr import row_sums
 from solvers.ising import Ising
-from solvers.qubo import row_sums
 from solvers.seeding import seeded_state
 from solvers.sparse.replicas import Replicas, thresholds_of
 from solvers.sparse.words import LANES

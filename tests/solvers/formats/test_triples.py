@@ -45,7 +45,7 @@ def read_by_kernels(*arguments):
 
 
 @given(bodies())
-@settings(max_examples=1500)
+@settings(max_examples=800)
 def test_the_fast_readers_agree_with_the_slow_one(body):
     slow = outcome(_read_slowly, *body)
     assert outcome(read_triples, *body) == slow
