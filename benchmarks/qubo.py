@@ -36,7 +36,8 @@ from solvers.formats import parse, write_rudy
 from solvers.generators import sparse_random
 from solvers.ising import to_ising
 from solvers.seeding import seeded_state
-from solvers.sparse.replicas import Replicas, thresholds_of
+from solvers.sparse.counters import Counters
+from solvers.sparse.replicas import Replicas
 from solvers.sparse.words import LANES
 from solvers.spins import WORK
 
@@ -90,13 +91,14 @@ def updates_g81(rounds: int = ROUNDS) -> Measured:
     problem = to_ising(parse(path.read_bytes(), path.name))
     model = quadratic_model(read_graph(path))
     sampler = DWAVE()
-    replicas = Replicas(problem, seeded_state(1))
+    state = seeded_state(1)
+    replicas = Replicas(problem, Counters(problem, state), state)
 
     def ours() -> float:
         replicas.randomize()
-        thresholds = thresholds_of(1.0, 0.2, SWEEPS)
+        replicas.prepare(1.0, 0.2, SWEEPS)
         replicas.begin()
-        replicas.anneal(SWEEPS, thresholds, 2**62)
+        replicas.anneal(2**62)
         return float(LANES)
 
     def theirs() -> float:

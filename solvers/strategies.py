@@ -17,6 +17,8 @@ DENSE_DEGREE_MIN_IN_WORDS = 60
 DENSE_DENSITY_MIN = 0.01
 DENSE_BYTES_MAX = 2**30
 EXACT_VARIABLES_MAX = 100
+VECTOR_VARIABLES_MAX = 200_000
+"""Beyond, vectors come from memory and not from a cache, and 64 replicas need more than their time to come through."""
 MULTI_SPIN_STRENGTH_MAX = 127  # what the counters of `solvers.sparse.words` hold
 
 
@@ -69,6 +71,29 @@ class MultiSpinAnnealing:
         from solvers.sparse.multi_spin import MultiSpin
 
         return MultiSpin(start)
+
+
+class VectorAnnealing:
+    """Sparse problems of any weights: 64 replicas in the vectors of a processor."""
+
+    name = "vector-annealing"
+    work_per_second = 50_000_000
+    reduces = True
+    limits = "anything"
+
+    def takes(self, features: Features) -> bool:
+        return True
+
+    def suits(self, features: Features) -> bool:
+        return features.variables <= VECTOR_VARIABLES_MAX
+
+    def memory_bytes(self, features: Features) -> int:
+        return 580 * features.variables + 16 * features.couplings + 2**16
+
+    def start(self, start: Start) -> Island:
+        from solvers.sparse.multi_spin import VectorAnnealing as Annealing
+
+        return Annealing(start)
 
 
 class ScalarAnnealing:
@@ -192,6 +217,7 @@ STRATEGIES: tuple[Strategy, ...] = (
     BranchAndBound(),
     DenseMemetic(),
     MultiSpinAnnealing(),
+    VectorAnnealing(),
     ScalarAnnealing(),
     ParallelTempering(),
     TabuSearch(),
@@ -211,7 +237,8 @@ def island_bytes_max(variables: int, couplings: int, name: str = "") -> int:
         return named(name).memory_bytes(whole)
     small = _worst(min(variables, EXACT_VARIABLES_MAX), couplings)
     dense = DenseMemetic().memory_bytes(_worst(_dense_variables_max(variables, couplings), couplings))
-    chosen = (BranchAndBound().memory_bytes(small), min(dense, DENSE_BYTES_MAX))
+    vectors = VectorAnnealing().memory_bytes(_worst(min(variables, VECTOR_VARIABLES_MAX), couplings))
+    chosen = (BranchAndBound().memory_bytes(small), min(dense, DENSE_BYTES_MAX), vectors)
     return max(*chosen, MultiSpinAnnealing().memory_bytes(whole), ScalarAnnealing().memory_bytes(whole))
 
 

@@ -21,33 +21,15 @@ from numpy.typing import NDArray
 
 from solvers.dense.sizes import CHUNK
 from solvers.spins import _random
+from solvers.vectors import LEVEL_SHIFT
 
 Array = NDArray[Any]
 
-LEVELS = 4096  # of the thresholds below which a loss is taken
 DESCENT_SWEEPS_MAX = 64  # float slopes drift: without a bound, two flips could each seem to gain for ever
 SWEEP, POSITION, FROM, FLIPS, WORK = range(5)  # what a cursor array holds
 CURSOR_SIZE = 5
 TWICE = 0  # what an array of sums holds: twice the objective
-LEVEL_SHIFT = 52  # of a random word, to an index of a level
 FLIP_WORK = 4  # what a flip costs beside its row: finding it, and a branch that nobody foresees
-
-
-def _logs() -> NDArray[np.float32]:
-    """`ln u` at evenly spaced u, in a mixed order, so that a window at a random place holds as many draws.
-
-    The first ones again at the end: windows need not wrap around. `math.log` and not numpy's, whose last bit depends
-    on the CPU; the order by a linear congruence of full period (its multiplier from Knuth's conditions) for the same reason.
-    """
-    levels = [math.log((k + 0.5) / LEVELS) for k in range(LEVELS)]
-    mixed, k = [], 1
-    for _ in range(LEVELS):
-        mixed.append(levels[k ^ (k >> 5)])
-        k = (k * 1229 + 351) % LEVELS
-    return np.array(mixed + mixed[:CHUNK], np.float32)
-
-
-LOGS = _logs()
 
 
 @njit(cache=True, nogil=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from solvers.dense.kernels import CURSOR_SIZE, LOGS, POSITION, WORK, _anneal, _fill, _flip_all, _halve, _load
+from solvers.dense.kernels import CURSOR_SIZE, POSITION, WORK, _anneal, _fill, _flip_all, _halve, _load
 from solvers.dense.pool import Pool
 from solvers.dense.problem import Dense, Point
 from solvers.dense.sizes import ELITES
@@ -18,6 +18,7 @@ from solvers.search import AnnealingOptions, schedule, temperatures
 from solvers.seeding import seeded_state
 from solvers.spins import _random, _randomize
 from solvers.strategy import Course, Island, Start
+from solvers.vectors import LOGS
 
 HOLD_SPINS = 4096  # looked at between two temperatures: their thresholds are as many
 SWEEPS_MAX = 1 << 20

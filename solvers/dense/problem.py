@@ -4,16 +4,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
-from solvers.dense.kernels import LOGS
 from solvers.dense.sizes import CHUNK, padded, row_type
 from solvers.ising import Ising
+from solvers.vectors import LOGS, aligned
 
 Array = NDArray[Any]
 
 ROWS_SAMPLED = 256  # of which temperatures are found: all took a tenth of a second for 5,000 spins
-LINE_BYTES = 64  # of the cache; a row begins at one, or each vector would be loaded from two
 
 
 class Dense:
@@ -68,12 +67,3 @@ class Point:
         self.spins[:] = other.spins
         self.slopes[:] = other.slopes
         self.sums[:] = other.sums
-
-
-def aligned(shape: tuple[int, ...], kind: DTypeLike) -> Array:
-    """Zeros that begin at a cache line: numpy promises 16 bytes."""
-    kind = np.dtype(kind)
-    size = int(np.prod(shape)) * kind.itemsize
-    raw = np.zeros(size + LINE_BYTES, np.uint8)
-    begin = -raw.ctypes.data % LINE_BYTES
-    return raw[begin : begin + size].view(kind).reshape(shape)

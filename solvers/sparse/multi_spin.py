@@ -1,4 +1,4 @@
-"""Multi-spin annealing: the strategy for sparse problems of small whole numbers.
+"""Annealing of 64 replicas that are crossed into one best solution: the strategies for sparse problems.
 
 Phase k anneals 64 random replicas for `sweeps_first · 2^k` sweeps, and crosses all of them into the one best solution;
 then, until `reheats` times in a row have gained nothing, all replicas begin from the best, at about the hottest
@@ -6,6 +6,8 @@ temperature, are annealed for as many sweeps and crossed into it. Lengths double
 easy problem and a hard one. Where whole phases gain nothing, a new lineage begins from nothing, and what it comes to
 is crossed with the best of all: two good solutions that differ in many places join to a better one, and no seed is left
 where it got stuck. (A seed of G81 stayed at 14,050 without, and comes to 14,056 in 18 s of CPU.)
+
+`MultiSpin` sweeps them by adders of words, `VectorAnnealing` in vectors of floats.
 
 Crossing by parts (see `solvers.spins._cross`) joins what 64 replicas have found in different places, so on graphs
 that fall apart into such places (grids, very sparse ones) a round gains what 64 rounds would. Where they don't, long
@@ -24,17 +26,20 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 
 from solvers.csr import row_sums
 from solvers.ising import Ising
+from solvers.search import AnnealingOptions, temperature_range
 from solvers.seeding import seeded_state
-from solvers.sparse.replicas import Replicas, thresholds_of
+from solvers.sparse.counters import Counters
+from solvers.sparse.lanes import Lanes
+from solvers.sparse.replicas import Replicas, Sweeper
 from solvers.sparse.words import LANES
 from solvers.spins import _random
 from solvers.strategy import Course, Island, Spins, Start
 
 SWEEPS_MAX = 1 << 20  # of one anneal, where the doubling ends
-DESCENT_SWEEPS = 3  # that never lose, after each anneal
 GLANCE_SWEEPS, GLANCE_LANES = 4, 2  # for a first answer, before all replicas of a large problem have come through
 SPINS_PER_KEEP = 1 << 21  # of large problems the best is looked at before all replicas are crossed
 
@@ -52,19 +57,20 @@ class Options:
     patience: int = 2  # phases in a row that gain nothing, before a lineage ends; one more with each
 
 
-class MultiSpin(Island):
-    """One run of 64 replicas."""
+class ReplicaAnnealing(Island):
+    """One run of 64 replicas, whatever they are swept by."""
 
     meeting_work = 20_000_000
     """A few rounds on large graphs. Two islands needed 1.8 times less work each than one to 14,042 on G81, 1.7 meeting a fifth as often."""
 
-    def __init__(self, start: Start, options: Options | None = None) -> None:
+    def __init__(
+        self, start: Start, sweeper: Sweeper, state: NDArray[np.uint64], temperatures: tuple[float, float]
+    ) -> None:
         super().__init__(start)
-        self.options = options or Options()
-        self._state = seeded_state(start.seed, start.stream)
-        self._replicas = Replicas(start.problem, self._state)
-        strength = typical_strength(start.problem)
-        self._hottest, self._coldest = self.options.hottest * strength, self.options.coldest * strength
+        self.options = Options()
+        self._state = state
+        self._replicas = Replicas(start.problem, sweeper, state)
+        self._hottest, self._coldest = temperatures
         self._shown: Spins | None = None
         self._has_settled = False
         self.parameters |= {"hottest": self._hottest, "coldest": self._coldest, "replicas": LANES}
@@ -138,10 +144,9 @@ class MultiSpin(Island):
     def _round(self, hottest: float, sweeps: int, lanes: int = LANES) -> Course:
         """One anneal of all replicas, a descent, and the crossing of so many with the best; then a look at the neighbor's."""
         replicas = self._replicas
-        thresholds = thresholds_of(hottest, self._coldest, sweeps)
-        replicas.heat(thresholds)
-        yield from self._finish(partial(replicas.anneal, sweeps, thresholds))
-        yield from self._finish(partial(replicas.descend, DESCENT_SWEEPS))
+        replicas.prepare(hottest, self._coldest, sweeps)
+        yield from self._finish(replicas.anneal)
+        yield from self._finish(replicas.descend)
         yield from self._cross(lanes)
         self.count("rounds")
         shown = yield from self.meet()
@@ -172,7 +177,27 @@ class MultiSpin(Island):
             yield None
 
 
+class MultiSpin(ReplicaAnnealing):
+    """For whole weights that add up to at most 127 around each spin."""
+
+    def __init__(self, start: Start) -> None:
+        state = seeded_state(start.seed, start.stream)
+        strength = typical_strength(start.problem)
+        temperatures = Options.hottest * strength, Options.coldest * strength
+        super().__init__(start, Counters(start.problem, state), state, temperatures)
+
+
+class VectorAnnealing(ReplicaAnnealing):
+    """For weights of any kind. The last temperature is that of `solvers.annealing`: weights may span orders of magnitude."""
+
+    def __init__(self, start: Start) -> None:
+        state = seeded_state(start.seed, start.stream)
+        _, coldest = temperature_range(start.problem, AnnealingOptions())
+        hottest = max(Options.hottest * typical_strength(start.problem), coldest)
+        super().__init__(start, Lanes(start.problem, state), state, (hottest, coldest))
+
+
 def typical_strength(problem: Ising) -> float:
     """The field that a spin's couplings would make if all others were random: root mean square over the spins."""
     squares = row_sums(problem.indptr, problem.weights.astype(np.float64) ** 2) + problem.fields.astype(np.float64) ** 2
-    return max(1.0, float(np.sqrt(squares.sum() / max(1, len(squares)))))
+    return float(np.sqrt(squares.sum() / max(1, len(squares)))) or 1.0

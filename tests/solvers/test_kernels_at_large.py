@@ -20,10 +20,12 @@ from solvers.ising import Ising
 from solvers.matrices import inverse
 from solvers.quantum.states import _expectation, _mix, _spread_evenly, _turn_phases
 from solvers.reduction import reduce
+from solvers.search import schedule
 from solvers.seeding import seeded_state
 from solvers.sparse.bonds import Bonds, lay_out
+from solvers.sparse.counters import thresholds_of
 from solvers.sparse.crossing import _cross_lanes
-from solvers.sparse.replicas import thresholds_of
+from solvers.sparse.lanes import Lanes
 from solvers.sparse.words import LANES, POOL_ROWS, POOL_WORDS, _anneal_words, _put, _random_words, _renew, _spread
 from solvers.spins import (
     CROSSED,
@@ -43,6 +45,7 @@ from solvers.tabu import BEST, _search
 from solvers.tabu import CURSOR_SIZE as TABU_CURSOR_SIZE
 from solvers.tabu_rows import TabuRows
 from solvers.tempering import Ensemble, _descend_fields, _feel
+from solvers.vectors import LEVEL_SHIFT, LOGS
 from tests.solvers.test_elimination import agree
 from tests.solvers.test_spins import csr
 from tests.solvers.test_tabu import obvious_search
@@ -247,6 +250,26 @@ def check_sweep(rng: np.random.Generator) -> None:
     while cursor[SWEEP] < 1:
         _anneal_words(words, bonds.is_grid, *layout, 1, thresholds, pools, 0, state, cursor, case.stop(cursor))
     assert (lanes_of(words[:-1]) == spins[:, bonds.order]).all()
+    assert [int(word) for word in state] == drawing
+
+
+def check_vectors(rng: np.random.Generator) -> None:
+    """What vectors keep around each spin is added up anew here: of whole numbers and eighths single precision loses nothing."""
+    case = case_of(rng)
+    state, hottest = seeded_state(int(rng.integers(2**63))), rng.random() * 20 + 0.1
+    words = np.zeros(case.size + 1, np.uint64)
+    _random_words(words[:-1], state)
+    spins, drawing = lanes_of(words[:-1]), [int(word) for word in state]
+    lanes, cursor = Lanes(case.ising, state), np.zeros(CURSOR_SIZE, np.int64)
+    lanes.prepare(hottest, hottest / 4, 2, cursor)
+    for temperature in schedule(hottest, hottest / 4, 2):
+        for i in range(case.size):
+            place = random_word(drawing) >> LEVEL_SHIFT
+            gains = -spins[:, i] * (spins @ case.matrix[i] + case.fields[i])
+            spins[:, i] *= np.where(gains > temperature * LOGS[place : place + LANES], -1, 1)
+    while not lanes.anneal(words, cursor, case.stop(cursor)):
+        pass
+    assert (lanes_of(words[:-1]) == spins).all()
     assert [int(word) for word in state] == drawing
 
 

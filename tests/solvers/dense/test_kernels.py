@@ -7,8 +7,6 @@ from hypothesis import strategies as st
 
 from solvers.dense.kernels import (
     CURSOR_SIZE,
-    LEVELS,
-    LOGS,
     POSITION,
     WORK,
     _anneal,
@@ -17,10 +15,11 @@ from solvers.dense.kernels import (
     _halve,
     _load,
 )
-from solvers.dense.problem import Dense, Point, aligned
+from solvers.dense.problem import Dense, Point
 from solvers.dense.sizes import CHUNK, POINTS, memory_bytes, row_type
 from solvers.ising import to_ising
 from solvers.seeding import seeded_state
+from solvers.vectors import LEVELS, LOGS, WINDOW, aligned
 from tests.solvers.dense.twins import as_qubo, dense_problems, obvious_anneal, obvious_slopes, obvious_twice
 from tests.solvers.twins import random_word
 
@@ -169,7 +168,8 @@ def test_thresholds_are_logarithms_of_evenly_spaced_numbers_each_once():
     assert np.sort(np.exp(LOGS[:LEVELS].astype(np.float64))) == pytest.approx(
         (np.arange(LEVELS) + 0.5) / LEVELS, rel=1e-5
     )
-    assert (LOGS[LEVELS:] == LOGS[:CHUNK]).all()
+    assert (LOGS[LEVELS:] == LOGS[:WINDOW]).all()
+    assert WINDOW >= CHUNK
     correlation = np.corrcoef(LOGS[:-1], LOGS[1:])[0, 1]
     assert abs(correlation) < 0.05
 

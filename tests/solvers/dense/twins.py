@@ -5,9 +5,10 @@ from math import floor
 import numpy as np
 from hypothesis import strategies as st
 
-from solvers.dense.kernels import DESCENT_SWEEPS_MAX, LEVEL_SHIFT
+from solvers.dense.kernels import DESCENT_SWEEPS_MAX
 from solvers.dense.sizes import CHUNK
 from solvers.qubo import Qubo
+from solvers.vectors import LEVEL_SHIFT
 from tests.solvers.twins import random_word
 
 

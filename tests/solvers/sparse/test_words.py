@@ -9,7 +9,7 @@ from solvers.generators import toroidal_grid
 from solvers.ising import to_ising
 from solvers.seeding import seeded_state
 from solvers.sparse.bonds import lay_out
-from solvers.sparse.replicas import thresholds_of
+from solvers.sparse.counters import thresholds_of
 from solvers.sparse.words import (
     LANES,
     POOL_ROWS,

@@ -30,7 +30,7 @@ def small_integer_problems(draw, variables_max=7, weight_max=9, fields=True) -> 
 def dense(problem: Ising) -> np.ndarray:
     """The matrix of couplings."""
     size = len(problem.fields)
-    matrix = np.zeros((size, size), np.int64)
+    matrix = np.zeros((size, size), np.int64 if problem.is_exact else np.float64)
     for i in range(size):
         for k in range(problem.indptr[i], problem.indptr[i + 1]):
             matrix[i, problem.indices[k]] += problem.weights[k]
