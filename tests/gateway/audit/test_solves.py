@@ -11,6 +11,9 @@ import trio
 from gateway.cli import main
 from runtime.blobs import Blobs
 from solvers.build import build
+from solvers.formats import write_rudy
+from solvers.generators import sparse_random
+from solvers.strategies import STRATEGIES
 from tests.gateway.audit.altered import alter, find, history
 from tests.gateway.clients import open_client, settings_of
 from tests.gateway.routes.test_problems import register
@@ -43,6 +46,20 @@ def test_a_solve_of_this_build_gives_the_same_bits(solved: Path, capsys: pytest.
     assert (found["solves"], found["equal"], found["findings"], found["build"]) == (2, 2, [], build())
     assert main(["audit", "replay", "--solves", "--data", str(solved)]) == 0
     assert "2 equal bit for bit" in capsys.readouterr().out
+
+
+async def test_a_run_of_every_strategy_gives_the_same_bits_wherever_its_time_ended(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with open_client(settings_of(tmp_path)) as admin:
+        problem_id = (await register(admin, write_rudy(sparse_random(16, 6.0, 1)))).json()["problem_id"]
+        for strategy in STRATEGIES:
+            for seconds in (0.05, 0.3):
+                asked = {"problem_id": problem_id, "strategy": strategy.name, "seconds": seconds}
+                assert (await ended(admin, await queue(admin, **asked)))["stage"] == "completed"
+    capsys.readouterr()  # what the node said
+    found = solves(capsys, "--data", tmp_path / "data")
+    assert (found["solves"], found["equal"], found["findings"]) == (2 * len(STRATEGIES), 2 * len(STRATEGIES), [])
 
 
 @pytest.mark.parametrize(
