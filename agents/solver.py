@@ -61,7 +61,7 @@ from aggregates.task import (
     TaskRequeued,
     TaskSubmitted,
 )
-from aggregates.values.solving import Backend, BackendStanding, Readiness, Simulated
+from aggregates.values.solving import QUANTUM, Backend, BackendStanding, Readiness, Simulated
 from runtime.actor import Actor, Effect, Reply, Surroundings, reply
 from runtime.errors import Conflict, Crashed, Failure, NotAnswered, Overloaded, Refused, Unreachable
 from runtime.records import Command, Recorded
@@ -80,7 +80,7 @@ REPORTS_MAX = 110
 SECOND_LOOK_SECONDS = 5.0
 ASK_AGAIN_SECONDS = 0.5
 
-SIMULATED = (Simulated(strategy="qaoa", variables_max=QUBITS_MAX),)
+SIMULATED = tuple(Simulated(strategy=name, variables_max=QUBITS_MAX) for name in QUANTUM)
 
 SolverCommand = (
     RegisterProblem | QueueSolve | StartSolve | PlanSolve | ReportSolve | CompleteSolve | FailSolve | CancelSolve

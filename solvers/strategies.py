@@ -213,6 +213,17 @@ class QuantumApproximation:
         return Qaoa(start)
 
 
+class VariationalEigensolver(QuantumApproximation):
+    """VQE with an ansatz of its own instead of QAOA's, otherwise the same."""
+
+    name = "hybrid_vqe"
+
+    def start(self, start: Start) -> Island:
+        from solvers.quantum.vqe import Vqe
+
+        return Vqe(start)
+
+
 STRATEGIES: tuple[Strategy, ...] = (
     BranchAndBound(),
     DenseMemetic(),
@@ -222,6 +233,7 @@ STRATEGIES: tuple[Strategy, ...] = (
     ParallelTempering(),
     TabuSearch(),
     QuantumApproximation(),
+    VariationalEigensolver(),
 )
 
 

@@ -30,7 +30,7 @@ def warm() -> None:
             if strategy.suits(features_of(qubo)):
                 solve(qubo, seconds=60, seed=1, work_max=WORK, strategy=strategy.name)
     small = Qubo.from_dense(np.random.default_rng(1).normal(size=(10, 10)))
-    for name, qubo in (("tempering", whole), ("tabu", whole), ("tabu", small), ("qaoa", small)):
+    for name, qubo in (("tempering", whole), ("tabu", whole), ("tabu", small), ("qaoa", small), ("hybrid_vqe", small)):
         solve(qubo, seconds=60, seed=1, work_max=WORK, strategy=name)
     found = assign(np.eye(3), [2, 0, 1], epsilon=1e-6)  # small: in rounds, which keep who is near enough
     assign(np.eye(3), [2, 0, 1], prices=np.ones(3), agents=found.agents)  # and an offer

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from aggregates.solve_job import Stage
-from aggregates.values.solving import QUANTUM, Known, WarmStart
+from aggregates.values.solving import Known, WarmStart
 from gateway.api.calls import Call
 from projections import problems, solves
 from projections.schema import Row
@@ -64,10 +64,9 @@ def _strategy_faults(body: Any) -> Iterator[FieldFault]:
     from solvers.strategies import STRATEGIES
 
     names = [strategy.name for strategy in STRATEGIES]
-    elsewhere = [name for name in QUANTUM if name not in names]
-    supported = f"this node has {', '.join(names)}, and knows {', '.join(elsewhere)} of a quantum backend"
-    if body.strategy not in ("", *names, *QUANTUM):
-        yield FieldFault("/strategy", "strategy_unknown", f"no strategy is called {body.strategy}; {supported}")
+    if body.strategy not in ("", *names):
+        detail = f"no strategy is called {body.strategy}; there are {', '.join(names)}"
+        yield FieldFault("/strategy", "strategy_unknown", detail)
     if body.baseline is not None and body.baseline.strategy not in names:
         detail = f"no strategy is called {body.baseline.strategy}; there are {', '.join(names)}"
         yield FieldFault("/baseline/strategy", "strategy_unknown", detail)

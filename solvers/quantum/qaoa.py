@@ -12,44 +12,22 @@ has the worth of every assignment before it; nothing of that goes into an answer
 """
 
 import math
-from collections.abc import Generator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from solvers.enumeration import spectrum, twice_objective
-from solvers.quantum.sizes import QUBITS_MAX
-from solvers.quantum.states import (
-    _add_up,
-    _expectation,
-    _measure,
-    _mix,
-    _slope_of_mix,
-    _slope_of_phase,
-    _spread_evenly,
-    _turn_phases,
-    _weigh,
-)
-from solvers.seeding import seeded_state
+from solvers.quantum.simulation import Floats, Simulation, State, Step
+from solvers.quantum.states import _mix, _slope_of_mix, _slope_of_phase, _spread_evenly, _turn_phases, _weigh
 from solvers.spins import _random
-from solvers.strategy import Course, Island, Start
+from solvers.strategy import Course, Start
 
-Floats = NDArray[np.float64]
-State = tuple[Floats, Floats]
-Step = Generator[None, None, Any]
-
-GATES_PER_CALL = 1 << 22  # amplitudes that one call passes over: some 10 ms
 PHASE_GATES = 8  # that a turn of phases takes as long as: its sines
-LANES = 4  # amplitudes that take as long as a step of work
 STEPS_MAX = 50  # of BFGS, at a depth
 FIRST_STEP = 0.1  # the largest change of an angle in the first one
 GAIN_MIN = 1e-6  # of the range of the objective: a step that gains less is the last
 SHORTEST = 2.0**-20  # of a line search
 ENOUGH = 1e-4  # of the gain that the slope promises (Armijo)
 TINY = 1e-300
-SAME = 1e-9  # of the range: assignments that differ by less are as good as each other
 
 
 @dataclass(frozen=True)
@@ -58,48 +36,24 @@ class Options:
     shots: int = 1024  # measured at each depth
 
 
-class Qaoa(Island):
+class Qaoa(Simulation):
     """One run, which ends after its deepest circuit. Island 0 begins where theory says, the others at angles drawn at random."""
 
     def __init__(self, start: Start, options: Options | None = None) -> None:
-        super().__init__(start)
         self.options = options or Options()
-        self.qubits = len(start.problem.fields)
-        assert self.qubits <= QUBITS_MAX, f"{self.qubits} qubits: at most {QUBITS_MAX} are simulated"
-        self.worth = np.zeros(0)
-        """Of each assignment: its objective, in units of a typical coupling."""
-        self.unit = _typical(start)
-        self._drawing = seeded_state(start.seed, start.stream)
-        self.state, self._other = _state(0), _state(0)
-        self._work = 0
+        super().__init__(start, self.options.shots)
 
-    @property
-    def steps(self) -> int:
-        """Amplitudes passed over, by four."""
-        return self._work
-
-    def course(self) -> Course:
+    def circuits(self) -> Course:
         """Circuits of growing depth, each improved, then measured."""
-        if self.qubits == 0:
-            return
-        if self.start.warm is not None:
-            self.keep(self.start.warm, twice_objective(self.start.problem, self.start.warm))
-        yield from self.begin()
-        self.parameters |= {"qubits": self.qubits, "shots": self.options.shots}
         angles = self._first_angles()
         yield from self.run(angles)
-        yield from self._take_shots()  # a first answer, soon
+        yield from self.take_shots()  # a first answer, soon
         for depth in range(1, self.options.depth_max + 1):
             angles = yield from self.maximize(angles)
-            yield from self._tell(angles)
-            yield from self._take_shots()
+            self._note(angles)
+            yield from self.tell()
+            yield from self.take_shots()
             angles = np.concatenate([_interpolated(angles[:depth]), _interpolated(angles[depth:])])
-
-    def begin(self) -> Step:
-        """Looks at what all assignments are worth, which every gate of phases needs."""
-        self.worth = spectrum(self.start.problem) / self.unit
-        self.state, self._other = _state(len(self.worth)), _state(len(self.worth))
-        yield from self._passed(self.qubits)
 
     def maximize(self, angles: Floats) -> Step:
         """BFGS from these angles, those of the phases first, then those of the mixes; returns better ones, of which the state is then."""
@@ -135,64 +89,40 @@ class Qaoa(Island):
         _spread_evenly(*self.state)
         for phase, mix in zip(angles[:depth], angles[depth:], strict=True):
             _turn_phases(*self.state, self.worth, phase)
-            yield from self._passed(PHASE_GATES)
+            yield from self.passed(PHASE_GATES)
             yield from self._mixed(self.state, mix)
-        self.count("circuits")
-        expectation = _expectation(*self.state, self.worth)
-        yield from self._passed(1)
-        return expectation
+        return (yield from self.expectation())
 
     def slope(self, angles: Floats) -> Step:
         """What the expectation gains with each angle, by running the circuit of the state backwards."""
         depth = len(angles) // 2
         slope = np.zeros(2 * depth)
-        _weigh(*self.state, self.worth, *self._other)
-        yield from self._passed(2)
+        _weigh(*self.state, self.worth, *self.other)
+        yield from self.passed(2)
         for layer in reversed(range(depth)):
-            for first, end in self._groups():
-                slope[depth + layer] += _slope_of_mix(*self.state, *self._other, first, end)
-                yield from self._passed(end - first)
-            for state in (self.state, self._other):
+            for first, end in self.groups():
+                slope[depth + layer] += _slope_of_mix(*self.state, *self.other, first, end)
+                yield from self.passed(end - first)
+            for state in (self.state, self.other):
                 yield from self._mixed(state, -angles[depth + layer])
-            slope[layer] = _slope_of_phase(*self.state, *self._other, self.worth)
-            for state in (self.state, self._other):
+            slope[layer] = _slope_of_phase(*self.state, *self.other, self.worth)
+            for state in (self.state, self.other):
                 _turn_phases(*state, self.worth, -angles[layer])
-                yield from self._passed(PHASE_GATES)
+                yield from self.passed(PHASE_GATES)
         return slope
 
     def _mixed(self, state: State, angle: float) -> Step:
-        for first, end in self._groups():
+        for first, end in self.groups():
             _mix(*state, angle, first, end)
-            yield from self._passed(end - first)
+            yield from self.passed(end - first)
 
-    def _groups(self) -> list[tuple[int, int]]:
-        """The qubits, as many at a time as one call may pass over."""
-        size = max(1, GATES_PER_CALL >> self.qubits)
-        return [(first, min(first + size, self.qubits)) for first in range(0, self.qubits, size)]
-
-    def _take_shots(self) -> Step:
-        """Measures the state and keeps the best assignment that is seen."""
-        sums = self._other[0]
-        _add_up(*self.state, sums)
-        seen = int(_measure(sums, self.worth, self.options.shots, self._drawing))
-        self.count("shots", self.options.shots)
-        spins = np.array([1 if seen >> i & 1 else -1 for i in range(self.qubits)], np.int8)
-        self.keep(spins, twice_objective(self.start.problem, spins))
-        yield from self._passed(2)
-
-    def _tell(self, angles: Floats) -> Step:
-        """How good the circuit is, which on a real machine only many shots would tell."""
-        chances = self.state[0] ** 2 + self.state[1] ** 2
-        worst, best = float(self.worth.min()), float(self.worth.max())
-        span = best - worst
+    def _note(self, angles: Floats) -> None:
+        """The angles, in units of the objective that the kernels maximize."""
         depth = len(angles) // 2
         self.parameters["depth"] = depth
-        self.parameters["ratio"] = (float(chances @ self.worth) - worst) / span if span else 1.0
-        self.parameters["optimum_chance"] = float(chances[self.worth >= best - SAME * span].sum())
         for layer in range(depth):
             self.parameters[f"gamma_{layer + 1}"] = float(angles[layer]) / self.unit
             self.parameters[f"beta_{layer + 1}"] = float(angles[depth + layer])
-        yield from self._passed(4)
 
     def _first_angles(self) -> Floats:
         """Of depth one: the best on graphs without triangles whose spins have as many neighbors, or drawn at random."""
@@ -201,24 +131,6 @@ class Qaoa(Island):
             return np.array([drawn[0] * math.pi / 2, drawn[1] * math.pi / 4])
         neighbors = len(self.start.problem.indices) / self.qubits
         return np.array([math.atan(1.0 / math.sqrt(max(neighbors - 1.0, 1e-3))) / 2, math.pi / 8])
-
-    def _passed(self, gates: int) -> Step:
-        """Counts gates on all amplitudes; here the run can be left."""
-        self._work += max(1, gates * len(self.worth) // LANES)
-        yield None
-
-
-def _state(size: int) -> State:
-    """Room for the real and the imaginary parts of so many amplitudes."""
-    return np.empty(size), np.empty(size)
-
-
-def _typical(start: Start) -> float:
-    """The root mean square of the couplings, or of the fields where there are none."""
-    for values in (start.problem.weights, start.problem.fields):
-        if (strength := float(np.sqrt(np.mean(values.astype(np.float64) ** 2))) if len(values) else 0.0) > 0.0:
-            return strength
-    return 1.0
 
 
 def _interpolated(angles: Floats) -> Floats:

@@ -29,6 +29,39 @@ def _spread_evenly(real: Array, imaginary: Array) -> None:
 
 
 @njit(cache=True, nogil=True)
+def _put_all_down(real: Array, imaginary: Array) -> None:
+    """The one assignment in which every spin is down."""
+    real[:] = 0.0
+    imaginary[:] = 0.0
+    real[0] = 1.0
+
+
+@njit(cache=True, nogil=True)
+def _turn(real: Array, angle: float, qubit: int) -> None:
+    """exp(-i · angle/2 · Y) on a qubit, which keeps real amplitudes real."""
+    cosine, sine = math.cos(angle / 2), math.sin(angle / 2)
+    bit = 1 << qubit
+    for first in range(0, real.shape[0], 2 * bit):
+        for z in range(first, first + bit):
+            a, b = real[z], real[z + bit]
+            real[z] = cosine * a - sine * b
+            real[z + bit] = sine * a + cosine * b
+
+
+@njit(cache=True, nogil=True)
+def _join_neighbors(real: Array) -> None:
+    """A controlled phase between each qubit and the next: the sign changes with each pair of neighbors that are both up."""
+    for z in range(real.shape[0]):
+        pairs = z & (z >> 1)
+        is_odd = False
+        while pairs:
+            is_odd = not is_odd
+            pairs &= pairs - 1
+        if is_odd:
+            real[z] = -real[z]
+
+
+@njit(cache=True, nogil=True)
 def _turn_phases(real: Array, imaginary: Array, worth: Array, angle: float) -> None:
     """exp(-i · angle · worth): the amplitudes turn as fast as their assignments are worth."""
     for z in range(real.shape[0]):

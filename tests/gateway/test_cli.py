@@ -175,7 +175,7 @@ def test_a_solve_is_checked_against_the_file(tmp_path: Path, inside: Inside):
 
 def test_a_strategy_is_taken_by_its_name(tmp_path: Path, inside: Inside):
     (tmp_path / "triangle.txt").write_text(TRIANGLE)
-    for name in ("qaoa", "tabu"):
+    for name in ("qaoa", "hybrid_vqe", "tabu"):
         code, output, _ = inside("solve", "triangle.txt", "--strategy", name, "--work", "1000", "--seed", "1", "--json")
         told = json.loads(output)
         assert (code, told["algorithm"], told["value"], told["verified"]) == (0, name, 2, True)

@@ -59,7 +59,7 @@ WHOLE = st.integers(-9, 9)
 
 def large(strategy):
     """What takes a strategy some time; whole numbers that are small enough for each of them."""
-    return sparse_random(18, 17.0, 1) if strategy == "qaoa" else sparse_random(90, 20.0, 1)
+    return sparse_random(18, 17.0, 1) if strategy in ("qaoa", "hybrid_vqe") else sparse_random(90, 20.0, 1)
 
 
 @each_ready

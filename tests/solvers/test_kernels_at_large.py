@@ -18,7 +18,7 @@ from solvers.bounds import order_of, without_first
 from solvers.enumeration import best_of_all, spectrum, twice_objective
 from solvers.ising import Ising
 from solvers.matrices import inverse
-from solvers.quantum.states import _expectation, _mix, _spread_evenly, _turn_phases
+from solvers.quantum.states import _expectation, _join_neighbors, _mix, _spread_evenly, _turn, _turn_phases
 from solvers.reduction import reduce
 from solvers.search import schedule
 from solvers.seeding import seeded_state
@@ -387,6 +387,21 @@ def check_circuit(rng: np.random.Generator) -> None:
     flat, largest = state.reshape(-1), 1.0 + np.abs(worth).max()
     np.testing.assert_allclose(real + 1j * imaginary, flat, atol=1e-9 * largest)
     assert _expectation(real, imaginary, worth) == pytest.approx((np.abs(flat) ** 2) @ worth, abs=1e-9 * largest**2)
+
+
+def check_ansatz(rng: np.random.Generator) -> None:
+    size, angle = int(rng.integers(1, 8)), float(rng.normal())
+    qubit, state = int(rng.integers(size)), rng.normal(size=2**size)
+    real = state.copy()
+    _turn(real, angle, qubit)
+    pairs = np.moveaxis(state.reshape([2] * size), size - 1 - qubit, 0)
+    turned = np.array([[np.cos(angle / 2), -np.sin(angle / 2)], [np.sin(angle / 2), np.cos(angle / 2)]])
+    expected = np.moveaxis(np.tensordot(turned, pairs, 1), 0, size - 1 - qubit).reshape(-1)
+    np.testing.assert_allclose(real, expected, atol=1e-12)
+    _join_neighbors(real)
+    up = every(size) > 0
+    signs = (-1.0) ** (up[:, 1:] & up[:, :-1]).sum(axis=1)
+    np.testing.assert_allclose(real, signs * expected, atol=1e-12)
 
 
 CHECKS: dict[str, Callable[[np.random.Generator], None]] = {

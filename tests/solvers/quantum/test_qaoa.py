@@ -11,6 +11,7 @@ from solvers.ising import to_ising
 from solvers.portfolio import replay, solve
 from solvers.quantum.qaoa import Options, Qaoa
 from solvers.quantum.sizes import QUBITS_MAX
+from solvers.quantum.vqe import Options as VqeOptions
 from solvers.qubo import Convention, Qubo
 from solvers.strategies import named
 from solvers.strategy import Start
@@ -102,10 +103,11 @@ def test_what_is_measured_follows_the_seed_and_the_circuit_does_not():
 @pytest.mark.parametrize(
     "matrix", [[[0]], [[3]], [[-2.5]], [[0, 0], [0, 0]], [[1, -1], [0, 1e-300]], [[1e250, 1], [0, -1e250]]]
 )
-@pytest.mark.parametrize("sense", ["min", "max"])
-def test_problems_with_hardly_anything_in_them_are_answered(matrix, sense):
-    qubo = Qubo.from_dense(matrix, sense=sense)
-    assert solve(qubo, seconds=LONG_SECONDS, seed=1, strategy="qaoa").value == brute_force(qubo)
+@pytest.mark.parametrize("strategy", ["qaoa", "hybrid_vqe"])
+def test_problems_with_hardly_anything_in_them_are_answered(matrix, strategy):
+    for sense in ("min", "max"):
+        qubo = Qubo.from_dense(matrix, sense=sense)
+        assert solve(qubo, seconds=LONG_SECONDS, seed=1, strategy=strategy).value == brute_force(qubo)
 
 
 def test_more_qubits_than_are_simulated_are_refused():
@@ -126,3 +128,14 @@ def test_the_memory_of_a_state_is_estimated_from_above():
         tracemalloc.stop()
     needed = named("qaoa").memory_bytes(measure(problem, 16, 60))
     assert needed / 2 < peak < needed
+
+
+def test_vqe_begins_anew_where_it_gains_nothing_and_its_work_replays_it():
+    qubo = palubeckis(10, 60, 3)
+    solution = solve(qubo, seconds=LONG_SECONDS, seed=1, threads=2, strategy="hybrid_vqe")
+    assert solution.value == brute_force(qubo) == qubo.value(solution.assignment)
+    assert all(counts["starts"] == VqeOptions().starts for counts in solution.counts)
+    again = replay(qubo, seed=1, works=solution.works, algorithm="hybrid_vqe")
+    assert (again.traces, again.works, again.parameters) == (solution.traces, solution.works, solution.parameters)
+    part = solve(qubo, seconds=LONG_SECONDS, seed=1, work_max=solution.works[0] // 3, strategy="hybrid_vqe")
+    assert replay(qubo, seed=1, works=part.works, algorithm="hybrid_vqe").trace == part.trace

@@ -12,6 +12,7 @@ from solvers.enumeration import dense, spectrum
 from solvers.ising import to_ising
 from solvers.quantum.qaoa import Qaoa
 from solvers.quantum.states import IN_CACHE, _add_up, _measure, _mix
+from solvers.quantum.vqe import Vqe
 from solvers.qubo import Qubo
 from solvers.seeding import seeded_state
 from solvers.strategy import Start
@@ -133,3 +134,42 @@ def test_the_worth_of_assignments_is_the_diagonal_of_the_objective():
     matrix = np.random.default_rng(1).integers(-9, 10, (5, 5))
     problem = to_ising(Qubo.from_dense(matrix))
     np.testing.assert_allclose(spectrum(problem), np.diag(objective_matrix(problem)))
+
+
+Y = np.array([[0, -1j], [1j, 0]])
+
+
+def obvious_ansatz(qubits, angles):
+    """The state of the circuit of `solvers.quantum.vqe`, by its matrices."""
+    state = np.zeros(2**qubits, complex)
+    state[0] = 1.0
+    for first in range(0, len(angles), qubits):
+        for low in range(qubits - 1 if first else 0):
+            both_up = on_qubit(np.diag([0, 1]), low, qubits) @ on_qubit(np.diag([0, 1]), low + 1, qubits)
+            state = (np.eye(2**qubits) - 2 * both_up) @ state
+        for qubit in range(qubits):
+            half = angles[first + qubit] / 2
+            turn = np.cos(half) * np.eye(2**qubits) - 1j * np.sin(half) * on_qubit(Y, qubit, qubits)
+            state = turn @ state
+    return state
+
+
+@given(SMALL, st.integers(0, 3), st.integers(0, 2**32))
+@settings(max_examples=100, deadline=None)
+def test_an_ansatz_is_the_product_of_its_matrices_and_each_angle_goes_to_its_top(drawn, layers, seed):
+    problem = to_ising(drawn[0])
+    qubits = len(problem.fields)
+    if not qubits:
+        return
+    island = Vqe(Start(problem, 1))
+    finished(island.begin())
+    angles = np.random.default_rng(seed).normal(size=qubits * (1 + layers)) * 2
+    value, largest = finished(island.run(angles)), 1.0 + np.abs(island.worth).max()
+    np.testing.assert_allclose(island.state[0], obvious_ansatz(qubits, angles), atol=1e-12)
+    assert value == pytest.approx((island.state[0] ** 2) @ island.worth, abs=1e-9 * largest)
+    finished(island.climb(angles, value))
+    after = finished(island.run(angles))
+    assert after >= value - 1e-9 * largest
+    for other in np.linspace(-3, 3, 7):  # it was the last to move, so it is still at its top
+        angles[-1] = other
+        assert finished(island.run(angles)) <= after + 1e-9 * largest
