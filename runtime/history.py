@@ -39,7 +39,6 @@ ASKERS_MAX = 8
 BATCH_EVENTS_MAX = 5000
 ROWS_MAX = 1000
 AGAIN_SECONDS = 10.0
-FORGET_SECONDS = 0.05
 
 log = structlog.get_logger()
 
@@ -162,11 +161,12 @@ class Followed(Protocol):
 
 
 class Moment:
-    """Read models at one position. `ready` is set when they are there, or could not be made (no `engine`)."""
+    """Read models at one position. `ready` is set when they are there, or could not be made (no `engine`); `ended` when they are gone."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.ready = trio.Event()
+        self.ended = trio.Event()
         self.engine: Engine | None = None
         self.users = 0
         self.readers = trio.CapacityLimiter(READERS_MAX)
@@ -196,6 +196,7 @@ class History:
         self._skipped = skipped
         self._moments_max = moments_max
         self._moments: OrderedDict[int, Moment] = OrderedDict()
+        self._made = 0
         self._making = trio.CapacityLimiter(1)
         self._copying = trio.Lock()
 
@@ -224,7 +225,8 @@ class History:
         moment = self._moments.get(position)
         is_new = moment is None
         if moment is None:
-            moment = self._moments[position] = Moment(self._folder / f"moment-{position}.db")
+            self._made += 1  # one that is being forgotten may have the same position
+            moment = self._moments[position] = Moment(self._folder / f"moment-{position}-{self._made}.db")
         self._moments.move_to_end(position)
         moment.users += 1
         try:
@@ -236,7 +238,10 @@ class History:
             return await run_blocking(_ask, moment.engine, question, limiter=moment.readers)
         finally:
             moment.users -= 1
-            self._drop(self._moments_max)
+            if self._moments.get(position) is moment:
+                self._drop(self._moments_max)
+            elif not moment.users:  # it was forgotten meanwhile, or could not be made
+                _end(moment)
 
     async def _fill(self, moment: Moment, position: int) -> None:
         try:
@@ -248,7 +253,8 @@ class History:
             raise Overloaded(f"the read models as of position {position} can't be made now: {error}") from error
         finally:
             if moment.engine is None:
-                del self._moments[position]
+                if self._moments.get(position) is moment:
+                    del self._moments[position]
                 _remove(moment.path)
             moment.ready.set()
 
@@ -279,23 +285,32 @@ class History:
     def _drop(self, most: int) -> None:
         idle = [position for position, moment in self._moments.items() if not moment.users]
         for position in idle[: max(0, len(self._moments) - most)]:
-            moment = self._moments.pop(position)
-            if moment.engine is not None:
-                moment.engine.dispose()
-            _remove(moment.path)
+            _end(self._moments.pop(position))
 
     async def forget(self) -> None:
-        """Drops all copies, and all moments that are there now, each as soon as nobody asks it any more: they may hold what was erased."""
+        """Drops all copies, and all moments that are there now, each as soon as nobody asks it any more: they may hold what was erased.
+
+        Whoever asks from now on has another moment, so that however many ask, these come to an end.
+        """
         async with self._copying:
             await run_blocking(self.copies.drop)
-        before = set(self._moments)
-        while any(position in before for position in self._moments):
-            self._drop(0)
-            await trio.sleep(FORGET_SECONDS)
+        leaving = list(self._moments.values())
+        self._drop(0)
+        self._moments.clear()
+        for moment in leaving:
+            await moment.ended.wait()
 
     def close(self) -> None:
         """Forgets all moments; nobody asks any more."""
         self._drop(0)
+
+
+def _end(moment: Moment) -> None:
+    """Nobody asks it any more."""
+    moment.ended.set()
+    if moment.engine is not None:
+        moment.engine.dispose()
+    _remove(moment.path)
 
 
 def _remove(path: Path) -> None:

@@ -18,6 +18,7 @@ from runtime.read_models import ReadModels, digests_in, open_database
 from tests.runtime.ledger import Balances, Lines, MemoryLog, Opened, story
 
 PROJECTIONS = (Balances(), Lines())
+GUARD_SECONDS = 20  # only that the test ends
 
 
 def saved(folder: Path, log: MemoryLog, *positions: int) -> Copies:
@@ -60,6 +61,28 @@ async def test_a_moment_is_made_once_for_all_who_ask_and_few_are_kept(tmp_path):
         await digests_at(history, position)
     assert len(list((tmp_path / "moments").glob("*.db"))) == 2
     history.close()
+
+
+async def test_who_goes_on_asking_does_not_keep_what_is_forgotten(tmp_path):
+    log = MemoryLog(story(60))
+    history = History(Copies(tmp_path / "copies"), tmp_path / "moments", PROJECTIONS, log.read)
+
+    async def go_on_asking():
+        while True:
+            await digests_at(history, 50)
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(3):
+            nursery.start_soon(go_on_asking)
+        first = await digests_at(history, 50)
+        before = set((tmp_path / "moments").glob("*.db"))
+        with trio.fail_after(GUARD_SECONDS):
+            await history.forget()
+        assert not any(path.exists() for path in before)
+        assert await digests_at(history, 50) == first
+        nursery.cancel_scope.cancel()
+    history.close()
+    assert list((tmp_path / "moments").iterdir()) == []
 
 
 async def test_so_many_may_wait_for_what_is_being_made_and_no_more(tmp_path):
