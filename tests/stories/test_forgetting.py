@@ -27,8 +27,9 @@ from solvers.generators import toroidal_grid
 from tests.gateway.clients import BID, AgentClient, Client, open_client, recorded, settings_of
 from tests.stories.ledger import read_file
 
-SHORT, LONG = {"lease_seconds": 0.3}, {"lease_seconds": 3600.0, "house_solver": True}
-"""Leases that run out at once, and such that never do: only then a restart has nothing to add."""
+SHORT, LONG = {"lease_seconds": 2.0}, {"lease_seconds": 3600.0, "house_solver": True}
+"""Leases that run out soon, though not before a busy machine has let their agent bid, and such that never do: only then a restart has
+nothing to add."""
 WHO = Context(tenant="default", principal="test")
 """Not over HTTP, where what an operator does is on record although it changes nothing."""
 OPEN = {"bidding_seconds": 60.0}
