@@ -12,21 +12,23 @@ from numba import njit, uint64
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
-ONE = np.uint64(1)
+ONE, TWO = np.uint64(1), np.uint64(2)
 
 
 def scatter(
     variables: int, rows: Array, columns: Array, weights: Array, *, diagonal: bool
 ) -> tuple[NDArray[np.int64], NDArray[np.int32], Array, Array]:
     """As `solvers.csr.symmetric_rows` has it."""
-    # Unsigned, or the kernels would test each index for counting from the end.
-    indptr = np.zeros(variables + 1, np.uint64)
+    # Unsigned, or the kernels would test each index for counting from the end. Where the rows begin is counted one place
+    # further on than it will stand: scattering moves it there.
+    bounds = np.zeros(variables + 2, np.uint64)
     linear = np.zeros(variables if diagonal else 0, np.int64 if weights.dtype.kind == "i" else np.float64)
     ends = rows.view(np.uint32), columns.view(np.uint32)
-    _degrees(*ends, weights, diagonal, indptr, linear)
-    size = int(indptr[variables])
+    _degrees(*ends, weights, diagonal, bounds, linear)
+    size = int(bounds[-1])
     indices, values = np.empty(size, np.uint32), np.empty(size, weights.dtype)
-    _scatter(*ends, weights, indptr[:-1].copy(), indices, values)
+    _scatter(*ends, weights, bounds[1:], indices, values)
+    indptr = bounds[:-1]
     if not _is_clean(indptr, indices, values):
         turned, turned_values = np.empty_like(indices), np.empty_like(values)
         _transpose(indptr, indices, values, indptr[:-1].copy(), turned, turned_values)
@@ -87,24 +89,25 @@ def _sum_pairs(indptr: Array, indices: Array, weights: Array, chosen: Array) -> 
 
 
 @njit(cache=True, nogil=True)
-def _degrees(rows: Array, columns: Array, weights: Array, diagonal: bool, indptr: Array, linear: Array) -> None:
-    """The rows' bounds, and the diagonal."""
+def _degrees(rows: Array, columns: Array, weights: Array, diagonal: bool, bounds: Array, linear: Array) -> None:
+    """Where row i begins, in `bounds[i + 1]`, and the diagonal."""
     for k in range(rows.shape[0]):
         i = rows[k]
         j = columns[k]
         if i != j:
-            indptr[i + ONE] += ONE
-            indptr[j + ONE] += ONE
+            bounds[i + TWO] += ONE
+            bounds[j + TWO] += ONE
         elif diagonal:
             linear[i] += weights[k]
-    total = indptr[0]
-    for i in range(indptr.shape[0]):
-        total += indptr[i]
-        indptr[i] = total
+    total = bounds[0]
+    for i in range(bounds.shape[0]):
+        total += bounds[i]
+        bounds[i] = total
 
 
 @njit(cache=True, nogil=True)
 def _scatter(rows: Array, columns: Array, weights: Array, free: Array, indices: Array, values: Array) -> None:
+    """Each term into the first free place of both its rows, which is the end of the row when all are in."""
     for k in range(rows.shape[0]):
         i = rows[k]
         j = columns[k]

@@ -38,6 +38,7 @@ def warm() -> None:
 
 def _warm_large() -> None:
     """What small problems do without: reading, rows and reduction by kernels, of weights of each type."""
+    parse(write(sparse_random(LARGE, 3.0, 1), "rudy"))
     for factor in (1, 100_000, 10**10, 0.25):
         solve(parse(write(_scrambled(LARGE, factor), "coo")), seconds=60, seed=1, work_max=WORK)
 

@@ -38,8 +38,8 @@ from solvers.formats.documents import read_json, write_json
 from solvers.formats.lines import FormatError, lines
 from solvers.formats.lp import SENSES, read_lp, write_lp
 from solvers.formats.qbsolv import read_qbsolv, write_qbsolv
-from solvers.formats.triples import read_triples
-from solvers.qubo import MEMORY_BYTES_MAX, VARIABLES_MAX, Qubo
+from solvers.formats.triples import has_diagonal
+from solvers.qubo import MEMORY_BYTES_MAX, Qubo
 
 __all__ = [
     "FILE_BYTES_MAX",
@@ -56,7 +56,8 @@ __all__ = [
 ]
 
 FILE_BYTES_MAX = 256 * 2**20
-HEAD_BYTES = 64 * 2**10  # what recognizing looks at
+HEAD_BYTES = 64 * 2**10  # what recognizing looks at,
+BEHIND_BYTES = 128  # and as many more that kernels may look at, which read words
 FORMAT_BY_SUFFIX = {
     ".bqp": "bqp",
     ".coo": "coo",
@@ -74,11 +75,11 @@ OTHER_SUFFIXES = (".txt", ".json", ".dat", ".bqm", ".npz", ".npy")
 def recognise(source: str | os.PathLike[str] | bytes, name: str = "") -> str | None:
     """The format of a file or of its bytes, from the first `HEAD_BYTES`; None when no reader knows it."""
     if isinstance(source, bytes):
-        head, size = source[:HEAD_BYTES], len(source)
+        head, size = source[: HEAD_BYTES + BEHIND_BYTES], len(source)
     else:
         name = name or os.fspath(source)
         with Path(source).open("rb") as file:
-            head, size = file.read(HEAD_BYTES), os.fstat(file.fileno()).st_size
+            head, size = file.read(HEAD_BYTES + BEHIND_BYTES), os.fstat(file.fileno()).st_size
     for magic, format in FORMAT_BY_MAGIC.items():
         if head.startswith(magic):
             return format
@@ -150,8 +151,8 @@ def _recognise_text(head: bytes, size: int, suffix: str) -> str | None:
         return "lp"
     if begin == b"#" and VARTYPE.search(head):
         return "coo"
-    whole = head if len(head) < HEAD_BYTES else head[: head.rfind(b"\n") + 1]
-    found = lines(whole)
+    stop = len(head) if size < HEAD_BYTES else head.rfind(b"\n", 0, HEAD_BYTES) + 1
+    found = lines(head[:stop])
     first = next(found, None)
     if first is None:
         return None
@@ -166,17 +167,16 @@ def _recognise_text(head: bytes, size: int, suffix: str) -> str | None:
         return None
     if suffix in FORMAT_BY_SUFFIX:
         return FORMAT_BY_SUFFIX[suffix]
-    if not _has_diagonal(whole, first.end, size):
+    if not _has_diagonal(head, first.end, stop, size):
         return "rudy"
     return "mqlib" if begin == b"#" else "bqp"
 
 
-def _has_diagonal(head: bytes, start: int, size: int) -> bool:
+def _has_diagonal(head: bytes, start: int, stop: int, size: int) -> bool:
     try:
-        rows, columns, _, _ = read_triples(head, start, None, VARIABLES_MAX, 1, whole_bytes=size)
-        return bool((rows == columns).any())
+        return has_diagonal(head, start, stop, size)
     except FormatError:  # comments or worse, which its reader will name: look at whatever are terms
-        terms = [line.fields for line in lines(head, start) if len(line.fields) == 3]
+        terms = [line.fields for line in lines(head[:stop], start) if len(line.fields) == 3]
         return any(row == column for row, column, _ in terms)
 
 

@@ -174,6 +174,39 @@ def _end_line(text: Array, position: int) -> Any:
 
 
 @njit(cache=True, nogil=True)
+def _has_return(text: Array, position: Any) -> Any:
+    """Whether the line at this offset ends with a carriage return."""
+    while position < text.shape[0] and text[position] != NEWLINE:
+        position += uint64(1)
+    return position > 0 and position < text.shape[0] and text[position - uint64(1)] == RETURN
+
+
+@njit(cache=True, nogil=True)
+def _meets_diagonal(text: Array, start: int, stop: int) -> Any:
+    """(whether a line before `stop` has the same number twice, else the offset of the first that is no plain line of terms)."""
+    position = uint64(start)
+    end = uint64(max(0, min(stop, text.shape[0] - LINE_BYTES)))
+    while position < end:
+        row, digits = _digits(text, position)
+        here = position + digits
+        if digits - uint64(1) > 6 or text[here] != SPACE:
+            break
+        here += uint64(1)
+        column, digits = _digits(text, here)
+        here += digits
+        if digits - uint64(1) > 6 or text[here] != SPACE:
+            break
+        if row == column:
+            return True, int64(position)
+        while here < uint64(stop) and text[here] != NEWLINE:
+            here += uint64(1)
+        if here >= uint64(stop):
+            break
+        position = here + uint64(1)
+    return False, int64(position)
+
+
+@njit(cache=True, nogil=True)
 def _read_clean(
     text: Array,
     start: int,
@@ -189,6 +222,8 @@ def _read_clean(
     position = uint64(start)
     stop = uint64(max(0, text.shape[0] - LINE_BYTES))
     low, above, most = uint64(base), uint64(variables), uint64(weight_max)
+    # All lines have a carriage return, or none has: to look at each for one would delay what is known of where the next begins.
+    returns = uint64(_has_return(text, position))
     k: Any = uint64(first_line)  # unsigned like all that counts from the beginning
     lines: Any = uint64(rows.shape[0])
     while k < lines and position < stop:
@@ -208,8 +243,10 @@ def _read_clean(
         if weight > 9 or text[here + uint64(1)] > RETURN:  # most weights are of one digit
             weight, digits = _digits(text, here)
         here += digits
-        here += uint64(text[here] == RETURN)
-        if digits - uint64(1) > 6 or text[here] != NEWLINE or weight > most:
+        if digits - uint64(1) > 6 or weight > most or (returns and text[here] != RETURN):
+            break
+        here += returns
+        if text[here] != NEWLINE:
             break
         row -= low
         column -= low

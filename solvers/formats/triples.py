@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from solvers.formats.lines import WEIGHT_MAX, FormatError, lines, weight_of
+from solvers.qubo import VARIABLES_MAX
 
 Array = NDArray[Any]
 Triples = tuple[Array, Array, Array, int]
@@ -44,6 +45,18 @@ def read_triples(
     if found is None or (count is not None and len(found[0]) < count):
         return _read_slowly(data, start, count, variables, base)
     return found
+
+
+def has_diagonal(data: bytes, start: int, stop: int, whole_bytes: int) -> bool:
+    """Whether one of the lines between two offsets names the same variable twice. Raises FormatError where one is wrong."""
+    if whole_bytes > SPLIT_BYTES_MAX and not BIG_ENDIAN:
+        from solvers.formats.scanning import _meets_diagonal
+
+        is_met, start = _meets_diagonal(np.frombuffer(data, np.uint8), start, stop)
+        if is_met or start >= stop:
+            return bool(is_met)
+    rows, columns, _, _ = read_triples(data[:stop], start, None, VARIABLES_MAX, 1, whole_bytes=whole_bytes)
+    return bool((rows == columns).any())
 
 
 def check_room(data: bytes, start: int, count: int) -> None:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from solvers.formats import triples
 from solvers.formats.lines import FormatError, lines
-from solvers.formats.triples import _read_slowly, read_triples, write_triples
+from solvers.formats.triples import _read_slowly, has_diagonal, read_triples, write_triples
 
 INTEGER = st.one_of(st.integers(0, 12), st.integers(-(10**20), 10**20))
 WEIGHT = st.one_of(
@@ -50,6 +50,18 @@ def test_the_fast_readers_agree_with_the_slow_one(body):
     slow = outcome(_read_slowly, *body)
     assert outcome(read_triples, *body) == slow
     assert outcome(read_by_kernels, *body) == slow
+
+
+LINES = st.lists(st.tuples(st.integers(1, 12), st.integers(1, 12), st.integers(-20, 20)), max_size=40)
+
+
+@given(LINES, st.sampled_from(["\n", "\r\n", " \n", "\n# no\n"]), st.integers(0, 40))
+@settings(max_examples=300, deadline=None)
+def test_a_diagonal_is_met_by_kernels_where_there_is_one(terms, ending, before):
+    written = [f"{i} {j} {weight}{ending}" for i, j, weight in terms]
+    data, stop = "".join(written).encode(), len("".join(written[:before]))
+    expected = any(i == j for i, j, _ in terms[:before])
+    assert has_diagonal(data, 0, stop, 0) == has_diagonal(data, 0, stop, 10**9) == expected
 
 
 @given(st.binary(max_size=60), st.integers(0, 5))
