@@ -12,6 +12,7 @@ from aggregates.task import (
     BidRefused,
     BidRevealed,
     BidWithdrawn,
+    BookOpened,
     BookVoided,
     DryRunEnded,
     TaskAwarded,
@@ -19,6 +20,7 @@ from aggregates.task import (
     TaskDeadLettered,
     TaskExpired,
     TaskFailed,
+    TaskSubmitted,
 )
 from aggregates.values.batches import why_lost
 from aggregates.values.ranking import Ranked
@@ -68,6 +70,8 @@ def apply(recorded: Recorded) -> Sequence[Change]:
     match event:
         case BidPlaced():
             return [_placed(recorded, event)]
+        case TaskSubmitted() | BookOpened():  # told elsewhere
+            return ()
         case BidCommitted():
             return [_committed(recorded, event)]
         case BidRevealed():

@@ -294,7 +294,7 @@ def write(connection: Connection, changes: Sequence[Change]) -> None:
 def _insert_alike(connection: Connection, group: Group, dialect: Any) -> Group:
     """Inserts the rows that name the same columns as many others, and gives back the others.
 
-    To hand SQLite what a column is by default costs as much as any other value, and most rows begin with a third of their columns empty.
+    To hand SQLite what a column is by default costs as much as any other value, and of a new task nearly half of the columns are so.
     """
     by_columns: dict[tuple[str, ...], list[Change]] = {}
     for change in group.changes:

@@ -47,6 +47,7 @@ class _Kind:
     """What folding the streams of one aggregate needs; no `shape` where its states can't be saved."""
 
     aggregate: Aggregate
+    empty: Held
     shape: str
     decode: Callable[[bytes], Any]
     event_seconds: float = FIRST_GUESS_SECONDS
@@ -65,7 +66,7 @@ class Folder:
         kind = self._kind_of(stream)
         saved = self._saved(kind, stream, upto)
         if saved is None:
-            folded = Folded(self._go_on(kind, stream, Held(kind.aggregate.initial, 0, "", 0, kind.aggregate), upto), 0)
+            folded = Folded(self._go_on(kind, stream, kind.empty, upto), 0)
         else:
             folded = Folded(self._go_on(kind, stream, saved, upto), saved.version)
         if self._store.is_archived(stream):
@@ -74,8 +75,7 @@ class Folder:
 
     def empty(self, stream: str) -> Held:
         """The state of a stream without records."""
-        aggregate = self._kind_of(stream).aggregate
-        return Held(aggregate.initial, 0, "", 0, aggregate)
+        return self._kind_of(stream).empty
 
     def event_seconds(self, stream: str) -> float:
         """What folding one more record of this stream costs."""
@@ -169,10 +169,11 @@ class Folder:
 
 def _kind(aggregate: Aggregate) -> _Kind:
     type_of_state: Any = type(aggregate.initial)
+    empty = Held(aggregate.initial, 0, "", 0, aggregate)
     try:
-        return _Kind(aggregate, shape_of(aggregate), msgspec.msgpack.Decoder(type_of_state).decode)
+        return _Kind(aggregate, empty, shape_of(aggregate), msgspec.msgpack.Decoder(type_of_state).decode)
     except TypeError:
-        return _Kind(aggregate, "", bytes)
+        return _Kind(aggregate, empty, "", bytes)
 
 
 def shape_of(aggregate: Aggregate) -> str:
