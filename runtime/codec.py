@@ -8,7 +8,7 @@ and fields that are not known any more are passed over. What is personal is seal
 is set: both are read with the keys that the codec is given, and what has none is told as withheld, or can't be read at all.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
@@ -165,6 +165,10 @@ class Codec:
     def kind(self, event: Event) -> str:
         """The event's name on disk, with the number of its shape."""
         return self._form_by_event[type(event)][0]
+
+    def kinds(self, events: Iterable[type[Event]]) -> tuple[str, ...]:
+        """The names on disk of what is written now of these."""
+        return tuple(self._form_by_event[event][0] for event in events)
 
     def name(self, event: Event) -> str:
         """What the event is called, whatever its shape."""

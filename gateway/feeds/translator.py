@@ -6,6 +6,7 @@ results that it builds on, who held it) is read from the streams as of that reco
 
 from collections import OrderedDict
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -14,6 +15,11 @@ from aggregates import task as tasks
 from aggregates.key import KeyRevoked
 from aggregates.task import (
     HELD,
+    BidCommitted,
+    BidPlaced,
+    BidRefused,
+    BidRevealed,
+    BidWithdrawn,
     BookOpened,
     BookVoided,
     CancelRequested,
@@ -34,11 +40,14 @@ from aggregates.task import (
 from aggregates.task.sealing import bidders
 from aggregates.values.batches import why_lost
 from runtime.journal import Journal
-from runtime.records import Recorded, evolved
+from runtime.records import Event, Recorded, evolved
 from runtime.trace import of_record
 
 TASKS_KEPT_MAX = 500
 STATES_KEPT_MAX = 500
+BIDS = (BidPlaced, BidCommitted, BidRevealed, BidWithdrawn, BidRefused)
+"""Of these a task may have hundreds for each call: whoever looks for something else need not read them."""
+
 INPUT_BYTES_MAX = 512 * 1024
 """What the results in one award may take together, below the bound that clients commonly set on a message."""
 
@@ -107,14 +116,14 @@ class Translator:
 
     async def lease(self, task_id: str, token: int) -> Frame | None:
         """The award that gave a lease, as it was told; None where the log has no such award."""
-        for recorded in await self._read(task_id):
+        for recorded in await self._read(task_id, without=BIDS):
             if isinstance(recorded.event, TaskAwarded) and recorded.event.token == token:
                 return await self.award(recorded, recorded.event)
         return None
 
     async def cancel(self, task_id: str, token: int) -> Frame | None:
         """That the holder of a lease is to stop, as it was told last; None where it was not."""
-        told = [one for one in await self._read(task_id) if isinstance(one.event, CancelRequested)]
+        told = [one for one in await self._read(task_id, without=BIDS) if isinstance(one.event, CancelRequested)]
         if not told or not isinstance(event := told[-1].event, CancelRequested) or event.token != token:
             return None
         return self._cancel(told[-1], event)
@@ -214,7 +223,8 @@ class Translator:
         return inputs, missing, left_out
 
     async def _result(self, task_id: str) -> Any:
-        completed = [record.event for record in await self._read(task_id) if isinstance(record.event, TaskCompleted)]
+        records = await self._read(task_id, without=BIDS)
+        completed = [record.event for record in records if isinstance(record.event, TaskCompleted)]
         return completed[-1].result if completed else None
 
     async def _ended(self, recorded: Recorded, task_id: str, agent_id: str, reason: str) -> list[Frame]:
@@ -240,14 +250,16 @@ class Translator:
     async def _task(self, task_id: str) -> TaskSubmitted:
         task = self._submitted.get(task_id)
         if task is None:
-            first = (await self._read(task_id))[0].event
+            first = (await self._read(task_id, without=BIDS))[0].event
             assert isinstance(first, TaskSubmitted)
             task = first
             _keep(self._submitted, task_id, task, TASKS_KEPT_MAX)
         return task
 
-    async def _read(self, task_id: str) -> list[Recorded]:
-        records: list[Recorded] = await self._journal.read_with(self._journal.store.read_stream, tasks.stream(task_id))
+    async def _read(self, task_id: str, without: Iterable[type[Event]] = ()) -> list[Recorded]:
+        store = self._journal.store
+        read = partial(store.read_stream, tasks.stream(task_id), without=store.codec.kinds(without))
+        records: list[Recorded] = await self._journal.read_with(read)
         return records
 
 

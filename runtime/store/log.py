@@ -55,10 +55,13 @@ class Log(ABC):
         where = f"{self.POSITION}>? AND {self.POSITION}<=? ORDER BY {self.POSITION} LIMIT ?"
         return self._records(where, (after, upto, limit))
 
-    def read_stream(self, stream: str, *, after: int = 0, limit: int = -1) -> list[Recorded]:
-        """Up to `limit` records (below 0: all) of one stream past a position, in order."""
-        where = f"originator_id=? AND {self.POSITION}>? ORDER BY originator_version"
-        rows = self._records(where + ("" if limit < 0 else f" LIMIT {limit:d}"), (stream, after))
+    def read_stream(
+        self, stream: str, *, after: int = 0, limit: int = -1, without: Sequence[str] = ()
+    ) -> list[Recorded]:
+        """Up to `limit` records (below 0: all) of one stream past a position, in order, but those of the kinds `without`."""
+        others = f" AND topic NOT IN ({', '.join('?' * len(without))})" if without else ""
+        where = f"originator_id=? AND {self.POSITION}>?{others} ORDER BY originator_version"
+        rows = self._records(where + ("" if limit < 0 else f" LIMIT {limit:d}"), (stream, after, *without))
         return [self._open(*row) for row in rows]
 
     def read_streams(self, prefix: str) -> list[Recorded]:

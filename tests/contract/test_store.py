@@ -44,6 +44,8 @@ def test_what_was_appended_is_read_in_order_by_position_and_by_stream(store: Sto
     assert [(r.position, r.version) for r in store.read_stream("bank-a")] == [(1, 1), (2, 2), (3, 3), (6, 4), (7, 5)]
     assert [r.position for r in store.read_stream("bank-a", after=2, limit=2)] == [3, 6]
     assert [r.position for r in store.read_stream("bank-b")] == [4, 5]
+    assert not store.read_stream("bank-b", without=CODEC.kinds((Deposited,)))
+    assert [r.position for r in store.read_stream("bank-b", limit=1, without=CODEC.kinds((Greeted,)))] == [4]
     (record,) = store.read(6, 9)
     assert (record.stream, record.kind, record.event) == ("bank-a", "bank.Deposited", Deposited(account="a", cents=1))
     assert (record.meta.principal, record.meta.recorded_at, store.newest_at()) == ("ann", 2.0, 2.0)
