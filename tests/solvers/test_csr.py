@@ -1,5 +1,7 @@
 """Rows that numpy sorts are those that kernels scatter, bit for bit."""
 
+from typing import Any
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -29,7 +31,8 @@ def test_rows_of_narrow_weights_are_the_same(terms, diagonal):
     narrow = (weights.astype(np.int64) % 255 - 127).astype(np.int8)
     found = scatter(variables, rows, columns, narrow, diagonal=diagonal)
     wide = sort(variables, rows, columns, narrow.astype(np.int64), diagonal=diagonal)
-    assert all((one == other).all() for one, other in zip(found, wide, strict=True))
+    pairs: Any = zip(found, wide, strict=True)
+    assert all((one == other).all() for one, other in pairs)
 
 
 @given(listed_terms(), st.sampled_from([np.int8, np.int32, np.int64]), st.integers(0, 2**32))
