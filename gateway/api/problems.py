@@ -119,6 +119,7 @@ _TITLES = {
     "blob_altered": "The blob was altered",
     "crashed": "The server failed",
     "header_invalid": "A header is not valid",
+    "inbox_is_a_persons": "The inbox is a person's",
     "journal_unreadable": "The journal can't be read",
     "query_invalid": "The query is not valid",
 }
