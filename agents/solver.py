@@ -292,15 +292,17 @@ class Solver(Actor[SolverCommand, Desk]):
         """One job, from its threads to its last word."""
         stop = self.stops[job_id]
         try:
-            threads = self.memory.jobs[job_id].threads
-            if threads > self.threads.total:
-                reason = f"it asks for {threads} threads; this node gives {self.threads.total} since its last start"
+            if (queued := self.memory.jobs.get(job_id)) is None:
+                return
+            if queued.threads > self.threads.total:
+                asked = f"it asks for {queued.threads} threads"
+                reason = f"{asked}; this node gives {self.threads.total} since its last start"
                 await self._insist(FailSolve(job_id=job_id, reason=reason))
                 return
             with trio.CancelScope() as self.waits[job_id]:
                 async with self.sizing:
-                    most = await run_blocking(solve_run.most_bytes, self.memory.jobs[job_id], self.threads.memory_bytes)
-                async with self.threads.taken(self.here.key, threads, most) as share:
+                    most = await run_blocking(solve_run.most_bytes, queued, self.threads.memory_bytes)
+                async with self.threads.taken(self.here.key, queued.threads, most) as share:
                     self.waits.pop(job_id, None)
                     if (job := self.memory.jobs.get(job_id)) is not None:
                         await self._solve(job, stop, share)

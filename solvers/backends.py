@@ -92,8 +92,8 @@ class Local:
 class Dynex:
     """The service of that name, as far as it is there: it knows whether it was set up, and sends nothing.
 
-    Nobody has published the service's protocol other than as a client's source, and nothing that is written without the service at
-    hand could be tested against it; so with credentials it says that it is not implemented, and not that it works.
+    A client of it that was written without the service at hand could not be tested against it; so with credentials it says that it
+    is not implemented, and not that it works.
     """
 
     name = "dynex"

@@ -244,6 +244,20 @@ async def test_a_fallback_is_recorded_and_the_job_runs(tmp_path: Path) -> None:
         assert (await crew.next(SolveCompleted)).value == CUT
 
 
+async def test_jobs_that_are_cancelled_before_their_size_is_known_leave_the_threads_to_others(tmp_path: Path) -> None:
+    async def queue_and_cancel(crew: Crew, job_id: str) -> None:
+        await crew.ask(replace(LONG, job_id=job_id))
+        await crew.ask(CancelSolve(job_id=job_id))
+
+    async with open_crew(tmp_path, read_blob=blobs) as crew:
+        await with_problem(crew)
+        async with trio.open_nursery() as nursery:
+            for number in range(30):
+                nursery.start_soon(queue_and_cancel, crew, f"c{number}")
+        await crew.ask(QUICK)
+        assert (await crew.next(SolveCompleted, job_id=QUICK.job_id)).value == CUT
+
+
 @pytest.mark.parametrize("jobs_max", [100, pytest.param(JOBS_MAX, marks=pytest.mark.soak)])
 async def test_jobs_wait_in_a_bounded_queue_and_none_is_lost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jobs_max: int
