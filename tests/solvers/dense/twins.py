@@ -11,14 +11,16 @@ from solvers.qubo import Qubo
 from solvers.vectors import LEVEL_SHIFT
 from tests.solvers.twins import random_word
 
+SIZES = st.integers(1, 12) | st.integers(CHUNK - 2, CHUNK + 3)  # where chunks begin and end
+
 
 @st.composite
-def dense_problems(draw, size_max=90):
+def dense_problems(draw):
     """(matrix with an empty diagonal, fields), whole or not, in a number range of any row type.
 
     The broken ones are eighths, so that their sums are exact too, and no tie is decided by rounding.
     """
-    size = draw(st.integers(1, size_max))
+    size = draw(SIZES)
     largest = draw(st.sampled_from([1, 100, 127, 128, 20_000, 1_000_000]))
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     matrix = np.triu(rng.integers(-largest, largest + 1, (size, size)), 1)
