@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from threading import Event
 from time import perf_counter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -218,8 +218,9 @@ class _Run:
         self.moved_at = [0 for _ in works_max]
         """The work after which each island was last better by more than the tolerance."""
         self.exchange = Exchange(len(works_max))
+        shared: dict[str, NDArray[Any]] = {}
         self.runners = [
-            self._runner(stream, Start(self.reduced.problem, seed, stream, len(works_max), begin), work_max)
+            self._runner(stream, Start(self.reduced.problem, seed, stream, len(works_max), begin, shared), work_max)
             for stream, work_max in enumerate(works_max)
         ]
         self._scale = _Scale(qubo, self.reduced)

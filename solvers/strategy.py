@@ -17,8 +17,8 @@ A call at the portfolio's pace takes about 12 ms, none may take more than 50.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +44,9 @@ class Start:
     islands: int = 1
     warm: Spins | None = None
     """A solution known before, to begin from."""
+    shared: dict[str, NDArray[Any]] = field(default_factory=dict)
+    """Arrays that all islands of a run keep together. Each writes the same values to all of one before it reads any: so it does not
+    matter which of them is first."""
 
 
 @dataclass(frozen=True, eq=False)

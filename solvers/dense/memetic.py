@@ -38,14 +38,14 @@ class MemeticOptions:
 
 
 class Memetic(Island):
-    """One run. Memory: the rows, and the points of both pools."""
+    """One run. Memory: the rows, which all islands of a run fill and read as one, and the points of both pools."""
 
     def __init__(self, start: Start, options: MemeticOptions | None = None) -> None:
         super().__init__(start)
         self.options = options or MemeticOptions()
         self._state = seeded_state(start.seed, start.stream)
         self._cursor = np.zeros(CURSOR_SIZE, np.int64)
-        self._dense = Dense(start.problem)
+        self._dense = Dense(start.problem, start.shared)
         self._chosen = np.zeros(self._dense.size, np.int64)
         self._spare = Point.of(self._dense)
         self._champions = self._pool()

@@ -18,13 +18,16 @@ ROWS_SAMPLED = 256  # of which temperatures are found: all took a tenth of a sec
 class Dense:
     """`maximize Σ_{i<j} J_ij s_i s_j + Σ_i h_i s_i`; `rows` holds zeros until `_fill` has spread the couplings over them."""
 
-    def __init__(self, problem: Ising) -> None:
+    def __init__(self, problem: Ising, shared: dict[str, Array] | None = None) -> None:
+        """All who come with the same `shared` have one copy of the rows, which stays in the cache that they share, too."""
         size = len(problem.fields)
         self.size = size
         self.is_whole = problem.is_exact
-        self.rows = aligned(
-            (size, padded(size)), row_type(float(np.abs(problem.weights).max(initial=0)), self.is_whole)
-        )
+        shared = {} if shared is None else shared
+        if "rows" not in shared:
+            kind = row_type(float(np.abs(problem.weights).max(initial=0)), self.is_whole)
+            shared["rows"] = aligned((size, padded(size)), kind)
+        self.rows = shared["rows"]
         self.fields = problem.fields
         self.slope_type = problem.fields.dtype
         self.thresholds = aligned((len(LOGS),), self.slope_type)

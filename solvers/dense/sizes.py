@@ -25,7 +25,7 @@ def row_type(weight_max: float, is_whole: bool) -> np.dtype[Any]:
 
 
 def memory_bytes(variables: int, weight_max: float, is_whole: bool) -> int:
-    """What a run needs: its rows, its points, and lists of spins."""
+    """What an island needs: its rows (islands of one run share them, which is not counted on), its points, and lists of spins."""
     width = padded(variables)
     row = row_type(weight_max, is_whole).itemsize * width
     return variables * row + POINTS * (1 + (4 if is_whole else 8)) * (width + CHUNK) + 16 * variables

@@ -89,3 +89,30 @@ def test_memory_grows_with_the_type_of_the_rows():
     sizes = [memory_bytes(1000, weight, whole) for weight, whole in ((1, True), (1000, True), (1e6, True), (1, False))]
     assert sizes == sorted(set(sizes))
     assert 1000**2 < sizes[0] < 1.5 * 1000**2
+
+
+def test_islands_that_share_rows_find_what_each_finds_alone():
+    problem = to_ising(palubeckis(300, 80, 5))
+    exchange = Exchange(2)
+    shared: dict[str, np.ndarray] = {}
+
+    def island(stream, rows):
+        made = Memetic(Start(problem, 1, stream, 2, shared=rows))
+        made.work_per_call, made.work_max = 100, 1_000_000
+        return made
+
+    def found(made):
+        return made.best.tolist(), made.best_twice, made.work
+
+    together = [island(stream, shared) for stream in range(2)]
+    assert together[0]._dense.rows is together[1]._dense.rows
+    runs = [Runner(each, stream, exchange) for stream, each in enumerate(together)]
+    going = runs
+    while going:  # in turn, so that both fill the rows at the same time
+        going = [run for run in going if run.run_slice(1e-3)]
+    for stream, each in enumerate(together):
+        alone = island(stream, {})
+        run = Runner(alone, 0, Exchange(1))
+        while run.run_slice():
+            pass
+        assert found(alone) == found(each)
