@@ -10,9 +10,9 @@ from solvers.quantum.sizes import QUBITS_MAX
 from solvers.quantum.sizes import memory_bytes as state_bytes
 from solvers.strategy import Island, Start, Strategy
 
-DENSE_DEGREE_MIN = 20
-"""Neighbors of a spin from which rows of all spins are better than lists of the coupled ones, on random graphs of
-1,000 and 3,000 spins; the same where 64 replicas go in a word:"""
+DENSE_DEGREE_MIN = 100
+"""Neighbors of a spin from which rows of all spins are better than lists of the coupled ones: on random graphs of 2,500
+spins vectors of 64 replicas come further at 20, 40 and 80, rows at 160 and 250. The same where replicas go in a word, on 1,000 and 3,000:"""
 DENSE_DEGREE_MIN_IN_WORDS = 60
 DENSE_DENSITY_MIN = 0.01
 DENSE_BYTES_MAX = 2**30
@@ -274,7 +274,7 @@ def _worst(variables: int, couplings: int) -> Features:
 
 def _dense_variables_max(variables: int, couplings: int) -> int:
     """Of what reductions may leave, for which `DenseMemetic` is chosen: they leave no more couplings than there were."""
-    of_many_neighbors = min(2 * couplings / DENSE_DEGREE_MIN, math.sqrt(2 * couplings / DENSE_DENSITY_MIN))
+    of_many_neighbors = min(2 * couplings / DENSE_DEGREE_MIN_IN_WORDS, math.sqrt(2 * couplings / DENSE_DENSITY_MIN))
     of_half_of_all = 2 * math.sqrt(couplings)
     return min(variables, 1 + math.ceil(max(of_many_neighbors, of_half_of_all)))
 
