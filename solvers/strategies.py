@@ -11,8 +11,8 @@ from solvers.quantum.sizes import memory_bytes as state_bytes
 from solvers.strategy import Island, Start, Strategy
 
 DENSE_DEGREE_MIN = 100
-"""Neighbors of a spin from which rows of all spins are better than lists of the coupled ones: on random graphs of 2,500
-spins vectors of 64 replicas come further at 20, 40 and 80, rows at 160 and 250. The same where replicas go in a word, on 1,000 and 3,000:"""
+"""Neighbors of a spin from which rows of all spins are better than lists of the coupled ones: on random graphs of 2,500 spins
+vectors of 64 replicas come further at 20, 40 and 80, rows at 160 and 250. The same where replicas go in a word, on 1,000 and 3,000:"""
 DENSE_DEGREE_MIN_IN_WORDS = 60
 DENSE_DENSITY_MIN = 0.01
 DENSE_BYTES_MAX = 2**30

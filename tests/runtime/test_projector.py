@@ -3,7 +3,7 @@
 import sqlite3
 import subprocess
 import sys
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
-from sqlalchemy import Connection, bindparam, create_engine, event, inspect, select
+from sqlalchemy import Connection, Engine, bindparam, create_engine, event, inspect, select
 
 from runtime import projector as projectors
 from runtime.changes import FaultyChange
@@ -25,6 +25,7 @@ from runtime.records import Update
 from tests.runtime.ledger import Balances, Lines, MemoryLog, Moved, Opened, Renamed, story
 
 ROOT = Path(__file__).parents[2]
+PAGES_MAX = 1_000_000
 
 
 @asynccontextmanager
@@ -35,6 +36,16 @@ async def following(path, projections, log, **options):
         await nursery.start(projector.run)
         yield projector
         nursery.cancel_scope.cancel()
+
+
+@contextmanager
+def heard(name, listener):
+    """Told of what any engine does."""
+    event.listen(Engine, name, listener)
+    try:
+        yield
+    finally:
+        event.remove(Engine, name, listener)
 
 
 def rows(table):
@@ -257,19 +268,25 @@ async def test_read_models_of_another_journal_are_made_anew(tmp_path, origin, co
 
 async def test_a_database_that_takes_nothing_is_tried_again_and_nothing_is_lost(tmp_path):
     # SQLite's own bound on the size of a file stands in for a full disk: the error is the same.
-    lines, log = Lines(), MemoryLog(story(10))
-    async with following(tmp_path / "read.db", (lines,), log, retry_seconds=0.0) as projector:
-        await projector.query(lambda connection: connection.exec_driver_sql("PRAGMA max_page_count = 1"))
-        log.reads.clear()
-        log.append(*(Opened(account="a") for _ in range(1500)))
-        await log.wait_reads(3)
-        assert log.reads[0] == log.reads[2]
-        assert projector.trouble == "database or disk is full"
-        assert len(await projector.query(rows(lines.table))) == 10
-        await projector.query(lambda connection: connection.exec_driver_sql("PRAGMA max_page_count = 1000000"))
-        await projector.wait_for(log.position)
-        assert projector.trouble == ""
-        assert len(await projector.query(rows(lines.table))) == log.position
+    # It is a connection's own, so each transaction sets it: which connection serves whom is nobody's to know.
+    lines, log, pages = Lines(), MemoryLog(story(10)), [PAGES_MAX]
+
+    def bound(connection: Connection) -> None:
+        connection.exec_driver_sql(f"PRAGMA max_page_count = {pages[-1]}")
+
+    with heard("begin", bound):
+        async with following(tmp_path / "read.db", (lines,), log, retry_seconds=0.0) as projector:
+            pages.append(1)
+            log.reads.clear()
+            log.append(*(Opened(account="a") for _ in range(1500)))
+            await log.wait_reads(3)
+            assert log.reads[0] == log.reads[2]
+            assert projector.trouble == "database or disk is full"
+            assert len(await projector.query(rows(lines.table))) == 10
+            pages.append(PAGES_MAX)
+            await projector.wait_for(log.position)
+            assert projector.trouble == ""
+            assert len(await projector.query(rows(lines.table))) == log.position
 
 
 async def test_who_waits_when_the_projector_ends_is_told(tmp_path):
