@@ -81,7 +81,9 @@ def started(problem):
     return island
 
 
-SMALL = problems(variables_max=5, weights=st.one_of(st.integers(-9, 9), st.floats(-9, 9, allow_subnormal=False)))
+WIDE = st.floats(-9, 9).filter(lambda weight: not 0 < abs(weight) < 1e-9)
+"""Tinier ones beside larger ones have slopes past all floats."""
+SMALL = problems(variables_max=5, weights=st.one_of(st.integers(-9, 9), WIDE))
 
 
 @given(SMALL, st.lists(st.tuples(ANGLES, ANGLES), max_size=3))
