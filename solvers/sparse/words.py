@@ -20,7 +20,9 @@ Work counts a step for each word visited and each neighbor's word looked at, for
 
 from typing import Any
 
-from numba import njit, uint64
+from llvmlite import ir
+from numba import njit, types, uint64
+from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from solvers.spins import BLOCK, POSITION, SWEEP, WORK, _random
@@ -35,6 +37,25 @@ POOL_ROWS = 5  # exp(-1/T), exp(-2/T), exp(-4/T), exp(-8/T), exp(-16/T)
 PROBABILITY_BITS = 20
 RENEWED_WORDS_MIN, RENEWED_WORDS_MAX = 16, 128  # of each row, after each sweep
 RENEWED_STEPS = 32  # that a word of each row takes as long as
+AHEAD = 32  # entries of rows, whose neighbors' words are asked for before they are needed: a million spins' words are in no near cache
+
+
+def _build_prefetch(context: Any, words: Any, index: Any) -> Any:
+    """Asks the memory for a word: nothing is computed, and nothing waits."""
+
+    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        array = context.make_array(signature.args[0])(context, builder, arguments[0])
+        byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+        address = builder.bitcast(builder.gep(array.data, [arguments[1]]), byte)
+        kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+        prefetch = builder.module.declare_intrinsic("llvm.prefetch", [byte], kind)
+        builder.call(prefetch, [address, number(0), number(3), number(1)])  # to be read, into the nearest cache, data
+        return context.get_dummy_value()
+
+    return types.void(words, index), build
+
+
+_prefetch: Any = intrinsic(_build_prefetch)
 
 
 @njit(cache=True, nogil=True)
@@ -134,6 +155,9 @@ def _sweep(
         y = (y << uint64(37)) | (y >> uint64(27))
         s = words[i]
         k = uint64(indptr[i])
+        entries = uint64(near.shape[0])
+        for entry in range(min(k + uint64(AHEAD), entries), min(uint64(indptr[i + 1]) + uint64(AHEAD), entries)):
+            _prefetch(words, near[entry])
         two, four, stop = uint64(pairs[i]), uint64(fours[i]), uint64(indptr[i + 1])
         strength = (two - k) + uint64(2) * (four - two) + uint64(4) * (stop - four)
         at = uint64(63) - (strength >> one)
