@@ -22,16 +22,24 @@ VECTOR_VARIABLES_MAX = 200_000
 MULTI_SPIN_STRENGTH_MAX = 127  # what the counters of `solvers.sparse.words` hold
 
 
-class DenseMemetic:
-    """Rows of all spins in small integers: for problems in which most couplings are there."""
+class _Anything:
+    """What most strategies have in common: they take all problems, reduced, and suit none unless they say so."""
 
-    name = "dense"
-    work_per_second = 50_000_000
     reduces = True
     limits = "anything"
 
     def takes(self, features: Features) -> bool:
         return True
+
+    def suits(self, features: Features) -> bool:
+        return False
+
+
+class DenseMemetic(_Anything):
+    """Rows of all spins in small integers: for problems in which most couplings are there."""
+
+    name = "dense"
+    work_per_second = 50_000_000
 
     def suits(self, features: Features) -> bool:
         in_words = MultiSpinAnnealing().suits(features)
@@ -50,12 +58,11 @@ class DenseMemetic:
         return Memetic(start)
 
 
-class MultiSpinAnnealing:
+class MultiSpinAnnealing(_Anything):
     """Sparse problems of small whole numbers: 64 replicas in the bits of a word."""
 
     name = "multi-spin"
     work_per_second = 400_000_000
-    reduces = True
     limits = f"whole numbers, at most {MULTI_SPIN_STRENGTH_MAX} around a spin"
 
     def takes(self, features: Features) -> bool:
@@ -73,16 +80,11 @@ class MultiSpinAnnealing:
         return MultiSpin(start)
 
 
-class VectorAnnealing:
+class VectorAnnealing(_Anything):
     """Sparse problems of any weights: 64 replicas in the vectors of a processor."""
 
     name = "vector-annealing"
     work_per_second = 50_000_000
-    reduces = True
-    limits = "anything"
-
-    def takes(self, features: Features) -> bool:
-        return True
 
     def suits(self, features: Features) -> bool:
         return features.variables <= VECTOR_VARIABLES_MAX
@@ -96,16 +98,11 @@ class VectorAnnealing:
         return Annealing(start)
 
 
-class ScalarAnnealing:
+class ScalarAnnealing(_Anything):
     """Takes everything, so it is the last."""
 
     name = "annealing"
     work_per_second = 80_000_000
-    reduces = True
-    limits = "anything"
-
-    def takes(self, features: Features) -> bool:
-        return True
 
     def suits(self, features: Features) -> bool:
         return True
@@ -119,12 +116,11 @@ class ScalarAnnealing:
         return Annealing(start)
 
 
-class BranchAndBound:
+class BranchAndBound(_Anything):
     """Small problems, which it solves for good: its run ends where the best is proven to be an optimum."""
 
     name = "exact"
     work_per_second = 80_000_000
-    reduces = True
     limits = "what is left of a problem in at most 200 variables"
 
     def takes(self, features: Features) -> bool:
@@ -144,19 +140,11 @@ class BranchAndBound:
         return ExactSearch(start)
 
 
-class ParallelTempering:
+class ParallelTempering(_Anything):
     """Replicas at a ladder of temperatures. It suits nothing best, so it is run by name alone; `solvers.sampling` samples by it."""
 
     name = "tempering"
     work_per_second = 20_000_000
-    reduces = True
-    limits = "anything"
-
-    def takes(self, features: Features) -> bool:
-        return True
-
-    def suits(self, features: Features) -> bool:
-        return False
 
     def memory_bytes(self, features: Features) -> int:
         return 700 * features.variables + 24 * features.couplings + 2**16
@@ -167,19 +155,11 @@ class ParallelTempering:
         return Tempering(start)
 
 
-class TabuSearch:
+class TabuSearch(_Anything):
     """One best flip after another, none undone soon. Annealing is better everywhere that was looked at, so it is run by name alone."""
 
     name = "tabu"
     work_per_second = 80_000_000
-    reduces = True
-    limits = "anything"
-
-    def takes(self, features: Features) -> bool:
-        return True
-
-    def suits(self, features: Features) -> bool:
-        return False
 
     def memory_bytes(self, features: Features) -> int:
         return 32 * features.variables
@@ -190,7 +170,7 @@ class TabuSearch:
         return Tabu(start)
 
 
-class QuantumApproximation:
+class QuantumApproximation(_Anything):
     """QAOA on a simulated state of as many qubits as there are variables: to see what a circuit would find, so it is run by name alone."""
 
     name = "qaoa"
@@ -200,9 +180,6 @@ class QuantumApproximation:
 
     def takes(self, features: Features) -> bool:
         return features.variables <= QUBITS_MAX
-
-    def suits(self, features: Features) -> bool:
-        return False
 
     def memory_bytes(self, features: Features) -> int:
         return state_bytes(min(features.variables, QUBITS_MAX)) + 2**16

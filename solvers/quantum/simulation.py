@@ -1,5 +1,6 @@
 """What islands that simulate circuits have in common: the worth of all assignments, shots, counted gates, and how good a state is."""
 
+from abc import abstractmethod
 from collections.abc import Generator
 from typing import Any
 
@@ -42,9 +43,9 @@ class Simulation(Island):
         """Amplitudes passed over, by four."""
         return self._work
 
+    @abstractmethod
     def circuits(self) -> Course:
         """Circuits that become better, each measured now and then; begins when `worth` is there."""
-        raise NotImplementedError
 
     def course(self) -> Course:
         if self.qubits == 0:
