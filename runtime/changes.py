@@ -9,6 +9,7 @@ carry no unique constraint besides their primary key and no foreign key, and no 
 """
 
 import re
+import sqlite3
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
@@ -45,9 +46,14 @@ TABLES_MAX = 1024
 STATEMENTS_MAX = 4096
 """How many distinct statements are kept compiled; a projection has about one for each event that it knows."""
 
-ROWS_AT_ONCE = 16
+ROWS_AT_ONCE = (128, 16)
+"""SQLite's driver gives up the interpreter's lock at each statement, and at each row of `executemany`, and beside a busy event loop has to
+fight for it each time: that costs as much as the rows. So as many go in one as fit."""
+
 VALUES_MAX = 30_000
 """SQLite takes 32,766 values in a statement."""
+
+JOINS_IN_UPDATES = sqlite3.sqlite_version_info >= (3, 33)
 
 _VALUES = re.compile(r"(?<=VALUES )(\([?, \w.-]+\))")
 
@@ -280,8 +286,9 @@ def write(connection: Connection, changes: Sequence[Change]) -> None:
     for group in plan(*merged):
         if is_postgres and _write_at_once(connection, group):
             continue
-        if not is_postgres and group.shape.kind is Insert and group.shape.table not in merged.tangled:
-            group = _insert_alike(connection, group, dialect)
+        if not is_postgres and group.shape.table not in merged.tangled:
+            write_alike = _WRITES_ALIKE.get(group.shape.kind)
+            group = group if write_alike is None else write_alike(connection, group, dialect)
         text, parameters = _compiled(group.shape, dialect)
         rows = _inserted(group) if group.shape.kind is Insert else map(_matched, group.changes)
         given = [parameters(row) for row in rows]
@@ -301,7 +308,7 @@ def _insert_alike(connection: Connection, group: Group, dialect: Any) -> Group:
         by_columns.setdefault(tuple(change.values), []).append(change)
     rest: list[Change] = []
     for columns, alike in by_columns.items():
-        whole = len(alike) - len(alike) % ROWS_AT_ONCE
+        whole = len(alike) - len(alike) % ROWS_AT_ONCE[-1]
         if whole:
             text, parameters = _compiled(group.shape._replace(columns=columns), dialect)
             _insert_at_once(connection, text, [parameters(change.values) for change in alike[:whole]])
@@ -309,23 +316,62 @@ def _insert_alike(connection: Connection, group: Group, dialect: Any) -> Group:
     return Group(group.shape, rest)
 
 
+def _update_alike(connection: Connection, group: Group, dialect: Any) -> Group:
+    """Updates as many rows in a statement as go in one, and gives back the others. Each is of another row: of two updates of the same row
+    SQLite would carry out any one."""
+    if not (JOINS_IN_UPDATES and group.shape.columns):
+        return group
+    text = _joined(group.shape, dialect)
+    rows = [(*change.values.values(), *_where(change).values()) for change in group.changes]
+    left = _write_many(connection, text, rows)
+    return Group(group.shape, group.changes[len(rows) - len(left) :])
+
+
+_WRITES_ALIKE: dict[type[Change], Callable[[Connection, Group, Any], Group]] = {
+    Insert: _insert_alike,
+    Update: _update_alike,
+    Add: _update_alike,
+}
+
+
 def _insert_at_once(connection: Connection, text: str, rows: list[Any]) -> None:
-    """Inserts ROWS_AT_ONCE in each statement, and what is left over one by one. SQLite's driver gives up the interpreter's lock at each row
-    of `executemany`, and beside a busy event loop has to fight for it each time."""
-    if len(rows) >= ROWS_AT_ONCE:
-        at_once = min(ROWS_AT_ONCE, VALUES_MAX // len(rows[0]))
+    """Inserts many rows in each statement, and what is left over one by one."""
+    rows = _write_many(connection, text, rows)
+    if rows:
+        connection.exec_driver_sql(text, rows)
+
+
+def _write_many(connection: Connection, text: str, rows: list[Any]) -> list[Any]:
+    """Carries out a statement with a list of values for many rows at once; the rows that are too few for that are returned."""
+    for size in ROWS_AT_ONCE:
+        if len(rows) < size:
+            continue
+        at_once = min(size, VALUES_MAX // len(rows[0]))
         many, whole = _for_many(text, at_once), len(rows) - len(rows) % at_once
         for first in range(0, whole, at_once):
             connection.exec_driver_sql(many, tuple(chain.from_iterable(rows[first : first + at_once])))
         rows = rows[whole:]
-    if rows:
-        connection.exec_driver_sql(text, rows)
+    return rows
 
 
 @lru_cache(STATEMENTS_MAX)
 def _for_many(text: str, rows: int) -> str:
     head, values, rest = _VALUES.split(text, maxsplit=1)
     return head + ", ".join([values] * rows) + rest
+
+
+@lru_cache(STATEMENTS_MAX)
+def _joined(shape: Shape, dialect: Any) -> str:
+    """The SQL of an update whose values come as rows: first the columns', then those of the key."""
+    statement(shape, dialect.name)  # raises FaultyChange
+    quoted = dialect().identifier_preparer.quote
+    table, columns, key = (quoted(shape.table.name), [*map(quoted, shape.columns)], [*map(quoted, shape.where)])
+    given = [f"given.column{number}" for number in range(1, 1 + len(columns) + len(key))]
+    plus = [f"{table}.{name} + " if shape.kind is Add else "" for name in columns]
+    values = ", ".join(f"{name} = {more}{value}" for name, more, value in zip(columns, plus, given, strict=False))
+    matches = " AND ".join(f"{table}.{name} = {value}" for name, value in zip(key, given[len(columns) :], strict=True))
+    marks = ", ".join("?" * len(given))
+    return f"UPDATE {table} SET {values} FROM (VALUES ({marks})) AS given WHERE {matches}"
 
 
 def _write_at_once(connection: Connection, group: Group) -> bool:

@@ -154,7 +154,10 @@ def test_every_statement_can_be_said_to_postgresql_as_well():
     )
 
 
-@pytest.mark.parametrize("count", [ROWS_AT_ONCE - 1, ROWS_AT_ONCE, 3 * ROWS_AT_ONCE + 1])
+MANY, FEW = ROWS_AT_ONCE
+
+
+@pytest.mark.parametrize("count", [FEW - 1, FEW, MANY - 1, MANY, MANY + 3 * FEW + 1])
 def test_rows_that_are_inserted_many_at_once_are_those_that_were_meant(count: int) -> None:
     engine = create_engine("sqlite://")
     metadata.create_all(engine)
@@ -169,7 +172,7 @@ def test_rows_that_are_inserted_many_at_once_are_those_that_were_meant(count: in
 
 @given(st.lists(some_values, min_size=1, max_size=4))
 def test_rows_that_name_some_of_their_columns_have_the_others_as_they_are_by_default(named):
-    count = ROWS_AT_ONCE * len(named) + 1
+    count = FEW * len(named) + 1
     full = [{"room": "a", "number": n, "label": "z", "books": 3, "weight": 7.0} for n in range(count)]
     some = [{"room": "a", "number": n, **named[n % len(named)]} for n in range(count)]
 
@@ -181,3 +184,24 @@ def test_rows_that_name_some_of_their_columns_have_the_others_as_they_are_by_def
         return both
 
     assert rows_after(one_after_the_other(write), []) == rows_after(one_after_the_other(one_by_one), [])
+
+
+@pytest.mark.parametrize("count", [FEW - 1, FEW, MANY + FEW + 1])
+@given(label=st.none() | st.text(max_size=3), books=st.integers(-9, 2**40), weight=st.floats(-1e9, 1e9))
+def test_rows_that_are_changed_many_at_once_are_those_that_were_named(count, label, books, weight):
+    def shelf(n):
+        return {"room": "ab"[n % 2], "number": n}
+
+    def then(write):
+        def all_of_it(connection, changes):
+            write(connection, [Insert(table=shelves, values=shelf(n) | {"label": "x"}) for n in range(0, count, 3)])
+            labels = {"label": label, "weight": weight}
+            write(connection, [Update(table=shelves, values=labels, where=shelf(n)) for n in range(count)])
+            write(
+                connection,
+                [Add(table=shelves, values={"books": books + n, "weight": 0.25}, where=shelf(n)) for n in range(count)],
+            )
+
+        return all_of_it
+
+    assert rows_after(then(write), []) == rows_after(then(one_by_one), [])
