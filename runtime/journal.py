@@ -19,6 +19,7 @@ import math
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from itertools import accumulate, chain
 from operator import attrgetter
 from threading import Lock
@@ -630,7 +631,7 @@ class Journal:
 
     async def wait_past(self, position: int, seconds: float = math.inf) -> int:
         """Waits until something is committed past `position` (or the time is up); returns the last committed position."""
-        with trio.move_on_after(seconds):
+        with trio.move_on_after(seconds) if seconds < math.inf else nullcontext():
             while self.position <= position:
                 await self._committed.wait()
         return self.position

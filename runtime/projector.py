@@ -44,9 +44,11 @@ READERS_MAX = 4
 RETRY_SECONDS = 1.0
 PURGE_TRIES = 50
 PURGE_AGAIN_SECONDS = 0.1
-GATHER_SECONDS = 0.1
+GATHER_SECONDS = 0.5
+GATHER_EVENTS_MAX = 2000
 """So much time lies between two steps of the read models while events come without end, so that they are written in larger batches. Whoever
-waits for what is recorded does not wait for that, and what comes after a pause is shown at once."""
+waits for what is recorded does not wait for that, and what comes after a pause is shown at once. More events than GATHER_EVENTS_MAX are
+not gathered: who comes then waits for all of them."""
 
 CATCH_UP_SECONDS_MAX = 1.0
 
@@ -164,10 +166,18 @@ class Projector:
 
     async def _gather(self, position: int) -> None:
         """A step of one event costs as much as one of a hundred: soon after the last, and unless somebody waits, some are awaited."""
-        if not self._awaited and self._log.position - position < self._batch_events_max:
+        most = min(self._batch_events_max, GATHER_EVENTS_MAX)
+        if not self._awaited and self._log.position - position < most:
             self._wanted = trio.Event()
             with trio.move_on_at(self._stepped_at + GATHER_SECONDS):
-                await self._wanted.wait()
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._want_at, position + most)
+                    await self._wanted.wait()
+                    nursery.cancel_scope.cancel()
+
+    async def _want_at(self, position: int) -> None:
+        await self._log.wait_past(position - 1)
+        self._wanted.set()
 
     async def _step(self, worker: Worker, position: int) -> None:
         batch = await self._log.read(position, self._batch_events_max)

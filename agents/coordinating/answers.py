@@ -26,14 +26,17 @@ class Answers:
         task = memory.tasks.get(command.task_id)
         if task is None or command.task_id not in memory.books or command.agent_id not in task.eligible:
             return  # it is refused anyway
-        counts = self._counts_by_book.setdefault((command.task_id, task.round), {})
+        book = (command.task_id, task.round)
+        counts = self._counts_by_book.get(book)
+        if counts is None:
+            counts = self._counts_by_book[book] = {}
+            if len(self._counts_by_book) > len(memory.books) + BOOKS_SLACK:
+                self._forget_closed(memory)
         count = counts.get(command.agent_id, 0)
         if count >= ANSWERS_MAX:
             text = f"round {task.round} of {command.task_id} has taken {ANSWERS_MAX} answers of {command.agent_id}"
             raise Refused("answers_too_many", text)
         counts[command.agent_id] = count + 1
-        if len(self._counts_by_book) > len(memory.books) + BOOKS_SLACK:
-            self._forget_closed(memory)
 
     def _forget_closed(self, memory: OpenTasks) -> None:
         self._counts_by_book = {

@@ -179,6 +179,8 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
 
     def handle(self, message: CoordinatorCommand) -> Effect | Reply:
         match message:
+            case PlaceBid() | CommitBid() | RevealBid() | WithdrawBid() | RefuseBid():  # what comes most, first
+                return self._answer_call(message)
             case RegisterAgent() | UpdateAgent() | DrainAgent() | DeregisterAgent():
                 return change(self.memory, self.terms, self.here.key, message)
             case Heartbeat():
@@ -187,8 +189,6 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
                 return self._on_task(submission(self.memory, self.terms, message))
             case SubmitTasks():
                 return self._submit_many(message)
-            case PlaceBid() | CommitBid() | RevealBid() | WithdrawBid() | RefuseBid():
-                return self._answer_call(message)
             case AskQuestion() | ReportProgress():
                 self._hear(message.agent_id, message.at)
                 return self._on_task(message)

@@ -433,3 +433,20 @@ async def test_what_was_overwritten_is_in_no_file_though_pages_were_split_around
         await projector.purge()
         assert not [path.name for path in tmp_path.iterdir() if b"SECRET" in path.read_bytes()]
         assert {row[1] for row in await projector.query(rows(balances.table))} == {"gone"}
+
+
+async def test_a_flood_is_gathered_up_to_a_bound_though_nobody_waits(tmp_path, steps, monkeypatch):
+    monkeypatch.setattr(projectors, "GATHER_SECONDS", 3600.0)
+    monkeypatch.setattr(projectors, "GATHER_EVENTS_MAX", 5)
+    lines, log = Lines(), MemoryLog()
+    async with following(tmp_path / "read.db", (lines,), log) as projector:
+        log.append(Opened(account="a"))
+        await projector.wait_for(1)
+        for position in range(2, 6):
+            log.append(Opened(account="a"))
+            await trio.testing.wait_all_tasks_blocked()
+            assert (steps, projector.reached) == ([1], 1), position
+        log.append(Opened(account="a"))
+        while projector.reached < 6:
+            await projector._moved.wait()
+        assert steps == [1, 5]
