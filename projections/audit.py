@@ -74,7 +74,8 @@ WHENCE = ("address", "user_agent", "request_id", "behalf", "reason")
 
 
 def apply(recorded: Recorded) -> Sequence[Change]:
-    meta = recorded.meta
+    meta, event = recorded.meta, recorded.event
+    reason = getattr(event, "reason", None)
     values = {
         "position": recorded.position,
         "tenant_id": meta.tenant,
@@ -84,14 +85,14 @@ def apply(recorded: Recorded) -> Sequence[Change]:
         "stream": recorded.stream,
         "version": recorded.version,
         "kind": recorded.kind,
-        "reason": None if is_personal(recorded.event, "reason") else getattr(recorded.event, "reason", None),
+        "reason": None if reason is None or is_personal(event, "reason") else reason,
         "command": None if meta.command is None else name_of(meta.command.name),
         "command_id": meta.id,
         "cause": meta.cause,
         "correlation": meta.correlation,
     }
-    if type(recorded.event) in OF_THE_TRAIL:
-        values |= {"count": 1} | _trail(recorded.event)
+    if type(event) in OF_THE_TRAIL:
+        values |= {"count": 1} | _trail(event)
     return [Insert(table=audit, values=values)]
 
 

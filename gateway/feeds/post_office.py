@@ -5,12 +5,11 @@ box in time loses the box, not a record: it reads the log again from where it st
 """
 
 from collections.abc import AsyncGenerator, Callable, Iterable
-from contextlib import aclosing
 
 import trio
 
 from aggregates.values.roles import Principal
-from gateway.feeds.live import PAGE, follow
+from gateway.feeds.live import PAGE
 from runtime.journal import Journal
 from runtime.records import Recorded
 
@@ -101,14 +100,13 @@ class PostOffice:
             await trio.sleep(min(box.beat_seconds for box in boxes) / 2)
 
     async def _follow(self) -> None:
-        async with aclosing(follow(self._journal, self.position)) as pages:
-            async for position, records in pages:
-                for recorded in records:
-                    count = self._deliver(recorded)
-                    self.position = recorded.position
-                    if count >= TOLD_IN_ROW:
-                        await trio.lowlevel.checkpoint()
-                self.position = position
+        while True:
+            await self._journal.wait_past(self.position)
+            for recorded in await self._journal.read(self.position, PAGE):
+                count = self._deliver(recorded)
+                self.position = recorded.position
+                if count >= TOLD_IN_ROW:
+                    await trio.lowlevel.checkpoint()
 
     def _deliver(self, recorded: Recorded) -> int:
         """Puts a record into all boxes that it is for; into how many."""

@@ -98,6 +98,8 @@ class Translator:
         """The agents for which `frames` may have something; None: any of the tenant. Keeps what calls will need soon."""
         event = recorded.event
         match event:
+            case BidPlaced():  # what comes most, and is news to nobody
+                return ()
             case TaskSubmitted():
                 _keep(self._submitted, event.task_id, event, TASKS_KEPT_MAX)
             case BookOpened():
