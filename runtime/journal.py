@@ -152,6 +152,8 @@ class Journal:
         self._is_writing = False
         self._together = 0
         """How many had something to write in the last batch."""
+        self._crowd = 0
+        """How many waited for the last commit, or came meanwhile: once as many wait, nobody else is awaited."""
         self._committed = trio.Event()
         self._readers = trio.CapacityLimiter(READERS_MAX)
         self._stopping = False
@@ -456,7 +458,12 @@ class Journal:
     async def _gather(self) -> None:
         """Waits for those who come at the same time as others did, and writes."""
         until, waiting, quiet = trio.current_time() + GATHER_SECONDS_MAX, 0, 0
-        while quiet < QUIET_TURNS and not self._stopping and trio.current_time() < until:
+        while (
+            quiet < QUIET_TURNS
+            and len(self._waiting) < self._crowd
+            and not self._stopping
+            and trio.current_time() < until
+        ):
             waiting, before = len(self._waiting), waiting
             quiet = quiet + 1 if waiting == before else 0
             await trio.lowlevel.cancel_shielded_checkpoint()
@@ -487,6 +494,7 @@ class Journal:
             self._nursery.start_soon(self._pause)
             return
         self._failures_in_row = 0
+        self._crowd = len(self._flying) + len(self._waiting)
         self.commits += 1
         self._reactions.clear()
         self._succeed()
