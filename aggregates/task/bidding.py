@@ -151,7 +151,8 @@ def _place_bid(task: Task, command: PlaceBid) -> Sequence[TaskEvent]:
         placed_at=command.at,
         conditions=command.conditions,
     )
-    return [] if standing_bid(placed) == bid_of(task, command.agent_id) else [placed]
+    before = bid_of(task, command.agent_id)
+    return [] if before is not None and standing_bid(placed) == before else [placed]
 
 
 def _bid_faults(task: Task, command: PlaceBid) -> Iterator[FieldFault]:

@@ -173,6 +173,9 @@ STAGE_BY_END: dict[type[TaskEvent], Stage] = {
 
 def evolve(task: Task, event: TaskEvent) -> Task:
     match event:
+        case BidPlaced():  # what comes most, first: to pass by all others takes as long as the rest
+            bid = standing_bid(event)
+            return replace(task, bids=_with(task.bids, bid, AGENT), refused=_without(task.refused, bid.agent_id, str))
         case TaskSubmitted():
             return _submitted(event)
         case DependencyMet():
@@ -186,9 +189,6 @@ def evolve(task: Task, event: TaskEvent) -> Task:
             return _opened(task, event)
         case TaskStalled():
             return replace(task, stalled=event.reason)
-        case BidPlaced():
-            bid = standing_bid(event)
-            return replace(task, bids=_with(task.bids, bid, AGENT), refused=_without(task.refused, bid.agent_id, str))
         case BidWithdrawn() | BidRefused():
             bids, sealed = _without(task.bids, event.agent_id, AGENT), _without(task.sealed, event.agent_id, SEALER)
             return replace(task, bids=bids, sealed=sealed, refused=_with(task.refused, event.agent_id, str))
@@ -433,5 +433,7 @@ def _with(ones: tuple[T, ...], one: T, name_of: Callable[[T], str]) -> tuple[T, 
 
 
 def _without(ones: tuple[T, ...], name: str, name_of: Callable[[T], str]) -> tuple[T, ...]:
+    if not ones:
+        return ones
     place, found = _place(ones, name, name_of)
     return (*ones[:place], *ones[place + 1 :]) if found else ones

@@ -2,7 +2,7 @@
 
 from functools import reduce
 from operator import or_
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -87,7 +87,9 @@ FRAME_BY_TYPE: dict[str, type[msgspec.Struct]] = {
     "decline": Decline,
 }
 ANY_FRAME: Any = reduce(or_, FRAME_BY_TYPE.values())
-_COMMAND_BY_FRAME = {FRAME_BY_TYPE[name]: command for name, command in COMMAND_BY_TYPE.items()}
+_COMMAND_BY_FRAME: dict[type[msgspec.Struct], Any] = {
+    FRAME_BY_TYPE[name]: command for name, command in COMMAND_BY_TYPE.items()
+}
 
 
 class Tag(msgspec.Struct, frozen=True):
@@ -152,8 +154,8 @@ def command_of(frame: msgspec.Struct, agent_id: str) -> Command[Any]:
         return FailTask(task_id=frame.task_id, agent_id=agent_id, token=frame.token, reason=frame.reason, declined=True)
     fields = msgspec.structs.asdict(frame)
     del fields["id"], fields["traceparent"]
-    command: Any = _COMMAND_BY_FRAME[type(frame)]
-    return cast(Command[Any], command(agent_id=agent_id, **fields))
+    made: Command[Any] = _COMMAND_BY_FRAME[type(frame)](agent_id=agent_id, **fields)
+    return made
 
 
 def _outcome(frame: Finish, agent_id: str) -> Command[Any]:
