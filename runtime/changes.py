@@ -48,12 +48,13 @@ STATEMENTS_MAX = 4096
 
 ROWS_AT_ONCE = (128, 16)
 """SQLite's driver gives up the interpreter's lock at each statement, and at each row of `executemany`, and beside a busy event loop has to
-fight for it each time: that costs as much as the rows. So as many go in one as fit."""
+fight for it each time. So as many go in one as fit: in two sizes, since each is another statement to prepare."""
 
 VALUES_MAX = 30_000
 """SQLite takes 32,766 values in a statement."""
 
 JOINS_IN_UPDATES = sqlite3.sqlite_version_info >= (3, 33)
+"""Whether SQLite knows `UPDATE … FROM`; an older one updates row by row."""
 
 _VALUES = re.compile(r"(?<=VALUES )(\([?, \w.-]+\))")
 
@@ -365,7 +366,7 @@ def _joined(shape: Shape, dialect: Any) -> str:
     """The SQL of an update whose values come as rows: first the columns', then those of the key."""
     statement(shape, dialect.name)  # raises FaultyChange
     quoted = dialect().identifier_preparer.quote
-    table, columns, key = (quoted(shape.table.name), [*map(quoted, shape.columns)], [*map(quoted, shape.where)])
+    table, columns, key = quoted(shape.table.name), [*map(quoted, shape.columns)], [*map(quoted, shape.where)]
     given = [f"given.column{number}" for number in range(1, 1 + len(columns) + len(key))]
     plus = [f"{table}.{name} + " if shape.kind is Add else "" for name in columns]
     values = ", ".join(f"{name} = {more}{value}" for name, more, value in zip(columns, plus, given, strict=False))

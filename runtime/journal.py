@@ -7,8 +7,8 @@ Decisions go on over provisional states while a commit runs. The rules that keep
    and a refusal too, waits for the positions that it was based on.
 3. When a commit fails, everything proposed so far fails with it, and every provisional state is forgotten. Nobody had an answer.
 4. A batch is taken when the one before has ended, whole, up to `batch_events_max`, by the writer's own thread. Who asks alone never
-   waits for others. Where several shared the last commit, the next waits while each turn of the event loop brings more, up to
-   `GATHER_SECONDS_MAX`: a loop that is busy with requests would otherwise have a commit for every few of them.
+   waits for others. Where several shared the last commit, the next waits while each turn of the event loop brings more, until as many
+   wait as did then, or for `GATHER_SECONDS_MAX`: a loop that is busy with requests would otherwise have a commit for every few of them.
 5. After commits that failed in a row nothing is tried for a while, up to `RETRY_SECONDS`: all actors are folded anew each time, and what
    they owe is proposed at once, so that a full disk would otherwise keep a processor busy and the log growing.
 6. How far an actor has reacted is written with the commands that its reaction caused, in the order of the queue; a reaction without
