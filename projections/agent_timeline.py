@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import Column, Connection, Integer, Table
 
 from aggregates.agent import (
+    EVENTS,
     AgentCleared,
     AgentDeregistered,
     AgentDraining,
@@ -17,7 +18,7 @@ from aggregates.agent import (
     AgentUpdated,
 )
 from aggregates.subject import SubjectErased
-from aggregates.task import BidPlaced, BookOpened, LateReported, LeaseExpired, TaskFailed, TaskSubmitted, is_taken
+from aggregates.task import LateReported, LeaseExpired, TaskFailed, is_taken
 from projections import schema
 from projections.schema import BY_AGE, Row, key, number, text, whole
 from runtime.records import Change, Insert, Recorded, Update
@@ -62,14 +63,14 @@ moments = schema.table(
 
 TABLES: tuple[Table, ...] = (moments,)
 
+HEARS = frozenset((*EVENTS, LeaseExpired, TaskFailed, LateReported, SubjectErased))
+
 SORTS = {"at": BY_AGE}
 
 
 def apply(recorded: Recorded) -> Sequence[Change]:
     event = recorded.event
     match event:
-        case TaskSubmitted() | BookOpened() | BidPlaced():  # what comes most, and is told elsewhere
-            return ()
         case AgentRegistered():
             values = {"generation": event.generation, "lease_seconds": event.lease_seconds}
             return [_moment(recorded, What.REGISTERED, **values)]

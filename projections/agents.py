@@ -1,6 +1,6 @@
 """Agents: who is there, what each can do, what it does now and what came of its work."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -8,6 +8,7 @@ from sqlalchemy import Connection, Table, func, select
 from sqlalchemy.sql import FromClause
 
 from aggregates.agent import (
+    EVENTS,
     AgentCleared,
     AgentDeregistered,
     AgentDraining,
@@ -22,7 +23,6 @@ from aggregates.subject import SubjectErased
 from aggregates.task import (
     BidCommitted,
     BidPlaced,
-    BookOpened,
     LateReported,
     LeaseExpired,
     TaskAwarded,
@@ -32,7 +32,6 @@ from aggregates.task import (
     TaskExpired,
     TaskFailed,
     TaskRebalanced,
-    TaskSubmitted,
 )
 from projections import schema
 from projections.schema import (
@@ -97,6 +96,24 @@ leases = schema.table("agent_leases", key("task_id"), text("agent_id"), number("
 
 TABLES: tuple[Table, ...] = (agents, leases)
 
+HEARS = frozenset(
+    (
+        *EVENTS,
+        BidPlaced,
+        BidCommitted,
+        TaskAwarded,
+        TaskCompleted,
+        TaskFailed,
+        LeaseExpired,
+        LateReported,
+        TaskRebalanced,
+        TaskDeadLettered,
+        TaskCancelled,
+        TaskExpired,
+        SubjectErased,
+    )
+)
+
 WITH_SKILLS_MAX = 10_000
 """How many agents of the same skills are looked at for one question: as many as a tenant may have."""
 
@@ -120,8 +137,6 @@ def apply(recorded: Recorded) -> Sequence[Change]:
     match event:
         case BidPlaced() | BidCommitted():  # what comes most, first
             return [_counted(recorded, event.agent_id, "bids")]
-        case TaskSubmitted() | BookOpened():  # told elsewhere: to pass by all others takes as long as half a row
-            return ()
         case AgentRegistered():
             return [_registered(recorded, event)]
         case AgentUpdated():
@@ -159,6 +174,31 @@ def apply(recorded: Recorded) -> Sequence[Change]:
             blank = {"name": "", "description": "", "reason": "erased"}
             return [Update(table=agents, values=blank, where=schema.of_subject(recorded))]
     return ()
+
+
+def apply_all(batch: Sequence[Recorded]) -> Sequence[Change]:
+    """The bids of an agent are counted together: whatever else happens to its row in between, but a new registration, leaves the count."""
+    changes: list[Change] = []
+    bids: dict[tuple[str, str], int] = {}
+    for recorded in batch:
+        event = recorded.event
+        if type(event) is BidPlaced:
+            whose = recorded.meta.tenant, event.agent_id
+            bids[whose] = bids.get(whose, 0) + 1
+            continue
+        if type(event) is AgentRegistered:
+            whose = recorded.meta.tenant, event.agent_id
+            changes += _bids({whose: bids.pop(whose, 0)})
+        changes += apply(recorded)
+    return changes + _bids(bids)
+
+
+def _bids(bids: Mapping[tuple[str, str], int]) -> list[Change]:
+    return [
+        Add(table=agents, values={**NOTHING, "bids": count}, where={"tenant_id": tenant, "agent_id": agent_id})
+        for (tenant, agent_id), count in bids.items()
+        if count
+    ]
 
 
 def _offer(event: AgentRegistered | AgentUpdated) -> dict[str, Any]:

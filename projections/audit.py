@@ -10,7 +10,7 @@ from aggregates.action import ActionBegun, ActionEnded, Origin
 from aggregates.trail import IntruderSuspected, RequestRefused, RequestsRefused, StrangersRefused
 from projections import schema
 from projections.schema import Row, number, text, whole
-from runtime.records import Change, Event, Insert, Recorded, is_personal, name_of
+from runtime.records import Change, Event, Insert, InsertMany, Recorded, is_personal, name_of
 
 NAME = "audit/2"
 
@@ -73,27 +73,68 @@ WHENCE = ("address", "user_agent", "request_id", "behalf", "reason")
 """What an action says of where it came from, and of why."""
 
 
+ALIKE = ("tenant_id", "kind", "command")
+OWN = (
+    "position",
+    "principal",
+    "at",
+    "recorded_at",
+    "stream",
+    "version",
+    "reason",
+    "command_id",
+    "cause",
+    "correlation",
+)
+"""What is said of every event: much of it the same for many events of a batch, and what is each one's own."""
+
+
 def apply(recorded: Recorded) -> Sequence[Change]:
+    values = dict(zip((*ALIKE, *OWN), (*_alike(recorded), *_own(recorded)), strict=True))
+    if type(recorded.event) in OF_THE_TRAIL:
+        values |= {"count": 1} | _trail(recorded.event)
+    return [Insert(table=audit, values=values)]
+
+
+def apply_all(batch: Sequence[Recorded]) -> Sequence[Change]:
+    changes: list[Change] = []
+    rows_by_kind: dict[tuple[Any, ...], list[tuple[Any, ...]]] = {}
+    for recorded in batch:
+        if type(recorded.event) in OF_THE_TRAIL:
+            changes += apply(recorded)
+            continue
+        alike, own = _alike(recorded), _own(recorded)
+        rows = rows_by_kind.get(alike)
+        if rows is None:
+            rows_by_kind[alike] = [own]
+        else:
+            rows.append(own)
+    for alike, rows in rows_by_kind.items():
+        values = dict(zip(ALIKE, alike, strict=True))
+        changes.append(InsertMany(table=audit, values=values, columns=OWN, rows=rows))
+    return changes
+
+
+def _alike(recorded: Recorded) -> tuple[Any, ...]:
+    command = recorded.meta.command
+    return recorded.meta.tenant, recorded.kind, None if command is None else name_of(command.name)
+
+
+def _own(recorded: Recorded) -> tuple[Any, ...]:
     meta, event = recorded.meta, recorded.event
     reason = getattr(event, "reason", None)
-    values = {
-        "position": recorded.position,
-        "tenant_id": meta.tenant,
-        "principal": meta.principal,
-        "at": meta.at,
-        "recorded_at": meta.recorded_at,
-        "stream": recorded.stream,
-        "version": recorded.version,
-        "kind": recorded.kind,
-        "reason": None if reason is None or is_personal(event, "reason") else reason,
-        "command": None if meta.command is None else name_of(meta.command.name),
-        "command_id": meta.id,
-        "cause": meta.cause,
-        "correlation": meta.correlation,
-    }
-    if type(event) in OF_THE_TRAIL:
-        values |= {"count": 1} | _trail(event)
-    return [Insert(table=audit, values=values)]
+    return (
+        recorded.position,
+        meta.principal,
+        meta.at,
+        meta.recorded_at,
+        recorded.stream,
+        recorded.version,
+        None if reason is None or is_personal(event, "reason") else reason,
+        meta.id,
+        meta.cause,
+        meta.correlation,
+    )
 
 
 def _trail(event: Event) -> Row:

@@ -1,6 +1,6 @@
 """Bids: who answered which call for proposals with what, and why each won or lost."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Column, Connection, Integer, Table
@@ -12,7 +12,6 @@ from aggregates.task import (
     BidRefused,
     BidRevealed,
     BidWithdrawn,
-    BookOpened,
     BookVoided,
     DryRunEnded,
     TaskAwarded,
@@ -20,16 +19,14 @@ from aggregates.task import (
     TaskDeadLettered,
     TaskExpired,
     TaskFailed,
-    TaskSubmitted,
 )
 from aggregates.values.batches import why_lost
-from aggregates.values.ranking import Ranked
 from aggregates.values.sealed_bids import OpenedBid
 from projections import schema
 from projections.schema import BY_AGE, Row, Sortable, document, encoded, key, number, text, whole
-from runtime.records import Change, Insert, Recorded, Update
+from runtime.records import Change, Insert, InsertMany, Recorded, Update
 
-NAME = "bids/5"
+NAME = "bids/6"
 
 PLACED, SEALED, OPENED = "placed", "sealed", "opened"
 WITHDRAWN, REFUSED, WON, LOST = "withdrawn", "refused", "won", "lost"
@@ -55,23 +52,59 @@ bids = schema.table(
     text("data_subject"),
     number("last_event_at"),
     paged_by=("task_id",),
+    is_paged_whole=False,
 )
 """One row for each agent that answered in a round; its last answer holds. `rank` counts from 1; `terms` are what makes the score.
 A sealed bid has its `commitment` alone until the book has closed."""
 
 TABLES: tuple[Table, ...] = (bids,)
 
+HEARS = frozenset(
+    (
+        BidPlaced,
+        BidCommitted,
+        BidRevealed,
+        BidWithdrawn,
+        BidRefused,
+        TaskAwarded,
+        BookVoided,
+        DryRunEnded,
+        TaskFailed,
+        TaskDeadLettered,
+        TaskCancelled,
+        TaskExpired,
+        SubjectErased,
+    )
+)
+
 
 SORTS = {"placed_at": BY_AGE, **{name: Sortable(name, may_be_empty=True) for name in ("price", "eta_seconds", "score")}}
+
+
+OFFER = (
+    *("round", "agent_id", "price", "eta_seconds", "confidence", "capacity_offer", "expires_at", "conditions"),
+    *("placed_at", "first_position"),
+)
+STANDING = ("state", "reason", "last_event_at", "last_position", "rank", "score", "terms")
+OWN = (*OFFER, *STANDING)
+"""What is told of each bid that is placed: what it offers, and then how it stands."""
+
+STANDS = len(OFFER)
+"""Where in a row its state is."""
+
+Closed = TaskAwarded | BookVoided | DryRunEnded
+Book = dict[tuple[int, str], list[Any]]
+"""Rows of bids for one task, by round and agent."""
+
+NOBODY: Book = {}
 
 
 def apply(recorded: Recorded) -> Sequence[Change]:
     event = recorded.event
     match event:
         case BidPlaced():
-            return [_placed(recorded, event)]
-        case TaskSubmitted() | BookOpened():  # told elsewhere
-            return ()
+            own = dict(zip(OWN, _placed(recorded, event), strict=True))
+            return [Insert(table=bids, values=_alike(recorded, event) | own)]
         case BidCommitted():
             return [_committed(recorded, event)]
         case BidRevealed():
@@ -85,8 +118,8 @@ def apply(recorded: Recorded) -> Sequence[Change]:
             made = {"first_position": recorded.position, **_moved(recorded, REFUSED, event.reason)}
             return [Insert(table=bids, values={**where, **made, "data_subject": event.data_subject})]
         case TaskAwarded() | BookVoided() | DryRunEnded():
-            ranked = [_ranked(recorded, event, rank, ranked) for rank, ranked in enumerate(event.ranking, 1)]
-            return [*(_told(recorded, event, opened) for opened in event.opened), *ranked]
+            told = [_told(recorded, event, opened) for opened in event.opened]
+            return told + [_judged(recorded, event, *one) for one in _ranked(recorded, event)]
         case TaskFailed() if event.final:
             return _closed(recorded, event.task_id, "task_failed")
         case TaskDeadLettered():
@@ -100,43 +133,106 @@ def apply(recorded: Recorded) -> Sequence[Change]:
     return ()
 
 
-def _placed(recorded: Recorded, event: BidPlaced) -> Change:
-    """Most rows by far are made here, so in one piece."""
+def apply_all(batch: Sequence[Recorded]) -> Sequence[Change]:
+    """Bids that are placed and judged in one batch are written once, as judged; all else is as `apply` says of each.
+
+    Until all else has been said the placed ones are kept here, and what would change them in the table changes them here.
+    """
+    changes: list[Change] = []
+    books: dict[tuple[str, str], Book] = {}
+    for recorded in batch:
+        event = recorded.event
+        if type(event) is BidPlaced:
+            task = recorded.meta.tenant, event.task_id
+            book = books.get(task)
+            if book is None:
+                book = books[task] = {}
+            book[event.round, event.agent_id] = _placed(recorded, event)
+        elif isinstance(event, Closed) and not event.opened:
+            book = books.get((recorded.meta.tenant, event.task_id), NOBODY)
+            for agent_id, standing in _ranked(recorded, event):
+                row = book.get((event.round, agent_id))
+                if row is None:
+                    changes.append(_judged(recorded, event, agent_id, standing))
+                else:
+                    row[STANDS:] = standing
+        else:
+            changes += [change for change in apply(recorded) if _is_for_table(books, change)]
+    for (tenant_id, task_id), book in books.items():
+        values = {"tenant_id": tenant_id, "task_id": task_id, "data_subject": ""}
+        changes.append(InsertMany(table=bids, values=values, columns=OWN, rows=list(book.values())))
+    return changes
+
+
+def _is_for_table(books: Mapping[tuple[str, str], Book], change: Change) -> bool:
+    """Changes the placed bids that are still to be written; whether there may be others in the table."""
+    where: Mapping[str, Any] = getattr(change, "where", change.values)
+    book = books.get((where["tenant_id"], where.get("task_id", "")), NOBODY)
+    if "agent_id" not in where:
+        for row in book.values():
+            if row[STANDS] == where.get("state"):
+                _change(row, change)
+        return True
+    key = where["round"], where["agent_id"]
+    if key not in book:
+        return True
+    if isinstance(change, Insert):
+        del book[key]
+        return True
+    _change(book[key], change)
+    return False
+
+
+def _change(row: list[Any], change: Change) -> None:
+    for name, value in change.values.items():
+        row[OWN.index(name)] = value
+
+
+def _alike(recorded: Recorded, event: BidPlaced) -> dict[str, Any]:
+    return {"tenant_id": recorded.meta.tenant, "task_id": event.task_id, "data_subject": ""}
+
+
+def _placed(recorded: Recorded, event: BidPlaced) -> list[Any]:
+    """What is a new bid's own, in the order of OFFER and STANDING."""
     at, position = recorded.meta.at, recorded.position
-    values = {
-        "tenant_id": recorded.meta.tenant,
-        "task_id": event.task_id,
-        "round": event.round,
-        "agent_id": event.agent_id,
-        "state": PLACED,
-        "reason": "",
-        "last_event_at": at,
-        "last_position": position,
-        "price": event.price,
-        "eta_seconds": event.eta_seconds,
-        "confidence": event.confidence,
-        "capacity_offer": event.capacity_offer,
-        "expires_at": event.expires_at,
-        "conditions": event.conditions,
-        "placed_at": event.placed_at,
-        "data_subject": "",
-        "first_position": position,
-    }
-    return Insert(table=bids, values=values)
+    return [
+        event.round,
+        event.agent_id,
+        event.price,
+        event.eta_seconds,
+        event.confidence,
+        event.capacity_offer,
+        event.expires_at,
+        event.conditions,
+        event.placed_at,
+        position,
+        PLACED,
+        "",
+        at,
+        position,
+        None,
+        None,
+        None,
+    ]
 
 
-def _ranked(recorded: Recorded, event: TaskAwarded | BookVoided | DryRunEnded, rank: int, ranked: Ranked) -> Change:
+def _ranked(recorded: Recorded, event: Closed) -> Iterator[tuple[str, tuple[Any, ...]]]:
+    """Of each agent whose bid was ranked, how it stands now, in the order of STANDING."""
+    at, position = recorded.meta.at, recorded.position
     winner = event.ranking[0] if isinstance(event, TaskAwarded) and event.ranking else None
-    if ranked is winner:
-        moved = _moved(recorded, WON, event.reason)
-    elif isinstance(event, DryRunEnded):
-        would_win = ranked.agent_id == event.winner
-        moved = _moved(recorded, LOST, "dry_run" if would_win else ranked.lost or "outscored")
-    else:
-        moved = _moved(recorded, LOST, why_lost(ranked, winner, event.batch))
-    judged = {"rank": rank, "score": ranked.score, "terms": encoded(ranked)}
-    where = _key(recorded, event.task_id, event.round, ranked.agent_id)
-    return Update(table=bids, values={**moved, **judged}, where=where)
+    for rank, ranked in enumerate(event.ranking, 1):
+        if ranked is winner:
+            state, reason = WON, event.reason
+        elif isinstance(event, DryRunEnded):
+            state, reason = LOST, "dry_run" if ranked.agent_id == event.winner else ranked.lost or "outscored"
+        else:
+            state, reason = LOST, why_lost(ranked, winner, event.batch)
+        yield ranked.agent_id, (state, reason, at, position, rank, ranked.score, encoded(ranked))
+
+
+def _judged(recorded: Recorded, event: Closed, agent_id: str, standing: tuple[Any, ...]) -> Change:
+    where = _key(recorded, event.task_id, event.round, agent_id)
+    return Update(table=bids, values=dict(zip(STANDING, standing, strict=True)), where=where)
 
 
 def _committed(recorded: Recorded, event: BidCommitted) -> Change:
@@ -151,7 +247,7 @@ def _committed(recorded: Recorded, event: BidCommitted) -> Change:
     return Insert(table=bids, values=values)
 
 
-def _told(recorded: Recorded, event: TaskAwarded | BookVoided | DryRunEnded, opened: OpenedBid) -> Change:
+def _told(recorded: Recorded, event: Closed, opened: OpenedBid) -> Change:
     """What a sealed bid was; nobody is told before the book has closed."""
     where = _key(recorded, event.task_id, event.round, opened.agent_id)
     values = {

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, Table
 
-from aggregates.key import KeyIssued, KeyReplaced, KeyRevoked, Stage
+from aggregates.key import EVENTS, KeyIssued, KeyReplaced, KeyRevoked, Stage
 from aggregates.subject import SubjectErased
 from projections import schema
 from projections.schema import BY_AGE, Only, Row, Sortable, document, encoded, key, number, text
@@ -31,7 +31,7 @@ keys = schema.table(
 
 TABLES: tuple[Table, ...] = (keys,)
 
-HEARS = ("key", "subject")
+HEARS = frozenset((*EVENTS, SubjectErased))
 
 SORTS = {"issued_at": BY_AGE, "expires_at": Sortable("expires_at", may_be_empty=True)}
 

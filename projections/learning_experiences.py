@@ -41,6 +41,8 @@ experiences = schema.table(
 
 TABLES: tuple[Table, ...] = (experiences,)
 
+HEARS = frozenset((TaskCompleted, TaskFailed, LeaseExpired))
+
 
 def apply(recorded: Recorded) -> Sequence[Change]:
     event = recorded.event

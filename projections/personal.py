@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Column, Connection, Index, Integer, MetaData, Table, case, func, select
 
+from aggregates.catalog import EVENTS_BY_NOUN
 from projections import schema
 from projections.schema import Row, number, text
 from runtime.records import Change, Insert, Recorded
@@ -25,6 +26,10 @@ personal = Table(
 """One row for each record of which a part stands under the subject's key, and for each that tells of its erasure."""
 
 TABLES: tuple[Table, ...] = (personal,)
+
+HEARS = frozenset(
+    event for events in EVENTS_BY_NOUN.values() for event in events if "data_subject" in event.__struct_fields__
+)
 
 
 def apply(recorded: Recorded) -> Sequence[Change]:

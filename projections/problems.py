@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, Table
 
-from aggregates.qubo_problem import ProblemRegistered
+from aggregates.qubo_problem import EVENTS, ProblemRegistered
 from projections import schema
 from projections.schema import BY_AGE, Only, Row, Sortable, key, number, text, whole
 from runtime.records import Change, Insert, Recorded
@@ -27,7 +27,7 @@ problems = schema.table(
 
 TABLES: tuple[Table, ...] = (problems,)
 
-HEARS = ("qubo_problem",)
+HEARS = frozenset(EVENTS)
 
 SORTS = {"registered_at": BY_AGE, "name": Sortable("name", is_text=True)}
 

@@ -128,14 +128,15 @@ def shown(source: Table) -> list[Column[Any]]:
     return [column for column in source.columns if column.computed is None]
 
 
-def table(name: str, *columns: Column[Any], paged_by: Sequence[str] = ()) -> Table:
+def table(name: str, *columns: Column[Any], paged_by: Sequence[str] = (), is_paged_whole: bool = True) -> Table:
     """A table of things that belong to a tenant, made and last changed by events at these positions.
 
-    `paged_by` names the columns by which pages may be narrowed. Where there is a column `data_subject`, rows are found by it, too.
+    `paged_by` names the columns by which pages may be narrowed; where they always are, the table is not `is_paged_whole`, which saves an
+    index. Where there is a column `data_subject`, rows are found by it, too.
     """
     positions = (whole("first_position"), whole("last_position"))
     made = Table(name, MetaData(), key("tenant_id"), *columns, *positions)
-    for column in ("", *paged_by):
+    for column in (*([""] if is_paged_whole else []), *paged_by):
         Index(f"{name}_by_{column or 'age'}", *filter(None, ("tenant_id", column, "first_position")), _table=made)
     if "data_subject" in made.c:
         subjects = made.c.data_subject != ""

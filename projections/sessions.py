@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, Table
 
-from aggregates.session import SessionEnded, SessionOpened
+from aggregates.session import EVENTS, SessionEnded, SessionOpened
 from projections import schema
 from projections.schema import BY_AGE, Row, Sortable, key, number, text
 from runtime.records import Change, Insert, Recorded, Update
@@ -26,7 +26,7 @@ sessions = schema.table(
 
 TABLES: tuple[Table, ...] = (sessions,)
 
-HEARS = ("session",)
+HEARS = frozenset(EVENTS)
 
 SORTS = {"opened_at": BY_AGE, "ends_at": Sortable("ends_at")}
 

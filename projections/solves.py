@@ -11,6 +11,7 @@ import msgspec
 from sqlalchemy import Connection, Table
 
 from aggregates.solve_job import (
+    EVENTS,
     BackendDegraded,
     SolveCancelled,
     SolveCompleted,
@@ -86,7 +87,7 @@ TABLES: tuple[Table, ...] = (solves,)
 LONG = ("assignment", "trace", "baseline_run")
 """Columns that may hold much, left out of pages; `find` shows them."""
 
-HEARS = ("solve_job",)
+HEARS = frozenset(EVENTS)
 
 SORTS = {"queued_at": BY_AGE}
 

@@ -5,7 +5,7 @@ from enum import StrEnum
 
 from sqlalchemy import Column, Connection, Integer, Table, tuple_
 
-from aggregates.task_type import SchemasDropped, SchemasSet
+from aggregates.task_type import EVENTS, SchemasDropped, SchemasSet
 from aggregates.values.document import Document
 from projections import schema
 from projections.schema import BY_AGE, Only, Row, document, encoded, key, number, text
@@ -39,7 +39,7 @@ task_types = schema.table(
 
 TABLES: tuple[Table, ...] = (task_types,)
 
-HEARS = ("task_type",)
+HEARS = frozenset(EVENTS)
 
 SORTS = {"set_at": BY_AGE}
 

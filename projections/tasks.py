@@ -7,8 +7,13 @@ from sqlalchemy import Connection, Table, and_, case, func, or_, select
 
 from aggregates.subject import SubjectErased
 from aggregates.task import (
+    EVENTS,
     HELD,
+    BidCommitted,
     BidPlaced,
+    BidRefused,
+    BidRevealed,
+    BidWithdrawn,
     BookOpened,
     BookVoided,
     CancelRequested,
@@ -133,6 +138,8 @@ to pay, `price_asked` what the holder asked, `charged` what it charged in the en
 
 TABLES: tuple[Table, ...] = (tasks,)
 
+HEARS = frozenset((*EVENTS, SubjectErased)) - {BidCommitted, BidPlaced, BidRefused, BidRevealed, BidWithdrawn}
+
 ERASED = {
     "description": "",
     "canceling_reason": None,
@@ -155,8 +162,6 @@ SORTS = {"submitted_at": BY_AGE, "priority": Sortable("priority")}
 def apply(recorded: Recorded) -> Sequence[Change]:
     event, at = recorded.event, recorded.meta.at
     match event:
-        case BidPlaced():  # what comes most, and is told elsewhere: to pass by all others takes as long as a row
-            return ()
         case TaskSubmitted():
             return [_submitted(recorded, event)]
         case DependencyMet():

@@ -6,6 +6,7 @@ from sqlalchemy import Connection, Table
 
 from aggregates.subject import SubjectErased
 from aggregates.user import (
+    EVENTS,
     PasswordSet,
     Stage,
     UserChanged,
@@ -39,7 +40,7 @@ users = schema.table(
 
 TABLES: tuple[Table, ...] = (users,)
 
-HEARS = ("user", "subject")
+HEARS = frozenset((*EVENTS, SubjectErased))
 
 SORTS = {"registered_at": BY_AGE, "username": Sortable("username", is_text=True)}
 

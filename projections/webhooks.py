@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import Connection, Table
 
 from aggregates.webhook import (
+    EVENTS,
     SecretRotated,
     Stage,
     WebhookCreated,
@@ -48,7 +49,7 @@ webhooks = schema.table(
 
 TABLES: tuple[Table, ...] = (webhooks,)
 
-HEARS = ("webhook",)
+HEARS = frozenset(EVENTS)
 
 SORTS = {"created_at": BY_AGE, "delivered_at": Sortable("delivered_at", may_be_empty=True)}
 

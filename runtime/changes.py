@@ -8,23 +8,17 @@ newest such group makes as many groups as rows, when one shape comes twice in th
 carry no unique constraint besides their primary key and no foreign key, and no change may move a row to another key.
 """
 
-import re
 import sqlite3
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
-from itertools import chain
+from itertools import groupby
 from operator import itemgetter
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
-    Boolean,
     Column,
     Connection,
-    Float,
-    Integer,
-    LargeBinary,
-    String,
     Table,
     bindparam,
     delete,
@@ -32,11 +26,12 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.schema import UniqueConstraint
 from sqlalchemy.sql import ClauseElement
 
-from runtime.records import Add, Change, Delete, Insert, Update
+from runtime.many_rows import ROWS_AT_ONCE, insert_many, insert_rows, inserts, write_many
+from runtime.records import Add, Change, Delete, Insert, InsertMany, Update
 from runtime.recordsets import packed, recordset
+from runtime.tables import FaultyChange, defaults, key_columns, said, written_columns
 
 INTEGER_MAX = 2**63
 """Past it databases add otherwise than Python does."""
@@ -46,27 +41,11 @@ TABLES_MAX = 1024
 STATEMENTS_MAX = 4096
 """How many distinct statements are kept compiled; a projection has about one for each event that it knows."""
 
-ROWS_AT_ONCE = (128, 16)
-"""SQLite's driver gives up the interpreter's lock at each statement, and at each row of `executemany`, and beside a busy event loop has to
-fight for it each time. So as many go in one as fit: in two sizes, since each is another statement to prepare."""
-
-VALUES_MAX = 30_000
-"""SQLite takes 32,766 values in a statement."""
-
 JOINS_IN_UPDATES = sqlite3.sqlite_version_info >= (3, 33)
 """Whether SQLite knows `UPDATE … FROM`; an older one updates row by row."""
 
-_VALUES = re.compile(r"(?<=VALUES )(\([?, \w.-]+\))")
-
-PLAIN = (String, Integer, Float, Boolean, LargeBinary)
-"""The column types (and those derived from them, such as Text) that every driver takes as Python has them."""
-
 Row = dict[str, Any]
 _WHERE = "where_"
-
-
-class FaultyChange(Exception):
-    """A change that no table can carry out: a mistake of the projection that made it."""
 
 
 class Shape(NamedTuple):
@@ -145,9 +124,9 @@ def merge(changes: Sequence[Change]) -> Merged:
 
 @lru_cache(TABLES_MAX)
 def _rows_of(table: Table) -> _Rows:
-    key, columns = _key_columns(table), _plain_columns(table)
+    key, columns = key_columns(table), written_columns(table)
     names = frozenset(column.name for column in columns)
-    return _Rows(len(key), itemgetter(*key), names, names - set(key), _defaults(table))
+    return _Rows(len(key), itemgetter(*key), names, names - set(key), defaults(table))
 
 
 def _whole_key(change: Change, rows: _Rows) -> Any:
@@ -257,15 +236,11 @@ def _keys(shapes: set[Shape]) -> dict[Shape, Callable[[Change], Any]]:
     """For each shape, what reads the part of the primary key that all shapes of the same table name."""
     named: dict[Table, set[str]] = {}
     for shape in shapes:
-        columns = set(_key_columns(shape.table))
+        columns = set(key_columns(shape.table))
         if shape.kind is not Insert:
             columns &= set(shape.where)
         named[shape.table] = named.get(shape.table, columns) & columns
     return {shape: _key_reader(shape, sorted(named[shape.table])) for shape in shapes}
-
-
-def _key_columns(table: Table) -> list[str]:
-    return [column.name for column in table.primary_key]
 
 
 def _key_reader(shape: Shape, key: list[str]) -> Callable[[Change], Any]:
@@ -281,8 +256,24 @@ def write(connection: Connection, changes: Sequence[Change]) -> None:
     They go to the driver as they are: SQLAlchemy's own way from a statement to `executemany` costs 3 µs a row more.
     Columns whose types convert values on their way in are therefore not for projections; `check` refuses them.
     """
-    dialect: Any = type(connection.dialect)
     is_postgres = connection.dialect.name == "postgresql"
+    for kind, some in groupby(changes, _are_many):
+        if not kind:
+            _write(connection, list(some), is_postgres=is_postgres)
+            continue
+        many = [change for change in some if isinstance(change, InsertMany)]
+        if is_postgres:
+            _write(connection, [one for change in many for one in inserts(change)], is_postgres=True)
+        else:
+            insert_rows(connection, many)
+
+
+def _are_many(change: Change) -> bool:
+    return type(change) is InsertMany
+
+
+def _write(connection: Connection, changes: Sequence[Change], *, is_postgres: bool) -> None:
+    dialect: Any = type(connection.dialect)
     merged = merge(changes)
     for group in plan(*merged):
         if is_postgres and _write_at_once(connection, group):
@@ -294,7 +285,7 @@ def write(connection: Connection, changes: Sequence[Change]) -> None:
         rows = _inserted(group) if group.shape.kind is Insert else map(_matched, group.changes)
         given = [parameters(row) for row in rows]
         if not is_postgres and group.shape.kind is Insert:
-            _insert_at_once(connection, text, given)
+            insert_many(connection, text, given)
         elif given:
             connection.exec_driver_sql(text, given)
 
@@ -312,7 +303,7 @@ def _insert_alike(connection: Connection, group: Group, dialect: Any) -> Group:
         whole = len(alike) - len(alike) % ROWS_AT_ONCE[-1]
         if whole:
             text, parameters = _compiled(group.shape._replace(columns=columns), dialect)
-            _insert_at_once(connection, text, [parameters(change.values) for change in alike[:whole]])
+            insert_many(connection, text, [parameters(change.values) for change in alike[:whole]])
         rest += alike[whole:]
     return Group(group.shape, rest)
 
@@ -324,7 +315,7 @@ def _update_alike(connection: Connection, group: Group, dialect: Any) -> Group:
         return group
     text = _joined(group.shape, dialect)
     rows = [(*change.values.values(), *_where(change).values()) for change in group.changes]
-    left = _write_many(connection, text, rows)
+    left = write_many(connection, text, rows)
     return Group(group.shape, group.changes[len(rows) - len(left) :])
 
 
@@ -333,32 +324,6 @@ _WRITES_ALIKE: dict[type[Change], Callable[[Connection, Group, Any], Group]] = {
     Update: _update_alike,
     Add: _update_alike,
 }
-
-
-def _insert_at_once(connection: Connection, text: str, rows: list[Any]) -> None:
-    """Inserts many rows in each statement, and what is left over one by one."""
-    rows = _write_many(connection, text, rows)
-    if rows:
-        connection.exec_driver_sql(text, rows)
-
-
-def _write_many(connection: Connection, text: str, rows: list[Any]) -> list[Any]:
-    """Carries out a statement with a list of values for many rows at once; the rows that are too few for that are returned."""
-    for size in ROWS_AT_ONCE:
-        if len(rows) < size:
-            continue
-        at_once = min(size, VALUES_MAX // len(rows[0]))
-        many, whole = _for_many(text, at_once), len(rows) - len(rows) % at_once
-        for first in range(0, whole, at_once):
-            connection.exec_driver_sql(many, tuple(chain.from_iterable(rows[first : first + at_once])))
-        rows = rows[whole:]
-    return rows
-
-
-@lru_cache(STATEMENTS_MAX)
-def _for_many(text: str, rows: int) -> str:
-    head, values, rest = _VALUES.split(text, maxsplit=1)
-    return head + ", ".join([values] * rows) + rest
 
 
 @lru_cache(STATEMENTS_MAX)
@@ -379,7 +344,7 @@ def _write_at_once(connection: Connection, group: Group) -> bool:
     """One statement for all rows; False where they have to go one by one."""
     kind, table, columns, where = group.shape
     if kind is Insert:
-        columns = tuple(_defaults(table))
+        columns = tuple(defaults(table))
     one = recordset(kind, table, columns, where)
     if one is None:
         return False
@@ -407,22 +372,13 @@ def _in_order(names: list[str]) -> Callable[[Row], Any]:
 def _inserted(group: Group) -> Iterator[Row]:
     """An insert replaces the whole row, so it names every column; one that is left out has its default, or nothing."""
     table = group.shape.table
-    blank = _defaults(table)
+    blank = defaults(table)
     columns = len(blank)
     for change in group.changes:
         row = blank | change.values
         if len(row) > columns:
             raise FaultyChange(f"{table.name}: no such columns: {sorted(change.values.keys() - blank.keys())}")
         yield row
-
-
-def _plain_columns(table: Table) -> list[Column[Any]]:
-    """The columns that are written: not those that the database computes."""
-    return [column for column in table.columns if column.computed is None]
-
-
-def _defaults(table: Table) -> Row:
-    return {column.name: getattr(column.default, "arg", None) for column in _plain_columns(table)}
 
 
 def _matched(change: Change) -> Row:
@@ -437,12 +393,12 @@ def _matched(change: Change) -> Row:
 def statement(shape: Shape, dialect: str) -> ClauseElement:
     """The SQL of a shape; `dialect` is `sqlite` or `postgresql`. Raises FaultyChange where the table lacks a column."""
     table = shape.table
-    columns = _defaults(table) if shape.kind is Insert else table.columns
+    columns = defaults(table) if shape.kind is Insert else table.columns
     if missing := {*shape.columns, *shape.where} - set(columns.keys()):
         raise FaultyChange(f"{table.name}: no such columns: {sorted(missing)}")
     if shape.kind is Insert:
         return _upsert(table, dialect, shape.columns)
-    if moved := set(shape.columns) & set(_key_columns(table)):
+    if moved := set(shape.columns) & set(key_columns(table)):
         raise FaultyChange(f"{table.name}: a key never changes: {sorted(moved)}")
     matches = [table.c[name] == bindparam(_WHERE + name, type_=table.c[name].type) for name in shape.where]
     if shape.kind is Delete:
@@ -458,39 +414,16 @@ def _assigned(shape: Shape, column: Column[Any]) -> Any:
 def _upsert(table: Table, dialect: str, given: Sequence[str]) -> ClauseElement:
     """Of a row all of whose columns are written: those that are `given`, or all if none are, and the others as they are by default."""
     insert = postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
-    key, columns = _key_columns(table), _plain_columns(table)
+    key, columns = key_columns(table), written_columns(table)
     rest = {column.name: insert.excluded[column.name] for column in columns if column.name not in key}
     insert = insert.values(
         {
             column.name: bindparam(column.name, type_=column.type)
             if column.name in given or not given
-            else literal_column(_said(column))
+            else literal_column(said(column))
             for column in columns
         }
     )
     if not rest:
         return insert.on_conflict_do_nothing(index_elements=key)
     return insert.on_conflict_do_update(index_elements=key, set_=rest)
-
-
-def _said(column: Column[Any]) -> str:
-    """In SQL, what a column holds by default: a number, or nothing."""
-    default = getattr(column.default, "arg", None)
-    return "NULL" if default is None else repr(default)
-
-
-def check(table: Table) -> None:
-    """Refuses a table on which grouping would not be safe. Raises FaultyChange."""
-    unique = [str(index.name) for index in table.indexes if index.unique]
-    unique += [str(constraint.name) for constraint in table.constraints if isinstance(constraint, UniqueConstraint)]
-    converted = [column.name for column in table.columns if not isinstance(column.type, PLAIN)]
-    worded = [column.name for column in table.columns if not isinstance(getattr(column.default, "arg", 0), int | float)]
-    faults = {
-        "no primary key": not table.primary_key.columns,
-        f"unique besides its key: {unique}": bool(unique),
-        f"foreign keys: {len(table.foreign_keys)}": bool(table.foreign_keys),
-        f"types that convert values: {converted}": bool(converted),
-        f"defaults that are no numbers: {worded}": bool(worded),
-    }
-    if any(faults.values()):
-        raise FaultyChange(f"{table.name}: {'; '.join(fault for fault, holds in faults.items() if holds)}")

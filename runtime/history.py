@@ -17,7 +17,8 @@ from sqlalchemy import Connection, Engine, select
 from sqlalchemy.exc import OperationalError
 
 from runtime.errors import Overloaded, Unreachable
-from runtime.read_models import Projection, ReadModels, Skipped, Standing, nothing_skipped, open_database, positions
+from runtime.hearing import Projection
+from runtime.read_models import ReadModels, Skipped, Standing, nothing_skipped, open_database, positions
 from runtime.records import Recorded
 from runtime.store.copies import copy_database
 from runtime.threads import run_blocking

@@ -22,9 +22,9 @@ from sqlalchemy.exc import OperationalError
 from runtime.archives import ArchiveMissing
 from runtime.errors import Conflict, Overloaded, Unreachable
 from runtime.evidence import Unreadable
+from runtime.hearing import Projection
 from runtime.read_models import (
     Digests,
-    Projection,
     ReadModels,
     Skipped,
     Standing,

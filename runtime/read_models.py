@@ -14,15 +14,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 from sqlalchemy import Column, Connection, Engine, Integer, MetaData, Table, Text, create_engine, event, select
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.schema import CreateIndex, CreateTable, DDLElement, DropTable
 
-from runtime.changes import FaultyChange, check, write
+from runtime.changes import write
+from runtime.hearing import Batch, Projection, changes_of
 from runtime.records import Change, Delete, Insert, Recorded, Update
+from runtime.tables import FaultyChange, check
 
 BUSY_SECONDS_MAX = 5.0
 WAL_PAGES_MAX = 4000
@@ -39,22 +41,6 @@ positions = Table(
     Column("position", Integer, nullable=False),
     Column("tables", Text, nullable=False),
 )
-
-
-class Projection(Protocol):
-    """What every module in `projections/` offers; `NAME` changes whenever the shape of its tables or their meaning does.
-
-    A module may name in `HEARS` the aggregates whose events it is made of: to ask all of them about each event costs as much as what most
-    events change.
-    """
-
-    @property
-    def NAME(self) -> str: ...
-
-    @property
-    def TABLES(self) -> tuple[Table, ...]: ...
-
-    def apply(self, recorded: Recorded, /) -> Sequence[Change]: ...
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
@@ -258,51 +244,40 @@ class ReadModels:
 
     def _write(self, batch: Sequence[Recorded], *, apart: bool) -> list[Standing]:
         """All in one commit. Each `apart`, a fault of one is no other's; but SQLite first copies all that a savepoint changes."""
-        aggregates = {recorded.kind.partition(".")[0] for recorded in batch}
+        due = Batch(batch)
         with self._begin_writing() as connection:
-            moved = [self._advance(connection, one, batch, aggregates, apart=apart) for one in self.projections]
+            moved = [self._advance(connection, one, due, apart=apart) for one in self.projections]
             write(connection, [_moved(standing) for standing in moved])
         return moved
 
-    def _advance(
-        self,
-        connection: Connection,
-        projection: Projection,
-        batch: Sequence[Recorded],
-        aggregates: set[str],
-        *,
-        apart: bool,
-    ) -> Standing:
+    def _advance(self, connection: Connection, projection: Projection, batch: Batch, *, apart: bool) -> Standing:
         standing, skips = self.standings[projection.NAME], self.skips(projection.NAME)
-        due = batch
-        if batch and batch[0].position <= standing.position:
-            due = [recorded for recorded in batch if recorded.position > standing.position]
-        if standing.reason or not due or batch[0].position > standing.position + 1:
+        if standing.reason or batch.last <= standing.position or batch.first > standing.position + 1:
             return standing
-        if aggregates.isdisjoint(getattr(projection, "HEARS", aggregates)):
-            return Standing(name=standing.name, position=due[-1].position)
-        taken = [recorded for recorded in due if recorded.position not in skips] if skips else due
+        taken = batch.heard_by(projection)
+        if skips or batch.first <= standing.position:
+            taken = [one for one in taken if one.position > standing.position and one.position not in skips]
         if not apart:
-            write(connection, _changes(projection, taken))
-        elif self._fault(connection, projection, taken) is not None:
-            return self._advance_singly(connection, projection, taken, due[-1].position)
-        return Standing(name=standing.name, position=due[-1].position)
+            write(connection, changes_of(projection, taken))
+        elif self._fault(connection, partial(changes_of, projection, taken)) is not None:
+            return self._advance_singly(connection, projection, taken, batch.last)
+        return Standing(name=standing.name, position=batch.last)
 
     def _advance_singly(
         self, connection: Connection, projection: Projection, due: Sequence[Recorded], last: int
     ) -> Standing:
         for recorded in due:
-            fault = self._fault(connection, projection, [recorded])
+            fault = self._fault(connection, partial(projection.apply, recorded))
             if fault is not None:
                 reason = f"{recorded.kind}: {type(fault).__name__}: {fault}"
                 before = recorded.position - 1
                 return Standing(name=projection.NAME, position=before, stopped_at=recorded.position, reason=reason)
         return Standing(name=projection.NAME, position=last)
 
-    def _fault(self, connection: Connection, projection: Projection, due: Sequence[Recorded]) -> Exception | None:
-        """Applies events, all or nothing; returns what kept the projection from it."""
+    def _fault(self, connection: Connection, make: Callable[[], Sequence[Change]]) -> Exception | None:
+        """Makes changes, all or nothing; returns what kept the projection from it."""
         try:
-            changes = _changes(projection, due)
+            changes = make()
         except Exception as error:  # noqa: BLE001 — whatever a projection does wrong, it stops alone
             return error
         if not changes:
@@ -318,10 +293,6 @@ class ReadModels:
             return error
         connection.exec_driver_sql("RELEASE SAVEPOINT projection")
         return None
-
-
-def _changes(projection: Projection, due: Sequence[Recorded]) -> list[Change]:
-    return [change for recorded in due for change in projection.apply(recorded)]
 
 
 # SQLAlchemy compiles each statement of this kind anew: a quarter of a first start.

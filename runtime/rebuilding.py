@@ -11,7 +11,8 @@ from sqlalchemy import Connection, MetaData, Table, inspect
 from sqlalchemy.sql import quoted_name
 
 from runtime.changes import write
-from runtime.read_models import Projection, ReadModels, Standing, positions
+from runtime.hearing import Projection, changes_of
+from runtime.read_models import ReadModels, Standing, positions
 from runtime.records import Change, Delete, Recorded, Update
 
 BESIDE = "+rebuild"
@@ -42,12 +43,19 @@ class Beside:
         self.of = projection
         self.NAME = projection.NAME + BESIDE
         self.TABLES = tuple(_copy(table, connection) for table in projection.TABLES)
+        self.HEARS = getattr(projection, "HEARS", None)
         self._table_by_own = dict(zip(projection.TABLES, self.TABLES, strict=True))
 
     def apply(self, recorded: Recorded) -> Sequence[Change]:
         """The same changes, in the tables beside."""
-        table_by_own = self._table_by_own
-        return [msgspec.structs.replace(change, table=table_by_own[change.table]) for change in self.of.apply(recorded)]
+        return self._beside(self.of.apply(recorded))
+
+    def apply_all(self, batch: Sequence[Recorded]) -> Sequence[Change]:
+        """The same, of many events."""
+        return self._beside(changes_of(self.of, batch))
+
+    def _beside(self, changes: Sequence[Change]) -> Sequence[Change]:
+        return [msgspec.structs.replace(change, table=self._table_by_own[change.table]) for change in changes]
 
 
 def _copy(table: Table, connection: Connection) -> Table:

@@ -145,6 +145,14 @@ class Insert(Change, frozen=True, kw_only=True):
     """A new row; an existing row of the same primary key is replaced, so that a repeat does no harm."""
 
 
+class InsertMany(Change, frozen=True, kw_only=True):
+    """Many new rows, each as `Insert` makes it: `values` are the same in all; in the order of `columns`, each has its own. Cheaper than a
+    change for each, where there are many. No two rows have the same key, nor do those of such changes that stand together."""
+
+    columns: tuple[str, ...]
+    rows: Sequence[Sequence[Any]]
+
+
 class Update(Change, frozen=True, kw_only=True):
     """Sets `values` in the rows where the columns of `where` have these values."""
 

@@ -13,7 +13,8 @@ from typing import Any
 import msgspec
 
 from runtime.codec import Codec, UnknownKind
-from runtime.read_models import Projection, ReadModels, Standing, open_database
+from runtime.hearing import Projection
+from runtime.read_models import ReadModels, Standing, open_database
 from runtime.records import Event, Recorded, evolved, name_of
 from runtime.recovery import NODE, hearers
 from runtime.system import Role

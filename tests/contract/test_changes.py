@@ -25,7 +25,7 @@ from runtime.changes import write
 from runtime.read_models import open_database
 from runtime.records import Insert, Update
 from tests.contract.places import make_database
-from tests.runtime.test_changes import changes, metadata, rooms, shelves
+from tests.runtime.test_changes import batches, metadata, rooms, shelves
 
 odd = Table(
     "odd",
@@ -54,7 +54,7 @@ def rows_of(connection: Connection, *tables: Table) -> list[list[tuple[Any, ...]
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
-@given(st.lists(changes, max_size=25))
+@given(batches)
 def test_changes_leave_on_postgres_the_rows_that_they_leave_on_sqlite(engine: Engine, changes: list[Any]) -> None:
     other = create_engine("sqlite://")
     with engine.begin() as postgres, other.begin() as sqlite:

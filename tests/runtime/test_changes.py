@@ -10,8 +10,10 @@ from sqlalchemy import Column, Connection, Float, ForeignKey, Integer, MetaData,
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.types import JSON
 
-from runtime.changes import ROWS_AT_ONCE, FaultyChange, Group, Shape, check, plan, statement, write
-from runtime.records import Add, Change, Delete, Insert, Update
+from runtime.changes import Group, Shape, plan, statement, write
+from runtime.many_rows import ROWS_AT_ONCE
+from runtime.records import Add, Change, Delete, Insert, InsertMany, Update
+from runtime.tables import FaultyChange, check
 
 metadata = MetaData()
 shelves = Table(
@@ -41,12 +43,30 @@ changes = st.one_of(
     st.builds(lambda room: Insert(table=rooms, values={"room": room}), room),
 )
 
+many = st.builds(
+    lambda room, books, row_by_number: InsertMany(
+        table=shelves,
+        values={"room": room, "books": books},
+        columns=("label", "number"),
+        rows=[(label, number) for number, label in row_by_number.items()],
+    ),
+    room,
+    number,
+    st.dictionaries(number, st.sampled_from("xyz")),
+)
+batches = st.lists(changes, max_size=30) | st.lists(st.tuples(changes, many), max_size=10).map(
+    lambda pairs: [change for pair in pairs for change in pair]
+)
+
 
 def one_by_one(connection: Connection, changes: Sequence[Change]) -> None:
     """The slow twin: each change by itself, in order, in SQLAlchemy's plainest way."""
     for change in changes:
         table: Table = change.table
         match change:
+            case InsertMany():
+                own = [dict(zip(change.columns, row, strict=True)) for row in change.rows]
+                one_by_one(connection, [Insert(table=table, values=change.values | values) for values in own])
             case Insert():
                 key = [table.c[column.name] == change.values[column.name] for column in table.primary_key]
                 connection.execute(table.delete().where(*key))
@@ -73,7 +93,7 @@ def rows_after(write, changes: Sequence[Change]) -> list[list[tuple[Any, ...]]]:
     return found
 
 
-@given(st.lists(changes, max_size=30))
+@given(batches)
 def test_grouped_changes_leave_the_rows_that_single_ones_leave(changes):
     assert rows_after(write, changes) == rows_after(one_by_one, changes)
 
@@ -120,6 +140,14 @@ def test_changes_of_whole_rooms_stay_in_order_with_those_of_their_shelves_alone(
             r"shelves: a key never changes: \['number'\]",
         ),
         (Delete(table=shelves, values={}, where={"room": None}), r"shelves.room: nothing is equal to None"),
+        (
+            InsertMany(table=rooms, values={"size": 1}, columns=("room",), rows=[("a",)]),
+            r"rooms: no such columns, or some twice: \['room', 'size'\]",
+        ),
+        (
+            InsertMany(table=shelves, values={"room": "a"}, columns=("number", "room"), rows=[(1, "b")]),
+            r"shelves: no such columns, or some twice: \['number', 'room', 'room'\]",
+        ),
     ],
 )
 def test_a_change_that_cannot_be_carried_out_is_named(change, fault):
@@ -168,6 +196,24 @@ def test_rows_that_are_inserted_many_at_once_are_those_that_were_meant(count: in
             (n, f"{n}", 0) for n in range(count)
         ]
         assert len(connection.execute(select(rooms)).all()) == min(count, 7)
+
+
+@pytest.mark.parametrize("counts", [[FEW - 1], [FEW], [MANY + FEW + 1], [3] * FEW, [MANY, 5, FEW, 2 * FEW - 1]])
+def test_rows_that_come_together_are_those_that_were_meant(counts):
+    whole = [
+        InsertMany(
+            table=shelves,
+            values={"weight": float(count), "room": f"{place}"},
+            columns=("label", "number"),
+            rows=[(f"{number}", number) for number in range(count)],
+        )
+        for place, count in enumerate(counts)
+    ]
+    again = [
+        InsertMany(table=shelves, values={"label": "again"}, columns=("room", "number"), rows=[("0", 0), ("0", 1)])
+    ]
+    changes = [*whole, Update(table=shelves, values={"books": 7}, where={"number": 1}), *again]
+    assert rows_after(write, changes) == rows_after(one_by_one, changes)
 
 
 @given(st.lists(some_values, min_size=1, max_size=4))

@@ -16,12 +16,12 @@ from msgspec.structs import replace
 from sqlalchemy import Connection, Engine, bindparam, create_engine, event, inspect, select
 
 from runtime import projector as projectors
-from runtime.changes import FaultyChange
 from runtime.errors import Unreachable
 from runtime.prepared import Prepared
 from runtime.projector import ProjectionStopped, Projector, rebuild
 from runtime.read_models import ReadModels, compare, digests, open_database
 from runtime.records import Update
+from runtime.tables import FaultyChange
 from tests.runtime.ledger import Balances, Lines, MemoryLog, Moved, Opened, Renamed, story
 
 ROOT = Path(__file__).parents[2]

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from runtime.alarms import Alarms
 from runtime.cell import Cell
 from runtime.changes import write as write_changes
+from runtime.hearing import Batch
 from runtime.journal import Journal
 from runtime.read_models import ReadModels, Standing, positions
 from runtime.records import Update
@@ -77,9 +78,9 @@ def memories_kept_after_a_failed_commit(fail: Any) -> Any:
 
 def projection_position_outside_the_commit(write: Any) -> Any:
     def wrong(models: ReadModels, batch: Sequence[Any]) -> None:
-        aggregates = {recorded.kind.partition(".")[0] for recorded in batch}
+        due = Batch(batch)
         with models.engine.begin() as connection:
-            moved = [models._advance(connection, one, batch, aggregates, apart=False) for one in models.projections]
+            moved = [models._advance(connection, one, due, apart=False) for one in models.projections]
         with models.engine.begin() as connection:
             write_changes(connection, [_moved(standing) for standing in moved])
         models.standings = {standing.name: standing for standing in moved}

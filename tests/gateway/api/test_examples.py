@@ -227,9 +227,9 @@ async def _read_models(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
     await node.projector.wait_for(node.system.journal.position)
     with monkeypatch.context() as poisoned:
         poisoned.setattr(keys, "apply", lambda recorded: 1 / 0)
-        stops_at = node.system.journal.position + 1
         await story.send("POST", "/v1/keys", "operator")
         await node.projector.wait_for(node.system.journal.position)
+    (stops_at,) = (standing.stopped_at for standing in node.projector.status() if standing.reason)
     await story.send("POST", "/v1/projections/{name}/skips", position=stops_at)
     await story.send("POST", "/v1/projections/rebuild", "some")
     while not all(one["rebuild"]["ended"] for one in await _rebuilds(story.admin)):
