@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from aggregates.values.ranking import in_force
 from aggregates.values.reputation import HALF_LIFE_SECONDS, Aside, Figure, Recent, Reputation, faded, gained, tick_of
@@ -26,6 +27,21 @@ class Figures(Struct, kw_only=True):
         """Something happened that rankings rest on."""
         self.recent, self.counts = gained(self.recent, at, **gains), gained(self.counts, 0.0, **gains)
         self._note(position, gains)
+
+    def answer(self, at: float, position: int, seconds: float) -> None:
+        """It has answered a call, so long after it: as `gain` of both, for what comes most. What moves the answers moves their seconds, so
+        that its position is noted once."""
+        tick, recent, counts = tick_of(at), self.recent, self.counts
+        if tick > recent.tick:
+            recent = faded(recent, tick)
+        self.recent = replace(recent, answers=recent.answers + 1.0, answer_seconds=recent.answer_seconds + seconds)
+        self.counts = replace(counts, answers=counts.answers + 1.0, answer_seconds=counts.answer_seconds + seconds)
+        positions = self.moved.get("answers")
+        if positions is None:
+            positions = self.moved["answers"] = []
+        elif len(positions) >= POSITIONS_MAX:
+            del positions[0]
+        positions.append(position)
 
     def gain_aside(self, at: float, position: int, **gains: float) -> None:
         """Something happened that is told and decides nothing."""

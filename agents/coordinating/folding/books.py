@@ -46,7 +46,7 @@ def take_bid(
     agent = memory.agents.get(event.agent_id)
     if agent is not None and event.agent_id not in task.answered:
         seconds = max(0.0, at - task.opened_at)
-        agent.figures.gain(recorded.meta.at, recorded.position, answers=1, answer_seconds=seconds)
+        agent.figures.answer(recorded.meta.at, recorded.position, seconds)
         agent.position = recorded.position
     task.bidders.add(event.agent_id)
     task.answered.add(event.agent_id)
