@@ -45,12 +45,11 @@ from runtime.snapshots import Snapshots
 from runtime.states import ENTRIES_MIN, ENTRY_BYTES, REPLY_CACHE_BYTES_MAX, STATE_CACHE_BYTES, Cache, Held, States
 from runtime.store.contract import REPLY_SECONDS, Batch, Draft
 from runtime.store.store import Store
+from runtime.tail import Tail
 from runtime.threads import Worker, open_worker, run_blocking
 
 log = structlog.get_logger()
 
-TAIL_MAX = 20_000
-TAIL_BYTES_MAX = 16 * 2**20
 READERS_MAX = 4
 RETRY_SECONDS = 2.0
 PAUSE_SECONDS_MIN = 0.05
@@ -62,7 +61,7 @@ FORGET_SECONDS = 3600.0
 KEYS_AT_ONCE = 5_000
 ENDED = "the journal has ended, and does not know whether this is recorded: ask again under the same idempotency key"
 
-_RECORDED, _DRAFTS = attrgetter("recorded"), attrgetter("drafts")
+_RECORDED, _DRAFTS, _SIZE = attrgetter("recorded"), attrgetter("drafts"), attrgetter("size")
 
 
 class Kept(NamedTuple):
@@ -86,6 +85,8 @@ class Entry(msgspec.Struct, gc=False, kw_only=True):
 
     recorded: Sequence[Recorded] = ()
     drafts: Sequence[Draft] = ()
+    size: int = 0
+    """What the records take up, packed, in bytes."""
     reaction: tuple[str, str, int] | None = None
     reply: tuple[str, str, bytes, bytes, int, float] | None = None
     subject: str = ""
@@ -146,8 +147,7 @@ class Journal:
         self._fetching: dict[str | tuple[str, str], bool] = {}
         self._waiting: deque[Entry] = deque()
         self._flying: list[Entry] = []
-        self._tail: deque[tuple[Recorded, int]] = deque()
-        self._tail_bytes = 0
+        self._tail = Tail()
         self._taking = Lock()
         self._is_writing = False
         self._together = 0
@@ -253,7 +253,6 @@ class Journal:
     def forget_all(self) -> None:
         """Forgets what is kept at hand of committed records, and what is being fetched: it is read anew when it is needed."""
         self._tail.clear()
-        self._tail_bytes = 0
         self._states.forget(self.position)
         self._kept.forget(self.position)
         for name in self._fetching:
@@ -348,7 +347,8 @@ class Journal:
         if proposal.recorded:
             entry.recorded, entry.drafts = proposal.recorded, proposal.drafts
             self.proposed = proposal.recorded[-1].position
-            self._renew(proposal)
+            entry.size = sum(map(_bytes, proposal.drafts))
+            self._renew(proposal.states, entry.size // len(proposal.states))
         if context.key:
             packed = self.codec.pack(reply)
             entry.reply = (context.tenant, context.key, context.digest, packed, self.proposed, self._at)
@@ -360,9 +360,8 @@ class Journal:
                 self._fetching[name] = True
         self.queue(entry)
 
-    def _renew(self, proposal: Proposal) -> None:
-        states, fetching, drafts = proposal.states, self._fetching, proposal.drafts
-        event_bytes = _bytes(drafts[0]) if len(drafts) == 1 else sum(map(_bytes, drafts)) // len(states)
+    def _renew(self, states: Mapping[str, Held], event_bytes: int) -> None:
+        fetching = self._fetching
         for stream, held in states.items():
             if self._states.renew(stream, held, event_bytes):
                 self.snapshots.look_at(stream, held)
@@ -553,7 +552,7 @@ class Journal:
         recorded = list(chain.from_iterable(map(_RECORDED, entries)))
         if recorded:
             self.position = recorded[-1].position
-            self._keep_in_tail(recorded, chain.from_iterable(map(_DRAFTS, entries)))
+            self._tail.add(recorded, sum(map(_SIZE, entries)))
             committed, self._committed = self._committed, trio.Event()
             committed.set()
         self._states.shrink(self.position)
@@ -562,15 +561,6 @@ class Journal:
             entry.settle(None)
         if recorded:
             self.on_commit(recorded)
-
-    def _keep_in_tail(self, recorded: Sequence[Recorded], drafts: Iterable[Draft]) -> None:
-        """The newest records, bounded by their number and by their bytes on disk (small documents take fifty times as much in memory)."""
-        tail = self._tail
-        sizes = list(map(_bytes, drafts))
-        tail.extend(zip(recorded, sizes, strict=True))
-        self._tail_bytes += sum(sizes)
-        while len(tail) > TAIL_MAX or self._tail_bytes > TAIL_BYTES_MAX:
-            self._tail_bytes -= tail.popleft()[1]
 
     def _fail(self, error: BaseException) -> None:
         self.failures += 1
@@ -597,7 +587,7 @@ class Journal:
 
     def provisional(self, after: int) -> list[Recorded]:
         """Everything past a position that the file may not show yet, and what is still in the tail, in order."""
-        records = [record for record, _ in self._tail if record.position > after]
+        records = self._tail.after(max(after, self.position - len(self._tail)), len(self._tail)) or []
         with self._taking:
             proposed = (*self._flying, *self._waiting)
         for entry in proposed:
@@ -633,9 +623,9 @@ class Journal:
     def recent(self, after: int, limit: int) -> Sequence[Recorded] | None:
         """The committed records past a position; None where memory does not reach back that far, or they are more than `limit`."""
         count = self.position - after
-        if count < 0 or count > min(limit, len(self._tail)):
+        if not 0 <= count <= limit:
             return None
-        return [self._tail[-index][0] for index in range(count, 0, -1)]
+        return self._tail.after(after, limit) if count else []
 
     async def wait_past(self, position: int, seconds: float = math.inf) -> int:
         """Waits until something is committed past `position` (or the time is up); returns the last committed position."""
@@ -646,13 +636,12 @@ class Journal:
 
     async def read(self, after: int, limit: int = 500, tenant: str | None = None) -> list[Recorded]:
         """Up to `limit` committed records past a position, from memory where it reaches back that far, else from the file."""
-        if self._tail and self._tail[0][0].position <= after + 1:
-            offset = after + 1 - self._tail[0][0].position
-            found = [self._tail[i][0] for i in range(offset, min(offset + limit, len(self._tail)))]
+        found = self._tail.after(after, limit)
+        if found is not None:
             await trio.lowlevel.checkpoint()
         else:
-            found = await self.read_patiently(self.store.read, after, limit)
-        found = [record for record in found if record.position <= self.position]
+            past = await self.read_patiently(self.store.read, after, limit)
+            found = [record for record in past if record.position <= self.position]
         return found if tenant is None else [record for record in found if record.meta.tenant == tenant]
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from runtime import journal as journals
+from runtime import tail
 from runtime.journal import Journal
 from runtime.records import Recorded
 from runtime.system import System
@@ -43,7 +43,7 @@ async def follow(journal: Journal, after: int, upto: int, limit: int) -> list[in
 async def test_who_keeps_up_reads_from_memory_and_who_is_behind_from_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(journals, "TAIL_MAX", 10)
+    monkeypatch.setattr(tail, "RECORDS_MAX", 10)
     async with bank(tmp_path) as system:
         await deposit(system, 30)
         journal = system.journal
@@ -75,7 +75,7 @@ async def test_after_a_restart_the_file_is_followed_into_memory_without_a_gap(
 async def test_a_follower_that_does_not_read_holds_up_nobody_and_misses_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(journals, "TAIL_MAX", 5)
+    monkeypatch.setattr(tail, "RECORDS_MAX", 5)
     async with bank(tmp_path) as system:
         journal, wakes = system.journal, trio.Event()
         seen: dict[str, list[int]] = {"quick": [], "slow": []}

@@ -11,7 +11,7 @@ import trio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import Column, Integer, MetaData, Table, Text
 
-from runtime import journal
+from runtime import journal, tail
 from runtime import system as system_module
 from runtime.actor import Actor, Effect
 from runtime.codec import Codec
@@ -50,7 +50,7 @@ CODEC = Codec([bank])  # type: ignore[list-item]
 BANK_KINDS = tuple(kind._replace(often=2 * kind.often) for kind in KINDS)
 
 TIGHT = (
-    (journal, "TAIL_MAX", 5),
+    (tail, "RECORDS_MAX", 5),
     (system_module, "REPLAY_PAGE", 3),
     (system_module, "SAVE_RECORDS", 10),
     (journal, "FORGET_SECONDS", 5.0),
