@@ -74,7 +74,7 @@ class AwardPolicy(StrEnum):
     """The score, but books that are ripe together are settled together: see `aggregates.values.batches`."""
 
 
-class Bid(Struct, frozen=True, kw_only=True):
+class Bid(Struct, frozen=True, kw_only=True, gc=False):
     """One agent's standing offer."""
 
     agent_id: str
@@ -86,7 +86,7 @@ class Bid(Struct, frozen=True, kw_only=True):
     conditions: str = ""
 
 
-class Offered(Struct, frozen=True, kw_only=True):
+class Offered(Struct, frozen=True, kw_only=True, gc=False):
     """What of an agent's offer matters for a task: those of the skills that it needs, what shows that it has them as asked, its region."""
 
     capabilities: tuple[str, ...]
@@ -94,7 +94,7 @@ class Offered(Struct, frozen=True, kw_only=True):
     region: str = ""
 
 
-class BidderFacts(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class BidderFacts(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """An active agent as it stood at `position` of the log: its load, its lease term, and what its past adds up to.
 
     `recent` is that past, as much as is left of it. Earlier records have counts in its place, in which nothing fades: `kept_sum` adds
@@ -125,7 +125,7 @@ class BidderFacts(Struct, frozen=True, kw_only=True, omit_defaults=True):
     position: int
 
 
-class Ranked(Struct, frozen=True, kw_only=True):
+class Ranked(Struct, frozen=True, kw_only=True, gc=False):
     """A bid's place in the ranking: its score, the terms that make it, or the fault that it lost by."""
 
     agent_id: str
@@ -141,7 +141,7 @@ class Ranked(Struct, frozen=True, kw_only=True):
     lost: Fault = ""
 
 
-class AgentTerms(Struct, frozen=True, kw_only=True):
+class AgentTerms(Struct, frozen=True, kw_only=True, gc=False):
     """What an agent is worth, whatever it is asked."""
 
     load: float
@@ -287,69 +287,40 @@ class Asked(NamedTuple):
     needs: Needs = NO_NEEDS
 
 
-def _offers(facts: BidderFacts | None) -> Offered | None:
-    return facts.changed if facts is not None else None
-
-
-def _skill_missing(_: Bid, facts: BidderFacts | None, asked: Asked) -> bool:
-    offered = _offers(facts)
-    return offered is not None and not asked.needs.capabilities.issubset(offered.capabilities)
-
-
-def _skill_unfit(_: Bid, facts: BidderFacts | None, asked: Asked) -> bool:
-    offered = _offers(facts)
-    return offered is not None and not serve(offered.skills, asked.needs.skills)
-
-
-def _region_elsewhere(_: Bid, facts: BidderFacts | None, asked: Asked) -> bool:
-    offered = _offers(facts)
-    return offered is not None and bool(asked.needs.regions) and offered.region not in asked.needs.regions
-
-
-def _agent_gone(_: Bid, facts: BidderFacts | None, asked: Asked) -> bool:
-    return facts is None
-
-
-def _slots_full(_: Bid, facts: BidderFacts | None, asked: Asked) -> bool:
-    return facts is not None and facts.running >= facts.slots
-
-
-def _capacity_full(_: Bid, facts: BidderFacts | None, asked: Asked) -> bool:
-    return facts is not None and not fits(asked.units, facts.max_capacity, facts.used)
-
-
-def _bid_expired(bid: Bid, _: BidderFacts | None, asked: Asked) -> bool:
-    return bid.expires_at is not None and bid.expires_at < asked.at
-
-
-def _eta_over_budget(bid: Bid, facts: BidderFacts | None, asked: Asked) -> bool:
-    return bid.eta_seconds > asked.budget_seconds and not (facts is not None and facts.is_person)
-
-
-def _price_over_budget(bid: Bid, _: BidderFacts | None, asked: Asked) -> bool:
-    return asked.price_max is not None and bid.price > asked.price_max
-
-
-FAULTS: Sequence[tuple[Fault, Callable[[Bid, BidderFacts | None, Asked], bool]]] = (
-    ("agent_gone", _agent_gone),
-    ("skill_missing", _skill_missing),
-    ("skill_unfit", _skill_unfit),
-    ("region_elsewhere", _region_elsewhere),
-    ("slots_full", _slots_full),
-    ("capacity_full", _capacity_full),
-    ("bid_expired", _bid_expired),
-    ("eta_over_budget", _eta_over_budget),
-    ("price_over_budget", _price_over_budget),
-)
-"""Why a bid cannot win, in the order in which it is asked."""
-
-
 def _fault(bid: Bid, facts: BidderFacts | None, asked: Asked) -> Fault:
     """The first fault that a bid has; empty where it has none."""
-    for fault, holds in FAULTS:
-        if holds(bid, facts, asked):
-            return fault
-    return ""
+    if facts is None:
+        return "agent_gone"
+    return (
+        (facts.changed and _offer_fault(facts.changed, asked.needs))
+        or _room_fault(facts, asked)
+        or _bid_fault(bid, facts, asked)
+    )
+
+
+def _offer_fault(offered: Offered, needs: Needs) -> Fault:
+    """Why what an agent offers now is not what is asked for."""
+    if not needs.capabilities.issubset(offered.capabilities):
+        return "skill_missing"
+    if not serve(offered.skills, needs.skills):
+        return "skill_unfit"
+    return "region_elsewhere" if needs.regions and offered.region not in needs.regions else ""
+
+
+def _room_fault(facts: BidderFacts, asked: Asked) -> Fault:
+    """Why an agent can't take it now."""
+    if facts.running >= facts.slots:
+        return "slots_full"
+    return "" if fits(asked.units, facts.max_capacity, facts.used) else "capacity_full"
+
+
+def _bid_fault(bid: Bid, facts: BidderFacts, asked: Asked) -> Fault:
+    """Why a bid is none that could be taken."""
+    if bid.expires_at is not None and bid.expires_at < asked.at:
+        return "bid_expired"
+    if bid.eta_seconds > asked.budget_seconds and not facts.is_person:
+        return "eta_over_budget"
+    return "price_over_budget" if asked.price_max is not None and bid.price > asked.price_max else ""
 
 
 def is_specialist(facts: BidderFacts, topics: frozenset[str], specialist_type: AgentType | None) -> bool:

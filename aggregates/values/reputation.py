@@ -20,7 +20,7 @@ TRUST = 2.0
 """As many attempts that went as stated are taken for granted of everybody: so few say little against anybody."""
 
 
-class Recent(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Recent(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """An agent's attempts and answers, each counted as much as is left of it at a tick.
 
     `succeeded` and `failed` attempts; `no_shows`, those of the failed that were never begun; `kept` adds min(1, promised / needed seconds)
@@ -58,7 +58,7 @@ class Recent(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return min(1.0, (self.succeeded + TRUST) / (self.stated + TRUST))
 
 
-class Aside(Struct, frozen=True, kw_only=True):
+class Aside(Struct, frozen=True, kw_only=True, gc=False):
     """What is told of an agent and decides nothing: `squares` adds (stated confidence - outcome)² over `judged` attempts; `held` adds how
     near the `charges` came to what was agreed (the smaller part of the larger); `declines` are awards that it gave back."""
 
