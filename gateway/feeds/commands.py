@@ -20,6 +20,7 @@ from aggregates.agent import Heartbeat
 from aggregates.values.roles import Principal
 from gateway.api.problems import BadRequest, Fault, document_of
 from gateway.feeds.frames import FrameId, Protocol, command_of
+from gateway.feeds.told_frames import Ack
 from gateway.feeds.translator import Frame
 from runtime.actor import Reply
 from runtime.delivery import Context, Delivery
@@ -269,7 +270,7 @@ class Commands:
             await trio.sleep(RETRY_SECONDS)
 
     async def _acknowledge(self, frame_id: FrameId, reply: Any) -> None:
-        await self._socket.send(_acknowledgement(frame_id, reply))
+        await self._socket.send(msgspec.to_builtins(_acknowledgement(frame_id, reply)))
 
     async def _refuse(self, frame_id: FrameId, error: Exception, what: str) -> None:
         socket = self._socket
@@ -297,8 +298,8 @@ class Commands:
         }
 
 
-def _acknowledgement(frame_id: FrameId, reply: Any) -> Frame:
-    return {"type": "ack", "id": frame_id, **msgspec.to_builtins(reply)}
+def _acknowledgement(frame_id: FrameId, reply: Any) -> Ack:
+    return Ack(id=frame_id, **msgspec.structs.asdict(reply))
 
 
 def _read(protocol: Protocol, message: Any) -> tuple[FrameId, Any]:

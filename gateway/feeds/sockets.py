@@ -27,6 +27,7 @@ from gateway.feeds.announcer import Announcer
 from gateway.feeds.commands import POLICY_VIOLATION, Acknowledger, Commands, Pace
 from gateway.feeds.frames import PROTOCOLS, Protocol
 from gateway.feeds.post_office import PostOffice
+from gateway.feeds.told_frames import Ack
 from gateway.feeds.translator import Frame, Translator
 from runtime.actor import Reply
 from runtime.delivery import Context, Delivery
@@ -327,7 +328,7 @@ class AgentSocket:
             case _:
                 return False
 
-    def say_now(self, frames: Sequence[Frame]) -> bool:
+    def say_now(self, frames: Sequence[Ack]) -> bool:
         """Whether these could be sent at once, in one piece; nothing follows them in this turn of the loop."""
         if self.line is None or self._is_gone:
             return False
