@@ -104,11 +104,10 @@ def _insert(table: Table, same: tuple[str, ...], columns: tuple[str, ...], rows:
         raise FaultyChange(f"{table.name}: no such columns, or some twice: {sorted(given)}")
     others = [column for column in written if column.name not in given]
     listed = ", ".join(map(_quote, (*given, *(column.name for column in others))))
+    # SQLite looks through all numbered values for each: only those that are shared have numbers.
     shared = [f"?{number}" for number in range(1, 1 + len(same))]
-    untold = list(map(said, others))
-    own = range(1 + len(same), 1 + len(same) + rows * len(columns), len(columns))
-    marks = ([*shared, *(f"?{number}" for number in range(first, first + len(columns))), *untold] for first in own)
-    values = ", ".join(f"({', '.join(row)})" for row in marks)
+    row = ", ".join((*shared, *("?" * len(columns)), *map(said, others)))
+    values = ", ".join([f"({row})"] * rows)
     key = key_columns(table)
     sets = ", ".join(f"{_quote(name)} = excluded.{_quote(name)}" for name in names if name not in key)
     again = f"UPDATE SET {sets}" if sets else "NOTHING"

@@ -143,6 +143,9 @@ async def test_the_read_models_can_stand_in_postgres_too_and_are_found_again_the
         assert await admin.get(f"/v1/tasks/{task_id}") == before
     async with open_client(settings) as admin:
         assert await admin.get(f"/v1/tasks/{task_id}") == before
+        trail = (await admin.get("/v1/audit/trail"))["trail"]
+        mine = [row for row in trail if row["principal"] == before["submitted_by"]]
+        assert (await admin.get(f"/v1/audit/trail?principal={before['submitted_by']}"))["trail"] == mine != []
         monkeypatch.setenv("GAVEL_DATA", str(admin.node.folder.path))
         for name in ("GAVEL_JOURNAL", "GAVEL_READ_MODELS"):
             monkeypatch.setenv(name, address)

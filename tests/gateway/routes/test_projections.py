@@ -58,7 +58,7 @@ async def test_a_poisoned_event_stops_its_projection_alone_and_is_skipped_on_rec
     at = stopped["stopped_at"]
     assert stopped["position"] == at - 1
     assert stopped["reason"] == "task.TaskCancelled: ValueError: it can't be read"
-    assert (await shown(admin, "audit/2"))["reason"] == ""
+    assert (await shown(admin, "audit/3"))["reason"] == ""
     assert f"{tasks.NAME} stopped" in (await admin.ask("GET", "/readyz")).text
 
     why = {"position": at, "reason": "written by a faulty release"}
@@ -100,9 +100,9 @@ async def test_a_projection_that_was_mended_tries_again_without_a_restart(
 async def test_read_models_are_made_anew_while_the_node_serves(admin: Client) -> None:
     await cancelled(admin)
     before = (await admin.node.projector.digests())["tasks"]
-    answer = await admin.ask("POST", "/v1/projections/rebuild", {"projections": ["tasks", "audit/2"]})
+    answer = await admin.ask("POST", "/v1/projections/rebuild", {"projections": ["tasks", "audit/3"]})
     assert answer.status_code == 202
-    assert sorted(one["name"] for one in answer.json()["projections"] if one["rebuild"]) == ["audit/2", tasks.NAME]
+    assert sorted(one["name"] for one in answer.json()["projections"] if one["rebuild"]) == ["audit/3", tasks.NAME]
     assert (await admin.ask("POST", "/v1/projections/rebuild", {"projections": ["nothing"]})).status_code == 404
     while not (await shown(admin))["rebuild"]["ended"]:
         assert await admin.get("/v1/tasks")
