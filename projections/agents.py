@@ -49,7 +49,7 @@ from projections.schema import (
     text,
     whole,
 )
-from runtime.records import Add, Change, Delete, Insert, Recorded, Update
+from runtime.records import Add, AddMany, Change, Delete, Insert, Recorded, Update
 
 NAME = "agents/7"
 
@@ -186,19 +186,15 @@ def apply_all(batch: Sequence[Recorded]) -> Sequence[Change]:
             whose = recorded.meta.tenant, event.agent_id
             bids[whose] = bids.get(whose, 0) + 1
             continue
-        if type(event) is AgentRegistered:
-            whose = recorded.meta.tenant, event.agent_id
-            changes += _bids({whose: bids.pop(whose, 0)})
+        if type(event) is AgentRegistered and (whose := (recorded.meta.tenant, event.agent_id)) in bids:
+            changes.append(_bids({whose: bids.pop(whose)}))
         changes += apply(recorded)
-    return changes + _bids(bids)
+    return [*changes, _bids(bids)]
 
 
-def _bids(bids: Mapping[tuple[str, str], int]) -> list[Change]:
-    return [
-        Add(table=agents, values={**NOTHING, "bids": count}, where={"tenant_id": tenant, "agent_id": agent_id})
-        for (tenant, agent_id), count in bids.items()
-        if count
-    ]
+def _bids(bids: Mapping[tuple[str, str], int]) -> Change:
+    rows = [(count, *whose) for whose, count in bids.items()]
+    return AddMany(table=agents, values={}, added=("bids",), where=("tenant_id", "agent_id"), rows=rows)
 
 
 def _offer(event: AgentRegistered | AgentUpdated) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any, NamedTuple
 
+import msgspec
 from sqlalchemy import (
     Column,
     Connection,
@@ -28,8 +29,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql import ClauseElement
 
-from runtime.many_rows import ROWS_AT_ONCE, insert_many, insert_rows, inserts, write_many
-from runtime.records import Add, Change, Delete, Insert, InsertMany, Update
+from runtime.many_rows import ROWS_AT_ONCE, insert_many, insert_rows, singly, write_many
+from runtime.records import Add, AddMany, Change, Delete, Insert, InsertMany, Update
 from runtime.recordsets import packed, recordset
 from runtime.tables import FaultyChange, defaults, key_columns, said, written_columns
 
@@ -43,6 +44,8 @@ STATEMENTS_MAX = 4096
 
 JOINS_IN_UPDATES = sqlite3.sqlite_version_info >= (3, 33)
 """Whether SQLite knows `UPDATE … FROM`; an older one updates row by row."""
+
+MANY = frozenset((InsertMany, AddMany))
 
 Row = dict[str, Any]
 _WHERE = "where_"
@@ -257,19 +260,27 @@ def write(connection: Connection, changes: Sequence[Change]) -> None:
     Columns whose types convert values on their way in are therefore not for projections; `check` refuses them.
     """
     is_postgres = connection.dialect.name == "postgresql"
-    for kind, some in groupby(changes, _are_many):
-        if not kind:
-            _write(connection, list(some), is_postgres=is_postgres)
-            continue
-        many = [change for change in some if isinstance(change, InsertMany)]
-        if is_postgres:
-            _write(connection, [one for change in many for one in inserts(change)], is_postgres=True)
-        else:
-            insert_rows(connection, many)
+    for are_many, some in groupby(changes, _are_many):
+        rest = list(some)
+        if are_many and not is_postgres:
+            insert_rows(connection, [change for change in rest if isinstance(change, InsertMany)])
+            rest = [_add_rows(connection, change) for change in rest if isinstance(change, AddMany)]
+        if are_many:
+            rest = [one for change in rest for one in singly(change)]
+        _write(connection, rest, is_postgres=is_postgres)
 
 
 def _are_many(change: Change) -> bool:
-    return type(change) is InsertMany
+    return type(change) in MANY
+
+
+def _add_rows(connection: Connection, given: AddMany) -> AddMany:
+    """Adds as many rows as fill statements, and returns the others."""
+    if not JOINS_IN_UPDATES:
+        return given
+    dialect: Any = type(connection.dialect)
+    text = _joined(Shape(Add, given.table, given.added, given.where), dialect)
+    return msgspec.structs.replace(given, rows=write_many(connection, text, given.rows))
 
 
 def _write(connection: Connection, changes: Sequence[Change], *, is_postgres: bool) -> None:

@@ -5,7 +5,7 @@ much as SQLite takes for the row.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import chain
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, Table
 from sqlalchemy.dialects import sqlite
 
-from runtime.records import Insert, InsertMany
+from runtime.records import Add, AddMany, Change, Insert, InsertMany
 from runtime.tables import FaultyChange, key_columns, said, written_columns
 
 ROWS_AT_ONCE = (128, 16)
@@ -57,10 +57,16 @@ def insert_many(connection: Connection, text: str, rows: Sequence[Values]) -> No
         connection.exec_driver_sql(text, [tuple(row) for row in rows])
 
 
-def inserts(given: InsertMany) -> list[Insert]:
-    """The same rows as changes."""
-    own = (dict(zip(given.columns, row, strict=True)) for row in given.rows)
-    return [Insert(table=given.table, values=given.values | values) for values in own]
+def singly(given: Change) -> Iterator[Change]:
+    """What is said of many rows as a change for each."""
+    if isinstance(given, InsertMany):
+        for row in given.rows:
+            yield Insert(table=given.table, values=given.values | dict(zip(given.columns, row, strict=True)))
+    elif isinstance(given, AddMany):
+        for row in given.rows:
+            values = dict(zip(given.added, row, strict=False))
+            where = dict(zip(given.where, row[len(given.added) :], strict=True))
+            yield Add(table=given.table, values=values, where=where)
 
 
 def insert_rows(connection: Connection, several: Iterable[InsertMany]) -> None:

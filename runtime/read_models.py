@@ -27,8 +27,11 @@ from runtime.records import Change, Delete, Insert, Recorded, Update
 from runtime.tables import FaultyChange, check
 
 BUSY_SECONDS_MAX = 5.0
-WAL_PAGES_MAX = 4000
-"""Pages in SQLite's write-ahead log before it is carried over (16 MB): more often costs syncs, more seldom costs reads."""
+PAGE_BYTES = 8192
+"""Of a new file's pages: each that a batch writes to costs two system calls, and most rows are new and stand side by side."""
+
+WAL_BYTES_MAX = 16_000_000
+"""In SQLite's write-ahead log before it is carried over: more often costs syncs, more seldom costs reads."""
 
 CACHE_KIB = 8192
 """What each connection may keep of SQLite's pages: by default a fourth, which the pages that one batch writes to do not fit in."""
@@ -99,10 +102,12 @@ def _sqlalchemy_url(place: str) -> str:
 def _tune(synchronous: str, connection: Any, record: object) -> None:
     # Without this the driver begins and commits by its own rules, and savepoints don't hold.
     connection.isolation_level = None
+    connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
+    (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute(f"PRAGMA synchronous = {synchronous}")
     connection.execute(f"PRAGMA busy_timeout = {int(BUSY_SECONDS_MAX * 1000)}")
-    connection.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES_MAX}")
+    connection.execute(f"PRAGMA wal_autocheckpoint = {WAL_BYTES_MAX // page_bytes}")
     connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
     connection.execute("PRAGMA secure_delete = ON")  # what is erased is overwritten, not only unlinked
 

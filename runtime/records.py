@@ -165,6 +165,15 @@ class Add(Change, frozen=True, kw_only=True):
     where: dict[str, Any]
 
 
+class AddMany(Change, frozen=True, kw_only=True):
+    """Many `Add`s: in each row, what is added to the columns of `added`, and then the values of those in `where`, which are the whole key.
+    No two rows have the same key, nor do those of such changes that stand together. `values` is empty."""
+
+    added: tuple[str, ...]
+    where: tuple[str, ...]
+    rows: Sequence[Sequence[Any]]
+
+
 class Delete(Change, frozen=True, kw_only=True):
     """Deletes the rows where the columns of `where` have these values (`values` is empty)."""
 

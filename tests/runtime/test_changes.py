@@ -12,7 +12,7 @@ from sqlalchemy.types import JSON
 
 from runtime.changes import Group, Shape, plan, statement, write
 from runtime.many_rows import ROWS_AT_ONCE
-from runtime.records import Add, Change, Delete, Insert, InsertMany, Update
+from runtime.records import Add, AddMany, Change, Delete, Insert, InsertMany, Update
 from runtime.tables import FaultyChange, check
 
 metadata = MetaData()
@@ -43,7 +43,7 @@ changes = st.one_of(
     st.builds(lambda room: Insert(table=rooms, values={"room": room}), room),
 )
 
-many = st.builds(
+many_inserts = st.builds(
     lambda room, books, row_by_number: InsertMany(
         table=shelves,
         values={"room": room, "books": books},
@@ -54,6 +54,17 @@ many = st.builds(
     number,
     st.dictionaries(number, st.sampled_from("xyz")),
 )
+many_adds = st.builds(
+    lambda books_by_key: AddMany(
+        table=shelves,
+        values={},
+        added=("books", "weight"),
+        where=("room", "number"),
+        rows=[(books, 0.25, *key) for key, books in books_by_key.items()],
+    ),
+    st.dictionaries(st.tuples(room, number), st.integers(-5, 5)),
+)
+many = many_inserts | many_adds
 batches = st.lists(changes, max_size=30) | st.lists(st.tuples(changes, many), max_size=10).map(
     lambda pairs: [change for pair in pairs for change in pair]
 )
@@ -67,6 +78,13 @@ def one_by_one(connection: Connection, changes: Sequence[Change]) -> None:
             case InsertMany():
                 own = [dict(zip(change.columns, row, strict=True)) for row in change.rows]
                 one_by_one(connection, [Insert(table=table, values=change.values | values) for values in own])
+            case AddMany():
+                for row in change.rows:
+                    values, where = row[: len(change.added)], row[len(change.added) :]
+                    added = dict(zip(change.added, values, strict=True))
+                    one_by_one(
+                        connection, [Add(table=table, values=added, where=dict(zip(change.where, where, strict=True)))]
+                    )
             case Insert():
                 key = [table.c[column.name] == change.values[column.name] for column in table.primary_key]
                 connection.execute(table.delete().where(*key))
@@ -148,6 +166,10 @@ def test_changes_of_whole_rooms_stay_in_order_with_those_of_their_shelves_alone(
             InsertMany(table=shelves, values={"room": "a"}, columns=("number", "room"), rows=[(1, "b")]),
             r"shelves: no such columns, or some twice: \['number', 'room', 'room'\]",
         ),
+        (
+            AddMany(table=rooms, values={}, added=("size",), where=("room",), rows=[(1, "a")] * 16),
+            r"rooms: no such columns: \['size'\]",
+        ),
     ],
 )
 def test_a_change_that_cannot_be_carried_out_is_named(change, fault):
@@ -212,7 +234,9 @@ def test_rows_that_come_together_are_those_that_were_meant(counts):
     again = [
         InsertMany(table=shelves, values={"label": "again"}, columns=("room", "number"), rows=[("0", 0), ("0", 1)])
     ]
-    changes = [*whole, Update(table=shelves, values={"books": 7}, where={"number": 1}), *again]
+    more = [(number, f"{place}", number) for place, count in enumerate(counts) for number in range(0, count + 1, 2)]
+    counted = AddMany(table=shelves, values={}, added=("books",), where=("room", "number"), rows=more)
+    changes = [*whole, Update(table=shelves, values={"books": 7}, where={"number": 1}), *again, counted]
     assert rows_after(write, changes) == rows_after(one_by_one, changes)
 
 
