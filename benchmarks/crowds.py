@@ -24,8 +24,8 @@ import trio
 from aggregates.agent import AgentType, RegisterAgent
 from aggregates.coordination import StartCoordination, StopCoordination
 from aggregates.task import BookOpened, PlaceBid, SubmitTask, SubmitTasks, TaskAwarded, TaskType
+from benchmarks.following import follow
 from benchmarks.measure import NotMeasurable
-from gateway.feeds.live import follow
 from gateway.node import Node, open_node
 from gateway.settings import GavelSettings
 from runtime.delivery import Context, Delivery
@@ -121,7 +121,7 @@ class Crowd:
         began, spent = time.perf_counter(), time.process_time()
         async with aclosing(follow(journal, journal.position)) as pages:
             await self.node.system.ask(StartCoordination(), self.context)
-            async for _, records in pages:
+            async for records in pages:
                 await self._answer(records)
                 if self.awards >= awards:
                     break

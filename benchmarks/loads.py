@@ -24,8 +24,8 @@ from aggregates.agent import AgentType, RegisterAgent
 from aggregates.catalog import AGGREGATES
 from aggregates.task import BookOpened, CompleteTask, PlaceBid, SubmitTask, TaskAwarded, TaskType
 from aggregates.values.ranking import AwardPolicy
+from benchmarks.following import follow
 from benchmarks.measure import Measured, NotMeasurable, Row
-from gateway.feeds.live import follow
 from runtime.codec import Codec
 from runtime.delivery import Context
 from runtime.ids import Ids
@@ -155,7 +155,7 @@ class Shift:
             awarded = 0
             journal = self.system.journal
             async with aclosing(follow(journal, journal.position)) as pages:
-                async for _, records in pages:
+                async for records in pages:
                     for recorded in records:
                         event = recorded.event
                         if isinstance(event, BookOpened):

@@ -99,15 +99,6 @@ UNTOLD_BY_COMMAND = {
 }
 
 
-async def follow(journal: Journal, after: int) -> AsyncGenerator[tuple[int, list[Recorded]], None]:
-    """Pages of all records past `after`, for ever, each with the position that it reaches; an empty one where there is a pause."""
-    while True:
-        reached = await journal.wait_past(after, KEEP_ALIVE_SECONDS)
-        page = await journal.read(after, PAGE) if reached > after else []
-        after = page[-1].position if page else after
-        yield after, page
-
-
 async def watch(
     journal: Journal,
     after: int,

@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from gateway.feeds import live
-from gateway.feeds.live import EventStream, Write, follow, line, watch
+from gateway.feeds.live import EventStream, Write, line, watch
 from tests.gateway.clients import Client
 
 
@@ -27,18 +27,6 @@ class Door:
 async def collected(pages: AsyncGenerator[tuple[int, list[Any]], None]) -> list[tuple[int, list[Any]]]:
     async with aclosing(pages):
         return [page async for page in pages]
-
-
-async def test_all_is_followed_from_any_position_and_silence_too(
-    admin: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(live, "KEEP_ALIVE_SECONDS", 0.05)
-    journal = admin.node.system.journal
-    await admin.submit()
-    stored = admin.node.store.read(1, 1000)
-    async with aclosing(follow(journal, 1)) as pages:
-        assert await anext(pages) == (journal.position, stored)
-        assert await anext(pages) == (journal.position, [])
 
 
 async def test_a_reader_who_has_fallen_behind_is_told_page_by_page(
