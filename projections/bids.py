@@ -23,7 +23,7 @@ from aggregates.task import (
 from aggregates.values.batches import why_lost
 from aggregates.values.sealed_bids import OpenedBid
 from projections import schema
-from projections.schema import BY_AGE, Row, Sortable, document, encoded, key, number, text, whole
+from projections.schema import BY_AGE, Row, Sortable, document, encoded_each, key, number, text, whole
 from runtime.records import Change, Insert, InsertMany, Recorded, Update
 
 NAME = "bids/6"
@@ -220,14 +220,14 @@ def _ranked(recorded: Recorded, event: Closed) -> Iterator[tuple[str, tuple[Any,
     """Of each agent whose bid was ranked, how it stands now, in the order of STANDING."""
     at, position = recorded.meta.at, recorded.position
     winner = event.ranking[0] if isinstance(event, TaskAwarded) and event.ranking else None
-    for rank, ranked in enumerate(event.ranking, 1):
+    for rank, (ranked, terms) in enumerate(zip(event.ranking, encoded_each(event.ranking), strict=True), 1):
         if ranked is winner:
             state, reason = WON, event.reason
         elif isinstance(event, DryRunEnded):
             state, reason = LOST, "dry_run" if ranked.agent_id == event.winner else ranked.lost or "outscored"
         else:
             state, reason = LOST, why_lost(ranked, winner, event.batch)
-        yield ranked.agent_id, (state, reason, at, position, rank, ranked.score, encoded(ranked))
+        yield ranked.agent_id, (state, reason, at, position, rank, ranked.score, terms)
 
 
 def _judged(recorded: Recorded, event: Closed, agent_id: str, standing: tuple[Any, ...]) -> Change:

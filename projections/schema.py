@@ -39,6 +39,9 @@ LIMIT_MAX = 500
 QUESTIONS_MAX = 512
 """Questions that are kept compiled: a table has a few, one for each way in which its rows are narrowed."""
 
+RANKINGS_MAX = 8
+"""Texts that are kept of what is told twice: a batch has a few books of hundreds of bids, or many of a few, which are soon encoded."""
+
 LIMIT, PAST = "limit_", "past_"
 
 Row = dict[str, Any]
@@ -91,6 +94,33 @@ _EMPTY: dict[type, str] = {tuple: "[]", list: "[]", dict: "{}"}
 def encoded(value: object) -> str:
     """The JSON text of a value: the same for equal values. Most documents of a row are empty."""
     return _encoder.encode(value).decode() if value or type(value) not in _EMPTY else _EMPTY[type(value)]
+
+
+class _Itself(NamedTuple):
+    """A value that is equal to itself alone, however much is in it."""
+
+    value: tuple[object, ...]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Itself) and self.value is other.value
+
+    def __hash__(self) -> int:
+        return id(self.value)
+
+
+def encoded_each(values: tuple[object, ...]) -> Sequence[str]:
+    """The JSON text of each. Those of the last few are kept: a book's ranking is told in two tables, bid by bid and as a whole."""
+    return _encoded_each(_Itself(values))
+
+
+@lru_cache(RANKINGS_MAX)
+def _encoded_each(values: _Itself) -> Sequence[str]:
+    return tuple(map(encoded, values.value))
+
+
+def encoded_in_all(values: tuple[object, ...]) -> str:
+    """The JSON text of all, as `encoded` has it."""
+    return f"[{','.join(encoded_each(values))}]"
 
 
 def key(name: str) -> Column[Any]:

@@ -45,7 +45,21 @@ from aggregates.task import (
 )
 from aggregates.values.queues import queue_of
 from projections import schema
-from projections.schema import BY_AGE, Only, Row, Sortable, SortKey, also, document, encoded, key, number, text, whole
+from projections.schema import (
+    BY_AGE,
+    Only,
+    Row,
+    Sortable,
+    SortKey,
+    also,
+    document,
+    encoded,
+    encoded_in_all,
+    key,
+    number,
+    text,
+    whole,
+)
 from runtime.records import Add, Change, Insert, Recorded, Update
 
 NAME = "tasks/18"
@@ -337,7 +351,7 @@ def _awarded(recorded: Recorded, event: TaskAwarded) -> Change:
         eta_seconds=event.eta_seconds,
         award_reason=event.reason,
         assigned_by=event.assigned_by or None,
-        ranking=encoded(event.ranking),
+        ranking=encoded_in_all(event.ranking),
         closes_at=None,
         reason="awarded",
         awarded_at=event.awarded_at,
@@ -356,7 +370,7 @@ def _tried(recorded: Recorded, event: DryRunEnded) -> Change:
         would_win=event.winner or None,
         price=event.price,
         price_asked=event.price_asked,
-        ranking=encoded(event.ranking),
+        ranking=encoded_in_all(event.ranking),
         reason=event.reason,
         closes_at=None,
         ended_at=recorded.meta.at,
