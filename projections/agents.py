@@ -194,7 +194,7 @@ def apply_all(batch: Sequence[Recorded]) -> Sequence[Change]:
 
 def _bids(bids: Mapping[tuple[str, str], int]) -> Change:
     rows = [(count, *whose) for whose, count in bids.items()]
-    return AddMany(table=agents, values={}, added=("bids",), where=("tenant_id", "agent_id"), rows=rows)
+    return AddMany(table=agents, values={}, columns=("bids",), where=("tenant_id", "agent_id"), rows=rows)
 
 
 def _offer(event: AgentRegistered | AgentUpdated) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from aggregates.values.batches import why_lost
 from aggregates.values.sealed_bids import OpenedBid
 from projections import schema
 from projections.schema import BY_AGE, Row, Sortable, document, encoded_each, key, number, text, whole
-from runtime.records import Change, Insert, InsertMany, Recorded, Update
+from runtime.records import Change, Insert, InsertMany, Recorded, Update, UpdateMany
 
 NAME = "bids/6"
 
@@ -81,6 +81,7 @@ HEARS = frozenset(
 SORTS = {"placed_at": BY_AGE, **{name: Sortable(name, may_be_empty=True) for name in ("price", "eta_seconds", "score")}}
 
 
+KEY = ("tenant_id", "task_id", "round", "agent_id")
 OFFER = (
     *("round", "agent_id", "price", "eta_seconds", "confidence", "capacity_offer", "expires_at", "conditions"),
     *("placed_at", "first_position"),
@@ -149,13 +150,16 @@ def apply_all(batch: Sequence[Recorded]) -> Sequence[Change]:
                 book = books[task] = {}
             book[event.round, event.agent_id] = _placed(recorded, event)
         elif isinstance(event, Closed) and not event.opened:
-            book = books.get((recorded.meta.tenant, event.task_id), NOBODY)
+            key = recorded.meta.tenant, event.task_id, event.round
+            book = books.get(key[:2], NOBODY)
+            written = []
             for agent_id, standing in _ranked(recorded, event):
                 row = book.get((event.round, agent_id))
                 if row is None:
-                    changes.append(_judged(recorded, event, agent_id, standing))
+                    written.append((*standing, *key, agent_id))
                 else:
                     row[STANDS:] = standing
+            changes.append(UpdateMany(table=bids, values={}, columns=STANDING, where=KEY, rows=written))
         else:
             changes += [change for change in apply(recorded) if _is_for_table(books, change)]
     for (tenant_id, task_id), book in books.items():
@@ -268,7 +272,7 @@ def _closed(recorded: Recorded, task_id: str, reason: str) -> Sequence[Change]:
 
 
 def _key(recorded: Recorded, task_id: str, round_number: int, agent_id: str) -> dict[str, Any]:
-    return {"tenant_id": recorded.meta.tenant, "task_id": task_id, "round": round_number, "agent_id": agent_id}
+    return dict(zip(KEY, (recorded.meta.tenant, task_id, round_number, agent_id), strict=True))
 
 
 def _moved(recorded: Recorded, state: str, reason: str) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql import ClauseElement
 
 from runtime.many_rows import ROWS_AT_ONCE, insert_many, insert_rows, singly, write_many
-from runtime.records import Add, AddMany, Change, Delete, Insert, InsertMany, Update
+from runtime.records import Add, AddMany, Change, Delete, Insert, InsertMany, Update, UpdateMany
 from runtime.recordsets import packed, recordset
 from runtime.tables import FaultyChange, defaults, key_columns, said, written_columns
 
@@ -44,8 +44,6 @@ STATEMENTS_MAX = 4096
 
 JOINS_IN_UPDATES = sqlite3.sqlite_version_info >= (3, 33)
 """Whether SQLite knows `UPDATE … FROM`; an older one updates row by row."""
-
-MANY = frozenset((InsertMany, AddMany))
 
 Row = dict[str, Any]
 _WHERE = "where_"
@@ -260,27 +258,29 @@ def write(connection: Connection, changes: Sequence[Change]) -> None:
     Columns whose types convert values on their way in are therefore not for projections; `check` refuses them.
     """
     is_postgres = connection.dialect.name == "postgresql"
-    for are_many, some in groupby(changes, _are_many):
-        rest = list(some)
-        if are_many and not is_postgres:
-            insert_rows(connection, [change for change in rest if isinstance(change, InsertMany)])
-            rest = [_add_rows(connection, change) for change in rest if isinstance(change, AddMany)]
-        if are_many:
-            rest = [one for change in rest for one in singly(change)]
-        _write(connection, rest, is_postgres=is_postgres)
+    for family, some in groupby(changes, _family):
+        if family is InsertMany and not is_postgres:
+            insert_rows(connection, [change for change in some if isinstance(change, InsertMany)])
+        elif family is UpdateMany and not is_postgres:
+            for change in some:
+                _update_rows(connection, change)
+        else:
+            _write(connection, [one for change in some for one in singly(change)], is_postgres=is_postgres)
 
 
-def _are_many(change: Change) -> bool:
-    return type(change) in MANY
+def _family(change: Change) -> type[Change]:
+    """What it is written with. New rows go with others of their columns; updates that are too few for a statement go with single ones."""
+    if type(change) is InsertMany:
+        return InsertMany
+    return UpdateMany if isinstance(change, UpdateMany) and len(change.rows) >= ROWS_AT_ONCE[-1] else Change
 
 
-def _add_rows(connection: Connection, given: AddMany) -> AddMany:
-    """Adds as many rows as fill statements, and returns the others."""
-    if not JOINS_IN_UPDATES:
-        return given
+def _update_rows(connection: Connection, given: Change) -> None:
+    assert isinstance(given, UpdateMany)
     dialect: Any = type(connection.dialect)
-    text = _joined(Shape(Add, given.table, given.added, given.where), dialect)
-    return msgspec.structs.replace(given, rows=write_many(connection, text, given.rows))
+    shape = Shape(Add if isinstance(given, AddMany) else Update, given.table, given.columns, given.where)
+    rows = write_many(connection, _joined(shape, dialect), given.rows) if JOINS_IN_UPDATES else given.rows
+    _write(connection, list(singly(msgspec.structs.replace(given, rows=rows))), is_postgres=False)
 
 
 def _write(connection: Connection, changes: Sequence[Change], *, is_postgres: bool) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, Table
 from sqlalchemy.dialects import sqlite
 
-from runtime.records import Add, AddMany, Change, Insert, InsertMany
+from runtime.records import Add, AddMany, Change, Insert, InsertMany, Update, UpdateMany
 from runtime.tables import FaultyChange, key_columns, said, written_columns
 
 ROWS_AT_ONCE = (128, 16)
@@ -58,15 +58,18 @@ def insert_many(connection: Connection, text: str, rows: Sequence[Values]) -> No
 
 
 def singly(given: Change) -> Iterator[Change]:
-    """What is said of many rows as a change for each."""
+    """A change for each row of those of many rows."""
     if isinstance(given, InsertMany):
         for row in given.rows:
             yield Insert(table=given.table, values=given.values | dict(zip(given.columns, row, strict=True)))
-    elif isinstance(given, AddMany):
+    elif isinstance(given, UpdateMany):
+        kind, columns = Add if isinstance(given, AddMany) else Update, len(given.columns)
         for row in given.rows:
-            values = dict(zip(given.added, row, strict=False))
-            where = dict(zip(given.where, row[len(given.added) :], strict=True))
-            yield Add(table=given.table, values=values, where=where)
+            values = dict(zip(given.columns, row[:columns], strict=True))
+            where = dict(zip(given.where, row[columns:], strict=True))
+            yield kind(table=given.table, values=values, where=where)
+    else:
+        yield given
 
 
 def insert_rows(connection: Connection, several: Iterable[InsertMany]) -> None:

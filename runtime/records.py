@@ -165,13 +165,17 @@ class Add(Change, frozen=True, kw_only=True):
     where: dict[str, Any]
 
 
-class AddMany(Change, frozen=True, kw_only=True):
-    """Many `Add`s: in each row, what is added to the columns of `added`, and then the values of those in `where`, which are the whole key.
-    No two rows have the same key, nor do those of such changes that stand together. `values` is empty."""
+class UpdateMany(Change, frozen=True, kw_only=True):
+    """Many `Update`s, each of another row: its values in the order of `columns`, and then those of `where`, which names the whole key.
+    `values` is empty."""
 
-    added: tuple[str, ...]
+    columns: tuple[str, ...]
     where: tuple[str, ...]
     rows: Sequence[Sequence[Any]]
+
+
+class AddMany(UpdateMany, frozen=True, kw_only=True):
+    """The same of `Add`s."""
 
 
 class Delete(Change, frozen=True, kw_only=True):

@@ -25,8 +25,9 @@ def trail_of(rows: list[tuple[Any, ...]]) -> Any:
     return engine
 
 
+positions = st.builds(lambda era, at: era * ERA + at, st.integers(0, 3), st.integers(1, 9) | st.just(ERA))
 done = st.tuples(
-    st.integers(1, 4 * ERA),
+    positions,
     st.sampled_from(["ours", "theirs"]),
     st.sampled_from(WHO),
     st.sampled_from(["a.B", "c.D"]),
@@ -37,7 +38,7 @@ done = st.tuples(
 @settings(max_examples=40, deadline=None)
 @given(
     st.lists(done, max_size=40, unique_by=lambda row: row[0]),
-    st.none() | st.integers(1, 4 * ERA),
+    st.none() | positions,
     st.integers(0, 12),
     st.fixed_dictionaries({}, optional={"kind": st.just("a.B"), "since": st.just(4.0)}),
 )

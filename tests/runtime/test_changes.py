@@ -12,7 +12,7 @@ from sqlalchemy.types import JSON
 
 from runtime.changes import Group, Shape, plan, statement, write
 from runtime.many_rows import ROWS_AT_ONCE
-from runtime.records import Add, AddMany, Change, Delete, Insert, InsertMany, Update
+from runtime.records import Add, AddMany, Change, Delete, Insert, InsertMany, Update, UpdateMany
 from runtime.tables import FaultyChange, check
 
 metadata = MetaData()
@@ -58,13 +58,23 @@ many_adds = st.builds(
     lambda books_by_key: AddMany(
         table=shelves,
         values={},
-        added=("books", "weight"),
+        columns=("books", "weight"),
         where=("room", "number"),
         rows=[(books, 0.25, *key) for key, books in books_by_key.items()],
     ),
     st.dictionaries(st.tuples(room, number), st.integers(-5, 5)),
 )
-many = many_inserts | many_adds
+many_updates = st.builds(
+    lambda label_by_key: UpdateMany(
+        table=shelves,
+        values={},
+        columns=("label",),
+        where=("number", "room"),
+        rows=[(label, number, room) for (room, number), label in label_by_key.items()],
+    ),
+    st.dictionaries(st.tuples(room, number), st.sampled_from("xyz")),
+)
+many = many_inserts | many_adds | many_updates
 batches = st.lists(changes, max_size=30) | st.lists(st.tuples(changes, many), max_size=10).map(
     lambda pairs: [change for pair in pairs for change in pair]
 )
@@ -78,13 +88,13 @@ def one_by_one(connection: Connection, changes: Sequence[Change]) -> None:
             case InsertMany():
                 own = [dict(zip(change.columns, row, strict=True)) for row in change.rows]
                 one_by_one(connection, [Insert(table=table, values=change.values | values) for values in own])
-            case AddMany():
+            case UpdateMany():
                 for row in change.rows:
-                    values, where = row[: len(change.added)], row[len(change.added) :]
-                    added = dict(zip(change.added, values, strict=True))
-                    one_by_one(
-                        connection, [Add(table=table, values=added, where=dict(zip(change.where, where, strict=True)))]
-                    )
+                    said = dict(zip((*change.columns, *change.where), row, strict=True))
+                    values = {name: said[name] for name in change.columns}
+                    where = {name: said[name] for name in change.where}
+                    kind = Add if isinstance(change, AddMany) else Update
+                    one_by_one(connection, [kind(table=table, values=values, where=where)])
             case Insert():
                 key = [table.c[column.name] == change.values[column.name] for column in table.primary_key]
                 connection.execute(table.delete().where(*key))
@@ -167,7 +177,7 @@ def test_changes_of_whole_rooms_stay_in_order_with_those_of_their_shelves_alone(
             r"shelves: no such columns, or some twice: \['number', 'room', 'room'\]",
         ),
         (
-            AddMany(table=rooms, values={}, added=("size",), where=("room",), rows=[(1, "a")] * 16),
+            AddMany(table=rooms, values={}, columns=("size",), where=("room",), rows=[(1, "a")] * 16),
             r"rooms: no such columns: \['size'\]",
         ),
     ],
@@ -235,8 +245,10 @@ def test_rows_that_come_together_are_those_that_were_meant(counts):
         InsertMany(table=shelves, values={"label": "again"}, columns=("room", "number"), rows=[("0", 0), ("0", 1)])
     ]
     more = [(number, f"{place}", number) for place, count in enumerate(counts) for number in range(0, count + 1, 2)]
-    counted = AddMany(table=shelves, values={}, added=("books",), where=("room", "number"), rows=more)
-    changes = [*whole, Update(table=shelves, values={"books": 7}, where={"number": 1}), *again, counted]
+    counted = AddMany(table=shelves, values={}, columns=("books",), where=("room", "number"), rows=more)
+    labels = [(f"later-{number}", *key) for number, *key in more[::-1]]
+    named = UpdateMany(table=shelves, values={}, columns=("label",), where=("room", "number"), rows=labels)
+    changes = [*whole, Update(table=shelves, values={"books": 7}, where={"number": 1}), *again, counted, counted, named]
     assert rows_after(write, changes) == rows_after(one_by_one, changes)
 
 
