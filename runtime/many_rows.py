@@ -23,7 +23,8 @@ fight for it each time. So as many go in one as fit: in two sizes, since each is
 VALUES_MAX = 30_000
 """SQLite takes 32,766 values in a statement."""
 
-STATEMENTS_MAX = 4096
+STATEMENTS_MAX = 1024
+"""That are kept: a statement of 128 rows is some kilobytes of text."""
 
 _VALUES = re.compile(r"(?<=VALUES )(\([?, \w.-]+\))")
 _quote = sqlite.dialect().identifier_preparer.quote
