@@ -148,15 +148,13 @@ class Supply:
         """A book calls these."""
         names = sorted(called)
         self._awaited.add(names)
-        for name in names:
-            self._place(name, last=True)
+        self._place_again(names, last=True)
 
     def close(self, called: Collection[str]) -> None:
         """It has ended."""
         names = sorted(called)
         self._awaited.drop(names)
-        for name in names:
-            self._place(name)
+        self._place_again(names)
 
     def takes(self, name: str, units: float) -> int:
         """How many tasks of so many units an agent with a free slot could take now."""
@@ -201,13 +199,25 @@ class Supply:
         held, slots = self._load_by_agent[name]
         return degree(held, slots, self._awaited.of(name) + more)
 
-    def _place(self, name: str, skills: tuple[str, ...] | None = None, *, last: bool = False) -> None:
+    def _place(self, name: str, skills: tuple[str, ...]) -> None:
         """In all queues that an agent with a free slot stands in."""
-        if name not in self._load_by_agent:
-            return
         number = self._degree(name)
-        for skill in (EVERYBODY, *(self._skills_by_agent[name] if skills is None else skills)):
-            self.free[skill].put(name, number, last=last)
+        for skill in (EVERYBODY, *skills):
+            self.free[skill].put(name, number)
+
+    def _place_again(self, names: Iterable[str], *, last: bool = False) -> None:
+        """Those of the agents that have a free slot: what they await has changed. Hundreds are called at once."""
+        load_by_agent, skills_by_agent = self._load_by_agent, self._skills_by_agent
+        awaited, free = self._awaited.of, self.free
+        everybody = free.get(EVERYBODY, NOBODY)
+        for name in names:
+            load = load_by_agent.get(name)
+            if load is None:
+                continue
+            number = degree(*load, awaited(name))
+            everybody.put(name, number, last=last)
+            for skill in skills_by_agent[name]:
+                free[skill].put(name, number, last=last)
 
 
 @dataclass

@@ -150,8 +150,8 @@ class Walk:
         """The least taken who suits."""
         while (one := self._first()) is not None:
             number, name = one
-            if self._round.degree(name) <= number:
-                return one
+            if name not in self._round.more or self._round.degree(name) <= number:
+                return one  # who was not called in this step stands where its queue has it
             self.put_back([name])
         return None
 
