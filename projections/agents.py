@@ -177,7 +177,8 @@ def apply(recorded: Recorded) -> Sequence[Change]:
 
 
 def apply_all(batch: Sequence[Recorded]) -> Sequence[Change]:
-    """The bids of an agent are counted together: whatever else happens to its row in between, but a new registration, leaves the count."""
+    """As `apply`, but the bids of an agent are counted together: whatever else happens to its row in between leaves the count, but a new
+    registration, which begins it anew."""
     changes: list[Change] = []
     bids: dict[tuple[str, str], int] = {}
     for recorded in batch:

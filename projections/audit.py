@@ -118,6 +118,7 @@ def apply(recorded: Recorded) -> Sequence[Change]:
 
 
 def apply_all(batch: Sequence[Recorded]) -> Sequence[Change]:
+    """Events of a kind go together; no row is ever changed, so that their order is of no matter."""
     changes: list[Change] = []
     rows_by_kind: dict[tuple[Any, ...], list[tuple[Any, ...]]] = {}
     for recorded in batch:
@@ -220,6 +221,7 @@ def _newest(
     limit: int,
     bounds: Sequence[ColumnElement[bool]] = (),
 ) -> list[Row]:
+    """A page; of a principal, from one era after the other until it is full."""
     page = partial(schema.newest_rows, connection, audit, by="position", before=before, bounds=bounds)
     if where["principal"] is None:
         return page(where, limit=limit)
