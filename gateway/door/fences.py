@@ -15,6 +15,7 @@ from math import inf
 import trio
 from starlette.types import ASGIApp
 
+from gateway.door import kept_lock
 from gateway.door.addresses import PerAddress
 from gateway.door.arrivals import Address, Arrival
 from gateway.door.binds import Entrance
@@ -323,7 +324,7 @@ class Connection:
         if not self._is_plain or self.broken or self._gathered or self._is_flushing or self._send_lock.locked():
             return False
         try:
-            sent = os.write(self._number, data)
+            sent = kept_lock.write(self._number, data)
         except OSError:
             return False  # the longer way finds out why
         if sent < len(data):

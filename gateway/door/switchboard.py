@@ -12,6 +12,8 @@ from typing import NamedTuple
 import outcome
 import trio
 
+from gateway.door.kept_lock import Receiver
+
 RECEIVE_BYTES = 16_384
 """Small, because up to 2,700 empty frames fit in it and are parsed in one step."""
 
@@ -48,6 +50,7 @@ class Switchboard:
     def __init__(self) -> None:
         self._calls: dict[int, Call] = {}
         self._poll = select.epoll() if hasattr(select, "epoll") else None
+        self._receiver = Receiver(RECEIVE_BYTES)
 
     def __len__(self) -> int:
         return len(self._calls)
@@ -89,7 +92,7 @@ class Switchboard:
             return  # it has left, through what another has just said
         left: outcome.Outcome[bytes]
         try:
-            data = os.read(number, RECEIVE_BYTES)
+            data = self._receiver.receive(number)
             rest = call.hear(data) if data else b""
             if data and not rest:
                 return
