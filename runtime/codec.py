@@ -45,6 +45,11 @@ SHUT = 0xC1
 """The first byte of a body that is sealed whole: no msgpack begins with it."""
 
 
+UNDATED = b"\xabrecorded_at\xcb" + bytes(8)
+"""The field that tells when a record was handed to the disk, as it is packed before that is known. No text holds this, since a NUL after
+0xCB is no UTF-8, and no number that is packed before it is as long: the first of them in a body is the field."""
+
+
 class UnknownKind(Exception):
     """A record whose kind no aggregate of this program lists."""
 
@@ -59,6 +64,12 @@ class Body(msgspec.Struct, frozen=True, omit_defaults=True):
     meta: Meta
     data: msgspec.Raw
     sealed: bytes = b""
+
+
+def dated(body: bytes, recorded_at: bytes) -> bytes:
+    """An undated body with the time in it, which is packed (a float of eight bytes)."""
+    end = body.index(UNDATED) + len(UNDATED)
+    return body[: end - len(recorded_at)] + recorded_at + body[end:]
 
 
 class Said(Protocol):

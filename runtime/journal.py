@@ -316,7 +316,8 @@ class Journal:
                 recorded.append(
                     Recorded(position=position, stream=stream, version=version, kind=name, event=event, meta=meta)
                 )
-                drafts.append(Draft(position, stream, version, kind, meta, data))
+                body = codec.body(meta, data)
+                drafts.append(Draft(position, stream, version, kind, meta, data, body=body))
                 if meta.command is not None and len(events) > 1:
                     meta = msgspec.structs.replace(meta, command=None)
             if secrets and (subject := _subject_of(events, secrets)):

@@ -32,7 +32,8 @@ class Draft(msgspec.Struct, frozen=True, gc=False):
     """A record on its way to the disk: all but the batch's time is fixed.
 
     Where it tells of a data subject, `secret` is what has to be sealed under that subject's key, and `told` the whole meta, as it is told
-    from memory; `meta` and `data` are without what is personal.
+    from memory; `meta` and `data` are without what is personal. Where nothing has to be sealed, `body` is all but that time: it is made
+    where all that is in it is at hand, since the writer's thread, on another processor, would have to fetch each part.
     """
 
     position: int
@@ -44,6 +45,7 @@ class Draft(msgspec.Struct, frozen=True, gc=False):
     subject: str = ""
     secret: bytes = b""
     told: Meta | None = None
+    body: bytes = b""
 
 
 class Sealed(msgspec.Struct, frozen=True, gc=False):

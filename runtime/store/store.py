@@ -5,6 +5,7 @@ threads; all of them block. A failure to write is either a `PersistenceError`, a
 """
 
 import hmac
+import struct
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ from msgspec.structs import force_setattr
 
 from runtime.archives import KIND as ARCHIVED
 from runtime.archives import Archived, attached, stub_of
-from runtime.codec import SHUT
+from runtime.codec import SHUT, dated
 from runtime.evidence import Unreadable
 from runtime.keyring import AT_REST, DISPOSABLE, Key, Keyring, KeyringUnusable, Whose
 from runtime.master import NONCE_BYTES
@@ -207,13 +208,16 @@ class Store(Log):
         stored: list[Sealed] = []
         leaves: list[bytes] = []
         recorded_at, body_of, kinds = batch.recorded_at, self.codec.body, self._kinds
+        packed_at = struct.pack(">d", recorded_at)
         keys, at_rest = self._keys_for(batch.drafts)
         first_by_kind: dict[str, int] = {}
         for draft in batch.drafts:
             position, stream, version, kind, meta = draft.position, draft.stream, draft.version, draft.kind, draft.meta
             # Nobody has seen the record yet; what is told from memory is what a reader of the database will find.
             force_setattr(meta, "recorded_at", recorded_at)
-            if draft.secret:
+            if draft.body:
+                body = dated(draft.body, packed_at)
+            elif draft.secret:
                 force_setattr(draft.told or meta, "recorded_at", recorded_at)
                 body = body_of(meta, draft.data, self._sealed(draft, keys))
             else:
