@@ -3,11 +3,12 @@
 A thread that waits for the lock is woken by each of those calls, and comes too late: the call is over in a few microseconds, and the event
 loop has the lock again. Beside hundreds of sockets that was once for every message, and cost the loop and the journal's writer an eighth of
 all that a bid took. They get the lock where the loop waits for news, or by the interpreter's own clock.
+
+What the C library is handed is of its types already where Python's own do not fit: to have each argument converted costs as much again.
 """
 
 import os
 import socket
-from collections.abc import Callable
 from typing import Any
 
 try:
@@ -15,26 +16,18 @@ try:
 except ImportError:  # an interpreter may have been built without it
     ctypes = None  # type: ignore[assignment]
 
+SMALL_MAX = 1024
+
 DONT_WAIT = getattr(socket, "MSG_DONTWAIT", 0)
 """Whoever keeps the lock must never wait; where that can't be said, the lock is given up."""
 
-NO_SIGNAL = getattr(socket, "MSG_NOSIGNAL", 0)
+QUIETLY = DONT_WAIT | getattr(socket, "MSG_NOSIGNAL", 0)
 
-Call = Callable[[int, Any, int, int], int]
-
-
-def _calls() -> tuple[Call, Call] | None:
-    """The C library's `recv` and `send`, called with the lock held, where that can be done."""
-    if ctypes is None or not DONT_WAIT:
-        return None
-    library = ctypes.PyDLL(None)
-    library.recv.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
-    library.send.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_size_t, ctypes.c_int)
-    library.recv.restype = library.send.restype = ctypes.c_ssize_t
-    return library.recv, library.send
-
-
-_libc = _calls()
+_libc: Any = None
+if ctypes is not None and DONT_WAIT:
+    _libc = ctypes.PyDLL(None)
+    _libc.recv.restype = _libc.send.restype = ctypes.c_ssize_t
+    _send, _sizes = _libc.send, [ctypes.c_size_t(size) for size in range(SMALL_MAX)]
 
 
 class Receiver:
@@ -43,14 +36,14 @@ class Receiver:
     def __init__(self, bytes_max: int) -> None:
         self._bytes_max = bytes_max
         if _libc is not None:
-            self._recv, buffer = _libc[0], bytearray(bytes_max)
-            self._view = memoryview(buffer)
-            self._place = (ctypes.c_char * bytes_max).from_buffer(buffer)
+            self._recv, self._size = _libc.recv, ctypes.c_size_t(bytes_max)
+            buffer = bytearray(bytes_max)
+            self._view, self._place = memoryview(buffer), (ctypes.c_char * bytes_max).from_buffer(buffer)
 
     def receive(self, number: int) -> bytes:
         """What has come on the socket of this descriptor; nothing where nothing more will. Raises OSError."""
         if _libc is not None:
-            size = self._recv(number, self._place, self._bytes_max, DONT_WAIT)
+            size: int = self._recv(number, self._place, self._size, DONT_WAIT)
             if size >= 0:
                 return self._view[:size].tobytes()
         return os.read(number, self._bytes_max)  # which says what is wrong
@@ -59,7 +52,8 @@ class Receiver:
 def write(number: int, data: bytes) -> int:
     """How many of the bytes went out on the socket of this descriptor. Raises OSError."""
     if _libc is not None:
-        sent = _libc[1](number, data, len(data), DONT_WAIT | NO_SIGNAL)
+        size = len(data)
+        sent: int = _send(number, data, _sizes[size] if size < SMALL_MAX else ctypes.c_size_t(size), QUIETLY)
         if sent >= 0:
             return sent
     return os.write(number, data)  # which says what is wrong
