@@ -226,9 +226,11 @@ def _newest(
     if where["principal"] is None:
         return page(where, limit=limit)
     rows: list[Row] = []
+    most = min(limit, schema.LIMIT_MAX)
     for era in _eras(connection, where, before):
-        if len(rows) < min(limit, schema.LIMIT_MAX):
-            rows += page({**where, "era": era}, limit=min(limit, schema.LIMIT_MAX) - len(rows))
+        if len(rows) >= most:
+            break
+        rows += page({**where, "era": era}, limit=most - len(rows))
     return rows
 
 

@@ -135,7 +135,7 @@ class Aggregate(Protocol):
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """One row change of a projection: the engine groups equal shapes into one `executemany`."""
+    """What a projection changes in a table: one row of it, or many that are alike."""
 
     table: Any
     values: dict[str, Any]
