@@ -121,8 +121,9 @@ async def test_damaged_blobs_fail_their_own_jobs_and_nobody_elses(tmp_path: Path
         for number in range(2):
             await crew.ask(replace(QUICK, job_id=f"bad{number}", problem_id="p2"))
         await crew.ask(CancelSolve(job_id="j2"))
-        for number in range(2):
-            assert str(error) in (await crew.next(SolveFailed, job_id=f"bad{number}")).reason
+        failed = [await crew.next(SolveFailed) for _ in range(2)]  # two threads: either may be the first
+        assert {one.job_id for one in failed} == {"bad0", "bad1"}
+        assert all(str(error) in one.reason for one in failed)
         assert kinds(await crew.events()).count("SolveStarted") == 3
 
 
