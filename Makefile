@@ -49,7 +49,7 @@ cover: install
 	$(BIN)/python -m pytest -W error --cov --cov-branch --cov-report=term $(ARGS)
 
 soak: install
-	$(BIN)/python -m pytest -W error --soak $(ARGS)
+	$(BIN)/python -m pytest -W error --soak -o faulthandler_timeout=0 $(ARGS)
 
 bench: install
 	@$(BIN)/gavel bench $(ARGS)

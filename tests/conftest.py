@@ -4,25 +4,34 @@ What takes too long for every run carries a mark. `soak`: it runs under `--soak`
 parametrized family only `keep` cases run, chosen by the commit, so that a few commits cover all of them; under `--soak`
 the family is whole, and made-up examples are fresh ones. The header names the commit; `--rotate-by COMMIT` runs its choice again.
 
+What waits for something that never comes has a bound: after `TEST_SECONDS_MAX` an async test fails where it waits, and after
+pytest's `faulthandler_timeout` the run ends with the stacks of all threads. Neither says how fast anything has to be; `--soak`
+has neither.
+
 Temporary folders lie in memory where the machine has room there: a node's first start waits for the disk thirty times, and there are a
 thousand starts. All calls are the same, syncs too; what a power cut would leave is simulated. `--on-disk` and `--soak` use the disk.
 """
 
+import functools
 import gc
 import hashlib
+import inspect
 import logging
+import math
 import os
 import random
 import shutil
 import subprocess
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import hypothesis
 import pytest
 import structlog
+import trio
+from trio.testing import MockClock
 
 ROOT = Path(__file__).parents[1]
 
@@ -46,6 +55,9 @@ IN_MEMORY_BYTES_MIN = 1 << 30  # several times what a run leaves there at once
 
 YOUNG_MAX = 5_000
 """After so many more containers than were freed, Python looks for cycles; by default after 700."""
+
+TEST_SECONDS_MAX = 300.0
+"""Ten times what the longest test takes beside another: what is not over by then hangs."""
 
 SEED = 1680040155093578847
 """Made-up examples are the same in every run, so that what has passed once passes again; under --soak they are fresh.
@@ -141,9 +153,23 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if item.get_closest_marker("soak"):
             item.add_marker(pytest.mark.skip(reason="runs under --soak"))
+        if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
+            item.obj = bounded(item.obj)
     left_out = rotated_out(items, config.stash[commit_key])
     config.hook.pytest_deselected(items=[item for item in items if item in left_out])
     items[:] = [item for item in items if item not in left_out]
+
+
+def bounded(test: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+    """The same test; where it waits when its time is up, it is told so. On a mocked clock time is no measure."""
+
+    @functools.wraps(test)
+    async def within(*arguments: object, **fixtures: object) -> None:
+        is_mocked = isinstance(trio.lowlevel.current_clock(), MockClock)
+        with trio.fail_after(math.inf if is_mocked else TEST_SECONDS_MAX):
+            await test(*arguments, **fixtures)
+
+    return within
 
 
 def rotated_out(items: list[pytest.Item], commit: str) -> set[pytest.Item]:

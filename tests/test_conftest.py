@@ -106,3 +106,29 @@ def test_a_folder_over_its_budget_is_named_and_fails_only_when_asked(pytester: p
     lenient.stdout.fnmatch_lines(["*time budgets*", "agents * of 0 s: OVER BUDGET", "solvers * of 90 s"])
     assert lenient.ret == 0
     assert pytester.runpytest_inprocess("-p", "no:cacheprovider", "--strict-budgets").ret == 1
+
+
+HANGING = """
+import pytest
+import trio
+
+async def test_endless(tmp_path):
+    await trio.sleep_forever()
+
+async def test_far_away_on_a_mocked_clock(autojump_clock):
+    await trio.sleep(10_000)
+
+async def test_plain():
+    await trio.sleep(0)
+"""
+
+
+def test_an_async_test_that_hangs_fails_where_it_waits_and_the_others_run(pytester: pytest.Pytester):
+    text = CONFTEST.read_text(encoding="utf-8")
+    assert "TEST_SECONDS_MAX = 300.0" in text
+    pytester.makeini(f"[pytest]\ntrio_mode = true\n{MARKS}")
+    pytester.makeconftest(text.replace("TEST_SECONDS_MAX = 300.0", "TEST_SECONDS_MAX = 0.2"))
+    pytester.makepyfile(HANGING)
+    result = pytester.runpytest_inprocess("-p", "no:cacheprovider")
+    result.assert_outcomes(passed=2, failed=1)
+    result.stdout.fnmatch_lines(["*await trio.sleep_forever()*", "*TooSlowError*"])
