@@ -137,13 +137,14 @@ async def test_what_comes_after_a_pause_is_shown_though_nobody_waits(tmp_path, s
 
 async def test_an_end_can_wait_for_what_is_recorded_and_does_not_wait_long(tmp_path, steps, monkeypatch):
     monkeypatch.setattr(projectors, "GATHER_SECONDS", 3600.0)
-    monkeypatch.setattr(projectors, "CATCH_UP_SECONDS_MAX", 0.01)
+    monkeypatch.setattr(projectors, "CATCH_UP_SECONDS_MAX", 60.0)
     lines, log = Lines(), MemoryLog()
     async with following(tmp_path / "read.db", (lines,), log) as projector:
         for _ in range(3):
             log.append(Opened(account="a"))
             await projector.catch_up()
         assert projector.reached == 3
+        monkeypatch.setattr(projectors, "CATCH_UP_SECONDS_MAX", 0.01)
         projector._models.standings = {lines.NAME: replace(projector.status()[0], position=-1)}
         await projector.catch_up()  # it will never come there
 
