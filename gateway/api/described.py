@@ -68,6 +68,8 @@ class Operation(NamedTuple):
 
 _TASK_STAGES = ("completed", "failed", "cancelled", "expired", "dead_lettered", "dry_run_ended")
 TASK_ENDED = tuple(f"task_is_{stage}" for stage in _TASK_STAGES)
+NOT_TAKEN = ("task_unknown", "agent_not_eligible", "book_closed", "answers_too_many")
+"""Why no answer to a call is taken, whatever it says."""
 TASK_NOT_HELD = tuple(
     f"task_is_{stage}" for stage in ("submitted", "blocked", "bidding", "awarded", "running", *_TASK_STAGES)
 )
@@ -281,25 +283,18 @@ OPERATIONS: dict[str, Operation] = {
     "bids.place": Operation(
         "place_bid",
         (
-            "task_unknown", "agent_not_eligible", "book_closed", "bids_are_sealed", "bid_expired", "bid_outlasts_task", "price_missing",
-            "eta_past_deadline",
-            *AGENT_GONE,
+            *NOT_TAKEN, "bids_are_sealed", "bid_expired", "bid_outlasts_task", "price_missing", "eta_past_deadline", *AGENT_GONE,
         ),
     ),
-    "bids.commit": Operation(
-        "commit_bid", ("task_unknown", "agent_not_eligible", "book_closed", "bids_are_open", "bids_are_opened", *AGENT_GONE)
-    ),
+    "bids.commit": Operation("commit_bid", (*NOT_TAKEN, "bids_are_open", "bids_are_opened", *AGENT_GONE)),
     "bids.reveal": Operation(
         "reveal_bid",
         (
-            "task_unknown", "agent_not_eligible", "book_closed", "bids_are_sealed", "commitment_unknown", "bid_is_opened",
-            "eta_past_deadline", *AGENT_GONE,
+            *NOT_TAKEN, "bids_are_sealed", "commitment_unknown", "bid_is_opened", "eta_past_deadline", *AGENT_GONE,
         ),
     ),
-    "bids.withdraw": Operation(
-        "withdraw_bid", ("task_unknown", "agent_not_eligible", "bid_unknown", "book_closed", "bids_are_opened")
-    ),
-    "bids.refuse": Operation("refuse_bid", ("task_unknown", "agent_not_eligible", "book_closed", "bids_are_opened")),
+    "bids.withdraw": Operation("withdraw_bid", (*NOT_TAKEN, "bid_unknown", "bids_are_opened")),
+    "bids.refuse": Operation("refuse_bid", (*NOT_TAKEN, "bids_are_opened")),
     "problems.register": Operation("register_problem", ("problem_exists", "problems_too_many")),
     "problems.page": Operation("list_problems"),
     "problems.find": Operation("get_problem"),

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import trio
 
+from agents.coordinating.answers import ANSWERS_MAX
 from aggregates.values.roles import Role
 from aggregates.values.working_hours import Weekday
 from tests.gateway.clients import BID, TASK, AgentClient, Client, open_client, recorded, settings_of, told
@@ -223,6 +224,18 @@ async def test_bids_are_taken_back_and_calls_refused(admin: Client) -> None:
     assert (await other.ask("POST", f"/v1/tasks/{task_id}/refusals", {"reason": "busy"})).status_code == 201
     states = {row["agent_id"]: row["state"] for row in (await admin.get(f"/v1/tasks/{task_id}/bids"))["bids"]}
     assert states == {"a1": "withdrawn", "a2": "refused"}
+
+
+async def test_an_agent_answers_a_call_so_often_and_in_no_way_more(admin: Client) -> None:
+    agent, _ = await admin.register("a1"), await admin.register("a2")
+    task_id = await admin.submit()
+    await opened(admin, task_id)
+    bids = f"/v1/tasks/{task_id}/bids"
+    for number in range(ANSWERS_MAX):
+        assert (await agent.ask("POST", bids, BID | {"price": float(number)})).status_code in (200, 201)
+    assert await code(agent, "POST", bids, BID) == (409, "answers_too_many")
+    assert await code(agent, "DELETE", f"{bids}/a1") == (409, "answers_too_many")
+    assert await code(agent, "POST", f"/v1/tasks/{task_id}/refusals", {"reason": "busy"}) == (409, "answers_too_many")
 
 
 async def test_a_task_is_cancelled_by_its_submitter_or_an_operator(admin: Client) -> None:
