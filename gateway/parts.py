@@ -136,7 +136,9 @@ class Compartment:
         self.started_at = self.system.clock.now()
         self.admin_token = ""
         self.rotating = trio.Lock()
-        self.erasing = trio.Lock()
+        self.erasures = 0
+        """How many are under way."""
+        self.carrying_through = trio.Lock()
         self.erasure_fault = ""
         """Why an erasure that is on record is not carried through yet."""
 

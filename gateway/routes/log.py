@@ -48,7 +48,7 @@ async def page(call: Call) -> Response:
     """The tenant's records past a position, all or those that are wanted."""
     chosen, limit = wanted(call.asked), call.limit
     journal = call.node.system.journal
-    if not call.node.erasing.locked():  # until that is carried through, a page may show what is going to be withheld
+    if not call.node.erasures:  # until they are carried through, a page may show what is going to be withheld
         call.rests_at(journal.position)
     after = await chosen.start(journal, call.asked(PAST))
     if chosen.stream is None:

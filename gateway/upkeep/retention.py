@@ -45,9 +45,17 @@ async def look(node: Compartment, days: int) -> None:
     before = node.system.clock.now() - days * 86400
     reason = f"nothing was recorded for {days} days"
     while due := await node.projector.query(partial(personal.silent_since, before=before, limit=AT_ONCE)):
-        for tenant, data_subject in due:
-            try:
-                await erase(node, data_subject, reason, Context(tenant=tenant, principal="node"))
-            except Failure as failure:
-                log.warning("retention_not_kept", reason=str(failure))
-                return
+        failures: list[Failure] = []
+        async with trio.open_nursery() as nursery:
+            for tenant, data_subject in due:
+                nursery.start_soon(_erase, node, data_subject, reason, tenant, failures)
+        if failures:
+            log.warning("retention_not_kept", people=len(failures), reason=str(failures[0]))
+            return
+
+
+async def _erase(node: Compartment, data_subject: str, reason: str, tenant: str, failures: list[Failure]) -> None:
+    try:
+        await erase(node, data_subject, reason, Context(tenant=tenant, principal="node"))
+    except Failure as failure:
+        failures.append(failure)

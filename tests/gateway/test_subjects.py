@@ -160,6 +160,29 @@ async def test_keys_that_come_back_are_destroyed_again_before_the_door_opens(tmp
         assert (await admin.get(f"/v1/tasks/{done}"))["description"] == ""
 
 
+async def test_who_are_erased_meanwhile_are_carried_through_together(
+    admin: Client, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    people = [f"p{number}" for number in range(8)]
+    tasks = [await admin.submit(description=SECRETS["description"], data_subject=person) for person in people]
+    purge, purges = admin.node.projector.purge, list[int]()
+
+    async def counted() -> None:
+        purges.append(admin.node.system.journal.position)
+        await purge()
+
+    monkeypatch.setattr(admin.node.projector, "purge", counted)
+    async with trio.open_nursery() as nursery:
+        async with admin.node.carrying_through:
+            for person in people:
+                nursery.start_soon(erase, admin, person)
+            for person in people:
+                await recorded(admin, "subject.SubjectErased", f"subject-default:{person}")
+    assert (len(purges), admin.node.erasures) == (1, 0)
+    assert found_in(tmp_path) == set()
+    assert {(await admin.get(f"/v1/tasks/{task_id}"))["description"] for task_id in tasks} == {""}
+
+
 async def test_others_keep_their_data_and_whoever_comes_back_is_a_new_person(admin: Client) -> None:
     (erased, _), kept = await plant(admin), await admin.submit(description="of another", data_subject="p18")
     await erase(admin)

@@ -1,10 +1,14 @@
 """Persons of whom nothing was recorded for so long are erased, and nobody else."""
 
 from pathlib import Path
+from unittest.mock import AsyncMock
 
 import pytest
+from structlog.testing import capture_logs
 
+from gateway.upkeep import retention
 from gateway.upkeep.retention import look, retention_days
+from runtime.errors import Overloaded
 from tests.gateway.clients import Client, open_client, recorded, settings_of
 from tests.gateway.test_subjects import PERSON, erase
 
@@ -29,6 +33,24 @@ async def test_who_was_silent_for_so_long_is_erased_on_record_and_only_once(
     assert [(one["principal"], one["data"]["reason"]) for one in records] == [
         ("node", "nothing was recorded for 90 days")
     ]
+
+
+async def test_as_many_as_there_are_are_erased_and_who_could_not_be_is_told(
+    admin: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tasks = [await admin.submit(description="of long ago", data_subject=f"p{number}") for number in range(12)]
+    now = admin.node.system.clock.now()
+    monkeypatch.setattr(admin.node.system.clock, "now", lambda: now + 91 * 86400)
+    monkeypatch.setattr(retention, "AT_ONCE", 5)
+    await admin.node.projector.wait_for(admin.node.system.journal.position)
+    with monkeypatch.context() as broken, capture_logs() as logs:
+        broken.setattr(admin.node.projector, "purge", AsyncMock(side_effect=Overloaded("the disk is full")))
+        await look(admin.node, 90)
+    assert [(line["event"], line["people"], line["reason"]) for line in logs if line["log_level"] == "warning"] == [
+        ("retention_not_kept", 5, "the disk is full")
+    ]
+    await look(admin.node, 90)
+    assert {await described(admin, task_id) for task_id in tasks} == {""}
 
 
 async def test_who_was_erased_by_hand_is_left_alone(admin: Client, monkeypatch: pytest.MonkeyPatch) -> None:
