@@ -56,8 +56,8 @@ IN_MEMORY_BYTES_MIN = 1 << 30  # several times what a run leaves there at once
 YOUNG_MAX = 5_000
 """After so many more containers than were freed, Python looks for cycles; by default after 700."""
 
-TEST_SECONDS_MAX = 300.0
-"""Ten times what the longest test takes beside another: what is not over by then hangs."""
+TEST_SECONDS_MAX = 600.0
+"""Ten times what the longest test takes beside others: what is not over by then hangs."""
 
 SEED = 1680040155093578847
 """Made-up examples are the same in every run, so that what has passed once passes again; under --soak they are fresh.

@@ -29,7 +29,7 @@ from tests import forks
 
 TRIANGLE = "3 3\n1 2 1\n2 3 1\n1 3 1\n"  # any cut of a triangle severs two edges at most
 ENDLESS = write_rudy(toroidal_grid(12, 12, 1))  # no reduction makes it smaller, and no proof ends a run
-SECONDS_MAX = 60
+SECONDS_MAX = 120
 
 
 def gavel(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from tests.gateway import test_console as console
-from tests.gateway.test_console import HALF_MINUTE, NASTY, Served, Watched, needs_chromium
+from tests.gateway.test_console import GUARD_MILLISECONDS, NASTY, Served, Watched, needs_chromium
 
 PASSWORD = "correct horse battery"
 REVIEW: dict[str, Any] = {
@@ -34,7 +34,7 @@ node, browser, patience = console.node, console.browser, console.patience
 @pytest.fixture
 def context(browser: Browser, node: Served) -> Iterator[BrowserContext]:
     context = browser.new_context(viewport={"width": 1440, "height": 1000}, locale="en-US")
-    context.set_default_timeout(HALF_MINUTE)
+    context.set_default_timeout(GUARD_MILLISECONDS)
     watched = Watched(context, node.url)
     yield context
     context.close()

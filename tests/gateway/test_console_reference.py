@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, Page, expect
 from tests.gateway import documented
 from tests.gateway.clients import Client
 from tests.gateway.in_thread import node_in_thread
-from tests.gateway.test_console import HALF_MINUTE, Watched, browser, needs_chromium, patience
+from tests.gateway.test_console import GUARD_MILLISECONDS, Watched, browser, needs_chromium, patience
 
 __all__ = ["browser", "patience"]
 
@@ -20,7 +20,7 @@ def page(browser: Browser, tmp_path: Path) -> Iterator[Page]:
     """The reference page of a node, in which whatever should not happen is written down."""
     with node_in_thread(tmp_path) as (admin, _):
         context = browser.new_context(viewport={"width": 1300, "height": 900}, locale="en-US")
-        context.set_default_timeout(HALF_MINUTE)
+        context.set_default_timeout(GUARD_MILLISECONDS)
         watched = Watched(context, admin.node.url)
         page = context.new_page()
         page.goto(f"{admin.node.url}/reference")

@@ -18,7 +18,7 @@ from runtime.read_models import ReadModels, digests_in, open_database
 from tests.runtime.ledger import Balances, Lines, MemoryLog, Opened, story
 
 PROJECTIONS = (Balances(), Lines())
-GUARD_SECONDS = 20  # only that the test ends
+GUARD_SECONDS = 120  # only that the test ends
 
 
 def saved(folder: Path, log: MemoryLog, *positions: int) -> Copies:

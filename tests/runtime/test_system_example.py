@@ -17,7 +17,7 @@ SAID = "ann has 100\nann has 70\nbob has 27\nwhole: True\n"  # without the secon
 def bank(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-W", "error", str(EXAMPLE), str(folder), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=60)
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=120)
 
 
 def test_a_transfer_killed_between_its_halves_is_completed_once_and_the_log_verifies(tmp_path: Path) -> None:

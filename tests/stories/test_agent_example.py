@@ -22,7 +22,7 @@ from gateway.node import Node
 from runtime.records import Recorded
 from tests.gateway.clients import Client, open_client, settings_of
 
-GUARD_SECONDS = 60
+GUARD_SECONDS = 120
 LINES_MAX = 40
 WORK = """
 import json, os, sys, time

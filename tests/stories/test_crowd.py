@@ -34,7 +34,7 @@ SMALL = Scale(agents=30, tasks=600, kills=(0.5,), lease_seconds=3.0, budget_seco
 LARGE = Scale(
     agents=500, tasks=20_000, kills=(0.1, 0.4, 0.6, 0.9), lease_seconds=15.0, budget_seconds=20.0, open_max=2_000
 )
-GUARD_SECONDS, LARGE_GUARD_SECONDS = 240.0, 5_400.0
+GUARD_SECONDS, LARGE_GUARD_SECONDS = 480.0, 5_400.0
 BATCH = 50
 LOOK_SECONDS = 0.25
 OPEN = ("submitted", "blocked", "bidding", "awarded", "running")

@@ -15,7 +15,7 @@ from tests.stories.test_readme import free_port
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "inbox.md").read_text()
-SECONDS_MAX = 60
+SECONDS_MAX = 120
 
 
 def test_the_walk_works_as_it_stands(tmp_path: Path) -> None:

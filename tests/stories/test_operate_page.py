@@ -27,7 +27,7 @@ from tests.stories.test_readme import free_port
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "operate.md").read_text()
-SECONDS_MAX = 90
+SECONDS_MAX = 120
 MARK = "\x1e"
 PORTS = ("8070", "8443", "8071")
 GAVEL = """#!{python} -ISs

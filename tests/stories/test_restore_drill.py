@@ -14,7 +14,7 @@ from gateway.upkeep.log_replay import digests_of, replay_copies
 from runtime.verification import verify
 from tests.gateway.clients import Client, open_client, settings_of
 
-GUARD_SECONDS = 60
+GUARD_SECONDS = 120
 
 
 class Work:

@@ -9,7 +9,7 @@ import trio
 
 from tests.stories.nodes import serving
 
-GUARD_SECONDS = 60
+GUARD_SECONDS = 120
 CONTENT = Random(1).randbytes(6_000_000)
 DIGEST = sha256(CONTENT).hexdigest()
 PIECE_BYTES = 1_000_000

@@ -140,7 +140,7 @@ def clients(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Client]]:
 @pytest.fixture(scope="module")
 def http() -> Iterator[httpx2.Client]:
     """One client for all: an answer that ended the connection unsaid would cost the next request."""
-    with httpx2.Client(timeout=30) as client:
+    with httpx2.Client(timeout=120) as client:
         yield client
 
 

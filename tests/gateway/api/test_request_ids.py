@@ -58,7 +58,7 @@ async def test_the_trail_and_the_log_name_the_request(admin: Client, capsys: pyt
     assert refused.status_code == 403
     issued = await admin.ask("POST", "/v1/keys", {"role": "auditor"}, X_Request_Id="granted-1")
     assert issued.status_code == 201
-    with trio.fail_after(20):
+    with trio.fail_after(60):
         while True:
             rows = (await admin.get("/v1/audit/trail"))["trail"]
             if {"denied-1", "granted-1"} <= {row["request_id"] for row in rows}:

@@ -14,7 +14,7 @@ from gateway.door.notify import Notifier
 @pytest.mark.parametrize("kind", ["file", "abstract"])
 async def test_each_state_is_one_datagram(tmp_path: Path, kind: str) -> None:
     name = str(tmp_path / "notify") if kind == "file" else f"@gavel-test-{os.getpid()}"
-    with trio.socket.socket(trio.socket.AF_UNIX, trio.socket.SOCK_DGRAM) as manager, trio.fail_after(10):
+    with trio.socket.socket(trio.socket.AF_UNIX, trio.socket.SOCK_DGRAM) as manager, trio.fail_after(60):
         await manager.bind(name.replace("@", "\0"))
         notifier = Notifier({"NOTIFY_SOCKET": name})
         await notifier.ready()

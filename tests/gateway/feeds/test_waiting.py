@@ -42,7 +42,7 @@ async def test_a_submission_waits_for_the_end_of_its_task(admin: Client) -> None
     answers: list[httpx2.Response] = []
 
     async def submit() -> None:
-        async with httpx2.AsyncClient(verify=False, timeout=30) as http:
+        async with httpx2.AsyncClient(verify=False, timeout=120) as http:
             client = await other(admin, http)
             answers.append(await client.ask("POST", "/v1/tasks", TASK, Prefer="wait=20", Idempotency_Key="once"))
 
@@ -76,7 +76,7 @@ async def test_who_has_waited_in_vain_is_told_where_to_ask(admin: Client) -> Non
     told: dict[str, httpx2.Response] = {}
 
     async def ask(name: str, method: str, path: str, body: Any = None, **headers: str) -> None:
-        async with httpx2.AsyncClient(verify=False, timeout=30) as http:
+        async with httpx2.AsyncClient(verify=False, timeout=120) as http:
             told[name] = await (await other(admin, http)).ask(method, path, body, Prefer="wait=1", **headers)
 
     path = f"/v1/tasks/{task_id}"
@@ -100,7 +100,7 @@ async def test_a_read_waits_for_a_change_of_what_it_reads_and_of_nothing_else(ad
     answers: dict[str, httpx2.Response] = {}
 
     async def poll(query: str, **headers: str) -> None:
-        async with httpx2.AsyncClient(verify=False, timeout=30) as http:
+        async with httpx2.AsyncClient(verify=False, timeout=120) as http:
             client = await other(admin, http)
             answers[query] = await client.ask("GET", f"/v1/tasks/{task_id}{query}", Prefer="wait=20", **headers)
 
@@ -120,7 +120,7 @@ async def test_a_read_waits_for_a_change_of_what_it_reads_and_of_nothing_else(ad
 
 
 async def test_a_client_that_leaves_is_waited_for_no_more(admin: Client) -> None:
-    async with httpx2.AsyncClient(verify=False, timeout=30) as http:
+    async with httpx2.AsyncClient(verify=False, timeout=120) as http:
         client = await other(admin, http)
         with trio.CancelScope() as leaving:
             async with trio.open_nursery() as nursery:
@@ -160,7 +160,7 @@ async def test_many_records_at_once_wake_all_who_wait(admin: Client, monkeypatch
     etag = (await admin.ask("GET", f"/v1/tasks/{task_id}")).headers["etag"]
 
     async def cancel() -> None:
-        async with httpx2.AsyncClient(verify=False, timeout=30) as http:
+        async with httpx2.AsyncClient(verify=False, timeout=120) as http:
             await waits(admin)
             await (await other(admin, http)).ask("DELETE", f"/v1/tasks/{task_id}")
 
