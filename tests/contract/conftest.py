@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.postgres_server import Server
+from runtime.store import postgres_recorder
 from runtime.store.store import Store
 from tests.contract.places import Place, PostgresPlace, SqlitePlace
 
@@ -35,10 +36,11 @@ def fresh_name() -> str:
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
-    """On each database, for tests that have no place of their own."""
+def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+    """On each database, for tests that have no place of their own. The server is there; where the machine is busy it may take its time."""
     if request.param == "sqlite":
         return SqlitePlace(tmp_path)
+    monkeypatch.setattr(postgres_recorder, "POOL_SECONDS", 60.0)
     return PostgresPlace(request.getfixturevalue("server").address, request.getfixturevalue("fresh_name"))
 
 
