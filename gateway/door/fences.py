@@ -284,6 +284,7 @@ class Connection:
     async def send(self, data: bytes) -> None:
         """Sends all of it, in time; what can't be sent any more is dropped."""
         self.sends += 1
+        has_begun = False
         if self._is_plain and not self.broken and not self._send_lock.locked():
             try:
                 sent = os.write(self._number, data)
@@ -293,8 +294,12 @@ class Connection:
                 if self.sends % SENDS_IN_ROW == 0:
                     await trio.lowlevel.checkpoint()  # who sends on and on must not stop the world
                 return
-            data = data[sent:]
-        await self._send_patiently(data)
+            data, has_begun = data[sent:], sent > 0
+        try:
+            await self._send_patiently(data)
+        except trio.Cancelled:
+            self.broken = self.broken or has_begun  # half of it is out, even where it never came to wait with the rest
+            raise
 
     async def gather(self, data: bytes) -> None:
         """Sends together with what else is gathered in this turn of the loop: a system call for each frame costs more than the frame.

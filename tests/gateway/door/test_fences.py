@@ -1,11 +1,14 @@
 """Fences: clients that are slow, silent, gone or rude end their own connection and nothing else."""
 
 from contextlib import AsyncExitStack
+from typing import Any
 
 import pytest
 import trio
 import trio.testing
-from starlette.routing import WebSocketRoute
+from starlette.requests import Request
+from starlette.routing import Route, WebSocketRoute
+from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from gateway.door.handlers import Line
@@ -93,6 +96,28 @@ async def test_a_client_that_takes_a_little_now_and_then_is_dropped() -> None:
             while not server.counts.stalled:
                 await stream.recv(100_000)
                 await trio.sleep(0.02)
+
+
+async def test_nothing_follows_what_was_cut_in_two_by_a_handler_that_had_no_time_left() -> None:
+    """It was cancelled before it began to wait for a client that takes no more at once."""
+    part = {"type": "http.response.body", "more_body": True}
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200})
+        with trio.move_on_after(0):
+            await send(part | {"body": bytes(50_000_000)})
+        await send(part | {"body": b"what follows"})
+
+    async def cut(request: Request) -> Any:
+        return answer
+
+    app = make_app(Witness())
+    app.router.routes.append(Route("/cut", cut))
+    async with served(app) as server, await server.connect() as stream:
+        await stream.send_all(request("GET", "/cut"))
+        heard = await read_all(stream)
+    assert heard.startswith(b"HTTP/1.1 200")
+    assert set(heard.partition(b"\r\n\r\n2faf080\r\n")[2]) == {0}
 
 
 async def test_frames_that_are_written_at_once_arrive_whole_and_in_order_among_those_that_are_gathered() -> None:
