@@ -2,6 +2,7 @@
 
 import errno
 import socket
+import struct
 import sys
 import threading
 import time
@@ -65,6 +66,31 @@ def test_what_is_wrong_is_said_as_python_says_it(pair: Pair, receiver: Receiver)
         with pytest.raises(OSError, match="descriptor") as failure:
             call()
         assert failure.value.errno == errno.EBADF
+
+
+def test_who_was_cut_off_is_told_so_and_not_that_the_peer_has_ended(receiver: Receiver) -> None:
+    """It is said once: the call after the one that failed would find nothing but the end."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        there = socket.create_connection(listening.getsockname())
+        here, _ = listening.accept()
+    with here:
+        there.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        there.close()
+        with pytest.raises(ConnectionResetError):
+            receiver.receive(here.fileno())
+
+
+@pytest.mark.skipif(kept_lock._libc is None, reason="Python's own calls wait where the socket does")
+def test_a_socket_that_would_wait_does_not(pair: Pair) -> None:
+    """Somebody else who holds the same socket may have made it one."""
+    here, there = pair
+    here.setblocking(True)
+    there.setblocking(True)
+    with pytest.raises(BlockingIOError):
+        Receiver(64).receive(there.fileno())
+    with suppress(BlockingIOError):
+        while True:
+            kept_lock.write(here.fileno(), b"x" * 50_000)
 
 
 def test_no_other_thread_runs_meanwhile(pair: Pair) -> None:
