@@ -49,6 +49,8 @@ MAY_BE_ODD = {
 }
 """What stands in every body that holds a number beyond 64 bits, or one that is none: in hardly any other."""
 
+MAY_BE_HALF = re.compile(rb"\\u[dD][89a-fA-F]")
+"""What stands in every JSON text that holds half of a surrogate pair, which is no character: nothing that holds it can be written again."""
 
 GLANCE_BYTES_MAX = 2048
 GLANCE_LEVELS = 8
@@ -181,6 +183,8 @@ def _unreadable(error: Exception) -> BadRequest:
             detail = "is nested too deeply"
         case UnicodeDecodeError():
             detail = f"is not UTF-8: {error.reason} at byte {error.start} of a text"
+        case UnicodeEncodeError():
+            detail = "holds half of a surrogate pair"
         case _:
             detail = f"can't be read: {error}"
     return BadRequest([Fault(pointer="", detail=detail)], status=400)
@@ -233,6 +237,8 @@ def _tree(raw: bytes, media_type: str) -> tuple[Any, bool]:
     try:
         if media_type == JSON:
             tree = json.loads(raw.decode(), object_pairs_hook=to_object)
+            if MAY_BE_HALF.search(raw) is not None:
+                json.dumps(tree, ensure_ascii=False).encode()
         else:
             tree = msgpack.unpackb(raw, object_pairs_hook=to_object, strict_map_key=False)
     except (ValueError, RecursionError, msgpack.StackError) as error:

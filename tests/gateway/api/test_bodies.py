@@ -184,6 +184,26 @@ def test_what_is_not_json_at_all_is_a_400(raw: bytes) -> None:
     assert refused.value.faults[0]["detail"]
 
 
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b'{"task_id": 5, "\\ud800": 1}',
+        b'{"task_id": 5, "note": "\\uDFFF"}',
+        b'{"task_id": "t", "price": 1, "pieces": 2.0, "note": "\\ud800\\u0041"}',
+        b'{"task_id": "t", "price": 1, "pieces": 2.0, "weights": {"\\udc00\\ud800": 1}}',
+        b'{"task_id": "t", "price": 1, "pieces": 2.0, "x": "\\ud800", "x": 1, "\\ud800": 1}',
+    ],
+    ids=["name", "beside_a_fault", "beside_a_whole_number", "deep", "twice"],
+)
+def test_half_of_a_surrogate_pair_is_refused_and_never_told_again(raw: bytes) -> None:
+    with pytest.raises(BadRequest) as refused:
+        parse(raw, Body)
+    assert refused.value.status == 400
+    assert str(refused.value).isascii()
+    whole: Any = parse(b'{"task_id": "t", "price": 1, "pieces": 2.0, "note": "\\ud83d\\ude00 \\\\ud800"}', Body)
+    assert whole.note == "\U0001f600 \\ud800"
+
+
 @pytest.mark.parametrize("number", [b"1e999", b"9" * 5000])
 def test_number_out_of_range_is_refused(number: bytes) -> None:
     with pytest.raises(BadRequest):

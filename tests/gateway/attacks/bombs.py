@@ -20,6 +20,11 @@ def task(payload: bytes) -> bytes:
     return b'{"task_type":"analysis","capabilities":["patience"],"payload":' + payload + b"}"
 
 
+def behind_a_whole_number(payload: bytes) -> bytes:
+    """The same, which is read twice: once more for the number that is an integer although it does not look like one."""
+    return b'{"priority":2.0,' + task(payload)[1:]
+
+
 def packed(payload: bytes) -> bytes:
     """The same in msgpack."""
     fields: dict[str, Any] = {"task_type": "analysis", "capabilities": ["patience"]}
@@ -143,7 +148,10 @@ async def json_that_is_not_utf_8(house: House) -> None:
         b"\\udc00\\ud800",
         b"\\u12",
     )
-    await unfit(house, *(task(b'{"a":"' + one + b'"}') for one in odd), *(task(b'{"' + one + b'":1}') for one in odd))
+    for body in (task, behind_a_whole_number):
+        await unfit(
+            house, *(body(b'{"a":"' + one + b'"}') for one in odd), *(body(b'{"' + one + b'":1}') for one in odd)
+        )
 
 
 @attack
