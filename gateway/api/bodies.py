@@ -132,6 +132,27 @@ def parse(raw: bytes, body: type[T], *, media_type: str = JSON) -> T:
     raise BadRequest(list(islice(_faults(tree, body, first, is_odd), FAULTS_MAX)), said=tree)
 
 
+def glance(raw: bytes, body: type[T], *, media_type: str = JSON) -> T | None:
+    """The value as it is to a reader who looks for nothing odd; None where something is wrong, which takes much longer to say."""
+    try:
+        value: T = _decoder(cast(Any, body), media_type)(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return value
+
+
+def parse_valid(raw: bytes, body: type[T], *, media_type: str = JSON) -> T | None:
+    """As `parse`, where that has nothing to mend and nothing to say; else None."""
+    value = glance(raw, body, media_type=media_type)
+    if value is None or is_plain(raw, media_type):
+        return value
+    try:
+        _, is_odd = _tree(raw, media_type)
+    except BadRequest:
+        return None
+    return None if is_odd else value
+
+
 def without_secrets(body: T) -> T:
     """The body, with what is secret in it left blank."""
     if not isinstance(body, msgspec.Struct):

@@ -127,8 +127,8 @@ class Commands:
             return False
         if isinstance(said, str) is not protocol.is_text:
             return False
-        _, frame = protocol.read(said.encode() if isinstance(said, str) else said)
-        if isinstance(frame, BadRequest):
+        frame = protocol.read_valid(said.encode() if isinstance(said, str) else said)
+        if frame is None:
             return False
         command: Any = command_of(frame, socket.principal.agent_id)
         if isinstance(command, Heartbeat) or not self._has_place(command):
