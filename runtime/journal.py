@@ -586,9 +586,11 @@ class Journal:
             await self._closed.wait()
         self._go_on()
 
-    def provisional(self, after: int) -> list[Recorded]:
-        """Everything past a position that the file may not show yet, and what is still in the tail, in order."""
-        records = self._tail.after(max(after, self.position - len(self._tail)), len(self._tail)) or []
+    def provisional(self, after: int) -> list[Recorded] | None:
+        """Everything past a position, committed or not, in order; None where memory does not reach back that far."""
+        records = self._tail.after(after, len(self._tail)) if after < self.position else []
+        if records is None:
+            return None
         with self._taking:
             proposed = (*self._flying, *self._waiting)
         for entry in proposed:

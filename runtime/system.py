@@ -289,8 +289,10 @@ class System(Actors):
         durable = await journal.read_patiently(journal.store.reactions)
         reacted = {name: durable.get(name, 0) if cell.reacted < 0 else cell.reacted for name, cell in cells.items()}
         recovery = Recovery(self.roles, saved, reacted, only=tuple(cells))
-        position = await self._replay(recovery)
-        for record in journal.provisional(position):
+        position = await self._replay(recovery, recovery.start)
+        while (newest := journal.provisional(position)) is None:  # memory has lost what was committed meanwhile
+            position = await self._replay(recovery, position)
+        for record in newest:
             recovery.take(record, committed=record.position <= journal.position)
         for name, cell in cells.items():
             if journal.failures > failures:
@@ -307,7 +309,7 @@ class System(Actors):
         self._started_at = self.clock.now()
         saved = await journal.read_with(journal.store.memories)
         recovery = Recovery(self.roles, saved, await journal.read_with(journal.store.reactions))
-        await self._replay(recovery)
+        await self._replay(recovery, recovery.start)
         for (name, key), fold in sorted(recovery.folds.items()):
             self._incarnate(self._add(self.roles[name], key), fold)
         self._running = True
@@ -316,10 +318,10 @@ class System(Actors):
         """From now on the world can reach the node: what was silent since the start could not be heard."""
         self.timers.tell_pause(self.clock.now() - self._started_at)
 
-    async def _replay(self, recovery: Recovery) -> int:
+    async def _replay(self, recovery: Recovery, position: int) -> int:
+        """Folds all that is committed past a position; returns the last one."""
         if not recovery.hears:
             return self.journal.position
-        position = recovery.start
         while page := await self.journal.read(position, REPLAY_PAGE):
             for record in page:
                 recovery.take(record)

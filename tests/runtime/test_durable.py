@@ -11,10 +11,12 @@ import pytest
 import trio
 import trio.testing
 
+from runtime import tail
 from runtime.actor import Actor, Effect, Reply, reply
 from runtime.clock import SystemClock
 from runtime.codec import Codec
 from runtime.delivery import Context
+from runtime.durable import DurableCell
 from runtime.errors import Crashed
 from runtime.ids import Ids
 from runtime.records import Recorded
@@ -128,6 +130,30 @@ async def test_what_is_committed_while_an_actor_is_made_anew_is_reacted_to_once_
         while len(positions) < 40:
             await trio.testing.wait_all_tasks_blocked(0.01)
     assert positions == list(range(1, 41))
+
+
+async def test_an_actor_that_is_made_anew_misses_nothing_though_memory_forgets_while_the_log_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tail, "RECORDS_MAX", 2)
+    async with house(tmp_path) as system:
+        await system.ask(deposit(), ANN)
+        journal, read, more = system.journal, system.journal.read, [3, 3]
+
+        async def overtaken(after: int, limit: int) -> Sequence[Recorded]:
+            page = await read(after, limit)
+            if not page and more:  # that was all, and before anybody hears so it is no longer
+                for _ in range(more.pop()):
+                    await system.ask(deposit(), ANN)
+            return page
+
+        monkeypatch.setattr(journal, "read", overtaken)
+        with pytest.raises(Crashed):
+            await system.ask(Break(how="now"), ANN)
+        cell: DurableCell = system.cells["greeter", "t1"]
+        while cell.rebuilding or cell.reactions:
+            await trio.testing.wait_all_tasks_blocked(0.01)
+    assert positions == list(range(1, 8))
 
 
 async def test_no_step_is_taken_for_what_nothing_follows_from_and_it_is_noted_all_the_same(tmp_path: Path) -> None:
