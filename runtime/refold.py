@@ -186,6 +186,9 @@ class _Models:
 
     def write(self, batch: Sequence[Recorded]) -> Iterator[tuple[Recorded, str, str]]:
         """Writes a batch; what fails, at which read model, and why. Past FAULTS_MAX, whatever has stopped stays so."""
+        if not batch:
+            return
+        self._pass_over(batch[0].position)
         record_by_position = {record.position: record for record in batch}
         self._models.write(batch)
         while self._faults_count < FAULTS_MAX and (stopped := self._stopped()):
@@ -194,6 +197,12 @@ class _Models:
                 self._models.standings[standing.name] = Standing(name=standing.name, position=standing.stopped_at)
                 yield record_by_position[standing.stopped_at], f"read model {name_of(standing.name)}", standing.reason
             self._models.write(batch)
+
+    def _pass_over(self, first: int) -> None:
+        """Read models wait for what they have not seen; but what is missing before a batch is named already, and never comes."""
+        for name, standing in self._models.standings.items():
+            if not standing.reason:
+                self._models.standings[name] = Standing(name=name, position=first - 1)
 
     def _stopped(self) -> list[Standing]:
         return [standing for standing in self._models.standings.values() if standing.reason]

@@ -86,6 +86,22 @@ def test_bytes_that_do_not_fit_their_kind_are_named(folder: Path) -> None:
     assert "meta" in fault.reason
 
 
+def test_read_models_are_made_past_records_at_the_edge_of_a_page_that_cannot_be_read(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(refold, "BY_POSITION", refold.BY_POSITION.replace(f"LIMIT {refold.PAGE}", "LIMIT 2"))
+    with closing(sqlite3.connect(folder / "journal.db", isolation_level=None)) as journal:
+        journal.execute("UPDATE stored_events SET state=x'80' WHERE rowid IN (1, 3)")
+    refolded = found(folder, bank, fails_at=(4,))
+    assert [(fault.position, fault.at) for fault in refolded.faults] == [
+        (1, "record"),
+        (3, "record"),
+        (4, "read model kinds"),
+    ]
+    with closing(sqlite3.connect(folder / "folded.db")) as models:
+        assert models.execute("SELECT position FROM kinds_seen").fetchall() == [(2,)]
+
+
 def test_what_fails_in_a_state_a_memory_or_a_read_model_is_named_there_and_the_rest_is_folded(folder: Path) -> None:
     def evolve(account: bank.Account, event: Any) -> bank.Account:
         if isinstance(event, bank.Withdrawn):
