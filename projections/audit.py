@@ -222,7 +222,8 @@ def _newest(
     bounds: Sequence[ColumnElement[bool]] = (),
 ) -> list[Row]:
     """A page; of a principal, from one era after the other until it is full."""
-    page = partial(schema.newest_rows, connection, audit, by="position", before=before, bounds=bounds)
+    kept_to = schema.Bounds(bounds)
+    page = partial(schema.newest_rows, connection, audit, by="position", before=before, bounds=kept_to)
     if where["principal"] is None:
         return page(where, limit=limit)
     rows: list[Row] = []

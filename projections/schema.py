@@ -201,6 +201,26 @@ def _finding(source: FromClause, names: tuple[str, ...], only: frozenset[str] | 
     return Prepared(select(*_chosen(source, only)).where(*(source.c[name] == bindparam(name) for name in names)))
 
 
+class Bounds:
+    """What the rows of a question keep to, whatever its values are: so all of its pages are compiled once."""
+
+    def __init__(self, bounds: Sequence[ColumnElement[bool]] = ()) -> None:
+        self._bounds = bounds
+        self._pages: dict[tuple[Any, ...], Prepared] = {}
+
+    def paging(self, *shape: Any) -> Prepared:
+        """The question for pages of this shape."""
+        if not self._bounds:
+            return _paging(*shape)
+        page = self._pages.get(shape)
+        if page is None:
+            page = self._pages[shape] = Prepared(_select(*shape).where(*self._bounds))
+        return page
+
+
+UNBOUND = Bounds()
+
+
 def newest_rows(
     connection: Connection,
     source: FromClause,
@@ -210,7 +230,7 @@ def newest_rows(
     limit: int,
     by: str = "first_position",
     without: Sequence[str] = (),
-    bounds: Sequence[ColumnElement[bool]] = (),
+    bounds: Bounds = UNBOUND,
 ) -> list[Row]:
     """A page of rows, newest first, narrowed to those whose columns have these values (None: any) and that keep to these bounds; some
     columns left out."""
@@ -235,7 +255,8 @@ def page_rows(
     keys = tuple(_whole(sort))
     wanted = None if only is None else frozenset({*only, *(key.column.name for key in keys)})
     last = None if past is None else [*past[: len(keys) - 1], past[-1]]
-    return _page(connection, source, where, keys, last, wanted=wanted, limit=limit, without=without, bounds=bounds)
+    kept_to = Bounds(bounds)
+    return _page(connection, source, where, keys, last, wanted=wanted, limit=limit, without=without, bounds=kept_to)
 
 
 def _page(
@@ -248,13 +269,13 @@ def _page(
     wanted: frozenset[str] | None = None,
     limit: int,
     without: Collection[str],
-    bounds: Sequence[ColumnElement[bool]],
+    bounds: Bounds,
 ) -> list[Row]:
     """The rows in this order past the one that has the values `last` in it."""
     asked: dict[str, Any] = {name: value for name, value in where.items() if value is not None}
     empty = None if last is None else tuple(value is None for value in last)
     shape = (source, tuple(asked), keys, empty, wanted, frozenset(without))
-    page = Prepared(_select(*shape).where(*bounds)) if bounds else _paging(*shape)
+    page = bounds.paging(*shape)
     asked |= {f"{PAST}{place}": value for place, value in enumerate(last or ()) if value is not None}
     asked[LIMIT] = max(0, min(limit, LIMIT_MAX))
     names, documents = _names(source, wanted, frozenset(without)), _documents(source)

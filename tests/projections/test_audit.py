@@ -7,9 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import create_engine
 
-from projections import audit
+from projections import audit, schema
 from projections.audit import ERA
 from runtime.changes import write
+from runtime.prepared import Prepared
 from runtime.records import InsertMany
 
 WHO = ("ann", "bob", "cy")
@@ -57,6 +58,23 @@ def test_pages_of_a_principal_are_all_that_it_did_the_newest_first(rows, before,
             ]
             assert [row["position"] for row in found] == mine[:limit]
     engine.dispose()
+
+
+@pytest.mark.parametrize("limit", [1, 3, 100])
+def test_a_question_is_compiled_once_for_all_eras_that_it_looks_through(monkeypatch, limit):
+    engine, compiled = trail_of([(era * ERA + 1, "ours", "ann", "a.B", 4.0) for era in range(6)]), list[Any]()
+
+    class Counted(Prepared):
+        def __init__(self, select: Any) -> None:
+            super().__init__(select)
+            compiled.append(select)
+
+    monkeypatch.setattr(schema, "Prepared", Counted)
+    with engine.begin() as connection:
+        found = audit.trail(connection, "ours", principal="ann", since=3.0, limit=limit)
+        assert [row["position"] for row in found] == [era * ERA + 1 for era in range(5, -1, -1)][:limit]
+    engine.dispose()
+    assert len(compiled) == 1
 
 
 @pytest.mark.parametrize(
