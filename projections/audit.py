@@ -220,11 +220,16 @@ def _newest(
     before: int | None,
     limit: int,
     bounds: Sequence[ColumnElement[bool]] = (),
+    are_few: bool = False,
 ) -> list[Row]:
-    """A page; of a principal, from one era after the other until it is full."""
+    """A page; of a principal, from one era after the other until it is full.
+
+    Where the bounds lead to few rows, the principal's are looked for among these: to find those few anew in each era would take as many
+    times as long as there are eras.
+    """
     kept_to = schema.Bounds(bounds)
     page = partial(schema.newest_rows, connection, audit, by="position", before=before, bounds=kept_to)
-    if where["principal"] is None:
+    if where["principal"] is None or are_few:
         return page(where, limit=limit)
     rows: list[Row] = []
     most = min(limit, schema.LIMIT_MAX)
@@ -280,7 +285,8 @@ def trail(
         chains, begun = (select(column).where(said) for column in (audit.c.correlation, audit.c.command_id))
         led_to = and_(audit.c.correlation.in_(chains), audit.c.cause.in_(begun))
         bounds.append(_either(tenant_id, audit.c.behalf == behalf, led_to))
-    page = _newest(connection, where, before=before, limit=limit, bounds=bounds)
+    are_few = subject is not None or behalf is not None
+    page = _newest(connection, where, before=before, limit=limit, bounds=bounds, are_few=are_few)
     return _with_origins(connection, tenant_id, page)
 
 

@@ -41,7 +41,7 @@ done = st.tuples(
     st.lists(done, max_size=40, unique_by=lambda row: row[0]),
     st.none() | positions,
     st.integers(0, 12),
-    st.fixed_dictionaries({}, optional={"kind": st.just("a.B"), "since": st.just(4.0)}),
+    st.fixed_dictionaries({}, optional={"kind": st.just("a.B"), "since": st.just(4.0), "subject": st.just("s")}),
 )
 def test_pages_of_a_principal_are_all_that_it_did_the_newest_first(rows, before, limit, narrowed):
     engine = trail_of(rows)
@@ -75,6 +75,19 @@ def test_a_question_is_compiled_once_for_all_eras_that_it_looks_through(monkeypa
         assert [row["position"] for row in found] == [era * ERA + 1 for era in range(5, -1, -1)][:limit]
     engine.dispose()
     assert len(compiled) == 1
+
+
+@pytest.mark.parametrize("asked", [{"subject": "s"}, {"behalf": "acme"}])
+def test_what_a_question_finds_by_another_index_is_found_once_and_not_in_each_era(asked):
+    engine = trail_of([(era * ERA + 1, "ours", "ann", "a.B", 0.0) for era in range(6)])
+    questions = list[str]()
+    with engine.begin() as connection:
+        driver: Any = connection.connection.driver_connection
+        driver.set_trace_callback(questions.append)
+        audit.trail(connection, "ours", principal="ann", limit=9, **asked)
+        driver.set_trace_callback(None)
+    engine.dispose()
+    assert len(questions) == 1
 
 
 @pytest.mark.parametrize(
