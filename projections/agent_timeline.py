@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Column, Connection, Integer, Table
+from sqlalchemy import Column, Connection, Table
 
 from aggregates.agent import (
     EVENTS,
@@ -22,6 +22,7 @@ from aggregates.task import LateReported, LeaseExpired, TaskFailed, is_taken
 from projections import schema
 from projections.schema import BY_AGE, Row, key, number, text, whole
 from runtime.records import Change, Insert, Recorded, Update
+from runtime.tables import WHOLE
 
 NAME = "agent_timeline/2"
 
@@ -46,7 +47,7 @@ class What(StrEnum):
 moments = schema.table(
     "agent_timeline",
     key("agent_id"),
-    Column("position", Integer, primary_key=True),
+    Column("position", WHOLE, primary_key=True),
     text("what"),
     number("at"),
     text("reason"),

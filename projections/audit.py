@@ -9,7 +9,6 @@ from sqlalchemy import (
     Computed,
     Connection,
     Index,
-    Integer,
     MetaData,
     Table,
     and_,
@@ -27,6 +26,7 @@ from aggregates.trail import IntruderSuspected, RequestRefused, RequestsRefused,
 from projections import schema
 from projections.schema import Row, Where, number, text, whole
 from runtime.records import Change, Event, Insert, InsertMany, Recorded, is_personal, name_of
+from runtime.tables import WHOLE
 
 NAME = "audit/3"
 
@@ -39,7 +39,7 @@ BEGUN, DONE, REFUSED, SUSPECTED = "begun", "done", "refused", "suspected"
 audit = Table(
     "audit",
     MetaData(),
-    Column("position", Integer, primary_key=True),
+    Column("position", WHOLE, primary_key=True),
     text("tenant_id"),
     text("principal"),
     number("at"),
@@ -61,7 +61,7 @@ audit = Table(
     text("user_agent"),
     text("request_id"),
     text("behalf"),
-    Column("era", Integer, Computed(f"position / {ERA}", persisted=True)),
+    Column("era", WHOLE, Computed(f"position / {ERA}", persisted=True)),
     Index("audit_by_age", "tenant_id", "position"),
     Index("audit_by_stream", "tenant_id", "stream", "position"),
     Index("audit_by_correlation", "tenant_id", "correlation", "position"),
@@ -245,7 +245,7 @@ def _eras(connection: Connection, where: Where, before: int | None) -> Sequence[
     of_tenant = audit.c.tenant_id == where["tenant_id"]
     newest = connection.execute(select(func.max(audit.c.position)).where(of_tenant)).scalar() or 0
     last = newest if before is None else min(newest, before - 1)
-    eras = select(bindparam("last", last // ERA, Integer).label("era")).cte("eras", recursive=True)
+    eras = select(bindparam("last", last // ERA, WHOLE).label("era")).cte("eras", recursive=True)
     eras = eras.union_all(select(eras.c.era - 1).where(eras.c.era > 0))
     was_there = exists().where(of_tenant, audit.c.era == eras.c.era, audit.c.principal == where["principal"])
     return connection.execute(select(eras.c.era).where(was_there).order_by(eras.c.era.desc())).scalars().all()

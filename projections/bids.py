@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Column, Connection, Integer, Table
+from sqlalchemy import Column, Connection, Table
 
 from aggregates.subject import SubjectErased
 from aggregates.task import (
@@ -25,6 +25,7 @@ from aggregates.values.sealed_bids import OpenedBid
 from projections import schema
 from projections.schema import BY_AGE, Row, Sortable, document, encoded_each, key, number, text, whole
 from runtime.records import Change, Insert, InsertMany, Recorded, Update, UpdateMany
+from runtime.tables import WHOLE
 
 NAME = "bids/6"
 
@@ -34,7 +35,7 @@ WITHDRAWN, REFUSED, WON, LOST = "withdrawn", "refused", "won", "lost"
 bids = schema.table(
     "bids",
     key("task_id"),
-    Column("round", Integer, primary_key=True),
+    Column("round", WHOLE, primary_key=True),
     key("agent_id"),
     text("state"),
     number("price"),

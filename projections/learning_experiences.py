@@ -6,12 +6,13 @@ An attempt that was canceled, or cut off by the task's deadline, says nothing of
 from collections.abc import Sequence
 from enum import StrEnum
 
-from sqlalchemy import Column, Connection, Integer, Table
+from sqlalchemy import Column, Connection, Table
 
 from aggregates.task import LeaseExpired, TaskCompleted, TaskFailed, is_taken
 from projections import schema
 from projections.schema import Row, key, number, text, whole
 from runtime.records import Change, Insert, Recorded
+from runtime.tables import WHOLE
 
 NAME = "learning_experiences/1"
 
@@ -29,7 +30,7 @@ class Outcome(StrEnum):
 experiences = schema.table(
     "learning_experiences",
     key("task_id"),
-    Column("token", Integer, primary_key=True),
+    Column("token", WHOLE, primary_key=True),
     text("agent_id"),
     whole("success"),
     text("outcome"),

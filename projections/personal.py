@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import Column, Connection, Index, Integer, MetaData, Table, case, func, select
+from sqlalchemy import Column, Connection, Index, MetaData, Table, case, func, select
 
 from aggregates.catalog import EVENTS_BY_NOUN
 from projections import schema
 from projections.schema import Row, number, text
 from runtime.records import Change, Insert, Recorded
+from runtime.tables import WHOLE
 
 NAME = "personal/1"
 ERASED = "subject.SubjectErased"
@@ -15,7 +16,7 @@ ERASED = "subject.SubjectErased"
 personal = Table(
     "personal_records",
     MetaData(),
-    Column("position", Integer, primary_key=True),
+    Column("position", WHOLE, primary_key=True),
     text("tenant_id"),
     text("data_subject"),
     text("stream"),

@@ -32,6 +32,7 @@ from sqlalchemy.sql import ColumnElement, FromClause, Select
 
 from runtime.prepared import Prepared
 from runtime.records import Recorded
+from runtime.tables import WHOLE
 
 LIMIT_MAX = 500
 """How many rows a page holds at most; who asks for more gets as many."""
@@ -136,7 +137,7 @@ def number(name: str) -> Column[Any]:
 
 
 def whole(name: str, *, default: int | None = None) -> Column[Any]:
-    return Column(name, Integer, default=default)
+    return Column(name, WHOLE, default=default)
 
 
 def document(name: str) -> Column[Any]:

@@ -26,7 +26,7 @@ from projections import schema
 from projections.schema import BY_AGE, Only, Row, document, encoded, key, number, text, whole
 from runtime.records import Change, Insert, Recorded, Update
 
-NAME = "solves/2"
+NAME = "solves/3"
 
 solves = schema.table(
     "solves",

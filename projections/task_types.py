@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from enum import StrEnum
 
-from sqlalchemy import Column, Connection, Integer, Table, tuple_
+from sqlalchemy import Column, Connection, Table, tuple_
 
 from aggregates.task_type import EVENTS, SchemasDropped, SchemasSet
 from aggregates.values.document import Document
 from projections import schema
 from projections.schema import BY_AGE, Only, Row, document, encoded, key, number, text
 from runtime.records import Change, Insert, Recorded, Update
+from runtime.tables import WHOLE
 
 NAME = "task_types/1"
 
@@ -25,7 +26,7 @@ class Status(StrEnum):
 task_types = schema.table(
     "task_types",
     key("task_type"),
-    Column("version", Integer, primary_key=True),
+    Column("version", WHOLE, primary_key=True),
     text("status"),
     document("payload"),
     document("result"),

@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from sqlalchemy import Column, Connection, Engine, Integer, MetaData, Table, Text, create_engine, event, select
+from sqlalchemy import Column, Connection, Engine, MetaData, Table, Text, create_engine, event, select
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.schema import CreateIndex, CreateTable, DDLElement, DropTable
 
 from runtime.changes import write
 from runtime.hearing import Batch, Projection, changes_of
 from runtime.records import Change, Delete, Insert, Recorded, Update
-from runtime.tables import FaultyChange, check
+from runtime.tables import WHOLE, FaultyChange, check
 
 BUSY_SECONDS_MAX = 5.0
 PAGE_BYTES = 8192
@@ -41,7 +41,7 @@ positions = Table(
     MetaData(),
     Column("name", Text, primary_key=True),
     Column("origin", Text, nullable=False),
-    Column("position", Integer, nullable=False),
+    Column("position", WHOLE, nullable=False),
     Column("tables", Text, nullable=False),
 )
 

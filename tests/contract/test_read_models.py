@@ -7,17 +7,21 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import trio
 from sqlalchemy import Connection, inspect, select
 
+from aggregates.solve_job import SolvePlanned, SolveQueued
 from benchmarks.postgres_server import Server
+from projections import audit, solves
 from runtime.errors import Conflict
 from runtime.history import Copies, History
 from runtime.projector import ProjectionStopped, Projector, rebuild
-from runtime.read_models import compare, digests_in
+from runtime.read_models import ReadModels, compare, digests_in, open_database
 from runtime.records import Insert, Recorded
 from tests.contract.places import make_database
+from tests.projections.test_catalog_in_batches import EXAMPLE_BY_CLASS, recorded
 from tests.runtime.ledger import Balances, Lines, MemoryLog, Moved, Opened, story
 
 ROOT = Path(__file__).parents[2]
@@ -66,6 +70,27 @@ class Spoilt(Lines):
         if self.kind:
             changes = [Insert(table=self.table, values={"position": recorded.position, "kind": self.kind})]
         return changes
+
+
+def test_whole_numbers_of_any_size_are_kept_and_asked_for(place: str) -> None:
+    queued: Any = EXAMPLE_BY_CLASS[SolveQueued]
+    planned: Any = EXAMPLE_BY_CLASS[SolvePlanned]
+    large = {"seed": 2**32 - 1, "work_max": 2**53, "stagnation_work": 2**31}
+    said = [msgspec.structs.replace(queued, **large), msgspec.structs.replace(planned, memory_bytes=2**40)]
+    engine = open_database(place)
+    models = ReadModels(engine, [audit, solves])
+    models.open(2)
+    models.write([recorded(position, event, "t") for position, event in enumerate(said, 1)])
+    assert [standing.reason for standing in models.standings.values()] == ["", ""]
+    with engine.begin() as connection:
+        found = solves.find(connection, "t", queued.job_id)
+        assert found is not None
+        assert {name: found[name] for name in (*large, "memory_bytes")} == large | {"memory_bytes": 2**40}
+        for principal in (None, "p"):
+            told = audit.trail(connection, "t", principal=principal, before=2**63 - 1)
+            assert [row["position"] for row in told] == [2, 1]
+        assert [row["job_id"] for row in solves.page(connection, "t", past=[2**63 - 1])] == [queued.job_id]
+    engine.dispose()
 
 
 async def test_a_read_model_is_made_anew_beside_the_one_that_is_served(place: str) -> None:
