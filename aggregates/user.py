@@ -20,7 +20,7 @@ from runtime.records import Command, Event, House, Personal, State, Untold
 RULES = 1
 
 Username = Annotated[str, Meta(min_length=3, max_length=50, pattern=r"^[^\s\x00-\x1f/]+$(?!\n)")]
-Email = Annotated[str, Meta(max_length=254, pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$(?!\n)")]
+Email = Annotated[str, Meta(max_length=254, pattern=r"^[^@\s\x00]+@[^@\s\x00]+\.[^@\s\x00]+$(?!\n)")]
 PasswordHash = Annotated[str, Meta(max_length=200)]
 """As argon2 writes it, with its parameters and salt."""
 Issuer = Annotated[str, Meta(max_length=300)]

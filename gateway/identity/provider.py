@@ -226,7 +226,7 @@ class Provider:
             subject=text_in(claims, "sub"),
             username=said("preferred_username") or said("email"),
             email=said("email"),
-            name=said("name"),
+            name=said("name").replace("\0", "\ufffd"),  # anything is a name; but PostgreSQL can't store a NUL
             role=role_of(claims, self.client.role_claim, self.client.role_by_value, None),
         )
 

@@ -14,6 +14,7 @@ from joserfc.jwk import OctKey, RSAKey
 from starlette.responses import JSONResponse, Response
 
 from aggregates import action
+from aggregates.user import UserRegistered
 from gateway.identity.cookies import COOKIE, LOGIN_COOKIE
 from gateway.identity.login import LOGIN_SECONDS, USED_MAX, Logins
 from gateway.identity.provider import FRESH_SECONDS
@@ -167,14 +168,18 @@ async def test_who_is_disabled_here_is_not_let_in_by_the_provider(scene: Scene) 
 async def test_names_that_are_taken_or_make_no_sense_are_made_good(tmp_path: Path) -> None:
     async with open_scene(tmp_path, oidc_default_role="read_only", oidc_tenant="acme") as scene:
         for number, name in enumerate(("jane", "jane", "a b", "", 7, "x" * 60)):
-            scene.provider.user = {"sub": f"s{number}", "email": f"s{number}@example.org", "preferred_username": name}
+            said = {"preferred_username": name, "name": "Jane\0Doe"}
+            scene.provider.user = {"sub": f"s{number}", "email": f"s{number}@example.org", **said}
             browser = scene.browser()
             assert (await browser.sign_in()).status_code == 200
             me = await scene.me(browser)
             assert (me["role"], me["tenant"]) == ("read_only", "acme")
-        scene.provider.user = {"sub": "none"}
-        assert "no email address" in await scene.refused(await scene.browser().sign_in())
+        for nobody in ({"sub": "none"}, {"sub": "none", "email": "a\0b@example.org"}):
+            scene.provider.user = nobody
+            assert "no email address" in await scene.refused(await scene.browser().sign_in())
         assert await scene.positions("user.UserRegistered") == 6
+        events = [record.event for record in await scene.admin.node.system.journal.read(0)]
+        assert {event.name for event in events if isinstance(event, UserRegistered)} == {"Jane\ufffdDoe"}
 
 
 async def test_who_is_taken_out_of_a_group_there_loses_the_role_here(tmp_path: Path) -> None:
