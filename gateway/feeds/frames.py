@@ -2,7 +2,7 @@
 
 from functools import reduce
 from operator import or_
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
@@ -22,7 +22,7 @@ from aggregates.values.document import faults
 from aggregates.values.ids import TaskId
 from aggregates.values.numbers import Token
 from aggregates.values.text import Note
-from gateway.api.bodies import JSON, MSGPACK, body_type, glance, parse, parse_valid
+from gateway.api.bodies import JSON, MSGPACK, NO_NUL, body_type, glance, parse, parse_valid
 from gateway.api.problems import BadRequest, Fault
 from gateway.door import ws_frames
 from runtime.records import Command
@@ -77,7 +77,7 @@ class Decline(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="
     id: FrameId = None
     task_id: TaskId
     token: Token
-    reason: Note = ""
+    reason: Annotated[Note, NO_NUL] = ""
     traceparent: str = ""
 
 

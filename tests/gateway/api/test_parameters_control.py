@@ -5,11 +5,13 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
+import msgspec
 import pytest
 
 from aggregates.values.roles import PERMISSIONS_BY_ROLE, Role
 from gateway.api.parameters import PATH_PARTS
 from gateway.app import ENDPOINTS
+from gateway.feeds.frames import FRAME_BY_TYPE
 from tests.gateway import documented
 from tests.gateway.clients import Client
 
@@ -80,6 +82,14 @@ def test_no_text_of_a_body_that_is_kept_holds_a_nul(path: str) -> None:
         for pointer, schema in texts_of(content["schema"], "", frozenset(), schemas) if content else ():
             is_kept = path != "/session/password" and not schema.get("writeOnly")
             assert not (is_kept and takes_nul(schema)), (path, pointer, schema)
+
+
+@pytest.mark.parametrize("name", sorted(FRAME_BY_TYPE))
+def test_no_text_of_a_frame_that_is_kept_holds_a_nul(name: str) -> None:
+    """But of a program's output, which is looked through, and of what goes back to the sender or is read as a trace."""
+    schema = msgspec.json.schema(FRAME_BY_TYPE[name])
+    for pointer, text in texts_of(schema, "", frozenset(), schema["$defs"]):
+        assert pointer in {"/id", "/traceparent", "/output"} or not takes_nul(text), pointer
 
 
 async def test_what_is_told_of_a_nul_in_a_body_is_where_it_is(admin: Client) -> None:
