@@ -1,7 +1,13 @@
-"""Structured logs: one line an event, on stderr, as JSON or for a person's eyes; never on stdout, which belongs to answers."""
+"""Structured logs: one line an event, on stderr, as JSON or for a person's eyes; never on stdout, which belongs to answers.
+
+A log that can't be written, for a full disk or a reader that has gone, ends nothing: what is said then is lost, and the first line that can
+be written again tells how much.
+"""
 
 import logging
 import sys
+import threading
+from functools import partial
 from typing import Any, Literal, TextIO
 
 import structlog
@@ -28,10 +34,38 @@ def configure(log_format: LogFormat = "json", level: str = "info", stream: TextI
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.PrintLoggerFactory(target),
+        logger_factory=partial(_itself, _Lines(target)),
         cache_logger_on_first_use=False,
     )
     logging.basicConfig(stream=target, level=max(number, logging.WARNING), format="%(message)s", force=True)
+
+
+class _Lines:
+    """Where lines go, from any thread."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._lock = threading.Lock()
+        self._lost = 0
+
+    def line(self, text: str) -> None:
+        """Writes a line, if that can be done."""
+        with self._lock:
+            try:
+                self._stream.write(text + "\n")
+                self._stream.flush()
+            except (OSError, ValueError):  # full, gone, closed, or of an encoding that does not have it
+                self._lost += 1
+                return
+            lost, self._lost = self._lost, 0
+        if lost:
+            structlog.get_logger().warning("log_lines_lost", lines=lost)
+
+    debug = info = warning = error = critical = line
+
+
+def _itself(lines: _Lines, *arguments: Any) -> _Lines:
+    return lines
 
 
 def logger(level: str | None = None, **values: Any) -> FilteringBoundLogger:

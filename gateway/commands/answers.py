@@ -5,6 +5,7 @@ Light to import, for commands that answer at once.
 
 import argparse
 import sys
+from contextlib import suppress
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
@@ -21,5 +22,6 @@ def print_json(answer: object) -> None:
 
 
 def say(line: str) -> None:
-    """Writes a line for a person; stdout is for answers."""
-    print(line, file=sys.stderr, flush=True)
+    """Writes a line for a person; stdout is for answers. Where it can't be written, nobody reads it, and the work goes on."""
+    with suppress(OSError):
+        print(line, file=sys.stderr, flush=True)

@@ -8,9 +8,11 @@ import ssl
 import subprocess
 import sys
 import threading
+import time
 from contextlib import ExitStack
 from pathlib import Path
 
+import httpx2
 import pytest
 import trio
 from structlog.testing import capture_logs
@@ -81,6 +83,30 @@ def test_a_node_that_a_handler_holds_up_ends_with_the_reason(tmp_path: Path) -> 
     assert (warned["actor"], warned["message"]) == ("security/node", "Authenticate")
     assert "misbehave" in warned["stack"]
     assert (last["level"], "security/node on Authenticate" in last["reason"]) == ("critical", True)
+    assert verify(tmp_path / "data" / "journal.db").whole
+
+
+def test_a_node_whose_log_can_not_be_written_serves_and_ends_in_order(tmp_path: Path) -> None:
+    path, environment = tmp_path / "door", surroundings(tmp_path) | {"GAVEL_HOUSE_SOLVER": "false"}
+    with open("/dev/full", "wb", buffering=0) as full:
+        command = ("serve", "--bind", f"unix:{path}")
+        node = forks.start(forks.GAVEL, *command, folder=tmp_path, environment=environment, output=full, errors=full)
+    try:
+        transport = httpx2.HTTPTransport(uds=str(path))
+        with httpx2.Client(transport=transport, base_url="http://node", timeout=SECONDS_MAX) as client:
+            while node.is_running and not path.exists():
+                time.sleep(0.01)
+            assert node.is_running
+            assert client.get("/readyz").status_code == 200
+            token = (tmp_path / "data" / "admin-key").read_text().strip()
+            bearer = {"Authorization": f"Bearer {token}"}
+            for _ in range(3):
+                answer = client.post("/v1/tasks", json={"task_type": "analysis"}, headers=bearer)
+                assert answer.status_code == 202, answer.text
+        node.send_signal(signal.SIGTERM)
+        assert node.wait() == 0
+    finally:
+        node.kill()
     assert verify(tmp_path / "data" / "journal.db").whole
 
 
