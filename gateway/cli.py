@@ -40,6 +40,7 @@ COMMANDS = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code."""
+    _stand_in_for_closed_streams()
     given = list(sys.argv[1:] if arguments is None else arguments)
     options = build_parser(_named(given)).parse_args(given)
     try:
@@ -55,6 +56,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Whoever read our output has enough. Python would write the rest while it ends, and complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FINE
+
+
+def _stand_in_for_closed_streams() -> None:
+    """Whoever started us may have closed stdin, stdout or stderr: Python then has none, and the next file to be opened gets its number."""
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        if getattr(sys, name) is None:
+            opened = os.open(os.devnull, os.O_RDWR)
+            if opened != number:
+                os.dup2(opened, number, inheritable=True)
+                os.close(opened)
+            setattr(sys, name, open(number, mode, closefd=False))  # noqa: SIM115 — for as long as the program runs
 
 
 def build_parser(name: str = "") -> argparse.ArgumentParser:

@@ -97,6 +97,19 @@ def test_help_is_told_without_the_heavy_parts():
     assert not {"numba", "scipy", "numpy", "starlette", "trio", "sqlalchemy", "msgspec", "rich"} & set(loaded)
 
 
+def test_whoever_closes_the_standard_streams_gets_no_file_of_ours_in_their_place(tmp_path: Path):
+    code = """
+import os
+from gateway import cli
+code = cli.main(["settings"])
+with open("found", "w") as found:
+    print(code, found.fileno() > 2, *(os.readlink(f"/proc/self/fd/{number}") for number in range(3)), file=found)
+"""
+    command = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", sys.executable, "-c", code]
+    subprocess.run(command, cwd=tmp_path, env=surroundings(tmp_path), check=True)
+    assert (tmp_path / "found").read_text().split() == ["0", "True", *["/dev/null"] * 3]
+
+
 @pytest.mark.parametrize("command", cli.COMMANDS)
 def test_every_command_tells_its_options(command: str, capsys: pytest.CaptureFixture[str]):
     with pytest.raises(SystemExit, match="0"):
