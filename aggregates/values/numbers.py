@@ -9,7 +9,8 @@ NonNegative = Annotated[float, Meta(ge=0, le=1e300)]
 Positive = Annotated[float, Meta(gt=0, le=1e300)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 
-Instant = Annotated[float, Meta(ge=0, le=32503680000)]
+INSTANT_MAX = 32503680000
+Instant = Annotated[float, Meta(ge=0, le=INSTANT_MAX)]
 """Seconds since the epoch, UTC, up to the year 3000."""
 
 Priority = Annotated[int, Meta(ge=1, le=5)]

@@ -170,10 +170,10 @@ OPERATIONS: dict[str, Operation] = {
     "tasks.submit": Operation(
         "submit_task",
         (
-            "task_exists", "dependency_unknown", "dependency_failed", "independence_unclear", "skill_unknown", "422 deadline_passed",
-            "not_before_late", "deadline_infeasible",
+            "task_exists", "dependency_unknown", "dependency_failed", "independence_unclear", "skill_unknown", "assignee_unknown",
+            "blob_unknown", "moment_out_of_range", "422 deadline_passed", "not_before_late", "deadline_infeasible",
             "budget_too_long", "bidding_too_long", "attempts_too_many", "dry_run_in_batch", "requirements_unfit", "resources_unfit",
-            "range_unfit",            "payload_unfit",
+            "range_unfit", "payload_unfit",
         ),
     ),
     "task_batch.submit": Operation("submit_tasks", ("tasks_unfit",)),
@@ -184,7 +184,10 @@ OPERATIONS: dict[str, Operation] = {
     "tasks.cancel": Operation("cancel_task", ("task_unknown", *TASK_ENDED)),
     "tasks.amend": Operation(
         "amend_task",
-        ("task_unknown", "422 deadline_passed", "not_before_late", "deadline_infeasible", "budget_too_long", *TASK_ENDED),
+        (
+            "task_unknown", "moment_out_of_range", "422 deadline_passed", "not_before_late", "deadline_infeasible", "budget_too_long",
+            *TASK_ENDED,
+        ),
     ),
     "tasks.assign": Operation(
         "assign_task",
@@ -197,8 +200,8 @@ OPERATIONS: dict[str, Operation] = {
     "tasks.requeue": Operation(
         "requeue_task",
         (
-            "task_unknown", "not_a_dead_letter", "422 deadline_passed", "not_before_late", "deadline_infeasible", "attempts_too_many",
-            "independence_unclear", "schema_gone",
+            "task_unknown", "not_a_dead_letter", "moment_out_of_range", "422 deadline_passed", "not_before_late", "deadline_infeasible",
+            "attempts_too_many", "independence_unclear", "schema_gone",
         ),
     ),
     "assignments.preview": Operation("preview_assignments"),

@@ -251,6 +251,10 @@ TASKS = Part(
             "deadline_passed", (409, 422), "The deadline has passed.",
             "Submit with a later one; a result that comes too late is not taken.",
         ),
+        Code(
+            "moment_out_of_range", (422,), "A time that is written as a moment lies before 1970 or past 2999.",
+            "Name one in between, or leave it out.",
+        ),
         Code("not_before_late", (422,), "`not_before` is no earlier than the deadline.", "Let it begin earlier, or end later."),
         Code(
             "deadline_infeasible", (422,), "Begun at once, or at `not_before`, it would take until after the deadline.",

@@ -12,7 +12,15 @@ from gateway.api.calls import Call, Endpoint
 from gateway.api.problems import BadRequest, Fault
 from gateway.api.readable import rest_of
 from gateway.api.references import circle_in, doubled, order_of
-from gateway.routes.tasks import COMPANIONS, STAND_INS, SubmitTaskBody, check_assignees, in_seconds, looked_up
+from gateway.routes.tasks import (
+    COMPANIONS,
+    STAND_INS,
+    SubmitTaskBody,
+    check_assignees,
+    in_seconds,
+    looked_up,
+    moment_faults,
+)
 
 TASKS_MAX = 1_000
 FAULTS_MAX = 100
@@ -64,7 +72,7 @@ async def submit(call: Call) -> Response:
     refs = [task.ref for task in body.tasks]
     number_by_ref = {ref: number for number, ref in reversed(list(enumerate(refs))) if ref}
     needs = {number: _within(number, task, number_by_ref) for number, task in enumerate(body.tasks)}
-    faults = [*unfit, *_doubled(refs), *_circle(refs, needs)]
+    faults = [*unfit, *_doubled(refs), *_circle(refs, needs), *_out_of_range(body.tasks)]
     order = list(range(len(refs))) if faults else order_of(needs)
     ids = [call.node.system.ids.new() for _ in refs]
     if not faults:
@@ -125,6 +133,14 @@ def _circle(refs: Sequence[str], needs: Mapping[int, Sequence[int]]) -> list[Fau
         return []
     path = " → ".join(refs[number] for number in circle)
     return [Fault(pointer=f"/tasks/{circle[0]}/dependencies", code="dependency_cycle", detail=path)]
+
+
+def _out_of_range(tasks: Sequence[Any]) -> list[Fault]:
+    return [
+        Fault(pointer=f"/tasks/{number}{fault.pointer}", code=fault.code, detail=fault.detail)
+        for number, task in enumerate(tasks)
+        for fault in moment_faults(task)
+    ]
 
 
 def _told(fault: TaskFault, order: Sequence[int], ref_by_id: Mapping[str, str]) -> Fault:

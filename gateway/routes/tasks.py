@@ -1,6 +1,6 @@
 """Tasks: submitted, looked at, cancelled; the winner says that it has begun, is done, or gives up."""
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Annotated, Any, Literal
@@ -30,7 +30,7 @@ from aggregates.task import (
     stream,
 )
 from aggregates.task.terms import SECONDS_MAX
-from aggregates.values.numbers import Instant
+from aggregates.values.numbers import INSTANT_MAX, Instant
 from aggregates.values.roles import Permission
 from gateway.api import rows
 from gateway.api.bodies import body_type, to_command
@@ -45,7 +45,7 @@ from gateway.feeds.waiting import awaited
 from gateway.routes.reports import Report, to_report
 from projections import bids, tasks
 from runtime.blobs import Blobs
-from runtime.errors import Failure
+from runtime.errors import Failure, FieldFault, Refused
 from runtime.records import Command, Recorded
 from runtime.threads import run_blocking
 
@@ -108,8 +108,29 @@ RequeueTaskBody = _with_moments(
 
 def in_seconds(fields: dict[str, Any]) -> dict[str, Any]:
     """The fields with all times in seconds since the epoch."""
-    moments = {name: fields[name] for name in MOMENTS if isinstance(fields.get(name), datetime)}
+    moments = _moments(fields)
     return fields | {name: moment.timestamp() for name, moment in moments.items()} if moments else fields
+
+
+def _moments(fields: Mapping[str, Any]) -> dict[str, datetime]:
+    return {name: fields[name] for name in MOMENTS if isinstance(fields.get(name), datetime)}
+
+
+def moment_faults(body: Any) -> list[FieldFault]:
+    """The moments that no `Instant` is. A body's own type bounds its numbers and can't bound its moments; a command that is recorded with
+    such a time could never be read again."""
+    return [
+        FieldFault(f"/{name}", "moment_out_of_range", "a moment is one of the years from 1970 to 2999")
+        for name, moment in _moments(msgspec.structs.asdict(body)).items()
+        if not 0 <= moment.timestamp() <= INSTANT_MAX
+    ]
+
+
+def _checked(body: Any) -> Any:
+    """The body. Raises Refused where moments are out of range."""
+    if faults := moment_faults(body):
+        raise Refused.of(faults)
+    return body
 
 
 async def submit(call: Call) -> Response:
@@ -120,7 +141,7 @@ async def submit(call: Call) -> Response:
     except BadRequest as bad:
         raise BadRequest([*bad.faults, *await _faults_beside(call, task_id, bad)], status=bad.status) from bad
     call.node.system.journal.is_new(stream(task_id))
-    command = _submission(call, task_id, body)
+    command = _submission(call, task_id, _checked(body))
     if command.blobs:
         [command] = await looked_up(call, [command])
     accepted = await call.ask(command)
@@ -168,12 +189,13 @@ async def _faults_beside(call: Call, task_id: str, bad: BadRequest) -> list[Faul
     rest = rest_of(bad, SubmitTaskBody, levels=1, stand_ins=STAND_INS, companions=COMPANIONS)
     if rest is None:
         return []
+    found = [Fault(pointer=one.pointer, code=one.code, detail=one.detail) for one in moment_faults(rest)]
     try:
         commands = await looked_up(call, [_submission(call, task_id, rest)])
         answer = await call.ask(SubmitTasks(tasks=tuple(commands), only_asks=True))
     except Failure:
-        return []  # nobody can say now; who mends what is known asks again
-    return [Fault(pointer=one.pointer, code=one.code, detail=one.detail) for one in answer.faults]
+        return found  # nobody can say more now; who mends what is known asks again
+    return [*found, *(Fault(pointer=one.pointer, code=one.code, detail=one.detail) for one in answer.faults)]
 
 
 STAND_INS = {"task_type": TaskType.ANALYSIS.value}
@@ -222,7 +244,7 @@ def _with_bids(
 
 async def amend(call: Call) -> Response:
     """Gives the task another priority or deadline. Who may only submit may amend what they have submitted."""
-    body: Any = await call.body(AmendTaskBody)
+    body: Any = _checked(await call.body(AmendTaskBody))
     task_id = await own(call)
     fields = in_seconds(msgspec.structs.asdict(body))
     await call.begin(stream(task_id))
@@ -231,7 +253,7 @@ async def amend(call: Call) -> Response:
 
 async def requeue(call: Call) -> Response:
     """Offers a dead letter again, with new attempts."""
-    body: Any = await call.body_or(RequeueTaskBody)
+    body: Any = _checked(await call.body_or(RequeueTaskBody))
     task_id = call.path["task_id"]
     await call.begin(stream(task_id))
     fields = in_seconds(msgspec.structs.asdict(body))

@@ -209,3 +209,24 @@ async def test_a_row_says_at_every_stage_why_the_task_stands_there(admin: Client
         ("failed", f"dependency_failed: {first} is dead_lettered"),
         ("completed", "completed"),
     ]
+
+
+async def test_a_moment_that_no_record_could_hold_is_refused_wherever_one_is_said(admin: Client) -> None:
+    odd = {"deadline": "9999-12-31T23:59:59Z", "not_before": "0001-01-01T00:00:00+23:59"}
+    both = [(f"/{name}", "moment_out_of_range") for name in odd]
+    assert pointers(await admin.ask("POST", "/v1/tasks", TASK | odd)) == both
+    assert pointers(await admin.ask("POST", "/v1/tasks", TASK | odd | {"priority": 9})) == [("/priority", ""), *both]
+    many = {"tasks": [TASK, TASK | {"not_before": "3000-01-01T00:00:00.5Z"}]}
+    assert pointers(await admin.ask("POST", "/v1/tasks:batch", many)) == [
+        ("/tasks/1/not_before", "moment_out_of_range")
+    ]
+    letter = await admin.dead_letter()
+    requeued = await admin.ask("POST", f"/v1/tasks/{letter}/requeue", {"deadline": odd["deadline"]})
+    assert pointers(requeued) == both[:1]
+    edge = {"deadline": "2999-12-31T23:59:59Z", "not_before": "1970-01-01T00:00:00Z"}
+    task_id = await admin.submit(capabilities=[], **edge)
+    assert pointers(await admin.ask("PATCH", f"/v1/tasks/{task_id}", odd)) == both
+    journal = admin.node.system.journal
+    for record in await journal.read(0):
+        if record.meta.command is not None:
+            journal.codec.command(record.meta.command)
