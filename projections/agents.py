@@ -128,7 +128,8 @@ NOTHING = {"bids": 0, "won": 0, "completed": 0, "failed": 0, "leases_lost": 0, "
 SORTS = {
     "registered_at": BY_AGE,
     "name": Sortable("name", is_text=True),
-    **{name: Sortable(name) for name in ("price", "last_heard_at", "completed", "failed")},
+    **{name: Sortable(name) for name in ("price", "last_heard_at")},
+    **{name: Sortable(name, is_whole=True) for name in ("completed", "failed")},
 }
 
 

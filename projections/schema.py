@@ -7,6 +7,7 @@ oldest by `first_position`, the position of the event that made the row: the las
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import lru_cache
+from math import isfinite
 from typing import Any, NamedTuple
 
 import msgspec
@@ -56,22 +57,26 @@ POSITIONS = frozenset({"first_position", "last_position"})
 
 
 class Sortable(NamedTuple):
-    """A column that pages may be sorted by; where it may be empty, rows without a value come last."""
+    """A column that pages may be sorted by; where it may be empty, rows without a value come last. One that `is_whole` has no number with
+    a fraction, nor one past 64 bits, which PostgreSQL would not compare it with."""
 
     name: str
     may_be_empty: bool = False
     is_text: bool = False
+    is_whole: bool = False
 
     def takes(self, value: object) -> bool:
         """Whether a row may have this here."""
         if value is None:
             return self.may_be_empty
         if self.is_text:
-            return isinstance(value, str)
-        return isinstance(value, float) or (isinstance(value, int) and abs(value) <= WHOLE_MAX)
+            return isinstance(value, str) and "\0" not in value
+        if isinstance(value, float):
+            return not self.is_whole and isfinite(value)
+        return isinstance(value, int) and abs(value) <= WHOLE_MAX
 
 
-BY_AGE = Sortable("first_position")
+BY_AGE = Sortable("first_position", is_whole=True)
 
 
 class SortKey(NamedTuple):

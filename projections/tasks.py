@@ -169,7 +169,7 @@ LONG = ("requirements", "payload", "blobs", "ranking", "result")
 """Columns that may hold much, left out of pages; `find` shows them."""
 
 
-SORTS = {"submitted_at": BY_AGE, "priority": Sortable("priority")}
+SORTS = {"submitted_at": BY_AGE, "priority": Sortable("priority", is_whole=True)}
 """By what pages may be sorted: tasks are submitted in the order of the log."""
 
 

@@ -33,6 +33,9 @@ SIBLINGS_MAX = 256
 """How far the events of one command may reach."""
 
 NEWEST = 2**62
+POSITION_DIGITS_MAX = 18
+"""A longer number is no position that a database could look for."""
+
 TIMER = "timer"
 UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
 
@@ -99,8 +102,7 @@ class Reasons:
     def find(self, of: str) -> int | None:
         """The position that a text names: itself, or the newest record of a stream, a command, a correlation; None where there is none."""
         if of.isascii() and of.isdigit():
-            named = int(of[:19])
-            return named if self.link(named) is not None else None
+            return int(of) if len(of) <= POSITION_DIGITS_MAX and self.link(int(of)) is not None else None
         for stream in (of, *self._streams_of(of)):
             if (position := self._newest_of(stream)) is not None:
                 return position

@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl, urlencode
 import msgspec
 
 from gateway.api.fields import choosing
-from gateway.api.queries import AFTER_POSITION, AS_OF, LIMIT, POSITION_MAX, Parameter
+from gateway.api.queries import AFTER_POSITION, AS_OF, LIMIT, POSITION_MAX, Parameter, is_number
 from projections.schema import BY_AGE, Sortable, SortKey
 from runtime.errors import Refused
 
@@ -66,7 +66,7 @@ def sorting(columns: Mapping[str, Sortable]) -> Parameter[Sort]:
 
 
 def _read_cursor(text: str) -> int | Cursor:
-    if text.isascii() and text.isdigit() and int(text[:20]) <= POSITION_MAX:
+    if is_number(text) and int(text) <= POSITION_MAX:
         return int(text)
     try:
         if len(text) > CURSOR_CHARACTERS_MAX:

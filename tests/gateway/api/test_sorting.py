@@ -1,8 +1,10 @@
 """Pages in any order that a list allows: each row once, also while others come, and never by the cursor of another order."""
 
+from base64 import urlsafe_b64encode
 from typing import Any
 from urllib.parse import quote
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,7 +23,7 @@ SORTS = {
     "made": BY_AGE,
     "name": Sortable("name", is_text=True),
     "price": Sortable("price", may_be_empty=True),
-    "weight": Sortable("weight"),
+    "weight": Sortable("weight", is_whole=True),
 }
 rows = st.lists(st.tuples(st.one_of(st.none(), st.integers(0, 3)), st.integers(0, 2)), max_size=12)
 orders = st.lists(st.sampled_from(list(SORTS)), unique=True, max_size=4).flatmap(
@@ -72,6 +74,26 @@ def told(text: int | str) -> int | Cursor:
     read = CURSOR.read(str(text))
     assert read is not None
     return read
+
+
+@pytest.mark.parametrize(
+    "order,values",
+    [
+        ("name", ("a\0b", 1)),
+        ("price", (float("nan"), 1)),
+        ("price", (float("inf"), 1)),
+        ("weight", (1e300, 1)),
+        ("weight", (1.0, 1)),
+        ("weight", (1, 1.5)),
+        ("weight", (1, float("nan"))),
+        ("weight", (2**64 - 1, 1)),
+    ],
+)
+def test_a_cursor_that_no_row_has_led_to_is_refused(order: str, values: tuple[Any, ...]) -> None:
+    """PostgreSQL can't look for a NUL, nor for what is no whole number among those that are."""
+    packed = urlsafe_b64encode(msgspec.msgpack.encode(Cursor(order, values))).decode()
+    with pytest.raises(Refused, match="sorted in the same way"):
+        past(sorting(SORTS).read(order), told(packed))
 
 
 async def submit_all(admin: Client) -> list[str]:
@@ -125,6 +147,9 @@ async def test_pages_are_not_shifted_by_what_comes_between_them(admin: Client) -
         ("after=!!!", "sorted in the same way"),
         (f"after={'A' * 4001}", "sorted in the same way"),
         ("after=-1", "sorted in the same way"),
+        (f"after={2**63}", "sorted in the same way"),
+        (f"after={'0' * 20}{2**63}", "sorted in the same way"),
+        (f"after={'0' * 5000}", "sorted in the same way"),
     ],
 )
 async def test_an_order_that_is_none_and_a_cursor_of_another_are_refused(admin: Client, query: str, says: str) -> None:

@@ -96,7 +96,7 @@ def test_names_of_all_kinds_are_found(journal: Path, capsys: pytest.CaptureFixtu
         assert why(capsys, name, journal)["chain"][0] == link
     assert why(capsys, link["correlation"], journal)["chain"][0]["correlation"] == link["correlation"]
     assert why(capsys, "cid", journal, "--tenant", "acme")["chain"][0]["stream"] == "agent-acme:cid"
-    for name in ("nobody-there", "0", "99999"):
+    for name in ("nobody-there", "0", "99999", "9" * 19, "9" * 40):
         assert main(["log", "why", name, str(journal)]) == 2
         assert "has no event, stream, command or correlation" in capsys.readouterr().err
     assert main(["log", "why", "first", str(journal), "--tenant", "other"]) == 2
