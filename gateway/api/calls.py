@@ -328,6 +328,8 @@ class Call:
             return sha256(_deterministic.encode(asked_for)).digest()
         except RecursionError as error:
             raise BadRequest([Fault(pointer="", detail="is nested too deep")]) from error
+        except TypeError as error:  # as msgpack can have it
+            raise BadRequest([Fault(pointer="", detail="has a key that is no text")]) from error
 
     async def read(self, question: Callable[..., T], *arguments: Any, **narrowed: Any) -> T:
         """A projection's query as of now (or of `?after_position=`): whoever has written reads it back.

@@ -2,6 +2,7 @@
 
 from math import inf
 
+import msgspec
 import pytest
 import trio
 from starlette.requests import Request
@@ -37,6 +38,18 @@ async def test_a_refusal_is_not_kept_under_the_idempotency_key(admin: Client) ->
     for _ in range(2):
         assert (await admin.ask("POST", "/v1/tasks", body, Idempotency_Key="k")).status_code == 422
     assert (await admin.ask("POST", "/v1/tasks", TASK, Idempotency_Key="k")).status_code == 202
+
+
+async def test_what_msgpack_can_have_and_json_cannot_is_refused_under_an_idempotency_key_as_without(
+    admin: Client,
+) -> None:
+    body = {"task_type": "analysis", "payload": {"deep": [{1: "one", "two": 2}]}}
+    headers = {"Authorization": f"Bearer {admin.key}", "Content-Type": "application/msgpack"}
+    for named in ({}, {"Idempotency-Key": "k"}):
+        answer = await admin.http.post(
+            f"{admin.node.url}/v1/tasks", content=msgspec.msgpack.encode(body), headers=headers | named
+        )
+        assert (answer.status_code, "no text" in answer.text) == (422, True), answer.text
 
 
 async def test_a_read_waits_for_the_position_that_it_names(admin: Client, monkeypatch: pytest.MonkeyPatch) -> None:
