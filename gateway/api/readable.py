@@ -28,7 +28,9 @@ def rest_of(
         return None
     rest = _copied(bad.said, levels)
     for steps in places:
-        holder: dict[str, Any] = _at(rest, steps[: levels - 1])
+        holder = _at(rest, steps[: levels - 1])
+        if not isinstance(holder, dict):  # so many faults were found that it was not told that this is no object
+            return None
         for name in (steps[levels - 1], *companions.get(steps[levels - 1], ())):
             holder.pop(name, None)
     for holder in _holders(rest, levels):
@@ -53,8 +55,15 @@ def _copied(tree: Any, levels: int) -> Any:
 
 
 def _at(tree: Any, steps: Sequence[str]) -> Any:
+    """What stands there; None where that is in no object, or under a name that is no text."""
     for step in steps:
-        tree = tree[int(step)] if isinstance(tree, list) else tree[step]
+        match tree:
+            case list():
+                tree = tree[int(step)]
+            case dict():
+                tree = tree.get(step)
+            case _:
+                return None
     return tree
 
 

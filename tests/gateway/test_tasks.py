@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import trio
 
@@ -556,3 +557,30 @@ async def test_a_dry_run_calls_agents_and_answers_with_who_would_have_won(admin:
     assert not any(
         row["held"] if "held" in row else row["running"] for row in (await admin.get("/v1/agents"))["agents"]
     )
+
+
+HUGE = b"[" + b",".join([b"9" * 25] * 120) + b"]"
+
+
+@pytest.mark.parametrize(
+    "path,body",
+    [
+        ("/v1/tasks", HUGE),
+        ("/v1/tasks:batch", b'{"tasks":[[' + HUGE + b"]]}"),
+        ("/v1/tasks:batch", b'{"odd":[' + HUGE + b'],"tasks":[{"task_type":"analysis"}]}'),
+    ],
+    ids=["a_list", "a_list_for_a_task", "a_list_that_nobody_asked_for"],
+)
+async def test_with_more_faults_than_are_told_a_body_that_is_no_object_is_refused_all_the_same(
+    admin: Client, path: str, body: bytes
+) -> None:
+    headers = {"Authorization": f"Bearer {admin.key}", "Content-Type": "application/json"}
+    answer = await admin.http.post(admin.node.url + path, content=body, headers=headers)
+    assert (answer.status_code, len(answer.json()["errors"])) == (422, 100)
+
+
+async def test_with_more_faults_than_are_told_names_that_are_no_texts_are_refused_all_the_same(admin: Client) -> None:
+    body = msgspec.msgpack.encode({1: {2: [float("nan")] * 120}})
+    headers = {"Authorization": f"Bearer {admin.key}", "Content-Type": "application/msgpack"}
+    answer = await admin.http.post(f"{admin.node.url}/v1/tasks:batch", content=body, headers=headers)
+    assert (answer.status_code, len(answer.json()["errors"])) == (422, 100)
