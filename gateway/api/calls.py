@@ -330,6 +330,9 @@ class Call:
             raise BadRequest([Fault(pointer="", detail="is nested too deep")]) from error
         except TypeError as error:  # as msgpack can have it
             raise BadRequest([Fault(pointer="", detail="has a key that is no text")]) from error
+        except OverflowError as error:
+            detail = "has a moment that is none in UTC, before the year 1 or past the year 9999"
+            raise BadRequest([Fault(pointer="", detail=detail)]) from error
 
     async def read(self, question: Callable[..., T], *arguments: Any, **narrowed: Any) -> T:
         """A projection's query as of now (or of `?after_position=`): whoever has written reads it back.

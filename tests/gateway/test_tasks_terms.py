@@ -220,6 +220,8 @@ async def test_a_moment_that_no_record_could_hold_is_refused_wherever_one_is_sai
     assert pointers(await admin.ask("POST", "/v1/tasks:batch", many)) == [
         ("/tasks/1/not_before", "moment_out_of_range")
     ]
+    beyond = {"tasks": [{"task_type": "analysis", "deadline": "9999-12-31T23:59:59-23:59"}]}
+    assert pointers(await admin.ask("POST", "/v1/tasks:batch", beyond, Idempotency_Key="k")) == [("", "")]
     letter = await admin.dead_letter()
     requeued = await admin.ask("POST", f"/v1/tasks/{letter}/requeue", {"deadline": odd["deadline"]})
     assert pointers(requeued) == both[:1]
