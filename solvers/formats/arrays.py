@@ -114,7 +114,10 @@ def _array(content: bytes, name: str, memory_bytes_max: int) -> Array:
     header = HEADER.fullmatch(content[8 + width : begin].decode("latin-1"))
     if header is None:
         raise FormatError(0, f"{name}: not plain numbers, or a broken header")
-    kind = np.dtype(header[1])
+    try:
+        kind = np.dtype(header[1])
+    except TypeError:
+        raise FormatError(0, f"{name}: {header[1]} is no kind of number") from None
     shape = tuple(int(one) for one in header[3].split(",") if one.strip())
     count = int(np.prod([float(one) for one in shape])) if len(shape) > 1 else (shape[0] if shape else 1)
     if count * kind.itemsize != len(content) - begin:

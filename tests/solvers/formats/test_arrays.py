@@ -83,6 +83,7 @@ def test_a_problem_as_a_sparse_matrix_and_back_has_the_same_values(size, seed):
         (npy(np.zeros((2, 3))), "square"),
         (npy(MATRIX)[:-1], "9 numbers are announced; 71 bytes"),
         (npy(MATRIX).replace(b"(3, 3)", b"(3,-3)"), "not plain numbers"),
+        (npy(MATRIX).replace(b"8', 'f", b"7', 'f"), "7 is no kind of number"),
         (archive(format=np.array(b"csr"), shape=[3, 3], indptr=[0, 9, 1, 2], indices=[0, 1], data=[1, 2]), "indptr"),
         (archive(format=np.array(b"csr"), shape=[3, 3], indptr=[0, 1, 1, 2], indices=[0, 8], data=[1, 2]), "index 8"),
         (archive(format=np.array(b"coo"), shape=[3, 3], row=[0], col=[0, 1], data=[1, 2]), "as many of each"),
