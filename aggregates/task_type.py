@@ -16,7 +16,7 @@ from aggregates.values.text import Note
 from runtime.errors import FieldFault, Refused
 from runtime.records import Command, Event, House, State
 
-RULES = 1
+RULES = 2
 
 
 class Schemas(State, frozen=True, kw_only=True):

@@ -8,6 +8,7 @@ Why none of the libraries: `jsonschema` matches patterns by `re`, which holds th
 a deadline bounds it; it is the judge in the tests.
 """
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Any
@@ -16,7 +17,7 @@ import msgspec
 
 from aggregates.values import schema_checks as checks
 from aggregates.values.document import Document, Flaw, encoded, faults
-from aggregates.values.patterns import Pattern, Unreadable
+from aggregates.values.patterns import PLACES_MAX, Pattern, TooLarge, Unreadable
 from aggregates.values.pointers import child
 from aggregates.values.schema_checks import Check, Part, Run, TooCostly
 
@@ -25,6 +26,8 @@ SCHEMA_BYTES_MAX = 16 * 1024
 FLAWS_MAX = 100
 """How many flaws are told of one document."""
 SCHEMAS_KEPT_MAX = 256
+PATTERNS_SIZE_MAX = 20_000
+"""What the patterns of a schema may take together to be made, some 20 ms: 16 KiB hold a thousand that are as large as one may be."""
 
 NUMBERS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf")
 LENGTHS = ("minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties")
@@ -45,8 +48,9 @@ NOT_TAKEN = frozenset(
 class Schema:
     """A schema that documents can be held against; `flaws` has what is wrong with the schema itself, by pointers into it."""
 
-    def __init__(self, document: Document) -> None:
-        builder = _Builder(document)
+    def __init__(self, document: Document, patterns_size_max: float = math.inf) -> None:
+        """The patterns of one that is in force may be of any size together: it was set when no bound was kept, or within it."""
+        builder = _Builder(patterns_size_max)
         self._whole = builder.part(document, "")
         builder.lead()
         self.flaws = builder.flaws
@@ -66,7 +70,7 @@ def schema_flaws(document: Document, pointer: str) -> list[Flaw]:
         return found
     if (size := len(encoded(document))) > SCHEMA_BYTES_MAX:
         return [Flaw(pointer, f"takes {size} bytes; {SCHEMA_BYTES_MAX} is the most")]
-    return [Flaw(pointer + flaw.pointer, flaw.words) for flaw in Schema(document).flaws[:FLAWS_MAX]]
+    return [Flaw(pointer + flaw.pointer, flaw.words) for flaw in Schema(document, PATTERNS_SIZE_MAX).flaws[:FLAWS_MAX]]
 
 
 def schema_of(document: Document) -> Schema:
@@ -82,8 +86,9 @@ def _kept(written: bytes) -> Schema:
 class _Builder:
     """Reads a schema: makes its parts, and notes what is wrong."""
 
-    def __init__(self, document: Document) -> None:
+    def __init__(self, patterns_size_max: float) -> None:
         self.flaws: list[Flaw] = []
+        self._size_left = patterns_size_max
         self._parts: dict[str, Part] = {}
         self._references: list[tuple[str, str, list[Part]]] = []
 
@@ -171,11 +176,17 @@ class _Builder:
                 yield checks.matching(pattern)
 
     def _pattern(self, text: str, at: str) -> Pattern | None:
+        if self._size_left < 0:
+            self._flaw(at, "is too large, together with the patterns before it")
+            return None
         try:
-            return Pattern(text)
+            pattern = Pattern(text)
         except Unreadable as unreadable:
+            self._size_left -= PLACES_MAX if isinstance(unreadable, TooLarge) else 0
             self._flaw(at, str(unreadable))
             return None
+        self._size_left -= pattern.size
+        return pattern
 
     def _of_lists(self, schema: Mapping[str, Any], inner: "_Inner") -> Iterable[Check]:
         first, others = inner.many("prefixItems"), inner.one("items")

@@ -37,6 +37,10 @@ class Unreadable(ValueError):
     """A pattern that is none, or one that is not taken; the text says why."""
 
 
+class TooLarge(Unreadable):
+    """A pattern that would take more places than one may."""
+
+
 class Place(NamedTuple):
     """A place in a pattern: what takes a character there (`ranges`), or what is asked there; and where it goes on."""
 
@@ -56,6 +60,11 @@ class Pattern:
         self._added = 0
         tree = _Reader(text).read()
         self._begin = self._add(tree, self._place(Place(DONE)))
+
+    @property
+    def size(self) -> int:
+        """What it took to make: parts that were added, and places."""
+        return self._added + len(self._places)
 
     def matches(self, text: str, spend: Spend) -> bool:
         """Whether it matches somewhere in the text. `spend` is told of the steps that are about to be taken, and may raise."""
@@ -90,7 +99,7 @@ class Pattern:
 
     def _place(self, place: Place) -> int:
         if len(self._places) >= PLACES_MAX:
-            raise Unreadable(f"is too large: it takes more than {PLACES_MAX} places")
+            raise TooLarge(f"is too large: it takes more than {PLACES_MAX} places")
         self._places.append(place)
         return len(self._places) - 1
 
@@ -98,7 +107,7 @@ class Pattern:
         """Adds a part of the pattern that goes on there; answers where it begins."""
         self._added += 1
         if self._added > ADDED_MAX:  # what is empty takes no place, however often it is repeated
-            raise Unreadable("is too large")
+            raise TooLarge("is too large")
         match node:
             case Taking(ranges):
                 return self._place(Place("take", ranges, (then,)))

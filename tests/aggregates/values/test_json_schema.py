@@ -156,6 +156,17 @@ def test_what_is_said_for_readers_alone_is_taken() -> None:
     assert Schema(asked).check({"any": "thing"}, "") == []
 
 
+@pytest.mark.parametrize("pattern", ["a{998}", "(){999}(){999}(){999}", "[a-z]{999}bcd"])
+def test_many_patterns_are_no_larger_together_than_they_may_be_and_one_in_force_is_kept(pattern: str) -> None:
+    asked = {"allOf": [{"pattern": pattern} for _ in range(400)]}
+    found = schema_flaws(asked, "/payload")
+    assert found[-1].words == "is too large, together with the patterns before it"
+    assert len({flaw.words for flaw in found}) <= 2
+    few = {"allOf": [{"pattern": "a{998}"} for _ in range(6)]}
+    assert schema_flaws(few, "/payload") == []
+    assert Schema({"allOf": [{"pattern": "a{998}"} for _ in range(30)]}).check({}, "") == []
+
+
 def test_whoever_asks_for_too_much_is_told_so() -> None:
     doubling: dict[str, Any] = {f"a{n}": {"allOf": [{"$ref": f"#/$defs/a{n + 1}"}] * 2} for n in range(40)} | {
         "a40": {}
