@@ -278,7 +278,7 @@ __all__ = [
     "submission_faults",
 ]
 
-RULES = 5
+RULES = 6
 
 
 def stream(task_id: str) -> str:

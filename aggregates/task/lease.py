@@ -158,7 +158,7 @@ def _again(
             attempt=task.attempt + 1,
             reason=reason,
             data_subject=subject,
-            not_before=command.at + delay if delay else None,
+            not_before=max(command.at + delay, task.not_before or 0.0) if delay else None,
         )
     reason = f"attempt {task.attempt} of {task.attempts_max}: {reason}"
     return TaskDeadLettered(task_id=command.task_id, reason=reason, data_subject=subject)

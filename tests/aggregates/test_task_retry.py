@@ -45,3 +45,18 @@ def test_an_attempt_that_nobody_could_do_better_is_the_last() -> None:
 
 def test_a_delay_is_part_of_what_was_asked() -> None:
     assert refusal(replace(SUBMIT, retry=RetryPolicy(delay_seconds=1), at=AT + 1), SUBMIT).code == "task_exists"
+
+
+def test_a_delay_that_is_over_sooner_does_not_let_it_begin_before_its_time() -> None:
+    held = task.Task(
+        stage=task.Stage.AWARDED,
+        attempt=1,
+        attempts_max=2,
+        assignee="ann",
+        not_before=AT + 3600,
+        retry=RetryPolicy(delay_seconds=5),
+    )
+    given_up = replace(FAIL, agent_id="ann", token=1, at=AT)
+    _, again = task.decide(held, given_up)
+    assert isinstance(again, TaskReopened)
+    assert again.not_before == AT + 3600
