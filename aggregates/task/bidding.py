@@ -41,7 +41,7 @@ from aggregates.task.state import Task, bid_of, is_among, sealed_by, standing_bi
 from aggregates.task.terms import SPECIALISTS, VOID_SECONDS_MIN, VOIDS_MAX, StallReason, VoidReason
 from aggregates.values.batches import BatchShare
 from aggregates.values.price_list import price_of
-from aggregates.values.ranking import FULL, AwardPolicy, Needs, Ranked, measured, rank
+from aggregates.values.ranking import FIRST, FULL, AwardPolicy, Needs, Ranked, measured, rank
 from aggregates.values.skills import missing
 from runtime.errors import FieldFault, Refused
 
@@ -270,7 +270,9 @@ def _why(task: Task, ranking: Sequence[Ranked], batch: BatchShare | None) -> str
     if second is None or second.lost:
         return f"{won}; no other bid could win"
     lost = measured(task.award_policy, bids[second.agent_id], second)
-    if not won.endswith(lost):
+    first = FIRST[task.award_policy]
+    # Numbers that differ may read alike: what decided is asked of the numbers.
+    if first(bids[best.agent_id], best) != first(bids[second.agent_id], second) or not won.endswith(lost):
         return f"{won}, {second.agent_id} {lost.partition(' ')[2]}"
     if second.score != best.score:
         return f"{best.agent_id} and {second.agent_id} both {lost}; the score decided, {best.score:g} against {second.score:g}"

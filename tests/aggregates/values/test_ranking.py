@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from aggregates.task import AwardTask, Stage, Task, TaskAwarded, decide
 from aggregates.values.agent_types import AgentType
 from aggregates.values.ranking import AwardPolicy, Bid, BidderFacts, Ranked, rank
 from aggregates.values.reputation import Recent
@@ -146,3 +147,23 @@ def test_each_advantage_counts_and_ties_fall_to_the_first_name() -> None:
     assert first(bob, replace(rival, agent_type=AgentType.PERFORMANCE)) == "bob"
     assert first(bob, replace(rival, agent_type=AgentType.SECURITY)) == "ann"
     assert first(replace(bob, price=0.99), replace(rival, running=1)) == "ann"
+
+
+def test_prices_that_read_alike_are_not_told_as_the_same() -> None:
+    bids = tuple(
+        Bid(agent_id=name, price=price, eta_seconds=eta, confidence=1.0, capacity_offer=0.0, expires_at=None)
+        for name, price, eta in (("ann", 1234567.0, 20.0), ("bob", 1234568.0, 10.0))
+    )
+    bidders = [BidderFacts(agent_id=one.agent_id, slots=1, running=0, lease_seconds=60.0, position=1) for one in bids]
+    asked = Task(
+        stage=Stage.BIDDING,
+        round=1,
+        budget_seconds=60.0,
+        eligible=("ann", "bob"),
+        bids=bids,
+        award_policy=AwardPolicy.LOWEST_COST,
+    )
+    (event,) = decide(asked, AwardTask(task_id="t1", round=1, bidders=tuple(bidders), at=1.0))
+    assert isinstance(event, TaskAwarded)
+    assert event.agent_id == "ann"
+    assert "the score decided" not in event.reason
