@@ -151,7 +151,7 @@ class Coordinator(Actor[CoordinatorCommand, OpenTasks]):
         *(UserChanged, UserDisabled, UserRemoved),
         *subjects.EVENTS,
     )
-    FOLD = 21
+    FOLD = 22
 
     def __init__(self, here: Surroundings, terms: Terms = DEFAULT_TERMS, places: Places | None = None) -> None:
         super().__init__(here)

@@ -79,7 +79,9 @@ def void(memory: OpenTasks, task: TaskEntry, event: BookVoided, recorded: Record
     busy = [ranked.lost in FULL for ranked in event.ranking]
     task.wants_slot = event.reason == "outbid" or any(busy)
     memory.note(task)
-    if busy and all(busy) and memory.is_wanted(task):  # other books were quicker, and others than those are free
+    is_begun = task.not_before <= recorded.meta.at  # it may have been moved ahead while the book was open
+    # Other books were quicker, and others than those are free.
+    if is_begun and busy and all(busy) and memory.is_wanted(task):
         memory.end_pauses([task.task_id], recorded.position)
 
 

@@ -290,3 +290,11 @@ def test_a_memory_that_was_saved_anywhere_in_between_is_the_one_that_was_not(see
     assert straight.ended
     pack = msgspec.msgpack.Encoder(order="deterministic").encode  # a set that was read has another order
     assert pack(saved) == pack(straight)
+
+
+def test_a_book_that_found_all_busy_does_not_bring_forward_when_its_task_may_begin() -> None:
+    names = [replace(REGISTERED, agent_id=name, capabilities=SUBMITTED.capabilities) for name in ("ann", "bob")]
+    later = task.TaskAmended(task_id=SUBMITTED.task_id, priority=3, deadline=None, not_before=AT + 3600)
+    busy = replace(VOIDED, ranking=(Ranked(agent_id="ann", lost="slots_full"),))
+    memory = told([*names, SUBMITTED, replace(OPENED, eligible=("ann",)), later, busy])
+    assert memory.tasks[SUBMITTED.task_id].not_before == AT + 3600
