@@ -11,6 +11,7 @@ from agents.coordinating.entries import AgentEntry, Offer
 from agents.coordinating.turns import WHOLE, Awaited, Queue, Round, Walk, degree
 from agents.coordinating.waiting import Line
 from aggregates import agent as agents
+from aggregates.values.capacity import room
 from aggregates.values.skill_terms import SkillNeed
 
 EVERYBODY = ""
@@ -72,7 +73,7 @@ class Supply:
         self._set_free(agent, free, skills or ())
         self._set_offer(name, agent.offer if skills is not None else None)
         self._rooms.set(name, agent.room if free else None)
-        self._capacities.set(name, None if skills is None else agent.max_capacity)
+        self._capacities.set(name, None if skills is None else room(agent.max_capacity, 0.0))
 
     def set_off_duty(self, name: str, agent: AgentEntry | None, *, is_off: bool) -> None:
         """Takes in whether an agent is on duty; None where there is none by that name any more."""

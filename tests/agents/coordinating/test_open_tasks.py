@@ -298,3 +298,11 @@ def test_a_book_that_found_all_busy_does_not_bring_forward_when_its_task_may_beg
     busy = replace(VOIDED, ranking=(Ranked(agent_id="ann", lost="slots_full"),))
     memory = told([*names, SUBMITTED, replace(OPENED, eligible=("ann",)), later, busy])
     assert memory.tasks[SUBMITTED.task_id].not_before == AT + 3600
+
+
+def test_what_an_agent_could_ever_hold_is_counted_to_the_millionth_as_its_room_is() -> None:
+    ann = replace(REGISTERED, capabilities=SUBMITTED.capabilities, max_capacity=1.0000006, skills=())
+    large = replace(SUBMITTED, units=1.000001)
+    memory = told([ann, large])
+    (line,) = memory.waiting.lines.values()
+    assert memory.supply.largest(line) >= 1.000001
