@@ -56,6 +56,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Whoever read our output has enough. Python would write the rest while it ends, and complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FINE
+    finally:
+        _drop_what_stderr_does_not_take()
+
+
+def _drop_what_stderr_does_not_take() -> None:
+    """Lines that could not be written are lost; Python would try once more while it ends, and end as failed."""
+    try:
+        sys.stderr.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
 def _stand_in_for_closed_streams() -> None:
