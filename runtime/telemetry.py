@@ -7,7 +7,6 @@ be written again tells how much.
 import logging
 import sys
 import threading
-from functools import partial
 from typing import Any, Literal, TextIO
 
 import structlog
@@ -20,6 +19,7 @@ def configure(log_format: LogFormat = "json", level: str = "info", stream: TextI
     """Sends all logs to `stream` (default: stderr), from `level` (debug, info, warning, error) upwards."""
     number = logging.getLevelNamesMapping()[level.upper()]
     target = stream or sys.stderr
+    lines = _Lines(target)
     renderer: structlog.typing.Processor = structlog.processors.JSONRenderer()
     if log_format == "console":
         # Plain tracebacks: structlog's own show every local variable, keys and passwords among them.
@@ -34,7 +34,7 @@ def configure(log_format: LogFormat = "json", level: str = "info", stream: TextI
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=partial(_itself, _Lines(target)),
+        logger_factory=lambda *_: lines,
         cache_logger_on_first_use=False,
     )
     logging.basicConfig(stream=target, level=max(number, logging.WARNING), format="%(message)s", force=True)
@@ -62,10 +62,6 @@ class _Lines:
             structlog.get_logger().warning("log_lines_lost", lines=lost)
 
     debug = info = warning = error = critical = line
-
-
-def _itself(lines: _Lines, *arguments: Any) -> _Lines:
-    return lines
 
 
 def logger(level: str | None = None, **values: Any) -> FilteringBoundLogger:

@@ -1,6 +1,6 @@
 """Tasks: submitted, looked at, cancelled; the winner says that it has begun, is done, or gives up."""
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Annotated, Any, Literal
@@ -108,12 +108,8 @@ RequeueTaskBody = _with_moments(
 
 def in_seconds(fields: dict[str, Any]) -> dict[str, Any]:
     """The fields with all times in seconds since the epoch."""
-    moments = _moments(fields)
+    moments = {name: fields[name] for name in MOMENTS if isinstance(fields.get(name), datetime)}
     return fields | {name: moment.timestamp() for name, moment in moments.items()} if moments else fields
-
-
-def _moments(fields: Mapping[str, Any]) -> dict[str, datetime]:
-    return {name: fields[name] for name in MOMENTS if isinstance(fields.get(name), datetime)}
 
 
 def moment_faults(body: Any) -> list[FieldFault]:
@@ -121,8 +117,8 @@ def moment_faults(body: Any) -> list[FieldFault]:
     such a time could never be read again."""
     return [
         FieldFault(f"/{name}", "moment_out_of_range", "a moment is one of the years from 1970 to 2999")
-        for name, moment in _moments(msgspec.structs.asdict(body)).items()
-        if not 0 <= moment.timestamp() <= INSTANT_MAX
+        for name in MOMENTS
+        if isinstance(moment := getattr(body, name, None), datetime) and not 0 <= moment.timestamp() <= INSTANT_MAX
     ]
 
 
